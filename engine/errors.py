@@ -1,0 +1,31 @@
+"""The errors that the engine raises on purpose, each with what is safe and what to do next."""
+
+from __future__ import annotations
+
+from store.errors import CaiError
+
+
+class SpecError(CaiError):
+    """A spec or a setting is wrong."""
+
+
+class ModelError(CaiError):
+    """A model could not be found, loaded or trusted."""
+
+
+class ModelUnknown(ModelError):
+    """No model of that name."""
+
+
+class PromptTooLong(ModelError):
+    """A prompt and its answer do not fit into the model's context."""
+
+
+class NothingParsed(CaiError):
+    """The model wrote no instruction that could be read."""
+
+
+class Interrupted(CaiError):
+    """The run was stopped by a person or a signal, between two commits."""
+
+    exit_code = 130

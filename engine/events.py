@@ -1,0 +1,169 @@
+"""What happened, as frozen dataclasses in the past tense, carrying ids and scalars.
+
+The engine emits them to one callable, from its own thread. Text written by a model is never in an event: the screen
+reads it from the store by id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    run_id: str
+
+    @property
+    def kind(self) -> str:
+        return type(self).__name__
+
+    def payload(self) -> dict[str, Any]:
+        """All fields but `run_id`, ready for JSON."""
+        fields = asdict(self)
+        fields.pop("run_id")
+        return fields
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(Event):
+    spec: str
+    model: str
+    seed: int
+    target: int
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoading(Event):
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoaded(Event):
+    model: str
+    fingerprint: str
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseStarted(Event):
+    phase: str
+    planned: int
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseProgressed(Event):
+    """Counts of one phase so far; `accepted` is None where the phase accepts nothing."""
+
+    phase: str
+    done: int
+    planned: int
+    accepted: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseFinished(Event):
+    phase: str
+    done: int
+    accepted: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ThroughputMeasured(Event):
+    """Model work of the last interval: tokens written per second, items scored per second."""
+
+    phase: str
+    tokens_per_s: float
+    items_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class MarginMeasured(Event):
+    """One judged item. `score` is the calibrated margin: 0 at the critic's zero point, 1 at its good anchors."""
+
+    critic: str
+    subject_kind: str
+    subject_id: str
+    margin_nats: float
+    score: float
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuardChecked(Event):
+    passed: bool
+    failed_checks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CriticAudited(Event):
+    """`auc` is None where a part of the calibration set has only one class."""
+
+    critic: str
+    part: str
+    auc: float | None
+    may_filter: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastUpdated(Event):
+    """Candidates needed to reach the target, with a 95 % interval; None where nothing was accepted yet."""
+
+    accepted: int
+    candidates: int
+    needed: int | None
+    needed_lo: int | None
+    needed_hi: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class GateDecided(Event):
+    gate: str
+    passed: bool
+    failed_checks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionAsked(Event):
+    question_id: str
+    topic: str
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionAnswered(Event):
+    question_id: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noted(Event):
+    """Something a person should read: level is info, warning or error."""
+
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaused(Event):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed(Event):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished(Event):
+    """`state` is done, stopped, gate_failed, waiting, budget_reached or failed."""
+
+    state: str
+    reason: str
+    accepted: int
+    elapsed_s: float
+
+
+Emit = Callable[[Event], None]

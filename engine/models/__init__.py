@@ -1,0 +1,170 @@
+"""The one door to language models: two streams, generate and score.
+
+Importing this module imports no model library; `load` does. A base model sees exactly the text that a request holds,
+after its own BOS where it needs one: no chat template exists behind this door.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from engine.errors import ModelError, ModelUnknown
+
+__all__ = [
+    "Completion",
+    "Decoding",
+    "Generate",
+    "LabelScores",
+    "Model",
+    "ModelError",
+    "Score",
+    "load",
+    "request_id",
+    "resolve",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How tokens are chosen. Temperature 0 is greedy; top_k 0 and top_p 1 switch that filter off.
+
+    The order is temperature, top-k, top-p, so that nothing ever sorts the whole vocabulary.
+    """
+
+    max_tokens: int
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """A text to be continued. `shared` says how many first characters many requests have in common.
+
+    `shared` is a hint for speed and no part of the identity.
+    """
+
+    prompt: str
+    decoding: Decoding
+    seed: int
+    shared: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What came back: text without the stop sequence, all its token ids (those of the stop sequence included)."""
+
+    request: Generate
+    text: str
+    token_ids: tuple[int, ...]
+    n_prompt_tokens: int
+    stop_reason: str  # stop, eos or length
+    stop_text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A prompt and the labels whose log-probabilities as its continuation are asked for."""
+
+    prompt: str
+    labels: tuple[str, ...]
+    shared: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScores:
+    """Log-probability in nats of each label (summed over its tokens) and the number of its tokens."""
+
+    request: Score
+    logprobs: tuple[float, ...]
+    n_tokens: tuple[int, ...]
+
+
+class Model(Protocol):
+    """A loaded language model. Requests are pulled as there is room; answers come in the order they are finished."""
+
+    name: str
+    fingerprint: str
+    facts: dict[str, Any]
+
+    def generate(self, requests: Iterable[Generate]) -> Iterator[Completion]: ...
+
+    def score(self, requests: Iterable[Score]) -> Iterator[LabelScores]: ...
+
+    def encoding(self, text: str) -> Encoding: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """What a model is really fed for a text: for the contamination guard and for tests."""
+
+    token_ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+    declared_bos: int | None
+    chat_ids: frozenset[int]  # special tokens that only a chat format uses
+
+
+def request_id(fingerprint: str, request: Generate | Score) -> str:
+    """The hash of all that determines the answer to a request."""
+    identity: dict[str, Any] = {"model": fingerprint, "prompt": request.prompt}
+    if isinstance(request, Generate):
+        identity |= {"decoding": asdict(request.decoding), "seed": request.seed}
+    else:
+        identity |= {"labels": request.labels}
+    text = json.dumps(identity, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a model's files are and what is known of it before it is loaded."""
+
+    name: str
+    path: str  # a folder, or a name on the Hugging Face hub
+    license: str
+    notice: str
+    embedded: bool
+
+
+def resolve(name: str | None) -> Source:
+    """Find a model by name or path without loading it; None is the embedded base model.
+
+    Raises ModelUnknown where a path does not exist or a name can't be a model's.
+    """
+    from engine.models import embedded
+
+    name = name or embedded.GEMMA
+    if name in embedded.MODELS:
+        model = embedded.MODELS[name]
+        return Source(name, name, model.license, model.notice, embedded=True)
+    folder = Path(name).expanduser()
+    if (folder / "config.json").is_file():
+        return Source(name, str(folder.resolve()), "see the model's own card", "", embedded=False)
+    looks_like_hub_name = name.count("/") == 1 and not name.startswith((".", "/", "~")) and not folder.exists()
+    if looks_like_hub_name:
+        return Source(name, name, "see the model's own card", "", embedded=False)
+    known = ", ".join(embedded.MODELS)
+    raise ModelUnknown(
+        f"no model {name!r}",
+        f"Name one of the embedded models ({known}), a folder with config.json, or a Hugging Face name such as "
+        "Qwen/Qwen2.5-32B. No run was started.",
+    )
+
+
+def load(name: str | None, *, batch_size: int | None = None) -> Model:
+    """Load a model behind this door. Takes a second from the cache, half a minute the first time.
+
+    Raises ModelError with the reason where it can't be found, fetched or fitted into memory.
+    """
+    source = resolve(name)
+    from engine.models.transformers_backend import TransformersModel
+
+    return TransformersModel.load(source, batch_size=batch_size)

@@ -1,0 +1,138 @@
+"""What can be said of a text without a model: rules whose outcome can be recomputed from stored rows at any time.
+
+A rule's name is a flag on a sample. What each flag means is in RULES, which the screen shows beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from engine.prompts import MARKER
+from engine.similarity import rouge_l, words
+from engine.spec import InstructionsSpec, RulesSpec
+
+RULES = {
+    "empty": "nothing is left after trimming",
+    "token_limit": "the token limit ended it, so nobody knows how it would have gone on",
+    "no_marker": "the model's end token ended it, not the marker that the examples end with",
+    "runaway": "it went past its own end: a second turn, or a loop up to the token limit",
+    "repetition": "words repeat in threes beyond the spec's share",
+    "echo": "it says the instruction again instead of answering it",
+    "marker_leak": "the stop marker or a field name is still in the kept text",
+    "control": "it holds control characters",
+}
+BLOCKING = frozenset(RULES) - {"no_marker"}
+
+_LEAK = re.compile(rf"{MARKER}|\b(?:Instruction|Response)\s*:|<\|?(?:im_start|im_end|endoftext|eos|bos|start_of_turn)")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_SECOND_TURN = re.compile(r"\n\s*(?:Instruction|Task|Question)\s*:")
+
+
+def repeated_trigrams(text: str) -> float:
+    """Share of word trigrams that are not the first of their kind; 0 below six words."""
+    found = words(text)
+    if len(found) < 6:
+        return 0.0
+    trigrams = list(zip(found, found[1:], found[2:], strict=False))
+    return 1 - len(set(trigrams)) / len(trigrams)
+
+
+def response_flags(instruction: str, raw: str, kept: str, stop_reason: str, rules: RulesSpec) -> list[str]:
+    """Names of the rules that fire on a response, in the order of RULES."""
+    loops = max(repeated_trigrams(kept), _character_loop(kept)) >= rules.repeated_trigrams
+    fired = {
+        "empty": not words(kept),
+        "token_limit": stop_reason == "length",
+        "no_marker": stop_reason == "eos",
+        "runaway": bool(_SECOND_TURN.search(raw)) or (stop_reason == "length" and loops),
+        "repetition": loops,
+        "echo": _echoes(instruction, kept, rules.echo),
+        "marker_leak": bool(_LEAK.search(kept)),
+        "control": bool(_CONTROL.search(kept)),
+    }
+    return [name for name in RULES if fired[name]]
+
+
+def _character_loop(text: str) -> float:
+    """Share of a long unspaced run that repeats (1000000…, aaaa…), which words do not show."""
+    longest = max((len(run) for run in text.split()), default=0)
+    if longest < 40:
+        return 0.0
+    run = max(text.split(), key=len)
+    pieces = [run[i : i + 3] for i in range(len(run) - 2)]
+    return 1 - len(set(pieces)) / len(pieces)
+
+
+def _echoes(instruction: str, kept: str, at: float) -> bool:
+    asked, said = words(instruction), words(kept)
+    return len(said) >= 3 and rouge_l(asked, said) >= at
+
+
+_META = re.compile(
+    r"\b(?:numbered list|list of (?:varied )?tasks|writing assistant|instructions? (?:above|below)|as an? (?:ai|language model))\b"
+    r"|^(?:task|instruction|response|answer|question|example|topic)\s*\d*\s*[:.]",
+    re.IGNORECASE,
+)
+_MISSING = re.compile(
+    r"\b(?:(?:the|this|that|these|those|each) (?:given |above |below )?"
+    r"(?:passage|paragraph|picture|image|photo(?:graph)?|figure|diagram|chart|graph|table|map|article|excerpt|"
+    r"author|narrator|character|speaker|poem|story|text|video|film|illustration|cartoon|dialogue|conversation)s?\b"
+    r"|(?:in|from|of|with) (?:the|this) (?:sentences?|words?|list|box) (?:above|below)\b"
+    r"|\b(?:above|below)\s*[.?!]?\s*$"
+    r"|\bthe following\b|\bas follows\b|\bthese (?:sentences|words|questions|statements|numbers|topics|events)\b"
+    r"|\bthis (?:sentence|word|question|statement|square|circle|triangle|shape|number|equation|problem|topic|event)\b"
+    r"|\bfill in the blanks?\b|_{3,})",
+    re.IGNORECASE,
+)
+_HOLDS_ITS_TEXT = re.compile(r"[:'\"\u2018\u201c].{8,}")
+
+
+def instruction_status(text: str, regular: bool, spec: InstructionsSpec) -> tuple[str, str]:
+    """What a line of the list is: (distinct, "") where nothing speaks against it, else a status and why.
+
+    malformed: no instruction by its form; meta: talks about the list; context: needs something that is not there.
+    """
+    count = len(words(text))
+    if not regular:
+        return "malformed", "its line does not carry the next number"
+    if count < spec.min_words:
+        return "malformed", f"{count} words, at least {spec.min_words} expected"
+    if count > spec.max_words:
+        return "malformed", f"{count} words, at most {spec.max_words} expected"
+    if _LEAK.search(text) or _CONTROL.search(text):
+        return "malformed", "a marker, a field name or a control character in it"
+    letters = sum(c.isalpha() for c in text)
+    if letters < 0.5 * len(text.replace(" ", "")):
+        return "malformed", "mostly not letters"
+    if repeated_trigrams(text) >= 0.3:
+        return "malformed", "it repeats itself"
+    if _META.search(text):
+        return "meta", "it talks about the list"
+    if (found := _MISSING.search(text)) and not _HOLDS_ITS_TEXT.search(text[found.start() :]):
+        return "context", f"refers to {found.group(0)!r}, which is not there"
+    if text.rstrip()[-1:] in ",;:-(" or text.count('"') % 2 or text.count("(") != text.count(")"):
+        return "truncated", "it stops in the middle"
+    return "distinct", ""
+
+
+_TOPIC_WORDS_MIN = 4
+
+
+class TopicGuess:
+    """The topic of an instruction: that of the seeds which use its words most; "other" where none does."""
+
+    def __init__(self, seeds: list[tuple[str, str]]) -> None:
+        self._by_word: dict[str, Counter[str]] = {}
+        for topic, text in seeds:
+            for word in set(words(text)):
+                if len(word) >= _TOPIC_WORDS_MIN:
+                    self._by_word.setdefault(word, Counter())[topic] += 1
+
+    def of(self, text: str) -> str:
+        """The most likely topic; the first in the alphabet among equals."""
+        votes: Counter[str] = Counter()
+        for word in set(words(text)):
+            for topic, count in self._by_word.get(word, Counter()).items():
+                votes[topic] += count / sum(self._by_word[word].values())  # type: ignore[assignment]
+        return min(votes, key=lambda topic: (-votes[topic], topic)) if votes else "other"

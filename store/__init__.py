@@ -1,0 +1,24 @@
+"""The store: one DuckDB file, one writer, many readers, export. It knows neither models nor screens."""
+
+from store.db import Store
+from store.encode import restored, storable
+from store.errors import CaiError, NotFound, StoreError, StoreLocked, StoreTooNew, StoreWriteFailed
+from store.export import export
+from store.progress import PHASES
+from store.read import VERDICTS, Reader
+
+__all__ = [
+    "PHASES",
+    "VERDICTS",
+    "CaiError",
+    "NotFound",
+    "Reader",
+    "Store",
+    "StoreError",
+    "StoreLocked",
+    "StoreTooNew",
+    "StoreWriteFailed",
+    "export",
+    "restored",
+    "storable",
+]

@@ -1,0 +1,198 @@
+"""The data set card: where an export comes from, every figure of it a query over the store's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from store import progress
+
+if TYPE_CHECKING:
+    from store.read import Reader, Row
+
+_CONTENTS = {
+    "sft": "Supervised fine-tuning examples: `prompt` and `completion` apart, so that the loss can leave the prompt "
+    "out; the completion begins with the space that separates the two.",
+    "samples": "Samples with raw and cleaned response, the exact prompt they were generated with, and their verdict.",
+    "judgements": "Judgements: one row a critic and subject, with the label logprobs of every model call.",
+}
+_EXTENSIONS = {"jsonl": "jsonl", "parquet": "parquet"}
+
+
+def card(
+    reader: Reader, run: Row, what: str, fmt: str, rows_by_split: Mapping[str, int], verdicts: Sequence[str] | None
+) -> str:
+    """The card as Markdown with YAML front matter, for an export of `rows_by_split` rows."""
+    run_id = run["run_id"]
+    licence = str(run["manifest"].get("model_license") or "unknown")
+    front: dict[str, Any] = {
+        "license": licence,
+        "size_categories": [_size(sum(rows_by_split.values()))],
+        "tags": ["constitutional-ai", "synthetic"],
+    }
+    if fmt in _EXTENSIONS:
+        files = [{"split": split, "path": f"{split}.{_EXTENSIONS[fmt]}"} for split in rows_by_split]
+        front["configs"] = [{"config_name": "default", "data_files": files}]
+    kept = "every verdict, and rows without one" if verdicts is None else " or ".join(verdicts)
+    sections = [
+        f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---",
+        f"# {_line(run['spec'])}, run {_line(run_id)}: {what}",
+        _CONTENTS[what],
+        "## Origin",
+        _table(
+            ("what", "value"),
+            [
+                ("run", run_id),
+                ("created", run["created_at"].isoformat()),
+                ("state of the run", f"{run['state']} {run['reason']}".strip()),
+                ("spec", run["spec"]),
+                ("SHA-256 of the spec", run["spec_sha256"]),
+                ("settings changed from the spec", _overrides(run["overrides"])),
+                ("generating model", run["model"]),
+                ("fingerprint of its weights", run["fingerprint"] or "not recorded"),
+                ("licence of the generating model", licence),
+                ("seed", run["seed"]),
+            ],
+        ),
+        "## Rows",
+        f"Rows of verdict: {kept}.",
+        _table(("split", "rows"), [*rows_by_split.items(), ("all", sum(rows_by_split.values()))]),
+        "All samples of the run, by split and verdict:",
+        _table(("split", "verdict", "basis", "samples"), _verdicts(reader, run_id)),
+        "## How samples were accepted",
+        acceptance(reader, run_id),
+        _audits(reader, run_id),
+        "## Gates",
+        _gates(reader, run_id),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def acceptance(reader: Reader, run_id: str) -> str:
+    """One paragraph that says whether an audited critic or rules alone accepted the run's samples."""
+    rows = reader.query(
+        "SELECT basis, count(*) AS n FROM verdicts WHERE run_id = ? AND subject_kind = 'sample' "
+        "AND verdict = 'accepted' GROUP BY 1 ORDER BY 1",
+        [run_id],
+    )
+    by_basis = {row["basis"]: row["n"] for row in rows}
+    critic, rules = by_basis.get("critic", 0), by_basis.get("rules", 0)
+    if not by_basis:
+        return "No sample was accepted."
+    if not critic:
+        return (
+            f"**By rules only**: {rules} accepted samples passed the rules. No audited critic took part, and the "
+            "margins in the rows are unaudited."
+        )
+    if not rules:
+        return f"By an audited critic: {critic} accepted samples passed the rules and a critic that passed its audit."
+    return f"By an audited critic {critic} accepted samples, **by rules only** {rules}."
+
+
+def _verdicts(reader: Reader, run_id: str) -> list[tuple[object, ...]]:
+    rows = reader.query(
+        """
+        SELECT split, verdict, basis, count(*) AS n
+        FROM (
+            SELECT coalesce(i.split, 'unassigned') AS split, coalesce(v.verdict, 'none yet') AS verdict,
+                   coalesce(v.basis, '') AS basis
+            FROM samples s
+            LEFT JOIN instructions i ON i.run_id = s.run_id AND i.instruction_id = s.instruction_id
+            LEFT JOIN verdicts v ON v.run_id = s.run_id AND v.subject_kind = 'sample' AND v.subject_id = s.sample_id
+            WHERE s.run_id = ?
+        )
+        GROUP BY split, verdict, basis
+        ORDER BY list_position(['train', 'validation', 'test'], split) NULLS LAST, verdict, basis
+        """,
+        [run_id],
+    )
+    return [(row["split"], row["verdict"], row["basis"], row["n"]) for row in rows]
+
+
+def _audits(reader: Reader, run_id: str) -> str:
+    rows = reader.audits(run_id)
+    if not rows:
+        return "No critic was audited."
+    return "Audits of the critics; the threshold is the score that reaches the wanted precision:\n\n" + _table(
+        ("critic", "of", "part", "good", "bad", "AUC", "95 % interval", "threshold", "may filter"),
+        [
+            (
+                row["critic"],
+                row["subject_kind"],
+                row["part"],
+                row["n_good"],
+                row["n_bad"],
+                _figure(row["auc"]),
+                _interval(row["auc_lo"], row["auc_hi"]),
+                _figure(row["threshold"]),
+                "yes" if row["may_filter"] else "no",
+            )
+            for row in rows
+        ],
+    )
+
+
+def _gates(reader: Reader, run_id: str) -> str:
+    gates = progress.gates(reader, run_id)
+    if not gates:
+        return "**No gate was decided**: this data is not fit for training."
+    lines = []
+    for gate in gates:
+        failed = [check["check_name"] for check in gate["evidence"] if not check["passed"]]
+        outcome = "passed" if gate["passed"] else f"**failed** ({', '.join(map(_line, failed))})"
+        lines.append(f"- {_line(gate['name'])}: {outcome}")
+    if not all(gate["passed"] for gate in gates):
+        lines.append("\nA gate has failed: this data is not fit for training.")
+    checks = [
+        (
+            gate["name"],
+            check["check_name"],
+            _figure(check["measured"]),
+            _interval(check["lo"], check["hi"]),
+            check["n"],
+            f"{check['op']} {_figure(check['threshold'])}",
+            "yes" if check["passed"] else "no",
+        )
+        for gate in gates
+        for check in gate["evidence"]
+    ]
+    header = ("gate", "check", "measured", "95 % interval", "n", "threshold", "passed")
+    return "\n".join(lines) + "\n\n" + _table(header, checks)
+
+
+def _overrides(overrides: Any) -> str:
+    if not overrides:
+        return "none"
+    return "; ".join(
+        f"{key}: {' -> '.join(map(str, change)) if isinstance(change, list) else change}"
+        for key, change in sorted(overrides.items())
+    )
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(_line(cell) for cell in line) + " |" for line in lines)
+
+
+def _line(value: object) -> str:
+    """A value as one line of Markdown that neither ends its cell nor starts anything."""
+    text = "".join(character if character.isprintable() else " " for character in str(value))
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+
+
+def _figure(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"
+
+
+def _interval(lo: float | None, hi: float | None) -> str:
+    return "none" if lo is None or hi is None else f"{lo:.4g} to {hi:.4g}"
+
+
+def _size(n: int) -> str:
+    """The size class as data set hubs name it."""
+    for limit, name in ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")):
+        if n < limit:
+            return name
+    return "n>1M"

@@ -1,0 +1,126 @@
+"""Opening the DuckDB file, and DuckDB's errors in words that say what to do."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from store.errors import StoreError, StoreLocked, StoreWriteFailed
+
+_HOLDER = re.compile(r"lock is held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
+# No statement may reach the network for an extension, and no query may read a Python variable by its name.
+_CONFIG: dict[str, Any] = {"autoinstall_known_extensions": "false", "python_enable_replacements": "false"}
+
+
+def connect(path: Path, *, read_only: bool, named: Path | None = None) -> duckdb.DuckDBPyConnection:
+    """Connect to the file, creating it and its folder unless `read_only`; errors speak of `named`, or of `path`.
+
+    Raises StoreLocked and StoreError.
+    """
+    try:
+        if read_only and not path.exists():
+            raise StoreError(f"there is no store at {path}", "check the path, or start a run there with: cai run")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise StoreError(f"{path} is a folder, not a store", f"name a file, such as {path / 'cai.duckdb'}")
+        return duckdb.connect(str(path), read_only=read_only, config=_CONFIG)
+    except (duckdb.Error, OSError) as error:
+        raise not_opened(named or path, error) from error
+
+
+def cursor(database: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """A cursor of its own transactions, with times in UTC whatever the machine's zone."""
+    own = database.cursor()
+    own.execute("SET TimeZone = 'UTC'")
+    return own
+
+
+def require_space(path: Path, batch_bytes: int) -> None:
+    """Raise StoreWriteFailed when the volume may not hold a batch of that size.
+
+    DuckDB gives up the whole connection when it runs out of space while it merges its log into the file, so that
+    nothing can be read either. Room for the batch, and for the log a second time, is asked for beforehand.
+    """
+    log = Path(f"{path}.wal")
+    try:
+        needed = 2 * (batch_bytes + (log.stat().st_size if log.exists() else 0)) + 2**20
+        free = shutil.disk_usage(path.parent).free
+    except OSError as error:
+        raise write_failed(path, error) from error
+    if free < needed:
+        raise write_failed(path, OSError(f"it needs {needed / 2**20:,.1f} MiB and {free / 2**20:,.1f} MiB are free"))
+
+
+def write_failed(path: Path, error: Exception) -> StoreWriteFailed:
+    """The error of a write that did not happen: names the volume and says what is safe."""
+    if isinstance(error, (duckdb.ProgrammingError, duckdb.IntegrityError, duckdb.DataError)):
+        remedy = "The statement contradicts the schema, which is a defect of the program: report it."
+    else:
+        remedy = f"Check {volume(path)}: free space, quota and write permission, then continue with: cai resume"
+    # A failed merge of the log leaves open whether this batch is in it; appending it again is safe either way.
+    batch = "this batch counts as not written" if isinstance(error, duckdb.FatalException) else "this batch was undone"
+    return StoreWriteFailed(
+        f"a batch could not be written to {path}: {_first_line(error)}",
+        f"What was committed before is intact, {batch}. {remedy}",
+    )
+
+
+def query_failed(path: Path, error: duckdb.Error) -> StoreError:
+    """The error of a query that did not run."""
+    if isinstance(error, duckdb.FatalException):
+        return StoreError(
+            f"the store {path} must be opened again after a write that failed",
+            f"What was committed is intact. Check {volume(path)}, then start cai again.",
+        )
+    return StoreError(f"a query of {path} failed: {error}", "Nothing was changed.")
+
+
+def volume(path: Path) -> str:
+    """The volume that holds `path`, with its free space, in words."""
+    place = path if path.exists() else path.parent
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    mount = place.resolve()
+    while not os.path.ismount(mount):
+        mount = mount.parent
+    try:
+        free = f"{shutil.disk_usage(place).free / 2**20:,.0f} MiB free"
+    except OSError:
+        free = "free space unknown"
+    return f"the volume {mount} ({free})"
+
+
+def not_opened(path: Path, error: Exception) -> StoreError:
+    """The error of a file that DuckDB, or the system, would not open."""
+    text = str(error)
+    if "Could not set lock" in text:
+        holder = _HOLDER.search(text)
+        pid = int(holder["pid"]) if holder else 0
+        who = f"process {pid} ({Path(holder['program']).name})" if holder and pid else "another process"
+        stop = f"stop it with: kill {pid}" if pid else "stop that process"
+        return StoreLocked(
+            f"the store {path} is in use by {who}",
+            f"Nothing was changed. Probably another cai works on it: use that one, or {stop} "
+            "(what it committed stays), or choose another file with --store.",
+        )
+    if "not a valid DuckDB database" in text:
+        if path.stat().st_size == 0:
+            return StoreError(f"{path} is an empty file, not a store", "Remove it, and a store is made in its place.")
+        return StoreError(f"{path} is not a store", "It was left as it is; choose another file with --store.")
+    if isinstance(error, duckdb.ConnectionException) and "different configuration" in text:
+        return StoreError(f"{path} is already open in this process", "read from it with Store.reader()")
+    if isinstance(error, duckdb.SerializationException) or "newer version of DuckDB" in text:
+        return StoreError(f"{path} was written by another version of DuckDB: {_first_line(error)}", "upgrade cai")
+    return StoreError(
+        f"the store {path} cannot be opened: {_first_line(error)}",
+        f"Check the path and {volume(path)}, or choose another file with --store.",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,172 @@
+"""The store's file and its one writer.
+
+Every write is one transaction: a batch is there as a whole or not at all, whatever happens to the process. Rows are
+identified by their primary key, so that a batch which was committed but not acknowledged can be appended again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from store.connect import connect, cursor, require_space, write_failed
+from store.encode import Table, nearest, to_arrow
+from store.errors import NotFound, StoreError
+from store.migrate import create, migrate, tables
+from store.read import Reader
+
+Rows = Mapping[str, Sequence[Mapping[str, object]]]
+
+
+class Store:
+    """One open store file, with its writer.
+
+    Writing methods may be called from any thread, one at a time takes effect. Reading is done on a `reader()`, one a
+    thread, and goes on while rows are written.
+    """
+
+    def __init__(self, path: Path, database: duckdb.DuckDBPyConnection, *, read_only: bool) -> None:
+        self.path = path
+        self.read_only = read_only
+        # Cursors are made from `_database`, which runs no statement itself: a reader need not wait for the writer.
+        self._database: duckdb.DuckDBPyConnection | None = database
+        self._writer = cursor(database)
+        self._tables: dict[str, Table] = tables(self._writer)
+        self._write_lock = threading.Lock()
+        self._cursor_lock = threading.Lock()
+        self._readers: weakref.WeakSet[Reader] = weakref.WeakSet()
+
+    @classmethod
+    def open(cls, path: Path, *, read_only: bool = False) -> Store:
+        """Open the store at `path`, creating it and its folder where there is none.
+
+        A store of an older schema is migrated, after a copy `<name>.v<old>.backup` was made beside it. Raises
+        StoreLocked when another process has the file open, StoreTooNew for a schema newer than this program, and
+        StoreError when the path cannot be read or is no store.
+        """
+        path = Path(path).expanduser().absolute()
+        if not read_only and not path.exists():
+            create(path)
+        database = connect(path, read_only=read_only)
+        try:
+            database = migrate(path, database, read_only=read_only)
+            return cls(path, database, read_only=read_only)
+        except BaseException:
+            database.close()
+            raise
+
+    def append(self, rows: Rows) -> None:
+        """Write rows, `{table: rows}`, in one transaction; a row whose key exists is left as it is.
+
+        Absent columns become null. Of rows with the same key in one call the first is kept. Raises StoreError, with
+        nothing written, for an unknown table or column, a required value that is absent or one of the wrong type, and
+        StoreWriteFailed when the file cannot be written.
+        """
+        self._write(rows, replace=False)
+
+    def put(self, rows: Rows) -> None:
+        """Write rows like `append`, but a row whose key exists is replaced as a whole; the last of equal keys wins."""
+        self._write(rows, replace=True)
+
+    def update_run(self, run_id: str, **fields: object) -> None:
+        """Set fields of one run, and its `updated_at` unless that is among them.
+
+        Raises NotFound when there is no such run, and what `append` raises.
+        """
+        fields.setdefault("updated_at", datetime.now(UTC))
+        runs = self._tables["runs"]
+        chosen = tuple(column for column in runs.columns if column.name in fields or column.name == "run_id")
+        unknown = next((name for name in fields if name not in {column.name for column in chosen}), None)
+        if unknown is not None:
+            raise StoreError(
+                f"runs has no column {unknown!r}", nearest(unknown, [column.name for column in runs.columns])
+            )
+        batch = to_arrow(Table("runs", chosen, runs.key), [{"run_id": run_id, **fields}], last_wins=True)
+        assignments = ", ".join(f"{name} = given.{name}" for name in fields)
+        statement = (
+            f"UPDATE runs SET {assignments} FROM new_runs AS given WHERE runs.run_id = given.run_id "
+            "RETURNING runs.run_id"
+        )
+        if not self._commit([("new_runs", batch, statement)]):
+            raise NotFound(f"there is no run {run_id!r} in {self.path}", "nothing was changed")
+
+    def reader(self) -> Reader:
+        """A reader on a cursor of its own, for use by one thread at a time."""
+        with self._cursor_lock:
+            if self._database is None:
+                raise StoreError(f"the store {self.path} is closed", "open it again")
+            reader = Reader(cursor(self._database), self.path)
+            self._readers.add(reader)
+            return reader
+
+    def close(self) -> None:
+        """Merge the log into the file and give the file free; its readers are closed too. Closing twice is fine."""
+        with self._write_lock, self._cursor_lock:
+            if self._database is None:
+                return
+            for reader in list(self._readers):
+                reader.close()
+            if not self.read_only:
+                # Everything is in the log already: a full disk costs nothing here, and the next open replays it.
+                with contextlib.suppress(duckdb.Error):
+                    self._writer.execute("CHECKPOINT").fetchall()
+            for connection in (self._writer, self._database):
+                with contextlib.suppress(duckdb.Error):
+                    connection.close()
+            self._database = None
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write(self, rows: Rows, *, replace: bool) -> None:
+        work = []
+        for name, given in rows.items():
+            table = self._tables.get(name)
+            if table is None:
+                raise StoreError(f"the store has no table {name!r}", nearest(name, list(self._tables)))
+            if not given:
+                continue
+            batch = to_arrow(table, given, last_wins=replace)
+            conflict = "" if not table.key else "OR REPLACE " if replace else "OR IGNORE "
+            work.append((f"new_{name}", batch, f"INSERT {conflict}INTO {name} BY NAME SELECT * FROM new_{name}"))
+        if work:
+            self._commit(work)
+
+    def _commit(self, work: Sequence[tuple[str, Any, str]]) -> int:
+        """Run the statements, each over its registered Arrow table, as one transaction; the last one's row count."""
+        with self._write_lock:
+            if self._database is None:
+                raise StoreError(f"the store {self.path} is closed", "open it again")
+            if self.read_only:
+                raise StoreError(f"the store {self.path} was opened for reading only", "open it for writing")
+            require_space(self.path, sum(batch.nbytes for _, batch, _ in work))
+            writer = self._writer
+            changed = 0
+            try:
+                for view, batch, _ in work:
+                    writer.register(view, batch)
+                writer.execute("BEGIN")
+                for _, _, statement in work:
+                    changed = len(writer.execute(statement).fetchall())
+                writer.execute("COMMIT")
+            except BaseException as error:
+                with contextlib.suppress(duckdb.Error):  # no transaction is left where the commit itself failed
+                    writer.execute("ROLLBACK")
+                if isinstance(error, duckdb.Error):
+                    raise write_failed(self.path, error) from error
+                raise
+            finally:
+                for view, _, _ in work:
+                    with contextlib.suppress(duckdb.Error):
+                        writer.unregister(view)
+            return changed

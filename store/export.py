@@ -1,0 +1,288 @@
+"""Data sets out of the store: written aside, forced to disk, renamed into place, with a card of their origin."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from store.card import card
+from store.connect import volume
+from store.errors import StoreError, StoreWriteFailed
+from store.progress import json_ready
+from store.read import VERDICTS, Reader, Row
+
+What = Literal["sft", "samples", "judgements"]
+Format = Literal["jsonl", "parquet", "hf"]
+
+SPLITS = ("train", "validation", "test")
+PROMPT_TEMPLATE = "Instruction: {instruction}\nResponse:"
+
+_TEXT = pa.string()
+_MARGINS = pa.list_(
+    pa.struct([("critic", _TEXT), ("margin_nats", pa.float64()), ("score", pa.float64()), ("audited", pa.bool_())])
+)
+_PARTS = pa.list_(
+    pa.struct(
+        [
+            ("variant", _TEXT),
+            ("request_id", _TEXT),
+            ("labels", pa.list_(_TEXT)),
+            ("logprobs", pa.list_(pa.float64())),
+        ]
+    )
+)
+# The columns are the same whatever the rows hold: an empty list or an absent value must not change a column's type.
+SCHEMAS: dict[str, Any] = {
+    "sft": pa.schema(
+        [
+            ("prompt", _TEXT),
+            ("completion", _TEXT),
+            ("instruction", _TEXT),
+            ("response", _TEXT),
+            ("split", _TEXT),
+            ("sample_id", _TEXT),
+            ("instruction_id", _TEXT),
+            ("verdict", _TEXT),
+            ("basis", _TEXT),
+            ("margins", _MARGINS),
+        ]
+    ),
+    "samples": pa.schema(
+        [
+            ("ordinal", pa.int64()),
+            ("sample_id", _TEXT),
+            ("instruction_id", _TEXT),
+            ("instruction", _TEXT),
+            ("response", _TEXT),
+            ("raw", _TEXT),
+            ("split", _TEXT),
+            ("verdict", _TEXT),
+            ("basis", _TEXT),
+            ("flags", pa.list_(_TEXT)),
+            ("reason", _TEXT),
+            ("stop_reason", _TEXT),
+            ("n_tokens", pa.int64()),
+            ("request_id", _TEXT),
+            ("fingerprint", _TEXT),
+            ("seed", pa.int64()),
+            ("generation_prompt", _TEXT),
+            ("margins", _MARGINS),
+        ]
+    ),
+    "judgements": pa.schema(
+        [
+            ("subject_kind", _TEXT),
+            ("subject_id", _TEXT),
+            ("instruction", _TEXT),
+            ("response", _TEXT),
+            ("split", _TEXT),
+            ("critic", _TEXT),
+            ("margin_nats", pa.float64()),
+            ("score", pa.float64()),
+            ("audited", pa.bool_()),
+            ("verdict", _TEXT),
+            ("basis", _TEXT),
+            ("parts", _PARTS),
+        ]
+    ),
+}
+
+_SAMPLES = """
+    SELECT s.ordinal, s.sample_id, s.instruction_id, i.text AS instruction, s.response, s.raw, i.split, v.verdict,
+           v.basis, coalesce(v.flags, []) AS flags, v.reason, s.stop_reason, s.n_tokens, s.request_id, c.fingerprint,
+           c.seed, c.prompt AS generation_prompt, coalesce(j.margins, []) AS margins
+    FROM samples s
+    JOIN instructions i ON i.run_id = s.run_id AND i.instruction_id = s.instruction_id
+    LEFT JOIN verdicts v ON v.run_id = s.run_id AND v.subject_kind = 'sample' AND v.subject_id = s.sample_id
+    LEFT JOIN completions c ON c.request_id = s.request_id
+    LEFT JOIN (
+        SELECT subject_id, list({critic: critic, margin_nats: margin_nats, score: score, audited: audited}
+                                ORDER BY critic) AS margins
+        FROM judgements WHERE run_id = $1 AND subject_kind = 'sample' GROUP BY subject_id
+    ) j ON j.subject_id = s.sample_id
+    WHERE s.run_id = $1 AND ($2 IS NULL OR list_contains($2::VARCHAR[], v.verdict))
+    ORDER BY s.ordinal, s.sample_id
+"""
+
+_JUDGEMENTS = """
+    SELECT j.subject_kind, j.subject_id, i.text AS instruction, s.response, i.split, j.critic, j.margin_nats, j.score,
+           j.audited, v.verdict, v.basis, j.parts
+    FROM judgements j
+    LEFT JOIN samples s ON j.subject_kind = 'sample' AND s.run_id = j.run_id AND s.sample_id = j.subject_id
+    LEFT JOIN instructions i ON i.run_id = j.run_id AND i.instruction_id = coalesce(s.instruction_id, j.subject_id)
+    LEFT JOIN verdicts v
+        ON v.run_id = j.run_id AND v.subject_kind = j.subject_kind AND v.subject_id = j.subject_id
+    WHERE j.run_id = $1 AND ($2 IS NULL OR list_contains($2::VARCHAR[], v.verdict))
+    ORDER BY j.subject_kind, i.ordinal, j.subject_id, j.critic
+"""
+
+
+def export(
+    reader: Reader,
+    run_id: str,
+    what: What,
+    fmt: Format,
+    out: Path,
+    *,
+    verdicts: Sequence[str] | None = None,
+) -> list[Path]:
+    """Write a data set of one run into the folder `out`, with its card README.md, and return the files' paths.
+
+    `what` is sft (prompt and completion kept apart), samples or judgements; `fmt` is jsonl or parquet (one file a
+    split) or hf (a DatasetDict as `save_to_disk` writes it). Rows have one of `verdicts`; without it sft takes the
+    accepted samples, the other two take every row, also those without a verdict. The folder appears whole or not at
+    all. Raises NotFound for an unknown run, StoreError when `out` holds something already or there is no row, and
+    StoreWriteFailed when the folder cannot be written.
+    """
+    if what not in SCHEMAS or fmt not in _WRITERS:
+        raise StoreError(f"no export of {what!r} as {fmt!r}", "sft, samples or judgements; as jsonl, parquet or hf")
+    chosen = ("accepted",) if verdicts is None and what == "sft" else verdicts
+    unknown = next((verdict for verdict in chosen or () if verdict not in VERDICTS), None)
+    if unknown is not None:
+        raise StoreError(f"no verdict {unknown!r}", f"one of {', '.join(VERDICTS)}")
+    out = Path(out).expanduser().absolute()
+    _require_free(out)
+    run = reader.run(run_id)
+    rows = _rows(reader, run, what, chosen)
+    if not rows:
+        raise StoreError(
+            f"run {run['run_id']} has nothing to export: no {what} rows, verdict {' or '.join(chosen or ('any',))}",
+            "Nothing was written. See how far it is with: cai status",
+        )
+    splits = _by_split(rows)
+    tables = {split: pa.Table.from_pylist(group, schema=SCHEMAS[what]) for split, group in splits.items()}
+    aside: Path | None = None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+        aside.chmod(0o755)
+        _WRITERS[fmt](tables, aside)
+        counts = {split: table.num_rows for split, table in tables.items()}
+        text = card(reader, run, what, fmt, counts, chosen)
+        (aside / "README.md").write_text(text, encoding="utf-8", newline="\n")
+        _force_to_disk(aside)
+        _require_free(out)
+        aside.rename(out)
+        aside = None
+        _sync(out.parent)
+    except OSError as error:
+        raise StoreWriteFailed(
+            f"the export to {out} failed: {error}",
+            f"Nothing was left behind, and the store is intact. Check {volume(out)}, or choose another --out.",
+        ) from error
+    finally:
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
+    return sorted(path for path in out.rglob("*") if path.is_file())
+
+
+def _rows(reader: Reader, run: Row, what: What, verdicts: Sequence[str] | None) -> list[Row]:
+    wanted = None if verdicts is None else list(verdicts)
+    if what == "judgements":
+        rows = reader.query(_JUDGEMENTS, [run["run_id"], wanted])
+        for row in rows:
+            row["parts"] = [_part(part) for part in json.loads(row["parts"])]
+        return rows
+    rows = reader.query(_SAMPLES, [run["run_id"], wanted])
+    if what == "sft":
+        template = prompt_template(run["settings"])
+        for row in rows:
+            row["prompt"] = template.replace("{instruction}", row["instruction"])
+            row["completion"] = f" {row['response']}"
+    return rows
+
+
+def _part(part: Row) -> Row:
+    # An infinite logprob is text in the store's JSON; float() reads both.
+    return part | {"logprobs": [float(value) for value in part.get("logprobs") or []]}
+
+
+def prompt_template(settings: Any) -> str:
+    """The prompt of training, from `responses.prompt_template` of the run's settings where it is given.
+
+    Raises StoreError when it has no place for the instruction.
+    """
+    section = settings.get("responses") if isinstance(settings, dict) else None
+    template = (section.get("prompt_template") if isinstance(section, dict) else None) or PROMPT_TEMPLATE
+    if not isinstance(template, str) or "{instruction}" not in template:
+        raise StoreError(
+            "responses.prompt_template has no place for the instruction", "it must contain {instruction}, once"
+        )
+    return template
+
+
+def _by_split(rows: list[Row]) -> dict[str, list[Row]]:
+    """The rows of each split that has any, train first; rows without a split never mix with a named one."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        row["split"] = row["split"] or "unassigned"
+        groups.setdefault(row["split"], []).append(row)
+    order = [*SPLITS, *sorted(set(groups) - set(SPLITS))]
+    return {split: groups[split] for split in order if split in groups}
+
+
+def _write_jsonl(tables: dict[str, Any], folder: Path) -> None:
+    for split, table in tables.items():
+        with (folder / f"{split}.jsonl").open("w", encoding="utf-8", newline="\n") as file:
+            for row in table.to_pylist():
+                file.write(json.dumps(json_ready(row), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _write_parquet(tables: dict[str, Any], folder: Path) -> None:
+    for split, table in tables.items():
+        pq.write_table(table, folder / f"{split}.parquet", compression="zstd")
+
+
+def _write_hf(tables: dict[str, Any], folder: Path) -> None:
+    try:
+        import datasets
+    except ImportError as error:
+        raise StoreError(
+            "the format hf needs the package datasets",
+            "Install it with: pip install 'cai-control-center[local]', or choose jsonl or parquet.",
+        ) from error
+    quiet = datasets.utils.logging.is_progress_bar_enabled()
+    datasets.disable_progress_bars()  # nothing that a library prints may reach the terminal
+    try:
+        found = datasets.DatasetDict({split: datasets.Dataset(table) for split, table in tables.items()})
+        found.save_to_disk(str(folder))
+    finally:
+        if quiet:
+            datasets.enable_progress_bars()
+
+
+_WRITERS = {"jsonl": _write_jsonl, "parquet": _write_parquet, "hf": _write_hf}
+
+
+def _require_free(out: Path) -> None:
+    try:
+        taken = out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir())))
+    except OSError as error:
+        raise StoreError(f"{out} cannot be read: {error}", "Nothing was written; choose another --out.") from error
+    if taken:
+        raise StoreError(
+            f"{out} is there already",
+            "Nothing was written, so that no data set is overwritten. Move it away, or choose another --out.",
+        )
+
+
+def _force_to_disk(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

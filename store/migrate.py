@@ -1,0 +1,155 @@
+"""The schema's version in the file, and the way from an older one to this one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import duckdb
+
+from store import schema
+from store.connect import connect, not_opened, write_failed
+from store.encode import Column, Table
+from store.errors import StoreError, StoreTooNew
+
+_VERSION_TABLE = "cai_schema"
+
+
+def migrate(path: Path, database: duckdb.DuckDBPyConnection, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    """Bring the file to this program's schema, and return the connection to use from here on.
+
+    Raises StoreTooNew for a newer schema, StoreError for a database that is no store or that would have to change
+    though it is opened for reading only, and StoreWriteFailed when the copy or the change cannot be written.
+    """
+    found = _version(path, database)
+    if found > schema.VERSION:
+        raise StoreTooNew(
+            f"the store {path} has schema {found}, this program knows up to {schema.VERSION}",
+            "It was left as it is. Use the version of cai that wrote it or a later one, or another file with --store.",
+        )
+    if found == schema.VERSION:
+        return database
+    if read_only:
+        raise StoreError(
+            f"the store {path} has schema {found} and needs {schema.VERSION}", "open it once for writing to migrate it"
+        )
+    if found:
+        # Closing one descriptor of a file drops all of this process's locks on it, so it is copied while closed.
+        database.close()
+        _back_up(path, found)
+        database = connect(path, read_only=False)
+    try:
+        _apply(path, database, found)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def create(path: Path) -> None:
+    """Make an empty store where there is no file, aside and then linked into place.
+
+    A process killed while DuckDB writes a file's first blocks would leave a file that cannot be opened again. Where
+    two processes create the same store, the first one's stays.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.new")
+    database = connect(aside, read_only=False, named=path)
+    try:
+        try:
+            _apply(path, database, 0)
+        finally:
+            database.close()
+        with contextlib.suppress(FileExistsError):
+            _put_in_place(aside, path)
+    except OSError as error:
+        raise not_opened(path, error) from error
+    finally:
+        for left in (aside, Path(f"{aside}.wal")):
+            left.unlink(missing_ok=True)
+
+
+def _put_in_place(aside: Path, path: Path) -> None:
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        aside.rename(path)
+
+
+def tables(connection: duckdb.DuckDBPyConnection) -> dict[str, Table]:
+    """The store's tables with their columns and keys, as the file has them."""
+    columns: dict[str, list[Column]] = {}
+    for table, name, sql_type, nullable in connection.execute(
+        "SELECT table_name, column_name, data_type, is_nullable FROM duckdb_columns() "
+        "WHERE NOT internal AND schema_name = 'main' AND table_name != ? ORDER BY table_name, column_index",
+        [_VERSION_TABLE],
+    ).fetchall():
+        columns.setdefault(table, []).append(Column(name, sql_type, not nullable))
+    keys = dict(
+        connection.execute(
+            "SELECT table_name, constraint_column_names FROM duckdb_constraints() WHERE constraint_type = 'PRIMARY KEY'"
+        ).fetchall()
+    )
+    return {name: Table(name, tuple(found), tuple(keys.get(name, ()))) for name, found in columns.items()}
+
+
+def _version(path: Path, database: duckdb.DuckDBPyConnection) -> int:
+    """The schema version in the file, 0 for an empty one."""
+    names = {name for (name,) in database.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    if not names:
+        return 0
+    if _VERSION_TABLE not in names:
+        raise StoreError(
+            f"{path} is a DuckDB file, but not a store of cai", "It was left as it is; choose another with --store."
+        )
+    return int(database.execute(f"SELECT max(version) FROM {_VERSION_TABLE}").fetchall()[0][0])
+
+
+def _apply(path: Path, database: duckdb.DuckDBPyConnection, found: int) -> None:
+    try:
+        database.execute("BEGIN")
+        database.execute(
+            f"CREATE TABLE IF NOT EXISTS {_VERSION_TABLE} (version INTEGER PRIMARY KEY, applied_at TIMESTAMPTZ)"
+        )
+        for version, step in enumerate(schema.STEPS[found:], start=found + 1):
+            database.execute(step)
+            database.execute(f"INSERT INTO {_VERSION_TABLE} VALUES (?, now())", [version])
+        database.execute("COMMIT")
+        database.execute("CHECKPOINT")
+    except duckdb.Error as error:
+        with contextlib.suppress(duckdb.Error):
+            database.execute("ROLLBACK")
+        raise write_failed(path, error) from error
+
+
+def _back_up(path: Path, version: int) -> Path:
+    """Copy the file, and its log where there is one, to `<name>.v<version>.backup`; an earlier copy is never lost."""
+    target = path.with_name(f"{path.name}.v{version}.backup")
+    number = 2
+    while target.exists():
+        target = path.with_name(f"{path.name}.v{version}.backup-{number}")
+        number += 1
+    try:
+        log = Path(f"{path}.wal")
+        if log.exists():
+            _copy_durably(log, Path(f"{target}.wal"))
+        _copy_durably(path, target)
+    except OSError as error:
+        raise write_failed(target, error) from error
+    return target
+
+
+def _copy_durably(source: Path, target: Path) -> None:
+    """Copy a file aside, force it to disk, and rename it into place."""
+    aside = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        shutil.copyfile(source, aside)
+        with aside.open("rb") as copied:
+            os.fsync(copied.fileno())
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,174 @@
+"""How far a run is, rebuilt from its rows: the same answer after a crash as on the screen before it."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from store.read import Reader
+
+PHASES = (
+    "guard",
+    "audit",
+    "instructions",
+    "instruction_judgements",
+    "responses",
+    "response_judgements",
+    "gate",
+)
+
+_ALIVE = ("running", "paused")
+
+# What a phase has done where no event tells: the rows that it leaves behind.
+_DONE = """
+    SELECT (SELECT count(*) FROM guard_checks WHERE run_id = $1) AS guard,
+           (SELECT count(*) FROM audits WHERE run_id = $1) AS audit,
+           (SELECT count(*) FROM instructions WHERE run_id = $1 AND status = 'distinct') AS instructions,
+           (SELECT count(*) FROM verdicts WHERE run_id = $1 AND subject_kind = 'instruction') AS instruction_judgements,
+           (SELECT count(*) FROM samples WHERE run_id = $1) AS responses,
+           (SELECT count(*) FROM verdicts WHERE run_id = $1 AND subject_kind = 'sample') AS response_judgements,
+           (SELECT count(*) FROM gates WHERE run_id = $1 AND gate != 'guard') AS gate
+"""
+
+
+def with_live_state(row: dict[str, Any], sessions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The run's row, its state "stopped" where its process is gone without having said so.
+
+    The file has one writer at a time: whoever reads a run that says "running", and is not the process of the run's
+    latest session, reads the words of a process that was killed. A run without a session keeps its word.
+    """
+    session = sessions.get(row["run_id"])
+    if row["state"] in _ALIVE and session is not None:
+        here = session["pid"] == os.getpid() and session["host"] == socket.gethostname()
+        if not here:
+            row["state"] = "stopped"
+            row["reason"] = f"process {session['pid']} on {session['host']} ended without closing the run"
+    return row
+
+
+def phases(reader: Reader, run: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The phases in order, each {name, state, done, planned, accepted}; see Reader.phases."""
+    run_id = run["run_id"]
+    told: dict[str, dict[str, Any]] = {}
+    for row in reader.query(
+        """
+        SELECT payload->>'phase' AS phase,
+               arg_max(kind, ("at", seq)) AS kind,
+               arg_max(done, ("at", seq)) FILTER (done IS NOT NULL) AS done,
+               arg_max(planned, ("at", seq)) FILTER (planned IS NOT NULL) AS planned,
+               arg_max(accepted, ("at", seq)) FILTER (accepted IS NOT NULL) AS accepted
+        FROM (SELECT *, (payload->>'done')::BIGINT AS done, (payload->>'planned')::BIGINT AS planned,
+                     (payload->>'accepted')::BIGINT AS accepted FROM events)
+        WHERE run_id = ? AND kind IN ('PhaseStarted', 'PhaseProgressed', 'PhaseFinished')
+        GROUP BY 1
+        """,
+        [run_id],
+    ):
+        told[row["phase"]] = row
+    left = reader.query(_DONE, [run_id])[0]
+    under_way = "running" if run["state"] == "running" else "stopped"
+    found = []
+    for name in PHASES:
+        event = told.get(name, {})
+        state = "waiting" if not event else "done" if event["kind"] == "PhaseFinished" else under_way
+        done = event.get("done")
+        found.append(
+            {
+                "name": name,
+                "state": state,
+                "done": left[name] if done is None else done,
+                "planned": event.get("planned"),
+                "accepted": event.get("accepted"),
+            }
+        )
+    return found
+
+
+def status(reader: Reader, run: Mapping[str, Any]) -> dict[str, Any]:
+    """The run as one JSON-ready object; see Reader.status."""
+    run_id = run["run_id"]
+    same = ("spec", "spec_sha256", "model", "fingerprint", "seed", "state", "reason", "pilot", "target", "until")
+    found: dict[str, Any] = {"run": run_id, **{name: run[name] for name in same}}
+    found["overrides"] = run["overrides"]
+    found["phases"] = phases(reader, run)
+    found["gates"] = gates(reader, run_id)
+    found["counts"] = counts(reader, run_id)
+    found["elapsed_s"] = run["elapsed_s"]
+    found["created_at"] = run["created_at"]
+    found["updated_at"] = run["updated_at"]
+    ready: dict[str, Any] = json_ready(found)
+    return ready
+
+
+def gates(reader: Reader, run_id: str) -> list[dict[str, Any]]:
+    """Each gate once, {name, passed, evidence}: it passed when all its checks did, which are the evidence."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in reader.gates(run_id):
+        gate = found.setdefault(row["gate"], {"name": row["gate"], "passed": True, "evidence": []})
+        gate["passed"] = gate["passed"] and row["passed"]
+        gate["evidence"].append({name: value for name, value in row.items() if name not in ("run_id", "gate")})
+    return list(found.values())
+
+
+def counts(reader: Reader, run_id: str) -> dict[str, Any]:
+    """How many rows of each sort the run has: candidates by status, verdicts, how they were reached, splits."""
+    statuses = _grouped(
+        reader, "SELECT status AS name, count(*) AS n FROM instructions WHERE run_id = ? GROUP BY 1", run_id
+    )
+    verdicts = {
+        kind: _grouped(
+            reader,
+            f"SELECT verdict AS name, count(*) AS n FROM verdicts WHERE run_id = ? AND subject_kind = '{kind}' "
+            "GROUP BY 1",
+            run_id,
+        )
+        for kind in ("instruction", "sample")
+    }
+    basis = _grouped(
+        reader,
+        "SELECT basis AS name, count(*) AS n FROM verdicts WHERE run_id = ? AND subject_kind = 'sample' "
+        "AND verdict = 'accepted' GROUP BY 1",
+        run_id,
+    )
+    splits = _grouped(
+        reader,
+        "SELECT coalesce(i.split, 'unassigned') AS name, count(*) AS n FROM verdicts v "
+        "JOIN samples s ON s.run_id = v.run_id AND s.sample_id = v.subject_id "
+        "JOIN instructions i ON i.run_id = s.run_id AND i.instruction_id = s.instruction_id "
+        "WHERE v.run_id = ? AND v.subject_kind = 'sample' AND v.verdict = 'accepted' GROUP BY 1",
+        run_id,
+    )
+    samples = reader.query("SELECT count(*) AS n FROM samples WHERE run_id = ?", [run_id])[0]["n"]
+    return {
+        "candidates": sum(statuses.values()),
+        "instructions": statuses.get("distinct", 0),
+        "instructions_accepted": verdicts["instruction"].get("accepted", 0),
+        "samples": samples,
+        **{name: verdicts["sample"].get(name, 0) for name in ("accepted", "rejected", "unsure")},
+        "instruction_statuses": statuses,
+        "instruction_verdicts": verdicts["instruction"],
+        "accepted_by_basis": basis,
+        "accepted_by_split": splits,
+    }
+
+
+def _grouped(reader: Reader, sql: str, run_id: str) -> dict[str, int]:
+    return {str(row["name"]): int(row["n"]) for row in reader.query(f"{sql} ORDER BY 1", [run_id])}
+
+
+def json_ready(value: Any) -> Any:
+    """The value with times as ISO text, and null for a number that JSON has no form for."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: json_ready(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [json_ready(item) for item in value]
+    return value

@@ -1,0 +1,297 @@
+"""What the store holds, as plain dicts: the questions that the screen, the command line and the export ask."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from store import progress
+from store.connect import query_failed
+from store.errors import NotFound, StoreError
+
+VERDICTS = ("accepted", "rejected", "unsure")
+
+Row = dict[str, Any]
+
+_SAMPLES = """
+    SELECT s.ordinal, s.sample_id, s.instruction_id, i.text AS instruction, s.response, v.verdict, v.basis,
+           coalesce(v.flags, []) AS flags, v.reason, s.stop_reason, s.n_tokens, i.split
+    FROM samples s
+    LEFT JOIN instructions i ON i.run_id = s.run_id AND i.instruction_id = s.instruction_id
+    LEFT JOIN verdicts v ON v.run_id = s.run_id AND v.subject_kind = 'sample' AND v.subject_id = s.sample_id
+    WHERE s.run_id = ?
+"""
+
+
+class Reader:
+    """Reads one store on a cursor of its own, while others write; for use by one thread at a time.
+
+    Rows are dicts by column name, times are aware and in UTC. Raises StoreError when a query fails.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+        self.path = path
+        self._connection = connection
+        self._lock = threading.Lock()  # so that closing the store waits for the query under way
+        self._closed = False
+
+    def query(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
+        """The rows of one SELECT, `?` standing for each of `params`; JSON columns come back as text.
+
+        Raises StoreError for a statement that fails, or that is not a single SELECT.
+        """
+        with self._lock:
+            if self._closed:
+                raise StoreError(f"the store {self.path} is closed", "open it again")
+            try:
+                statements = self._connection.extract_statements(sql)
+                if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+                    raise StoreError("a reader runs one SELECT at a time", "write through Store.append or Store.put")
+                # Through Arrow, because DuckDB's own rows need the package pytz for times.
+                relation = self._connection.sql(sql, params=list(params) or None)
+                rows: list[Row] = relation.to_arrow_table().to_pylist()
+            except duckdb.Error as error:
+                raise query_failed(self.path, error) from error
+            return rows
+
+    def latest_run_id(self) -> str | None:
+        """The id of the run that was created last, None in an empty store."""
+        rows = self.query("SELECT run_id FROM runs ORDER BY created_at DESC, run_id DESC LIMIT 1")
+        return str(rows[0]["run_id"]) if rows else None
+
+    def resolve(self, run_id: str) -> str:
+        """The full id of the run that `run_id` is, or is the beginning of. Raises NotFound."""
+        known = [str(row["run_id"]) for row in self.query("SELECT run_id FROM runs ORDER BY created_at DESC, run_id")]
+        return _resolved("run", run_id, known)
+
+    def run(self, run_id: str) -> Row:
+        """One run's row by its id or the unique beginning of it, its JSON parsed. Raises NotFound.
+
+        `state` is the stored one, except that a run whose process ended without saying so is "stopped".
+        """
+        rows = self.query("SELECT * FROM runs WHERE run_id = ?", [self.resolve(run_id)])
+        row = _parsed(rows, "settings", "overrides", "manifest")[0]
+        return progress.with_live_state(row, self._sessions([row["run_id"]]))
+
+    def runs(self) -> list[Row]:
+        """All runs, newest first, each with its counts of distinct `instructions`, of `samples` and of `accepted`."""
+        rows = self.query(
+            """
+            SELECT r.*, coalesce(i.n, 0) AS instructions, coalesce(s.n, 0) AS samples, coalesce(v.n, 0) AS accepted
+            FROM runs r
+            LEFT JOIN (SELECT run_id, count(*) AS n FROM instructions WHERE status = 'distinct' GROUP BY 1) i
+                USING (run_id)
+            LEFT JOIN (SELECT run_id, count(*) AS n FROM samples GROUP BY 1) s USING (run_id)
+            LEFT JOIN (SELECT run_id, count(*) AS n FROM verdicts
+                       WHERE subject_kind = 'sample' AND verdict = 'accepted' GROUP BY 1) v USING (run_id)
+            ORDER BY r.created_at DESC, r.run_id DESC
+            """
+        )
+        sessions = self._sessions([row["run_id"] for row in rows])
+        return [progress.with_live_state(row, sessions) for row in _parsed(rows, "settings", "overrides", "manifest")]
+
+    def completions(self, request_ids: Sequence[str]) -> dict[str, Row]:
+        """The stored completions among `request_ids`, by id; `decoding` parsed."""
+        return self._by_request("completions", request_ids, "decoding")
+
+    def scores(self, request_ids: Sequence[str]) -> dict[str, Row]:
+        """The stored label scores among `request_ids`, by id; `logprobs` in nats, in the order of `labels`."""
+        return self._by_request("scores", request_ids)
+
+    def phases(self, run_id: str) -> list[Row]:
+        """Every phase in order: {name, state, done, planned, accepted}.
+
+        `state` is waiting, running or done, and stopped where the phase was under way when its run halted. `planned`
+        and `accepted` are None where no event told them.
+        """
+        return progress.phases(self, self.run(run_id))
+
+    def status(self, run_id: str) -> Row:
+        """The run as one JSON-ready object: settings, state, phases, gates with their evidence, counts, times."""
+        return progress.status(self, self.run(run_id))
+
+    def samples(self, run_id: str, *, verdict: str | None = None, limit: int = 500, offset: int = 0) -> list[Row]:
+        """A page of samples in order, each with instruction, verdict and `scores`, {critic: score}.
+
+        `verdict` is None for a sample that has none yet; asking for one of accepted, rejected, unsure leaves out the
+        rest. Raises ValueError for another word.
+        """
+        wanted: list[object] = []
+        if verdict is not None:
+            if verdict not in VERDICTS:
+                raise ValueError(f"no verdict {verdict!r}: one of {', '.join(VERDICTS)}")
+            wanted = [verdict]
+        where = "AND v.verdict = ?" if wanted else ""
+        rows = self.query(
+            f"{_SAMPLES} {where} ORDER BY s.ordinal, s.sample_id LIMIT ? OFFSET ?",
+            [run_id, *wanted, limit, offset],
+        )
+        judged = self.judgements(run_id, "sample", [row["sample_id"] for row in rows])
+        for row in rows:
+            row["scores"] = {item["critic"]: item["score"] for item in judged.get(row["sample_id"], [])}
+        return rows
+
+    def sample(self, run_id: str, sample_id: str) -> Row:
+        """One sample with all that made it, for a detail pane. Raises NotFound.
+
+        Beside what `samples` gives: raw, trimmed, prompt, seed, decoding, request_id, fingerprint and stop_text of its
+        completion, `judgements` (rows, parts parsed), the instruction's row as `instruction_row` with
+        `instruction_prompt`, its `instruction_judgements` and `instruction_verdict`, and the `person_label`.
+        """
+        rows = self.query(f"{_SAMPLES} AND s.sample_id = ?", [run_id, sample_id])
+        if not rows:
+            known = self.query("SELECT sample_id FROM samples WHERE run_id = ? ORDER BY ordinal", [run_id])
+            full = _resolved("sample", sample_id, [str(row["sample_id"]) for row in known])
+            rows = self.query(f"{_SAMPLES} AND s.sample_id = ?", [run_id, full])
+        found = rows[0]
+        sample_id = found["sample_id"]
+        found |= self.query(
+            "SELECT request_id, raw, trimmed FROM samples WHERE run_id = ? AND sample_id = ?", [run_id, sample_id]
+        )[0]
+        found["trimmed"] = json.loads(found["trimmed"])
+        completion = self.completions([found["request_id"]]).get(found["request_id"], {})
+        for name in ("prompt", "seed", "decoding", "fingerprint", "stop_text", "n_prompt_tokens", "created_at"):
+            found[name] = completion.get(name)
+        found["judgements"] = self.judgements(run_id, "sample", [sample_id]).get(sample_id, [])
+        found["scores"] = {item["critic"]: item["score"] for item in found["judgements"]}
+
+        instruction_id = found["instruction_id"]
+        instruction = next(
+            iter(
+                self.query(
+                    "SELECT * FROM instructions WHERE run_id = ? AND instruction_id = ?", [run_id, instruction_id]
+                )
+            ),
+            None,
+        )
+        written_in = str(instruction["request_id"]) if instruction else ""
+        found["instruction_row"] = instruction
+        found["instruction_prompt"] = self.completions([written_in]).get(written_in, {}).get("prompt")
+        found["instruction_judgements"] = self.judgements(run_id, "instruction", [instruction_id]).get(
+            instruction_id, []
+        )
+        found["instruction_verdict"] = self._about("verdicts", run_id, "instruction", instruction_id)
+        found["person_label"] = self._about("person_labels", run_id, "sample", sample_id)
+        return found
+
+    def judgements(self, run_id: str, subject_kind: str, subject_ids: Sequence[str]) -> dict[str, list[Row]]:
+        """The judgements of the given subjects, {subject_id: rows by critic}; `parts` parsed, margins in nats."""
+        rows = self.query(
+            "SELECT subject_id, critic, margin_nats, score, audited, parts FROM judgements "
+            "WHERE run_id = ? AND subject_kind = ? AND subject_id IN (SELECT unnest(?::VARCHAR[])) "
+            "ORDER BY subject_id, critic",
+            [run_id, subject_kind, list(subject_ids)],
+        )
+        found: dict[str, list[Row]] = {}
+        for row in _parsed(rows, "parts"):
+            found.setdefault(row["subject_id"], []).append(row)
+        return found
+
+    def margins(self, run_id: str, critic: str, subject_kind: str) -> list[float]:
+        """The finite scores of one critic, for a histogram, ordered by subject: 0 at its zero point, positive good."""
+        rows = self.query(
+            "SELECT score FROM judgements WHERE run_id = ? AND critic = ? AND subject_kind = ? ORDER BY subject_id",
+            [run_id, critic, subject_kind],
+        )
+        return [row["score"] for row in rows if math.isfinite(row["score"])]
+
+    def gates(self, run_id: str) -> list[Row]:
+        """The gates' checks, guard first, then pilot, then final, each with its evidence."""
+        return self.query(
+            "SELECT * FROM gates WHERE run_id = ? "
+            "ORDER BY list_position(['guard', 'pilot', 'final'], gate) NULLS LAST, gate, check_name",
+            [run_id],
+        )
+
+    def guard(self, run_id: str) -> list[Row]:
+        """The guard's checks with prompt and answer, `measured` parsed, the aggregate ones last."""
+        rows = self.query(
+            "SELECT * FROM guard_checks WHERE run_id = ? ORDER BY "
+            "list_position(['encoding', 'raw', 'formatted', 'aggregate'], condition) NULLS LAST, check_id",
+            [run_id],
+        )
+        return _parsed(rows, "measured")
+
+    def audits(self, run_id: str) -> list[Row]:
+        """The critics' audits, `detail` parsed."""
+        rows = self.query("SELECT * FROM audits WHERE run_id = ? ORDER BY subject_kind, critic, part", [run_id])
+        return _parsed(rows, "detail")
+
+    def events(self, run_id: str, limit: int = 200) -> list[Row]:
+        """The last `limit` events, oldest first, `payload` parsed."""
+        rows = self.query('SELECT * FROM events WHERE run_id = ? ORDER BY "at" DESC, seq DESC LIMIT ?', [run_id, limit])
+        return _parsed(rows[::-1], "payload")
+
+    def close(self) -> None:
+        """Close the cursor, after the query under way; closing twice is fine."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._connection.close()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _by_request(self, table: str, request_ids: Sequence[str], *json_columns: str) -> dict[str, Row]:
+        if not request_ids:
+            return {}
+        rows = self.query(
+            f"SELECT * FROM {table} WHERE request_id IN (SELECT unnest(?::VARCHAR[]))", [list(request_ids)]
+        )
+        return {row["request_id"]: row for row in _parsed(rows, *json_columns)}
+
+    def _about(self, table: str, run_id: str, subject_kind: str, subject_id: str) -> Row | None:
+        rows = self.query(
+            f"SELECT * FROM {table} WHERE run_id = ? AND subject_kind = ? AND subject_id = ?",
+            [run_id, subject_kind, subject_id],
+        )
+        return rows[0] if rows else None
+
+    def _sessions(self, run_ids: Sequence[str]) -> dict[str, Row]:
+        """The latest session of each run."""
+        rows = self.query(
+            "SELECT run_id, pid, host FROM sessions WHERE run_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY started_at",
+            [list(run_ids)],
+        )
+        return {row["run_id"]: row for row in rows}
+
+
+def _parsed(rows: list[Row], *columns: str) -> list[Row]:
+    for row in rows:
+        for column in columns:
+            if row[column] is not None:
+                row[column] = json.loads(row[column])
+    return rows
+
+
+def _resolved(what: str, asked: str, known: Sequence[str]) -> str:
+    """The one of `known` that `asked` is, or is the beginning of."""
+    if asked in known:
+        return asked
+    begun = [name for name in known if asked and name.startswith(asked)]
+    if len(begun) == 1:
+        return begun[0]
+    if begun:
+        raise NotFound(f"{asked!r} is the beginning of {len(begun)} {what}s", f"say which: {_listed(begun)}")
+    if not known:
+        raise NotFound(f"there is no {what} {asked!r}", f"there are no {what}s yet")
+    near = difflib.get_close_matches(asked, known, n=3)
+    raise NotFound(
+        f"there is no {what} {asked!r}", f"did you mean {_listed(near)}?" if near else f"known: {_listed(known)}"
+    )
+
+
+def _listed(names: Iterable[str], most: int = 8) -> str:
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

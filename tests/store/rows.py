@@ -1,0 +1,258 @@
+"""Rows by hand: one factory a table, each with plausible defaults that a test overrides by name.
+
+`small_run()` is a whole run of four samples, for tests that read.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+T0 = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+Row = dict[str, Any]
+
+
+def run(run_id: str = "run-a", **fields: Any) -> Row:
+    row: Row = {
+        "run_id": run_id,
+        "created_at": T0,
+        "spec": "stage_1_small_model.md",
+        "spec_sha256": "ab" * 32,
+        "settings": {"responses": {"max_tokens": 96}},
+        "overrides": {},
+        "seed": 7,
+        "model": "gemma3-270m",
+        "fingerprint": "fp-1",
+        "pilot": 40,
+        "target": 40,
+        "until": None,
+        "state": "running",
+        "reason": "",
+        "elapsed_s": 12.5,
+        "updated_at": T0,
+        "manifest": {"model_license": "gemma"},
+    }
+    return row | fields
+
+
+def session(session_id: str = "session-1", run_id: str = "run-a", **fields: Any) -> Row:
+    row: Row = {"session_id": session_id, "run_id": run_id, "pid": 1, "host": "elsewhere", "started_at": T0}
+    return row | fields
+
+
+def completion(request_id: str, **fields: Any) -> Row:
+    row: Row = {
+        "request_id": request_id,
+        "fingerprint": "fp-1",
+        "prompt": f"prompt of {request_id}",
+        "decoding": {"temperature": 0.7, "max_tokens": 96},
+        "seed": 11,
+        "text": f"text of {request_id}",
+        "token_ids": [1, 2, 3],
+        "n_tokens": 3,
+        "n_prompt_tokens": 5,
+        "stop_reason": "stop",
+        "stop_text": "\n\n",
+        "session_id": "session-1",
+        "created_at": T0,
+    }
+    return row | fields
+
+
+def score(request_id: str, **fields: Any) -> Row:
+    row: Row = {
+        "request_id": request_id,
+        "fingerprint": "fp-1",
+        "prompt": f"rubric of {request_id}",
+        "labels": ["A", "B"],
+        "logprobs": [-0.25, -1.5],
+        "n_tokens": [1, 1],
+        "session_id": "session-1",
+        "created_at": T0,
+    }
+    return row | fields
+
+
+def guard_check(check_id: str, run_id: str = "run-a", **fields: Any) -> Row:
+    row: Row = {
+        "run_id": run_id,
+        "check_id": check_id,
+        "condition": "raw",
+        "prompt": "Water freezes at",
+        "answer": " 32 degrees",
+        "measured": {"ended": False},
+        "passed": True,
+        "detail": "",
+    }
+    return row | fields
+
+
+def audit(critic: str = "label", run_id: str = "run-a", **fields: Any) -> Row:
+    row: Row = {
+        "run_id": run_id,
+        "critic": critic,
+        "subject_kind": "sample",
+        "part": "own",
+        "n_good": 30,
+        "n_bad": 30,
+        "auc": 0.61,
+        "auc_lo": 0.5,
+        "auc_hi": 0.72,
+        "accuracy": 0.58,
+        "label_bias": 0.1,
+        "threshold": None,
+        "may_filter": False,
+        "detail": {"minimum_auc": 0.7},
+    }
+    return row | fields
+
+
+def instruction(instruction_id: str, run_id: str = "run-a", **fields: Any) -> Row:
+    row: Row = {
+        "run_id": run_id,
+        "instruction_id": instruction_id,
+        "ordinal": 0,
+        "request_id": f"q-{instruction_id}",
+        "line": 0,
+        "seed_ids": ["seed-1", "seed-2"],
+        "text": f"Do {instruction_id}.",
+        "opening": "do",
+        "topic": "other",
+        "status": "distinct",
+        "duplicate_of": None,
+        "similarity": 0.2,
+        "cluster_id": f"c-{instruction_id}",
+        "split": "train",
+    }
+    return row | fields
+
+
+def sample(sample_id: str, instruction_id: str, run_id: str = "run-a", **fields: Any) -> Row:
+    row: Row = {
+        "run_id": run_id,
+        "sample_id": sample_id,
+        "ordinal": 0,
+        "instruction_id": instruction_id,
+        "request_id": f"q-{sample_id}",
+        "raw": f"answer {sample_id}\n\n",
+        "response": f"answer {sample_id}",
+        "trimmed": [{"rule": "whitespace", "start": 9, "end": 11}],
+        "stop_reason": "stop",
+        "n_tokens": 3,
+    }
+    return row | fields
+
+
+def judgement(subject_id: str, critic: str = "label", run_id: str = "run-a", **fields: Any) -> Row:
+    row: Row = {
+        "run_id": run_id,
+        "subject_kind": "sample",
+        "subject_id": subject_id,
+        "critic": critic,
+        "margin_nats": 0.4,
+        "score": 0.5,
+        "audited": False,
+        "parts": [{"variant": "AB", "request_id": "r-1", "labels": ["A", "B"], "logprobs": [-0.25, -1.5]}],
+    }
+    return row | fields
+
+
+def verdict(subject_id: str, verdict: str = "accepted", run_id: str = "run-a", **fields: Any) -> Row:
+    row: Row = {
+        "run_id": run_id,
+        "subject_kind": "sample",
+        "subject_id": subject_id,
+        "verdict": verdict,
+        "basis": "rules",
+        "flags": [],
+        "reason": "all rules passed",
+    }
+    return row | fields
+
+
+def gate(check_name: str, gate: str = "pilot", run_id: str = "run-a", **fields: Any) -> Row:
+    row: Row = {
+        "run_id": run_id,
+        "gate": gate,
+        "check_name": check_name,
+        "measured": 0.02,
+        "lo": 0.0,
+        "hi": 0.07,
+        "n": 40,
+        "op": "<",
+        "threshold": 0.05,
+        "passed": True,
+        "subject_ids": [],
+        "evidence_sha256": "cd" * 32,
+        "decided_at": T0,
+    }
+    return row | fields
+
+
+def event(seq: int, kind: str, payload: Row, run_id: str = "run-a", **fields: Any) -> Row:
+    row: Row = {
+        "run_id": run_id,
+        "session_id": "session-1",
+        "seq": seq,
+        "at": T0 + timedelta(seconds=seq),
+        "kind": kind,
+        "payload": payload,
+    }
+    return row | fields
+
+
+def metric(name: str = "tokens_per_s", run_id: str = "run-a", **fields: Any) -> Row:
+    row: Row = {
+        "run_id": run_id,
+        "phase": "responses",
+        "name": name,
+        "value": 120.0,
+        "session_id": "session-1",
+        "at": T0,
+    }
+    return row | fields
+
+
+def small_run(run_id: str = "run-a", **fields: Any) -> dict[str, list[Row]]:
+    """A run with four samples: two accepted (train, test), one rejected (validation), one without a verdict."""
+    splits = {"i1": "train", "i2": "test", "i3": "validation", "i4": "train"}
+    duplicate = {"status": "duplicate", "duplicate_of": "i1", "similarity": 0.9, "cluster_id": None, "split": None}
+    return {
+        "runs": [run(run_id, **fields)],
+        "completions": [completion(f"q-{name}") for name in ("i1", "i2", "i3", "i4", "s1", "s2", "s3", "s4")],
+        "scores": [score("r-1")],
+        "guard_checks": [guard_check("water", run_id), guard_check("bos", run_id, condition="encoding")],
+        "audits": [audit(run_id=run_id)],
+        "instructions": [
+            *(instruction(name, run_id, ordinal=n, split=split) for n, (name, split) in enumerate(splits.items())),
+            instruction("i5", run_id, ordinal=4, **duplicate),
+        ],
+        "samples": [
+            sample(f"s{n}", f"i{n}", run_id, ordinal=n, response=f"answer {n} {{braces}} \u2028 [b]")
+            for n in range(1, 5)
+        ],
+        "judgements": [
+            judgement("s1", run_id=run_id, score=1.25),
+            judgement("s1", "rules", run_id, margin_nats=1.0, score=1.0),
+            judgement("s2", run_id=run_id, score=-0.5),
+            judgement("i1", run_id=run_id, subject_kind="instruction", score=0.75),
+        ],
+        "verdicts": [
+            verdict("s1", run_id=run_id),
+            verdict("s2", run_id=run_id),
+            verdict("s3", "rejected", run_id, flags=["runaway"], reason="runaway"),
+            verdict("i1", run_id=run_id, subject_kind="instruction", basis="critic"),
+        ],
+        "gates": [
+            gate("runaway", run_id=run_id),
+            gate("token_limit", run_id=run_id, measured=0.3, passed=False, subject_ids=["s3"]),
+            gate("guard", "guard", run_id),
+        ],
+        "events": [
+            event(1, "PhaseStarted", {"phase": "guard", "planned": 2}, run_id),
+            event(2, "PhaseFinished", {"phase": "guard", "done": 2, "accepted": None}, run_id),
+            event(3, "PhaseStarted", {"phase": "responses", "planned": 40}, run_id),
+            event(4, "PhaseProgressed", {"phase": "responses", "done": 3, "planned": 41, "accepted": 2}, run_id),
+        ],
+    }

@@ -1,0 +1,151 @@
+"""What a killed process and a full disk leave behind, with real processes and a real volume."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import rows
+
+from store import Store, StoreWriteFailed
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+ENVIRONMENT = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}"}
+
+# Each batch is five completions, a replaced verdict and an event; it is acknowledged on stdout once append returned.
+WRITER = """
+import sys
+from pathlib import Path
+import rows
+from store import Store
+store = Store.open(Path(sys.argv[1]))
+batch = int(sys.argv[2])
+while True:
+    store.append({
+        "completions": [rows.completion(f"{batch}-{n}", seed=batch, text="text " * 4000) for n in range(5)],
+        "events": [rows.event(batch, "Noted", {"batch": batch})],
+    })
+    store.put({"verdicts": [rows.verdict("s1", reason=str(batch))]})
+    print(batch, flush=True)
+    batch += 1
+"""
+
+# Appends until a write fails, then tells what was acknowledged and what the error says.
+FILLER = """
+import json, random, resource, sys
+from pathlib import Path
+import rows
+from store import Store, StoreWriteFailed
+store = Store.open(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+batch = 0
+try:
+    while batch < 500:
+        texts = [random.randbytes(100_000).hex() for _ in range(5)]
+        store.append({"completions": [rows.completion(f"{batch}-{n}", text=text) for n, text in enumerate(texts)]})
+        batch += 1
+except StoreWriteFailed as error:
+    print(json.dumps({"batches": batch, "title": error.title, "hint": error.hint}))
+store.close()
+"""
+
+
+def test_kill_9_at_random_moments(tmp_path: Path) -> None:
+    path = tmp_path / "cai.duckdb"
+    moments = random.Random(2)
+    acknowledged = -1
+    for _ in range(8):
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path), str(acknowledged + 1)],
+            env=ENVIRONMENT,
+            text=True,
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        time.sleep(moments.uniform(0, 0.25))
+        process.send_signal(signal.SIGKILL)
+        rest, _ = process.communicate()
+        lines = (first + rest).split("\n")[:-1]
+        acknowledged = int(lines[-1])
+        with Store.open(path) as store, store.reader() as reader:
+            batches = reader.query("SELECT seed, count(*) AS n FROM completions GROUP BY 1 ORDER BY 1")
+            events = reader.query("SELECT seq FROM events ORDER BY 1")
+            verdict = reader.query("SELECT reason FROM verdicts")
+        assert [row["n"] for row in batches] == [5] * len(batches)
+        assert [row["seed"] for row in batches] == [row["seq"] for row in events] == list(range(len(batches)))
+        assert len(batches) - 1 in (acknowledged, acknowledged + 1)
+        assert int(verdict[0]["reason"]) in (acknowledged, acknowledged + 1)
+    assert acknowledged >= 8
+
+
+# Under 16 MiB the log itself reaches the limit; above, the file does while the log is merged into it.
+@pytest.mark.parametrize("limit_mib", [4, 24])
+def test_a_quota_loses_nothing_that_was_committed(tmp_path: Path, limit_mib: int) -> None:
+    path = tmp_path / "cai.duckdb"
+    done = subprocess.run(
+        [sys.executable, "-c", FILLER, str(path), str(limit_mib * 2**20)],
+        env=ENVIRONMENT,
+        text=True,
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["batches"] > 0
+    assert "What was committed before is intact" in told["hint"]
+    assert "the volume" in told["hint"]
+    with Store.open(path) as store, store.reader() as reader:
+        batches = reader.query("SELECT split_part(request_id, '-', 1)::INTEGER AS b, count(*) AS n FROM completions "
+                               "GROUP BY 1 ORDER BY 1")  # fmt: skip
+        assert [row["n"] for row in batches] == [5] * len(batches)
+        assert len(batches) in (told["batches"], told["batches"] + 1)
+        store.append({"completions": [rows.completion("after")]})
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Iterator[Path]:
+    """A volume of 12 MiB."""
+    place = tmp_path / "volume"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a small volume can only be mounted by root")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk_is_named_and_can_be_emptied(volume: Path) -> None:
+    (volume / "other").write_bytes(bytes(4 * 2**20))
+    with Store.open(volume / "cai.duckdb") as store:
+        reader = store.reader()
+        batch = 0
+        with pytest.raises(StoreWriteFailed) as caught:
+            while True:
+                texts = [random.Random(f"{batch} {n}").randbytes(40000).hex() for n in range(5)]
+                store.append(
+                    {
+                        "completions": [rows.completion(f"{batch}-{n}", text=text) for n, text in enumerate(texts)],
+                        "events": [rows.event(batch, "Noted", {})],
+                    }
+                )
+                batch += 1
+        assert batch > 0
+        assert f"the volume {volume}" in caught.value.hint
+        assert "MiB free" in caught.value.hint
+        count = "SELECT (SELECT count(*) FROM completions) AS completions, (SELECT count(*) FROM events) AS events"
+        assert reader.query(count) == [{"completions": 5 * batch, "events": batch}]
+        (volume / "other").unlink()
+        store.append({"events": [rows.event(batch, "Noted", {})]})
+        assert reader.query(count) == [{"completions": 5 * batch, "events": batch + 1}]
+    with Store.open(volume / "cai.duckdb") as store:
+        assert store.reader().query(count) == [{"completions": 5 * batch, "events": batch + 1}]

@@ -1,0 +1,140 @@
+"""An engine that plays a script from a thread of its own, over a store filled by hand."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from engine.events import (
+    CriticAudited,
+    Event,
+    ForecastUpdated,
+    GuardChecked,
+    MarginMeasured,
+    ModelLoaded,
+    ModelLoading,
+    PhaseFinished,
+    PhaseProgressed,
+    PhaseStarted,
+    RunFinished,
+    RunPaused,
+    RunResumed,
+    RunStarted,
+    ThroughputMeasured,
+)
+from store.db import Store
+from tests.store import rows
+
+RUN = "run-a"
+HOSTILE = "\x1b]52;c;aGFjaw==\x07[red]x[/] \u202eabc\u200b"
+Script = Callable[["FakeEngine"], Iterable[Event]]
+
+
+class FakeEngine:
+    """Notes what the screen asked for in `calls`; `script` yields the events to emit."""
+
+    def __init__(self, store: Store, emit: Callable[[Event], None], script: Script) -> None:
+        self.run_id = RUN
+        self.store = store
+        self.outcome: RunFinished | None = None
+        self.calls: list[tuple[Any, ...]] = []
+        self.emit = emit
+        self.released = threading.Event()
+        self._script = script
+        self._thread = threading.Thread(target=self._play, daemon=True)
+
+    def _play(self) -> None:
+        for event in self._script(self):
+            self.emit(event)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def pause(self) -> None:
+        self.calls.append(("pause",))
+        self.emit(RunPaused(RUN))
+
+    def resume(self) -> None:
+        self.calls.append(("resume",))
+        self.emit(RunResumed(RUN))
+
+    def stop(self) -> None:
+        self.calls.append(("stop",))
+        self.released.set()
+        self.emit(RunFinished(RUN, "stopped", "asked to", 2, 12.0))
+
+    def answer(self, question_id: str, answer: str, reason: str) -> None:
+        self.calls.append(("answer", question_id, answer))
+
+    def join(self, timeout: float | None = None) -> bool:
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def close(self) -> None:
+        self.calls.append(("close",))
+        self.store.close()
+
+
+def steady_run(engine: FakeEngine) -> Iterable[Event]:
+    """A run in the middle of its responses."""
+    yield RunStarted(RUN, "stage_1_small_model.md", "gemma3-270m", 7, 40, False)
+    yield ModelLoading(RUN, "gemma3-270m")
+    yield ModelLoaded(RUN, "gemma3-270m", "fp-1", 1.4)
+    yield PhaseStarted(RUN, "guard", 22)
+    yield GuardChecked(RUN, True, ())
+    yield PhaseFinished(RUN, "guard", 22, None)
+    yield PhaseStarted(RUN, "audit", 840)
+    yield CriticAudited(RUN, "label", "planted", 0.953, True)
+    yield CriticAudited(RUN, "label", "own", 0.731, True)
+    yield CriticAudited(RUN, "pmi", "own", 0.512, False)
+    yield PhaseFinished(RUN, "audit", 840, None)
+    yield PhaseStarted(RUN, "instructions", 160)
+    yield PhaseProgressed(RUN, "instructions", 160, 160, 131)
+    yield PhaseFinished(RUN, "instructions", 160, 131)
+    yield PhaseStarted(RUN, "instruction_judgements", 131)
+    yield PhaseProgressed(RUN, "instruction_judgements", 131, 131, 98)
+    yield PhaseFinished(RUN, "instruction_judgements", 131, 98)
+    yield PhaseStarted(RUN, "responses", 98)
+    draw = random.Random(3)
+    for number in range(300):
+        score = draw.gauss(0.6, 0.5)
+        yield MarginMeasured(RUN, "label", "sample", f"s{number}", score, score, "unsure")
+    for number in range(30):
+        yield ThroughputMeasured(RUN, "responses", 80 + draw.random() * 60, 3.1)
+    yield PhaseProgressed(RUN, "responses", 64, 98, None)
+    yield PhaseProgressed(RUN, "response_judgements", 60, 98, 36)
+    yield ForecastUpdated(RUN, 36, 104, 152, 121, 208)
+    engine.released.wait(20)
+
+
+def fill(path: Path, *, state: str = "done", hostile: str = HOSTILE, many: int = 0) -> None:
+    """A store with one run, whose first response is hostile."""
+    run = rows.small_run(RUN, state=state)
+    first = run["samples"][0]
+    first["raw"] = f"{hostile} and a plain tail. Instruction: next"
+    first["response"] = f"{hostile} and a plain tail."
+    first["trimmed"] = [{"rule": "marker", "start": len(first["response"]), "end": len(first["raw"])}]
+    run["audits"] = [
+        rows.audit("label", auc=0.73, threshold=0.4, may_filter=True),
+        rows.audit("pmi", auc=0.51),
+    ]
+    draw = random.Random(5)
+    words = "the quick answer lists three facts about rivers and names their sources in plain words".split()
+    for number in range(10, 10 + many):
+        verdict = draw.choice(["accepted", "accepted", "rejected", "unsure"])
+        instruction = "Write " + " ".join(draw.sample(words, 8))
+        run["instructions"].append(rows.instruction(f"i{number}", ordinal=number, text=instruction))
+        run["samples"].append(
+            rows.sample(f"s{number}", f"i{number}", ordinal=number, response=" ".join(draw.sample(words, 12)))
+        )
+        run["judgements"].append(
+            rows.judgement(f"s{number}", score=draw.gauss(0.5, 0.6), margin_nats=0.2, audited=True)
+        )
+        flags = ["runaway"] if verdict == "rejected" else []
+        run["verdicts"].append(rows.verdict(f"s{number}", verdict, flags=flags, reason="; ".join(flags) or "kept"))
+    store = Store.open(path)
+    store.append(run)
+    store.close()

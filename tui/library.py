@@ -1,0 +1,121 @@
+"""What the screens read from the store: one reader, used by one thread at a time, every read with a limit.
+
+Nothing of the store is imported before it is opened: DuckDB takes longer to import than the screen to appear.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from store.db import Store
+    from store.read import Reader
+
+T = TypeVar("T")
+PAGE = 500
+OFFENDERS = 12
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RunHistory:
+    """All that the screens need to show a run from the start."""
+
+    status: Row
+    guard: list[Row] = field(default_factory=list)
+    audits: list[Row] = field(default_factory=list)
+    gates: list[Row] = field(default_factory=list)
+    events: list[Row] = field(default_factory=list)
+    margins: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+
+
+class Library:
+    """Reads for the screens. Every method blocks: call it in a thread worker."""
+
+    def __init__(self, reader: Reader, store: Store | None = None) -> None:
+        self._reader = reader
+        self._store = store
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @classmethod
+    def look(cls, path: Path) -> Library | None:
+        """Open a store that no engine holds, for reading only; None where there is no file yet."""
+        if not path.exists():
+            return None
+        from store.db import Store
+
+        store = Store.open(path, read_only=True)
+        return cls(store.reader(), store)
+
+    @classmethod
+    def of_engine(cls, engine: Any) -> Library:
+        return cls(engine.store.reader())
+
+    def close(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._reader.close()
+            if self._store is not None:
+                self._store.close()
+
+    def _read(self, work: Callable[[Reader], T]) -> T:
+        with self._lock:
+            return work(self._reader)
+
+    def runs(self) -> list[Row]:
+        return self._read(lambda reader: reader.runs())
+
+    def history(self, run_id: str) -> RunHistory:
+        def read(reader: Reader) -> RunHistory:
+            audits = reader.audits(run_id)
+            critics = reader.query(
+                "SELECT DISTINCT critic, subject_kind FROM judgements WHERE run_id = ? ORDER BY 2 DESC, 1 LIMIT 24",
+                [run_id],
+            )
+            keys = [(str(row["critic"]), str(row["subject_kind"])) for row in critics]
+            return RunHistory(
+                status=reader.status(run_id),
+                guard=reader.guard(run_id),
+                audits=audits,
+                gates=reader.gates(run_id),
+                events=reader.events(run_id, limit=200),
+                margins={key: reader.margins(run_id, *key) for key in keys},
+            )
+
+        return self._read(read)
+
+    def guard_and_audits(self, run_id: str) -> tuple[list[Row], list[Row]]:
+        return self._read(lambda reader: (reader.guard(run_id), reader.audits(run_id)))
+
+    def gates(self, run_id: str) -> list[Row]:
+        return self._read(lambda reader: reader.gates(run_id))
+
+    def samples(self, run_id: str, verdict: str | None, offset: int) -> list[Row]:
+        """One page and one row more, which tells whether there is a next page."""
+        return self._read(lambda reader: reader.samples(run_id, verdict=verdict, limit=PAGE + 1, offset=offset))
+
+    def sample(self, run_id: str, sample_id: str) -> Row:
+        """A sample with everything known about it, and with the scores behind its label logprobs."""
+        return self._read(lambda reader: reader.sample(run_id, sample_id))
+
+    def offenders(self, run_id: str, subject_ids: Sequence[str]) -> list[Row]:
+        """The text of those samples or instructions, as far as they exist."""
+        ids = list(subject_ids)[:OFFENDERS]
+        if not ids:
+            return []
+        marks = ", ".join("?" * len(ids))
+        sql = (
+            f"SELECT 'sample' AS kind, s.sample_id AS id, i.text AS instruction, s.response AS response "
+            f"FROM samples s JOIN instructions i USING (run_id, instruction_id) "
+            f"WHERE s.run_id = ? AND s.sample_id IN ({marks}) "
+            f"UNION ALL SELECT 'instruction', instruction_id, text, '' FROM instructions "
+            f"WHERE run_id = ? AND instruction_id IN ({marks}) LIMIT {OFFENDERS}"
+        )
+        return self._read(lambda reader: reader.query(sql, [run_id, *ids, run_id, *ids]))

@@ -1,0 +1,65 @@
+"""The engine and the store as one screen uses them. Every method that touches them blocks: call it in a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tui.library import Library
+from tui.wording import RESUMABLE
+
+if TYPE_CHECKING:
+    from engine import Engine, RunOptions
+    from engine.events import Emit
+
+OpenEngine = Callable[["RunOptions", "Emit"], "Engine"]
+
+
+class Session:
+    """At most one engine and one library at a time; the library reads through the engine's store while there is one."""
+
+    def __init__(self, store_path: Path, open_engine: OpenEngine, emit: Emit) -> None:
+        self.store_path = store_path
+        self._open_engine = open_engine
+        self._emit = emit
+        self.engine: Engine | None = None
+        self.library: Library | None = None
+
+    def look(self) -> tuple[str | None, dict[str, Any] | None]:
+        """Open the store for reading. Returns the run to show and, if work is left in it, its row to offer."""
+        self.library = Library.look(self.store_path)
+        runs = self.library.runs() if self.library else []
+        if not runs:
+            return None, None
+        unfinished = next((run for run in runs if run["state"] in RESUMABLE), None)
+        shown = unfinished or runs[0]
+        return str(shown["run_id"]), unfinished
+
+    def begin(self, options: RunOptions) -> str:
+        """Open the engine and start it; the store is let go first, because a file has one owner."""
+        self.let_go()
+        engine = self._open_engine(options, self._emit)
+        self.engine = engine
+        self.library = Library.of_engine(engine)
+        engine.start()
+        return engine.run_id
+
+    def begin_new(self) -> str:
+        from engine import RunOptions
+
+        return self.begin(RunOptions(store=self.store_path))
+
+    def begin_again(self, run_id: str) -> str:
+        from engine import RunOptions
+
+        return self.begin(RunOptions(store=self.store_path, resume=run_id))
+
+    def let_go(self) -> None:
+        """Close what is open; closing twice is fine."""
+        library, self.library = self.library, None
+        if library is not None:
+            library.close()
+        engine, self.engine = self.engine, None
+        if engine is not None:
+            engine.close()

@@ -1,0 +1,399 @@
+"""What the screens show, rebuilt from events: a reducer that knows neither Textual nor the store.
+
+The control center and the headless printer use the same `RunState`. Events are told apart by their `kind`, so that
+importing this module pulls in nothing of the engine. History is capped here; the whole of it is in the store.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tui.wording import FINISHED, PHASES, describe
+
+if TYPE_CHECKING:
+    from engine.events import Event
+
+MARGINS_KEPT = 5_000  # a critic; enough for a histogram whose bars move by less than 1.5 %
+EVENTS_KEPT = 400
+RATE_WINDOW_S = 30.0
+THROUGHPUT_KEPT = 120
+
+
+def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927). With nothing counted it is all of [0, 1]."""
+    if n <= 0:
+        return 0.0, 1.0
+    share = successes / n
+    centre = share + z * z / (2 * n)
+    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+@dataclass(slots=True)
+class PhaseState:
+    name: str
+    state: str = "pending"  # pending running done stopped failed
+    done: int = 0
+    planned: int = 0
+    accepted: int | None = None
+    marks: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=64))
+
+    @property
+    def rate_per_s(self) -> float | None:
+        """Items a second over the last half minute; None until two marks are known."""
+        if self.state != "running" or len(self.marks) < 2:
+            return None
+        newest = self.marks[-1]
+        oldest = next((mark for mark in self.marks if newest[0] - mark[0] <= RATE_WINDOW_S), self.marks[0])
+        elapsed = newest[0] - oldest[0]
+        return (newest[1] - oldest[1]) / elapsed if elapsed > 0 else None
+
+    @property
+    def eta_s(self) -> float | None:
+        rate = self.rate_per_s
+        left = self.planned - self.done
+        return left / rate if rate and left > 0 else None
+
+    @property
+    def acceptance(self) -> tuple[float, float, float] | None:
+        """Share accepted with its 95 % Wilson interval; None where the phase accepts nothing."""
+        if self.accepted is None or self.done <= 0:
+            return None
+        return (self.accepted / self.done, *wilson(self.accepted, self.done))
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    critic: str
+    part: str
+    auc: float | None
+    may_filter: bool
+    subject_kind: str = ""
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    accepted: int
+    candidates: int
+    needed: int | None
+    needed_lo: int | None
+    needed_hi: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    question_id: str
+    topic: str
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One line of the events list; `at` is seconds since the epoch."""
+
+    at: float
+    level: str
+    text: str
+
+
+class RunState:
+    """The state of one run as far as events have told it.
+
+    `revision` grows with every change, so that a screen can skip painting what did not change.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._wall = wall
+        self.revision = 0
+        self.run_id = ""
+        self.spec = ""
+        self.model = ""
+        self.fingerprint = ""
+        self.seed: int | None = None
+        self.target: int | None = None
+        self.accepted = 0
+        self.resumed = False
+        self.state = "idle"
+        self.reason = ""
+        self.phases: dict[str, PhaseState] = {name: PhaseState(name) for name in PHASES}
+        self.current_phase: str | None = None
+        self.guard_passed: bool | None = None
+        self.guard_failed: tuple[str, ...] = ()
+        self.audits: dict[tuple[str, str], Audit] = {}
+        self.gates: dict[str, tuple[bool, tuple[str, ...]]] = {}
+        self.forecast: Forecast | None = None
+        self.questions: dict[str, Question] = {}
+        self.margins: dict[tuple[str, str], deque[float]] = {}
+        self.tokens_per_s: deque[float] = deque(maxlen=THROUGHPUT_KEPT)
+        self.items_per_s: float | None = None
+        self.events: deque[Moment] = deque(maxlen=EVENTS_KEPT)
+        self._elapsed_before = 0.0
+        self._ticking_since: float | None = None
+
+    # -- what is read ------------------------------------------------------------------------------------------------
+
+    @property
+    def elapsed_s(self) -> float:
+        """Working time, pauses excluded."""
+        ticking = self._clock() - self._ticking_since if self._ticking_since is not None else 0.0
+        return self._elapsed_before + ticking
+
+    @property
+    def finished(self) -> bool:
+        return self.state in FINISHED
+
+    @property
+    def active(self) -> bool:
+        """Whether an engine works on the run (or is paused and will)."""
+        return self.state in ("loading", "running", "pausing", "paused", "stopping")
+
+    @property
+    def critics(self) -> list[tuple[str, str]]:
+        """(critic, subject_kind) of every critic with margins, in order of first appearance."""
+        return list(self.margins)
+
+    def threshold(self, critic: str, subject_kind: str) -> float | None:
+        """The score from which this critic keeps; None where it may not filter."""
+        for audit in self.audits.values():
+            fits = audit.critic == critic and audit.subject_kind in ("", subject_kind)
+            if fits and audit.may_filter and audit.threshold is not None:
+                return audit.threshold
+        return None
+
+    def phase(self, name: str) -> PhaseState:
+        """The named phase; one that is not known yet is added at the end."""
+        return self.phases.setdefault(name, PhaseState(name))
+
+    # -- what happened -----------------------------------------------------------------------------------------------
+
+    def apply(self, event: Event) -> None:
+        """Fold one event in. An unknown kind is listed and changes nothing else."""
+        handler = _REDUCERS.get(event.kind)
+        if handler is not None:
+            handler(self, event)
+        level, text = describe(event.kind, _Fields(event))
+        if text:
+            self.events.append(Moment(self._wall(), level, text))
+        self.revision += 1
+
+    def note(self, level: str, text: str) -> None:
+        """Add a line of the screen's own to the events list."""
+        self.events.append(Moment(self._wall(), level, text))
+        self.revision += 1
+
+    def ask_state(self, state: str) -> None:
+        """Show at once what was asked for (pausing, stopping); the engine's event settles it."""
+        if self.active:
+            self.state = state
+            self.revision += 1
+
+    def _start_clock(self) -> None:
+        if self._ticking_since is None:
+            self._ticking_since = self._clock()
+
+    def _stop_clock(self) -> None:
+        self._elapsed_before = self.elapsed_s
+        self._ticking_since = None
+
+    def _run_started(self, event: Any) -> None:
+        self.run_id, self.spec, self.model = event.run_id, event.spec, event.model
+        self.seed, self.target, self.resumed = event.seed, event.target, event.resumed
+        self.state, self.reason = "running", ""
+        self._start_clock()
+
+    def _model_loading(self, event: Any) -> None:
+        self.model = event.model
+        if self.state in ("idle", "opening", "running"):
+            self.state = "loading"
+
+    def _model_loaded(self, event: Any) -> None:
+        self.model, self.fingerprint = event.model, event.fingerprint
+        if self.state == "loading":
+            self.state = "running"
+
+    def _phase_started(self, event: Any) -> None:
+        phase = self.phase(event.phase)
+        phase.state, phase.planned = "running", event.planned
+        phase.marks.clear()
+        phase.marks.append((self._clock(), phase.done))
+        self.current_phase = event.phase
+
+    def _phase_progressed(self, event: Any) -> None:
+        phase = self.phase(event.phase)
+        phase.done, phase.planned = event.done, event.planned
+        if event.accepted is not None:
+            phase.accepted = event.accepted
+        if phase.state != "running":
+            phase.state = "running"
+            self.current_phase = event.phase
+        phase.marks.append((self._clock(), event.done))
+
+    def _phase_finished(self, event: Any) -> None:
+        phase = self.phase(event.phase)
+        phase.state, phase.done = "done", event.done
+        phase.planned = max(phase.planned, event.done)
+        if event.accepted is not None:
+            phase.accepted = event.accepted
+
+    def _throughput_measured(self, event: Any) -> None:
+        self.tokens_per_s.append(event.tokens_per_s)
+        self.items_per_s = event.items_per_s
+
+    def _margin_measured(self, event: Any) -> None:
+        key = (event.critic, event.subject_kind)
+        self.margins.setdefault(key, deque(maxlen=MARGINS_KEPT)).append(event.score)
+
+    def _guard_checked(self, event: Any) -> None:
+        self.guard_passed, self.guard_failed = event.passed, tuple(event.failed_checks)
+        if not event.passed:
+            self.phase("guard").state = "failed"
+
+    def _critic_audited(self, event: Any) -> None:
+        known = self.audits.get((event.critic, event.part))
+        self.audits[event.critic, event.part] = Audit(
+            event.critic,
+            event.part,
+            event.auc,
+            event.may_filter,
+            known.subject_kind if known else "",
+            known.threshold if known else None,
+        )
+
+    def _forecast_updated(self, event: Any) -> None:
+        self.accepted = event.accepted
+        self.forecast = Forecast(event.accepted, event.candidates, event.needed, event.needed_lo, event.needed_hi)
+
+    def _gate_decided(self, event: Any) -> None:
+        self.gates[event.gate] = (event.passed, tuple(event.failed_checks))
+
+    def _question_asked(self, event: Any) -> None:
+        self.questions[event.question_id] = Question(event.question_id, event.topic, event.question)
+
+    def _question_answered(self, event: Any) -> None:
+        self.questions.pop(event.question_id, None)
+
+    def _run_paused(self, _event: Any) -> None:
+        self.state = "paused"
+        self._stop_clock()
+
+    def _run_resumed(self, _event: Any) -> None:
+        self.state = "running"
+        for phase in self.phases.values():
+            phase.marks.clear()  # a pause is not slowness
+        self._start_clock()
+
+    def _run_finished(self, event: Any) -> None:
+        self._stop_clock()
+        self.state, self.reason, self.accepted = event.state, event.reason, event.accepted
+        self._elapsed_before = event.elapsed_s
+        self.questions.clear()
+        for phase in self.phases.values():
+            if phase.state == "running":
+                phase.state = "failed" if event.state == "failed" else "stopped"
+        if event.state == "gate_failed":
+            self.phase("gate").state = "failed"
+
+    # -- what the store knows ----------------------------------------------------------------------------------------
+
+    def load(
+        self,
+        status: Mapping[str, Any],
+        *,
+        guard: Iterable[Mapping[str, Any]] = (),
+        audits: Iterable[Mapping[str, Any]] = (),
+        margins: Mapping[tuple[str, str], Iterable[float]] | None = None,
+        events: Iterable[Mapping[str, Any]] = (),
+    ) -> None:
+        """Fill in what the store knows of a run; what events have already told stays as it is."""
+        live = self.active
+        self.run_id = self.run_id or str(status["run"])
+        self.spec = self.spec or str(status.get("spec", ""))
+        self.model = self.model or str(status.get("model", ""))
+        self.seed = self.seed if self.seed is not None else status.get("seed")
+        self.target = self.target if self.target is not None else status.get("target")
+        for row in status.get("phases", ()):
+            phase = self.phase(row["name"])
+            if not (live and phase.state != "pending"):
+                state = row.get("state") or "pending"
+                phase.state = {"waiting": "pending"}.get(state, state if live or state != "running" else "stopped")
+                phase.done, phase.planned = row.get("done") or 0, row.get("planned") or 0
+                phase.accepted = row.get("accepted")
+        for row in audits:
+            key = (row["critic"], row["part"])
+            self.audits[key] = Audit(
+                row["critic"], row["part"], row["auc"], row["may_filter"], row["subject_kind"], row["threshold"]
+            )
+        checks = [row for row in guard if row["passed"] is not None]
+        if checks and self.guard_passed is None:
+            self.guard_failed = tuple(row["check_id"] for row in checks if not row["passed"])
+            self.guard_passed = not self.guard_failed
+        for key, scores in (margins or {}).items():
+            known = deque(scores, maxlen=MARGINS_KEPT)
+            if len(known) >= len(self.margins.get(key, ())):
+                self.margins[key] = known
+        if not live:
+            state = status.get("state") or "idle"
+            # Nobody else can hold the store while it is read here, so a run that says it is going on was cut off.
+            self.state = "interrupted" if state in ("running", "paused") else state
+            self.reason = str(status.get("reason") or "")
+            self._elapsed_before = float(status.get("elapsed_s") or 0.0)
+            counts = status.get("counts") or {}
+            self.accepted = int(counts.get("accepted") or self.accepted)
+            self.gates = {row["name"]: (row["passed"], ()) for row in status.get("gates", ())}
+        if not self.events:
+            for row in events:
+                level, text = describe(row["kind"], row["payload"])
+                if text:
+                    at = row["at"]
+                    self.events.append(Moment(at.timestamp() if hasattr(at, "timestamp") else 0.0, level, text))
+        elif live and not self._elapsed_before:
+            self._elapsed_before = float(status.get("elapsed_s") or 0.0)
+        self.revision += 1
+
+
+class _Fields(Mapping[str, object]):
+    """An event's fields as a mapping, without copying them."""
+
+    def __init__(self, event: object) -> None:
+        self._event = event
+
+    def __getitem__(self, key: str) -> object:
+        try:
+            return getattr(self._event, key)
+        except AttributeError:
+            raise KeyError(key) from None
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+_REDUCERS: dict[str, Callable[[RunState, Any], None]] = {
+    "RunStarted": RunState._run_started,
+    "ModelLoading": RunState._model_loading,
+    "ModelLoaded": RunState._model_loaded,
+    "PhaseStarted": RunState._phase_started,
+    "PhaseProgressed": RunState._phase_progressed,
+    "PhaseFinished": RunState._phase_finished,
+    "ThroughputMeasured": RunState._throughput_measured,
+    "MarginMeasured": RunState._margin_measured,
+    "GuardChecked": RunState._guard_checked,
+    "CriticAudited": RunState._critic_audited,
+    "ForecastUpdated": RunState._forecast_updated,
+    "GateDecided": RunState._gate_decided,
+    "QuestionAsked": RunState._question_asked,
+    "QuestionAnswered": RunState._question_answered,
+    "RunPaused": RunState._run_paused,
+    "RunResumed": RunState._run_resumed,
+    "RunFinished": RunState._run_finished,
+}

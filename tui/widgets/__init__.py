@@ -1,0 +1,1 @@
+"""What the screen is made of: one noun a file. No file here queries the store or computes a metric."""

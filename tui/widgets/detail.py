@@ -1,0 +1,161 @@
+"""Everything about one sample: texts, verdict, margins with their raw logprobs, and what made it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from tui.text import make_visible, one_line
+from tui.widgets.marks import QUIET, TONES, VERDICT_TONES, lines, row, signed_bar
+from tui.wording import VERDICT_SHAPES
+
+RESPONSE_SHOWN = 20_000  # characters; a runaway of 100 kB would cost a second of wrapping
+PROMPT_SHOWN = 8_000
+PARTS_SHOWN = 8
+_LABEL = f"bold {QUIET}"
+
+
+class SampleDetail(VerticalScroll, can_focus=True):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "scroll_down", "Down", id="detail.down", show=False, tooltip="Scroll down"),
+        Binding("k", "scroll_up", "Up", id="detail.up", show=False, tooltip="Scroll up"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(id="detail", classes="panel")
+        self.border_title = "Sample"
+        self.sample_id = ""
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="detail-text", markup=False)
+
+    def show_empty(self, text: str) -> None:
+        self.sample_id, self.border_subtitle = "", ""
+        self.query_one("#detail-text", Static).update(row((text, QUIET)))
+
+    def show(self, sample: Mapping[str, Any], thresholds: Mapping[str, float]) -> None:
+        if self.sample_id != sample["sample_id"]:
+            self.scroll_home(animate=False)
+        self.sample_id = sample["sample_id"]
+        self.border_subtitle = f"{sample['sample_id'][:16]} · {sample['split'] or 'no split'}"
+        width = max(20, self.size.width - 4)
+        rows = [_verdict_line(sample), *_flag_lines(sample)]
+        rows += [
+            Content(""),
+            row(("Instruction", _LABEL)),
+            Content(make_visible(sample["instruction"] or "", limit=4000)),
+        ]
+        rows += [Content(""), row(("Response", _LABEL), (_ending(sample), QUIET)), _response(sample)]
+        rows += _margin_lines("Margins of the pair", sample["judgements"], thresholds, width)
+        rows += _margin_lines("Margins of the instruction", sample["instruction_judgements"], thresholds, width)
+        rows += _origin(sample)
+        self.query_one("#detail-text", Static).update(lines(rows))
+
+
+def _verdict_line(sample: Mapping[str, Any]) -> Content:
+    verdict = sample["verdict"]
+    if not verdict:
+        return row(("· not judged yet", QUIET))
+    shape, tone = VERDICT_SHAPES.get(verdict, "·"), TONES[VERDICT_TONES.get(verdict, "quiet")]
+    return row(
+        (f"{shape} {verdict}", f"bold {tone}"),
+        (f"  by {sample['basis']}", QUIET),
+        f"  {one_line(sample['reason'] or '', 160)}",
+    )
+
+
+def _flag_lines(sample: Mapping[str, Any]) -> list[Content]:
+    flags = sample["flags"] or ()
+    return [row(("rules that fired: ", QUIET), (", ".join(flags), TONES["warn"]))] if flags else []
+
+
+def _ending(sample: Mapping[str, Any]) -> str:
+    ended = {"stop": "ended by its marker", "eos": "ended by end of text", "length": "hit the token limit"}
+    reason = ended.get(sample["stop_reason"], str(sample["stop_reason"]))
+    trimmed = sample["trimmed"] or ()
+    cut = (
+        f" · trimmed by {', '.join(sorted({str(span['rule']) for span in trimmed}))}, shown ‹dimmed›" if trimmed else ""
+    )
+    return f"  {sample['n_tokens']} tokens, {reason}{cut}"
+
+
+def _response(sample: Mapping[str, Any]) -> Content:
+    """The raw text, what was trimmed dimmed and between ‹ ›."""
+    raw = sample["raw"] or ""
+    pieces: list[Content] = []
+    at = 0
+    for span in sorted(sample["trimmed"] or (), key=lambda span: span["start"]):
+        start, end = max(at, int(span["start"])), int(span["end"])
+        if end <= start or start >= RESPONSE_SHOWN:
+            continue
+        pieces.append(Content(make_visible(raw[at:start])))
+        cut = make_visible(raw[start : min(end, RESPONSE_SHOWN)]).replace("\n", "↵\n")
+        pieces.append(row((f"‹{cut}›", "dim $text-muted")))
+        at = end
+    if at < len(raw):
+        pieces.append(Content(make_visible(raw[at:], limit=max(0, RESPONSE_SHOWN - at))))
+    return Content.assemble(*pieces) if raw else row(("(empty)", QUIET))
+
+
+def _margin_lines(
+    title: str, judgements: Sequence[Mapping[str, Any]], thresholds: Mapping[str, float], width: int
+) -> list[Content]:
+    if not judgements:
+        return []
+    known = [abs(item["score"]) for item in judgements] + [abs(value) for value in thresholds.values()]
+    reach = max(1.0, *known)
+    rows = [Content(""), row((title, _LABEL), (f"  score −{reach:.1f} … +{reach:.1f}, ┃ threshold", QUIET))]
+    bar_width = max(11, min(61, width - 38))
+    for item in judgements:
+        threshold = thresholds.get(item["critic"]) if item["audited"] else None
+        rows.append(
+            row(
+                f"{one_line(item['critic'], 14):<15}",
+                signed_bar(item["score"], threshold, bar_width, reach),
+                (f" {item['score']:+.2f}", "bold"),
+                (f" {item['margin_nats']:+.3f} nats", QUIET),
+            )
+        )
+        if not item["audited"]:
+            rows.append(row(("               unaudited: stored, filters nothing", TONES["warn"])))
+        parts = item["parts"] or ()
+        rows += [_part_line(part) for part in parts[:PARTS_SHOWN]]
+        if len(parts) > PARTS_SHOWN:
+            rows.append(row((f"               … and {len(parts) - PARTS_SHOWN} more calls", QUIET)))
+    return rows
+
+
+def _part_line(part: Mapping[str, Any]) -> Content:
+    labels = part.get("labels") or ()
+    logprobs = part.get("logprobs") or ()
+    shown = "  ".join(
+        f"{one_line(str(label), 14)!s} {value:+.3f}"
+        for label, value in zip(labels, logprobs, strict=False)
+        if isinstance(value, (int, float))
+    )
+    return row((f"               {one_line(str(part.get('variant', '')), 22):<12} ", QUIET), shown)
+
+
+def _origin(sample: Mapping[str, Any]) -> list[Content]:
+    decoding = sample["decoding"] or {}
+    settings = ", ".join(f"{name} {value}" for name, value in decoding.items() if not isinstance(value, (dict, list)))
+    facts = (
+        ("seed", str(sample["seed"])),
+        ("decoding", one_line(settings, 200)),
+        ("request", str(sample["request_id"])),
+        ("model", str(sample["fingerprint"])),
+    )
+    rows = [Content(""), row(("Made by", _LABEL))]
+    rows += [row((f"{name:<10}", QUIET), value) for name, value in facts]
+    rows += [
+        Content(""),
+        row(("Exact prompt", _LABEL)),
+        Content(make_visible(sample["prompt"] or "", limit=PROMPT_SHOWN)),
+    ]
+    return rows

@@ -1,0 +1,35 @@
+"""The last events, newest at the bottom."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from textual.content import Content
+from textual.widgets import Static
+
+from tui.state import RunState
+from tui.text import one_line
+from tui.widgets.marks import QUIET, TONES, lines, row
+
+_SHAPES = {"info": ("·", "quiet"), "warning": ("!", "warn"), "error": ("✗", "bad")}
+
+
+class EventsList(Static):
+    def __init__(self) -> None:
+        super().__init__(id="events", classes="panel", markup=False)
+        self.border_title = "Events"
+
+    def show(self, state: RunState) -> None:
+        width, height = max(20, self.content_size.width), max(1, self.content_size.height)
+        if not state.events:
+            self.update(row(("What happens is listed here: phases, gates, questions, warnings.", QUIET)))
+            return
+        self.update(
+            lines([_event_line(*item, width) for item in [(m.at, m.level, m.text) for m in state.events][-height:]])
+        )
+
+
+def _event_line(at: float, level: str, text: str, width: int) -> Content:
+    shape, tone = _SHAPES.get(level, ("·", "quiet"))
+    stamp = datetime.fromtimestamp(at).strftime("%H:%M:%S")
+    return row((f"{stamp} ", QUIET), (f"{shape} ", TONES[tone]), one_line(text, width - 11))

@@ -1,0 +1,150 @@
+"""The QC gate: every check with its evidence, and the samples that count against it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import DataTable, Static
+
+from tui.text import make_visible, one_line
+from tui.widgets.marks import QUIET, TONES, lines, row
+from tui.widgets.tables import PlainTable, vi_keys
+
+_EMPTY = (
+    "The gate is computed from stored rows once the pilot is complete. Each check then shows what was measured, "
+    "its interval, the threshold of the spec, and the samples that count against it."
+)
+
+
+class GatePanel(Container):
+    BINDINGS: ClassVar[list[BindingType]] = [*vi_keys("gate")]
+
+    class OffendersWanted(Message):
+        def __init__(self, check: str, subject_ids: Sequence[str]) -> None:
+            super().__init__()
+            self.check, self.subject_ids = check, subject_ids
+
+    def __init__(self) -> None:
+        super().__init__(id="gate")
+        self._rows: dict[str, Mapping[str, Any]] = {}
+
+    def compose(self) -> ComposeResult:
+        table = PlainTable(id="gate-table")
+        table.add_class("panel")
+        table.border_title = "Gates"
+        yield table
+        with VerticalScroll(id="gate-evidence", classes="panel") as evidence:
+            evidence.border_title = "Evidence"
+            yield Static(id="gate-evidence-text", markup=False)
+
+    def on_mount(self) -> None:
+        table = self.query_one(PlainTable)
+        for name, width in (
+            ("", 1),
+            ("gate", 6),
+            ("check", 26),
+            ("measured", 9),
+            ("95 % interval", 15),
+            ("n", 6),
+            ("needs", 9),
+            ("against", 7),
+        ):
+            table.add_column(name, key=name or "shape", width=width)
+        self.show([])
+
+    def show(self, checks: Sequence[Mapping[str, Any]]) -> None:
+        table = self.query_one(PlainTable)
+        if not checks:
+            self._rows = {}
+            table.clear()
+            table.border_subtitle = "not decided yet"
+            self._tell(row((_EMPTY, QUIET)))
+            return
+        known = {f"{item['gate']}/{item['check_name']}": item for item in checks}
+        if known == self._rows:
+            return
+        self._rows = known
+        failed = sum(not item["passed"] for item in checks)
+        table.border_subtitle = f"✗ {failed} of {len(checks)} failed" if failed else f"✓ all {len(checks)} passed"
+        colours = self.app.theme_variables
+        with table.keep_cursor(cleared=True):
+            for key, item in known.items():
+                table.add_row(*_cells(item, colours), key=key)
+
+    def show_offenders(self, check: str, subjects: Sequence[Mapping[str, Any]]) -> None:
+        item = next((item for item in self._rows.values() if item["check_name"] == check), None)
+        if item is None:
+            return
+        total = len(item["subject_ids"] or ())
+        word, tone = ("passed", "good") if item["passed"] else ("FAILED", "bad")
+        shape = "✓" if item["passed"] else "✗"
+        head = row(
+            (f"{shape} {check.replace('_', ' ')} {word}", f"bold {TONES[tone]}"),
+            f"   measured {_figure(item['measured'])}, needs {item['op']} {_figure(item['threshold'])}",
+            f", n={item['n']:,}",
+            (f"   evidence {str(item['evidence_sha256'])[:12]}", QUIET),
+        )
+        rows = [head, row((_against(total, len(subjects)), QUIET))]
+        for subject in subjects:
+            rows += [
+                Content(""),
+                row(
+                    (f"{subject['kind']} {str(subject['id'])[:16]}  ", QUIET),
+                    one_line(subject["instruction"] or "", 200),
+                ),
+            ]
+            if subject["response"]:
+                rows.append(row(("→ ", "$accent"), make_visible(subject["response"], limit=600)))
+        self._tell(lines(rows))
+
+    def focus_table(self) -> None:
+        self.query_one(PlainTable).focus()
+
+    def action_cursor(self, step: int) -> None:
+        self.query_one(PlainTable).step(step)
+
+    def _tell(self, content: Content) -> None:
+        self.query_one("#gate-evidence-text", Static).update(content)
+
+    @on(DataTable.RowHighlighted, "#gate-table")
+    def ask_for_offenders(self, event: DataTable.RowHighlighted) -> None:
+        item = self._rows.get(event.row_key.value or "") if event.row_key is not None else None
+        if item is not None:
+            self.post_message(self.OffendersWanted(item["check_name"], list(item["subject_ids"] or ())))
+
+
+def _cells(item: Mapping[str, Any], colours: Mapping[str, str]) -> list[Text]:
+    shape, colour = ("✓", "success") if item["passed"] else ("✗", "error")
+    tone = colours.get(colour, "")
+    interval = "" if item["lo"] is None else f"{_figure(item['lo'])} – {_figure(item['hi'])}"
+    against = len(item["subject_ids"] or ())
+    return [
+        Text(shape, style=tone),
+        Text(str(item["gate"])),
+        Text(str(item["check_name"]).replace("_", " "), style="" if item["passed"] else f"bold {tone}"),
+        Text(_figure(item["measured"]), justify="right", style="bold"),
+        Text(interval, justify="right"),
+        Text(f"{item['n']:,}", justify="right"),
+        Text(f"{item['op']:>2} {_figure(item['threshold'])}"),
+        Text(f"{against:,}" if against else "–", justify="right"),
+    ]
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.0f}" if value == int(value) and abs(value) >= 2 else f"{value:.3f}"
+
+
+def _against(total: int, shown: int) -> str:
+    if not total:
+        return "No sample counts against it."
+    return f"{total:,} count against it" + (f", the first {shown}:" if shown < total else ":")

@@ -1,0 +1,52 @@
+"""Who is running: run, state, time; spec, model, seed. A spec other than the 32B one stands out."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widgets import Static
+
+from tui.state import RunState
+from tui.text import one_line
+from tui.widgets.marks import QUIET, TONES, row
+from tui.wording import STATES, clock_text, count
+
+MAIN_SPEC = "stage_1_explicit_instructions"
+
+
+class RunHeader(Static):
+    """Two lines; the state is at the right end, as a shape and a word."""
+
+    def __init__(self) -> None:
+        super().__init__(row((" cai ", "bold $accent"), ("opening the store …", QUIET)), id="header", markup=False)
+
+    def show(self, state: RunState) -> None:
+        width = max(40, self.size.width or self.app.size.width) - 2
+        shape, word, tone = STATES.get(state.state, ("?", state.state, "quiet"))
+        seed = "" if state.seed is None else f"{state.seed}"
+        left = row(
+            ("cai ", "bold $accent"),
+            ("run ", QUIET),
+            (one_line(state.run_id, 28) or "–", "bold"),
+            ("  seed ", QUIET),
+            seed or "–",
+            ("  accepted ", QUIET),
+            f"{count(state.accepted)}" + (f"/{count(state.target)}" if state.target else ""),
+        )
+        right = row((f"{shape} {word}", f"bold {TONES[tone]}"), ("  ", ""), clock_text(state.elapsed_s))
+        spec = one_line(state.spec.removesuffix(".md").rpartition("/")[2], 40) or "–"
+        spec_piece = (spec, "") if spec == MAIN_SPEC or spec == "–" else (f"◆ {spec}", "bold $text-warning")
+        reason = one_line(state.reason, 80) if state.finished or state.state == "interrupted" else ""
+        second = row(("spec ", QUIET), spec_piece, ("  model ", QUIET), one_line(state.model, 40) or "–")
+        self.update(Content("\n").join([_spread(left, right, width), _spread(second, row((reason, QUIET)), width)]))
+
+
+def _spread(left: Content, right: Content, width: int) -> Content:
+    """Both on one line of `width` cells; the right one is kept whole unless it is the longer."""
+    room = width - left.cell_length
+    if right.cell_length > room - 2:
+        if right.cell_length > width // 2:
+            right = right.truncate(max(0, room - 2), ellipsis=True) if room > 8 else Content("")
+        else:
+            left = left.truncate(width - right.cell_length - 2, ellipsis=True)
+    gap = max(1, width - left.cell_length - right.cell_length)
+    return Content.assemble(left, " " * gap, right)

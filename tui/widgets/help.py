@@ -1,0 +1,40 @@
+"""Help made from the bindings that hold where it was asked for, so that it cannot go stale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from tui.widgets.marks import QUIET, lines, row
+
+_LEGEND = (
+    "✓ good  ✗ bad  ? unsure  ▶ going on  ‖ paused  ■ stopped  ● done  ○ to come  ◐ begun",
+    "score: 0 is a critic's zero point, 1 its good anchors. Margins are in nats, positive is good.",
+    "unaudited: the critic's audit does not let it filter; rules decide, its margins are stored.",
+)
+
+
+class HelpScreen(ModalScreen[None]):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,question_mark,q", "dismiss", "Close", id="help.close", tooltip="Close help"),
+    ]
+
+    def __init__(self, keys: Iterable[tuple[str, str, str]]) -> None:
+        super().__init__()
+        self._keys = list(keys)
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(id="help", classes="panel") as panel:
+            panel.border_title, panel.border_subtitle = "Keys that work here", "Esc closes"
+            rows = [
+                row((f"{key:>10}  ", "bold $accent"), f"{name:<16}", (tooltip, QUIET))
+                for key, name, tooltip in self._keys
+            ]
+            yield Static(lines([*rows, Content(""), *(row((text, QUIET)) for text in _LEGEND)]), markup=False)

@@ -1,0 +1,99 @@
+"""The run's log: everything that libraries printed, which may not reach the terminal."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.widgets import Input, RichLog
+
+from tui.text import one_line
+
+LINES_KEPT = 2_000
+LINE_WIDTH = 1_000
+
+
+class LogPane(Vertical):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "line(1)", "Down", id="log.down", show=False, tooltip="One line down"),
+        Binding("k", "line(-1)", "Up", id="log.up", show=False, tooltip="One line up"),
+        Binding("G", "follow", "Follow", id="log.follow", tooltip="Go to the end and follow it"),
+        Binding("escape", "clear_search", "Clear search", id="log.clear", show=False, tooltip="Show every line again"),
+    ]
+
+    def __init__(self, where: str) -> None:
+        super().__init__(id="log", classes="panel")
+        self.border_title = "Log"
+        self.border_subtitle = one_line(where, 100)
+        self._lines: deque[str] = deque(maxlen=LINES_KEPT)
+        self._search = ""
+
+    def compose(self) -> ComposeResult:
+        yield Input(placeholder="lines that contain …, Enter keeps, Esc clears", id="log-search")
+        yield RichLog(id="log-lines", max_lines=LINES_KEPT, markup=False, highlight=False, wrap=False)
+
+    def on_mount(self) -> None:
+        self.query_one("#log-search").display = False
+        self._rewrite()
+
+    def add(self, lines: Sequence[str]) -> None:
+        """Append lines of the log; each was written by some library and is treated as hostile."""
+        if not self._lines:
+            self.query_one(RichLog).clear()
+        for line in lines:
+            # A progress bar redraws itself after a carriage return: the last state is the one to keep.
+            shown = one_line(line.rstrip("\r\n").rpartition("\r")[2], LINE_WIDTH)
+            self._lines.append(shown)
+            if self._search in shown.casefold():
+                self._write(shown)
+
+    def open_search(self) -> None:
+        box = self.query_one("#log-search", Input)
+        box.display = True
+        box.focus()
+
+    def focus_lines(self) -> None:
+        self.query_one(RichLog).focus()
+
+    def action_line(self, step: int) -> None:
+        self.query_one(RichLog).scroll_relative(y=step, animate=False)
+
+    def action_follow(self) -> None:
+        self.query_one(RichLog).scroll_end(animate=False)
+
+    def action_clear_search(self) -> None:
+        box = self.query_one("#log-search", Input)
+        box.value, box.display = "", False
+        self.focus_lines()
+
+    @on(Input.Changed, "#log-search")
+    def search(self, event: Input.Changed) -> None:
+        self._search = event.value.casefold()
+        self._rewrite()
+
+    @on(Input.Submitted, "#log-search")
+    def keep_search(self) -> None:
+        self.focus_lines()
+
+    def _rewrite(self) -> None:
+        log = self.query_one(RichLog)
+        log.clear()
+        found = [line for line in self._lines if self._search in line.casefold()]
+        for line in found:
+            self._write(line)
+        if not found:
+            hint = "No line contains that." if self._lines else "What libraries print while a run goes on appears here."
+            log.write(Text(hint, style="dim"))
+
+    def _write(self, line: str) -> None:
+        text = Text(line, no_wrap=True)
+        if self._search:
+            text.highlight_words([self._search], style="reverse", case_sensitive=False)
+        log = self.query_one(RichLog)
+        log.write(text, scroll_end=log.is_vertical_scroll_end)

@@ -1,0 +1,72 @@
+"""Small drawings made of text: bars, shares, sparklines. All pure functions to `Content`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.content import Content
+
+Piece = str | Content | tuple[str, str]
+
+QUIET = "$text-muted"
+BLOCKS = " ▁▂▃▄▅▆▇█"
+PARTS = " ▏▎▍▌▋▊▉█"
+TONES = {
+    "good": "$text-success",
+    "bad": "$text-error",
+    "warn": "$text-warning",
+    "busy": "$accent",
+    "quiet": "$text-muted",
+}
+VERDICT_TONES = {"accepted": "good", "rejected": "bad", "unsure": "warn"}
+
+
+def lines(rows: Sequence[Content]) -> Content:
+    return Content("\n").join(rows)
+
+
+def row(*pieces: Piece) -> Content:
+    return Content.assemble(*pieces)
+
+
+def progress_bar(share: float, width: int, tone: str = "$accent") -> Content:
+    """A bar of `width` cells, eighths of a cell fine."""
+    share = min(1.0, max(0.0, share))
+    eighths = round(share * width * 8)
+    full, part = divmod(eighths, 8)
+    filled = "█" * full + (PARTS[part] if part else "")
+    return row((filled, tone), ("·" * (width - len(filled)), "$text-disabled"))
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """The last `width` values, scaled from zero to their maximum."""
+    shown = list(values)[-width:]
+    top = max(shown, default=0.0)
+    if top <= 0:
+        return "▁" * len(shown)
+    return "".join(BLOCKS[1 + min(7, int(value / top * 7.999))] for value in shown)
+
+
+def signed_bar(value: float, threshold: float | None, width: int, reach: float) -> Content:
+    """A margin as a bar out of the zero point in the middle, with its threshold as a line.
+
+    `reach` is the value at either end; what is beyond it ends in an arrow.
+    """
+    half = width // 2
+    cells = [(" ", "")] * (2 * half + 1)
+    length = min(half, round(abs(value) / reach * half)) if reach > 0 else 0
+    tone = TONES["good"] if value >= (threshold if threshold is not None else 0.0) else TONES["bad"]
+    step = 1 if value >= 0 else -1
+    for offset in range(1, length + 1):
+        cells[half + step * offset] = ("█", tone)
+    if abs(value) > reach:
+        cells[half + step * half] = ("▶" if step > 0 else "◀", tone)
+    cells[half] = ("│", QUIET)
+    if threshold is not None:
+        at = half + max(-half, min(half, round(threshold / reach * half)))
+        cells[at] = ("┃", "bold $accent")
+    return row(*cells)
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:5.1f} %"

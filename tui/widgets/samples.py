@@ -1,0 +1,202 @@
+"""The samples of a run as a table with its filters, beside the detail of the one under the cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Vertical
+from textual.message import Message
+from textual.widgets import DataTable, Input, Static
+
+from tui.text import one_line
+from tui.widgets.detail import SampleDetail
+from tui.widgets.marks import QUIET, row
+from tui.widgets.tables import PlainTable, vi_keys
+from tui.wording import VERDICT_SHAPES
+
+_RICH_TONES = {"accepted": "success", "rejected": "error", "unsure": "warning"}
+_ORDERS = ("in order", "best first", "worst first")
+
+
+class SamplesPane(Container):
+    """Asks for pages by message and shows what comes; it sorts and searches within the page it has."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "only('accepted')", "Accepted", id="samples.accepted", tooltip="Show accepted samples only"),
+        Binding("r", "only('rejected')", "Rejected", id="samples.rejected", tooltip="Show rejected samples only"),
+        Binding("u", "only('unsure')", "Unsure", id="samples.unsure", tooltip="Show unsure samples only"),
+        Binding("e", "only('')", "Every", id="samples.every", tooltip="Show samples of every verdict"),
+        Binding("o", "order", "Order", id="samples.order", tooltip="Order by score: best, worst, or as generated"),
+        Binding("right_square_bracket", "page(1)", "Next page", id="samples.next", show=False,
+                tooltip="The next page of samples"),
+        Binding("left_square_bracket", "page(-1)", "Previous page", id="samples.previous", show=False,
+                tooltip="The previous page of samples"),
+        Binding("enter", "read", "Read", id="samples.read", show=False, tooltip="Scroll the detail of this sample"),
+        Binding("escape", "back", "Back", id="samples.back", show=False, tooltip="Back to the table"),
+        *vi_keys("samples"),
+    ]  # fmt: skip
+
+    class PageWanted(Message):
+        def __init__(self, verdict: str | None, page: int) -> None:
+            super().__init__()
+            self.verdict, self.page = verdict, page
+
+    class SampleWanted(Message):
+        def __init__(self, sample_id: str) -> None:
+            super().__init__()
+            self.sample_id = sample_id
+
+    def __init__(self) -> None:
+        super().__init__(id="samples")
+        self.verdict: str | None = None
+        self.page = 0
+        self._order = 0
+        self._search = ""
+        self._rows: list[Mapping[str, Any]] = []
+        self._more = False
+        self._shown: list[tuple[object, ...]] = []
+        self._critic: str | None = None
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="samples-list", classes="panel") as panel:
+            panel.border_title = "Samples"
+            yield Static(id="samples-filter", markup=False)
+            yield Input(placeholder="search this page, Enter keeps, Esc clears", id="samples-search")
+            yield PlainTable(id="samples-table")
+        yield SampleDetail()
+
+    def on_mount(self) -> None:
+        table = self.query_one(PlainTable)
+        table.add_column("#", key="ordinal", width=5)
+        table.add_column("verdict", key="verdict", width=10)
+        table.add_column("score", key="score", width=6)
+        table.add_column("instruction", key="instruction")
+        table.add_column("response", key="response")
+        table.add_column("flags", key="flags")
+        self.query_one("#samples-search").display = False
+        self._paint()
+
+    def show_page(self, rows: Sequence[Mapping[str, Any]], critic: str | None, page_size: int) -> None:
+        """Show a page. `rows` may hold one more than the page, which says that there is a next one."""
+        self._more = len(rows) > page_size
+        self._rows = list(rows[:page_size])
+        self._critic = critic
+        self._paint()
+
+    def want(self) -> None:
+        self.post_message(self.PageWanted(self.verdict, self.page))
+
+    def focus_table(self) -> None:
+        self.query_one(PlainTable).focus()
+
+    def open_search(self) -> None:
+        box = self.query_one("#samples-search", Input)
+        box.display = True
+        box.focus()
+
+    def action_only(self, verdict: str) -> None:
+        self.verdict, self.page = verdict or None, 0
+        self.want()
+
+    def action_order(self) -> None:
+        self._order = (self._order + 1) % len(_ORDERS)
+        self._paint()
+
+    def action_page(self, step: int) -> None:
+        if (step > 0 and self._more) or (step < 0 and self.page > 0):
+            self.page += step
+            self.want()
+
+    def action_read(self) -> None:
+        self.query_one(SampleDetail).focus()
+
+    def action_back(self) -> None:
+        box = self.query_one("#samples-search", Input)
+        if box.display:
+            box.value, box.display = "", False
+        self.focus_table()
+
+    def action_cursor(self, step: int) -> None:
+        self.query_one(PlainTable).step(step)
+
+    @on(Input.Changed, "#samples-search")
+    def search(self, event: Input.Changed) -> None:
+        self._search = event.value.casefold()
+        self._paint()
+
+    @on(Input.Submitted, "#samples-search")
+    def keep_search(self) -> None:
+        self.focus_table()
+
+    @on(DataTable.RowHighlighted, "#samples-table")
+    def open_sample(self, event: DataTable.RowHighlighted) -> None:
+        if event.row_key is not None and event.row_key.value:
+            self.post_message(self.SampleWanted(event.row_key.value))
+
+    @on(DataTable.RowSelected, "#samples-table")
+    def read_sample(self) -> None:
+        self.action_read()
+
+    def _score(self, item: Mapping[str, Any]) -> float | None:
+        scores = item.get("scores") or {}
+        value = scores.get(self._critic) if self._critic else next(iter(scores.values()), None)
+        return None if value is None else float(value)
+
+    def _visible_rows(self) -> list[Mapping[str, Any]]:
+        rows = self._rows
+        if self._search:
+            needle = self._search
+            rows = [r for r in rows if needle in f"{r['instruction']}\n{r['response']}".casefold()]
+        if self._order:
+            sign = -1 if self._order == 1 else 1
+            known = [(sign * value, r["ordinal"], r) for r in rows if (value := self._score(r)) is not None]
+            unknown = [r for r in rows if self._score(r) is None]
+            rows = [item[2] for item in sorted(known, key=lambda item: item[:2])] + unknown
+        return rows
+
+    def _paint(self) -> None:
+        table = self.query_one(PlainTable)
+        rows = self._visible_rows()
+        keys: list[tuple[object, ...]] = [(r["sample_id"], r["verdict"], self._score(r)) for r in rows]
+        colours = self.app.theme_variables
+        if keys != self._shown:
+            # The common case while a run goes on: the page grew at its end.
+            start = len(self._shown) if keys[: len(self._shown)] == self._shown else 0
+            with table.keep_cursor(cleared=start == 0):
+                for item in rows[start:]:
+                    table.add_row(*self._cells(item, colours), key=item["sample_id"])
+            self._shown = keys
+        self.query_one("#samples-filter", Static).update(self._filter_line(len(rows)))
+        if not rows:
+            empty = "No sample of this kind on this page." if self._rows or self.verdict else (
+                "Samples appear here as soon as the first responses are written and judged."
+            )  # fmt: skip
+            self.query_one(SampleDetail).show_empty(empty)
+
+    def _cells(self, item: Mapping[str, Any], colours: Mapping[str, str]) -> list[Text]:
+        verdict = item["verdict"] or "pending"
+        score = self._score(item)
+        tone = colours.get(_RICH_TONES.get(verdict, ""), "")
+        return [
+            Text(str(item["ordinal"]), justify="right"),
+            Text(f"{VERDICT_SHAPES.get(verdict, '·')} {verdict}", style=tone),
+            Text("–" if score is None else f"{score:+.2f}", justify="right"),
+            Text(one_line(item["instruction"] or "", 60)),
+            Text(one_line(item["response"] or "", 90)),
+            Text(", ".join(item["flags"] or ()), style=colours.get("warning", "")),
+        ]
+
+    def _filter_line(self, shown: int) -> Any:
+        pieces: list[Any] = []
+        for key, word in (("a", "accepted"), ("r", "rejected"), ("u", "unsure"), ("e", "every")):
+            chosen = self.verdict == word or (word == "every" and self.verdict is None)
+            style = "bold reverse" if chosen else QUIET
+            pieces += [(f" {key} {VERDICT_SHAPES.get(word, '∗')} {word} ", style)]
+        more = f"{shown} of >{len(self._rows)}" if self._more else f"{shown}"
+        page = f" · page {self.page + 1}" if self.page or self._more else ""
+        return row(*pieces, (f"  o {_ORDERS[self._order]} · {more}{page}", QUIET))

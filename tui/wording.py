@@ -1,0 +1,141 @@
+"""The words and shapes of the screen: one place says how a state, a phase or an event reads.
+
+Every state has a shape beside its colour, so that the screen can be read without colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+PHASES = (
+    "guard",
+    "audit",
+    "instructions",
+    "instruction_judgements",
+    "responses",
+    "response_judgements",
+    "gate",
+)
+
+PHASE_TITLES = {
+    "guard": "Guard",
+    "audit": "Critic audit",
+    "instructions": "Instructions",
+    "instruction_judgements": "Judge instr.",
+    "responses": "Responses",
+    "response_judgements": "Judge pairs",
+    "gate": "QC gate",
+}
+
+# state -> (shape, word, css class suffix)
+STATES: dict[str, tuple[str, str, str]] = {
+    "idle": ("·", "idle", "quiet"),
+    "opening": ("◌", "opening", "quiet"),
+    "loading": ("◌", "loading model", "busy"),
+    "running": ("▶", "running", "busy"),
+    "paused": ("‖", "paused", "warn"),
+    "pausing": ("‖", "pausing", "warn"),
+    "stopping": ("■", "stopping", "warn"),
+    "waiting": ("?", "waiting for you", "warn"),
+    "stopped": ("■", "stopped", "warn"),
+    "interrupted": ("■", "interrupted", "warn"),
+    "budget_reached": ("■", "budget reached", "warn"),
+    "gate_failed": ("✗", "gate failed", "bad"),
+    "failed": ("✗", "failed", "bad"),
+    "done": ("✓", "done", "good"),
+}
+
+PHASE_SHAPES = {"pending": "○", "running": "▶", "paused": "‖", "stopped": "◐", "done": "●", "failed": "✗"}
+
+VERDICT_SHAPES = {"accepted": "✓", "rejected": "✗", "unsure": "?"}
+
+FINISHED = frozenset({"done", "stopped", "gate_failed", "waiting", "budget_reached", "failed"})
+
+# States of a stored run that has work left to do; a process that was killed leaves "running" behind.
+RESUMABLE = frozenset({"running", "paused", "stopped", "waiting", "budget_reached", "failed"})
+
+
+def phase_title(phase: str) -> str:
+    return PHASE_TITLES.get(phase, phase.replace("_", " ").capitalize())
+
+
+def describe(kind: str, payload: Mapping[str, object]) -> tuple[str, str]:
+    """Level (info, warning, error) and one line of text for an event. Figures that stream by read as ("", "")."""
+    get = payload.get
+    match kind:
+        case "RunStarted":
+            how = "resumed" if get("resumed") else "started"
+            return "info", f"Run {how}: spec {get('spec')}, model {get('model')}, seed {get('seed')}"
+        case "ModelLoading":
+            return "info", f"Loading model {get('model')}"
+        case "ModelLoaded":
+            return "info", f"Model loaded in {format_seconds(get('elapsed_s'))} · {str(get('fingerprint'))[:12]}"
+        case "PhaseStarted":
+            return "info", f"{phase_title(str(get('phase')))} started, {count(get('planned'))} planned"
+        case "PhaseFinished":
+            accepted = "" if get("accepted") is None else f", {count(get('accepted'))} accepted"
+            return "info", f"{phase_title(str(get('phase')))} finished: {count(get('done'))} done{accepted}"
+        case "GuardChecked":
+            if get("passed"):
+                return "info", "Contamination guard passed"
+            return "error", f"Contamination guard FAILED: {names(get('failed_checks'))}"
+        case "CriticAudited":
+            auc = "AUC undefined" if get("auc") is None else f"AUC {get('auc'):.2f}"
+            power = "may filter" if get("may_filter") else "may not filter: margins stay unaudited"
+            return "info", f"Critic {get('critic')} on {get('part')}: {auc}, {power}"
+        case "GateDecided":
+            if get("passed"):
+                return "info", f"Gate {get('gate')} passed"
+            return "warning", f"Gate {get('gate')} FAILED: {names(get('failed_checks'))}"
+        case "QuestionAsked":
+            return "warning", f"Question: {get('question')}"
+        case "QuestionAnswered":
+            return "info", f"Answered: {get('answer')}"
+        case "Noted":
+            return str(get("level") or "info"), str(get("text"))
+        case "RunPaused":
+            return "info", "Paused"
+        case "RunResumed":
+            return "info", "Resumed"
+        case "RunFinished":
+            state = str(get("state"))
+            level = "info" if state in ("done", "stopped") else "error" if state == "failed" else "warning"
+            word = STATES.get(state, ("", state, ""))[1]
+            return level, f"Run {word}: {get('reason')}"
+        case "PhaseProgressed" | "ThroughputMeasured" | "MarginMeasured" | "ForecastUpdated":
+            return "", ""
+    return "info", kind
+
+
+def names(value: object) -> str:
+    """A list of names as text."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(item).replace("_", " ") for item in value) or "none named"
+    return str(value)
+
+
+def count(value: object) -> str:
+    """A whole number with thousands separators, or a dash."""
+    return f"{value:,}" if isinstance(value, int) else "–"
+
+
+def format_seconds(value: object) -> str:
+    """A duration: 4.2 s, 3:07, 1:02:45."""
+    if not isinstance(value, (int, float)) or value != value or value < 0:
+        return "–"
+    if value < 10:
+        return f"{value:.1f} s"
+    if value < 60:
+        return f"{value:.0f} s"
+    minutes, seconds = divmod(int(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def clock_text(value: object) -> str:
+    """A duration that ticks: 00:04, 3:07, 1:02:45; always with the same width under an hour."""
+    if not isinstance(value, (int, float)) or value != value or value < 0:
+        return "–"
+    minutes, seconds = divmod(int(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes:02d}:{seconds:02d}"

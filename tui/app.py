@@ -45,6 +45,7 @@ class ControlCenter(App[str]):
 
     CSS_PATH = "app.tcss"
     TITLE = "cai"
+    AUTO_FOCUS = None
     HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (110, "-normal"), (170, "-wide")]
     VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-short"), (30, "-tall")]
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -106,7 +107,10 @@ class ControlCenter(App[str]):
         from tui.widgets.samples import SamplesPane
 
         where = str(self._log_path) if self._log_path else "no log file"
-        await self.query_one("#rooms").mount(SamplesPane(), GatePanel(), LogPane(where))
+        rooms = (SamplesPane(), GatePanel(), LogPane(where))
+        for room in rooms:
+            room.display = False
+        await self.query_one("#rooms").mount(*rooms)
         self._tail = Tail(self._log_path) if self._log_path else None
         self.set_interval(REPAINT_S, self.drain)
         self.set_interval(SLOW_TICK_S, self.refresh_room)

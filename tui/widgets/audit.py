@@ -33,7 +33,7 @@ class AuditPanel(VerticalScroll):
     def show(self, state: RunState) -> None:
         width = max(20, self.size.width - 4)
         rows = [_guard_line(state)]
-        rows += [_audit_line(audit) for audit in state.audits.values()]
+        rows += [_audit_line(audit, width) for audit in state.audits.values()]
         if not state.audits:
             rows.append(row(("critics audited before they may filter", QUIET)))
         if self._checks:
@@ -52,10 +52,18 @@ def _guard_line(state: RunState) -> Content:
     return row(("✗ guard FAILED", f"bold {TONES['bad']}"), f"  {names(state.guard_failed)}")
 
 
-def _audit_line(audit: Audit) -> Content:
+def _audit_line(audit: Audit, width: int) -> Content:
     auc = "  –  " if audit.auc is None else f"{audit.auc:.3f}"
-    power = ("✓ filters", TONES["good"]) if audit.may_filter else ("– margins unaudited", TONES["warn"])
-    return row(f"{one_line(audit.critic, 16):<17}", (f"{audit.part:<8}", QUIET), ("AUC ", QUIET), f"{auc} ", power)
+    power = (
+        ("✓ filters", TONES["good"])
+        if audit.may_filter
+        else ("– margins unaudited" if width >= 48 else "– unaudited", TONES["warn"])
+    )
+    name = 17 if width >= 48 else 11
+    critic = one_line(audit.critic, name - 1)
+    return row(
+        f"{critic:<{name}}", (f"{audit.part:<8}", QUIET), ("AUC " if width >= 40 else "", QUIET), f"{auc} ", power
+    )
 
 
 def _check_lines(check: Mapping[str, Any], width: int) -> list[Content]:

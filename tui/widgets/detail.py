@@ -96,7 +96,7 @@ def _response(sample: Mapping[str, Any]) -> Content:
             continue
         pieces.append(Content(make_visible(raw[at:start])))
         cut = make_visible(raw[start : min(end, RESPONSE_SHOWN)]).replace("\n", "↵\n")
-        pieces.append(row((f"‹{cut}›", "dim $text-muted")))
+        pieces.append(row((f"‹{cut}›", "italic $foreground-disabled")))
         at = end
     if at < len(raw):
         pieces.append(Content(make_visible(raw[at:], limit=max(0, RESPONSE_SHOWN - at))))

@@ -45,6 +45,7 @@ class QuestionDock(Static, can_focus=True):
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(id="dock", markup=False)
+        self.display = False
         self._clock = clock
         self._waiting: deque[DockedQuestion] = deque()
         self._answered: set[str] = set()
@@ -54,9 +55,6 @@ class QuestionDock(Static, can_focus=True):
     @property
     def current(self) -> DockedQuestion | None:
         return self._waiting[0] if self._waiting else None
-
-    def on_mount(self) -> None:
-        self.display = False
 
     def ask(self, question: DockedQuestion, *, first: bool = False) -> None:
         """Put a question in line, or in front of it. One that is already there or was answered is left alone."""

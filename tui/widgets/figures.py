@@ -19,7 +19,7 @@ class LiveFigures(Static):
 
     def show(self, state: RunState) -> None:
         rows = [_acceptance(state, phase, label) for phase, label in _ACCEPTING]
-        rows.append(_forecast(state))
+        rows.append(_forecast(state, self.content_size.width))
         rows.append(self._throughput(state))
         self.update(lines(rows))
 
@@ -41,7 +41,7 @@ def _acceptance(state: RunState, phase: str, label: str) -> Content:
     return row((f"{label:<13}", QUIET), (percent(share), "bold"), f" {interval:<8}", (f" n={done:,}", QUIET))
 
 
-def _forecast(state: RunState) -> Content:
+def _forecast(state: RunState, width: int) -> Content:
     forecast = state.forecast
     if forecast is None or forecast.needed is None:
         return row(("forecast     ", QUIET), ("after the first accepted pair", QUIET))
@@ -50,5 +50,5 @@ def _forecast(state: RunState) -> Content:
         ("forecast     ", QUIET),
         (f"{forecast.candidates:,}/{forecast.needed:,}", "bold"),
         span,
-        (" candidates", QUIET),
+        (" candidates" if width >= 46 else "", QUIET),
     )

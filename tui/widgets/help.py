@@ -28,7 +28,7 @@ class HelpScreen(ModalScreen[None]):
 
     def __init__(self, keys: Iterable[tuple[str, str, str]]) -> None:
         super().__init__()
-        self._keys = list(keys)
+        self._keys = sorted(keys, key=lambda key: not key[2])  # the program's own keys, which have tooltips, first
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help", classes="panel") as panel:

@@ -52,7 +52,7 @@ def draw(scores: Sequence[float], threshold: float | None, width: int, height: i
             eighths = round(number / top * bar_rows * 8) if top else 0
             eighths = max(eighths, 1) if number else 0
             block = BLOCKS[max(0, min(8, eighths - level * 8))]
-            tone = "$accent" if at >= line_at and threshold is not None else "$text-muted"
+            tone = "$accent" if at >= line_at and threshold is not None else "$foreground-muted"
             if at == line_at and block == " ":
                 cells.append(("┊", "$text-warning"))
             else:
@@ -67,8 +67,10 @@ def draw(scores: Sequence[float], threshold: float | None, width: int, height: i
     else:
         label, tail = "zero point", f"n={len(scores):,}"
     left, right = f"{low:+.1f}", f"{high:+.1f}"
-    middle = f"{label} · {tail}"
     room = width - len(left) - len(right)
+    middle = f"{label} · {tail}"
+    if len(middle) > room - 2:
+        middle = label if threshold is None else f"┻ {threshold:+.2f}, keeps {kept or 0:,}/{len(scores):,}"
     rows.append(row((left, QUIET), (f"{middle[: max(0, room - 2)]:^{room}}", ""), (right, QUIET)))
     return lines(rows)
 

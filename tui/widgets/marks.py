@@ -8,15 +8,14 @@ from textual.content import Content
 
 Piece = str | Content | tuple[str, str]
 
-QUIET = "$text-muted"
+QUIET = "$foreground-muted"
 BLOCKS = " ▁▂▃▄▅▆▇█"
-PARTS = " ▏▎▍▌▋▊▉█"
 TONES = {
     "good": "$text-success",
     "bad": "$text-error",
     "warn": "$text-warning",
     "busy": "$accent",
-    "quiet": "$text-muted",
+    "quiet": "$foreground-muted",
 }
 VERDICT_TONES = {"accepted": "good", "rejected": "bad", "unsure": "warn"}
 
@@ -30,12 +29,11 @@ def row(*pieces: Piece) -> Content:
 
 
 def progress_bar(share: float, width: int, tone: str = "$accent") -> Content:
-    """A bar of `width` cells, eighths of a cell fine."""
-    share = min(1.0, max(0.0, share))
-    eighths = round(share * width * 8)
-    full, part = divmod(eighths, 8)
-    filled = "█" * full + (PARTS[part] if part else "")
-    return row((filled, tone), ("·" * (width - len(filled)), "$text-disabled"))
+    """A thin bar of `width` cells, halves of a cell fine; it is full only when all is done."""
+    halves = int(min(1.0, max(0.0, share)) * width * 2)
+    full, half = divmod(halves, 2)
+    filled = "━" * full + ("╸" if half else "")
+    return row((filled, tone), ("─" * (width - len(filled)), "$foreground 20%"))
 
 
 def sparkline(values: Sequence[float], width: int) -> str:

@@ -18,8 +18,6 @@ class Notice(Static, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__(id="notice", markup=False)
-
-    def on_mount(self) -> None:
         self.display = False
 
     def tell(self, title: str, hint: str) -> None:

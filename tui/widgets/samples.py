@@ -10,6 +10,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
+from textual.content import Content
 from textual.message import Message
 from textual.widgets import DataTable, Input, Static
 
@@ -20,6 +21,7 @@ from tui.widgets.tables import PlainTable, vi_keys
 from tui.wording import VERDICT_SHAPES
 
 _RICH_TONES = {"accepted": "success", "rejected": "error", "unsure": "warning"}
+_FIXED = (("#", 5), ("verdict", 10), ("score", 6))
 _ORDERS = ("in order", "best first", "worst first")
 
 
@@ -27,11 +29,11 @@ class SamplesPane(Container):
     """Asks for pages by message and shows what comes; it sorts and searches within the page it has."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("a", "only('accepted')", "Accepted", id="samples.accepted", tooltip="Show accepted samples only"),
-        Binding("r", "only('rejected')", "Rejected", id="samples.rejected", tooltip="Show rejected samples only"),
-        Binding("u", "only('unsure')", "Unsure", id="samples.unsure", tooltip="Show unsure samples only"),
-        Binding("e", "only('')", "Every", id="samples.every", tooltip="Show samples of every verdict"),
-        Binding("o", "order", "Order", id="samples.order", tooltip="Order by score: best, worst, or as generated"),
+        Binding("a", "only('accepted')", "Accepted", id="samples.accepted", show=False, tooltip="Show accepted samples only"),
+        Binding("r", "only('rejected')", "Rejected", id="samples.rejected", show=False, tooltip="Show rejected samples only"),
+        Binding("u", "only('unsure')", "Unsure", id="samples.unsure", show=False, tooltip="Show unsure samples only"),
+        Binding("e", "only('')", "Every", id="samples.every", show=False, tooltip="Show samples of every verdict"),
+        Binding("o", "order", "Order", id="samples.order", show=False, tooltip="Order by score: best, worst, or as generated"),
         Binding("right_square_bracket", "page(1)", "Next page", id="samples.next", show=False,
                 tooltip="The next page of samples"),
         Binding("left_square_bracket", "page(-1)", "Previous page", id="samples.previous", show=False,
@@ -61,6 +63,7 @@ class SamplesPane(Container):
         self._more = False
         self._shown: list[tuple[object, ...]] = []
         self._critic: str | None = None
+        self._columns: tuple[tuple[str, int], ...] = ()
 
     def compose(self) -> ComposeResult:
         with Vertical(id="samples-list", classes="panel") as panel:
@@ -71,15 +74,24 @@ class SamplesPane(Container):
         yield SampleDetail()
 
     def on_mount(self) -> None:
-        table = self.query_one(PlainTable)
-        table.add_column("#", key="ordinal", width=5)
-        table.add_column("verdict", key="verdict", width=10)
-        table.add_column("score", key="score", width=6)
-        table.add_column("instruction", key="instruction")
-        table.add_column("response", key="response")
-        table.add_column("flags", key="flags")
         self.query_one("#samples-search").display = False
         self._paint()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._paint)
+
+    def _fit_columns(self, table: PlainTable) -> None:
+        """Give instruction and response the room that the fixed columns leave; flags only where there is plenty."""
+        room = table.size.width - 2 - sum(width + 2 for _, width in _FIXED)
+        flags = 20 if room > 90 else 0
+        texts = max(24, room - 4 - (flags + 2 if flags else 0))
+        wanted = (*_FIXED, ("instruction", texts * 2 // 5), ("response", texts - texts * 2 // 5))
+        wanted = (*wanted, ("flags", flags)) if flags else wanted
+        if wanted != self._columns:
+            self._columns, self._shown = wanted, []
+            table.clear(columns=True)
+            for name, width in wanted:
+                table.add_column(name, key=name, width=width)
 
     def show_page(self, rows: Sequence[Mapping[str, Any]], critic: str | None, page_size: int) -> None:
         """Show a page. `rows` may hold one more than the page, which says that there is a next one."""
@@ -161,6 +173,7 @@ class SamplesPane(Container):
 
     def _paint(self) -> None:
         table = self.query_one(PlainTable)
+        self._fit_columns(table)
         rows = self._visible_rows()
         keys: list[tuple[object, ...]] = [(r["sample_id"], r["verdict"], self._score(r)) for r in rows]
         colours = self.app.theme_variables
@@ -169,9 +182,12 @@ class SamplesPane(Container):
             start = len(self._shown) if keys[: len(self._shown)] == self._shown else 0
             with table.keep_cursor(cleared=start == 0):
                 for item in rows[start:]:
-                    table.add_row(*self._cells(item, colours), key=item["sample_id"])
+                    table.add_row(*self._cells(item, colours)[: len(self._columns)], key=item["sample_id"])
             self._shown = keys
-        self.query_one("#samples-filter", Static).update(self._filter_line(len(rows)))
+        self.query_one("#samples-filter", Static).update(self._filter_line())
+        more = f"{len(rows)} of >{len(self._rows)} · [ ] pages" if self._more else f"{len(rows)}"
+        page = f" · page {self.page + 1}" if self.page or self._more else ""
+        self.query_one("#samples-list").border_subtitle = Content(f"{more}{page} · {_ORDERS[self._order]} (o)")
         if not rows:
             empty = "No sample of this kind on this page." if self._rows or self.verdict else (
                 "Samples appear here as soon as the first responses are written and judged."
@@ -191,12 +207,9 @@ class SamplesPane(Container):
             Text(", ".join(item["flags"] or ()), style=colours.get("warning", "")),
         ]
 
-    def _filter_line(self, shown: int) -> Any:
-        pieces: list[Any] = []
+    def _filter_line(self) -> Content:
+        pieces: list[tuple[str, str]] = []
         for key, word in (("a", "accepted"), ("r", "rejected"), ("u", "unsure"), ("e", "every")):
             chosen = self.verdict == word or (word == "every" and self.verdict is None)
-            style = "bold reverse" if chosen else QUIET
-            pieces += [(f" {key} {VERDICT_SHAPES.get(word, '∗')} {word} ", style)]
-        more = f"{shown} of >{len(self._rows)}" if self._more else f"{shown}"
-        page = f" · page {self.page + 1}" if self.page or self._more else ""
-        return row(*pieces, (f"  o {_ORDERS[self._order]} · {more}{page}", QUIET))
+            pieces.append((f" {key} {VERDICT_SHAPES.get(word, '∗')} {word} ", "bold reverse" if chosen else QUIET))
+        return row(*pieces)

@@ -1,0 +1,153 @@
+"""Which critics there are, what the anchors say of their scale, and whether an audit lets them filter."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.answers import Answers
+from engine.critics import Critic, Item, Judgement, Scale, items_of
+from engine.critics.label import LETTERS, LabelCritic
+from engine.critics.others import EndedCritic, MeanCritic, PmiCritic
+from engine.errors import SpecError
+from engine.models import LabelScores, request_id
+from engine.spec import CriticsSpec
+from engine.stats import auc, auc_interval, threshold_for_precision
+
+KINDS = ("instruction", "sample")
+PARTS = ("planted", "own")
+FILES = {
+    "instruction": {"anchors": "anchors_instructions", "planted": "calibration_instructions", "own": "own_instructions"},
+    "sample": {"anchors": "anchors_pairs", "planted": "calibration_pairs", "own": "own_pairs"},
+}
+NAMES = {"instruction": ("grade", "letters", "mean"), "sample": ("grade", "letters", "pmi", "ended", "mean")}
+CHUNK = 32  # items whose scores are asked for together, so that each variant's prefix is used many times
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A critic with its scale and whether its audit lets it filter."""
+
+    critic: Critic
+    scale: Scale
+    may_filter: bool = False
+    audits: list[dict[str, Any]] = field(default_factory=list)
+
+
+def judge(answers: Answers, critics: Sequence[Calibrated], items: Iterable[Item]) -> Iterator[list[Judgement]]:
+    """Every critic's judgement of each item, item by item, in chunks of CHUNK."""
+    waiting = iter(items)
+    while chunk := list(itertools.islice(waiting, CHUNK)):
+        asks = {(c.critic.name, item.key): c.critic.asks(item) for c in critics for item in chunk}
+        requests = [ask.request for variants in asks.values() for ask in variants]
+        # Together by prefix: one few-shot prefix is computed and then used for the whole chunk.
+        requests.sort(key=lambda request: request.prompt[: request.shared])
+        found: dict[Any, tuple[str, LabelScores]] = {
+            scores.request: (key, scores) for key, scores in answers.score(dict.fromkeys(requests))
+        }
+        for item in chunk:
+            yield [_judgement(c, item, asks[c.critic.name, item.key], found) for c in critics]
+
+
+def _judgement(calibrated: Calibrated, item: Item, asks: list[Any], found: dict[Any, Any]) -> Judgement:
+    critic = calibrated.critic
+    margin = critic.margin(item, [found[ask.request][1] for ask in asks])
+    parts = [
+        {
+            "variant": ask.variant,
+            "request_id": found[ask.request][0],
+            # A label that is the response itself is not written twice.
+            "labels": [label if len(label) < 20 else "the response" for label in ask.request.labels],
+            "logprobs": list(found[ask.request][1].logprobs),
+        }
+        for ask in asks
+    ]
+    return Judgement(item, critic.name, margin, calibrated.scale.score(margin), parts)
+
+
+def calibrate(
+    answers: Answers, spec: CriticsSpec, kind: str, person: Sequence[tuple[Item, bool]] = ()
+) -> Iterator[Calibrated]:
+    """The spec's critics of a kind, one by one, with scale and audit. `person` are items labelled by a person.
+
+    Raises SpecError for a critic that does not exist.
+    """
+    names = getattr(spec, kind)
+    done: list[Calibrated] = []
+    for name in names:
+        critic = _build(name, kind, spec, done)
+        scale = _scale(answers, critic)
+        calibrated = Calibrated(critic, scale)
+        audits = [
+            _audit(answers, calibrated, part, items_of(FILES[kind][part]), spec.wanted_precision) for part in PARTS
+        ]
+        if person:
+            audits.append(_audit(answers, calibrated, "person", list(person), spec.wanted_precision))
+        may_filter = all((audit["auc"] or 0.0) >= spec.min_auc for audit in audits if audit["part"] in PARTS)
+        for audit in audits:
+            audit["may_filter"] = may_filter
+        calibrated = Calibrated(critic, scale, may_filter, audits)
+        done.append(calibrated)
+        yield calibrated
+
+
+def _build(name: str, kind: str, spec: CriticsSpec, before: Sequence[Calibrated]) -> Critic:
+    if name == "grade":
+        return LabelCritic(name, kind, spec.shuffles)
+    if name == "letters":
+        return LabelCritic(name, kind, spec.shuffles, LETTERS)
+    if name == "pmi" and kind == "sample":
+        return PmiCritic()
+    if name == "ended" and kind == "sample":
+        return EndedCritic()
+    if name == "mean" and before:
+        return MeanCritic(name, [(c.critic, c.scale) for c in before])
+    raise SpecError(
+        f"no critic {name!r} for critics.{kind}" + (" before which others stand" if name == "mean" else ""),
+        f"There are: {', '.join(NAMES[kind])}; mean stands last and averages those before it. No data was changed.",
+    )
+
+
+def _scale(answers: Answers, critic: Critic) -> Scale:
+    anchors = items_of(FILES[critic.kind]["anchors"])
+    margins = [found[0].margin_nats for found in judge(answers, [Calibrated(critic, Scale())], [i for i, _ in anchors])]
+    good = [margin for margin, (_, is_good) in zip(margins, anchors, strict=True) if is_good]
+    bad = [margin for margin, (_, is_good) in zip(margins, anchors, strict=True) if not is_good]
+    return Scale.from_anchors(good, bad)
+
+
+def _audit(
+    answers: Answers, calibrated: Calibrated, part: str, labelled: Sequence[tuple[Item, bool]], wanted: float
+) -> dict[str, Any]:
+    judged = [found[0] for found in judge(answers, [calibrated], [item for item, _ in labelled])]
+    labels = [is_good for _, is_good in labelled]
+    scores = [judgement.score for judgement in judged]
+    good = [score for score, is_good in zip(scores, labels, strict=True) if is_good]
+    bad = [score for score, is_good in zip(scores, labels, strict=True) if not is_good]
+    called_good = [score > 0 for score in scores]
+    interval = auc_interval(good, bad)
+    return {
+        "critic": calibrated.critic.name,
+        "subject_kind": calibrated.critic.kind,
+        "part": part,
+        "n_good": len(good),
+        "n_bad": len(bad),
+        "auc": auc(good, bad),
+        "auc_lo": interval[0] if interval else None,
+        "auc_hi": interval[1] if interval else None,
+        "accuracy": sum(c == label for c, label in zip(called_good, labels, strict=True)) / len(labels),
+        "label_bias": (sum(called_good) - sum(labels)) / len(labels),
+        "threshold": threshold_for_precision(scores, labels, wanted),
+        "detail": {
+            "midpoint_nats": calibrated.scale.midpoint,
+            "half_gap_nats": calibrated.scale.half_gap,
+            "wanted_precision": wanted,
+            "scores": {item.key: round(score, 4) for (item, _), score in zip(labelled, scores, strict=True)},
+            "labels": {item.key: label for item, label in labelled},
+            "prompts_sha": request_id(answers.model.fingerprint, calibrated.critic.asks(labelled[0][0])[0].request)
+            if calibrated.critic.asks(labelled[0][0])
+            else None,
+        },
+    }

@@ -1,0 +1,56 @@
+"""Critics that read the log-probabilities of a grade's label, averaged over shuffles of graded examples.
+
+The order of the examples alone moves such a critic a lot (measured: AUC 0.81 to 0.98 over orders, 0.95 averaged), and
+with letters as labels it follows the letter as much as the item, so letters are used both ways round.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from engine import prompts
+from engine.critics import Ask, Item, read_data
+from engine.models import LabelScores, Score
+
+WORDS = ((" good", " bad"),)
+LETTERS = ((" A", " B"), (" B", " A"))
+
+
+class LabelCritic:
+    """Margin: mean over variants of log p(good label) - log p(bad label), in nats.
+
+    A variant is an order of the sixteen graded examples and a pair of labels. Every order keeps good and bad examples
+    mixed, as drawn from a fixed seed: it belongs to the critic, not to the run.
+    """
+
+    def __init__(self, name: str, kind: str, shuffles: int, codings: tuple[tuple[str, str], ...] = WORDS) -> None:
+        self.name = name
+        self.kind = kind
+        self._variants: list[tuple[str, list[dict[str, Any]], tuple[str, str]]] = []
+        examples = read_data("grade_instructions" if kind == "instruction" else "grade_pairs")
+        for number in range(shuffles):
+            order = list(examples)
+            random.Random(f"graded examples, order {number}").shuffle(order)
+            for coding in codings:
+                self._variants.append((f"order {number}, good is{coding[0]}", order, coding))
+
+    def asks(self, item: Item) -> list[Ask]:
+        """One score a variant."""
+        return [Ask(name, self._request(item, order, coding)) for name, order, coding in self._variants]
+
+    def margin(self, item: Item, scores: Sequence[LabelScores]) -> float:
+        """In nats."""
+        return math.fsum(s.logprobs[0] - s.logprobs[1] for s in scores) / len(scores)
+
+    def _request(self, item: Item, order: list[dict[str, Any]], coding: tuple[str, str]) -> Score:
+        word = {"good": coding[0].strip(), "bad": coding[1].strip()}
+        if item.response is None:
+            graded = [(row["text"], word[row["label"]]) for row in order]
+            prompt = prompts.grade_instruction(graded, item.instruction)
+        else:
+            solved = [(row["instruction"], row["response"], word[row["label"]]) for row in order]
+            prompt = prompts.grade_pair(solved, item.instruction, item.response)
+        return Score(prompt.text, coding, prompt.shared)

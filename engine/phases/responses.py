@@ -1,0 +1,66 @@
+"""Responses: each accepted instruction is answered once, after solved examples that end with a marker."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from engine import prompts
+from engine.critics import read_data
+from engine.events import PhaseProgressed
+from engine.models import Decoding, Generate
+from engine.phases import Work
+from engine.provenance import derived_seed, short_hash
+
+PHASE = "responses"
+HELD = 32
+
+_MISSING = """
+    SELECT i.instruction_id, i.ordinal, i.text
+    FROM instructions i
+    JOIN verdicts v ON v.run_id = i.run_id AND v.subject_kind = 'instruction' AND v.subject_id = i.instruction_id
+    LEFT JOIN samples s ON s.run_id = i.run_id AND s.instruction_id = i.instruction_id
+    WHERE i.run_id = ? AND v.verdict = 'accepted' AND s.sample_id IS NULL
+    ORDER BY i.ordinal
+"""
+
+
+def respond(work: Work) -> None:
+    """Answer every accepted instruction that has no response yet."""
+    spec = work.spec.responses
+    decoding = Decoding(spec.max_tokens, spec.temperature, spec.top_k, spec.top_p, prompts.RESPONSE_STOPS)
+    examples = [(row["instruction"], row["response"]) for row in read_data("response_examples")[: spec.examples]]
+    missing = work.reader.query(_MISSING, [work.run_id])
+    done = work.reader.query("SELECT count(*) AS n FROM samples WHERE run_id = ?", [work.run_id])[0]["n"]
+    planned = done + len(missing)
+    requests: dict[Generate, dict[str, Any]] = {}
+    for row in missing:
+        prompt = prompts.response(examples, row["text"])
+        # The seed belongs to the instruction's text, so that it survives a change of anything around it.
+        seed = derived_seed(work.seed, PHASE, row["text"])
+        requests[Generate(prompt.text, decoding, seed, prompt.shared)] = row
+    held: list[dict[str, Any]] = []
+    for key, completion in work.answers.complete(requests):
+        row = requests[completion.request]
+        kept, trims = prompts.clean_response(completion.text)
+        held.append(
+            {
+                "run_id": work.run_id,
+                "sample_id": f"s-{short_hash(row['instruction_id'], key)}",
+                "ordinal": row["ordinal"],
+                "instruction_id": row["instruction_id"],
+                "request_id": key,
+                "raw": completion.text,
+                "response": kept,
+                "trimmed": [asdict(trim) for trim in trims],
+                "stop_reason": completion.stop_reason,
+                "n_tokens": len(completion.token_ids),
+            }
+        )
+        done += 1
+        if len(held) >= HELD:
+            work.store.append({"samples": held})
+            held = []
+            work.emit(PhaseProgressed(work.run_id, PHASE, done, planned, None))
+    work.store.append({"samples": held})
+    work.emit(PhaseProgressed(work.run_id, PHASE, done, planned, None))

@@ -1,0 +1,187 @@
+"""The command line `cai`: arguments in, exit code out. Nothing heavier than argparse is imported for --help.
+
+Exit codes: 0 done, 1 error, 2 usage, 3 waiting for a decision, 4 a gate failed, 5 budget reached, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import NoReturn
+
+from tui import commands
+from tui.terminal import Terminal, log_path
+from tui.wording import PHASES
+
+Command = Callable[[argparse.Namespace, Terminal], int]
+
+_DESCRIPTION = "Constitutional AI bootstrapping of a base model, steered and audited from one terminal."
+_EPILOG = (
+    "Without a command the control center opens. "
+    "Exit codes: 0 done, 1 error, 2 usage, 3 waiting for a decision, 4 a gate failed, 5 budget reached, "
+    "130 interrupted. The store is --store, else $CAI_STORE, else ./cai.duckdb; the log lies beside it."
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise commands.UsageError(message, f"see: {self.prog} --help")
+
+
+class _ShowVersion(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            found = version("cai-control-center")
+        except PackageNotFoundError:
+            found = "(not installed)"
+        parser.exit(message=f"cai {found}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Expected errors become a title and a hint, unexpected ones a line that names the log."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    args = argparse.Namespace(json="--json" in argv, command="")
+    terminal = Terminal.standard()
+    try:
+        args = parser().parse_args(argv)
+        action: Command = args.action
+        return action(args, terminal)
+    except SystemExit as leaving:  # --help and --version
+        return leaving.code if isinstance(leaving.code, int) else 1
+    except KeyboardInterrupt:
+        return _fail(terminal, args, "interrupted", "What was committed is safe.", 130)
+    except Exception as error:
+        # Told apart by what they carry: the store's own errors cannot be imported here without DuckDB.
+        title, hint, code = (getattr(error, name, None) for name in ("title", "hint", "exit_code"))
+        if isinstance(title, str) and isinstance(code, int):
+            return _fail(terminal, args, title, str(hint or ""), code)
+        where = _keep_traceback(args, error)
+        told = f"unexpected {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+        return _fail(terminal, args, told, f"What was committed is safe. The traceback is in {where}", 1)
+
+
+def _fail(terminal: Terminal, args: argparse.Namespace, title: str, hint: str, code: int) -> int:
+    if args.json:
+        commands.write_json(terminal, {"error": {"title": title, "hint": hint}, "exit_code": code})
+        return code
+    from tui.report import console_on, error_report
+
+    error_report(console_on(terminal.stderr), title, hint)
+    return code
+
+
+def _keep_traceback(args: argparse.Namespace, error: BaseException) -> Path:
+    text = f"--- {datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z} cai {args.command or ''}\n"
+    text += "".join(traceback.format_exception(error))
+    where = log_path(commands.store_path(args))
+    try:
+        with where.open("a", encoding="utf-8", errors="replace") as log:
+            log.write(text)
+    except OSError:
+        with tempfile.NamedTemporaryFile("w", prefix="cai-", suffix=".log", delete=False, encoding="utf-8") as log:
+            log.write(text)
+        where = Path(log.name)
+    return where
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = _Parser(prog="cai", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False)
+    top.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and leave")
+    top.add_argument("--store", metavar="PATH", help="the DuckDB file (default: $CAI_STORE or ./cai.duckdb)")
+    top.set_defaults(action=commands.start, command="", json=False)
+    found = top.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+
+    def command(name: str, action: Command, about: str, *, with_json: bool = True) -> argparse.ArgumentParser:
+        own = found.add_parser(name, help=about, description=about, allow_abbrev=False)
+        own.set_defaults(action=action)
+        own.add_argument("--store", metavar="PATH", default=argparse.SUPPRESS, help="the DuckDB file")
+        if with_json:
+            own.add_argument("--json", action="store_true", help="one JSON object on stdout, everything else on stderr")
+        return own
+
+    run = command("run", commands.run, "start a run, or go on with an unfinished one of the same settings")
+    run.add_argument("spec", nargs="?", metavar="SPEC", help="name in specs/ or path (default: by the model)")
+    run.add_argument("--model", metavar="NAME_OR_PATH", help="base model (default: the embedded one)")
+    size = run.add_mutually_exclusive_group()
+    size.add_argument("--pilot", type=_positive, metavar="N", help="stop after a pilot of N accepted examples")
+    size.add_argument("--target", type=_positive, metavar="N", help="go on to N accepted examples")
+    run.add_argument("--seed", type=int, metavar="N", help="seed of the run (default: the spec's)")
+    _add_set(run)
+    run.add_argument("--new", action="store_true", help="begin another run even if the same one is there already")
+    _add_running(run)
+
+    resume = command("resume", commands.run, "go on with a run where it was left")
+    _add_run(resume)
+    _add_running(resume)
+
+    command("runs", commands.runs, "list the runs in the store")
+    _add_run(command("status", commands.status, "show how far a run is, its gates and its counts"))
+
+    samples = command("samples", commands.samples, "show samples of a run with their verdicts")
+    _add_run(samples)
+    which = samples.add_mutually_exclusive_group()
+    for verdict in ("accepted", "rejected", "unsure"):
+        which.add_argument(f"--{verdict}", dest="verdict", action="store_const", const=verdict, help=f"only {verdict}")
+    samples.add_argument("--limit", type=_positive, default=commands.SAMPLES_SHOWN, metavar="N", help="at most N (50)")
+
+    recheck = command("recheck", commands.recheck, "decide again from stored rows under other thresholds")
+    _add_run(recheck)
+    _add_set(recheck)
+
+    export = command("export", commands.export, "write a data set with its card")
+    _add_run(export)
+    export.add_argument("--what", choices=("sft", "samples", "judgements"), default="sft", help="default: sft")
+    export.add_argument("--format", choices=("jsonl", "parquet", "hf"), default="jsonl", help="default: jsonl")
+    export.add_argument("--out", required=True, metavar="DIR", help="a folder that is not there yet")
+
+    doctor = command("doctor", commands.doctor, "check GPU, memory, disk, write access and every library")
+    doctor.add_argument("--time-limit", type=_seconds, default=60.0, metavar="S", help="limit for a library (60)")
+    return top
+
+
+def _add_run(own: argparse.ArgumentParser) -> None:
+    own.add_argument("run", nargs="?", metavar="RUN", help="id, or the beginning of it (default: the latest)")
+
+
+def _add_set(own: argparse.ArgumentParser) -> None:
+    own.add_argument("--set", action="append", type=_setting, metavar="KEY=VALUE", help="change a setting of the spec")
+
+
+def _add_running(own: argparse.ArgumentParser) -> None:
+    own.add_argument("--until", choices=PHASES, metavar="PHASE", help=f"stop after this phase: {', '.join(PHASES)}")
+    own.add_argument("--headless", action="store_true", help="print progress instead of opening the control center")
+
+
+def _setting(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key.strip(), value
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

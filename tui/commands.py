@@ -1,0 +1,274 @@
+"""What each command of `cai` does. Each returns its exit code; libraries are imported where they are needed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tui.terminal import Terminal, log_path
+
+if TYPE_CHECKING:
+    from engine import RunOptions
+    from store import Reader
+
+SAMPLES_SHOWN = 50
+
+
+class UsageError(Exception):
+    """The command line cannot be understood."""
+
+    exit_code = 2
+
+    def __init__(self, title: str, hint: str) -> None:
+        super().__init__(title)
+        self.title, self.hint = title, hint
+
+
+class ScreenFailed(UsageError):
+    """The control center ended with an error that is in the log."""
+
+    exit_code = 1
+
+
+def store_path(args: argparse.Namespace) -> Path:
+    """--store, else $CAI_STORE, else cai.duckdb in this folder."""
+    return Path(getattr(args, "store", None) or os.environ.get("CAI_STORE") or "cai.duckdb").expanduser().absolute()
+
+
+def write_json(terminal: Terminal, value: Mapping[str, Any]) -> None:
+    """One JSON object on stdout. ASCII only, so that no text of a model can reach the terminal as a control code."""
+    terminal.stdout.write(json.dumps(value, allow_nan=False) + "\n")
+    terminal.stdout.flush()
+
+
+# -- runs -------------------------------------------------------------------------------------------------------------
+
+
+def start(args: argparse.Namespace, terminal: Terminal) -> int:
+    """`cai` alone: the control center on the store as it is."""
+    if not terminal.interactive:
+        raise UsageError("the control center needs a terminal", "without one use: cai run --headless, or cai --help")
+    store = store_path(args)
+    _with_log(terminal, store, "cai")
+    _control_center(store, None, new=False)
+    return 0
+
+
+def run(args: argparse.Namespace, terminal: Terminal) -> int:
+    """`cai run` and `cai resume`."""
+    store = store_path(args)
+    resume = getattr(args, "run", None) if args.command == "resume" else None
+    if args.command == "resume":
+        resume = resume or ""
+        _require_store(store)
+    headless = args.headless or args.json or not terminal.interactive
+    _with_log(terminal, store, f"cai {args.command}")
+
+    def options() -> RunOptions:
+        from engine import RunOptions
+
+        return RunOptions(
+            store=store,
+            spec=getattr(args, "spec", None),
+            model=getattr(args, "model", None),
+            seed=getattr(args, "seed", None),
+            pilot=getattr(args, "pilot", None),
+            target=getattr(args, "target", None),
+            until=args.until,
+            overrides=dict(getattr(args, "set", None) or ()),
+            resume=resume,
+        )
+
+    new = getattr(args, "new", False)
+    if not headless:
+        return _control_center(store, options(), new=new)
+    from tui.again import opener
+    from tui.headless import run_headless
+
+    code, status = run_headless(opener(new=new), options(), terminal, as_json=args.json)
+    if args.json:
+        write_json(terminal, {**status, "exit_code": code})
+    return code
+
+
+def _control_center(store: Path, options: RunOptions | None, *, new: bool) -> int:
+    from tui.again import opener
+    from tui.app import ControlCenter
+    from tui.headless import EXIT_CODES
+
+    app = ControlCenter(store, options, opener(new=new), log_path(store))
+    # Textual keeps what Python code prints to itself while it draws (app.py, redirect_stdout): it belongs in the log.
+    app._capture_stdout = sys.stdout  # type: ignore[assignment]
+    app._capture_stderr = sys.stderr  # type: ignore[assignment]
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: app.call_later(app.leave_now))
+    state = app.run()
+    if app.return_code:
+        raise ScreenFailed(
+            "the control center ended with an error",
+            f"What was committed to {store} is safe. The traceback is in {log_path(store)}",
+        )
+    left_open = {"running": 130, "paused": 130, "loading": 130, "stopping": 130, "pausing": 130, "interrupted": 130}
+    return EXIT_CODES.get(state or "", left_open.get(state or "", 0))
+
+
+def _with_log(terminal: Terminal, store: Path, what: str) -> None:
+    log = log_path(store)
+    try:
+        terminal.take_over(log, what)
+    except OSError as error:
+        from store.errors import StoreError
+
+        raise StoreError(
+            f"the log {log} cannot be written: {error.strerror or error}",
+            "It lies beside the store. Choose a store in a folder that can be written, with --store; "
+            "nothing was started and nothing was changed.",
+        ) from error
+
+
+# -- what the store holds ---------------------------------------------------------------------------------------------
+
+
+def runs(args: argparse.Namespace, terminal: Terminal) -> int:
+    with _reading(args) as reader:
+        found = reader.runs()
+    if args.json:
+        from store.progress import json_ready
+
+        heavy = ("settings", "manifest")
+        listed = [{"run" if k == "run_id" else k: v for k, v in row.items() if k not in heavy} for row in found]
+        write_json(terminal, {"runs": json_ready(listed)})
+        return 0
+    from tui.report import console_on, runs_table
+
+    console = console_on(terminal.stdout)
+    console.print(runs_table(found) if found else "no runs yet; begin one with: cai run")
+    return _flushed(terminal)
+
+
+def status(args: argparse.Namespace, terminal: Terminal) -> int:
+    with _reading(args) as reader:
+        run_id = _run_id(reader, args.run)
+        found, checks = reader.status(run_id), reader.gates(run_id)
+    if args.json:
+        write_json(terminal, found)
+        return 0
+    from tui.report import console_on, status_report
+
+    console_on(terminal.stdout).print(status_report(found, checks))
+    return _flushed(terminal)
+
+
+def samples(args: argparse.Namespace, terminal: Terminal) -> int:
+    with _reading(args) as reader:
+        run_id = _run_id(reader, args.run)
+        found = reader.samples(run_id, verdict=args.verdict, limit=args.limit + 1)
+    more = len(found) > args.limit
+    found = found[: args.limit]
+    if args.json:
+        from store.progress import json_ready
+
+        write_json(terminal, {"run": run_id, "verdict": args.verdict, "samples": json_ready(found), "more": more})
+        return 0
+    from tui.report import console_on, samples_report
+
+    console = console_on(terminal.stdout)
+    console.print(samples_report(found))
+    which = f" {args.verdict}" if args.verdict else ""
+    console.print(f"{len(found):,} of >{len(found):,}{which} samples (--limit)" if more else f"{len(found):,} samples")
+    return _flushed(terminal)
+
+
+def recheck(args: argparse.Namespace, terminal: Terminal) -> int:
+    """Acceptance and gate again from stored rows. Exit code 4 where the gate would fail."""
+    from engine import recheck as recheck_run
+
+    with _reading(args) as reader:
+        run_id = _run_id(reader, args.run)
+        result = recheck_run(reader, run_id, dict(args.set or ()))
+    checks = result.get("checks") or result.get("gates") or []
+    code = 4 if any(not item["passed"] for item in checks) else 0
+    if args.json:
+        from store.progress import json_ready
+
+        write_json(terminal, {"run": run_id, **json_ready(dict(result)), "exit_code": code})
+        return code
+    from tui.report import console_on, recheck_report
+
+    console_on(terminal.stdout).print(recheck_report(result))
+    terminal.stdout.flush()
+    return code
+
+
+def export(args: argparse.Namespace, terminal: Terminal) -> int:
+    store = store_path(args)
+    _require_store(store)
+    _with_log(terminal, store, "cai export")  # the format hf imports a library that may print
+    with _reading(args) as reader:
+        from store import export as export_run
+
+        run_id = _run_id(reader, args.run)
+        paths = [str(path) for path in export_run(reader, run_id, args.what, args.format, Path(args.out))]
+    if args.json:
+        found = {"run": run_id, "what": args.what, "format": args.format, "out": str(Path(args.out).absolute())}
+        write_json(terminal, {**found, "files": paths})
+        return 0
+    terminal.stdout.write("".join(f"{path}\n" for path in paths))
+    return _flushed(terminal)
+
+
+def doctor(args: argparse.Namespace, terminal: Terminal) -> int:
+    """Exit code 1 where something failed or hung; what is absent is no error."""
+    from engine.doctor import examine
+
+    report = examine(store_path(args), time_limit_s=args.time_limit)
+    code = 0 if report["healthy"] else 1
+    if args.json:
+        write_json(terminal, {**report, "exit_code": code})
+        return code
+    from tui.report import console_on, doctor_table
+
+    console_on(terminal.stdout).print(doctor_table(report))
+    terminal.stdout.flush()
+    return code
+
+
+@contextmanager
+def _reading(args: argparse.Namespace) -> Iterator[Reader]:
+    path = store_path(args)
+    _require_store(path)
+    from store import Store
+
+    with Store.open(path, read_only=True) as store, store.reader() as reader:
+        yield reader
+
+
+def _require_store(path: Path) -> None:
+    if not path.exists():
+        from store.errors import NotFound
+
+        raise NotFound(
+            f"there is no store at {path}",
+            "Begin a run with: cai run, or name a store with --store or $CAI_STORE",
+        )
+
+
+def _run_id(reader: Reader, asked: str | None) -> str:
+    run_id = reader.resolve(asked) if asked else reader.latest_run_id()
+    if run_id is None:
+        from store.errors import NotFound
+
+        raise NotFound(f"there is no run in {reader.path} yet", "Begin one with: cai run")
+    return run_id
+
+
+def _flushed(terminal: Terminal) -> int:
+    terminal.stdout.flush()
+    return 0

@@ -1,0 +1,236 @@
+"""What the command line shows of a run, as Rich renderables: gates, phases, runs, samples, a check of the machine.
+
+Text written by a model is made visible and never read as markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TextIO, cast
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tui.text import make_visible, one_line
+from tui.wording import PHASE_SHAPES, STATES, VERDICT_SHAPES, count, format_seconds, phase_title
+
+Row = Mapping[str, Any]
+
+LEVEL_STYLES = {"info": "", "warning": "yellow", "error": "bold red"}
+_STYLES = {"good": "green", "bad": "bold red", "warn": "yellow", "busy": "cyan", "quiet": "dim"}
+_VERDICT_STYLES = {"accepted": "green", "rejected": "red", "unsure": "yellow"}
+_PLAIN_WIDTH = 120
+
+
+def console_on(stream: Any) -> Console:
+    """A console for one of the terminal's streams: no control codes where it is no terminal, NO_COLOR respected."""
+    tty = stream.isatty()
+    return Console(
+        file=cast(TextIO, stream),
+        force_terminal=tty,
+        width=None if tty else _PLAIN_WIDTH,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+
+
+def state_text(state: str) -> Text:
+    """A run's state with its shape and colour."""
+    shape, word, tone = STATES.get(state, ("·", state, "quiet"))
+    return Text(f"{shape} {word}", style=_STYLES[tone])
+
+
+def fact(name: str, *values: str | Text) -> Text:
+    """One line: a name and what is known about it."""
+    return Text.assemble((f"{name:<11}", "dim"), *values)
+
+
+def gate_table(checks: Sequence[Row]) -> Table:
+    """Every check with its evidence; rows as Reader.gates gives them."""
+    table = _table("", "gate", "check", "measured>", "95 % interval", "n>", "needs", "against>", "result")
+    for item in checks:
+        style = "green" if item["passed"] else "bold red"
+        interval = "" if item.get("lo") is None else f"{figure(item['lo'])} – {figure(item['hi'])}"
+        against = len(item.get("subject_ids") or ())
+        table.add_row(
+            Text("✓" if item["passed"] else "✗", style=style),
+            Text(str(item["gate"])),
+            Text(str(item["check_name"]).replace("_", " ")),
+            Text(figure(item["measured"])),
+            Text(interval),
+            Text(count(item["n"])),
+            Text(f"{item['op']} {figure(item['threshold'])}"),
+            Text(count(against) if against else "–"),
+            Text("pass" if item["passed"] else "FAIL", style=style),
+        )
+    return table
+
+
+def phase_table(phases: Sequence[Row]) -> Table:
+    """The phases of a stored run, as Reader.status gives them."""
+    table = _table("", "phase", "state", "done>", "planned>", "accepted>")
+    for item in phases:
+        shape = PHASE_SHAPES.get(item["state"], PHASE_SHAPES["pending"])
+        accepted = "" if item["accepted"] is None else count(item["accepted"])
+        cells = (shape, phase_title(item["name"]), item["state"], count(item["done"]), count(item["planned"]), accepted)
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def status_report(status: Row, checks: Sequence[Row]) -> Group:
+    """A run on one page."""
+    parts: list[RenderableType] = [
+        fact("run", Text(str(status["run"]), style="bold"), "  ", state_text(str(status["state"]))),
+        *spec_facts(status),
+        fact("accepted", counts_text(status)),
+        fact("time", format_seconds(status["elapsed_s"]), f" · {str(status['created_at'])[:19]} UTC"),
+    ]
+    if status.get("reason"):
+        parts.append(fact("reason", make_visible(str(status["reason"]), limit=400)))
+    parts += [Text(), phase_table(status["phases"])]
+    if checks:
+        parts += [Text(), gate_table(checks)]
+    return Group(*parts)
+
+
+def spec_facts(status: Row) -> list[Text]:
+    """Which spec, which model, which seed; and what was changed."""
+    lines = [
+        fact("spec", one_line(str(status["spec"])), (f" · sha256 {str(status['spec_sha256'])[:12]}")),
+        fact("model", one_line(str(status["model"])), f" · seed {status['seed']}"),
+    ]
+    changed = status.get("overrides") or {}
+    if changed:
+        told = ", ".join(f"{key} {_change(value)}" for key, value in changed.items())
+        lines.append(fact("changed", Text(one_line(told, 400), style="yellow")))
+    return lines
+
+
+def _change(value: object) -> str:
+    return f"{value[0]} → {value[1]}" if isinstance(value, (list, tuple)) and len(value) == 2 else f"= {value}"
+
+
+def counts_text(status: Row) -> Text:
+    """Accepted of the target, and whether critics or only the rules decided."""
+    counts = status.get("counts") or {}
+    target = status.get("target") or status.get("pilot")
+    text = Text(f"{count(counts.get('accepted'))} of {count(target)} wanted, {count(counts.get('samples'))} samples")
+    basis = counts.get("accepted_by_basis") or {}
+    if basis:
+        text.append(f" · decided by {', '.join(f'{name} {n:,}' for name, n in basis.items())}")
+    if basis.get("rules"):
+        text.append(" (rules: no audited critic may filter pairs, margins are stored but unaudited)", style="yellow")
+    return text
+
+
+def runs_table(runs: Iterable[Row]) -> Table:
+    """One line a run, newest first."""
+    table = _table("run", "state", "spec", "model", "seed>", "accepted>", "target>", "time>", "created (UTC)")
+    for run in runs:
+        table.add_row(
+            Text(str(run["run_id"]), style="bold"),
+            state_text(str(run["state"])),
+            Text(one_line(str(run["spec"]), 40)),
+            Text(one_line(str(run["model"]), 40)),
+            Text(str(run["seed"])),
+            Text(count(run["accepted"])),
+            Text(count(run["target"])),
+            Text(format_seconds(run["elapsed_s"])),
+            Text(str(run["created_at"])[:16]),
+        )
+    return table
+
+
+def samples_report(samples: Sequence[Row]) -> Group:
+    """Samples one below the other: verdict, instruction, response, scores, flags."""
+    parts: list[Text] = []
+    for sample in samples:
+        verdict = str(sample["verdict"] or "not judged")
+        style = _VERDICT_STYLES.get(verdict, "dim")
+        scores = " ".join(f"{name} {score:+.2f}" for name, score in sample["scores"].items())
+        why = " ".join(filter(None, (", ".join(sample["flags"]), f"({sample['basis']})" if sample["basis"] else "")))
+        parts += [
+            Text.assemble(
+                (f"{VERDICT_SHAPES.get(verdict, '·')} {verdict}", style),
+                (f"  #{sample['ordinal']} {sample['sample_id']}  {scores}  {one_line(why)}", "dim"),
+            ),
+            Text(f"  {one_line(str(sample['instruction'] or ''), 400)}", style="bold"),
+            Text("  " + make_visible(str(sample["response"]), limit=1200).replace("\n", "\n  ")),
+            Text(),
+        ]
+    return Group(*parts)
+
+
+def recheck_report(result: Row) -> Group:
+    """What other thresholds would have decided: verdicts before and after, and the gate's checks."""
+    parts: list[RenderableType] = []
+    before, after = result.get("before") or {}, result.get("after") or {}
+    table = _table("verdicts", "before>", "after>")
+    for kind, verdict, was, now in _pairs(before, after):
+        style = "" if was == now else "bold"
+        name = f"{kind} {verdict}".strip()
+        table.add_row(Text(name, style=style), Text(count(was)), Text(count(now), style=style))
+    parts.append(table)
+    checks = result.get("checks") or result.get("gates") or []
+    if checks:
+        parts += [Text(), gate_table(checks)]
+    parts.append(Text("Nothing was generated, and nothing stored was changed.", style="dim"))
+    return Group(*parts)
+
+
+def _pairs(before: Row, after: Row) -> Iterable[tuple[str, str, int, int]]:
+    for key in dict.fromkeys([*before, *after]):
+        was, now = before.get(key, 0), after.get(key, 0)
+        if isinstance(was, Mapping) or isinstance(now, Mapping):
+            was, now = was or {}, now or {}
+            for verdict in dict.fromkeys([*was, *now]):
+                yield str(key), str(verdict), was.get(verdict, 0), now.get(verdict, 0)
+        else:
+            yield "", str(key), was, now
+
+
+def error_report(console: Console, title: str, hint: str) -> None:
+    """An error that a person can act on."""
+    console.print(Text.assemble(("error: ", "bold red"), make_visible(title, limit=2000)), soft_wrap=True)
+    if hint:
+        console.print(Text(make_visible(hint, limit=2000)), soft_wrap=True)
+    console.file.flush()
+
+
+_DOCTOR_STYLES = {"ok": "green", "absent": "dim", "warning": "yellow", "failed": "bold red", "hung": "bold red"}
+_DOCTOR_SHAPES = {"ok": "✓", "absent": "·", "warning": "!", "failed": "✗", "hung": "✗"}
+
+
+def doctor_table(report: Row) -> Table:
+    """The machine's checks; rows as engine.doctor.examine gives them."""
+    table = _table("", "check", "state", "detail", "s>")
+    for item in report["checks"]:
+        style = _DOCTOR_STYLES.get(item["state"], "")
+        table.add_row(
+            Text(_DOCTOR_SHAPES.get(item["state"], " "), style=style),
+            Text(item["name"]),
+            Text(item["state"], style=style),
+            Text(make_visible(item["detail"], limit=300)),
+            Text(f"{item['elapsed_s']:.1f}", style="dim"),
+        )
+    return table
+
+
+def figure(value: float | None) -> str:
+    """A measured number: a count as such, a share with three decimals."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value == int(value) and (abs(value) >= 2 or value == 0) else f"{value:.3f}"
+
+
+def _table(*columns: str) -> Table:
+    """A table without frame; a name that ends in > is a column of numbers."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in columns:
+        right = name.endswith(">")
+        table.add_column(name.rstrip(">"), justify="right" if right else "left", overflow="fold")
+    return table

@@ -1,0 +1,151 @@
+"""Who may write where: the program keeps the terminal, everything that a library prints goes to the run's log.
+
+A native library writes to the descriptors 1 and 2, past `sys.stdout`, from any thread and any child. So these two
+become the log before a model library is imported, and the program writes to copies of what they were.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import faulthandler
+import os
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TextIO
+
+# Read by libraries when they are imported. PASSIVE: threads that wait for work do not spin, so that the screen gets a
+# core; the tokenizers' own threads would warn at every child process.
+QUIET_LIBRARIES = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+_LOST = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO)
+
+
+class Outlet:
+    """A text stream that goes on without a reader: a closed pipe or a lost terminal ends its output, not the program.
+
+    `lost` tells whether that happened.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.lost = False
+
+    @property
+    def encoding(self) -> str:
+        return self._stream.encoding or "utf-8"
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        return not self.lost and self._stream.isatty()
+
+    def write(self, text: str) -> int:
+        if not self.lost:
+            try:
+                self._stream.write(text)
+            except (OSError, ValueError) as error:
+                self._lose(error)
+        return len(text)
+
+    def flush(self) -> None:
+        if not self.lost:
+            try:
+                self._stream.flush()
+            except (OSError, ValueError) as error:
+                self._lose(error)
+
+    def _lose(self, error: OSError | ValueError) -> None:
+        if isinstance(error, OSError) and error.errno not in _LOST:
+            raise error
+        self.lost = True
+        # What is still buffered would be written, and fail, when the interpreter ends.
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+
+@dataclass
+class Terminal:
+    """Where the program writes. `log` is the file that took the place of descriptors 1 and 2, if one did."""
+
+    stdout: Outlet
+    stderr: Outlet
+    log: Path | None = None
+
+    @classmethod
+    def standard(cls) -> Terminal:
+        """The process's own streams, as they are."""
+        return cls(Outlet(_usable(sys.stdout)), Outlet(_usable(sys.stderr)))
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a person can see and type: the control center needs both."""
+        return self.stdout.isatty() and sys.__stdin__ is not None and sys.__stdin__.isatty()
+
+    def take_over(self, log: Path, what: str = "cai") -> None:
+        """Send the descriptors 1 and 2 of this process, its threads and its children to `log`; keep the real streams.
+
+        Python's own `sys.stdout` and `sys.stderr` go to the log too; `sys.__stdout__` and `sys.__stderr__` become the
+        terminal, because that is where Textual's driver draws and where it asks for the size (textual 8.2.8,
+        drivers/linux_driver.py). `what` is named in the line that begins this process's part of the log. Raises
+        OSError when the log cannot be opened; nothing is changed then.
+        """
+        log.parent.mkdir(parents=True, exist_ok=True)
+        sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        began = f"--- {datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z} {what}, process {os.getpid()}\n"
+        os.write(sink, began.encode())
+        real_out, real_err = _copy_of(sys.stdout, 1), _copy_of(sys.stderr, 2)
+        os.dup2(sink, 1)
+        os.dup2(sink, 2)
+        if sink > 2:
+            os.close(sink)
+        sys.stdout, sys.stderr = _writer(1), _writer(2)
+        screen = real_out if real_out.isatty() else real_err
+        sys.__stdout__ = sys.__stderr__ = screen  # type: ignore[misc]
+        os.environ.update({name: os.environ.get(name, value) for name, value in QUIET_LIBRARIES.items()})
+        faulthandler.enable(sys.stderr)  # a crash in native code leaves its stacks in the log
+        self.stdout, self.stderr, self.log = Outlet(real_out), Outlet(real_err), log
+
+
+def log_path(store: Path) -> Path:
+    """The log beside a store: cai.duckdb -> cai.log."""
+    return store.with_name(f"{store.name}.log") if store.suffix in ("", ".log") else store.with_suffix(".log")
+
+
+def _copy_of(stream: TextIO | None, descriptor: int) -> TextIO:
+    """A stream on a copy of the descriptor, which children do not inherit."""
+    if stream is not None:
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        copy = os.dup(descriptor)
+    except OSError:  # the process was started without it
+        copy = os.open(os.devnull, os.O_WRONLY)
+    if copy <= 2:
+        higher = os.dup(copy)  # the lower one is replaced by the log
+        os.set_inheritable(higher, False)
+        copy = higher
+    return os.fdopen(copy, "w", encoding=encoding, errors="replace")
+
+
+def _writer(descriptor: int) -> TextIO:
+    """A text stream on descriptor 1 or 2, by lines, which leaves the descriptor open when it is dropped."""
+    return open(descriptor, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
+
+
+def _usable(stream: TextIO | None) -> TextIO:
+    if stream is None:
+        return Path(os.devnull).open("w", encoding="utf-8")
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        stream.reconfigure(errors="replace")  # type: ignore[attr-defined]
+    return stream

@@ -1,0 +1,50 @@
+"""The pipeline: specs in, model calls out, rows to the store, events to whoever listens. It knows no screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from engine.errors import CaiError
+from engine.events import Emit, Event, RunFinished
+from engine.session import Engine, RunOptions, open_engine
+from store import Reader
+
+__all__ = ["CaiError", "Emit", "Engine", "Event", "RunFinished", "RunOptions", "open_engine", "recheck"]
+
+
+def recheck(reader: Reader, run_id: str, overrides: Mapping[str, str]) -> dict[str, Any]:
+    """Verdicts and QC of a run again from its stored rows under other settings; nothing is generated or changed.
+
+    Returns {run, spec, overrides, before, after}, the last two with counts by kind and verdict and the gate's checks.
+    Raises SpecError for an unknown setting.
+    """
+    from engine.gates import Rechecked, recompute
+    from engine.session import settings_of
+
+    run = reader.run(run_id)
+
+    def plain(found: Rechecked) -> dict[str, Any]:
+        checks = [
+            {
+                "name": c.name,
+                "measured": c.measured,
+                "lo": c.lo,
+                "hi": c.hi,
+                "n": c.n,
+                "op": c.op,
+                "threshold": c.threshold,
+                "passed": c.passed,
+                "subject_ids": list(c.subject_ids),
+            }
+            for c in found.checks
+        ]
+        return {"counts": found.counts(), "checks": checks, "passed": all(c["passed"] for c in checks)}
+
+    return {
+        "run": run["run_id"],
+        "spec": run["spec"],
+        "overrides": dict(overrides),
+        "before": plain(recompute(reader, run["run_id"], settings_of(run))),
+        "after": plain(recompute(reader, run["run_id"], settings_of(run, overrides))),
+    }

@@ -169,5 +169,3 @@ def _completion(request: Generate, row: dict[str, Any]) -> Completion:
 
 def _label_scores(request: Score, row: dict[str, Any]) -> LabelScores:
     return LabelScores(request, tuple(row["logprobs"]), tuple(row["n_tokens"]))
-
-

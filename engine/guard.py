@@ -119,9 +119,7 @@ def _sentinels(
     answers: Answers, spec: StageSpec, run_id: str, condition: str, asked: dict[str, str], stops: tuple[str, ...]
 ) -> Iterator[dict[str, Any]]:
     decoding = Decoding(spec.guard.max_tokens, stop=stops)
-    requests = {
-        Generate(prompt, decoding, derived_seed(0, "sentinel", prompt)): text for text, prompt in asked.items()
-    }
+    requests = {Generate(prompt, decoding, derived_seed(0, "sentinel", prompt)): text for text, prompt in asked.items()}
     found = {requests[completion.request]: completion for _, completion in answers.complete(requests)}
     for text in SENTINELS:
         completion = found[text]

@@ -62,7 +62,9 @@ def _version(package: str) -> str | None:
 def _git() -> dict[str, Any]:
     def say(*words: str) -> str | None:
         try:
-            done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, timeout=5, check=True)
+            done = subprocess.run(
+                ["git", "-C", str(ROOT), *words], capture_output=True, text=True, timeout=5, check=True
+            )
         except (OSError, subprocess.SubprocessError):
             return None
         return done.stdout.strip()

@@ -62,7 +62,7 @@ def run_headless(
     return code, status
 
 
-def _watch(engine: Engine, inbox: queue.SimpleQueue[Event], state: RunState, view: View, terminal: Terminal) -> int:
+def _watch(engine: Engine, inbox: queue.SimpleQueue[Event], state: RunState, view: View, signals: Signals) -> int:
     asked_a_person = False
 
     def take() -> None:

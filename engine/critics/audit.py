@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.answers import Answers
-from engine.critics import Critic, Item, Judgement, Scale, items_of
+from engine.critics import DATA, Critic, Item, Judgement, Scale, items_of
 from engine.critics.label import LETTERS, LabelCritic
 from engine.critics.others import EndedCritic, MeanCritic, PmiCritic
 from engine.errors import SpecError
@@ -19,7 +19,11 @@ from engine.stats import auc, auc_interval, threshold_for_precision
 KINDS = ("instruction", "sample")
 PARTS = ("planted", "own")
 FILES = {
-    "instruction": {"anchors": "anchors_instructions", "planted": "calibration_instructions", "own": "own_instructions"},
+    "instruction": {
+        "anchors": "anchors_instructions",
+        "planted": "calibration_instructions",
+        "own": "own_instructions",
+    },
     "sample": {"anchors": "anchors_pairs", "planted": "calibration_pairs", "own": "own_pairs"},
 }
 NAMES = {"instruction": ("grade", "letters", "mean"), "sample": ("grade", "letters", "pmi", "ended", "mean")}
@@ -81,7 +85,9 @@ def calibrate(
         scale = _scale(answers, critic)
         calibrated = Calibrated(critic, scale)
         audits = [
-            _audit(answers, calibrated, part, items_of(FILES[kind][part]), spec.wanted_precision) for part in PARTS
+            _audit(answers, calibrated, part, items_of(FILES[kind][part]), spec.wanted_precision)
+            for part in PARTS
+            if (DATA / f"{FILES[kind][part]}.jsonl").exists()
         ]
         if person:
             audits.append(_audit(answers, calibrated, "person", list(person), spec.wanted_precision))

@@ -61,7 +61,9 @@ class MeanCritic:
     def asks(self, item: Item) -> list[Ask]:
         """What its members ask, one after another."""
         return [
-            Ask(f"{critic.name}: {ask.variant}", ask.request) for critic, _ in self._members for ask in critic.asks(item)
+            Ask(f"{critic.name}: {ask.variant}", ask.request)
+            for critic, _ in self._members
+            for ask in critic.asks(item)
         ]
 
     def margin(self, item: Item, scores: Sequence[LabelScores]) -> float:

@@ -263,9 +263,7 @@ class TransformersModel:
             uniform = row.uniforms[len(row.written)]
             row.written.append(choose(logits[index], ids[index], row.request.decoding, uniform))
 
-    def _candidates(
-        self, hidden: torch.Tensor, rows: list[_Row]
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def _candidates(self, hidden: torch.Tensor, rows: list[_Row]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Logits and ids of the tokens that can be chosen ([rows, candidates]); all of them where top-k is off."""
         decodings = [row.request.decoding for row in rows]
         everything = any(d.temperature > 0 and not d.top_k for d in decodings)
@@ -296,7 +294,9 @@ class TransformersModel:
         slots_of: dict[tuple[int, ...], list[int]] = {}
         for row, (prompt, prefix) in enumerate(zip(prompts, prefixes, strict=True)):
             # A token at the seam may join prefix and item: only what is equal is shared, and one token must remain.
-            equal = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(prompt, prefix, strict=False)))
+            equal = sum(
+                1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(prompt, prefix, strict=False))
+            )
             equal = min(equal, len(prompt) - 1)
             starts.append(equal)
             if equal:

@@ -20,6 +20,7 @@ class Work:
     """What every phase works with."""
 
     run_id: str
+    session_id: str
     seed: int
     spec: StageSpec
     answers: Answers

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import rows
+
 from engine.events import (
     CriticAudited,
     Event,
@@ -26,7 +28,6 @@ from engine.events import (
     ThroughputMeasured,
 )
 from store.db import Store
-from tests.store import rows
 
 RUN = "run-a"
 HOSTILE = "\x1b]52;c;aGFjaw==\x07[red]x[/] \u202eabc\u200b"
@@ -102,7 +103,7 @@ def steady_run(engine: FakeEngine) -> Iterable[Event]:
     for number in range(300):
         score = draw.gauss(0.6, 0.5)
         yield MarginMeasured(RUN, "label", "sample", f"s{number}", score, score, "unsure")
-    for number in range(30):
+    for _ in range(30):
         yield ThroughputMeasured(RUN, "responses", 80 + draw.random() * 60, 3.1)
     yield PhaseProgressed(RUN, "responses", 64, 98, None)
     yield PhaseProgressed(RUN, "response_judgements", 60, 98, 36)
@@ -122,7 +123,7 @@ def fill(path: Path, *, state: str = "done", hostile: str = HOSTILE, many: int =
         rows.audit("pmi", auc=0.51),
     ]
     draw = random.Random(5)
-    words = "the quick answer lists three facts about rivers and names their sources in plain words".split()
+    words = ["the", "quick", "answer", "lists", "three", "facts", "about", "rivers", "in", "plain", "words"]
     for number in range(10, 10 + many):
         verdict = draw.choice(["accepted", "accepted", "rejected", "unsure"])
         instruction = "Write " + " ".join(draw.sample(words, 8))

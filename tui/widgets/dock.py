@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from textual import events
+from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
@@ -117,7 +118,7 @@ class QuestionDock(Static, can_focus=True):
         self._doubled = after_answer  # a question that replaces another one is not answered by the same keystroke
         if question is None:
             return
-        self.border_title = question.title
+        self.border_title = Content(question.title)
         self.border_subtitle = f"{len(self._waiting) - 1} more waiting" if len(self._waiting) > 1 else ""
         keys = []
         for at, choice in enumerate(question.choices):

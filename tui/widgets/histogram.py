@@ -27,7 +27,7 @@ class MarginHistogram(Static):
         threshold = state.threshold(critic, kind)
         scores = list(state.margins[key])
         kept = sum(score >= threshold for score in scores) if threshold is not None else None
-        self.border_title = f"Margins · {critic} · {kind}"
+        self.border_title = Content(f"Margins · {critic} · {kind}")
         power = "filters" if threshold is not None else "unaudited: stored, filters nothing"
         self.border_subtitle = f"{power} · c next critic" if len(state.margins) > 1 else power
         width, height = max(16, self.content_size.width), max(4, self.content_size.height)

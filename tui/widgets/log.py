@@ -11,6 +11,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.widgets import Input, RichLog
 
 from tui.text import one_line
@@ -30,7 +31,7 @@ class LogPane(Vertical):
     def __init__(self, where: str) -> None:
         super().__init__(id="log", classes="panel")
         self.border_title = "Log"
-        self.border_subtitle = one_line(where, 100)
+        self.border_subtitle = Content(one_line(where, 100))
         self._lines: deque[str] = deque(maxlen=LINES_KEPT)
         self._search = ""
 

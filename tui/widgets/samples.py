@@ -29,11 +29,11 @@ class SamplesPane(Container):
     """Asks for pages by message and shows what comes; it sorts and searches within the page it has."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("a", "only('accepted')", "Accepted", id="samples.accepted", show=False, tooltip="Show accepted samples only"),
-        Binding("r", "only('rejected')", "Rejected", id="samples.rejected", show=False, tooltip="Show rejected samples only"),
-        Binding("u", "only('unsure')", "Unsure", id="samples.unsure", show=False, tooltip="Show unsure samples only"),
-        Binding("e", "only('')", "Every", id="samples.every", show=False, tooltip="Show samples of every verdict"),
-        Binding("o", "order", "Order", id="samples.order", show=False, tooltip="Order by score: best, worst, or as generated"),
+        Binding("a", "only('accepted')", "Accepted", id="samples.accepted", show=False, tooltip="Accepted only"),
+        Binding("r", "only('rejected')", "Rejected", id="samples.rejected", show=False, tooltip="Rejected only"),
+        Binding("u", "only('unsure')", "Unsure", id="samples.unsure", show=False, tooltip="Unsure only"),
+        Binding("e", "only('')", "Every", id="samples.every", show=False, tooltip="Every verdict"),
+        Binding("o", "order", "Order", id="samples.order", show=False, tooltip="By score: best or worst first"),
         Binding("right_square_bracket", "page(1)", "Next page", id="samples.next", show=False,
                 tooltip="The next page of samples"),
         Binding("left_square_bracket", "page(-1)", "Previous page", id="samples.previous", show=False,

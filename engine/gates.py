@@ -1,0 +1,181 @@
+"""Gates: figures queried from the rows, the spec's thresholds, and a verdict with its evidence."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import operator
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.acceptance import decide
+from engine.rules import response_flags
+from engine.spec import StageSpec
+from engine.stats import wilson
+from store import Reader
+
+_OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">=": operator.ge,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One measured figure against its threshold. `subject_ids` are the rows that count against it."""
+
+    name: str
+    measured: float | None
+    lo: float | None
+    hi: float | None
+    n: int
+    op: str
+    threshold: float
+    subject_ids: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """False where nothing could be measured."""
+        return self.measured is not None and _OPERATORS[self.op](self.measured, self.threshold)
+
+
+@dataclass(frozen=True)
+class Rechecked:
+    """All verdicts and gate checks of a run, computed from its stored rows under given settings."""
+
+    verdicts: dict[str, dict[str, str]]  # kind: {subject id: verdict}
+    checks: list[Check]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Number of each verdict by kind."""
+        return {
+            kind: {name: list(of.values()).count(name) for name in ("accepted", "rejected", "unsure")}
+            for kind, of in self.verdicts.items()
+        }
+
+
+def recompute(reader: Reader, run_id: str, spec: StageSpec) -> Rechecked:
+    """Verdicts and QC again from raw text and margins, with no model."""
+    may_filter = _may_filter(reader, run_id, spec)
+    scores: dict[tuple[str, str], dict[str, float]] = {}
+    for row in reader.query(
+        "SELECT subject_kind, subject_id, critic, score FROM judgements WHERE run_id = ?", [run_id]
+    ):
+        scores.setdefault((row["subject_kind"], row["subject_id"]), {})[row["critic"]] = row["score"]
+    samples = reader.query(
+        "SELECT s.sample_id, i.text AS instruction, s.raw, s.response, s.stop_reason, s.n_tokens FROM samples s "
+        "JOIN instructions i USING (run_id, instruction_id) WHERE s.run_id = ? ORDER BY s.ordinal",
+        [run_id],
+    )
+    flags = {
+        row["sample_id"]: response_flags(
+            row["instruction"], row["raw"], row["response"], row["stop_reason"], spec.rules
+        )
+        for row in samples
+    }
+    verdicts: dict[str, dict[str, str]] = {"instruction": {}, "sample": {}}
+    for (kind, subject), by_critic in scores.items():
+        usable = [name for name in may_filter[kind] if name in by_critic]
+        verdicts[kind][subject] = decide(by_critic, usable, flags.get(subject, []), spec.critics).verdict
+    checks = _checks(reader, run_id, spec, samples, flags, verdicts)
+    return Rechecked(verdicts, checks)
+
+
+def _may_filter(reader: Reader, run_id: str, spec: StageSpec) -> dict[str, list[str]]:
+    """Critics whose AUC reaches the minimum on every shipped part, in the spec's order."""
+    worst: dict[tuple[str, str], float] = {}
+    for row in reader.query(
+        "SELECT subject_kind, critic, min(coalesce(auc, 0)) AS auc FROM audits "
+        "WHERE run_id = ? AND part != 'person' GROUP BY ALL",
+        [run_id],
+    ):
+        worst[row["subject_kind"], row["critic"]] = row["auc"]
+    return {
+        kind: [name for name in getattr(spec.critics, kind) if worst.get((kind, name), 0.0) >= spec.critics.min_auc]
+        for kind in ("instruction", "sample")
+    }
+
+
+def _checks(
+    reader: Reader,
+    run_id: str,
+    spec: StageSpec,
+    samples: Sequence[Mapping[str, Any]],
+    flags: Mapping[str, Sequence[str]],
+    verdicts: Mapping[str, Mapping[str, str]],
+) -> list[Check]:
+    gate = spec.gate
+    n = len(samples)
+
+    def flagged(flag: str) -> list[str]:
+        return [subject for subject, fired in flags.items() if flag in fired]
+
+    def share(name: str, against: Sequence[str], of: int, op: str, threshold: float, inverse: bool = False) -> Check:
+        k = of - len(against) if inverse else len(against)
+        lo, hi = wilson(k, of)
+        return Check(name, k / of if of else None, lo, hi, of, op, threshold, tuple(against))
+
+    def not_accepted(kind: str) -> list[str]:
+        return [subject for subject, verdict in verdicts[kind].items() if verdict != "accepted"]
+
+    guard = reader.query(
+        "SELECT check_id, passed FROM guard_checks WHERE run_id = ? AND passed IS NOT NULL ORDER BY check_id", [run_id]
+    )
+    failed = [row["check_id"] for row in guard if not row["passed"]]
+    kept = reader.query(
+        "SELECT instruction_id, text FROM instructions WHERE run_id = ? AND status = 'distinct' ORDER BY ordinal",
+        [run_id],
+    )
+    seen: set[str] = set()
+    repeated = []
+    for row in kept:
+        key = " ".join(row["text"].lower().split())
+        if key in seen:
+            repeated.append(row["instruction_id"])
+        seen.add(key)
+    tokens = [row["n_tokens"] for row in samples]
+    # A leak counts in what would be kept: the data set may not hold one, whatever was thrown away.
+    leaks = [subject for subject in flagged("marker_leak") if verdicts["sample"].get(subject) == "accepted"]
+    long = [row["sample_id"] for row in samples if row["n_tokens"] >= gate.median_tokens_below]
+    return [
+        Check("guard passed", float(not failed) if guard else None, None, None, len(guard), ">=", 1.0, tuple(failed)),
+        share("runaway share", flagged("runaway"), n, "<", gate.runaway_below),
+        share("token-limit share", flagged("token_limit"), n, "<", gate.token_limit_below),
+        Check("marker leaks", float(len(leaks)), None, None, n, "<=", gate.marker_leaks_at_most, tuple(leaks)),
+        Check(
+            "median tokens",
+            float(statistics.median(tokens)) if tokens else None,
+            None,
+            None,
+            n,
+            "<",
+            gate.median_tokens_below,
+            tuple(long),
+        ),
+        share(
+            "instruction acceptance",
+            not_accepted("instruction"),
+            len(verdicts["instruction"]),
+            ">=",
+            gate.instruction_acceptance_at_least,
+            inverse=True,
+        ),
+        share(
+            "pair acceptance",
+            not_accepted("sample"),
+            len(verdicts["sample"]),
+            ">=",
+            gate.pair_acceptance_at_least,
+            inverse=True,
+        ),
+        share("distinct instructions", repeated, len(kept), ">=", gate.distinct_at_least, inverse=True),
+    ]
+
+
+def evidence_sha256(checks: Sequence[Check]) -> str:
+    """The hash that binds a decision to the figures it was made on."""
+    text = json.dumps([[c.name, c.measured, c.n, c.op, c.threshold, list(c.subject_ids)] for c in checks])
+    return hashlib.sha256(text.encode()).hexdigest()

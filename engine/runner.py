@@ -1,0 +1,200 @@
+"""The loop: phases in order, wave after wave, until enough examples are accepted or a gate says no.
+
+A wave is a number of new instructions taken through judgement, response and judgement. Its size is a function of the
+rows before it, so a run that was interrupted plans the same waves again and finds them done.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from engine import gates
+from engine.critics.audit import KINDS, Calibrated, calibrate
+from engine.events import (
+    CriticAudited,
+    ForecastUpdated,
+    GateDecided,
+    GuardChecked,
+    Noted,
+    PhaseFinished,
+    PhaseProgressed,
+    PhaseStarted,
+)
+from engine.guard import run_guard
+from engine.phases import Work
+from engine.phases.instructions import Instructions
+from engine.phases.judgements import judge_missing
+from engine.phases.responses import respond
+from engine.stats import needed_candidates
+from store import PHASES
+
+SMALLEST_WAVE = 8
+LARGEST_WAVE = 2048
+HEADROOM = 1.1
+
+
+class StoppedAt(Exception):
+    """The phase that --until names is done."""
+
+
+class Runner:
+    """Runs one stage on loaded work; `finish` is the state that the run ends in and why."""
+
+    def __init__(self, work: Work, pilot: int, target: int, until: str | None) -> None:
+        self._work = work
+        self._pilot = min(pilot, target)
+        self._target = target
+        self._until = until
+        self._started: set[str] = set()
+        self.accepted = 0
+
+    def run(self) -> tuple[str, str]:
+        """All phases. Returns the run's final state and its reason; raises Interrupted when stopped."""
+        try:
+            if not self._guard():
+                return "gate_failed", "the contamination guard failed, and no approval opens that lock"
+            critics = self._audit()
+            return self._waves(critics)
+        except StoppedAt as stop:
+            return "done", f"stopped after the phase {stop}, as asked"
+
+    def _guard(self) -> bool:
+        work = self._work
+        with self._phase("guard", 1):
+            rows = list(run_guard(work.answers, work.spec, work.run_id))
+            work.store.put({"guard_checks": rows})
+            failed = tuple(row["check_id"] for row in rows if row["passed"] is False)
+            work.emit(GuardChecked(work.run_id, not failed, failed))
+        self._maybe_stop("guard", 1, None)
+        return not failed
+
+    def _audit(self) -> dict[str, list[Calibrated]]:
+        work = self._work
+        planned = sum(len(getattr(work.spec.critics, kind)) for kind in KINDS)
+        critics: dict[str, list[Calibrated]] = {kind: [] for kind in KINDS}
+        done = 0
+        with self._phase("audit", planned):
+            for kind in KINDS:
+                for calibrated in calibrate(work.answers, work.spec.critics, kind):
+                    critics[kind].append(calibrated)
+                    work.store.put({"audits": [{"run_id": work.run_id, **audit} for audit in calibrated.audits]})
+                    for audit in calibrated.audits:
+                        name = f"{audit['subject_kind']} {audit['critic']}"
+                        work.emit(CriticAudited(work.run_id, name, audit["part"], audit["auc"], calibrated.may_filter))
+                    done += 1
+                    work.emit(PhaseProgressed(work.run_id, "audit", done, planned, None))
+                if not any(c.may_filter for c in critics[kind]):
+                    text = f"no {kind} critic reached AUC {work.spec.critics.min_auc:.2f}: acceptance is by rules only"
+                    work.emit(Noted(work.run_id, "warning", text))
+        self._maybe_stop("audit", done, None)
+        return critics
+
+    def _waves(self, critics: dict[str, list[Calibrated]]) -> tuple[str, str]:
+        work = self._work
+        instructions = Instructions(work)
+        at_most = work.spec.max_candidates_per_accepted * self._target
+        goal, pilot_done = self._pilot, self._pilot == self._target
+        wanted = math.ceil(self._pilot * work.spec.expected_candidates_per_accepted)
+        while True:
+            before = instructions.distinct
+            with self._phase("instructions", wanted):
+                instructions.extend(wanted, at_most)
+            self._maybe_stop("instructions", instructions.distinct, None)
+            with self._phase("instruction_judgements", instructions.distinct):
+                good = judge_missing(work, "instruction", critics["instruction"])
+            self._maybe_stop("instruction_judgements", *good)
+            with self._phase("responses", good[1]):
+                respond(work)
+            self._maybe_stop("responses", good[1], None)
+            with self._phase("response_judgements", good[1]):
+                _, self.accepted = judge_missing(work, "sample", critics["sample"])
+            self._maybe_stop("response_judgements", good[1], self.accepted)
+            self._forecast(instructions.distinct)
+            if self.accepted >= goal:
+                name = "final" if pilot_done else "pilot"
+                if (failed := self._gate(name)) or pilot_done:
+                    return self._outcome(name, failed)
+                goal, pilot_done = self._target, True
+            elif instructions.considered >= at_most or instructions.distinct == before:
+                self._gate("final" if pilot_done else "pilot")
+                return "gate_failed", (
+                    f"the target is out of reach: {self.accepted} accepted of {goal} wanted after "
+                    f"{instructions.considered} candidates, at most {at_most} allowed"
+                )
+            wanted = instructions.distinct + self._wave_size(goal, instructions.distinct)
+
+    def _wave_size(self, goal: int, distinct: int) -> int:
+        rate = (self.accepted + 1) / (distinct + 2)
+        needed = math.ceil(HEADROOM * max(goal - self.accepted, 1) / rate)
+        return min(max(needed, SMALLEST_WAVE), LARGEST_WAVE, max(distinct, SMALLEST_WAVE))
+
+    def _forecast(self, candidates: int) -> None:
+        needed = needed_candidates(self.accepted, candidates, self._target)
+        self._work.emit(ForecastUpdated(self._work.run_id, self.accepted, candidates, *(needed or (None, None, None))))
+
+    def _gate(self, name: str) -> tuple[str, ...]:
+        """Decide a gate; returns the names of the checks that failed."""
+        work = self._work
+        with self._phase("gate", 1):
+            checks = gates.recompute(work.reader, work.run_id, work.spec).checks
+            evidence, now = gates.evidence_sha256(checks), datetime.now(UTC)
+            rows: list[dict[str, Any]] = [
+                {
+                    "run_id": work.run_id,
+                    "gate": name,
+                    "check_name": check.name,
+                    "measured": check.measured,
+                    "lo": check.lo,
+                    "hi": check.hi,
+                    "n": check.n,
+                    "op": check.op,
+                    "threshold": float(check.threshold),
+                    "passed": check.passed,
+                    "subject_ids": list(check.subject_ids),
+                    "evidence_sha256": evidence,
+                    "decided_at": now,
+                }
+                for check in checks
+            ]
+            work.store.put({"gates": rows})
+            failed = tuple(check.name for check in checks if not check.passed)
+            work.emit(GateDecided(work.run_id, name, not failed, failed))
+        self._finished("gate", 1, None)
+        return failed
+
+    def _outcome(self, gate: str, failed: tuple[str, ...]) -> tuple[str, str]:
+        if failed:
+            return "gate_failed", f"the {gate} gate failed: {', '.join(failed)}"
+        return "done", f"{self.accepted} accepted examples, every gate passed"
+
+    @contextmanager
+    def _phase(self, name: str, planned: int) -> Iterator[None]:
+        self._work.control.check()
+        self._work.emit(PhaseStarted(self._work.run_id, name, planned))
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            # How long each phase took, for whoever asks what the hours went to.
+            row = {
+                "run_id": self._work.run_id,
+                "phase": name,
+                "name": "elapsed_s",
+                "value": time.monotonic() - began,
+                "session_id": self._work.session_id,
+                "at": datetime.now(UTC),
+            }
+            self._work.store.append({"metrics": [row]})
+
+    def _maybe_stop(self, phase: str, done: int, accepted: int | None) -> None:
+        self._finished(phase, done, accepted)
+        if self._until is not None and PHASES.index(phase) >= PHASES.index(self._until):
+            raise StoppedAt(phase)
+
+    def _finished(self, phase: str, done: int, accepted: int | None) -> None:
+        self._work.emit(PhaseFinished(self._work.run_id, phase, done, accepted))

@@ -1,0 +1,328 @@
+"""The engine: one run, worked on by one thread, told what to do from others."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from engine import events, provenance
+from engine.control import Control
+from engine.errors import Interrupted, ModelError, SpecError
+from engine.spec import StageSpec, change, load_spec, validate
+from store import PHASES, CaiError, Store
+
+SMALL_SPEC = "stage_1_small_model"
+LARGE_SPEC = "stage_1_explicit_instructions"
+# Kept in the store as well as shown; figures that overwrite each other are not.
+RECORDED = (
+    events.RunStarted,
+    events.ModelLoaded,
+    events.PhaseStarted,
+    events.PhaseProgressed,
+    events.PhaseFinished,
+    events.GuardChecked,
+    events.CriticAudited,
+    events.ForecastUpdated,
+    events.GateDecided,
+    events.QuestionAsked,
+    events.QuestionAnswered,
+    events.Noted,
+    events.RunPaused,
+    events.RunResumed,
+    events.RunFinished,
+)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a person asked for. `resume` is a run's id or its beginning, "" the latest run; None starts a new one."""
+
+    store: Path
+    spec: str | None = None
+    model: str | None = None
+    seed: int | None = None
+    pilot: int | None = None
+    target: int | None = None
+    until: str | None = None
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    resume: str | None = None
+
+
+def open_engine(options: RunOptions, emit: events.Emit) -> Engine:
+    """Open the store and make or find the run, without loading a model. Raises CaiError."""
+    if options.until is not None and options.until not in PHASES:
+        raise SpecError(f"no phase {options.until!r}", f"Phases: {', '.join(PHASES)}. No run was started.")
+    # Everything that can be wrong is found before a store is created.
+    new = None if options.resume is not None else _new_run(options)
+    store = Store.open(options.store)
+    try:
+        if new is not None:
+            store.append({"runs": [new]})
+            run_id = new["run_id"]
+        else:
+            run_id = _reopened(store, options)
+        return Engine(store, run_id, emit, resumed=new is None)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _new_run(options: RunOptions) -> dict[str, Any]:
+    from engine.models import resolve
+
+    source = resolve(options.model)
+    loaded = load_spec(options.spec or (SMALL_SPEC if source.embedded else LARGE_SPEC), options.overrides)
+    settings = loaded.settings
+    pilot = options.pilot if options.pilot is not None else settings.pilot
+    target = options.target if options.target is not None else pilot
+    if pilot <= 0 or target <= 0:
+        raise SpecError("--pilot and --target must be at least 1", "No run was started.")
+    now = datetime.now(UTC)
+    return {
+        "run_id": f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+        "created_at": now,
+        "spec": loaded.name,
+        "spec_sha256": loaded.sha256,
+        "settings": settings.model_dump(),
+        "overrides": {key: list(values) for key, values in loaded.overrides.items()},
+        "seed": settings.seed if options.seed is None else options.seed,
+        "model": source.name,
+        "fingerprint": None,
+        "pilot": min(pilot, target),
+        "target": target,
+        "until": options.until,
+        "state": "stopped",
+        "reason": "not started yet",
+        "elapsed_s": 0.0,
+        "updated_at": now,
+        "manifest": {
+            **provenance.manifest(),
+            "model_license": source.license,
+            "model_notice": source.notice,
+            "spec_text": loaded.path.read_text(),
+        },
+    }
+
+
+def _reopened(store: Store, options: RunOptions) -> str:
+    reader = store.reader()
+    try:
+        wanted = options.resume or reader.latest_run_id()
+        if not wanted:
+            raise SpecError(f"there is no run in {options.store} to resume", "Start one with `cai run`.")
+        run = reader.run(wanted)
+    finally:
+        reader.close()
+    fields: dict[str, Any] = {"until": options.until}
+    if options.target is not None:
+        fields["target"] = max(options.target, run["pilot"])
+    store.update_run(run["run_id"], **fields)
+    return str(run["run_id"])
+
+
+def settings_of(run: Mapping[str, Any], overrides: Mapping[str, str] | None = None) -> StageSpec:
+    """A run's stored settings, with overrides applied."""
+    settings = run["settings"]
+    if isinstance(settings, str):
+        settings = json.loads(settings)
+    return change(settings, overrides) if overrides else validate(settings, f"run {run['run_id']}")
+
+
+class Engine:
+    """One run and the thread that works on it."""
+
+    def __init__(self, store: Store, run_id: str, emit: events.Emit, *, resumed: bool) -> None:
+        self.run_id = run_id
+        self.store = store
+        self.outcome: events.RunFinished | None = None
+        self.error: BaseException | None = None
+        self._resumed = resumed
+        self._listener = emit
+        self._control = Control()
+        self._session_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+        self._sequence = 0
+        self._emit_lock = threading.Lock()
+        self._began = time.monotonic()
+        self._before_s = 0.0
+        self._thread = threading.Thread(target=self._main, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Begin work in a thread of its own; returns at once."""
+        self._thread.start()
+
+    def pause(self) -> None:
+        """Hold at the next commit; the model stays loaded."""
+        if not self._control.paused and self._thread.is_alive():
+            self._control.pause()
+            self._emit(events.RunPaused(self.run_id))
+            self.store.update_run(self.run_id, state="paused", reason="paused by a person")
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        if self._control.paused:
+            self.store.update_run(self.run_id, state="running", reason="")
+            self._emit(events.RunResumed(self.run_id))
+            self._control.resume()
+
+    def stop(self) -> None:
+        """End at the next commit; `join` waits for it."""
+        self._control.stop()
+
+    def answer(self, question_id: str, answer: str, reason: str) -> bool:
+        """Answer an open question; False where it has its answer."""
+        return self._control.answer(question_id, answer, reason)
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the end of the run; True where it has ended."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def close(self) -> None:
+        """Stop, wait, and close the store."""
+        self.stop()
+        self.join()
+        self.store.close()
+
+    def _main(self) -> None:
+        try:
+            state, reason = self._work()
+        except Interrupted as error:
+            state, reason = "stopped", error.title
+        except CaiError as error:
+            self.error = error
+            state, reason = "failed", f"{error.title}. {error.hint}".strip()
+        except BaseException as error:
+            self.error = error
+            state, reason = "failed", f"{type(error).__name__}: {error}"
+            import traceback
+
+            traceback.print_exc()  # to the run's log, where descriptor 2 leads
+        elapsed = self._before_s + time.monotonic() - self._began
+        accepted = self._accepted()
+        outcome = events.RunFinished(self.run_id, state, reason, accepted, elapsed)
+        try:
+            self.store.update_run(self.run_id, state=state, reason=reason, elapsed_s=elapsed)
+        except CaiError as error:
+            # The store refuses even this: say so on the screen; the next start reads the state from the rows.
+            outcome = events.RunFinished(self.run_id, "failed", f"{error.title}. {error.hint}", accepted, elapsed)
+        self.outcome = outcome
+        self._emit(outcome)
+
+    def _work(self) -> tuple[str, str]:
+        reader = self.store.reader()
+        run = reader.run(self.run_id)
+        spec = settings_of(run)
+        self._before_s = float(run["elapsed_s"])
+        session = {
+            "session_id": self._session_id,
+            "run_id": self.run_id,
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "started_at": datetime.now(UTC),
+        }
+        self.store.append({"sessions": [session]})
+        self.store.update_run(self.run_id, state="running", reason="")
+        self._emit(events.RunStarted(self.run_id, run["spec"], run["model"], run["seed"], run["target"], self._resumed))
+        self._emit(events.ModelLoading(self.run_id, run["model"]))
+        if notice := run["manifest"].get("model_notice"):
+            self._emit(events.Noted(self.run_id, "info", notice))
+        from engine.answers import Answers
+        from engine.models import load
+        from engine.phases import Work
+        from engine.runner import Runner
+
+        began = time.monotonic()
+        model = load(run["model"])
+        try:
+            if run["fingerprint"] not in (None, model.fingerprint):
+                raise ModelError(
+                    f"the model {run['model']} is not the one this run began with "
+                    f"(fingerprint {model.fingerprint}, was {run['fingerprint']})",
+                    "Restore the old weights, or start a new run. What was committed is safe.",
+                )
+            manifest = run["manifest"] | {"model": model.facts}
+            self.store.update_run(self.run_id, fingerprint=model.fingerprint, manifest=manifest)
+            loaded_s = time.monotonic() - began
+            self._emit(events.ModelLoaded(self.run_id, model.name, model.fingerprint, loaded_s))
+            self._control.check()
+            answers = Answers(model, self.store, self._session_id, self._control, self._measure)
+            work = Work(
+                self.run_id, self._session_id, run["seed"], spec, answers, self.store, reader, self._control, self._emit
+            )
+            state, reason = Runner(work, run["pilot"], run["target"], run["until"]).run()
+            self._record_calls(answers.computed, answers.reused)
+            return state, reason
+        finally:
+            model.close()
+
+    def _record_calls(self, computed: int, reused: int) -> None:
+        now = datetime.now(UTC)
+        self.store.append(
+            {
+                "metrics": [
+                    {
+                        "run_id": self.run_id,
+                        "phase": "all",
+                        "name": name,
+                        "value": float(value),
+                        "session_id": self._session_id,
+                        "at": now,
+                    }
+                    for name, value in (("model_calls_computed", computed), ("model_calls_reused", reused))
+                ]
+            }
+        )
+
+    def _accepted(self) -> int:
+        try:
+            reader = self.store.reader()
+            row = reader.query(
+                "SELECT count(*) AS n FROM verdicts WHERE run_id = ? AND subject_kind = 'sample' "
+                "AND verdict = 'accepted'",
+                [self.run_id],
+            )[0]
+            reader.close()
+            return int(row["n"])
+        except CaiError:
+            return 0
+
+    _last_work = 0.0
+    _phase = ""
+
+    def _measure(self, tokens: int, items: int) -> None:
+        now = time.monotonic()
+        if self._last_work:
+            seconds = max(now - self._last_work, 1e-3)
+            self._emit(events.ThroughputMeasured(self.run_id, self._phase, tokens / seconds, items / seconds))
+        self._last_work = now
+
+    def _emit(self, event: events.Event) -> None:
+        if isinstance(event, events.PhaseStarted):
+            self._phase, self._last_work = event.phase, time.monotonic()
+        if isinstance(event, RECORDED):
+            with self._emit_lock:
+                self._sequence += 1
+                row = {
+                    "run_id": self.run_id,
+                    "session_id": self._session_id,
+                    "seq": self._sequence,
+                    "at": datetime.now(UTC),
+                    "kind": event.kind,
+                    "payload": event.payload(),
+                }
+            try:
+                self.store.append({"events": [row]})
+            except CaiError:
+                if not isinstance(event, events.RunFinished):
+                    raise
+        self._listener(event)

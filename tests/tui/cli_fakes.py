@@ -1,0 +1,178 @@
+"""The command line over an engine that plays a part, in this process or, run as a program, in one of its own.
+
+    python cli_fakes.py PART ARGUMENT...      # cai ARGUMENT... with an engine that plays PART
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+import engine
+from engine.events import (
+    CriticAudited,
+    Event,
+    GateDecided,
+    GuardChecked,
+    PhaseFinished,
+    PhaseProgressed,
+    PhaseStarted,
+    QuestionAsked,
+    RunFinished,
+    RunStarted,
+)
+from store import CaiError, Store
+from tests.store import rows
+
+RUN = "run-a"
+
+
+@dataclass(frozen=True)
+class FakeOptions:
+    store: Path
+    spec: str | None = None
+    model: str | None = None
+    seed: int | None = None
+    pilot: int | None = None
+    target: int | None = None
+    until: str | None = None
+    overrides: dict[str, str] = field(default_factory=dict)
+    resume: str | None = None
+
+
+class PlayingEngine:
+    """Plays one part; the store holds the small run, whose state follows the part's end."""
+
+    def __init__(self, path: Path, emit: Callable[[Event], None], part: str) -> None:
+        self.run_id = RUN
+        self.store = Store.open(path)
+        self.store.append(rows.small_run(RUN))
+        self.outcome: RunFinished | None = None
+        self.stopped = threading.Event()
+        self._emit = emit
+        self._part = part
+        self._thread = threading.Thread(target=self._play, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self.stopped.set()
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def answer(self, question_id: str, answer: str, reason: str) -> None: ...
+
+    def join(self, timeout: float | None = None) -> bool:
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def close(self) -> None:
+        self.store.close()
+
+    def _play(self) -> None:
+        for event in self._opening():
+            self._emit(event)
+        state, reason = PARTS[self._part](self)
+        if state == "gate_failed":
+            self._emit(GateDecided(RUN, "pilot", False, ("token_limit",)))
+        self.store.update_run(RUN, state=state, reason=reason, elapsed_s=3.5)
+        self.outcome = RunFinished(RUN, state, reason, 2, 3.5)
+        self._emit(self.outcome)
+
+    def _opening(self) -> Iterable[Event]:
+        yield RunStarted(RUN, "stage_1_small_model", "gemma-3-270m", 7, 40, False)
+        yield PhaseStarted(RUN, "guard", 2)
+        yield GuardChecked(RUN, True, ())
+        yield PhaseFinished(RUN, "guard", 2, None)
+        yield CriticAudited(RUN, "label", "own", 0.61, False)
+        yield PhaseStarted(RUN, "responses", 40)
+        yield PhaseProgressed(RUN, "responses", 3, 40, 2)
+
+
+def _done(_: PlayingEngine) -> tuple[str, str]:
+    return "done", ""
+
+
+def _gate(_: PlayingEngine) -> tuple[str, str]:
+    return "gate_failed", "token_limit is 0.300, wanted < 0.050"
+
+
+def _until_stopped(playing: PlayingEngine) -> tuple[str, str]:
+    playing.stopped.wait(60)
+    return "stopped", "the run was stopped"
+
+
+def _deaf(_: PlayingEngine) -> tuple[str, str]:
+    time.sleep(60)
+    return "done", ""
+
+
+def _question(playing: PlayingEngine) -> tuple[str, str]:
+    playing._emit(QuestionAsked(RUN, "q1", "gate", "Go on?"))
+    return _until_stopped(playing)
+
+
+def _noisy(_: PlayingEngine) -> tuple[str, str]:
+    os.write(1, b"native words on descriptor one\n")
+    os.write(2, b"native words on descriptor two\n")
+    sys.stdout.write("python words on stdout\n")
+    sys.stderr.write("python words on stderr\n")
+    subprocess.run(["sh", "-c", "echo child words; echo child complaint >&2"], check=True)
+    sys.stdout.write(f"omp {os.environ.get('OMP_WAIT_POLICY')}\n")
+    return "done", ""
+
+
+def _chatty(playing: PlayingEngine) -> tuple[str, str]:
+    for done in range(3_000):
+        playing._emit(PhaseFinished(RUN, "responses", done, None))
+    return "done", ""
+
+
+PARTS: dict[str, Callable[[PlayingEngine], tuple[str, str]]] = {
+    "done": _done,
+    "gate_failed": _gate,
+    "until_stopped": _until_stopped,
+    "deaf": _deaf,
+    "question": _question,
+    "noisy": _noisy,
+    "chatty": _chatty,
+}
+
+
+def install(part: str, put: Callable[[Any, str, Any], None] = setattr) -> list[FakeOptions]:
+    """Replace the engine's face by one that plays `part`; returns the options it will be opened with."""
+    opened: list[FakeOptions] = []
+
+    def open_engine(options: FakeOptions, emit: Callable[[Event], None]) -> PlayingEngine:
+        opened.append(options)
+        if part == "unknown_model":
+            raise CaiError("there is no model 'nope'", "name one with --model; no run was started")
+        if part == "broken":
+            raise RuntimeError("a defect\nwith a second line")
+        return PlayingEngine(options.store, emit, part)
+
+    put(engine, "RunOptions", FakeOptions)
+    put(engine, "open_engine", open_engine)
+    return opened
+
+
+if __name__ == "__main__":
+    from tui import again, cli
+
+    install(sys.argv[1])
+    again.same_run = lambda options: None  # no spec is read here
+    sys.exit(cli.main(sys.argv[2:]))

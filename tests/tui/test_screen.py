@@ -1,0 +1,299 @@
+"""The control center over a fake engine and a store filled by hand."""
+
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import HOSTILE, RUN, FakeEngine, Script, fill, steady_run
+from textual.pilot import Pilot
+from textual.widgets import DataTable, RichLog, Static
+
+from engine.events import Event, QuestionAsked, RunFinished, RunStarted
+from store.db import Store
+from store.errors import StoreLocked
+from tui.app import ControlCenter
+from tui.widgets.dock import QuestionDock
+from tui.widgets.histogram import draw
+from tui.widgets.marks import signed_bar
+from tui.widgets.notice import Notice
+
+
+async def settle(pilot: Pilot[Any], until: Callable[[], bool] = lambda: True) -> None:
+    """Wait for workers, messages and the condition; a condition that never comes fails the test."""
+    for _ in range(200):
+        await pilot.pause(0.02)
+        await pilot.app.workers.wait_for_complete()
+        await pilot.pause()
+        if until():
+            return
+    raise AssertionError("the screen never got there")
+
+
+def shown(app: ControlCenter, where: str) -> str:
+    widget = app.query_one(where)
+    assert isinstance(widget, Static)
+    return str(widget.content)
+
+
+@asynccontextmanager
+async def control_center(
+    path: Path, script: Script | None = steady_run, size: tuple[int, int] = (120, 36), log: Path | None = None
+) -> AsyncIterator[tuple[ControlCenter, Pilot[Any]]]:
+    def open_engine(options: Any, emit: Callable[[Event], None]) -> Any:
+        assert script is not None
+        return FakeEngine(Store.open(path), emit, script)
+
+    app = ControlCenter(path, object() if script else None, open_engine, log)  # type: ignore[arg-type]
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot, lambda: bool(app.query("#log")))
+        if script:
+            await settle(pilot, lambda: app.session.library is not None and app.state.run_id == RUN)
+        yield app, pilot
+        engine = app.session.engine
+        if engine is not None:
+            engine.released.set()  # type: ignore[attr-defined]
+        app.session.let_go()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    path = tmp_path / "store.duckdb"
+    fill(path)
+    return path
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36), (200, 60), (60, 20)])
+async def test_run_screen_shows_the_figures(store: Path, size: tuple[int, int]) -> None:
+    async with control_center(store, size=size) as (app, pilot):
+        await settle(pilot, lambda: app.state.forecast is not None and "104/152" in shown(app, "#figures"))
+        header = shown(app, "#header")
+        assert RUN in header and "▶ running" in header and "◆ stage_1_small_model" in header
+        assert "74.8 %" in shown(app, "#figures") and "[67–81]" in shown(app, "#figures")
+        assert "64/98" in shown(app, "#rail") and "● Guard" in shown(app, "#rail")
+        assert "✓ guard passed" in shown(app, "#audit-text") and "unaudited" in shown(app, "#audit-text")
+        await settle(pilot, lambda: "┻" in shown(app, "#histogram"))
+
+
+async def test_samples_filter_order_and_detail(store: Path) -> None:
+    async with control_center(store) as (app, pilot):
+        await pilot.press("2")
+        table = app.query_one("#samples-table", DataTable)
+        await settle(pilot, lambda: table.row_count == 4)
+        await settle(pilot, lambda: "Exact prompt" in shown(app, "#detail-text"))
+        detail = shown(app, "#detail-text")
+        assert "‹ Instruction: next›" in detail and "A -0.250  B -1.500" in detail
+        assert "prompt of q-s1" in detail and "seed      11" in detail and "q-s1" in detail
+        await pilot.press("r")
+        await settle(pilot, lambda: table.row_count == 1)
+        await settle(pilot, lambda: "runaway" in shown(app, "#detail-text"))
+        await pilot.press("e")
+        await settle(pilot, lambda: table.row_count == 4)
+        await pilot.press("o")
+        assert str(table.get_row_at(0)[2]) == "+1.25"
+        await pilot.press("slash", *"braces", "enter")
+        assert table.row_count == 4
+        await pilot.press("slash", *"zz")
+        assert table.row_count == 0
+        await pilot.press("escape")
+        assert table.row_count == 4
+
+
+async def test_hostile_text_is_inert(store: Path) -> None:
+    async with control_center(store) as (app, pilot):
+        await pilot.press("2")
+        await settle(pilot, lambda: "Exact prompt" in shown(app, "#detail-text"))
+        detail = shown(app, "#detail-text")
+        assert "␛]52;c;aGFjaw==␇[red]x[/] ⟨U+202E⟩abc⟨U+200B⟩" in detail
+        cell = app.query_one("#samples-table", DataTable).get_row_at(0)[4]
+        assert "␛]52" in str(cell) and "[red]" in str(cell)
+        painted = app.export_screenshot()
+        assert not any(char in painted for char in "\x1b\x07\u202e\u200b")
+
+
+async def test_gate_shows_evidence_and_offenders(store: Path) -> None:
+    async with control_center(store) as (app, pilot):
+        await pilot.press("3")
+        table = app.query_one("#gate-table", DataTable)
+        await settle(pilot, lambda: table.row_count == 3)
+        await pilot.press("j", "j")
+        await settle(pilot, lambda: "token limit" in shown(app, "#gate-evidence-text"))
+        evidence = shown(app, "#gate-evidence-text")
+        assert "✗ token limit FAILED" in evidence and "1 count against it" in evidence and "sample s3" in evidence
+
+
+async def test_pause_resume_stop_reach_the_engine(store: Path) -> None:
+    async with control_center(store) as (app, pilot):
+        await settle(pilot, lambda: app.state.forecast is not None)
+        engine = app.session.engine
+        assert isinstance(engine, FakeEngine)
+        await pilot.press("p")
+        await settle(pilot, lambda: app.state.state == "paused")
+        await pilot.press("p")
+        await settle(pilot, lambda: app.state.state == "running")
+        await pilot.press("s", "n")
+        assert ("stop",) not in engine.calls
+        await pilot.press("s", "y")
+        await settle(pilot, lambda: app.state.state == "stopped")
+        assert engine.calls[:3] == [("pause",), ("resume",), ("stop",)]
+
+
+async def test_quit_asks_while_a_run_goes_on(store: Path) -> None:
+    async with control_center(store) as (app, pilot):
+        await settle(pilot, lambda: app.state.forecast is not None)
+        await pilot.press("ctrl+c")
+        dock = app.query_one(QuestionDock)
+        assert dock.current is not None and "resumed" in dock.current.text
+        await pilot.press("escape")
+        assert dock.current is None and app.is_running
+        await pilot.press("q", "y")
+        for _ in range(100):
+            await pilot.pause(0.02)
+            if app.return_value is not None:
+                break
+        assert app.return_value == "stopped"
+
+
+async def test_doubled_enter_answers_one_question(store: Path) -> None:
+    def two_questions(engine: FakeEngine) -> Iterable[Event]:
+        yield RunStarted(RUN, "s", "m", 1, 40, False)
+        yield QuestionAsked(RUN, "q1", "threshold", "First?")
+        yield QuestionAsked(RUN, "q2", "threshold", "Second?")
+        engine.released.wait(20)
+
+    async with control_center(store, two_questions) as (app, pilot):
+        dock = app.query_one(QuestionDock)
+        await settle(pilot, lambda: dock.current is not None)
+        engine = app.session.engine
+        assert isinstance(engine, FakeEngine)
+        await pilot.press("enter")
+        assert dock.current is not None and dock.current.question_id == "q1"  # it does not steal the focus
+        now = [0.0]
+        dock._clock = lambda: now[0]
+        await pilot.press("g", "enter", "enter")
+        await settle(pilot)
+        assert engine.calls == [("answer", "q1", "approve")]
+        assert dock.current is not None and dock.current.question_id == "q2"
+        now[0] = 1.0
+        await pilot.press("n", "n")
+        await settle(pilot)
+        assert engine.calls == [("answer", "q1", "approve"), ("answer", "q2", "reject")]
+        assert dock.current is None
+
+
+async def test_failed_engine_is_shown_with_its_hint(tmp_path: Path) -> None:
+    def refuse(*_: Any) -> Any:
+        raise StoreLocked("Process 42 holds the store", "Leave it, or choose another --store")
+
+    app = ControlCenter(tmp_path / "x.duckdb", object(), refuse, None)  # type: ignore[arg-type]
+    async with app.run_test() as pilot:
+        notice = app.query_one(Notice)
+        await settle(pilot, lambda: bool(notice.display))
+        assert "Process 42" in str(notice.content) and "--store" in str(notice.content)
+        assert app.state.state == "failed"
+
+
+async def test_any_worker_failure_is_shown(store: Path) -> None:
+    async with control_center(store) as (app, pilot):
+        app.background("counting to zero", lambda: 1 // 0)
+        await settle_failing(pilot)
+        assert "counting to zero failed: ZeroDivisionError" in str(app.query_one(Notice).content)
+        await pilot.press("escape")
+
+
+async def settle_failing(pilot: Pilot[Any]) -> None:
+    for _ in range(50):
+        await pilot.pause(0.02)
+        if pilot.app.query_one(Notice).display:
+            return
+
+
+async def test_run_that_fails_says_what_is_safe(store: Path) -> None:
+    def fails(_: FakeEngine) -> Iterable[Event]:
+        yield RunStarted(RUN, "s", "m", 1, 40, False)
+        yield RunFinished(RUN, "failed", "out of memory", 0, 1.0)
+
+    async with control_center(store, fails) as (app, pilot):
+        await settle(pilot, lambda: bool(app.query_one(Notice).display))
+        assert "out of memory" in str(app.query_one(Notice).content)
+        assert "✗ failed" in shown(app, "#header")
+
+
+async def test_unfinished_run_is_offered(tmp_path: Path) -> None:
+    path = tmp_path / "store.duckdb"
+    fill(path, state="stopped")
+    async with control_center(path, None) as (app, pilot):
+        dock = app.query_one(QuestionDock)
+        await settle(pilot, lambda: dock.current is not None and app.state.state == "stopped")
+        assert dock.current is not None and RUN in dock.current.text
+        begun: list[str] = []
+        app.session.begin_again = lambda run_id: begun.append(run_id) or run_id  # type: ignore[method-assign, func-returns-value]
+        await pilot.press("enter")
+        await settle(pilot, lambda: begun == [RUN])
+
+
+async def test_finished_run_is_shown_and_can_be_left(store: Path) -> None:
+    async with control_center(store, None) as (app, pilot):
+        await settle(pilot, lambda: app.state.state == "done")
+        assert app.query_one(QuestionDock).current is None
+        await pilot.press("s", "p")
+        assert app.query_one(QuestionDock).current is None
+
+
+async def test_empty_store_explains_a_pilot(tmp_path: Path) -> None:
+    begun = threading.Event()
+    async with control_center(tmp_path / "none.duckdb", None) as (app, pilot):
+        await settle(pilot, lambda: bool(app.query("#start")))
+        assert "A pilot takes a base model" in shown(app, "#start")
+        app.session.begin_new = lambda: begun.set() or RUN  # type: ignore[method-assign, func-returns-value]
+        await pilot.press("enter")
+        await settle(pilot, begun.is_set)
+        assert not app.query("#start")
+
+
+async def test_log_is_tailed_and_searched(store: Path, tmp_path: Path) -> None:
+    log = tmp_path / "run.log"
+    log.write_text("first line\n\x1b[31m" + HOSTILE + "\nprogress 1%\rprogress 99%\n")
+    async with control_center(store, log=log) as (app, pilot):
+        await pilot.press("4")
+        lines = app.query_one("#log-lines", RichLog)
+        await settle(pilot, lambda: len(lines.lines) == 3)
+        assert "␛[31m␛]52" in lines.lines[1].text and lines.lines[2].text.startswith("progress 99%")
+        await pilot.press("slash", *"first", "enter")
+        await settle(pilot, lambda: len(lines.lines) == 1)
+
+
+async def test_help_comes_from_the_bindings(store: Path) -> None:
+    async with control_center(store) as (app, pilot):
+        await settle(pilot, lambda: app.state.forecast is not None)
+        await pilot.press("question_mark")
+        text = str(app.screen.query(Static).first().content)
+        assert "Pause after the batch under way" in text
+        await pilot.press("escape")
+        assert len(app.screen_stack) == 1
+
+
+def test_every_binding_has_id_description_and_tooltip() -> None:
+    from tui.widgets import detail, gate, help, log, notice, samples
+
+    owners = (
+        ControlCenter,
+        samples.SamplesPane,
+        detail.SampleDetail,
+        gate.GatePanel,
+        log.LogPane,
+        notice.Notice,
+        help.HelpScreen,
+    )
+    for owner in owners:
+        for binding in owner.BINDINGS:
+            assert binding.id and binding.description and binding.tooltip, (owner, binding)  # type: ignore[union-attr]
+
+
+def test_drawings_fit_their_size() -> None:
+    picture = draw([0.1, 0.5, -3.0, 9.0] * 30, 0.4, 40, 8, 60)
+    assert [len(line) for line in picture.plain.split("\n")] == [40] * 8
+    assert len(signed_bar(-9.0, 0.4, 31, 1.0).plain) == 31
+    assert "◀" in signed_bar(-9.0, 0.4, 31, 1.0).plain

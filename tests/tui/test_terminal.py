@@ -1,0 +1,152 @@
+"""What a library prints lands in the log, from any thread or child; the program keeps the real streams."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tui.cli_fakes import ROOT
+from tui.terminal import Outlet, log_path
+
+FAKES = Path(__file__).with_name("cli_fakes.py")
+
+
+@pytest.mark.parametrize(
+    ("store", "log"),
+    [("cai.duckdb", "cai.log"), ("runs/a.b.duckdb", "runs/a.b.log"), ("plain", "plain.log"), ("x.log", "x.log.log")],
+)
+def test_the_log_lies_beside_the_store(store: str, log: str) -> None:
+    assert log_path(Path(store)) == Path(log)
+
+
+def test_native_python_and_child_output_lands_in_the_log(tmp_path: Path) -> None:
+    store = tmp_path / "cai.duckdb"
+    ran = subprocess.run(
+        [sys.executable, FAKES, "noisy", "run", "--headless", "--store", store],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.returncode == 0, ran.stderr
+    log = (tmp_path / "cai.log").read_text()
+    for words in (
+        "native words on descriptor one",
+        "native words on descriptor two",
+        "python words on stdout",
+        "python words on stderr",
+        "child words",
+        "child complaint",
+        "omp PASSIVE",
+    ):
+        assert words in log
+        assert words not in ran.stdout + ran.stderr
+    assert "cai run, process" in log
+    assert "Contamination guard passed" in ran.stdout
+    assert "Contamination" not in log
+    assert ran.stderr == ""
+
+
+APP = """
+import os, subprocess, sys, threading, time
+from pathlib import Path
+from textual.app import App
+from textual.widgets import Label
+from tui.terminal import Terminal
+
+class Screen(App):
+    def compose(self):
+        yield Label("the screen is up")
+    def on_mount(self):
+        self.seen = self.size
+        threading.Thread(target=self.babble).start()
+    def babble(self):
+        time.sleep(0.3)
+        os.write(1, b"NATIVE-ONE\\n"); os.write(2, b"NATIVE-TWO\\n")
+        subprocess.run(["sh", "-c", "echo CHILD-ONE; echo CHILD-TWO >&2"])
+        time.sleep(0.3)
+        self.call_from_thread(self.exit)
+
+terminal = Terminal.standard()
+terminal.take_over(Path(sys.argv[1]), "test")
+assert os.get_terminal_size(sys.__stdout__.fileno()).columns == 91
+app = Screen()
+app.run()
+terminal.stdout.write(f"size {app.seen.width}\\n")
+terminal.stdout.flush()
+"""
+
+
+def test_textual_draws_on_the_saved_terminal_while_libraries_print_to_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "run.log"
+    code, shown = in_a_terminal([sys.executable, "-c", APP, str(log)], cwd=ROOT)
+    assert code == 0, shown
+    assert "the screen is up" in shown
+    assert "size 91" in shown
+    written = log.read_text()
+    for words in ("NATIVE-ONE", "NATIVE-TWO", "CHILD-ONE", "CHILD-TWO"):
+        assert words in written
+        assert words not in shown
+
+
+def in_a_terminal(command: list[str], *, cwd: Path, timeout_s: float = 30) -> tuple[int, str]:
+    """Exit code and all output of a program in a pseudo-terminal of 91 columns and 30 lines."""
+    child, master = pty.fork()
+    if child == 0:  # pragma: no cover
+        os.chdir(cwd)
+        os.environ |= {"TERM": "xterm-256color", "PYTHONPATH": str(cwd)}
+        for name in ("COLUMNS", "LINES", "NO_COLOR"):
+            os.environ.pop(name, None)
+        subprocess.run(["stty", "rows", "30", "cols", "91"], check=False)
+        os.execvp(command[0], command)
+    shown = b""
+    ends_at = time.monotonic() + timeout_s
+    while time.monotonic() < ends_at:
+        try:
+            part = os.read(master, 65536)
+        except OSError:  # the child closed its end
+            break
+        if not part:
+            break
+        shown += part
+    _, status = os.waitpid(child, 0)
+    os.close(master)
+    return os.waitstatus_to_exitcode(status), shown.decode("utf-8", "replace")
+
+
+def test_the_program_goes_on_when_nobody_reads_its_output() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        outlet = Outlet(stream)
+        outlet.write("x" * 100_000)
+        outlet.flush()
+        assert outlet.lost
+        assert outlet.write("more") == 4
+        outlet.flush()
+        assert not outlet.isatty()
+
+
+def test_a_full_disk_is_still_an_error() -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(OSError, match="No space"):
+        Outlet(io.TextIOWrapper(Unbuffered(full), write_through=True)).write("words")
+
+
+class Unbuffered(io.RawIOBase):
+    """Fails at the write, and not a second time when it is dropped."""
+
+    def __init__(self, file: io.RawIOBase) -> None:
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return self._file.write(data) or 0

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.errors import CaiError
 from engine.events import Emit, Event, RunFinished
 from engine.session import Engine, RunOptions, open_engine
-from store import Reader
+from store import CaiError, Reader
 
 __all__ = ["CaiError", "Emit", "Engine", "Event", "RunFinished", "RunOptions", "open_engine", "recheck"]
 

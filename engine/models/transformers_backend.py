@@ -393,7 +393,7 @@ def _content_ids(tokenizer: Any) -> list[int]:
 
 
 def _fingerprint(path: str, dtype: str) -> str:
-    """A hash of configuration, tokenizer and weights: the file's bytes up to 2 GB, else the ends of each and its size."""
+    """A hash of configuration, tokenizer and weights: a file's bytes up to 2 GB, else its ends and its size."""
     folder = Path(path)
     if not folder.is_dir():
         from huggingface_hub import snapshot_download

@@ -8,6 +8,7 @@ changes them.
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections import Counter
 from typing import Any
@@ -104,7 +105,7 @@ class Instructions:
         return Generate(prompt.text, self._decoding, seed, prompt.shared), [row["id"] for row in chosen], opening
 
     def _rarity(self, row: dict[str, Any]) -> float:
-        return 1 / ((1 + self._topics[row["topic"]]) * (1 + self._openings[_opening(row["text"])])) ** 0.5
+        return 1.0 / math.sqrt((1 + self._topics[row["topic"]]) * (1 + self._openings[_opening(row["text"])]))
 
     def _consider(self, key: str, completion: Completion, seed_ids: list[str], opening: str) -> list[dict[str, Any]]:
         work, spec = self._work, self._work.spec.instructions

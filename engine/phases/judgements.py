@@ -59,7 +59,8 @@ def judge_missing(work: Work, kind: str, critics: Sequence[Calibrated]) -> tuple
         for event in events:
             work.emit(event)
         work.emit(PhaseProgressed(work.run_id, PHASES[kind], done, planned, accepted))
-        judgements.clear(), verdicts.clear(), events.clear()
+        for held in (judgements, verdicts, events):
+            held.clear()
 
     for found in judge(work.answers, critics, [_item(row) for row in rows]):
         item = found[0].item

@@ -1,0 +1,138 @@
+"""A model for unit tests whose texts and preferences are known, and a run around it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import engine.models
+from engine import Engine, Event, RunOptions, open_engine
+from engine.models import Completion, Encoding, Generate, LabelScores, Score
+
+VERBS = ("Explain", "Describe", "List", "Compare", "Name", "Suggest", "Define", "Outline")
+NOUNS = [
+    "river",
+    "bridge",
+    "castle",
+    "engine",
+    "garden",
+    "harbour",
+    "island",
+    "jacket",
+    "kitchen",
+    "lantern",
+    "market",
+    "needle",
+    "orchard",
+    "pencil",
+    "quarry",
+    "rocket",
+    "saddle",
+    "temple",
+    "umbrella",
+    "village",
+    "window",
+    "yacht",
+    "zeppelin",
+    "anchor",
+    "basket",
+    "candle",
+    "drum",
+    "easel",
+    "feather",
+    "glove",
+]
+
+
+class FakeModel:
+    """Lists name two random nouns; every third answer loops; grades like items whose text has an even length."""
+
+    name = "fake"
+
+    def __init__(self, batch_size: int = 4, on_answer: Callable[[int], None] = lambda n: None) -> None:
+        self.fingerprint = "fa" * 8
+        self.facts: dict[str, Any] = {"backend": "fake"}
+        self.batch_size = batch_size
+        self.generated: list[Generate] = []
+        self._on_answer = on_answer
+
+    def generate(self, requests: Iterable[Generate]) -> Iterator[Completion]:
+        waiting = iter(requests)
+        while batch := [r for _, r in zip(range(self.batch_size), waiting, strict=False)]:
+            for request in reversed(batch):  # answers need not come in the order asked
+                self.generated.append(request)
+                self._on_answer(len(self.generated))
+                yield self._answer(request)
+
+    def score(self, requests: Iterable[Score]) -> Iterator[LabelScores]:
+        for request in requests:
+            item = request.prompt[request.shared :]
+            # A known sentence of the guard, or a grade.
+            good = len(request.labels) > 2 or len(item) % 2 == 0
+            logprobs = tuple(-0.5 if (i == 0) == good else -1.5 for i in range(len(request.labels)))
+            yield LabelScores(request, logprobs, tuple(1 for _ in request.labels))
+
+    def encoding(self, text: str) -> Encoding:
+        return Encoding((2, *range(10, 10 + len(text))), ("<bos>", *text), 2, frozenset({99}))
+
+    def close(self) -> None:
+        pass
+
+    def _answer(self, request: Generate) -> Completion:
+        rng = random.Random(request.seed)
+        if "numbered list" in request.prompt:
+            lines = [
+                f"{'' if n == 11 else f'{n}. '}{rng.choice(VERBS)} how a {rng.choice(NOUNS)} differs from a "
+                f"{rng.choice(NOUNS)} made of {rng.choice(NOUNS)}."
+                for n in range(11, 15)
+            ]
+            text, reason = " " + "\n".join(lines), "eos"
+        elif rng.random() < 0.3:
+            text, reason = " so it goes on and" * 8, "length"
+        else:
+            text, reason = f" A {rng.choice(NOUNS)} is older than a {rng.choice(NOUNS)} by some years.", "stop"
+        return Completion(
+            request, text, tuple(range(len(text.split()))), 5, reason, "\n###" if reason == "stop" else None
+        )
+
+
+def run_engine(
+    store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: FakeModel,
+    on_event: Callable[[Event], None] = lambda e: None,
+    **options: Any,
+) -> Engine:
+    """Run to the end with the fake model; the engine is returned with its store still open."""
+    monkeypatch.setattr(engine.models, "load", lambda *_, **__: model)
+    opened = open_engine(RunOptions(store=store, **options), on_event)
+    opened.start()
+    assert opened.join(60)
+    return opened
+
+
+def data_rows(opened: Engine) -> dict[str, list[dict[str, Any]]]:
+    """All derived rows in a fixed order, without the run's id and times."""
+    reader = opened.store.reader()
+    found = {}
+    for table, order in (
+        ("instructions", "ordinal"),
+        ("samples", "ordinal"),
+        ("judgements", "subject_kind, subject_id, critic"),
+        ("verdicts", "subject_kind, subject_id"),
+        ("audits", "subject_kind, critic, part"),
+        ("guard_checks", "check_id"),
+    ):
+        rows = reader.query(
+            f"SELECT * EXCLUDE (run_id) FROM {table} WHERE run_id = ? ORDER BY {order}", [opened.run_id]
+        )
+        found[table] = rows
+    found["completions"] = reader.query(
+        "SELECT request_id, prompt, decoding, seed, text, token_ids, stop_reason FROM completions ORDER BY request_id"
+    )
+    reader.close()
+    return found

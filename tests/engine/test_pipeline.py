@@ -1,0 +1,122 @@
+"""The whole stage with a fake model: identity, order, interruption and what a gate says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine import Event, RunOptions, open_engine, recheck
+from engine.errors import ModelUnknown, NothingParsed, SpecError
+from engine.models import Completion, Generate
+from tests.engine.fakes import FakeModel, data_rows, run_engine
+
+SETTINGS = {"critics.instruction": "[grade]", "critics.sample": "[grade, ended]", "instructions.round": "4"}
+
+
+@pytest.fixture
+def options() -> dict[str, object]:
+    return {"pilot": 6, "overrides": SETTINGS}
+
+
+def test_a_pilot_reaches_its_target_and_decides_its_gate(tmp_path, monkeypatch, options):
+    events: list[Event] = []
+    opened = run_engine(tmp_path / "a.duckdb", monkeypatch, FakeModel(), events.append, **options)
+    assert opened.outcome is not None and opened.outcome.accepted >= 6, opened.error
+    reader = opened.store.reader()
+    gates = reader.gates(opened.run_id)
+    assert {row["check_name"] for row in gates} >= {"runaway share", "marker leaks", "guard passed"}
+    kinds = [event.kind for event in events]
+    assert kinds[0] == "RunStarted" and kinds[-1] == "RunFinished"
+    opened.close()
+
+
+def test_the_same_seed_gives_the_same_rows_whatever_the_batch(tmp_path, monkeypatch, options):
+    one = run_engine(tmp_path / "a.duckdb", monkeypatch, FakeModel(batch_size=1), **options)
+    many = run_engine(tmp_path / "b.duckdb", monkeypatch, FakeModel(batch_size=7), **options)
+    assert data_rows(one) == data_rows(many)
+    one.close(), many.close()
+
+
+def test_another_seed_gives_other_instructions(tmp_path, monkeypatch, options):
+    one = run_engine(tmp_path / "a.duckdb", monkeypatch, FakeModel(), **options)
+    other = run_engine(tmp_path / "b.duckdb", monkeypatch, FakeModel(), seed=7, **options)
+    texts = [{row["text"] for row in data_rows(opened)["instructions"]} for opened in (one, other)]
+    assert texts[0] != texts[1]
+    one.close(), other.close()
+
+
+@pytest.mark.parametrize("stop_after", [1, 9, 17, 26, 33])
+def test_a_stopped_run_resumes_to_the_same_rows_and_pays_for_nothing_twice(tmp_path, monkeypatch, options, stop_after):
+    whole = run_engine(tmp_path / "whole.duckdb", monkeypatch, FakeModel(), **options)
+    wanted = data_rows(whole)
+    whole.close()
+
+    box = []
+    first = FakeModel(on_answer=lambda n: box[0].stop() if n == stop_after else None)
+    monkeypatch.setattr("engine.models.load", lambda *_, **__: first)
+    stopped = open_engine(RunOptions(store=tmp_path / "cut.duckdb", **options), lambda e: None)
+    box.append(stopped)
+    stopped.start()
+    assert stopped.join(60)
+    assert stopped.outcome is not None and stopped.outcome.state == "stopped"
+    stopped.close()
+
+    second = FakeModel()
+    resumed = run_engine(tmp_path / "cut.duckdb", monkeypatch, second, resume=stopped.run_id)
+    assert data_rows(resumed) == wanted
+    assert not set(first.generated) & set(second.generated)
+    resumed.close()
+
+
+def test_a_model_that_writes_nothing_useful_ends_in_a_clear_error(tmp_path, monkeypatch, options):
+    class Silent(FakeModel):
+        def _answer(self, request: Generate) -> Completion:
+            return Completion(request, "", (1,), 5, "eos", None)
+
+    opened = run_engine(
+        tmp_path / "a.duckdb",
+        monkeypatch,
+        Silent(),
+        **options | {"overrides": SETTINGS | {"guard.max_empty_rate": "1.0"}},
+    )
+    assert isinstance(opened.error, NothingParsed)
+    assert opened.outcome is not None and opened.outcome.state == "failed" and "kept" in opened.outcome.reason
+    opened.close()
+
+
+def test_a_model_that_ends_like_an_assistant_is_refused(tmp_path, monkeypatch, options):
+    class Assistant(FakeModel):
+        def _answer(self, request: Generate) -> Completion:
+            return Completion(request, " Certainly, here it is.", (1, 2), 5, "eos", None)
+
+    opened = run_engine(tmp_path / "a.duckdb", monkeypatch, Assistant(), **options)
+    assert opened.outcome is not None and opened.outcome.state == "gate_failed"
+    assert data_rows(opened)["instructions"] == []
+    opened.close()
+
+
+def test_recheck_under_other_thresholds_changes_verdicts_and_generates_nothing(tmp_path, monkeypatch, options):
+    model = FakeModel()
+    opened = run_engine(tmp_path / "a.duckdb", monkeypatch, model, **options)
+    calls = len(model.generated)
+    before = data_rows(opened)
+    found = recheck(
+        opened.store.reader(), opened.run_id, {"rules.repeated_trigrams": "1.0", "gate.runaway_below": "0.0"}
+    )
+    stored = {row["subject_id"]: row["verdict"] for row in before["verdicts"] if row["subject_kind"] == "sample"}
+    assert found["before"]["counts"]["sample"]["accepted"] == list(stored.values()).count("accepted")
+    assert not found["after"]["passed"]
+    assert data_rows(opened) == before and len(model.generated) == calls
+    opened.close()
+
+
+def test_wrong_input_is_found_before_a_store_is_made(tmp_path):
+    store = tmp_path / "none.duckdb"
+    with pytest.raises(ModelUnknown):
+        open_engine(RunOptions(store=store, model="./nowhere"), lambda e: None)
+    with pytest.raises(SpecError, match="instructions.temperature"):
+        open_engine(RunOptions(store=store, overrides={"instructions.temprature": "1"}), lambda e: None)
+    with pytest.raises(SpecError, match="no phase"):
+        open_engine(RunOptions(store=store, until="dinner"), lambda e: None)
+    assert not Path(store).exists()

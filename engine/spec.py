@@ -61,6 +61,7 @@ class ResponsesSpec(_Section):
 
 class CriticsSpec(_Section):
     shuffles: Positive
+    audit_items: Positive  # of each part of the calibration set, from its beginning
     instruction: list[str]
     sample: list[str]
     min_auc: Share

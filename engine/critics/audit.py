@@ -85,7 +85,7 @@ def calibrate(
         scale = _scale(answers, critic)
         calibrated = Calibrated(critic, scale)
         audits = [
-            _audit(answers, calibrated, part, items_of(FILES[kind][part]), spec.wanted_precision)
+            _audit(answers, calibrated, part, items_of(FILES[kind][part])[: spec.audit_items], spec.wanted_precision)
             for part in PARTS
             if (DATA / f"{FILES[kind][part]}.jsonl").exists()
         ]

@@ -15,7 +15,7 @@ from engine import prompts
 from engine.critics import Ask, Item, read_data
 from engine.models import LabelScores, Score
 
-WORDS = ((" good", " bad"),)
+WORDS = {"instruction": ((" Yes", " No"),), "sample": ((" good", " bad"),)}
 LETTERS = ((" A", " B"), (" B", " A"))
 
 
@@ -26,7 +26,7 @@ class LabelCritic:
     mixed, as drawn from a fixed seed: it belongs to the critic, not to the run.
     """
 
-    def __init__(self, name: str, kind: str, shuffles: int, codings: tuple[tuple[str, str], ...] = WORDS) -> None:
+    def __init__(self, name: str, kind: str, shuffles: int, codings: tuple[tuple[str, str], ...] | None = None) -> None:
         self.name = name
         self.kind = kind
         self._variants: list[tuple[str, list[dict[str, Any]], tuple[str, str]]] = []
@@ -34,7 +34,7 @@ class LabelCritic:
         for number in range(shuffles):
             order = list(examples)
             random.Random(f"graded examples, order {number}").shuffle(order)
-            for coding in codings:
+            for coding in codings or WORDS[kind]:
                 self._variants.append((f"order {number}, good is{coding[0]}", order, coding))
 
     def asks(self, item: Item) -> list[Ask]:

@@ -189,3 +189,45 @@ def test_no_near_duplicates_among_the_seeds() -> None:
         if scorer.score(left, right)["rougeL"].fmeasure >= 0.5
     ]
     assert near == []
+
+
+OWN = {
+    "own_instructions": ({"id", "text", "label", "note"}, {"good": 220, "bad": 226}),
+    "own_pairs": ({"id", "instruction", "response", "stop_reason", "label", "note"}, {"good": 31, "bad": 171}),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_model_written_rows_have_their_keys_and_counts_by_class(name: str) -> None:
+    keys, counts = OWN[name]
+    data = rows(name)
+    assert all(set(row) == keys for row in data)
+    assert Counter(row["label"] for row in data) == counts
+    assert min(counts.values()) >= 25
+
+
+def test_model_written_rows_have_unique_ids_and_instructions() -> None:
+    ids = Counter(row["id"] for name in (*ROWS, *OWN) for row in rows(name))
+    assert [key for key, n in ids.items() if n > 1] == []
+    for name in OWN:
+        texts = Counter(fold(instruction(row)) for row in rows(name))
+        assert [text for text, n in texts.items() if n > 1] == []
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_model_written_rows_have_a_note_only_where_bad(name: str) -> None:
+    for row in rows(name):
+        assert bool(row["note"]) == (row["label"] == "bad"), row["id"]
+        text = row["text"] if name == "own_instructions" else row["response"]
+        assert text and text == text.strip(), row["id"]
+
+
+def test_model_written_pairs_answer_good_instructions_only() -> None:
+    good = {row["text"] for row in rows("own_instructions") if row["label"] == "good"}
+    assert {row["instruction"] for row in rows("own_pairs")} <= good
+    assert {row["stop_reason"] for row in rows("own_pairs")} == {"stop", "length"}
+
+
+def test_model_written_instructions_are_no_row_of_the_other_files() -> None:
+    others = {fold(instruction(row)) for name in ROWS for row in rows(name)}
+    assert [row["id"] for row in rows("own_instructions") if fold(row["text"]) in others] == []

@@ -1,0 +1,18 @@
+"""The embedded base model, loaded once for all tests that need it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from engine.models import Model
+
+
+@pytest.fixture(scope="session")
+def base_model() -> Iterator[Model]:
+    from engine.models import load
+
+    model = load(None, batch_size=8)
+    yield model
+    model.close()

@@ -7,24 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tui.wording import FINISHED, RESUMABLE
+from tui.wording import FINISHED, PHASES, RESUMABLE
 
 if TYPE_CHECKING:
     from engine import Engine, RunOptions
     from engine.events import Emit, RunFinished
     from store import Store
-
-SMALL_MODEL_SPEC = "stage_1_small_model"
-SPEC = "stage_1_explicit_instructions"
-_OF_THEIR_OWN = ("pilot", "target", "seed")  # columns of a run, compared as such
-
-
-def with_defaults(options: RunOptions) -> RunOptions:
-    """The spec that goes with the model where none was named, and the embedded model where none was named."""
-    from engine.models.embedded import GEMMA
-
-    spec = options.spec or (SMALL_MODEL_SPEC if options.model in (None, GEMMA) else SPEC)
-    return replace(options, spec=spec, model=options.model or GEMMA)
 
 
 def opener(*, new: bool) -> Callable[[RunOptions, Emit], Engine]:
@@ -36,67 +24,66 @@ def opener(*, new: bool) -> Callable[[RunOptions, Emit], Engine]:
     def open_same(options: RunOptions, emit: Emit) -> Any:
         import engine
 
-        if options.resume is not None:
-            return engine.open_engine(options, emit)
-        options = with_defaults(options)
-        found = None if new else same_run(options)
+        found = None if new or options.resume is not None else same_run(options)
         if found is None:
             return engine.open_engine(options, emit)
-        run_id, state = str(found["run_id"]), str(found["state"])
-        if state not in RESUMABLE:
+        if not _has_work_left(found, options):
             return EndedRun(options, found, emit)
         from engine.events import Noted
 
-        again = replace(options, resume=run_id)
-        emit(Noted(run_id, "info", f"Going on with run {run_id} of the same settings ({state}); --new begins another"))
-        return engine.open_engine(again, emit)
+        run_id = str(found["run_id"])
+        told = f"Going on with run {run_id} of the same settings ({found['state']}); --new begins another"
+        emit(Noted(run_id, "info", told))
+        return engine.open_engine(replace(options, resume=run_id), emit)
 
     return open_same
 
 
 def same_run(options: RunOptions) -> dict[str, Any] | None:
-    """The newest run in the store that these options describe. An unfinished one comes before one that ended.
+    """The newest run in the store that these options describe; one with work left comes before one without.
 
-    Raises CaiError for a spec or a store that cannot be read.
+    Raises CaiError for a model, a spec or a store that cannot be read.
     """
+    from engine.models import resolve
+    from engine.session import LARGE_SPEC, SMALL_SPEC
     from engine.spec import load_spec
-
-    spec = load_spec(options.spec or SPEC, options.overrides)
-    if not options.store.exists():
-        return None
     from store import Store
 
+    source = resolve(options.model)
+    spec = load_spec(options.spec or (SMALL_SPEC if source.embedded else LARGE_SPEC), options.overrides)
+    if not options.store.exists():
+        return None
+    pilot = options.pilot if options.pilot is not None else spec.settings.pilot
+    target = options.target if options.target is not None else pilot
+    wanted = {
+        "spec_sha256": spec.sha256,
+        "model": source.name,
+        "seed": spec.settings.seed if options.seed is None else options.seed,
+        "pilot": min(pilot, target),
+        "target": target,
+    }
+    changed = _text(spec.overrides)
     with Store.open(options.store) as store, store.reader() as reader:
-        runs = [run for run in reader.runs() if _same(run, options, spec)]
-    ended = (run for run in runs if run["state"] not in RESUMABLE and _reached(run, options))
-    return next((run for run in runs if run["state"] in RESUMABLE), None) or next(ended, None)
+        runs = [
+            run
+            for run in reader.runs()
+            if all(run[name] == value for name, value in wanted.items()) and _text(run["overrides"]) == changed
+        ]
+    return next((run for run in runs if _has_work_left(run, options)), next(iter(runs), None))
 
 
-def _same(run: Mapping[str, Any], options: RunOptions, spec: Any) -> bool:
-    settings = spec.settings
-    if options.pilot is not None:
-        right_size = run["pilot"] == options.pilot
-    elif options.target is not None:
-        right_size = run["target"] == options.target
-    else:
-        right_size = run["pilot"] == settings.pilot and run["target"] in (settings.pilot, settings.target)
-    return (
-        run["spec_sha256"] == spec.sha256
-        and run["seed"] == (settings.seed if options.seed is None else options.seed)
-        and run["model"] == options.model
-        and right_size
-        and _changed(run["overrides"]) == _changed(spec.overrides)
-    )
+def _text(overrides: Mapping[str, Any]) -> str:
+    return json.dumps(overrides, sort_keys=True)
 
 
-def _reached(run: Mapping[str, Any], options: RunOptions) -> bool:
-    """Whether the run went as far as is asked for now."""
-    return run["until"] is None or run["until"] == options.until
-
-
-def _changed(overrides: Mapping[str, Any]) -> str:
-    kept = {key: value for key, value in overrides.items() if key not in _OF_THEIR_OWN}
-    return json.dumps(kept, sort_keys=True)
+def _has_work_left(run: Mapping[str, Any], options: RunOptions) -> bool:
+    if run["state"] in RESUMABLE:
+        return True
+    # It ended where it was told to end; now it is to go further.
+    last = len(PHASES) - 1
+    reached = PHASES.index(run["until"]) if run["until"] in PHASES else last
+    asked = PHASES.index(options.until) if options.until in PHASES else last
+    return run["state"] == "done" and reached < asked
 
 
 class EndedRun:

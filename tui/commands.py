@@ -193,12 +193,11 @@ def recheck(args: argparse.Namespace, terminal: Terminal) -> int:
     with _reading(args) as reader:
         run_id = _run_id(reader, args.run)
         result = recheck_run(reader, run_id, dict(args.set or ()))
-    checks = result.get("checks") or result.get("gates") or []
-    code = 4 if any(not item["passed"] for item in checks) else 0
+    code = 0 if result["after"]["passed"] else 4
     if args.json:
         from store.progress import json_ready
 
-        write_json(terminal, {"run": run_id, **json_ready(dict(result)), "exit_code": code})
+        write_json(terminal, {**json_ready(result), "exit_code": code})
         return code
     from tui.report import console_on, recheck_report
 

@@ -49,9 +49,9 @@ def fact(name: str, *values: str | Text) -> Text:
     return Text.assemble((f"{name:<11}", "dim"), *values)
 
 
-def gate_table(checks: Sequence[Row]) -> Table:
-    """Every check with its evidence; rows as Reader.gates gives them."""
-    table = _table("", "gate", "check", "measured>", "95 % interval", "n>", "needs", "against>", "result")
+def gate_table(checks: Sequence[Row], gate: str = "gate") -> Table:
+    """Every check with its evidence; rows as Reader.gates gives them, the column of their gate headed `gate`."""
+    table = _table("", gate, "check", "measured>", "95 % interval", "n>", "needs", "against>", "result")
     for item in checks:
         style = "green" if item["passed"] else "bold red"
         interval = "" if item.get("lo") is None else f"{figure(item['lo'])} – {figure(item['hi'])}"
@@ -166,31 +166,31 @@ def samples_report(samples: Sequence[Row]) -> Group:
 
 
 def recheck_report(result: Row) -> Group:
-    """What other thresholds would have decided: verdicts before and after, and the gate's checks."""
-    parts: list[RenderableType] = []
-    before, after = result.get("before") or {}, result.get("after") or {}
+    """What other settings would have decided: verdicts before and after, and the gate's checks, as engine.recheck."""
+    before, after = result["before"], result["after"]
     table = _table("verdicts", "before>", "after>")
-    for kind, verdict, was, now in _pairs(before, after):
-        style = "" if was == now else "bold"
-        name = f"{kind} {verdict}".strip()
-        table.add_row(Text(name, style=style), Text(count(was)), Text(count(now), style=style))
-    parts.append(table)
-    checks = result.get("checks") or result.get("gates") or []
-    if checks:
-        parts += [Text(), gate_table(checks)]
-    parts.append(Text("Nothing was generated, and nothing stored was changed.", style="dim"))
-    return Group(*parts)
-
-
-def _pairs(before: Row, after: Row) -> Iterable[tuple[str, str, int, int]]:
-    for key in dict.fromkeys([*before, *after]):
-        was, now = before.get(key, 0), after.get(key, 0)
-        if isinstance(was, Mapping) or isinstance(now, Mapping):
-            was, now = was or {}, now or {}
-            for verdict in dict.fromkeys([*was, *now]):
-                yield str(key), str(verdict), was.get(verdict, 0), now.get(verdict, 0)
-        else:
-            yield "", str(key), was, now
+    for kind, verdicts in after["counts"].items():
+        for verdict, now in verdicts.items():
+            was = before["counts"].get(kind, {}).get(verdict, 0)
+            style = "" if was == now else "bold"
+            table.add_row(Text(f"{kind} {verdict}", style=style), Text(count(was)), Text(count(now), style=style))
+    was_passed = {item["name"]: item["passed"] for item in before["checks"]}
+    checks = []
+    for item in after["checks"]:
+        changed = "now" if was_passed.get(item["name"]) != item["passed"] else ""
+        checks.append({**item, "check_name": item["name"], "gate": changed})
+    end = "Every check passes." if after["passed"] else "The gate would fail."
+    return Group(
+        fact("run", Text(str(result["run"]), style="bold")),
+        fact("spec", one_line(str(result["spec"]))),
+        fact("changed", ", ".join(f"{key}={value}" for key, value in result["overrides"].items()) or "nothing"),
+        Text(),
+        table,
+        Text(),
+        gate_table(checks, gate="changed"),
+        Text(),
+        Text(f"{end} Nothing was generated, and nothing stored was changed."),
+    )
 
 
 def error_report(console: Console, title: str, hint: str) -> None:

@@ -6,101 +6,22 @@ importing this module pulls in nothing of the engine. History is capped here; th
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tui.facts import Audit, Forecast, Moment, PhaseState, Question, wilson
 from tui.wording import FINISHED, PHASES, describe
 
 if TYPE_CHECKING:
     from engine.events import Event
 
+__all__ = ["Audit", "Forecast", "Moment", "PhaseState", "Question", "RunState", "wilson"]
+
 MARGINS_KEPT = 5_000  # a critic; enough for a histogram whose bars move by less than 1.5 %
 EVENTS_KEPT = 400
-RATE_WINDOW_S = 30.0
 THROUGHPUT_KEPT = 120
-
-
-def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927). With nothing counted it is all of [0, 1]."""
-    if n <= 0:
-        return 0.0, 1.0
-    share = successes / n
-    centre = share + z * z / (2 * n)
-    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
-
-
-@dataclass(slots=True)
-class PhaseState:
-    name: str
-    state: str = "pending"  # pending running done stopped failed
-    done: int = 0
-    planned: int = 0
-    accepted: int | None = None
-    marks: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=64))
-
-    @property
-    def rate_per_s(self) -> float | None:
-        """Items a second over the last half minute; None until two marks are known."""
-        if self.state != "running" or len(self.marks) < 2:
-            return None
-        newest = self.marks[-1]
-        oldest = next((mark for mark in self.marks if newest[0] - mark[0] <= RATE_WINDOW_S), self.marks[0])
-        elapsed = newest[0] - oldest[0]
-        return (newest[1] - oldest[1]) / elapsed if elapsed > 0 else None
-
-    @property
-    def eta_s(self) -> float | None:
-        rate = self.rate_per_s
-        left = self.planned - self.done
-        return left / rate if rate and left > 0 else None
-
-    @property
-    def acceptance(self) -> tuple[float, float, float] | None:
-        """Share accepted with its 95 % Wilson interval; None where the phase accepts nothing."""
-        if self.accepted is None or self.done <= 0:
-            return None
-        return (self.accepted / self.done, *wilson(self.accepted, self.done))
-
-
-@dataclass(frozen=True, slots=True)
-class Audit:
-    critic: str
-    part: str
-    auc: float | None
-    may_filter: bool
-    subject_kind: str = ""
-    threshold: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    accepted: int
-    candidates: int
-    needed: int | None
-    needed_lo: int | None
-    needed_hi: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    question_id: str
-    topic: str
-    question: str
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """One line of the events list; `at` is seconds since the epoch."""
-
-    at: float
-    level: str
-    text: str
 
 
 class RunState:
@@ -137,6 +58,7 @@ class RunState:
         self.events: deque[Moment] = deque(maxlen=EVENTS_KEPT)
         self._elapsed_before = 0.0
         self._ticking_since: float | None = None
+        self._told = False  # whether events speak for this run, which the store follows a moment later
 
     # -- what is read ------------------------------------------------------------------------------------------------
 
@@ -207,6 +129,7 @@ class RunState:
         self.run_id, self.spec, self.model = event.run_id, event.spec, event.model
         self.seed, self.target, self.resumed = event.seed, event.target, event.resumed
         self.state, self.reason = "running", ""
+        self._told = True
         self._start_clock()
 
     def _model_loading(self, event: Any) -> None:
@@ -291,6 +214,7 @@ class RunState:
         self._start_clock()
 
     def _run_finished(self, event: Any) -> None:
+        self._told = True
         self._stop_clock()
         self.state, self.reason, self.accepted = event.state, event.reason, event.accepted
         self._elapsed_before = event.elapsed_s
@@ -313,7 +237,7 @@ class RunState:
         events: Iterable[Mapping[str, Any]] = (),
     ) -> None:
         """Fill in what the store knows of a run; what events have already told stays as it is."""
-        live = self.active
+        live = self._told
         self.run_id = self.run_id or str(status["run"])
         self.spec = self.spec or str(status.get("spec", ""))
         self.model = self.model or str(status.get("model", ""))
@@ -360,7 +284,7 @@ class RunState:
 
 
 class _Fields(Mapping[str, object]):
-    """An event's fields as a mapping, without copying them."""
+    """An event's fields as a mapping."""
 
     def __init__(self, event: object) -> None:
         self._event = event
@@ -371,7 +295,7 @@ class _Fields(Mapping[str, object]):
         except AttributeError:
             raise KeyError(key) from None
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[str]:
         return iter(())
 
     def __len__(self) -> int:

@@ -1,6 +1,6 @@
 """The command line over an engine that plays a part, in this process or, run as a program, in one of its own.
 
-    python cli_fakes.py PART ARGUMENT...      # cai ARGUMENT... with an engine that plays PART
+python cli_fakes.py PART ARGUMENT...      # cai ARGUMENT... with an engine that plays PART
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +35,6 @@ from store import CaiError, Store
 from tests.store import rows
 
 RUN = "run-a"
-
-
-@dataclass(frozen=True)
-class FakeOptions:
-    store: Path
-    spec: str | None = None
-    model: str | None = None
-    seed: int | None = None
-    pilot: int | None = None
-    target: int | None = None
-    until: str | None = None
-    overrides: dict[str, str] = field(default_factory=dict)
-    resume: str | None = None
 
 
 class PlayingEngine:
@@ -153,11 +139,11 @@ PARTS: dict[str, Callable[[PlayingEngine], tuple[str, str]]] = {
 }
 
 
-def install(part: str, put: Callable[[Any, str, Any], None] = setattr) -> list[FakeOptions]:
+def install(part: str, put: Callable[[Any, str, Any], None] = setattr) -> list[engine.RunOptions]:
     """Replace the engine's face by one that plays `part`; returns the options it will be opened with."""
-    opened: list[FakeOptions] = []
+    opened: list[engine.RunOptions] = []
 
-    def open_engine(options: FakeOptions, emit: Callable[[Event], None]) -> PlayingEngine:
+    def open_engine(options: engine.RunOptions, emit: Callable[[Event], None]) -> PlayingEngine:
         opened.append(options)
         if part == "unknown_model":
             raise CaiError("there is no model 'nope'", "name one with --model; no run was started")
@@ -165,7 +151,6 @@ def install(part: str, put: Callable[[Any, str, Any], None] = setattr) -> list[F
             raise RuntimeError("a defect\nwith a second line")
         return PlayingEngine(options.store, emit, part)
 
-    put(engine, "RunOptions", FakeOptions)
     put(engine, "open_engine", open_engine)
     return opened
 

@@ -129,7 +129,7 @@ def fill(path: Path, *, state: str = "done", hostile: str = HOSTILE, many: int =
         instruction = "Write " + " ".join(draw.sample(words, 8))
         run["instructions"].append(rows.instruction(f"i{number}", ordinal=number, text=instruction))
         run["samples"].append(
-            rows.sample(f"s{number}", f"i{number}", ordinal=number, response=" ".join(draw.sample(words, 12)))
+            rows.sample(f"s{number}", f"i{number}", ordinal=number, response=" ".join(draw.sample(words, 11)))
         )
         run["judgements"].append(
             rows.judgement(f"s{number}", score=draw.gauss(0.5, 0.6), margin_nats=0.2, audited=True)

@@ -38,6 +38,10 @@ def shown(app: ControlCenter, where: str) -> str:
     return str(widget.content)
 
 
+def shown_below(app: ControlCenter, where: str) -> str:
+    return str(app.desk.query_one(where, Static).content)
+
+
 @asynccontextmanager
 async def control_center(
     path: Path, script: Script | None = steady_run, size: tuple[int, int] = (120, 36), log: Path | None = None
@@ -94,7 +98,7 @@ async def test_samples_filter_order_and_detail(store: Path) -> None:
         await pilot.press("o")
         assert str(table.get_row_at(0)[2]) == "+1.25"
         await pilot.press("slash", *"braces", "enter")
-        assert table.row_count == 4
+        assert table.row_count == 3
         await pilot.press("slash", *"zz")
         assert table.row_count == 0
         await pilot.press("escape")
@@ -169,13 +173,13 @@ async def test_doubled_enter_answers_one_question(store: Path) -> None:
         engine = app.session.engine
         assert isinstance(engine, FakeEngine)
         await pilot.press("enter")
-        assert dock.current is not None and dock.current.question_id == "q1"  # it does not steal the focus
+        assert dock.current is not None and dock.current.question_id == "engine:q1"  # it does not steal the focus
         now = [0.0]
         dock._clock = lambda: now[0]
         await pilot.press("g", "enter", "enter")
         await settle(pilot)
         assert engine.calls == [("answer", "q1", "approve")]
-        assert dock.current is not None and dock.current.question_id == "q2"
+        assert dock.current is not None and dock.current.question_id == "engine:q2"
         now[0] = 1.0
         await pilot.press("n", "n")
         await settle(pilot)
@@ -271,6 +275,9 @@ async def test_help_comes_from_the_bindings(store: Path) -> None:
         await pilot.press("question_mark")
         text = str(app.screen.query(Static).first().content)
         assert "Pause after the batch under way" in text
+        assert app.session.engine is not None
+        app.session.engine.pause()  # the screen below help is kept up to date
+        await settle(pilot, lambda: "‖ paused" in shown_below(app, "#header"))
         await pilot.press("escape")
         assert len(app.screen_stack) == 1
 

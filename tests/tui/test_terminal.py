@@ -101,11 +101,10 @@ def in_a_terminal(command: list[str], *, cwd: Path, timeout_s: float = 30) -> tu
     child, master = pty.fork()
     if child == 0:  # pragma: no cover
         os.chdir(cwd)
-        os.environ |= {"TERM": "xterm-256color", "PYTHONPATH": str(cwd)}
-        for name in ("COLUMNS", "LINES", "NO_COLOR"):
-            os.environ.pop(name, None)
+        environment = {**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(cwd)}
+        environment = {k: v for k, v in environment.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")}
         subprocess.run(["stty", "rows", "30", "cols", "91"], check=False)
-        os.execvp(command[0], command)
+        os.execvpe(command[0], command, environment)  # readline sets COLUMNS behind Python's back
     shown = b""
     ends_at = time.monotonic() + timeout_s
     while time.monotonic() < ends_at:

@@ -126,14 +126,3 @@ class QuestionDock(Static, can_focus=True):
             keys += [(f" {name} ", "bold reverse"), f" {choice.label}   "]
         self.update(lines([row(make_visible(question.text, limit=2000)), row(*keys)]))
         self.refresh(layout=True)
-
-
-def engine_question(question_id: str, topic: str, text: str) -> DockedQuestion:
-    """A question of the engine's. It is answered with approve, reject or defer."""
-    hint = "" if not topic else f"Decision · {topic.replace('_', ' ')}"
-    choices = (
-        Choice("y", "approve", "approve"),
-        Choice("n", "reject", "reject"),
-        Choice("d", "decide later", "defer"),
-    )
-    return DockedQuestion(question_id, hint or "Decision", text, choices)

@@ -24,6 +24,18 @@ _EMPTY = (
 )
 
 
+_COLUMNS = (  # the gate's name comes last: at 80 columns it is the one to scroll to
+    ("", 1),
+    ("check", 20),
+    ("measured", 8),
+    ("needs", 8),
+    ("95 % int.", 11),
+    ("n", 5),
+    ("against", 7),
+    ("gate", 6),
+)
+
+
 class GatePanel(Container):
     BINDINGS: ClassVar[list[BindingType]] = [*vi_keys("gate")]
 
@@ -47,16 +59,7 @@ class GatePanel(Container):
 
     def on_mount(self) -> None:
         table = self.query_one(PlainTable)
-        for name, width in (
-            ("", 1),
-            ("gate", 6),
-            ("check", 26),
-            ("measured", 9),
-            ("95 % interval", 15),
-            ("n", 6),
-            ("needs", 9),
-            ("against", 7),
-        ):
+        for name, width in _COLUMNS:
             table.add_column(name, key=name or "shape", width=width)
         self.show([])
 
@@ -124,17 +127,17 @@ class GatePanel(Container):
 def _cells(item: Mapping[str, Any], colours: Mapping[str, str]) -> list[Text]:
     shape, colour = ("✓", "success") if item["passed"] else ("✗", "error")
     tone = colours.get(colour, "")
-    interval = "" if item["lo"] is None else f"{_figure(item['lo'])} – {_figure(item['hi'])}"
+    interval = "" if item["lo"] is None else f"{_figure(item['lo'])}–{_figure(item['hi'])}"
     against = len(item["subject_ids"] or ())
     return [
         Text(shape, style=tone),
-        Text(str(item["gate"])),
         Text(str(item["check_name"]).replace("_", " "), style="" if item["passed"] else f"bold {tone}"),
         Text(_figure(item["measured"]), justify="right", style="bold"),
+        Text(f"{item['op']:>2} {_figure(item['threshold'])}"),
         Text(interval, justify="right"),
         Text(f"{item['n']:,}", justify="right"),
-        Text(f"{item['op']:>2} {_figure(item['threshold'])}"),
         Text(f"{against:,}" if against else "–", justify="right"),
+        Text(str(item["gate"])),
     ]
 
 

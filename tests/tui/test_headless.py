@@ -1,0 +1,205 @@
+"""A run without the control center: what is printed, what the exit code is, what a signal does."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from engine.events import Noted, PhaseProgressed, PhaseStarted, RunStarted
+from tests.tui.cli_fakes import RUN
+from tui.progress import LiveView, PlainView
+from tui.state import RunState
+
+FAKES = Path(__file__).with_name("cli_fakes.py")
+CONTROL_CODES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
+
+
+def cai(part: str, store: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(FAKES), part, *arguments, "--store", str(store)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+
+
+@contextmanager
+def running(part: str, store: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A run that has printed its first lines."""
+    command = [sys.executable, str(FAKES), part, *arguments, "--store", str(store)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        while "guard passed" not in process.stdout.readline():
+            assert process.poll() is None
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_finished_run_says_what_was_made_under_which_spec_and_where(tmp_path: Path) -> None:
+    ran = cai("done", tmp_path / "cai.duckdb", "run", "--headless")
+    assert ran.returncode == 0, ran.stderr
+    assert not CONTROL_CODES.search(ran.stdout)
+    for words in (
+        "Contamination guard passed",
+        "Critic label on own: AUC 0.61, may not filter",
+        "stage_1_small_model.md",
+        "sha256 abababababab",
+        "2 of 40 wanted",
+        "unaudited",
+        "token limit",
+        "0.300",
+        "– 0.070",
+        "FAIL",
+        str(tmp_path / "cai.duckdb"),
+        str(tmp_path / "cai.log"),
+        f"cai export {RUN}",
+    ):
+        assert words in ran.stdout
+    assert ran.stderr == ""
+
+
+def test_a_failed_gate_exits_4_and_says_what_to_do(tmp_path: Path) -> None:
+    ran = cai("gate_failed", tmp_path / "cai.duckdb", "run", "--headless")
+    assert ran.returncode == 4
+    assert "A gate failed (token_limit)" in ran.stdout
+    assert f"cai recheck {RUN} --set" in ran.stdout
+    assert "Gate pilot FAILED" in ran.stdout
+
+
+def test_json_puts_one_object_on_stdout_and_progress_on_stderr(tmp_path: Path) -> None:
+    ran = cai("gate_failed", tmp_path / "cai.duckdb", "run", "--json")
+    found = json.loads(ran.stdout)
+    assert ran.returncode == found["exit_code"] == 4
+    assert found["run"] == RUN
+    assert {"spec", "spec_sha256", "model", "seed", "state", "phases", "gates", "counts", "elapsed_s"} <= set(found)
+    assert "Contamination guard passed" in ran.stderr
+
+
+@pytest.mark.parametrize(("part", "code", "words"), [("unknown_model", 1, "no model 'nope'"), ("broken", 1, "defect")])
+def test_an_error_is_one_json_object_too(tmp_path: Path, part: str, code: int, words: str) -> None:
+    ran = cai(part, tmp_path / "cai.duckdb", "run", "--json")
+    found = json.loads(ran.stdout)
+    assert ran.returncode == found["exit_code"] == code
+    assert words in found["error"]["title"]
+    assert found["error"]["hint"]
+    assert "Traceback" not in ran.stdout + ran.stderr
+
+
+def test_an_unexpected_error_leaves_its_traceback_in_the_log_only(tmp_path: Path) -> None:
+    ran = cai("broken", tmp_path / "cai.duckdb", "run", "--headless")
+    assert ran.returncode == 1
+    assert "unexpected RuntimeError: a defect" in ran.stderr
+    assert str(tmp_path / "cai.log") in ran.stderr
+    assert "Traceback" not in ran.stdout + ran.stderr
+    assert "Traceback" in (tmp_path / "cai.log").read_text()
+
+
+def test_a_question_without_a_person_waits_with_exit_code_3(tmp_path: Path) -> None:
+    ran = cai("question", tmp_path / "cai.duckdb", "run", "--headless")
+    assert ran.returncode == 3
+    assert f"cai resume {RUN}" in ran.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal_stops_at_the_next_commit(tmp_path: Path, number: int) -> None:
+    with running("until_stopped", tmp_path / "cai.duckdb", "run", "--headless") as process:
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert f"resume with: cai resume {RUN}" in out
+    assert "Traceback" not in out + err
+
+
+def test_the_second_interrupt_quits_at_once(tmp_path: Path) -> None:
+    with running("deaf", tmp_path / "cai.duckdb", "run", "--headless") as process:
+        process.send_signal(signal.SIGINT)
+        assert process.stdout is not None
+        while "Stopping at the next commit" not in process.stdout.readline():
+            assert process.poll() is None
+        asked_at = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert time.monotonic() - asked_at < 5
+    assert process.returncode == 130
+    assert f"resume with: cai resume {RUN}" in err
+
+
+def test_a_run_outlives_the_reader_of_its_output(tmp_path: Path) -> None:
+    command = [sys.executable, str(FAKES), "chatty", "run", "--headless", "--store", str(tmp_path / "cai.duckdb")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(60) == 0
+    process.stderr.close()
+
+
+def feed(view: Any, state: RunState, *events: Any) -> None:
+    for event in events:
+        state.apply(event)
+        view.tell(event)
+        view.tick()
+
+
+def test_plain_lines_come_at_most_every_few_seconds() -> None:
+    now = [0.0]
+    out = io.StringIO()
+    state = RunState(clock=lambda: now[0])
+    view = PlainView(Console(file=out, force_terminal=False, width=120), state, clock=lambda: now[0])
+    feed(view, state, RunStarted(RUN, "spec", "model", 7, 40, False), PhaseStarted(RUN, "responses", 1_000))
+    for done in range(1, 1_001):
+        now[0] += 0.6
+        feed(view, state, PhaseProgressed(RUN, "responses", done, 1_000, done // 2))
+    lines = [line for line in out.getvalue().splitlines() if "/1,000" in line]
+    assert 15 < len(lines) < 60
+    assert "50 %" in lines[-1] and "1.7/s" in lines[-1] and "left" in lines[-1]
+
+
+def test_text_of_others_cannot_move_the_cursor() -> None:
+    out = io.StringIO()
+    state = RunState()
+    view = PlainView(Console(file=out, force_terminal=False, width=120), state)
+    feed(view, state, Noted(RUN, "error", "\x1b]0;title\x07[bold]x[/bold]\x9b2J"))
+    assert not CONTROL_CODES.search(out.getvalue())
+    assert "[bold]x[/bold]" in out.getvalue()
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_bars_on_a_terminal_and_no_colour_where_it_is_unwanted(monkeypatch: pytest.MonkeyPatch, colour: bool) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if not colour:
+        monkeypatch.setenv("NO_COLOR", "1")
+    out = io.StringIO()
+    state = RunState()
+    view = LiveView(Console(file=out, force_terminal=True, width=100, color_system="256"), state)
+    feed(view, state, PhaseStarted(RUN, "responses", 40), PhaseProgressed(RUN, "responses", 10, 40, 5))
+    view.close()
+    shown = out.getvalue()
+    assert "10/40" in shown and "5 accepted" in shown
+    assert bool(re.search(r"\x1b\[[0-9;]*(3[0-7]|38;5)", shown)) is colour
+    assert "\x1b[?25h" in shown  # the cursor is back
+
+
+def test_the_descriptors_are_not_taken_before_the_store_folder_is_known_to_be_writable(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        folder = Path("/proc/no-such-folder")
+    else:
+        folder = tmp_path / "closed"
+        folder.mkdir(mode=0o500)
+    ran = cai("done", folder / "cai.duckdb", "run", "--json")
+    assert ran.returncode == 1
+    assert "cannot be written" in json.loads(ran.stdout)["error"]["title"]

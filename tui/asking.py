@@ -1,0 +1,41 @@
+"""The questions that the screen asks of its own, and how a question of the engine's is put."""
+
+from __future__ import annotations
+
+from tui.widgets.dock import Choice, DockedQuestion
+
+KEEP = Choice("n", "keep running", "keep")
+
+
+def resume(run_id: str, accepted: int, target: int) -> DockedQuestion:
+    text = f"Run {run_id} is unfinished: {accepted} of {target} accepted. Go on with it?"
+    choices = (Choice("enter", "resume it", "resume"), Choice("escape", "only look", "look"))
+    return DockedQuestion(f"resume:{run_id}", "Unfinished run", text, choices, on_escape="look")
+
+
+def stop() -> DockedQuestion:
+    text = "Stop the run? The batch under way is finished and stored; the run can be resumed later."
+    choices = (Choice("y", "finish the batch and stop", "stop"), KEEP)
+    return DockedQuestion("stop", "Stop", text, choices, on_escape="keep")
+
+
+def leave(*, already: bool) -> DockedQuestion:
+    """Asked while a run is going on; `already` is whether the run was told to stop before."""
+    if already:
+        text = "The run is finishing its batch. What is committed is safe; leaving now loses the batch under way."
+        choices = (Choice("w", "wait for the batch", "keep"), Choice("n", "leave now", "now"))
+    else:
+        text = "A run is going on. It can be resumed: cai offers it next time. Stop it and leave?"
+        choices = (Choice("y", "finish the batch, stop and leave", "stop"), KEEP)
+    return DockedQuestion("quit", "Leave", text, choices, on_escape="keep")
+
+
+def decide(question_id: str, topic: str, text: str) -> DockedQuestion:
+    """A decision that the engine waits for."""
+    title = f"Decision · {topic.replace('_', ' ')}" if topic else "Decision"
+    choices = (
+        Choice("y", "approve", "approve"),
+        Choice("n", "reject", "reject"),
+        Choice("d", "decide later", "defer"),
+    )
+    return DockedQuestion(f"engine:{question_id}", title, text, choices)

@@ -1,0 +1,88 @@
+"""The single facts that make up a run's state: phases, audits, forecast, questions, events."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+RATE_WINDOW_S = 30.0
+
+
+def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927). With nothing counted it is all of [0, 1]."""
+    if n <= 0:
+        return 0.0, 1.0
+    share = successes / n
+    centre = share + z * z / (2 * n)
+    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+@dataclass(slots=True)
+class PhaseState:
+    name: str
+    state: str = "pending"  # pending running done stopped failed
+    done: int = 0
+    planned: int = 0
+    accepted: int | None = None
+    marks: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=64))
+
+    @property
+    def rate_per_s(self) -> float | None:
+        """Items a second over the last half minute; None until two marks are known."""
+        if self.state != "running" or len(self.marks) < 2:
+            return None
+        newest = self.marks[-1]
+        oldest = next((mark for mark in self.marks if newest[0] - mark[0] <= RATE_WINDOW_S), self.marks[0])
+        elapsed = newest[0] - oldest[0]
+        return (newest[1] - oldest[1]) / elapsed if elapsed > 0 else None
+
+    @property
+    def eta_s(self) -> float | None:
+        rate = self.rate_per_s
+        left = self.planned - self.done
+        return left / rate if rate and left > 0 else None
+
+    @property
+    def acceptance(self) -> tuple[float, float, float] | None:
+        """Share accepted with its 95 % Wilson interval; None where the phase accepts nothing."""
+        if self.accepted is None or self.done <= 0:
+            return None
+        return (self.accepted / self.done, *wilson(self.accepted, self.done))
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    critic: str
+    part: str
+    auc: float | None
+    may_filter: bool
+    subject_kind: str = ""
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    accepted: int
+    candidates: int
+    needed: int | None
+    needed_lo: int | None
+    needed_hi: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    question_id: str
+    topic: str
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One line of the events list; `at` is seconds since the epoch."""
+
+    at: float
+    level: str
+    text: str

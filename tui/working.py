@@ -1,0 +1,43 @@
+"""Blocking work runs in threads; its result comes back to the screen's thread, and no failure goes unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from textual.worker import Worker, WorkerState
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+    Base = App[str]
+else:
+    Base = object
+
+
+class Working(Base):
+    """Mixed into the app, which says in `show_failure` how a failure is shown."""
+
+    _after: dict[Worker[Any], Callable[[Any], None]]
+
+    def background(
+        self, what: str, work: Callable[[], Any], then: Callable[[Any], None] | None = None, group: str = ""
+    ) -> None:
+        """Run blocking `work` in a thread, `then` with its result here; a newer work of the same group replaces it."""
+        worker = self.run_worker(
+            work, name=what, group=group or what, exclusive=bool(group), thread=True, exit_on_error=False
+        )
+        if then is not None:
+            self._after[worker] = then
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        if event.state not in (WorkerState.SUCCESS, WorkerState.ERROR, WorkerState.CANCELLED):
+            return
+        then = self._after.pop(event.worker, None)
+        if event.state is WorkerState.SUCCESS and then is not None:
+            then(event.worker.result)
+        elif event.state is WorkerState.ERROR and event.worker.error is not None:
+            self.show_failure(event.worker.name, event.worker.error)
+
+    def show_failure(self, what: str, error: BaseException) -> None:
+        raise NotImplementedError

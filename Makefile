@@ -23,7 +23,7 @@ run: $(VENV)/.installed  ## install what is needed and run a pilot (ARGS="--head
 install: $(VENV)/.installed-dev  ## make .venv with the program and the tools for tests
 
 test: install  ## install what is needed and run every test (ARGS="-k name" are passed on)
-	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: install  ## ruff, mypy and the direction of imports
 	$(BIN)/ruff check .

@@ -101,7 +101,6 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
 def _control_center(store: Path, options: RunOptions | None, *, new: bool) -> int:
     from tui.again import opener
     from tui.app import ControlCenter
-    from tui.headless import EXIT_CODES
 
     app = ControlCenter(store, options, opener(new=new), log_path(store))
     # Textual keeps what Python code prints to itself while it draws (app.py, redirect_stdout): it belongs in the log.
@@ -115,6 +114,8 @@ def _control_center(store: Path, options: RunOptions | None, *, new: bool) -> in
             "the control center ended with an error",
             f"What was committed to {store} is safe. The traceback is in {log_path(store)}",
         )
+    from tui.headless import EXIT_CODES
+
     left_open = {"running": 130, "paused": 130, "loading": 130, "stopping": 130, "pausing": 130, "interrupted": 130}
     return EXIT_CODES.get(state or "", left_open.get(state or "", 0))
 

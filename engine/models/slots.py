@@ -25,6 +25,7 @@ class SlotCache:
         self._rows = slice(0, 0)
         self._columns = torch.empty(0)
         self._width = 0
+        self._prefixes: dict[int, object] = {}  # which shared prefix lies in a slot's first columns
 
     def begin(self, rows: slice, columns: torch.Tensor, width: int) -> None:
         """Say where the next forward pass writes: `columns` is [rows, tokens], `width` the columns it may see."""
@@ -50,10 +51,16 @@ class SlotCache:
             for keys, values in zip(self._keys, self._values, strict=True)
         ]
 
-    def write(self, slots: list[int], layers: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        """Put what `read` returned into the first columns of each of the slots."""
+    def forget(self, slot: int) -> None:
+        """Say that the slot's first columns are about to be written by a row without a shared prefix."""
+        self._prefixes.pop(slot, None)
+
+    def write(self, slots: list[int], prefix: object, layers: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        """Put a prefix's state, as `read` returned it, into the first columns of the slots that don't hold it yet."""
+        slots = [slot for slot in slots if self._prefixes.get(slot) != prefix]
         if not slots:
             return
+        self._prefixes.update(dict.fromkeys(slots, prefix))
         for layer, (keys, values) in enumerate(layers):
             for store, new in ((self._keys, keys), (self._values, values)):
                 held = _room(store, layer, new, max(slots) + 1, new.shape[-2])
@@ -61,6 +68,7 @@ class SlotCache:
 
     def move(self, source: int, target: int, width: int) -> None:
         """Copy one slot's first columns over another's."""
+        self._prefixes[target] = self._prefixes.get(source)
         for store in (self._keys, self._values):
             for held in store:
                 held[target, :, :width] = held[source, :, :width]

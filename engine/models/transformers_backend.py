@@ -301,8 +301,10 @@ class TransformersModel:
             starts.append(equal)
             if equal:
                 slots_of.setdefault(prefix[:equal], []).append(first + row)
+            else:
+                cache.forget(first + row)
         for prefix, slots in slots_of.items():
-            cache.write(slots, self._prefix_state(prefix))
+            cache.write(slots, prefix, self._prefix_state(prefix))
         longest = max(len(prompt) - start for prompt, start in zip(prompts, starts, strict=True))
         tokens = torch.zeros((len(prompts), longest), dtype=torch.long)
         for row, (prompt, start) in enumerate(zip(prompts, starts, strict=True)):

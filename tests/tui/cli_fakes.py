@@ -14,10 +14,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
-
 import engine
 from engine.events import (
     CriticAudited,
@@ -34,6 +30,7 @@ from engine.events import (
 from store import CaiError, Store
 from tests.store import rows
 
+ROOT = Path(__file__).parents[2]
 RUN = "run-a"
 
 
@@ -137,6 +134,11 @@ PARTS: dict[str, Callable[[PlayingEngine], tuple[str, str]]] = {
     "noisy": _noisy,
     "chatty": _chatty,
 }
+
+
+def command(part: str, *arguments: object) -> list[str]:
+    """The command that plays `part`; run it in ROOT."""
+    return [sys.executable, "-m", "tests.tui.cli_fakes", part, *map(str, arguments)]
 
 
 def install(part: str, put: Callable[[Any, str, Any], None] = setattr) -> list[engine.RunOptions]:

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,24 +18,23 @@ import pytest
 from rich.console import Console
 
 from engine.events import Noted, PhaseProgressed, PhaseStarted, RunStarted
-from tests.tui.cli_fakes import RUN
+from tests.tui.cli_fakes import ROOT, RUN, command
 from tui.progress import LiveView, PlainView
 from tui.state import RunState
 
-FAKES = Path(__file__).with_name("cli_fakes.py")
 CONTROL_CODES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
 
 
-def cai(part: str, store: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(FAKES), part, *arguments, "--store", str(store)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+def cai(part: str, store: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = command(part, *arguments, "--store", store)
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60)
 
 
 @contextmanager
 def running(part: str, store: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A run that has printed its first lines."""
-    command = [sys.executable, str(FAKES), part, *arguments, "--store", str(store)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    argv = command(part, *arguments, "--store", store)
+    process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         while "guard passed" not in process.stdout.readline():
@@ -137,8 +135,8 @@ def test_the_second_interrupt_quits_at_once(tmp_path: Path) -> None:
 
 
 def test_a_run_outlives_the_reader_of_its_output(tmp_path: Path) -> None:
-    command = [sys.executable, str(FAKES), "chatty", "run", "--headless", "--store", str(tmp_path / "cai.duckdb")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    argv = command("chatty", "run", "--headless", "--store", tmp_path / "cai.duckdb")
+    process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stderr is not None
     process.stdout.readline()
     process.stdout.close()

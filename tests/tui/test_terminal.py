@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import pty
+import select
+import signal
 import subprocess
 import sys
 import time
@@ -13,10 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.tui.cli_fakes import ROOT
+from tests.tui.cli_fakes import ROOT, command
 from tui.terminal import Outlet, log_path
-
-FAKES = Path(__file__).with_name("cli_fakes.py")
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,8 @@ def test_the_log_lies_beside_the_store(store: str, log: str) -> None:
 def test_native_python_and_child_output_lands_in_the_log(tmp_path: Path) -> None:
     store = tmp_path / "cai.duckdb"
     ran = subprocess.run(
-        [sys.executable, FAKES, "noisy", "run", "--headless", "--store", store],
+        command("noisy", "run", "--headless", "--store", store),
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=60,
@@ -96,18 +97,32 @@ def test_textual_draws_on_the_saved_terminal_while_libraries_print_to_the_log(tm
         assert words not in shown
 
 
-def in_a_terminal(command: list[str], *, cwd: Path, timeout_s: float = 30) -> tuple[int, str]:
-    """Exit code and all output of a program in a pseudo-terminal of 91 columns and 30 lines."""
+def in_a_terminal(
+    argv: list[str], *, cwd: Path, keys: tuple[bytes, bytes] | None = None, patience_s: float = 1, timeout_s: float = 30
+) -> tuple[int, str]:
+    """Exit code and all output of a program in a pseudo-terminal of 91 columns and 30 lines.
+
+    `keys` are (output to wait for, keys to press): pressed `patience_s` after that output, or after that time without.
+    """
     child, master = pty.fork()
     if child == 0:  # pragma: no cover
         os.chdir(cwd)
         environment = {**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(cwd)}
         environment = {k: v for k, v in environment.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")}
         subprocess.run(["stty", "rows", "30", "cols", "91"], check=False)
-        os.execvpe(command[0], command, environment)  # readline sets COLUMNS behind Python's back
+        os.execvpe(argv[0], argv, environment)  # readline sets COLUMNS behind Python's back
     shown = b""
     ends_at = time.monotonic() + timeout_s
+    press_at = time.monotonic() + timeout_s / 2
+    seen = False
     while time.monotonic() < ends_at:
+        if keys is not None and not seen and keys[0] in shown:
+            seen, press_at = True, time.monotonic() + patience_s
+        if keys is not None and time.monotonic() >= press_at:
+            os.write(master, keys[1])
+            press_at = time.monotonic() + 2
+        if not select.select([master], [], [], 0.1)[0]:
+            continue
         try:
             part = os.read(master, 65536)
         except OSError:  # the child closed its end
@@ -115,6 +130,8 @@ def in_a_terminal(command: list[str], *, cwd: Path, timeout_s: float = 30) -> tu
         if not part:
             break
         shown += part
+    else:
+        os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     os.close(master)
     return os.waitstatus_to_exitcode(status), shown.decode("utf-8", "replace")

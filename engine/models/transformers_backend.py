@@ -33,7 +33,7 @@ GPU_BATCH = 64
 SPARE_CANDIDATES = 64  # candidates kept beyond top-k while the output matrix is read in bfloat16
 HELD_PREFIXES = 8
 LONGEST_STOP_TOKENS = 24  # how many last tokens are decoded to look for a stop sequence
-LOGIT_ROWS = 64
+LOGIT_ROWS = 256  # rows that meet the output matrix at once: fewer read it too often, more fill the memory
 
 
 @dataclass
@@ -154,26 +154,30 @@ class TransformersModel:
         waiting = iter(requests)
         cache = SlotCache()
         while window := list(itertools.islice(waiting, 4 * self.batch_size)):
-            encoded = [(request, self._encode(request.prompt), self._shared(request)) for request in window]
-            encoded.sort(key=lambda item: (item[2], len(item[1])))
+            encoded = [
+                (request, self._encode(request.prompt), self._shared(request), [self._plain(x) for x in request.labels])
+                for request in window
+            ]
+            # By prefix, then by length: rows of one batch are padded to its longest.
+            encoded.sort(key=lambda item: (item[2], len(item[1]) + max(map(len, item[3]))))
             for start in range(0, len(encoded), self.batch_size):
                 yield from self._score_batch(cache, encoded[start : start + self.batch_size])
 
     def _score_batch(
-        self, cache: SlotCache, batch: list[tuple[Score, list[int], tuple[int, ...]]]
+        self, cache: SlotCache, batch: list[tuple[Score, list[int], tuple[int, ...], list[list[int]]]]
     ) -> Iterator[LabelScores]:
-        labels = [[self._plain(label) for label in request.labels] for request, _, _ in batch]
+        labels = [tokens for *_, tokens in batch]
         # Labels of one token share one row; longer ones need a row each.
         rows: list[tuple[int, int, list[int]]] = []  # batch index, first label's index, tokens that are fed
         prefixes: list[tuple[int, ...]] = []
-        for index, (_, prompt, prefix) in enumerate(batch):
+        for index, (_, prompt, prefix, _) in enumerate(batch):
             whole = all(len(label) == 1 for label in labels[index])
             for number, label in enumerate(labels[index]):
                 if whole and number:
                     break
                 rows.append((index, number, prompt if whole else prompt + label[:-1]))
                 prefixes.append(prefix)
-        found: list[list[float]] = [[0.0] * len(request.labels) for request, _, _ in batch]
+        found: list[list[float]] = [[0.0] * len(request.labels) for request, *_ in batch]
         for start in range(0, len(rows), self.batch_size):
             some = rows[start : start + self.batch_size]
             hidden, starts = self._prefill(cache, 0, [fed for *_, fed in some], prefixes[start : start + len(some)])
@@ -186,7 +190,7 @@ class TransformersModel:
                     wanted += [(row, at + k, token, (index, number)) for k, token in enumerate(labels[index][number])]
             for logprob, (*_, (index, number)) in zip(self._logprobs(hidden, wanted), wanted, strict=True):
                 found[index][number] += logprob
-        for (request, _, _), logprobs, tokens in zip(batch, found, labels, strict=True):
+        for (request, *_), logprobs, tokens in zip(batch, found, labels, strict=True):
             yield LabelScores(request, tuple(logprobs), tuple(len(label) for label in tokens))
 
     def _logprobs(self, hidden: torch.Tensor, wanted: list[tuple[int, int, int, tuple[int, int]]]) -> list[float]:

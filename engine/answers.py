@@ -52,11 +52,13 @@ class Answers:
 
     def complete(self, requests: Iterable[Generate]) -> Iterator[tuple[str, Completion]]:
         """Continue prompts; answers come with their ids as they are committed, not in the order asked."""
-        return self._stream(requests, self._reader.completions, self.model.generate, _completion, self._completion_row)
+        return self._stream(
+            requests, self._reader.completions, self.model.generate, completion_of, self._completion_row
+        )
 
     def score(self, requests: Iterable[Score]) -> Iterator[tuple[str, LabelScores]]:
         """Score labels; answers come with their ids as they are committed, not in the order asked."""
-        return self._stream(requests, self._reader.scores, self.model.score, _label_scores, self._score_row)
+        return self._stream(requests, self._reader.scores, self.model.score, label_scores_of, self._score_row)
 
     def _stream(
         self,
@@ -156,7 +158,8 @@ class Answers:
         return {"session_id": self._session_id, "created_at": datetime.now(UTC)}
 
 
-def _completion(request: Generate, row: dict[str, Any]) -> Completion:
+def completion_of(request: Generate, row: dict[str, Any]) -> Completion:
+    """The answer to a request as its stored row has it."""
     return Completion(
         request,
         row["text"],
@@ -167,5 +170,6 @@ def _completion(request: Generate, row: dict[str, Any]) -> Completion:
     )
 
 
-def _label_scores(request: Score, row: dict[str, Any]) -> LabelScores:
+def label_scores_of(request: Score, row: dict[str, Any]) -> LabelScores:
+    """The answer to a score request as its stored row has it."""
     return LabelScores(request, tuple(row["logprobs"]), tuple(row["n_tokens"]))

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,6 +31,7 @@ from engine.phases import Work
 from engine.phases.instructions import Instructions
 from engine.phases.judgements import judge_missing
 from engine.phases.responses import respond
+from engine.repeat import repeat
 from engine.stats import needed_candidates
 from store import PHASES
 
@@ -162,10 +164,32 @@ class Runner:
                 for check in checks
             ]
             work.store.put({"gates": rows})
+            self._repeat()
             failed = tuple(check.name for check in checks if not check.passed)
             work.emit(GateDecided(work.run_id, name, not failed, failed))
         self._finished("gate", 1, None)
         return failed
+
+    def _repeat(self) -> None:
+        """Measure what floating point does to this run, and say it."""
+        work = self._work
+        found = repeat(work.answers.model, work.reader, work.run_id)
+        if not found.texts and not found.scores:
+            return
+        now = datetime.now(UTC)
+        work.store.append({"metrics": [self._metric("gate", f"repeat_{k}", v, now) for k, v in asdict(found).items()]})
+        level = "warning" if found.texts_differing else "info"
+        work.emit(Noted(work.run_id, level, f"computed again one at a time: {found}"))
+
+    def _metric(self, phase: str, name: str, value: float, now: datetime) -> dict[str, Any]:
+        return {
+            "run_id": self._work.run_id,
+            "phase": phase,
+            "name": name,
+            "value": float(value),
+            "session_id": self._work.session_id,
+            "at": now,
+        }
 
     def _outcome(self, gate: str, failed: tuple[str, ...]) -> tuple[str, str]:
         if failed:
@@ -181,14 +205,7 @@ class Runner:
             yield
         finally:
             # How long each phase took, for whoever asks what the hours went to.
-            row = {
-                "run_id": self._work.run_id,
-                "phase": name,
-                "name": "elapsed_s",
-                "value": time.monotonic() - began,
-                "session_id": self._work.session_id,
-                "at": datetime.now(UTC),
-            }
+            row = self._metric(name, "elapsed_s", time.monotonic() - began, datetime.now(UTC))
             self._work.store.append({"metrics": [row]})
 
     def _maybe_stop(self, phase: str, done: int, accepted: int | None) -> None:

@@ -55,6 +55,7 @@ class RunOptions:
     until: str | None = None
     overrides: Mapping[str, str] = field(default_factory=dict)
     resume: str | None = None
+    batch_size: int | None = None  # what fits the device; no part of a run's identity
 
 
 def open_engine(options: RunOptions, emit: events.Emit) -> Engine:
@@ -70,7 +71,7 @@ def open_engine(options: RunOptions, emit: events.Emit) -> Engine:
             run_id = new["run_id"]
         else:
             run_id = _reopened(store, options)
-        return Engine(store, run_id, emit, resumed=new is None)
+        return Engine(store, run_id, emit, resumed=new is None, batch_size=options.batch_size)
     except BaseException:
         store.close()
         raise
@@ -140,12 +141,15 @@ def settings_of(run: Mapping[str, Any], overrides: Mapping[str, str] | None = No
 class Engine:
     """One run and the thread that works on it."""
 
-    def __init__(self, store: Store, run_id: str, emit: events.Emit, *, resumed: bool) -> None:
+    def __init__(
+        self, store: Store, run_id: str, emit: events.Emit, *, resumed: bool, batch_size: int | None = None
+    ) -> None:
         self.run_id = run_id
         self.store = store
         self.outcome: events.RunFinished | None = None
         self.error: BaseException | None = None
         self._resumed = resumed
+        self._batch_size = batch_size
         self._listener = emit
         self._control = Control()
         self._session_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
@@ -242,7 +246,7 @@ class Engine:
         from engine.runner import Runner
 
         began = time.monotonic()
-        model = load(run["model"])
+        model = load(run["model"], batch_size=self._batch_size)
         try:
             if run["fingerprint"] not in (None, model.fingerprint):
                 raise ModelError(

@@ -66,6 +66,8 @@ def card(
         _audits(reader, run_id),
         "## Gates",
         _gates(reader, run_id),
+        "## Repetition",
+        _repetition(reader, run_id),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -160,6 +162,17 @@ def _gates(reader: Reader, run_id: str) -> str:
     ]
     header = ("gate", "check", "measured", "95 % interval", "n", "threshold", "passed")
     return "\n".join(lines) + "\n\n" + _table(header, checks)
+
+
+def _repetition(reader: Reader, run_id: str) -> str:
+    found = progress.repeated(reader, run_id)
+    if found is None:
+        return "No part of this run was computed again."
+    same = found["texts"] - found["texts_differing"]
+    return (
+        f"Computed again one at a time: {same:.0f} of {found['texts']:.0f} texts were the same, token for token; "
+        f"{found['scores']:.0f} label scores differed by {found['largest_difference_nats']:.1e} nats at most."
+    )
 
 
 def _overrides(overrides: Any) -> str:

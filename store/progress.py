@@ -98,6 +98,7 @@ def status(reader: Reader, run: Mapping[str, Any]) -> dict[str, Any]:
     found["phases"] = phases(reader, run)
     found["gates"] = gates(reader, run_id)
     found["counts"] = counts(reader, run_id)
+    found["repeat"] = repeated(reader, run_id)
     found["elapsed_s"] = run["elapsed_s"]
     found["created_at"] = run["created_at"]
     found["updated_at"] = run["updated_at"]
@@ -155,6 +156,19 @@ def counts(reader: Reader, run_id: str) -> dict[str, Any]:
         "accepted_by_basis": basis,
         "accepted_by_split": splits,
     }
+
+
+def repeated(reader: Reader, run_id: str) -> dict[str, float] | None:
+    """What a part of the run gave when it was computed again, in the latest comparison; None before the first.
+
+    {texts, texts_differing, scores, largest_difference_nats}
+    """
+    rows = reader.query(
+        'SELECT substr(name, 8) AS name, arg_max(value, "at") AS value FROM metrics '
+        "WHERE run_id = ? AND name LIKE 'repeat\\_%' ESCAPE '\\' GROUP BY 1",
+        [run_id],
+    )
+    return {row["name"]: row["value"] for row in rows} or None
 
 
 def _grouped(reader: Reader, sql: str, run_id: str) -> dict[str, int]:

@@ -157,6 +157,7 @@ def _add_set(own: argparse.ArgumentParser) -> None:
 
 def _add_running(own: argparse.ArgumentParser) -> None:
     own.add_argument("--until", choices=PHASES, metavar="PHASE", help=f"stop after this phase: {', '.join(PHASES)}")
+    own.add_argument("--batch-size", type=_positive, metavar="N", help="rows on the device at once (changes no result)")
     own.add_argument("--headless", action="store_true", help="print progress instead of opening the control center")
 
 

@@ -82,6 +82,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
             pilot=getattr(args, "pilot", None),
             target=getattr(args, "target", None),
             until=args.until,
+            batch_size=args.batch_size,
             overrides=dict(getattr(args, "set", None) or ()),
             resume=resume,
         )

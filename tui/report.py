@@ -89,6 +89,13 @@ def status_report(status: Row, checks: Sequence[Row]) -> Group:
         fact("accepted", counts_text(status)),
         fact("time", format_seconds(status["elapsed_s"]), f" · {str(status['created_at'])[:19]} UTC"),
     ]
+    if again := status.get("repeat"):
+        same = again["texts"] - again["texts_differing"]
+        said = (
+            f"{same:.0f} of {again['texts']:.0f} texts the same when generated alone, "
+            f"margins within {again['largest_difference_nats']:.1e} nats"
+        )
+        parts.append(fact("repeated", said))
     if status.get("reason"):
         parts.append(fact("reason", make_visible(str(status["reason"]), limit=400)))
     parts += [Text(), phase_table(status["phases"])]

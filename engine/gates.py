@@ -80,7 +80,7 @@ def recompute(reader: Reader, run_id: str, spec: StageSpec) -> Rechecked:
     for (kind, subject), by_critic in scores.items():
         usable = [name for name in may_filter[kind] if name in by_critic]
         verdicts[kind][subject] = decide(by_critic, usable, flags.get(subject, []), spec.critics).verdict
-    checks = _checks(reader, run_id, spec, samples, flags, verdicts)
+    checks = _checks(reader, run_id, spec, samples, flags, verdicts, may_filter)
     return Rechecked(verdicts, checks)
 
 
@@ -106,6 +106,7 @@ def _checks(
     samples: Sequence[Mapping[str, Any]],
     flags: Mapping[str, Sequence[str]],
     verdicts: Mapping[str, Mapping[str, str]],
+    may_filter: Mapping[str, Sequence[str]],
 ) -> list[Check]:
     gate = spec.gate
     n = len(samples)
@@ -172,6 +173,18 @@ def _checks(
             inverse=True,
         ),
         share("distinct instructions", repeated, len(kept), ">=", gate.distinct_at_least, inverse=True),
+        *(
+            Check(
+                f"audited {name} critics",
+                float(len(may_filter[kind])),
+                None,
+                None,
+                len(getattr(spec.critics, kind)),
+                ">=",
+                gate.audited_critics_at_least,
+            )
+            for kind, name in (("instruction", "instruction"), ("sample", "pair"))
+        ),
     ]
 
 

@@ -89,6 +89,7 @@ class GateSpec(_Section):
     instruction_acceptance_at_least: Share
     pair_acceptance_at_least: Share
     distinct_at_least: Share
+    audited_critics_at_least: Annotated[int, Field(ge=0)]  # critics of each kind whose audit lets them filter
 
 
 class SplitsSpec(_Section):

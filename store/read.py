@@ -182,11 +182,14 @@ class Reader:
         return found
 
     def judgements(self, run_id: str, subject_kind: str, subject_ids: Sequence[str]) -> dict[str, list[Row]]:
-        """The judgements of the given subjects, {subject_id: rows by critic}; `parts` parsed, margins in nats."""
+        """The judgements of the given subjects, {subject_id: rows}, `parts` parsed, margins in nats.
+
+        Rows of one subject stand in the order in which the spec names their critics.
+        """
         rows = self.query(
             "SELECT subject_id, critic, margin_nats, score, audited, parts FROM judgements "
             "WHERE run_id = ? AND subject_kind = ? AND subject_id IN (SELECT unnest(?::VARCHAR[])) "
-            "ORDER BY subject_id, critic",
+            f"ORDER BY subject_id, {_spec_order('judgements')}",
             [run_id, subject_kind, list(subject_ids)],
         )
         found: dict[str, list[Row]] = {}
@@ -220,8 +223,9 @@ class Reader:
         return _parsed(rows, "measured")
 
     def audits(self, run_id: str) -> list[Row]:
-        """The critics' audits, `detail` parsed."""
-        rows = self.query("SELECT * FROM audits WHERE run_id = ? ORDER BY subject_kind, critic, part", [run_id])
+        """The critics' audits, in the order in which the spec names the critics; `detail` parsed."""
+        order = f"subject_kind, {_spec_order('audits')}, part"
+        rows = self.query(f"SELECT * FROM audits WHERE run_id = ? ORDER BY {order}", [run_id])
         return _parsed(rows, "detail")
 
     def events(self, run_id: str, limit: int = 200) -> list[Row]:
@@ -264,6 +268,15 @@ class Reader:
             [list(run_ids)],
         )
         return {row["run_id"]: row for row in rows}
+
+
+def _spec_order(table: str) -> str:
+    """How to order rows that name a critic: the spec names the preferred one first, others follow by name."""
+    return (
+        f"list_position((SELECT CASE {table}.subject_kind WHEN 'sample' THEN r.settings->>'$.critics.sample[*]' "
+        f"ELSE r.settings->>'$.critics.instruction[*]' END FROM runs r WHERE r.run_id = {table}.run_id), "
+        f"{table}.critic) NULLS LAST, {table}.critic"
+    )
 
 
 def _parsed(rows: list[Row], *columns: str) -> list[Row]:

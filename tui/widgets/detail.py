@@ -119,7 +119,7 @@ def _margin_lines(
                 f"{one_line(item['critic'], 14):<15}",
                 signed_bar(item["score"], threshold, bar_width, reach),
                 (f" {item['score']:+.2f}", "bold"),
-                (f" {item['margin_nats']:+.3f} nats", QUIET),
+                (f" {item['margin_nats']:+.3f}" + (" nats" if item["parts"] else ""), QUIET),
             )
         )
         if not item["audited"]:

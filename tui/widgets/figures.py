@@ -7,7 +7,7 @@ from textual.widgets import Static
 
 from tui.state import RunState
 from tui.widgets.marks import QUIET, lines, percent, row, sparkline
-from tui.wording import count
+from tui.wording import FINISHED, count
 
 _ACCEPTING = (("instruction_judgements", "instructions"), ("response_judgements", "pairs"))
 
@@ -25,6 +25,8 @@ class LiveFigures(Static):
 
     def _throughput(self, state: RunState) -> Content:
         if not state.tokens_per_s:
+            if state.state in FINISHED:
+                return Content("")
             return row(("tokens/s     ", QUIET), ("shown once the model writes", QUIET))
         width = max(4, min(60, self.content_size.width - 24))
         rate = f"{state.tokens_per_s[-1]:7.1f} "
@@ -43,6 +45,8 @@ def _acceptance(state: RunState, phase: str, label: str) -> Content:
 
 def _forecast(state: RunState, width: int) -> Content:
     forecast = state.forecast
+    if state.state in FINISHED and state.target:
+        return row(("accepted     ", QUIET), (f"{state.accepted:,}", "bold"), (f" of {state.target:,} wanted", QUIET))
     if forecast is None or forecast.needed is None:
         return row(("forecast     ", QUIET), ("after the first accepted pair", QUIET))
     span = f" [{count(forecast.needed_lo)}–{count(forecast.needed_hi)}]"

@@ -1,0 +1,31 @@
+"""Make the README's pictures from a run that is in a store: `python docs/screenshots.py STORE`.
+
+Each picture is what the control center shows of that run, drawn by the control center itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from tui.again import opener
+from tui.app import ControlCenter
+
+HERE = Path(__file__).parent
+SHOTS = (("run", "1", (132, 40)), ("samples", "2", (132, 40)), ("gate", "3", (132, 30)))
+
+
+async def shoot(store: Path, out: Path) -> None:
+    """Write one SVG a room."""
+    for name, key, size in SHOTS:
+        app = ControlCenter(store, None, opener(new=False))
+        async with app.run_test(size=size) as pilot:
+            await pilot.pause(1.0)
+            await pilot.press(key)
+            await pilot.pause(1.0)
+            (out / f"{name}.svg").write_text(app.export_screenshot(title="cai"), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    asyncio.run(shoot(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else HERE))

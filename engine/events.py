@@ -105,6 +105,7 @@ class CriticAudited(Event):
     part: str
     auc: float | None
     may_filter: bool
+    subject_kind: str = "sample"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from engine.answers import completion_of, label_scores_of
 from engine.models import Decoding, Generate, Model, Score
 from store import Reader
 
-TEXTS = 4
-SCORES = 16
+TEXTS = 2
+SCORES = 8
 
 
 @dataclass(frozen=True, slots=True)

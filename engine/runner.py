@@ -86,8 +86,8 @@ class Runner:
                     critics[kind].append(calibrated)
                     work.store.put({"audits": [{"run_id": work.run_id, **audit} for audit in calibrated.audits]})
                     for audit in calibrated.audits:
-                        name = f"{audit['subject_kind']} {audit['critic']}"
-                        work.emit(CriticAudited(work.run_id, name, audit["part"], audit["auc"], calibrated.may_filter))
+                        figures = (audit["critic"], audit["part"], audit["auc"], calibrated.may_filter)
+                        work.emit(CriticAudited(work.run_id, *figures, kind))
                     done += 1
                     work.emit(PhaseProgressed(work.run_id, "audit", done, planned, None))
                 if not any(c.may_filter for c in critics[kind]):

@@ -95,6 +95,7 @@ def status(reader: Reader, run: Mapping[str, Any]) -> dict[str, Any]:
     same = ("spec", "spec_sha256", "model", "fingerprint", "seed", "state", "reason", "pilot", "target", "until")
     found: dict[str, Any] = {"run": run_id, **{name: run[name] for name in same}}
     found["overrides"] = run["overrides"]
+    found["settings"] = run["settings"]
     found["phases"] = phases(reader, run)
     found["gates"] = gates(reader, run_id)
     found["counts"] = counts(reader, run_id)

@@ -59,8 +59,7 @@ class Audit:
     part: str
     auc: float | None
     may_filter: bool
-    subject_kind: str = ""
-    threshold: float | None = None
+    subject_kind: str = "sample"
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,12 +66,10 @@ class Reading:
         library, run_id = self.session.library, self.state.run_id
         if library is None or not run_id:
             return
-        known = {audit.critic: audit.threshold for audit in self.state.audits.values() if audit.may_filter}
-        thresholds = {critic: value for critic, value in known.items() if value is not None}
         self.background(
             "reading a sample",
             lambda: library.sample(run_id, event.sample_id),
-            lambda sample: self.desk.query_one(SampleDetail).show(sample, thresholds),
+            lambda sample: self.desk.query_one(SampleDetail).show(sample, self.state.accept_above),
             group="sample",
         )
 

@@ -48,7 +48,8 @@ class RunState:
         self.current_phase: str | None = None
         self.guard_passed: bool | None = None
         self.guard_failed: tuple[str, ...] = ()
-        self.audits: dict[tuple[str, str], Audit] = {}
+        self.audits: dict[tuple[str, str, str], Audit] = {}  # by subject kind, critic, part
+        self.accept_above: float | None = None
         self.gates: dict[str, tuple[bool, tuple[str, ...]]] = {}
         self.forecast: Forecast | None = None
         self.questions: dict[str, Question] = {}
@@ -83,12 +84,9 @@ class RunState:
         return list(self.margins)
 
     def threshold(self, critic: str, subject_kind: str) -> float | None:
-        """The score from which this critic keeps; None where it may not filter."""
-        for audit in self.audits.values():
-            fits = audit.critic == critic and audit.subject_kind in ("", subject_kind)
-            if fits and audit.may_filter and audit.threshold is not None:
-                return audit.threshold
-        return None
+        """The score above which this critic accepts; None where it may not filter."""
+        audits = [a for a in self.audits.values() if (a.critic, a.subject_kind) == (critic, subject_kind)]
+        return self.accept_above if any(audit.may_filter for audit in audits) else None
 
     def phase(self, name: str) -> PhaseState:
         """The named phase; one that is not known yet is added at the end."""
@@ -180,15 +178,8 @@ class RunState:
             self.phase("guard").state = "failed"
 
     def _critic_audited(self, event: Any) -> None:
-        known = self.audits.get((event.critic, event.part))
-        self.audits[event.critic, event.part] = Audit(
-            event.critic,
-            event.part,
-            event.auc,
-            event.may_filter,
-            known.subject_kind if known else "",
-            known.threshold if known else None,
-        )
+        audit = Audit(event.critic, event.part, event.auc, event.may_filter, event.subject_kind)
+        self.audits[audit.subject_kind, audit.critic, audit.part] = audit
 
     def _forecast_updated(self, event: Any) -> None:
         self.accepted = event.accepted
@@ -243,6 +234,7 @@ class RunState:
         self.model = self.model or str(status.get("model", ""))
         self.seed = self.seed if self.seed is not None else status.get("seed")
         self.target = self.target if self.target is not None else status.get("target")
+        self.accept_above = ((status.get("settings") or {}).get("critics") or {}).get("accept_above")
         for row in status.get("phases", ()):
             phase = self.phase(row["name"])
             if not (live and phase.state != "pending"):
@@ -251,10 +243,8 @@ class RunState:
                 phase.done, phase.planned = row.get("done") or 0, row.get("planned") or 0
                 phase.accepted = row.get("accepted")
         for row in audits:
-            key = (row["critic"], row["part"])
-            self.audits[key] = Audit(
-                row["critic"], row["part"], row["auc"], row["may_filter"], row["subject_kind"], row["threshold"]
-            )
+            audit = Audit(row["critic"], row["part"], row["auc"], row["may_filter"], row["subject_kind"])
+            self.audits[audit.subject_kind, audit.critic, audit.part] = audit
         checks = [row for row in guard if row["passed"] is not None]
         if checks and self.guard_passed is None:
             self.guard_failed = tuple(row["check_id"] for row in checks if not row["passed"])

@@ -82,7 +82,7 @@ def describe(kind: str, payload: Mapping[str, object]) -> tuple[str, str]:
         case "CriticAudited":
             auc = "AUC undefined" if get("auc") is None else f"AUC {get('auc'):.2f}"
             power = "may filter" if get("may_filter") else "may not filter: margins stay unaudited"
-            return "info", f"Critic {get('critic')} on {get('part')}: {auc}, {power}"
+            return "info", f"Critic {get('critic')} of {get('subject_kind')}s, {get('part')} items: {auc}, {power}"
         case "GateDecided":
             if get("passed"):
                 return "info", f"Gate {get('gate')} passed"

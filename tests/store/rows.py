@@ -19,7 +19,7 @@ def run(run_id: str = "run-a", **fields: Any) -> Row:
         "created_at": T0,
         "spec": "stage_1_small_model.md",
         "spec_sha256": "ab" * 32,
-        "settings": {"responses": {"max_tokens": 96}},
+        "settings": {"responses": {"max_tokens": 96}, "critics": {"accept_above": 0.4}},
         "overrides": {},
         "seed": 7,
         "model": "gemma3-270m",

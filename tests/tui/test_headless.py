@@ -51,7 +51,7 @@ def test_a_finished_run_says_what_was_made_under_which_spec_and_where(tmp_path: 
     assert not CONTROL_CODES.search(ran.stdout)
     for words in (
         "Contamination guard passed",
-        "Critic label on own: AUC 0.61, may not filter",
+        "Critic label of samples, own items: AUC 0.61, may not filter",
         "stage_1_small_model.md",
         "sha256 abababababab",
         "2 of 40 wanted",

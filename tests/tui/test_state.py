@@ -85,7 +85,7 @@ def test_guard_audit_gate_forecast(state: RunState) -> None:
     state.apply(GateDecided(RUN, "pilot", False, ("runaway",)))
     state.apply(ForecastUpdated(RUN, 3, 9, 120, 60, 300))
     assert state.guard_passed is False and state.phase("guard").state == "failed"
-    assert not state.audits["label", "own"].may_filter
+    assert not state.audits["sample", "label", "own"].may_filter
     assert state.gates["pilot"] == (False, ("runaway",))
     assert state.accepted == 3 and state.forecast is not None and state.forecast.needed == 120
     assert "FAILED" in state.events[-1].text

@@ -59,8 +59,9 @@ def _audit_line(audit: Audit, width: int) -> Content:
         if audit.may_filter
         else ("– margins unaudited" if width >= 48 else "– unaudited", TONES["warn"])
     )
-    name = 17 if width >= 48 else 11
-    critic = one_line(audit.critic, name - 1)
+    name = 21 if width >= 52 else 12
+    kind = {"instruction": "instr.", "sample": "pair"}.get(audit.subject_kind, audit.subject_kind)
+    critic = one_line(f"{kind} {audit.critic}", name - 1)
     return row(
         f"{critic:<{name}}", (f"{audit.part:<8}", QUIET), ("AUC " if width >= 40 else "", QUIET), f"{auc} ", power
     )

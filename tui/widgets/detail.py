@@ -39,7 +39,7 @@ class SampleDetail(VerticalScroll, can_focus=True):
         self.sample_id, self.border_subtitle = "", ""
         self.query_one("#detail-text", Static).update(row((text, QUIET)))
 
-    def show(self, sample: Mapping[str, Any], thresholds: Mapping[str, float]) -> None:
+    def show(self, sample: Mapping[str, Any], accept_above: float | None) -> None:
         if self.sample_id != sample["sample_id"]:
             self.scroll_home(animate=False)
         self.sample_id = sample["sample_id"]
@@ -52,8 +52,8 @@ class SampleDetail(VerticalScroll, can_focus=True):
             Content(make_visible(sample["instruction"] or "", limit=4000)),
         ]
         rows += [Content(""), row(("Response", _LABEL), (_ending(sample), QUIET)), _response(sample)]
-        rows += _margin_lines("Margins of the pair", sample["judgements"], thresholds, width)
-        rows += _margin_lines("Margins of the instruction", sample["instruction_judgements"], thresholds, width)
+        rows += _margin_lines("Margins of the pair", sample["judgements"], accept_above, width)
+        rows += _margin_lines("Margins of the instruction", sample["instruction_judgements"], accept_above, width)
         rows += _origin(sample)
         self.query_one("#detail-text", Static).update(lines(rows))
 
@@ -104,16 +104,16 @@ def _response(sample: Mapping[str, Any]) -> Content:
 
 
 def _margin_lines(
-    title: str, judgements: Sequence[Mapping[str, Any]], thresholds: Mapping[str, float], width: int
+    title: str, judgements: Sequence[Mapping[str, Any]], accept_above: float | None, width: int
 ) -> list[Content]:
     if not judgements:
         return []
-    known = [abs(item["score"]) for item in judgements] + [abs(value) for value in thresholds.values()]
+    known = [abs(item["score"]) for item in judgements] + [abs(accept_above or 0.0)]
     reach = max(1.0, *known)
     rows = [Content(""), row((title, _LABEL), (f"  score −{reach:.1f} … +{reach:.1f}, ┃ threshold", QUIET))]
     bar_width = max(11, min(61, width - 38))
     for item in judgements:
-        threshold = thresholds.get(item["critic"]) if item["audited"] else None
+        threshold = accept_above if item["audited"] else None
         rows.append(
             row(
                 f"{one_line(item['critic'], 14):<15}",

@@ -59,7 +59,7 @@ def _audit_line(audit: Audit, width: int) -> Content:
         if audit.may_filter
         else ("– margins unaudited" if width >= 48 else "– unaudited", TONES["warn"])
     )
-    name = 21 if width >= 52 else 12
+    name = 21 if width >= 52 else 13
     kind = {"instruction": "instr.", "sample": "pair"}.get(audit.subject_kind, audit.subject_kind)
     critic = one_line(f"{kind} {audit.critic}", name - 1)
     return row(

@@ -1,0 +1,134 @@
+"""Whole pilots on the real base model: headless, in a terminal, under a spec it can't meet, killed again and again."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from store import Store
+from tests.e2e.conftest import CAI, Pilot, cai, rows_of
+from tests.e2e.terminal import Terminal
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.model, pytest.mark.timeout(1800)]
+one_by_one = pytest.mark.xdist_group("model")  # they share one pilot
+
+KILLS = 20
+QUICK = ("--set", "critics.audit_items=12", "--set", "instructions.round=2", "--set", "critics.shuffles=1")
+KILLED = (*QUICK, "--set", "critics.sample=[grade, pmi]", "--set", "guard.max_tokens=16")
+
+
+@one_by_one
+def test_a_pilot_of_forty_is_accepted_within_ten_minutes(pilot: Pilot, tmp_path: Path) -> None:
+    assert pilot.code == 0 and pilot.seconds < 600
+    assert pilot.status["state"] == "done" and pilot.status["spec"] == "stage_1_small_model"
+    assert all(gate["passed"] for gate in pilot.status["gates"])
+    accepted = json.loads(cai("samples", "--accepted", "--limit", "999", "--json", "--store", str(pilot.store)).stdout)
+    assert len(accepted["samples"]) == pilot.status["counts"]["accepted"] >= 40
+    again = pilot.status["repeat"]
+    assert again["texts"] == 2 and again["texts_differing"] == 0 and 0 <= again["largest_difference_nats"] < 1e-3
+    out = tmp_path / "out"
+    exported = cai("export", "--what", "sft", "--format", "jsonl", "--out", str(out), "--store", str(pilot.store))
+    assert exported.returncode == 0, exported.stderr
+    lines = [json.loads(line) for file in out.glob("*.jsonl") for line in file.read_text().splitlines()]
+    assert len(lines) == len(accepted["samples"]) and not any("###" in line["completion"] for line in lines)
+
+
+@one_by_one
+def test_thresholds_for_32b_refuse_the_small_model(pilot: Pilot, tmp_path: Path) -> None:
+    store = shutil.copy(pilot.store, tmp_path / "strict.duckdb")
+    quick = (
+        *QUICK,
+        "--set",
+        "critics.sample=[grade]",
+        "--set",
+        "max_candidates_per_accepted=20",
+        "--store",
+        str(store),
+    )
+    strict = cai("run", "stage_1_explicit_instructions", "--headless", "--pilot", "2", *quick)
+    assert strict.returncode == 4, strict.stdout + strict.stderr
+    assert "stage_1_explicit_instructions" in strict.stdout and "audited pair critics" in strict.stdout
+    assert "cai recheck" in strict.stdout
+
+
+@one_by_one
+def test_the_same_pilot_in_a_terminal_with_another_batch_size(pilot: Pilot, tmp_path: Path) -> None:
+    store = tmp_path / "screen.duckdb"
+    words = ["run", "--pilot", "40", "--batch-size", "8", "--set", "critics.audit_items=12", "--store", str(store)]
+    terminal = Terminal([CAI, *words])
+    first_paint = terminal.wait_for("Phases", timeout=10)
+    terminal.wait_for("Gemma", timeout=60)  # whose licence is said at first use
+    terminal.wait_for("Guard started", timeout=120)
+    terminal.press("?")
+    terminal.wait_for("Pause after the batch under way", timeout=10)
+    terminal.press("\x1b")
+    terminal.wait_until_gone("Pause after the batch under way", timeout=10)
+    terminal.press("p")
+    terminal.wait_for("paused", timeout=60)
+    terminal.press("p")
+    terminal.wait_for("running", timeout=10)
+    terminal.wait_for("Responses started", timeout=400)
+    terminal.press("2")
+    terminal.wait_for("accepted", "Instruction", timeout=400)
+    terminal.press("1")
+    terminal.wait_for("✓ done", timeout=400)
+    terminal.press("3")
+    terminal.wait_for("all 10 passed", timeout=10)
+    terminal.press("q")
+    assert terminal.wait_for_end(timeout=30) == 0
+    assert first_paint < 5  # tests/tui/test_first_paint.py measures it alone
+
+    headless, seen = rows_of(pilot.store), rows_of(store)
+    for table in ("instructions", "samples"):
+        assert seen[table] == headless[table]
+    key = ("subject_kind", "subject_id", "critic")
+    margins = {tuple(row[k] for k in key): row["margin_nats"] for row in headless["judgements"]}
+    assert margins.keys() == {tuple(row[k] for k in key) for row in seen["judgements"]}
+    differences = [abs(margins[tuple(row[k] for k in key)] - row["margin_nats"]) for row in seen["judgements"]]
+    assert max(differences) < 1e-3
+
+
+@pytest.mark.xdist_group("kills")
+def test_twenty_kills_change_no_row_and_nothing_is_computed_twice(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole.duckdb", tmp_path / "cut.duckdb"
+    began = time.monotonic()
+    first = cai("run", "--headless", "--json", "--pilot", "4", "--store", str(whole), *KILLED)
+    assert first.returncode == 0, first.stdout + first.stderr
+    length = time.monotonic() - began
+
+    rng = random.Random(20)
+    committed: dict[str, object] = {}
+    words = ["run", "--headless", "--pilot", "4", "--store", str(cut), *KILLED]
+    for _ in range(KILLS):
+        process = subprocess.Popen([CAI, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(timeout=rng.uniform(1, 10 + length / KILLS))
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+        if not cut.exists():
+            continue
+        with Store.open(cut) as store:
+            reader = store.reader()
+            now = {
+                row["request_id"]: row["session_id"]
+                for table in ("completions", "scores")
+                for row in reader.query(f"SELECT request_id, session_id FROM {table}")
+            }
+            started = bool(reader.query("SELECT run_id FROM runs"))
+        # Who computed an answer never changes: what was committed is neither lost nor computed again.
+        assert {key: now.get(key) for key in committed} == committed
+        committed = now
+        if started:
+            words = ["resume", "--headless", "--store", str(cut)]
+    last = cai(*words, "--json")
+    assert last.returncode == 0, last.stdout + last.stderr
+    assert rows_of(cut) == rows_of(whole)

@@ -4,13 +4,17 @@ from store.db import Store
 from store.encode import restored, storable
 from store.errors import CaiError, NotFound, StoreError, StoreLocked, StoreTooNew, StoreWriteFailed
 from store.export import export
+from store.listing import COLUMNS, Choice, Listing
 from store.progress import PHASES
 from store.read import VERDICTS, Reader
 
 __all__ = [
+    "COLUMNS",
     "PHASES",
     "VERDICTS",
     "CaiError",
+    "Choice",
+    "Listing",
     "NotFound",
     "Reader",
     "Store",

@@ -6,7 +6,7 @@ import difflib
 import json
 import math
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import duckdb
 from store import progress
 from store.connect import query_failed
 from store.errors import NotFound, StoreError
+from store.listing import Choice, Listing
 
 VERDICTS = ("accepted", "rejected", "unsure")
 
@@ -47,6 +48,14 @@ class Reader:
 
         Raises StoreError for a statement that fails, or that is not a single SELECT.
         """
+        rows: list[Row] = self._table(sql, list(params) or None).to_pylist()
+        return rows
+
+    def column(self, sql: str, params: Mapping[str, object]) -> Any:
+        """The first column that one SELECT gives, as an Arrow array: for many values that are looked at in parts."""
+        return self._table(sql, dict(params)).column(0).combine_chunks()
+
+    def _table(self, sql: str, params: list[object] | dict[str, object] | None) -> Any:
         with self._lock:
             if self._closed:
                 raise StoreError(f"the store {self.path} is closed", "open it again")
@@ -55,11 +64,9 @@ class Reader:
                 if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                     raise StoreError("a reader runs one SELECT at a time", "write through Store.append or Store.put")
                 # Through Arrow, because DuckDB's own rows need the package pytz for times.
-                relation = self._connection.sql(sql, params=list(params) or None)
-                rows: list[Row] = relation.to_arrow_table().to_pylist()
+                return self._connection.sql(sql, params=params).to_arrow_table()
             except duckdb.Error as error:
                 raise query_failed(self.path, error) from error
-            return rows
 
     def latest_run_id(self) -> str | None:
         """The id of the run that was created last, None in an empty store."""
@@ -133,6 +140,19 @@ class Reader:
             f"{_SAMPLES} {where} ORDER BY s.ordinal, s.sample_id LIMIT ? OFFSET ?",
             [run_id, *wanted, limit, offset],
         )
+        return self._with_scores(run_id, rows)
+
+    def samples_by_id(self, run_id: str, sample_ids: Sequence[str]) -> list[Row]:
+        """The samples of these ids as `samples` gives them, in no order; an id that is not there is left out."""
+        ids = list(sample_ids)
+        rows = self.query(f"{_SAMPLES} AND s.sample_id IN (SELECT unnest(?::VARCHAR[]))", [run_id, ids])
+        return self._with_scores(run_id, rows)
+
+    def listing(self, run_id: str, choice: Choice) -> Listing:
+        """The samples that a person chose, sorted, to be paged through. Raises StoreError for a wrong condition."""
+        return Listing(self, run_id, choice)
+
+    def _with_scores(self, run_id: str, rows: list[Row]) -> list[Row]:
         judged = self.judgements(run_id, "sample", [row["sample_id"] for row in rows])
         for row in rows:
             row["scores"] = {item["critic"]: item["score"] for item in judged.get(row["sample_id"], [])}

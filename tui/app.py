@@ -7,41 +7,38 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Footer
 
 from tui import asking
 from tui.bridge import Bridge, EventsArrived
 from tui.keys import KEYS, applies
-from tui.reading import Reading
+from tui.rooms import PLACES, Room
+from tui.rooms.run import RunRoom
+from tui.serving import Serving
 from tui.session import OpenEngine, Session
 from tui.state import RunState
-from tui.widgets.audit import AuditPanel
+from tui.widgets.bar import RoomBar
 from tui.widgets.dock import DockedQuestion, QuestionDock
-from tui.widgets.events import EventsList
-from tui.widgets.figures import LiveFigures
 from tui.widgets.header import RunHeader
-from tui.widgets.histogram import MarginHistogram
 from tui.widgets.notice import Notice
-from tui.widgets.rail import PhaseRail
-from tui.working import Working
 
 if TYPE_CHECKING:
     from engine import RunOptions
     from engine.events import Event
+    from tui.library import RunHistory
 
 REPAINT_S = 0.2
 SLOW_TICK_S = 1.0
-ROOMS = ("run", "samples", "gate", "log")
 
 
-class ControlCenter(Reading, Working, App[str]):
+class ControlCenter(Serving, App[str]):
     """Returns the state in which the run was left ("" where none was started)."""
 
     CSS_PATH = "app.tcss"
@@ -58,47 +55,36 @@ class ControlCenter(Reading, Working, App[str]):
         if os.environ.get("SSH_CONNECTION"):
             self.animation_level = "none"
         self._after = {}
+        self._answers = {}
         self.state = RunState()
         self.bridge = Bridge(self.post_message)
         self.session = Session(store_path, open_engine, self.bridge.emit)
         self._options = options
         self._log_path = log_path
-        self._tail: Any = None
+        self._history: RunHistory | None = None
         self._painted: tuple[object, ...] = ()
         self._applies: tuple[object, ...] = ()
-        self._critic = 0
         self._can_start = False
         self._leaving = False
-        self._thresholds: dict[str, float] = {}
-        self._counted = -1
 
     def compose(self) -> ComposeResult:
         yield RunHeader()
-        with ContentSwitcher(initial="run", id="rooms"), Container(id="run"):
-            yield PhaseRail()
-            yield LiveFigures()
-            yield MarginHistogram()
-            yield AuditPanel()
-            yield EventsList()
+        with ContentSwitcher(initial="run", id="rooms"):
+            yield RunRoom()
         yield Notice()
         yield QuestionDock()
-        yield Footer(compact=True)
+        yield RoomBar()
+        yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         self.call_after_refresh(self.begin_after_first_paint)
 
     async def begin_after_first_paint(self) -> None:
-        from tui.tail import Tail
-        from tui.widgets.gate import GatePanel
-        from tui.widgets.log import LogPane
-        from tui.widgets.samples import SamplesPane
-
-        where = str(self._log_path) if self._log_path else "no log file"
-        rooms = (SamplesPane(), GatePanel(), LogPane(where))
-        for room in rooms:
+        rooms = self.desk.query_one("#rooms")
+        for place in PLACES[1:]:
+            room = furnish(place.where, self._log_path)
             room.display = False
-        await self.desk.query_one("#rooms").mount(*rooms)
-        self._tail = Tail(self._log_path) if self._log_path else None
+            await rooms.mount(room)
         self.set_interval(REPAINT_S, self.drain)
         self.set_interval(SLOW_TICK_S, self.refresh_room)
         self.paint()
@@ -114,7 +100,7 @@ class ControlCenter(Reading, Working, App[str]):
         title = getattr(error, "title", None) or f"{what} failed: {type(error).__name__}: {error}"
         hint = getattr(error, "hint", None)
         if hint is None:
-            hint = "What was committed to the store is safe. The log (4) may say more."
+            hint = "What was committed to the store is safe. The log (9) may say more."
         if what in ("opening the run", "opening the store") and not self.state.active:
             self.state.state, self.state.reason = "failed", str(title)
         self.state.note("error", str(title))
@@ -150,12 +136,21 @@ class ControlCenter(Reading, Working, App[str]):
         if unfinished is not None:
             self.ask_here(asking.resume(run_id, unfinished["accepted"], unfinished["target"]))
 
+    def show_run(self, run_id: str) -> None:
+        """Show another run of the store; while an engine works on one, that one stays."""
+        if self.session.engine is not None and self.state.active:
+            self.notify(f"Run {self.state.run_id} is going on and stays on the screen.")
+            return
+        self.state = RunState()
+        self._history = None
+        self.load_history(run_id)
+
     def load_history(self, run_id: str) -> None:
         library = self.session.library
         if library is not None:
             self.background("reading the run", lambda: library.history(run_id), self.show_history, group="history")
 
-    def show_history(self, history: Any) -> None:
+    def show_history(self, history: RunHistory) -> None:
         self.state.load(
             history.status,
             guard=history.guard,
@@ -163,8 +158,9 @@ class ControlCenter(Reading, Working, App[str]):
             margins=history.margins,
             events=history.events,
         )
-        self.desk.query_one(AuditPanel).keep_checks(history.guard)
-        self.gate_panel.show(history.gates)
+        self._history = history
+        for room in self.desk.query(Room):
+            room.know(history)
         self._painted = ()
         self.paint()
         self.refresh_room()
@@ -206,10 +202,10 @@ class ControlCenter(Reading, Working, App[str]):
 
     def show_end(self, state: str, reason: str) -> None:
         if state == "gate_failed":
-            hint = "Nothing is lost. 3 shows each check and the samples against it; cai recheck tries other thresholds."
+            hint = "Nothing is lost. 4 shows each check and the samples against it, 3 tries other thresholds."
             self.desk.query_one(Notice).tell(f"A gate failed: {reason}", hint)
         else:
-            hint = "What was committed is safe, and the run can be resumed with cai resume. 4 shows the log."
+            hint = "What was committed is safe, and the run can be resumed with cai resume. 9 shows the log."
             self.desk.query_one(Notice).tell(reason or "The run failed", hint)
 
     # -- painting ----------------------------------------------------------------------------------------------------
@@ -219,29 +215,18 @@ class ControlCenter(Reading, Working, App[str]):
         if not self.standing:
             return
         room = self.room
-        now = (
-            self.state.revision,
-            self.state.state,
-            int(self.state.elapsed_s),
-            room,
-            self._critic,
-            self.size,
-            self.desk.query_one(QuestionDock).current,
-        )
+        dock = self.desk.query_one(QuestionDock)
+        now = (self.state.revision, self.state.state, int(self.state.elapsed_s), room, self.size, dock.current)
         if now == self._painted:
             return
-        applies = (self.state.state, room, len(self.state.critics) > 1, self.desk.query_one(QuestionDock).current)
+        applies = (self.state.state, room, len(self.state.critics) > 1, dock.current)
         if applies != self._applies:  # the footer is composed anew each time: far too slow for every event
             self._applies = applies
             self.refresh_bindings()
         self._painted = now
         self.desk.query_one(RunHeader).show(self.state)
-        if room == "run":
-            self.desk.query_one(PhaseRail).show(self.state)
-            self.desk.query_one(LiveFigures).show(self.state)
-            self.desk.query_one(MarginHistogram).show(self.state, self.critic)
-            self.desk.query_one(AuditPanel).show(self.state)
-            self.desk.query_one(EventsList).show(self.state)
+        self.desk.query_one(RoomBar).show(room.id or "", asking=dock.current is not None)
+        room.show(self.state)
 
     def on_resize(self) -> None:
         self._painted = ()
@@ -258,27 +243,14 @@ class ControlCenter(Reading, Working, App[str]):
         return bool(self.screen_stack) and bool(self.desk.query(QuestionDock))
 
     @property
-    def room(self) -> str:
-        return str(self.desk.query_one("#rooms", ContentSwitcher).current)
-
-    @property
-    def critic(self) -> tuple[str, str] | None:
-        """The critic whose margins are shown: those that may filter come first, pairs before instructions."""
-        keys = sorted(
-            self.state.critics, key=lambda key: (self.state.threshold(*key) is None, key[1] != "sample", key[0])
-        )
-        return keys[self._critic % len(keys)] if keys else None
+    def room(self) -> Room:
+        name = str(self.desk.query_one("#rooms", ContentSwitcher).current)
+        return self.desk.query_one(f"#{name}", Room)
 
     def refresh_room(self) -> None:
-        """Read again what the open room shows, as far as it can have changed."""
-        if self.room == "samples":
-            counted = self.state.phase("responses").done + self.state.phase("response_judgements").done
-            if counted != self._counted:
-                self._counted = counted
-                self.samples.want()
-        elif self.room == "log" and self._tail is not None:
-            tail = self._tail
-            self.background("reading the log", tail.new_lines, self.log_pane.add, group="log")
+        """Let the open room read again what can have changed."""
+        if self.standing:
+            self.room.look()
 
     # -- questions ---------------------------------------------------------------------------------------------------
 
@@ -303,8 +275,10 @@ class ControlCenter(Reading, Working, App[str]):
         elif name == "engine" and (engine := self.session.engine) is not None:
             answer = event.answer
             self.background("answering", lambda: engine.answer(rest, answer, "answered on the screen"))
+        else:
+            self.answered(event.question.question_id, event.answer)
         if self.desk.query_one(QuestionDock).current is None:
-            self.focus_room()
+            self.room.home()
         self.paint()
 
     def ask_engine(self, what: str) -> None:
@@ -323,28 +297,27 @@ class ControlCenter(Reading, Working, App[str]):
             return True
         dock = self.desk.query_one(QuestionDock)
         open_question = dock.current is not None and not dock.has_focus
-        return applies(action, self.state, self.room, can_start=self._can_start, open_question=open_question)
+        return applies(
+            action,
+            self.state,
+            searches=self.room.SEARCHES,
+            can_start=self._can_start,
+            open_question=open_question,
+        )
+
+    def open_room(self, name: str, subject: str = "") -> None:
+        if not self.desk.query(f"#{name}"):
+            return  # it is still being furnished
+        self.desk.query_one("#rooms", ContentSwitcher).current = name
+        room = self.room
+        room.home()
+        self.paint()
+        if subject:
+            room.visit(subject)
+        room.look()
 
     def action_room(self, room: str) -> None:
-        if not self.desk.query(f"#{room}"):
-            return
-        self.desk.query_one("#rooms", ContentSwitcher).current = room
-        if room == "samples":
-            self._counted = -1
-        self.focus_room()
-        self.paint()
-        self.refresh_room()
-
-    def focus_room(self) -> None:
-        match self.room:
-            case "samples":
-                self.samples.focus_table()
-            case "gate":
-                self.gate_panel.focus_table()
-            case "log":
-                self.log_pane.focus_lines()
-            case _:
-                self.desk.query_one(AuditPanel).focus()
+        self.open_room(room)
 
     def action_start(self) -> None:
         self.begin(self.session.begin_new)
@@ -355,15 +328,11 @@ class ControlCenter(Reading, Working, App[str]):
     def action_resume(self) -> None:
         self.ask_engine("resume")
 
-    def action_critic(self) -> None:
-        self._critic += 1
-        self.paint()
-
     def action_question(self) -> None:
         self.desk.query_one(QuestionDock).focus()
 
     def action_search(self) -> None:
-        (self.samples if self.room == "samples" else self.log_pane).open_search()
+        self.room.find()
 
     def action_help(self) -> None:
         from tui.widgets.help import HelpScreen
@@ -390,3 +359,10 @@ class ControlCenter(Reading, Working, App[str]):
     def leave_now(self) -> None:
         """Close engine and store off this thread, then leave."""
         self.background("closing the store", self.session.let_go, lambda _: self.exit(self.state.state))
+
+
+def furnish(where: tuple[str, str], log_path: Path | None) -> Room:
+    """A room, its module imported now."""
+    module, name = where
+    kind: type[Room] = getattr(import_module(module), name)
+    return kind(log_path) if name == "LogRoom" else kind()  # type: ignore[call-arg]

@@ -65,6 +65,20 @@ class Library:
             if self._store is not None:
                 self._store.close()
 
+    def write(self, open_store: Callable[[], Store], work: Callable[[Store], T]) -> T:
+        """Let go of the file, do `work` on a store that may be written, and take the file up again for reading."""
+        with self._lock:
+            path = self._reader.path
+            self._reader.close()
+            if self._store is not None:
+                self._store.close()
+            try:
+                with open_store() as store:
+                    return work(store)
+            finally:
+                self._store = _reopened(path)
+                self._reader = self._store.reader()
+
     def _read(self, work: Callable[[Reader], T]) -> T:
         with self._lock:
             return work(self._reader)
@@ -119,3 +133,9 @@ class Library:
             f"WHERE run_id = ? AND instruction_id IN ({marks}) LIMIT {OFFENDERS}"
         )
         return self._read(lambda reader: reader.query(sql, [run_id, *ids, run_id, *ids]))
+
+
+def _reopened(path: Path) -> Store:
+    from store.db import Store
+
+    return Store.open(path, read_only=True)

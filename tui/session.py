@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from tui.wording import RESUMABLE
 if TYPE_CHECKING:
     from engine import Engine, RunOptions
     from engine.events import Emit
+    from store.db import Store
 
 OpenEngine = Callable[["RunOptions", "Emit"], "Engine"]
 
@@ -25,6 +27,7 @@ class Session:
         self._emit = emit
         self.engine: Engine | None = None
         self.library: Library | None = None
+        self._writing = threading.Lock()
 
     def look(self) -> tuple[str | None, dict[str, Any] | None]:
         """Open the store for reading. Returns the run to show and, if work is left in it, its row to offer."""
@@ -45,15 +48,31 @@ class Session:
         engine.start()
         return engine.run_id
 
-    def begin_new(self) -> str:
+    def begin_new(self, **options: Any) -> str:
+        """A new run; `options` are those of RunOptions but the store."""
         from engine import RunOptions
 
-        return self.begin(RunOptions(store=self.store_path))
+        return self.begin(RunOptions(store=self.store_path, **options))
 
     def begin_again(self, run_id: str) -> str:
         from engine import RunOptions
 
         return self.begin(RunOptions(store=self.store_path, resume=run_id))
+
+    def write(self, work: Callable[[Store], Any]) -> Any:
+        """Do `work` on a store that may be written: the engine's, or the file opened for that long.
+
+        Raises StoreLocked, with nothing written, where another process reads the file at that moment.
+        """
+        if self.engine is not None:
+            return work(self.engine.store)
+        from store.db import Store
+
+        with self._writing:
+            if self.library is not None:
+                return self.library.write(lambda: Store.open(self.store_path), work)
+            with Store.open(self.store_path) as store:
+                return work(store)
 
     def let_go(self) -> None:
         """Close what is open; closing twice is fine."""

@@ -83,6 +83,11 @@ class RunState:
         """(critic, subject_kind) of every critic with margins, in order of first appearance."""
         return list(self.margins)
 
+    @property
+    def critics_by_weight(self) -> list[tuple[str, str]]:
+        """The same, those that may filter first, pairs before instructions."""
+        return sorted(self.critics, key=lambda key: (self.threshold(*key) is None, key[1] != "sample", key[0]))
+
     def threshold(self, critic: str, subject_kind: str) -> float | None:
         """The score above which this critic accepts; None where it may not filter."""
         audits = [a for a in self.audits.values() if (a.critic, a.subject_kind) == (critic, subject_kind)]

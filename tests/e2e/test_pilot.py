@@ -82,7 +82,7 @@ def test_the_same_pilot_in_a_terminal_with_another_batch_size(pilot: Pilot, tmp_
     terminal.wait_for("accepted", "Instruction", timeout=400)
     terminal.press("1")
     terminal.wait_for("✓ done", timeout=400)
-    terminal.press("3")
+    terminal.press("4")
     terminal.wait_for("all 10 passed", timeout=10)
     terminal.press("q")
     assert terminal.wait_for_end(timeout=30) == 0

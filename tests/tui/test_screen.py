@@ -3,6 +3,7 @@
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ async def test_hostile_text_is_inert(store: Path) -> None:
 
 async def test_gate_shows_evidence_and_offenders(store: Path) -> None:
     async with control_center(store) as (app, pilot):
-        await pilot.press("3")
+        await pilot.press("4")
         table = app.query_one("#gate-table", DataTable)
         await settle(pilot, lambda: table.row_count == 3)
         await pilot.press("j", "j")
@@ -261,7 +262,7 @@ async def test_log_is_tailed_and_searched(store: Path, tmp_path: Path) -> None:
     log = tmp_path / "run.log"
     log.write_text("first line\n\x1b[31m" + HOSTILE + "\nprogress 1%\rprogress 99%\n")
     async with control_center(store, log=log) as (app, pilot):
-        await pilot.press("4")
+        await pilot.press("9")
         lines = app.query_one("#log-lines", RichLog)
         await settle(pilot, lambda: len(lines.lines) == 3)
         assert "␛[31m␛]52" in lines.lines[1].text and lines.lines[2].text.startswith("progress 99%")
@@ -283,14 +284,13 @@ async def test_help_comes_from_the_bindings(store: Path) -> None:
 
 
 def test_every_binding_has_id_description_and_tooltip() -> None:
-    from tui.widgets import detail, gate, help, log, notice, samples
+    from tui.rooms import PLACES
+    from tui.widgets import detail, help, notice
 
     owners = (
         ControlCenter,
-        samples.SamplesPane,
+        *(getattr(import_module(place.where[0]), place.where[1]) for place in PLACES),
         detail.SampleDetail,
-        gate.GatePanel,
-        log.LogPane,
         notice.Notice,
         help.HelpScreen,
     )

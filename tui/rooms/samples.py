@@ -9,11 +9,13 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container, Vertical
+from textual.containers import Vertical
 from textual.content import Content
-from textual.message import Message
 from textual.widgets import DataTable, Input, Static
 
+from tui.library import PAGE
+from tui.rooms import Room
+from tui.state import RunState
 from tui.text import one_line
 from tui.widgets.detail import SampleDetail
 from tui.widgets.marks import QUIET, row
@@ -25,7 +27,8 @@ _FIXED = (("#", 5), ("verdict", 10), ("score", 6))
 _ORDERS = ("in order", "best first", "worst first")
 
 
-class SamplesPane(Container):
+class SamplesRoom(Room):
+    SEARCHES = True
     """Asks for pages by message and shows what comes; it sorts and searches within the page it has."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -43,16 +46,6 @@ class SamplesPane(Container):
         *vi_keys("samples"),
     ]  # fmt: skip
 
-    class PageWanted(Message):
-        def __init__(self, verdict: str | None, page: int) -> None:
-            super().__init__()
-            self.verdict, self.page = verdict, page
-
-    class SampleWanted(Message):
-        def __init__(self, sample_id: str) -> None:
-            super().__init__()
-            self.sample_id = sample_id
-
     def __init__(self) -> None:
         super().__init__(id="samples")
         self.verdict: str | None = None
@@ -63,6 +56,8 @@ class SamplesPane(Container):
         self._more = False
         self._shown: list[tuple[object, ...]] = []
         self._critic: str | None = None
+        self._run_id, self._done, self._accept_above = "", 0, None
+        self._read_at: tuple[str, int] = ("", -1)
         self._columns: tuple[tuple[str, int], ...] = ()
 
     def compose(self) -> ComposeResult:
@@ -101,12 +96,30 @@ class SamplesPane(Container):
         self._paint()
 
     def want(self) -> None:
-        self.post_message(self.PageWanted(self.verdict, self.page))
+        run_id, verdict, page = self._run_id, self.verdict, self.page
+        if run_id:
+            self.read(
+                "reading samples",
+                lambda library: library.samples(run_id, verdict, page * PAGE),
+                lambda rows: self.show_page(rows, self._critic, PAGE),
+            )
 
-    def focus_table(self) -> None:
+    def show(self, state: RunState) -> None:
+        keys = [key for key in state.critics_by_weight if key[1] == "sample"]
+        self._critic = keys[0][0] if keys else None
+        self._run_id, self._accept_above = state.run_id, state.accept_above
+        self._done = state.phase("responses").done + state.phase("response_judgements").done
+
+    def look(self) -> None:
+        """Read again if there can be more than is shown."""
+        if (self._run_id, self._done) != self._read_at:
+            self._read_at = (self._run_id, self._done)
+            self.want()
+
+    def home(self) -> None:
         self.query_one(PlainTable).focus()
 
-    def open_search(self) -> None:
+    def find(self) -> None:
         box = self.query_one("#samples-search", Input)
         box.display = True
         box.focus()
@@ -131,7 +144,7 @@ class SamplesPane(Container):
         box = self.query_one("#samples-search", Input)
         if box.display:
             box.value, box.display = "", False
-        self.focus_table()
+        self.home()
 
     def action_cursor(self, step: int) -> None:
         self.query_one(PlainTable).step(step)
@@ -143,12 +156,17 @@ class SamplesPane(Container):
 
     @on(Input.Submitted, "#samples-search")
     def keep_search(self) -> None:
-        self.focus_table()
+        self.home()
 
     @on(DataTable.RowHighlighted, "#samples-table")
     def open_sample(self, event: DataTable.RowHighlighted) -> None:
         if event.row_key is not None and event.row_key.value:
-            self.post_message(self.SampleWanted(event.row_key.value))
+            run_id, sample_id = self._run_id, event.row_key.value
+            self.read(
+                "reading a sample",
+                lambda library: library.sample(run_id, sample_id),
+                lambda sample: self.query_one(SampleDetail).show(sample, self._accept_above),
+            )
 
     @on(DataTable.RowSelected, "#samples-table")
     def read_sample(self) -> None:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.message import Message
 from textual.widgets import DataTable, Static
 
+from tui.rooms import Room
 from tui.text import make_visible, one_line
 from tui.widgets.marks import QUIET, TONES, lines, row
 from tui.widgets.tables import PlainTable, vi_keys
+
+if TYPE_CHECKING:
+    from tui.library import RunHistory
 
 _EMPTY = (
     "The gate is computed from stored rows once the pilot is complete. Each check then shows what was measured, "
@@ -36,16 +39,12 @@ _COLUMNS = (  # the gate's name comes last: at 80 columns it is the one to scrol
 )
 
 
-class GatePanel(Container):
+class QuestionsRoom(Room):
     BINDINGS: ClassVar[list[BindingType]] = [*vi_keys("gate")]
 
-    class OffendersWanted(Message):
-        def __init__(self, check: str, subject_ids: Sequence[str]) -> None:
-            super().__init__()
-            self.check, self.subject_ids = check, subject_ids
-
     def __init__(self) -> None:
-        super().__init__(id="gate")
+        super().__init__(id="questions")
+        self._run_id = ""
         self._rows: dict[str, Mapping[str, Any]] = {}
 
     def compose(self) -> ComposeResult:
@@ -61,9 +60,13 @@ class GatePanel(Container):
         table = self.query_one(PlainTable)
         for name, width in _COLUMNS:
             table.add_column(name, key=name or "shape", width=width)
-        self.show([])
+        self.show_checks([])
 
-    def show(self, checks: Sequence[Mapping[str, Any]]) -> None:
+    def know(self, history: RunHistory) -> None:
+        self._run_id = str(history.status["run"])
+        self.show_checks(history.gates)
+
+    def show_checks(self, checks: Sequence[Mapping[str, Any]]) -> None:
         table = self.query_one(PlainTable)
         if not checks:
             self._rows = {}
@@ -108,7 +111,7 @@ class GatePanel(Container):
                 rows.append(row(("→ ", "$accent"), make_visible(subject["response"], limit=600)))
         self._tell(lines(rows))
 
-    def focus_table(self) -> None:
+    def home(self) -> None:
         self.query_one(PlainTable).focus()
 
     def action_cursor(self, step: int) -> None:
@@ -121,7 +124,12 @@ class GatePanel(Container):
     def ask_for_offenders(self, event: DataTable.RowHighlighted) -> None:
         item = self._rows.get(event.row_key.value or "") if event.row_key is not None else None
         if item is not None:
-            self.post_message(self.OffendersWanted(item["check_name"], list(item["subject_ids"] or ())))
+            check, subjects, run_id = item["check_name"], list(item["subject_ids"] or ()), self._run_id
+            self.read(
+                "reading a gate's evidence",
+                lambda library: library.offenders(run_id, subjects),
+                lambda found: self.show_offenders(check, found),
+            )
 
 
 def _cells(item: Mapping[str, Any], colours: Mapping[str, str]) -> list[Text]:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, RichLog
 
+from tui.rooms import Room
+from tui.tail import Tail
 from tui.text import one_line
 
 LINES_KEPT = 2_000
 LINE_WIDTH = 1_000
 
 
-class LogPane(Vertical):
+class LogRoom(Room):
+    SEARCHES = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "line(1)", "Down", id="log.down", show=False, tooltip="One line down"),
         Binding("k", "line(-1)", "Up", id="log.up", show=False, tooltip="One line up"),
@@ -28,10 +31,11 @@ class LogPane(Vertical):
         Binding("escape", "clear_search", "Clear search", id="log.clear", show=False, tooltip="Show every line again"),
     ]
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, log: Path | None = None) -> None:
         super().__init__(id="log", classes="panel")
         self.border_title = "Log"
-        self.border_subtitle = Content(one_line(where, 100))
+        self.border_subtitle = Content(one_line(str(log) if log else "no log file", 100))
+        self._tail = Tail(log) if log else None
         self._lines: deque[str] = deque(maxlen=LINES_KEPT)
         self._search = ""
 
@@ -42,6 +46,10 @@ class LogPane(Vertical):
     def on_mount(self) -> None:
         self.query_one("#log-search").display = False
         self._rewrite()
+
+    def look(self) -> None:
+        if (tail := self._tail) is not None:
+            self.post_message(self.WorkWanted("reading the log", tail.new_lines, self.add))
 
     def add(self, lines: Sequence[str]) -> None:
         """Append lines of the log; each was written by some library and is treated as hostile."""
@@ -54,12 +62,12 @@ class LogPane(Vertical):
             if self._search in shown.casefold():
                 self._write(shown)
 
-    def open_search(self) -> None:
+    def find(self) -> None:
         box = self.query_one("#log-search", Input)
         box.display = True
         box.focus()
 
-    def focus_lines(self) -> None:
+    def home(self) -> None:
         self.query_one(RichLog).focus()
 
     def action_line(self, step: int) -> None:
@@ -71,7 +79,7 @@ class LogPane(Vertical):
     def action_clear_search(self) -> None:
         box = self.query_one("#log-search", Input)
         box.value, box.display = "", False
-        self.focus_lines()
+        self.home()
 
     @on(Input.Changed, "#log-search")
     def search(self, event: Input.Changed) -> None:
@@ -80,7 +88,7 @@ class LogPane(Vertical):
 
     @on(Input.Submitted, "#log-search")
     def keep_search(self) -> None:
-        self.focus_lines()
+        self.home()
 
     def _rewrite(self) -> None:
         log = self.query_one(RichLog)

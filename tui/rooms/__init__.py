@@ -1,0 +1,134 @@
+"""The rooms of the control center, one file each, and how a room speaks with the app.
+
+A room shows what it is given and asks for the rest by message; it decides nothing and opens nothing. Reads and writes
+are functions of a `Library` or a `Store` that the app runs in a thread, so that no room ever blocks the screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.containers import Container
+from textual.message import Message
+
+if TYPE_CHECKING:
+    from store.db import Store
+    from tui.library import Library, RunHistory
+    from tui.state import RunState
+    from tui.widgets.dock import DockedQuestion
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A room as the bar at the bottom names it; `where` is module and class, imported when the room is furnished."""
+
+    name: str
+    key: str
+    title: str
+    short: str
+    about: str
+    where: tuple[str, str]
+
+
+PLACES = (
+    Place("run", "1", "Run", "Run", "Phases, acceptance, margins, guard, budget, machine, events",
+          ("tui.rooms.run", "RunRoom")),
+    Place("samples", "2", "Samples", "Samp", "Every sample and what made it",
+          ("tui.rooms.samples", "SamplesRoom")),
+    Place("thresholds", "3", "Thresholds", "Thr", "What if a threshold were another one",
+          ("tui.rooms.thresholds", "ThresholdsRoom")),
+    Place("questions", "4", "Questions", "Ask", "Gates, reviews and decisions with their evidence",
+          ("tui.rooms.questions", "QuestionsRoom")),
+    Place("training", "5", "Training", "Train", "Loss, learning rate, gradient norm, reward margins",
+          ("tui.rooms.training", "TrainingRoom")),
+    Place("evaluation", "6", "Evaluation", "Eval", "Paired results, intervals, tests, what changed sides",
+          ("tui.rooms.evaluation", "EvaluationRoom")),
+    Place("runs", "7", "Runs", "Runs", "All runs: compare, fork, resume",
+          ("tui.rooms.runs", "RunsRoom")),
+    Place("sql", "8", "SQL", "SQL", "A read-only console on the store",
+          ("tui.rooms.sql", "SqlRoom")),
+    Place("log", "9", "Log", "Log", "What libraries printed",
+          ("tui.rooms.log", "LogRoom")),
+)  # fmt: skip
+
+
+class Room(Container):
+    """Base of all rooms. Every method below may be left as it is."""
+
+    SEARCHES: ClassVar[bool] = False  # whether `/` opens a search here
+
+    # -- what the app tells a room -----------------------------------------------------------------------------------
+
+    def know(self, history: RunHistory) -> None:
+        """The store's account of the run that is shown; told again after each stage, also while the room is closed."""
+
+    def show(self, state: RunState) -> None:
+        """Paint; called while the room is open, at most five times a second and only when `state` changed."""
+
+    def look(self) -> None:
+        """The room was opened, or a second went by while it is open: ask again for what may have changed."""
+
+    def home(self) -> None:
+        """Put the focus where a person wants it on opening the room."""
+        self.focus()
+
+    def find(self) -> None:
+        """Open the search, in rooms that have one."""
+
+    # -- what a room asks of the app ---------------------------------------------------------------------------------
+
+    class Wanted(Message):
+        """Run `read(library)` in a thread, then `then(result)` on the screen; a newer read of a `group` replaces it.
+
+        Nothing is run while no store is open.
+        """
+
+        def __init__(self, what: str, read: Callable[[Library], Any], then: Callable[[Any], None], group: str) -> None:
+            super().__init__()
+            self.what, self.read, self.then, self.group = what, read, then, group
+
+    class WorkWanted(Message):
+        """Run `work()`, which needs no store, in a thread, then `then(result)` on the screen; the newest wins."""
+
+        def __init__(self, what: str, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+            super().__init__()
+            self.what, self.work, self.then = what, work, then
+
+    class WriteWanted(Message):
+        """Run `write(store)` in a thread on a store that may be written, then `then(result)` on the screen."""
+
+        def __init__(self, what: str, write: Callable[[Store], Any], then: Callable[[Any], None]) -> None:
+            super().__init__()
+            self.what, self.write, self.then = what, write, then
+
+    class AskWanted(Message):
+        """Ask the person in the dock; `then(answer)` is called once."""
+
+        def __init__(self, question: DockedQuestion, then: Callable[[str], None]) -> None:
+            super().__init__()
+            self.question, self.then = question, then
+
+    class RunWanted(Message):
+        """Show a run (`how` "show"), go on with it ("resume"), or start one with `options` ("start")."""
+
+        def __init__(self, how: str, run_id: str = "", options: dict[str, Any] | None = None) -> None:
+            super().__init__()
+            self.how, self.run_id, self.options = how, run_id, options or {}
+
+    class GoTo(Message):
+        """Open a room, and there the subject named, e.g. ("samples", sample_id)."""
+
+        def __init__(self, room: str, subject: str = "") -> None:
+            super().__init__()
+            self.room, self.subject = room, subject
+
+    def read(
+        self, what: str, read: Callable[[Library], Any], then: Callable[[Any], None], group: str | None = None
+    ) -> None:
+        """Post `Wanted`; without a `group` the newest read of this `what` wins."""
+        self.post_message(self.Wanted(what, read, then, what if group is None else group))
+
+    def visit(self, subject: str) -> None:
+        """Show the subject that another room named; see `GoTo`."""

@@ -79,12 +79,13 @@ class Library:
                 self._store = _reopened(path)
                 self._reader = self._store.reader()
 
-    def _read(self, work: Callable[[Reader], T]) -> T:
+    def reading(self, work: Callable[[Reader], T]) -> T:
+        """What `work` finds with the reader, which is its own for that long."""
         with self._lock:
             return work(self._reader)
 
     def runs(self) -> list[Row]:
-        return self._read(lambda reader: reader.runs())
+        return self.reading(lambda reader: reader.runs())
 
     def history(self, run_id: str) -> RunHistory:
         def read(reader: Reader) -> RunHistory:
@@ -103,21 +104,21 @@ class Library:
                 margins={key: reader.margins(run_id, *key) for key in keys},
             )
 
-        return self._read(read)
+        return self.reading(read)
 
     def guard_and_audits(self, run_id: str) -> tuple[list[Row], list[Row]]:
-        return self._read(lambda reader: (reader.guard(run_id), reader.audits(run_id)))
+        return self.reading(lambda reader: (reader.guard(run_id), reader.audits(run_id)))
 
     def gates(self, run_id: str) -> list[Row]:
-        return self._read(lambda reader: reader.gates(run_id))
+        return self.reading(lambda reader: reader.gates(run_id))
 
     def samples(self, run_id: str, verdict: str | None, offset: int) -> list[Row]:
         """One page and one row more, which tells whether there is a next page."""
-        return self._read(lambda reader: reader.samples(run_id, verdict=verdict, limit=PAGE + 1, offset=offset))
+        return self.reading(lambda reader: reader.samples(run_id, verdict=verdict, limit=PAGE + 1, offset=offset))
 
     def sample(self, run_id: str, sample_id: str) -> Row:
         """A sample with everything known about it, and with the scores behind its label logprobs."""
-        return self._read(lambda reader: reader.sample(run_id, sample_id))
+        return self.reading(lambda reader: reader.sample(run_id, sample_id))
 
     def offenders(self, run_id: str, subject_ids: Sequence[str]) -> list[Row]:
         """The text of those samples or instructions, as far as they exist."""
@@ -132,7 +133,7 @@ class Library:
             f"UNION ALL SELECT 'instruction', instruction_id, text, '' FROM instructions "
             f"WHERE run_id = ? AND instruction_id IN ({marks}) LIMIT {OFFENDERS}"
         )
-        return self._read(lambda reader: reader.query(sql, [run_id, *ids, run_id, *ids]))
+        return self.reading(lambda reader: reader.query(sql, [run_id, *ids, run_id, *ids]))
 
 
 def _reopened(path: Path) -> Store:

@@ -273,13 +273,16 @@ class ControlCenter(Serving, App[str]):
         elif name == "quit" and event.answer == "now":
             self.leave_now()
         elif name == "engine" and (engine := self.session.engine) is not None:
-            answer = event.answer
-            self.background("answering", lambda: engine.answer(rest, answer, "answered on the screen"))
+            answer, reason = event.answer, event.text or "answered on the screen"
+            self.background("answering", lambda: engine.answer(rest, answer, reason))
         else:
-            self.answered(event.question.question_id, event.answer)
+            self.answered(event.question.question_id, event.answer, event.text)
         if self.desk.query_one(QuestionDock).current is None:
             self.room.home()
         self.paint()
+
+    def on_question_dock_more_wanted(self, event: QuestionDock.MoreWanted) -> None:
+        self.open_room(event.room)
 
     def ask_engine(self, what: str) -> None:
         """Pause, resume or stop, off the screen's thread; the engine's event says when it took effect."""
@@ -296,7 +299,7 @@ class ControlCenter(Serving, App[str]):
         if not self.standing:
             return True
         dock = self.desk.query_one(QuestionDock)
-        open_question = dock.current is not None and not dock.has_focus
+        open_question = dock.current is not None and not dock.has_focus_within
         return applies(
             action,
             self.state,

@@ -35,7 +35,8 @@ def decide(question_id: str, topic: str, text: str) -> DockedQuestion:
     title = f"Decision · {topic.replace('_', ' ')}" if topic else "Decision"
     choices = (
         Choice("y", "approve", "approve"),
-        Choice("n", "reject", "reject"),
+        Choice("n", "reject", "reject", asks="why not"),
+        Choice("m", "modify", "modify", asks="what to change"),
         Choice("d", "decide later", "defer"),
     )
-    return DockedQuestion(f"engine:{question_id}", title, text, choices)
+    return DockedQuestion(f"engine:{question_id}", title, text, choices, more="questions")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tui.rooms import Room
 from tui.working import Working
@@ -24,7 +24,7 @@ class Serving(Working):
         def show_run(self, run_id: str) -> None: ...
         def open_room(self, name: str, subject: str = "") -> None: ...
 
-    _answers: dict[str, Callable[[str], None]]
+    _answers: dict[str, Callable[[str, str], None]]
 
     def on_room_wanted(self, event: Room.Wanted) -> None:
         library = self.session.library
@@ -53,10 +53,10 @@ class Serving(Working):
     def on_room_go_to(self, event: Room.GoTo) -> None:
         self.open_room(event.room, event.subject)
 
-    def answered(self, question_id: str, answer: str) -> bool:
+    def answered(self, question_id: str, answer: str, text: str) -> bool:
         """Hand the answer to the room that asked; False where none of them did."""
-        then: Callable[[Any], None] | None = self._answers.pop(question_id, None)
+        then: Callable[[str, str], None] | None = self._answers.pop(question_id, None)
         if then is None:
             return False
-        then(answer)
+        then(answer, text)
         return True

@@ -42,6 +42,7 @@ class FakeEngine:
         self.store = store
         self.outcome: RunFinished | None = None
         self.calls: list[tuple[Any, ...]] = []
+        self.reasons: list[str] = []
         self.emit = emit
         self.released = threading.Event()
         self._script = script
@@ -69,6 +70,7 @@ class FakeEngine:
 
     def answer(self, question_id: str, answer: str, reason: str) -> None:
         self.calls.append(("answer", question_id, answer))
+        self.reasons.append(reason)
 
     def join(self, timeout: float | None = None) -> bool:
         self._thread.join(timeout)

@@ -182,9 +182,10 @@ async def test_doubled_enter_answers_one_question(store: Path) -> None:
         assert engine.calls == [("answer", "q1", "approve")]
         assert dock.current is not None and dock.current.question_id == "engine:q2"
         now[0] = 1.0
-        await pilot.press("n", "n")
+        await pilot.press("n", "enter", *"noise", "enter", "enter")
         await settle(pilot)
         assert engine.calls == [("answer", "q1", "approve"), ("answer", "q2", "reject")]
+        assert engine.reasons == ["answered on the screen", "noise"]
         assert dock.current is None
 
 

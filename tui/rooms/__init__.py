@@ -104,9 +104,9 @@ class Room(Container):
             self.what, self.write, self.then = what, write, then
 
     class AskWanted(Message):
-        """Ask the person in the dock; `then(answer)` is called once."""
+        """Ask the person in the dock; `then(answer, typed text)` is called once."""
 
-        def __init__(self, question: DockedQuestion, then: Callable[[str], None]) -> None:
+        def __init__(self, question: DockedQuestion, then: Callable[[str, str], None]) -> None:
             super().__init__()
             self.question, self.then = question, then
 

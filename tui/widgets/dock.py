@@ -7,55 +7,84 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from textual import events
+from textual import events, on
+from textual.app import ComposeResult
+from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from tui.text import make_visible
-from tui.widgets.marks import lines, row
+from tui.widgets.marks import QUIET, lines, row
 
 ARMING_S = 0.6  # a doubled Enter comes within 0.3 s; a person who read the question takes longer
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """`key` answers with `value`; the first choice is also what Enter means."""
+    """`key` answers with `value`; the first choice is also what Enter means, unless it asks for a text.
+
+    `asks` is what must be typed before this answer counts, "" for nothing.
+    """
 
     key: str
     label: str
     value: str
+    asks: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class DockedQuestion:
+    """`more` names the room that has the evidence."""
+
     question_id: str
     title: str
     text: str
     choices: tuple[Choice, ...]
     on_escape: str | None = None
+    more: str = ""
 
 
-class QuestionDock(Static, can_focus=True):
+class QuestionDock(Vertical, can_focus=True):
     """Shows one question at a time, the others wait in line. Keys count only while it has the focus."""
 
     class Answered(Message):
-        def __init__(self, question: DockedQuestion, answer: str) -> None:
+        """`text` is what was typed with the answer."""
+
+        def __init__(self, question: DockedQuestion, answer: str, text: str = "") -> None:
             super().__init__()
-            self.question, self.answer = question, answer
+            self.question, self.answer, self.text = question, answer, text
+
+    class MoreWanted(Message):
+        def __init__(self, room: str) -> None:
+            super().__init__()
+            self.room = room
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(id="dock", markup=False)
+        super().__init__(id="dock")
         self.display = False
         self._clock = clock
         self._waiting: deque[DockedQuestion] = deque()
         self._answered: set[str] = set()
         self._shown_at = 0.0
         self._doubled = False
+        self._typing: Choice | None = None
+        self._drafts: dict[tuple[str, str], str] = {}
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="dock-text", markup=False)
+        yield Input(id="dock-reason")
+
+    def on_mount(self) -> None:
+        self.query_one(Input).display = False
 
     @property
     def current(self) -> DockedQuestion | None:
         return self._waiting[0] if self._waiting else None
+
+    @property
+    def waiting(self) -> tuple[DockedQuestion, ...]:
+        return tuple(self._waiting)
 
     def ask(self, question: DockedQuestion, *, first: bool = False) -> None:
         """Put a question in line, or in front of it. One that is already there or was answered is left alone."""
@@ -89,30 +118,77 @@ class QuestionDock(Static, can_focus=True):
         question = self.current
         if question is None:
             return
+        if self._typing is not None:
+            if event.key == "escape":
+                event.stop()
+                self._stop_typing()
+            return
+        first = question.choices[0]
         choice = next((item for item in question.choices if item.key == event.key), None)
-        value = choice.value if choice else None
-        if event.key == "enter" and value is None:
-            value = question.choices[0].value
-        elif event.key == "escape":
-            value = question.on_escape
-        if value is None:
+        if event.key == "enter" and choice is None:
+            choice = first
+        elif event.key == "escape" and question.on_escape is not None:
+            choice = next((item for item in question.choices if item.value == question.on_escape), None)
+            choice = choice or Choice("escape", "", question.on_escape)
+        more = event.key == "r" and bool(question.more)
+        if choice is None and not more:
             return
         event.stop()
         event.prevent_default()
         if self._doubled and self._clock() - self._shown_at < ARMING_S:
             return
-        self._answer(question, value)
+        if choice is None:
+            self.post_message(self.MoreWanted(question.more))
+        elif choice.asks:
+            self._start_typing(choice)
+        else:
+            self._answer(question, choice.value)
 
-    def _answer(self, question: DockedQuestion, value: str) -> None:
+    @on(Input.Submitted, "#dock-reason")
+    def give_reason(self, event: Input.Submitted) -> None:
+        event.stop()
+        question, choice, text = self.current, self._typing, event.value.strip()
+        if question is None or choice is None:
+            return
+        if not text:
+            self.query_one(Input).placeholder = f"{choice.asks} (it cannot be empty; Esc goes back)"
+            return
+        self._drafts.pop((question.question_id, choice.value), None)
+        self._stop_typing()
+        self._answer(question, choice.value, text)
+
+    def _start_typing(self, choice: Choice) -> None:
+        assert self.current is not None
+        self._typing = choice
+        box = self.query_one(Input)
+        box.placeholder = f"{choice.asks}; Enter sends, Esc goes back"
+        box.value = self._drafts.get((self.current.question_id, choice.value), "")
+        box.display = True
+        box.focus()
+
+    def _stop_typing(self) -> None:
+        box = self.query_one(Input)
+        if self._typing is not None and self.current is not None:
+            self._drafts[self.current.question_id, self._typing.value] = box.value
+        self._typing = None
+        had_focus = box.has_focus
+        box.display = False
+        if had_focus:
+            self.focus()
+
+    def _answer(self, question: DockedQuestion, value: str, text: str = "") -> None:
         if question.question_id in self._answered:
             return
         self._answered.add(question.question_id)
         self._waiting.popleft()
-        self.post_message(self.Answered(question, value))
+        self.post_message(self.Answered(question, value, text))
         self._show(after_answer=True)
 
     def _show(self, *, after_answer: bool = False) -> None:
         question = self.current
+        if self._typing is not None:
+            self._typing = None
+            self.query_one(Input).display = False
         self.display = question is not None
         self._shown_at = self._clock()
         self._doubled = after_answer  # a question that replaces another one is not answered by the same keystroke
@@ -120,9 +196,12 @@ class QuestionDock(Static, can_focus=True):
             return
         self.border_title = Content(question.title)
         self.border_subtitle = f"{len(self._waiting) - 1} more waiting" if len(self._waiting) > 1 else ""
-        keys = []
+        keys: list[tuple[str, str] | str] = []
         for at, choice in enumerate(question.choices):
-            name = f"{choice.key} / Enter" if at == 0 and choice.key != "enter" else choice.key.capitalize()
+            name = choice.key.capitalize() if len(choice.key) > 1 else choice.key
+            name = f"{name} / Enter" if at == 0 and choice.key != "enter" else name
             keys += [(f" {name} ", "bold reverse"), f" {choice.label}   "]
-        self.update(lines([row(make_visible(question.text, limit=2000)), row(*keys)]))
+        if question.more:
+            keys += [(" r ", "bold reverse"), (" read more", QUIET)]
+        self.query_one("#dock-text", Static).update(lines([row(make_visible(question.text, limit=2000)), row(*keys)]))
         self.refresh(layout=True)

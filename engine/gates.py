@@ -8,10 +8,11 @@ import operator
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from engine.acceptance import decide
-from engine.rules import response_flags
+from engine.acceptance import Decision, decide
+from engine.rules import Measured, flags_of, measure
 from engine.spec import StageSpec
 from engine.stats import wilson
 from store import Reader
@@ -48,6 +49,7 @@ class Rechecked:
 
     verdicts: dict[str, dict[str, str]]  # kind: {subject id: verdict}
     checks: list[Check]
+    decisions: dict[str, dict[str, Decision]]  # the same with basis, flags and reason
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Number of each verdict by kind."""
@@ -57,58 +59,92 @@ class Rechecked:
         }
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What a run's rows say, read once, so that verdicts and checks under other settings need no store."""
+
+    scores: dict[tuple[str, str], dict[str, float]]  # (kind, subject id): {critic: score}
+    samples: list[dict[str, Any]]  # sample_id, n_tokens, in order
+    measured: dict[str, Measured]  # by sample id
+    aucs: dict[tuple[str, str], float]  # (kind, critic): the lowest of the shipped parts
+    guard: list[dict[str, Any]]
+    instructions: list[dict[str, Any]]  # the distinct ones
+
+    @classmethod
+    def read(cls, reader: Reader, run_id: str) -> Evidence:
+        """All of it, some twenty microseconds a sample for reading and fifty for the rules."""
+        scores: dict[tuple[str, str], dict[str, float]] = {}
+        for row in reader.query(
+            "SELECT subject_kind, subject_id, critic, score FROM judgements WHERE run_id = ?", [run_id]
+        ):
+            scores.setdefault((row["subject_kind"], row["subject_id"]), {})[row["critic"]] = row["score"]
+        samples = reader.query(
+            "SELECT s.sample_id, i.text AS instruction, s.raw, s.response, s.stop_reason, s.n_tokens FROM samples s "
+            "JOIN instructions i USING (run_id, instruction_id) WHERE s.run_id = ? ORDER BY s.ordinal",
+            [run_id],
+        )
+        aucs = reader.query(
+            "SELECT subject_kind, critic, min(coalesce(auc, 0)) AS auc FROM audits "
+            "WHERE run_id = ? AND part != 'person' GROUP BY ALL",
+            [run_id],
+        )
+        return cls(
+            scores,
+            [{"sample_id": row["sample_id"], "n_tokens": row["n_tokens"]} for row in samples],
+            {
+                row["sample_id"]: measure(row["instruction"], row["raw"], row["response"], row["stop_reason"])
+                for row in samples
+            },
+            {(row["subject_kind"], row["critic"]): row["auc"] for row in aucs},
+            reader.query(
+                "SELECT check_id, passed FROM guard_checks WHERE run_id = ? AND passed IS NOT NULL ORDER BY check_id",
+                [run_id],
+            ),
+            reader.query(
+                "SELECT instruction_id, text FROM instructions WHERE run_id = ? AND status = 'distinct' "
+                "ORDER BY ordinal",
+                [run_id],
+            ),
+        )
+
+    def under(self, spec: StageSpec) -> Rechecked:
+        """Verdicts and checks as these settings make them."""
+        may_filter = self._may_filter(spec)
+        flags = {name: flags_of(found, spec.rules) for name, found in self.measured.items()}
+        decisions: dict[str, dict[str, Decision]] = {"instruction": {}, "sample": {}}
+        for (kind, subject), by_critic in self.scores.items():
+            usable = [name for name in may_filter[kind] if name in by_critic]
+            decisions[kind][subject] = decide(by_critic, usable, flags.get(subject, []), spec.critics)
+        verdicts = {kind: {name: found.verdict for name, found in of.items()} for kind, of in decisions.items()}
+        return Rechecked(verdicts, _checks(self, spec, flags, verdicts, may_filter), decisions)
+
+    def filters(self, spec: StageSpec) -> dict[str, str | None]:
+        """By kind the critic that decides, None where no audit lets one."""
+        return {kind: next(iter(names), None) for kind, names in self._may_filter(spec).items()}
+
+    def _may_filter(self, spec: StageSpec) -> dict[str, list[str]]:
+        """Critics whose AUC reaches the minimum on every shipped part, in the spec's order."""
+        return {
+            kind: [
+                name for name in getattr(spec.critics, kind) if self.aucs.get((kind, name), 0.0) >= spec.critics.min_auc
+            ]
+            for kind in ("instruction", "sample")
+        }
+
+
 def recompute(reader: Reader, run_id: str, spec: StageSpec) -> Rechecked:
     """Verdicts and QC again from raw text and margins, with no model."""
-    may_filter = _may_filter(reader, run_id, spec)
-    scores: dict[tuple[str, str], dict[str, float]] = {}
-    for row in reader.query(
-        "SELECT subject_kind, subject_id, critic, score FROM judgements WHERE run_id = ?", [run_id]
-    ):
-        scores.setdefault((row["subject_kind"], row["subject_id"]), {})[row["critic"]] = row["score"]
-    samples = reader.query(
-        "SELECT s.sample_id, i.text AS instruction, s.raw, s.response, s.stop_reason, s.n_tokens FROM samples s "
-        "JOIN instructions i USING (run_id, instruction_id) WHERE s.run_id = ? ORDER BY s.ordinal",
-        [run_id],
-    )
-    flags = {
-        row["sample_id"]: response_flags(
-            row["instruction"], row["raw"], row["response"], row["stop_reason"], spec.rules
-        )
-        for row in samples
-    }
-    verdicts: dict[str, dict[str, str]] = {"instruction": {}, "sample": {}}
-    for (kind, subject), by_critic in scores.items():
-        usable = [name for name in may_filter[kind] if name in by_critic]
-        verdicts[kind][subject] = decide(by_critic, usable, flags.get(subject, []), spec.critics).verdict
-    checks = _checks(reader, run_id, spec, samples, flags, verdicts, may_filter)
-    return Rechecked(verdicts, checks)
-
-
-def _may_filter(reader: Reader, run_id: str, spec: StageSpec) -> dict[str, list[str]]:
-    """Critics whose AUC reaches the minimum on every shipped part, in the spec's order."""
-    worst: dict[tuple[str, str], float] = {}
-    for row in reader.query(
-        "SELECT subject_kind, critic, min(coalesce(auc, 0)) AS auc FROM audits "
-        "WHERE run_id = ? AND part != 'person' GROUP BY ALL",
-        [run_id],
-    ):
-        worst[row["subject_kind"], row["critic"]] = row["auc"]
-    return {
-        kind: [name for name in getattr(spec.critics, kind) if worst.get((kind, name), 0.0) >= spec.critics.min_auc]
-        for kind in ("instruction", "sample")
-    }
+    return Evidence.read(reader, run_id).under(spec)
 
 
 def _checks(
-    reader: Reader,
-    run_id: str,
+    evidence: Evidence,
     spec: StageSpec,
-    samples: Sequence[Mapping[str, Any]],
     flags: Mapping[str, Sequence[str]],
     verdicts: Mapping[str, Mapping[str, str]],
     may_filter: Mapping[str, Sequence[str]],
 ) -> list[Check]:
-    gate = spec.gate
+    gate, samples, guard, kept = spec.gate, evidence.samples, evidence.guard, evidence.instructions
     n = len(samples)
 
     def flagged(flag: str) -> list[str]:
@@ -122,14 +158,7 @@ def _checks(
     def not_accepted(kind: str) -> list[str]:
         return [subject for subject, verdict in verdicts[kind].items() if verdict != "accepted"]
 
-    guard = reader.query(
-        "SELECT check_id, passed FROM guard_checks WHERE run_id = ? AND passed IS NOT NULL ORDER BY check_id", [run_id]
-    )
     failed = [row["check_id"] for row in guard if not row["passed"]]
-    kept = reader.query(
-        "SELECT instruction_id, text FROM instructions WHERE run_id = ? AND status = 'distinct' ORDER BY ordinal",
-        [run_id],
-    )
     seen: set[str] = set()
     repeated = []
     for row in kept:
@@ -192,3 +221,22 @@ def evidence_sha256(checks: Sequence[Check]) -> str:
     """The hash that binds a decision to the figures it was made on."""
     text = json.dumps([[c.name, c.measured, c.n, c.op, c.threshold, list(c.subject_ids)] for c in checks])
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def gate_row(run_id: str, gate: str, check: Check, evidence: str, at: datetime) -> dict[str, Any]:
+    """A check as a row of the table `gates`."""
+    return {
+        "run_id": run_id,
+        "gate": gate,
+        "check_name": check.name,
+        "measured": check.measured,
+        "lo": check.lo,
+        "hi": check.hi,
+        "n": check.n,
+        "op": check.op,
+        "threshold": float(check.threshold),
+        "passed": check.passed,
+        "subject_ids": list(check.subject_ids),
+        "evidence_sha256": evidence,
+        "decided_at": at,
+    }

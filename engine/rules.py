@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import dataclass
 
 from engine.prompts import MARKER
 from engine.similarity import rouge_l, words
@@ -38,20 +39,54 @@ def repeated_trigrams(text: str) -> float:
     return 1 - len(set(trigrams)) / len(trigrams)
 
 
-def response_flags(instruction: str, raw: str, kept: str, stop_reason: str, rules: RulesSpec) -> list[str]:
-    """Names of the rules that fire on a response, in the order of RULES."""
-    loops = max(repeated_trigrams(kept), _character_loop(kept)) >= rules.repeated_trigrams
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the rules look at in one response; the spec's limits are not in it, so that they can be moved for free."""
+
+    empty: bool
+    length: bool
+    eos: bool
+    second_turn: bool
+    loops: float  # share of repeated trigrams, of words or of one long run of characters
+    echo: float  # ROUGE-L F of instruction and response; -1 below three words, which echo nothing
+    leak: bool
+    control: bool
+
+
+def measure(instruction: str, raw: str, kept: str, stop_reason: str) -> Measured:
+    """Measure one response for `flags_of`."""
+    said = words(kept)
+    return Measured(
+        empty=not said,
+        length=stop_reason == "length",
+        eos=stop_reason == "eos",
+        second_turn=bool(_SECOND_TURN.search(raw)),
+        loops=max(repeated_trigrams(kept), _character_loop(kept)),
+        echo=rouge_l(words(instruction), said) if len(said) >= 3 else -1.0,
+        leak=bool(_LEAK.search(kept)),
+        control=bool(_CONTROL.search(kept)),
+    )
+
+
+def flags_of(found: Measured, rules: RulesSpec) -> list[str]:
+    """Names of the rules that fire, in the order of RULES."""
+    loops = found.loops >= rules.repeated_trigrams
     fired = {
-        "empty": not words(kept),
-        "token_limit": stop_reason == "length",
-        "no_marker": stop_reason == "eos",
-        "runaway": bool(_SECOND_TURN.search(raw)) or (stop_reason == "length" and loops),
+        "empty": found.empty,
+        "token_limit": found.length,
+        "no_marker": found.eos,
+        "runaway": found.second_turn or (found.length and loops),
         "repetition": loops,
-        "echo": _echoes(instruction, kept, rules.echo),
-        "marker_leak": bool(_LEAK.search(kept)),
-        "control": bool(_CONTROL.search(kept)),
+        "echo": found.echo >= rules.echo,
+        "marker_leak": found.leak,
+        "control": found.control,
     }
     return [name for name in RULES if fired[name]]
+
+
+def response_flags(instruction: str, raw: str, kept: str, stop_reason: str, rules: RulesSpec) -> list[str]:
+    """Names of the rules that fire on a response, in the order of RULES."""
+    return flags_of(measure(instruction, raw, kept, stop_reason), rules)
 
 
 def _character_loop(text: str) -> float:
@@ -62,11 +97,6 @@ def _character_loop(text: str) -> float:
     run = max(text.split(), key=len)
     pieces = [run[i : i + 3] for i in range(len(run) - 2)]
     return 1 - len(set(pieces)) / len(pieces)
-
-
-def _echoes(instruction: str, kept: str, at: float) -> bool:
-    asked, said = words(instruction), words(kept)
-    return len(said) >= 3 and rouge_l(asked, said) >= at
 
 
 _META = re.compile(

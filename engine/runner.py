@@ -145,24 +145,7 @@ class Runner:
         with self._phase("gate", 1):
             checks = gates.recompute(work.reader, work.run_id, work.spec).checks
             evidence, now = gates.evidence_sha256(checks), datetime.now(UTC)
-            rows: list[dict[str, Any]] = [
-                {
-                    "run_id": work.run_id,
-                    "gate": name,
-                    "check_name": check.name,
-                    "measured": check.measured,
-                    "lo": check.lo,
-                    "hi": check.hi,
-                    "n": check.n,
-                    "op": check.op,
-                    "threshold": float(check.threshold),
-                    "passed": check.passed,
-                    "subject_ids": list(check.subject_ids),
-                    "evidence_sha256": evidence,
-                    "decided_at": now,
-                }
-                for check in checks
-            ]
+            rows = [gates.gate_row(work.run_id, name, check, evidence, now) for check in checks]
             work.store.put({"gates": rows})
             self._repeat()
             failed = tuple(check.name for check in checks if not check.passed)

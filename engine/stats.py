@@ -42,6 +42,19 @@ def auc_interval(good: Sequence[float], bad: Sequence[float], confidence: float 
     return float(low), float(high)
 
 
+def cohen_kappa(a: Sequence[bool], b: Sequence[bool]) -> float | None:
+    """Agreement of two judges of the same items beyond what their shares of yes make likely (Cohen 1960).
+
+    None where there are no items, or where both judges always say the same word: chance then explains everything.
+    """
+    if not a:
+        return None
+    observed = sum(x == y for x, y in zip(a, b, strict=True)) / len(a)
+    yes_a, yes_b = sum(a) / len(a), sum(b) / len(b)
+    chance = yes_a * yes_b + (1 - yes_a) * (1 - yes_b)
+    return None if chance == 1 else (observed - chance) / (1 - chance)
+
+
 def threshold_for_precision(scores: Sequence[float], good: Sequence[bool], wanted: float) -> float | None:
     """The lowest score such that of the items at or above it a share `wanted` is good; None where none reaches it."""
     order = np.argsort(-np.asarray(scores), kind="stable")

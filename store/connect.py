@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,17 @@ def cursor(database: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     own = database.cursor()
     own.execute("SET TimeZone = 'UTC'")
     return own
+
+
+@contextmanager
+def roomier(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """For one query that did not fit: DuckDB may take its default share of the machine's memory, then what it had."""
+    before = connection.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
+    connection.execute("RESET memory_limit")
+    try:
+        yield
+    finally:
+        connection.execute(f"SET memory_limit = '{before}'")
 
 
 def require_space(path: Path, batch_bytes: int) -> None:

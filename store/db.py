@@ -44,8 +44,8 @@ class Store:
         self._readers: weakref.WeakSet[Reader] = weakref.WeakSet()
 
     @classmethod
-    def open(cls, path: Path, *, read_only: bool = False) -> Store:
-        """Open the store at `path`, creating it and its folder where there is none.
+    def open(cls, path: Path, *, read_only: bool = False, memory: str | None = None) -> Store:
+        """Open the store at `path`, creating it and its folder where there is none; `memory` bounds DuckDB's share.
 
         A store of an older schema is migrated, after a copy `<name>.v<old>.backup` was made beside it. Raises
         StoreLocked when another process has the file open, StoreTooNew for a schema newer than this program, and
@@ -57,6 +57,8 @@ class Store:
         database = connect(path, read_only=read_only)
         try:
             database = migrate(path, database, read_only=read_only)
+            if memory is not None:
+                database.execute(f"SET memory_limit = '{memory}'")
             return cls(path, database, read_only=read_only)
         except BaseException:
             database.close()

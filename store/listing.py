@@ -1,18 +1,24 @@
 """A run's samples as a person looks at them: filtered, sorted, and paged through, also when there are a million.
 
-The filter and the sort are paid for once: they give the ids in their order, which take some 20 bytes a sample. A page
-is then looked up by its ids, wherever it lies.
+The filter and the sort are paid for once: they give the ids in their order, some twenty bytes a sample. A page is then
+looked up by its ids, which are indexed, wherever it lies. A listing holds no reader and may outlive it.
 """
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.compute
+
+from store.encode import nearest
 from store.errors import StoreError
 
 if TYPE_CHECKING:
-    from store.read import Reader, Row
+    from store.read import Reader
 
 COLUMNS = (
     "ordinal",
@@ -26,28 +32,47 @@ COLUMNS = (
     "stop_reason",
     "n_tokens",
     "score",
+    "person",
 )
 
-_FROM_INSTRUCTIONS = "LEFT JOIN instructions i ON i.run_id = s.run_id AND i.instruction_id = s.instruction_id"
-_FROM_VERDICTS = (
-    "LEFT JOIN verdicts v ON v.run_id = s.run_id AND v.subject_kind = 'sample' AND v.subject_id = s.sample_id"
-)
-_FROM_JUDGEMENTS = (
-    "LEFT JOIN (SELECT subject_id, score FROM judgements WHERE run_id = $run AND subject_kind = 'sample' "
-    "AND critic = $critic) j ON j.subject_id = s.sample_id"
-)
+_JOINS = {
+    "i": "LEFT JOIN instructions i ON i.run_id = s.run_id AND i.instruction_id = s.instruction_id",
+    "v": "LEFT JOIN verdicts v ON v.run_id = s.run_id AND v.subject_kind = 'sample' AND v.subject_id = s.sample_id",
+    "j": "LEFT JOIN (SELECT subject_id, score FROM judgements WHERE run_id = $run AND subject_kind = 'sample' "
+    "AND critic = $critic) j ON j.subject_id = s.sample_id",
+    "p": "LEFT JOIN person_labels p ON p.run_id = s.run_id AND p.subject_kind = 'sample' "
+    "AND p.subject_id = s.sample_id",
+}
+_SOURCES = {
+    "ordinal": "s.ordinal",
+    "sample_id": "s.sample_id",
+    "instruction": "i.text",
+    "response": "s.response",
+    "verdict": "v.verdict",
+    "basis": "v.basis",
+    "flags": "v.flags",
+    "split": "i.split",
+    "stop_reason": "s.stop_reason",
+    "n_tokens": "s.n_tokens",
+    "score": "j.score",
+    "person": "p.label",
+}
+_UNKNOWN = re.compile(r'Referenced column "(?P<name>[^"]+)" not found')
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """Which samples, in which order. Empty fields choose nothing out.
 
-    `score` is that of `critic`; `where` is a condition in SQL over COLUMNS, as a person types it.
+    `flagged` asks for any flag, `label` for a person's label or "any"; `score` is that of `critic`; `where` is a
+    condition in SQL over COLUMNS, as a person types it.
     """
 
     verdict: str | None = None
+    flagged: bool = False
     flag: str | None = None
     split: str | None = None
+    label: str | None = None
     text: str = ""
     critic: str = ""
     lowest: float | None = None
@@ -58,81 +83,120 @@ class Choice:
 
 
 class Listing:
-    """The ids that a choice gives, in order; `len` is their number. Later samples are not in it."""
+    """The ids that a choice gave, in order; `len` is their number. Samples that came later are not in it."""
 
-    def __init__(self, reader: Reader, run_id: str, choice: Choice) -> None:
-        self._reader = reader
-        self._run_id = run_id
-        sql, params = _select(run_id, choice)
-        self._ids = reader.column(sql, params)
+    def __init__(self, run_id: str, ids: Any) -> None:
+        self.run_id = run_id
+        self._ids = ids
+
+    @classmethod
+    def of(cls, reader: Reader, run_id: str, choice: Choice) -> Listing:
+        """What the choice gives now. Raises StoreError for a condition that cannot be understood."""
+        if choice.order not in COLUMNS:
+            raise StoreError(f"no column {choice.order!r} to sort by", nearest(choice.order, COLUMNS))
+        typed = choice.where.strip()
+        if typed:
+            _require_condition(reader, typed)
+        sql, params = _select(run_id, choice, typed)
+        try:
+            return cls(run_id, reader.column(sql, params))
+        except StoreError as error:
+            raise (_misunderstood(typed, error.title) if typed else error) from error
 
     def __len__(self) -> int:
         return len(self._ids)
 
-    def page(self, offset: int, limit: int) -> list[Row]:
-        """Rows as Reader.samples gives them, in the order of the choice."""
-        wanted: list[str] = self._ids.slice(offset, limit).to_pylist()
-        by_id = {row["sample_id"]: row for row in self._reader.samples_by_id(self._run_id, wanted)}
-        return [by_id[name] for name in wanted if name in by_id]
+    def ids(self, offset: int, limit: int) -> list[str]:
+        found: list[str] = self._ids.slice(offset, limit).to_pylist()
+        return found
+
+    def position(self, sample_id: str) -> int | None:
+        """Where a sample stands, None where the choice leaves it out."""
+        at = pyarrow.compute.index(self._ids, sample_id).as_py()
+        return int(at) if at >= 0 else None
 
 
-def _select(run_id: str, choice: Choice) -> tuple[str, dict[str, Any]]:
+def _select(run_id: str, choice: Choice, typed: str) -> tuple[str, dict[str, Any]]:
     """The statement that gives the ids; only the tables that the choice speaks of are joined."""
-    if choice.order not in COLUMNS:
-        raise StoreError(f"no column {choice.order!r} to sort by", f"there are: {', '.join(COLUMNS)}")
-    typed = choice.where.strip()
-    scored = bool(choice.critic) and (
-        choice.order == "score" or choice.lowest is not None or choice.highest is not None or bool(typed)
-    )
     params: dict[str, Any] = {"run": run_id}
     conditions = ["s.run_id = $run"]
-    for name, column, value in (
-        ("verdict", "v.verdict", choice.verdict),
-        ("split", "i.split", choice.split),
-        ("flag", "list_contains(v.flags, $flag)", choice.flag),
-    ):
-        if value is not None:
-            conditions.append(column if "$" in column else f"{column} = ${name}")
-            params[name] = value
+    used = {_SOURCES[choice.order][0]}
+
+    def need(condition: str, **values: object) -> None:
+        conditions.append(condition)
+        params.update(values)
+        used.update(table for table in _JOINS if re.search(rf"\b{table}\.", condition))
+
+    if choice.verdict is not None:
+        need("v.verdict = $verdict", verdict=choice.verdict)
+    if choice.flagged:
+        need("len(v.flags) > 0")
+    if choice.flag is not None:
+        need("list_contains(v.flags, $flag)", flag=choice.flag)
+    if choice.split is not None:
+        need("i.split = $split", split=choice.split)
+    if choice.label == "any":
+        need("p.label IS NOT NULL")
+    elif choice.label is not None:
+        need("p.label = $label", label=choice.label)
     if choice.text:
-        conditions.append("(contains(lower(i.text), $text) OR contains(lower(s.response), $text))")
-        params["text"] = choice.text.lower()
-    if scored:
+        # Asked for apart, so that only the instructions that match are joined and not all their texts.
+        matching = "SELECT instruction_id FROM instructions WHERE run_id = $run AND contains(lower(text), $text)"
+        need(f"(s.instruction_id IN ({matching}) OR contains(lower(s.response), $text))", text=choice.text.lower())
+    if choice.critic and choice.lowest is not None:
+        need("j.score >= $lowest", lowest=choice.lowest)
+    if choice.critic and choice.highest is not None:
+        need("j.score <= $highest", highest=choice.highest)
+    words = set(re.findall(r"\w+", typed.lower()))
+    used |= {source[0] for name, source in _SOURCES.items() if name in words}
+    used &= set(_JOINS)
+    if not choice.critic:
+        used.discard("j")
+    if "j" in used:
         params["critic"] = choice.critic
-        for name, sign, bound in (("lowest", ">=", choice.lowest), ("highest", "<=", choice.highest)):
-            if bound is not None:
-                conditions.append(f"j.score {sign} ${name}")
-                params[name] = bound
-    of_instruction = bool(typed or choice.split or choice.text) or choice.order in ("instruction", "split")
-    of_verdict = bool(typed or choice.verdict or choice.flag) or choice.order in ("verdict", "basis", "flags")
-    columns = {
-        "ordinal": "s.ordinal",
-        "sample_id": "s.sample_id",
-        "instruction": "i.text" if of_instruction else "NULL",
-        "response": "s.response",
-        "verdict": "v.verdict" if of_verdict else "NULL",
-        "basis": "v.basis" if of_verdict else "NULL",
-        "flags": "v.flags" if of_verdict else "NULL",
-        "split": "i.split" if of_instruction else "NULL",
-        "stop_reason": "s.stop_reason",
-        "n_tokens": "s.n_tokens",
-        "score": "j.score" if scored else "NULL::DOUBLE",
-    }
-    listed = ", ".join(f"{source} AS {name}" for name, source in columns.items())
-    joins = " ".join(
-        join
-        for join, needed in (
-            (_FROM_INSTRUCTIONS, of_instruction),
-            (_FROM_VERDICTS, of_verdict),
-            (_FROM_JUDGEMENTS, scored),
-        )
-        if needed
+    listed = ", ".join(
+        f"{source if source[0] == 's' or source[0] in used else 'NULL'} AS {name}" for name, source in _SOURCES.items()
     )
-    direction = "DESC" if choice.descending else "ASC"
+    joins = " ".join(join for table, join in _JOINS.items() if table in used)
     # The line break keeps a comment at the end of what was typed from hiding the bracket.
     extra = f"WHERE ({typed}\n)" if typed else ""
-    sql = (
+    direction = "DESC" if choice.descending else "ASC"
+    return (
         f"SELECT sample_id FROM (SELECT {listed} FROM samples s {joins} WHERE {' AND '.join(conditions)}) {extra} "
         f"ORDER BY {choice.order} {direction} NULLS LAST, ordinal"
+    ), params
+
+
+def _require_condition(reader: Reader, typed: str) -> None:
+    """Raise StoreError unless what was typed is one condition that looks at nothing but the sample's own columns."""
+    statement = f"SELECT 1 WHERE ({typed}\n)"
+    tree = json.loads(str(reader.query("SELECT json_serialize_sql(?::VARCHAR) AS tree", [statement])[0]["tree"]))
+    if tree.get("error"):
+        raise _misunderstood(typed, str(tree.get("error_message", "")))
+    node = tree["statements"][0]["node"] if len(tree.get("statements", ())) == 1 else {}
+    plain = node.get("type") == "SELECT_NODE" and not any(
+        node.get(name) for name in ("modifiers", "group_expressions", "having", "qualify", "sample")
     )
-    return sql, params
+    if not plain or any(item.get("class") in ("SUBQUERY", "PARAMETER", "WINDOW") for item in _nodes(node)):
+        raise StoreError(
+            "only a condition on one sample can be typed here",
+            "Sub-selects and whole statements belong into the SQL room. For example: n_tokens > 40 AND score < 0",
+        )
+
+
+def _nodes(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _nodes(item)
+
+
+def _misunderstood(typed: str, told: str) -> StoreError:
+    unknown = _UNKNOWN.search(told)
+    if unknown:
+        return StoreError(f"no column {unknown['name']!r} in a condition", nearest(unknown["name"], COLUMNS))
+    first = told.partition("failed: ")[2] or told
+    first = first.strip().splitlines()[0] if first.strip() else "it is not a condition"
+    return StoreError(f"the condition {typed!r} cannot be used: {first}", f"columns: {', '.join(COLUMNS)}")

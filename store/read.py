@@ -13,10 +13,11 @@ from typing import Any
 import duckdb
 
 from store import progress
-from store.connect import query_failed
+from store.connect import query_failed, roomier
 from store.errors import NotFound, StoreError
 from store.listing import Choice, Listing
 
+MARGINS_AT_MOST = 20_000
 VERDICTS = ("accepted", "rejected", "unsure")
 
 Row = dict[str, Any]
@@ -52,8 +53,8 @@ class Reader:
         return rows
 
     def column(self, sql: str, params: Mapping[str, object]) -> Any:
-        """The first column that one SELECT gives, as an Arrow array: for many values that are looked at in parts."""
-        return self._table(sql, dict(params)).column(0).combine_chunks()
+        """The first column that one SELECT gives, as Arrow keeps it: for many values that are looked at in parts."""
+        return self._table(sql, dict(params)).column(0)
 
     def _table(self, sql: str, params: list[object] | dict[str, object] | None) -> Any:
         with self._lock:
@@ -63,10 +64,17 @@ class Reader:
                 statements = self._connection.extract_statements(sql)
                 if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                     raise StoreError("a reader runs one SELECT at a time", "write through Store.append or Store.put")
-                # Through Arrow, because DuckDB's own rows need the package pytz for times.
-                return self._connection.sql(sql, params=params).to_arrow_table()
+                try:
+                    return self._run(sql, params)
+                except duckdb.OutOfMemoryException:
+                    with roomier(self._connection):
+                        return self._run(sql, params)
             except duckdb.Error as error:
                 raise query_failed(self.path, error) from error
+
+    def _run(self, sql: str, params: list[object] | dict[str, object] | None) -> Any:
+        # Through Arrow, because DuckDB's own rows need the package pytz for times.
+        return self._connection.sql(sql, params=params).to_arrow_table()
 
     def latest_run_id(self) -> str | None:
         """The id of the run that was created last, None in an empty store."""
@@ -142,15 +150,56 @@ class Reader:
         )
         return self._with_scores(run_id, rows)
 
-    def samples_by_id(self, run_id: str, sample_ids: Sequence[str]) -> list[Row]:
-        """The samples of these ids as `samples` gives them, in no order; an id that is not there is left out."""
-        ids = list(sample_ids)
-        rows = self.query(f"{_SAMPLES} AND s.sample_id IN (SELECT unnest(?::VARCHAR[]))", [run_id, ids])
-        return self._with_scores(run_id, rows)
-
     def listing(self, run_id: str, choice: Choice) -> Listing:
         """The samples that a person chose, sorted, to be paged through. Raises StoreError for a wrong condition."""
-        return Listing(self, run_id, choice)
+        return Listing.of(self, run_id, choice)
+
+    def page(self, listing: Listing, offset: int, limit: int) -> list[Row]:
+        """Samples of a listing as `samples` gives them, in its order, each with the `person`'s label.
+
+        Each table is looked up by an indexed id alone, because DuckDB takes no index for a condition on more columns;
+        other runs' rows of the same id are left out here.
+        """
+        ids, run_id = listing.ids(offset, limit), listing.run_id
+        samples = self._indexed(
+            "SELECT run_id, ordinal, sample_id, instruction_id, response, stop_reason, n_tokens FROM samples",
+            "sample_id", ids, run_id,
+        )  # fmt: skip
+        instructions = self._indexed(
+            "SELECT run_id, instruction_id, text, split FROM instructions",
+            "instruction_id", [row["instruction_id"] for row in samples], run_id,
+        )  # fmt: skip
+        of_subject = ("subject_id", ids, run_id)
+        verdicts = self._indexed("SELECT run_id, subject_kind, subject_id, verdict, basis, flags, reason FROM verdicts",
+                                 *of_subject)  # fmt: skip
+        scores = self._indexed("SELECT run_id, subject_kind, subject_id, critic, score FROM judgements", *of_subject)
+        labels = self._indexed("SELECT run_id, subject_kind, subject_id, label FROM person_labels", *of_subject)
+        text_of = {row["instruction_id"]: row for row in instructions}
+        verdict_of = {row["subject_id"]: row for row in verdicts}
+        label_of = {row["subject_id"]: row["label"] for row in labels}
+        found: dict[str, Row] = {}
+        for row in samples:
+            name, text, verdict = row["sample_id"], text_of.get(row["instruction_id"]), verdict_of.get(row["sample_id"])
+            found[name] = {key: value for key, value in row.items() if key != "run_id"} | {
+                "instruction": text["text"] if text else None,
+                "split": text["split"] if text else None,
+                "verdict": verdict["verdict"] if verdict else None,
+                "basis": verdict["basis"] if verdict else None,
+                "flags": verdict["flags"] if verdict else [],
+                "reason": verdict["reason"] if verdict else None,
+                "scores": {},
+                "person": label_of.get(name),
+            }
+        for row in scores:
+            found[row["subject_id"]]["scores"][row["critic"]] = row["score"]
+        return [found[name] for name in ids if name in found]
+
+    def _indexed(self, select: str, column: str, ids: Sequence[str], run_id: str) -> list[Row]:
+        """Rows by one indexed column; of subjects of several kinds, the samples."""
+        if not ids:
+            return []
+        rows = self.query(f"{select} WHERE {column} IN ({', '.join('?' * len(ids))})", list(ids))
+        return [row for row in rows if row["run_id"] == run_id and row.get("subject_kind", "sample") == "sample"]
 
     def _with_scores(self, run_id: str, rows: list[Row]) -> list[Row]:
         judged = self.judgements(run_id, "sample", [row["sample_id"] for row in rows])
@@ -218,9 +267,13 @@ class Reader:
         return found
 
     def margins(self, run_id: str, critic: str, subject_kind: str) -> list[float]:
-        """The finite scores of one critic, for a histogram, ordered by subject: 0 at its zero point, positive good."""
+        """The finite scores of one critic, for a histogram: 0 at its zero point, positive good.
+
+        At most MARGINS_AT_MOST of them, the first by subject: ids are hashes, so that is a draw without a favourite.
+        """
         rows = self.query(
-            "SELECT score FROM judgements WHERE run_id = ? AND critic = ? AND subject_kind = ? ORDER BY subject_id",
+            "SELECT score FROM judgements WHERE run_id = ? AND critic = ? AND subject_kind = ? "
+            f"ORDER BY subject_id LIMIT {MARGINS_AT_MOST}",
             [run_id, critic, subject_kind],
         )
         return [row["score"] for row in rows if math.isfinite(row["score"])]

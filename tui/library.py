@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from store.read import Reader
 
 T = TypeVar("T")
-PAGE = 500
 OFFENDERS = 12
+MEMORY = "208MB"  # for DuckDB, so that a million samples are looked at within 400 MB in all
 Row = dict[str, Any]
 
 
@@ -29,6 +29,7 @@ class RunHistory:
     guard: list[Row] = field(default_factory=list)
     audits: list[Row] = field(default_factory=list)
     gates: list[Row] = field(default_factory=list)
+    decisions: list[Row] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)
     margins: dict[tuple[str, str], list[float]] = field(default_factory=dict)
 
@@ -49,7 +50,7 @@ class Library:
             return None
         from store.db import Store
 
-        store = Store.open(path, read_only=True)
+        store = Store.open(path, read_only=True, memory=MEMORY)
         return cls(store.reader(), store)
 
     @classmethod
@@ -100,25 +101,21 @@ class Library:
                 guard=reader.guard(run_id),
                 audits=audits,
                 gates=reader.gates(run_id),
+                decisions=reader.query(
+                    'SELECT * FROM decisions WHERE run_id = ? ORDER BY "at" DESC LIMIT 200', [run_id]
+                ),
                 events=reader.events(run_id, limit=200),
                 margins={key: reader.margins(run_id, *key) for key in keys},
             )
 
         return self.reading(read)
 
-    def guard_and_audits(self, run_id: str) -> tuple[list[Row], list[Row]]:
-        return self.reading(lambda reader: (reader.guard(run_id), reader.audits(run_id)))
-
-    def gates(self, run_id: str) -> list[Row]:
-        return self.reading(lambda reader: reader.gates(run_id))
-
-    def samples(self, run_id: str, verdict: str | None, offset: int) -> list[Row]:
-        """One page and one row more, which tells whether there is a next page."""
-        return self.reading(lambda reader: reader.samples(run_id, verdict=verdict, limit=PAGE + 1, offset=offset))
-
     def sample(self, run_id: str, sample_id: str) -> Row:
-        """A sample with everything known about it, and with the scores behind its label logprobs."""
-        return self.reading(lambda reader: reader.sample(run_id, sample_id))
+        """A sample with everything known about it, and what its flags mean in `rules`."""
+        from engine.rules import RULES
+
+        found = self.reading(lambda reader: reader.sample(run_id, sample_id))
+        return found | {"rules": {flag: RULES.get(flag, "") for flag in found["flags"] or ()}}
 
     def offenders(self, run_id: str, subject_ids: Sequence[str]) -> list[Row]:
         """The text of those samples or instructions, as far as they exist."""
@@ -139,4 +136,4 @@ class Library:
 def _reopened(path: Path) -> Store:
     from store.db import Store
 
-    return Store.open(path, read_only=True)
+    return Store.open(path, read_only=True, memory=MEMORY)

@@ -49,6 +49,8 @@ PHASE_SHAPES = {"pending": "○", "running": "▶", "paused": "‖", "stopped": 
 
 VERDICT_SHAPES = {"accepted": "✓", "rejected": "✗", "unsure": "?"}
 
+LABEL_SHAPES = {"good": "+ ok", "bad": "− no", "unsure": "? ?"}
+
 FINISHED = frozenset({"done", "stopped", "gate_failed", "waiting", "budget_reached", "failed"})
 
 # States of a stored run that has work left to do; a process that was killed leaves "running" behind.

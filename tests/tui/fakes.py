@@ -27,6 +27,7 @@ from engine.events import (
     RunStarted,
     ThroughputMeasured,
 )
+from engine.spec import load_spec
 from store.db import Store
 
 RUN = "run-a"
@@ -113,9 +114,16 @@ def steady_run(engine: FakeEngine) -> Iterable[Event]:
     engine.released.wait(20)
 
 
+def settings() -> dict[str, Any]:
+    """The small model's, with a critic of the fake run that may filter."""
+    found = load_spec("stage_1_small_model").settings.model_dump()
+    found["critics"] |= {"sample": ["label", "pmi"], "accept_above": 0.4, "unsure_above": -0.25, "min_auc": 0.6}
+    return found
+
+
 def fill(path: Path, *, state: str = "done", hostile: str = HOSTILE, many: int = 0) -> None:
     """A store with one run, whose first response is hostile."""
-    run = rows.small_run(RUN, state=state)
+    run = rows.small_run(RUN, state=state, settings=settings())
     first = run["samples"][0]
     first["raw"] = f"{hostile} and a plain tail. Instruction: next"
     first["response"] = f"{hostile} and a plain tail."

@@ -16,6 +16,7 @@ from engine.events import Event, QuestionAsked, RunFinished, RunStarted
 from store.db import Store
 from store.errors import StoreLocked
 from tui.app import ControlCenter
+from tui.rooms.samples import SamplesTable
 from tui.widgets.dock import QuestionDock
 from tui.widgets.histogram import draw
 from tui.widgets.marks import signed_bar
@@ -82,38 +83,14 @@ async def test_run_screen_shows_the_figures(store: Path, size: tuple[int, int]) 
         await settle(pilot, lambda: "┻" in shown(app, "#histogram"))
 
 
-async def test_samples_filter_order_and_detail(store: Path) -> None:
-    async with control_center(store) as (app, pilot):
-        await pilot.press("2")
-        table = app.query_one("#samples-table", DataTable)
-        await settle(pilot, lambda: table.row_count == 4)
-        await settle(pilot, lambda: "Exact prompt" in shown(app, "#detail-text"))
-        detail = shown(app, "#detail-text")
-        assert "‹ Instruction: next›" in detail and "A -0.250  B -1.500" in detail
-        assert "prompt of q-s1" in detail and "seed      11" in detail and "q-s1" in detail
-        await pilot.press("r")
-        await settle(pilot, lambda: table.row_count == 1)
-        await settle(pilot, lambda: "runaway" in shown(app, "#detail-text"))
-        await pilot.press("e")
-        await settle(pilot, lambda: table.row_count == 4)
-        await pilot.press("o")
-        assert str(table.get_row_at(0)[2]) == "+1.25"
-        await pilot.press("slash", *"braces", "enter")
-        assert table.row_count == 3
-        await pilot.press("slash", *"zz")
-        assert table.row_count == 0
-        await pilot.press("escape")
-        assert table.row_count == 4
-
-
 async def test_hostile_text_is_inert(store: Path) -> None:
     async with control_center(store) as (app, pilot):
         await pilot.press("2")
         await settle(pilot, lambda: "Exact prompt" in shown(app, "#detail-text"))
         detail = shown(app, "#detail-text")
         assert "␛]52;c;aGFjaw==␇[red]x[/] ⟨U+202E⟩abc⟨U+200B⟩" in detail
-        cell = app.query_one("#samples-table", DataTable).get_row_at(0)[4]
-        assert "␛]52" in str(cell) and "[red]" in str(cell)
+        line = app.query_one(SamplesTable).render_line(1).text
+        assert "␛]52;c;aGFjaw==␇[" in line
         painted = app.export_screenshot()
         assert not any(char in painted for char in "\x1b\x07\u202e\u200b")
 

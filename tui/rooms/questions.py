@@ -1,4 +1,4 @@
-"""The QC gate: every check with its evidence, and the samples that count against it."""
+"""What was asked and decided: open questions, gates with every check, decisions; each with its evidence."""
 
 from __future__ import annotations
 
@@ -19,38 +19,44 @@ from tui.widgets.marks import QUIET, TONES, lines, row
 from tui.widgets.tables import PlainTable, vi_keys
 
 if TYPE_CHECKING:
+    from tui.facts import Question
     from tui.library import RunHistory
+    from tui.state import RunState
 
 _EMPTY = (
-    "The gate is computed from stored rows once the pilot is complete. Each check then shows what was measured, "
-    "its interval, the threshold of the spec, and the samples that count against it."
+    "Questions that wait for you, the checks of each gate, and every decision are listed here. The gate is computed "
+    "from stored rows once the pilot is complete: each check shows what was measured, its interval, the threshold of "
+    "the spec, and the samples that count against it."
 )
 
 
 _COLUMNS = (  # the gate's name comes last: at 80 columns it is the one to scroll to
     ("", 1),
-    ("check", 20),
+    ("what", 22),
     ("measured", 8),
     ("needs", 8),
     ("95 % int.", 11),
     ("n", 5),
     ("against", 7),
-    ("gate", 6),
+    ("where", 9),
 )
 
 
 class QuestionsRoom(Room):
-    BINDINGS: ClassVar[list[BindingType]] = [*vi_keys("gate")]
+    BINDINGS: ClassVar[list[BindingType]] = [*vi_keys("questions")]
 
     def __init__(self) -> None:
         super().__init__(id="questions")
         self._run_id = ""
         self._rows: dict[str, Mapping[str, Any]] = {}
+        self._decisions: dict[str, Mapping[str, Any]] = {}
+        self._open: dict[str, Question] = {}
+        self._shown: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
         table = PlainTable(id="gate-table")
         table.add_class("panel")
-        table.border_title = "Gates"
+        table.border_title = "Questions, gates, decisions"
         yield table
         with VerticalScroll(id="gate-evidence", classes="panel") as evidence:
             evidence.border_title = "Evidence"
@@ -60,35 +66,59 @@ class QuestionsRoom(Room):
         table = self.query_one(PlainTable)
         for name, width in _COLUMNS:
             table.add_column(name, key=name or "shape", width=width)
-        self.show_checks([])
+        self._paint()
 
     def know(self, history: RunHistory) -> None:
         self._run_id = str(history.status["run"])
-        self.show_checks(history.gates)
+        self._rows = {f"{item['gate']}/{item['check_name']}": item for item in history.gates}
+        self._decisions = {f"decision:{item['decision_id']}": item for item in history.decisions}
+        self._paint()
 
-    def show_checks(self, checks: Sequence[Mapping[str, Any]]) -> None:
+    def show(self, state: RunState) -> None:
+        self._open = {f"question:{name}": question for name, question in state.questions.items()}
+        self._paint()
+
+    def _paint(self) -> None:
         table = self.query_one(PlainTable)
-        if not checks:
-            self._rows = {}
+        now = (self._rows, self._decisions, self._open)
+        if now == self._shown:
+            return
+        self._shown = now
+        if not any(now):
             table.clear()
             table.border_subtitle = "not decided yet"
             self._tell(row((_EMPTY, QUIET)))
             return
-        known = {f"{item['gate']}/{item['check_name']}": item for item in checks}
-        if known == self._rows:
-            return
-        self._rows = known
+        checks = self._rows.values()
         failed = sum(not item["passed"] for item in checks)
-        table.border_subtitle = f"✗ {failed} of {len(checks)} failed" if failed else f"✓ all {len(checks)} passed"
+        told = [f"? {len(self._open)} for you"] if self._open else []
+        told += [f"✗ {failed} of {len(checks)} failed" if failed else f"✓ all {len(checks)} passed"] if checks else []
+        told += [f"✎ {len(self._decisions)} decided"] if self._decisions else []
+        table.border_subtitle = " · ".join(told)
         colours = self.app.theme_variables
         with table.keep_cursor(cleared=True):
-            for key, item in known.items():
+            for key, question in self._open.items():
+                asked = Text(
+                    one_line(question.topic or question.question, 60), style=f"bold {colours.get('warning', '')}"
+                )
+                table.add_row(Text("?"), asked, *[Text("")] * 5, Text("for you"), key=key)
+            for key, item in self._rows.items():
                 table.add_row(*_cells(item, colours), key=key)
+            for key, item in self._decisions.items():
+                cells = (
+                    Text("✎"),
+                    Text(str(item["topic"])),
+                    Text(str(item["answer"])),
+                    *[Text("")] * 4,
+                    Text("decided"),
+                )
+                table.add_row(*cells, key=key)
 
-    def show_offenders(self, check: str, subjects: Sequence[Mapping[str, Any]]) -> None:
-        item = next((item for item in self._rows.values() if item["check_name"] == check), None)
+    def show_offenders(self, key: str, subjects: Sequence[Mapping[str, Any]]) -> None:
+        item = self._rows.get(key)
         if item is None:
             return
+        check = str(item["check_name"])
         total = len(item["subject_ids"] or ())
         word, tone = ("passed", "good") if item["passed"] else ("FAILED", "bad")
         shape = "✓" if item["passed"] else "✗"
@@ -121,15 +151,47 @@ class QuestionsRoom(Room):
         self.query_one("#gate-evidence-text", Static).update(content)
 
     @on(DataTable.RowHighlighted, "#gate-table")
-    def ask_for_offenders(self, event: DataTable.RowHighlighted) -> None:
-        item = self._rows.get(event.row_key.value or "") if event.row_key is not None else None
-        if item is not None:
-            check, subjects, run_id = item["check_name"], list(item["subject_ids"] or ()), self._run_id
+    def open_row(self, event: DataTable.RowHighlighted) -> None:
+        key = (event.row_key.value or "") if event.row_key is not None else ""
+        if (question := self._open.get(key)) is not None:
+            text = make_visible(question.question, limit=8000)
+            self._tell(lines([row((one_line(question.topic, 80), "bold")), row(text), _answer_hint()]))
+        elif (decision := self._decisions.get(key)) is not None:
+            self._tell(_decision(decision, {str(item["evidence_sha256"]) for item in self._rows.values()}))
+        elif (item := self._rows.get(key)) is not None:
+            subjects, run_id = list(item["subject_ids"] or ()), self._run_id
             self.read(
                 "reading a gate's evidence",
                 lambda library: library.offenders(run_id, subjects),
-                lambda found: self.show_offenders(check, found),
+                lambda found: self.show_offenders(key, found),
             )
+
+    @on(DataTable.RowSelected, "#gate-table")
+    def answer(self, event: DataTable.RowSelected) -> None:
+        """Enter on an open question goes to the dock, where it is answered; on anything else to its evidence."""
+        if event.row_key.value in self._open:
+            self.app.action_question()  # type: ignore[attr-defined]
+        else:
+            self.query_one("#gate-evidence").focus()
+
+
+def _answer_hint() -> Content:
+    return row(("Enter goes to the question below, where it is answered.", QUIET))
+
+
+def _decision(item: Mapping[str, Any], current: set[str]) -> Content:
+    stands = item["evidence_sha256"] in current or not current
+    return lines(
+        [
+            row((f"✎ {one_line(str(item['topic']), 60)}", "bold"), f"  {one_line(str(item['answer']), 60)}"),
+            row(make_visible(str(item["question"]), limit=4000)),
+            Content(""),
+            row(("reason    ", QUIET), make_visible(str(item["reason"]), limit=4000)),
+            row(("by        ", QUIET), f"{item['decided_by']}, {item['at']:%Y-%m-%d %H:%M:%S} UTC"),
+            row(("evidence  ", QUIET), str(item["evidence_sha256"])[:16]),
+            row(("made on the figures that the gate has now" if stands else "! the figures have changed since", QUIET)),
+        ]
+    )
 
 
 def _cells(item: Mapping[str, Any], colours: Mapping[str, str]) -> list[Text]:

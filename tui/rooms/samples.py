@@ -1,233 +1,476 @@
-"""The samples of a run as a table with its filters, beside the detail of the one under the cursor."""
+"""Every sample of a run, chosen by filters and conditions, sorted by any column, beside all that is known of one."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import DataTable, Input, Static
+from textual.timer import Timer
+from textual.widgets import Input
 
-from tui.library import PAGE
 from tui.rooms import Room
 from tui.state import RunState
 from tui.text import one_line
 from tui.widgets.detail import SampleDetail
-from tui.widgets.marks import QUIET, row
-from tui.widgets.tables import PlainTable, vi_keys
-from tui.wording import VERDICT_SHAPES
+from tui.widgets.endless import PAGE, Column, EndlessTable
+from tui.widgets.filters import FilterBar
+from tui.widgets.marks import TONES, VERDICT_TONES
+from tui.wording import LABEL_SHAPES, VERDICT_SHAPES
 
-_RICH_TONES = {"accepted": "success", "rejected": "error", "unsure": "warning"}
-_FIXED = (("#", 5), ("verdict", 10), ("score", 6))
-_ORDERS = ("in order", "best first", "worst first")
+if TYPE_CHECKING:
+    from store import Reader
+
+REST_S = 0.08  # the cursor rests this long before the sample under it is read
+SPLITS = (None, "train", "validation", "test")
+LABELLED = (None, "any", "good", "bad", "unsure")
+_RANGE = re.compile(r"^\s*(?P<low>[-+−]?[\d.]+)?\s*(?:…|\.\.+|to|,|;)\s*(?P<high>[-+−]?[\d.]+)?\s*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a person chose, in the words of store.Choice, which cannot be imported before the first frame."""
+
+    verdict: str | None = None
+    flagged: bool = False
+    split: str | None = None
+    label: str | None = None
+    text: str = ""
+    lowest: float | None = None
+    highest: float | None = None
+    where: str = ""
+    order: str = "ordinal"
+    descending: bool = False
+
+    def listing(self, reader: Reader, run_id: str, critic: str | None) -> Any:
+        from store.listing import Choice
+
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return reader.listing(run_id, Choice(critic=critic or "", **fields))
+
+    @property
+    def margin(self) -> str:
+        if self.lowest is None and self.highest is None:
+            return ""
+        ends = ("" if end is None else f"{end:+g}" for end in (self.lowest, self.highest))
+        return " … ".join(ends)
+
+
+class SamplesTable(EndlessTable):
+    """`blind` hides verdicts, margins and flags from a person who labels."""
+
+    blind = False
+    critic: str | None = None
+
+    def cells(self, row: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+        verdict = row["verdict"] or "pending"
+        score = (row.get("scores") or {}).get(self.critic) if self.critic else None
+        label = row.get("person")
+        flags = ", ".join(row["flags"] or ())
+        if self.blind:
+            verdict_cell, score_text, flags = ("·", ""), "", ""
+        else:
+            tone = TONES[VERDICT_TONES[verdict]] if verdict in VERDICT_TONES else ""
+            verdict_cell = (f"{VERDICT_SHAPES.get(verdict, '·')} {verdict}", tone)
+            score_text = "–" if score is None else f"{score:+.2f}"
+        known = {
+            "ordinal": (str(row["ordinal"]), ""),
+            "verdict": verdict_cell,
+            "score": (score_text, ""),
+            "person": (LABEL_SHAPES.get(label or "", ""), "$text-accent"),
+            "instruction": (one_line(row["instruction"] or "", 120), ""),
+            "response": (one_line(row["response"] or "", 160), ""),
+            "flags": (flags, "$text-warning"),
+            "n_tokens": (str(row["n_tokens"]), ""),
+            "split": (row["split"] or "–", ""),
+        }
+        return [known[column.name] for column in self.columns]
 
 
 class SamplesRoom(Room):
     SEARCHES = True
-    """Asks for pages by message and shows what comes; it sorts and searches within the page it has."""
-
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "only('accepted')", "Accepted", id="samples.accepted", show=False, tooltip="Accepted only"),
         Binding("r", "only('rejected')", "Rejected", id="samples.rejected", show=False, tooltip="Rejected only"),
         Binding("u", "only('unsure')", "Unsure", id="samples.unsure", show=False, tooltip="Unsure only"),
         Binding("e", "only('')", "Every", id="samples.every", show=False, tooltip="Every verdict"),
-        Binding("o", "order", "Order", id="samples.order", show=False, tooltip="By score: best or worst first"),
-        Binding("right_square_bracket", "page(1)", "Next page", id="samples.next", show=False,
-                tooltip="The next page of samples"),
-        Binding("left_square_bracket", "page(-1)", "Previous page", id="samples.previous", show=False,
-                tooltip="The previous page of samples"),
-        Binding("enter", "read", "Read", id="samples.read", show=False, tooltip="Scroll the detail of this sample"),
+        Binding("f", "flagged", "Flagged", id="samples.flagged", show=False, tooltip="Only those that a rule flagged"),
+        Binding("t", "split", "Split", id="samples.split", show=False, tooltip="Next split: train, validation, test"),
+        Binding("L", "labelled", "Labels", id="samples.labelled", show=False, tooltip="Those that a person labelled"),
+        Binding("m", "ask('margin')", "Margin", id="samples.margin", show=False, tooltip="A range of margins"),
+        Binding("w", "ask('where')", "Where", id="samples.where", show=False, tooltip="A condition in SQL"),
+        Binding("x", "clear", "Clear", id="samples.clear", show=False, tooltip="Clear every filter"),
+        Binding("o", "order", "Sort", id="samples.order", tooltip="Sort by the next column"),
+        Binding("O", "turn", "Turn", id="samples.turn", show=False, tooltip="Sort the other way round"),
+        Binding("y", "mark('good')", "Good", id="samples.good", show=False, tooltip="Label it good, go to the next"),
+        Binding("b", "mark('bad')", "Bad", id="samples.bad", show=False, tooltip="Label it bad, go to the next"),
+        Binding("d", "mark('unsure')", "Doubt", id="samples.doubt", show=False, tooltip="Label it unsure"),
+        Binding("i", "ask('note')", "Note", id="samples.note", show=False, tooltip="Write a note to its label"),
+        Binding("h", "blind", "Blind", id="samples.blind", show=False, tooltip="Hide verdicts and margins to label"),
+        Binding("l", "lineage", "Lineage", id="samples.lineage", tooltip="Where this sample comes from and leads to"),
+        Binding("Y", "copy('text')", "Copy", id="samples.copy", show=False, tooltip="Copy the sample as text"),
+        Binding("J", "copy('json')", "Copy JSON", id="samples.copy_json", show=False, tooltip="Copy it as JSON"),
+        Binding("v", "pager", "Pager", id="samples.pager", show=False, tooltip="Open the sample in $PAGER"),
         Binding("escape", "back", "Back", id="samples.back", show=False, tooltip="Back to the table"),
-        *vi_keys("samples"),
     ]  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__(id="samples")
-        self.verdict: str | None = None
-        self.page = 0
-        self._order = 0
-        self._search = ""
-        self._rows: list[Mapping[str, Any]] = []
-        self._more = False
-        self._shown: list[tuple[object, ...]] = []
+        self.wish = Wish()
         self._critic: str | None = None
         self._run_id, self._done, self._accept_above = "", 0, None
-        self._read_at: tuple[str, int] = ("", -1)
-        self._columns: tuple[tuple[str, int], ...] = ()
+        self._read_at: tuple[object, ...] = ()
+        self._listing: Any = None
+        self._sample: Mapping[str, Any] | None = None
+        self._asking = ""
+        self._rest: Timer | None = None
+        self._seek = ""
 
     def compose(self) -> ComposeResult:
         with Vertical(id="samples-list", classes="panel") as panel:
             panel.border_title = "Samples"
-            yield Static(id="samples-filter", markup=False)
-            yield Input(placeholder="search this page, Enter keeps, Esc clears", id="samples-search")
-            yield PlainTable(id="samples-table")
+            yield FilterBar()
+            yield Input(id="samples-input")
+            yield SamplesTable(id="samples-table")
         yield SampleDetail()
 
     def on_mount(self) -> None:
-        self.query_one("#samples-search").display = False
+        self.query_one("#samples-input").display = False
         self._paint()
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._paint)
 
-    def _fit_columns(self, table: PlainTable) -> None:
-        """Give instruction and response the room that the fixed columns leave; flags only where there is plenty."""
-        room = table.size.width - 2 - sum(width + 2 for _, width in _FIXED)
-        flags = 20 if room > 90 else 0
-        texts = max(24, room - 4 - (flags + 2 if flags else 0))
-        wanted = (*_FIXED, ("instruction", texts * 2 // 5), ("response", texts - texts * 2 // 5))
-        wanted = (*wanted, ("flags", flags)) if flags else wanted
-        if wanted != self._columns:
-            self._columns, self._shown = wanted, []
-            table.clear(columns=True)
-            for name, width in wanted:
-                table.add_column(name, key=name, width=width)
-
-    def show_page(self, rows: Sequence[Mapping[str, Any]], critic: str | None, page_size: int) -> None:
-        """Show a page. `rows` may hold one more than the page, which says that there is a next one."""
-        self._more = len(rows) > page_size
-        self._rows = list(rows[:page_size])
-        self._critic = critic
-        self._paint()
-
-    def want(self) -> None:
-        run_id, verdict, page = self._run_id, self.verdict, self.page
-        if run_id:
-            self.read(
-                "reading samples",
-                lambda library: library.samples(run_id, verdict, page * PAGE),
-                lambda rows: self.show_page(rows, self._critic, PAGE),
-            )
+    # -- what is shown -----------------------------------------------------------------------------------------------
 
     def show(self, state: RunState) -> None:
         keys = [key for key in state.critics_by_weight if key[1] == "sample"]
-        self._critic = keys[0][0] if keys else None
+        critic = keys[0][0] if keys else None
+        if critic != self._critic:
+            self._critic = critic
+            self.table.critic = critic
+            self._paint()
+        if state.run_id != self._run_id:
+            self.wish, self._listing = Wish(), None
         self._run_id, self._accept_above = state.run_id, state.accept_above
         self._done = state.phase("responses").done + state.phase("response_judgements").done
 
     def look(self) -> None:
-        """Read again if there can be more than is shown."""
-        if (self._run_id, self._done) != self._read_at:
-            self._read_at = (self._run_id, self._done)
+        """List anew if there can be more than is listed."""
+        if self._run_id and (self._run_id, self._done) != self._read_at:
             self.want()
 
+    def want(self, *, top: bool = False) -> None:
+        """List by the wish, the cursor on the sample it is on, or on the first."""
+        run_id, wish, critic = self._run_id, self.wish, self._critic
+        self._read_at = (run_id, self._done)
+        if not run_id:
+            return
+        row = self.table.row_at(self.table.cursor)
+        seek = self._seek or (row["sample_id"] if row is not None and self._listing is not None and not top else "")
+
+        def find(reader: Reader) -> tuple[Any, int, int, list[dict[str, Any]]]:
+            listing = wish.listing(reader, run_id, critic)
+            at = listing.position(seek) if seek else None
+            at = at or 0
+            first = at // PAGE * PAGE
+            return listing, at, first, reader.page(listing, first, PAGE)
+
+        self.read("listing samples", lambda library: library.reading(find), lambda found: self._listed(wish, found))
+
+    def _listed(self, wish: Wish, found: tuple[Any, int, int, list[dict[str, Any]]]) -> None:
+        if wish != self.wish:
+            return
+        self._listing, at, first, rows = found
+        self._seek = ""
+        self.table.order = (wish.order, wish.descending)
+        self.table.begin(len(self._listing), cursor=at, pages={first: rows})
+        self._paint()
+
+    def visit(self, subject: str) -> None:
+        """Put the cursor on a sample that another room named, among all samples."""
+        self.wish, self._seek = Wish(), subject
+        self.want()
+
     def home(self) -> None:
-        self.query_one(PlainTable).focus()
+        self.table.focus()
+
+    @property
+    def table(self) -> SamplesTable:
+        return self.query_one(SamplesTable)
+
+    def _paint(self) -> None:
+        table, wish = self.table, self.wish
+        table.fit(_columns(table.size.width))
+        self.query_one(FilterBar).show(
+            verdict=wish.verdict, flagged=wish.flagged, split=wish.split, label=wish.label, margin=wish.margin,
+            text=wish.text, where=wish.where, width=max(20, self.query_one("#samples-list").size.width - 4),
+        )  # fmt: skip
+        panel = self.query_one("#samples-list")
+        critic = f" of {self._critic}" if self._critic and wish.order == "score" else ""
+        down = "▼" if wish.descending else "▲"
+        panel.border_subtitle = Content(f"{table.count:,} · by {_LABELS[wish.order]}{critic} {down} · ? keys")
+        panel.border_title = "Samples · blind: verdicts and margins hidden" if table.blind else "Samples"
+        if not table.count:
+            empty = (
+                "No sample is like this. x clears the filters."
+                if self.wish != Wish()
+                else "Samples appear here as soon as the first responses are written and judged."
+            )
+            self._sample = None
+            self.query_one(SampleDetail).show_empty(empty)
+
+    @on(EndlessTable.PageWanted)
+    def read_page(self, event: EndlessTable.PageWanted) -> None:
+        listing = self._listing
+        if listing is None:
+            return
+
+        def arrived(rows: list[dict[str, Any]]) -> None:
+            if listing is self._listing:
+                self.table.keep(event.offset, rows)
+
+        self.read(
+            "reading samples",
+            lambda library: library.reading(lambda reader: reader.page(listing, event.offset, event.limit)),
+            arrived,
+            group="",
+        )
+
+    @on(EndlessTable.Highlighted)
+    def rest_on(self, event: EndlessTable.Highlighted) -> None:
+        if self._rest is not None:
+            self._rest.stop()
+        if self._sample is None:
+            self._open(event.row["sample_id"])
+        else:
+            self._rest = self.set_timer(REST_S, lambda: self._open(event.row["sample_id"]))
+
+    def _open(self, sample_id: str) -> None:
+        run_id = self._run_id
+        self.read("reading a sample", lambda library: library.sample(run_id, sample_id), self._opened)
+
+    def _opened(self, sample: Mapping[str, Any]) -> None:
+        self._sample = sample
+        self.query_one(SampleDetail).show(sample, self._accept_above, blind=self.table.blind)
+
+    @on(EndlessTable.Chosen)
+    def read_sample(self) -> None:
+        self.query_one(SampleDetail).focus()
+
+    # -- choosing ----------------------------------------------------------------------------------------------------
+
+    def choose(self, **fields: Any) -> None:
+        """Change the wish; a new order is looked at from its top."""
+        self.wish = replace(self.wish, **fields)
+        self._paint()
+        self.want(top="order" in fields or "descending" in fields)
+
+    def action_only(self, verdict: str) -> None:
+        self.choose(verdict=verdict or None)
+
+    def action_flagged(self) -> None:
+        self.choose(flagged=not self.wish.flagged)
+
+    def action_split(self) -> None:
+        self.choose(split=SPLITS[(SPLITS.index(self.wish.split) + 1) % len(SPLITS)])
+
+    def action_labelled(self) -> None:
+        self.choose(label=LABELLED[(LABELLED.index(self.wish.label) + 1) % len(LABELLED)])
+
+    def action_clear(self) -> None:
+        self._close_input()
+        self.choose(**{name: getattr(Wish(), name) for name in Wish.__dataclass_fields__})
+
+    def action_order(self) -> None:
+        names = [column.name for column in self.table.columns if column.name]
+        at = names.index(self.wish.order) if self.wish.order in names else -1
+        self.sort_by(names[(at + 1) % len(names)])
+
+    def action_turn(self) -> None:
+        self.choose(descending=not self.wish.descending)
+
+    def sort_by(self, column: str) -> None:
+        """By that column, scores best first; by the same column again: the other way round."""
+        same = column == self.wish.order
+        self.choose(order=column, descending=not self.wish.descending if same else column == "score")
+
+    @on(EndlessTable.HeadClicked)
+    def sort_by_click(self, event: EndlessTable.HeadClicked) -> None:
+        self.sort_by(event.column)
+
+    @on(FilterBar.Pressed)
+    async def press(self, event: FilterBar.Pressed) -> None:
+        await self.run_action(event.action)
+
+    # -- typing ------------------------------------------------------------------------------------------------------
 
     def find(self) -> None:
-        box = self.query_one("#samples-search", Input)
+        self.action_ask("text")
+
+    def action_ask(self, what: str) -> None:
+        """Open the line for a text, a margin range, a condition or a note."""
+        box = self.query_one("#samples-input", Input)
+        if what == "note" and self._sample is None:
+            return
+        label = (self._sample or {}).get("person_label") or {}
+        self._asking = what
+        box.placeholder = {
+            "text": "text in instruction or response; Enter searches, Esc goes back",
+            "margin": "margins from … to, such as -0.5 … 0.5 or 1 …; Enter takes it, empty clears it",
+            "where": "n_tokens > 40 AND flags = [] AND score BETWEEN -1 AND 0; columns: " + ", ".join(_LABELS),
+            "note": "a note for this sample; it needs a label first: y good, b bad, d unsure",
+        }[what]
+        box.value = {
+            "text": self.wish.text, "margin": self.wish.margin, "where": self.wish.where, "note": label.get("note", ""),
+        }[what]  # fmt: skip
         box.display = True
         box.focus()
 
-    def action_only(self, verdict: str) -> None:
-        self.verdict, self.page = verdict or None, 0
-        self.want()
+    @on(Input.Submitted, "#samples-input")
+    def take(self, event: Input.Submitted) -> None:
+        event.stop()
+        value, what = event.value.strip(), self._asking
+        if what == "margin":
+            found = _RANGE.match(value) if value else None
+            if value and found is None:
+                self.notify("A range has two ends with … between, one may be left out: -0.5 … 0.5", severity="warning")
+                return
+            low, high = (_number(found[end]) if found and found[end] else None for end in ("low", "high"))
+            if self._critic is None:
+                self.notify("No critic has judged these samples: there are no margins to choose by.")
+            self.choose(lowest=low, highest=high)
+        elif what == "note":
+            label = ((self._sample or {}).get("person_label") or {}).get("label", "unsure")
+            self._mark(label, value, step=0)
+        else:
+            self.choose(**{what: value})
+        self._close_input()
+        self.home()
 
-    def action_order(self) -> None:
-        self._order = (self._order + 1) % len(_ORDERS)
-        self._paint()
-
-    def action_page(self, step: int) -> None:
-        if (step > 0 and self._more) or (step < 0 and self.page > 0):
-            self.page += step
-            self.want()
-
-    def action_read(self) -> None:
-        self.query_one(SampleDetail).focus()
+    def _close_input(self) -> None:
+        self._asking = ""
+        self.query_one("#samples-input").display = False
 
     def action_back(self) -> None:
-        box = self.query_one("#samples-search", Input)
-        if box.display:
-            box.value, box.display = "", False
+        self._close_input()
         self.home()
 
-    def action_cursor(self, step: int) -> None:
-        self.query_one(PlainTable).step(step)
+    # -- labels ------------------------------------------------------------------------------------------------------
 
-    @on(Input.Changed, "#samples-search")
-    def search(self, event: Input.Changed) -> None:
-        self._search = event.value.casefold()
+    def action_mark(self, label: str) -> None:
+        note = ((self._sample or {}).get("person_label") or {}).get("note", "")
+        self._mark(label, note, step=1)
+
+    def _mark(self, label: str, note: str, step: int) -> None:
+        row, index, run_id = self.table.row_at(self.table.cursor), self.table.cursor, self._run_id
+        if row is None:
+            return
+        sample_id = row["sample_id"]
+        if self._sample is None or self._sample["sample_id"] != sample_id:
+            note = ""  # the detail has not followed the cursor yet: that note is another sample's
+
+        def write(store: Any) -> list[dict[str, Any]]:
+            from engine.labels import mark
+
+            return mark(store, run_id, sample_id, label, note)
+
+        def written(audits: list[dict[str, Any]]) -> None:
+            row["person"] = label  # type: ignore[index]
+            self.table.forget_line(index)
+            if self._sample is not None and self._sample["sample_id"] == sample_id:
+                self._open(sample_id)
+            self._say_agreement(audits)
+
+        self.post_message(self.WriteWanted("keeping a label", write, written))
+        if step:
+            self.table.action_step(step)
+
+    def _say_agreement(self, audits: Sequence[Mapping[str, Any]]) -> None:
+        said = []
+        for audit in audits:
+            kappa = audit["detail"]["kappa"]
+            n = audit["n_good"] + audit["n_bad"]
+            told = f"κ {kappa:+.2f}" if kappa is not None else "κ undefined"
+            said.append(f"{audit['critic']} agrees with you in {audit['accuracy']:.0%} of {n}, {told}")
+        panel = self.query_one("#samples-list")
+        panel.border_subtitle = Content(one_line("; ".join(said) or "label kept", 120))
+
+    def action_blind(self) -> None:
+        self.table.blind = not self.table.blind
+        self.table.refresh()
         self._paint()
+        if self._sample is not None:
+            self._opened(self._sample)
 
-    @on(Input.Submitted, "#samples-search")
-    def keep_search(self) -> None:
-        self.home()
+    # -- out of here -------------------------------------------------------------------------------------------------
 
-    @on(DataTable.RowHighlighted, "#samples-table")
-    def open_sample(self, event: DataTable.RowHighlighted) -> None:
-        if event.row_key is not None and event.row_key.value:
-            run_id, sample_id = self._run_id, event.row_key.value
-            self.read(
-                "reading a sample",
-                lambda library: library.sample(run_id, sample_id),
-                lambda sample: self.query_one(SampleDetail).show(sample, self._accept_above),
-            )
+    def action_lineage(self) -> None:
+        if (row := self.table.row_at(self.table.cursor)) is None:
+            return
+        run_id, sample_id = self._run_id, row["sample_id"]
 
-    @on(DataTable.RowSelected, "#samples-table")
-    def read_sample(self) -> None:
-        self.action_read()
+        def read(reader: Reader) -> Any:
+            from tui.query_lineage import lineage
 
-    def _score(self, item: Mapping[str, Any]) -> float | None:
-        scores = item.get("scores") or {}
-        value = scores.get(self._critic) if self._critic else next(iter(scores.values()), None)
-        return None if value is None else float(value)
+            return lineage(reader, run_id, sample_id)
 
-    def _visible_rows(self) -> list[Mapping[str, Any]]:
-        rows = self._rows
-        if self._search:
-            needle = self._search
-            rows = [r for r in rows if needle in f"{r['instruction']}\n{r['response']}".casefold()]
-        if self._order:
-            sign = -1 if self._order == 1 else 1
-            known = [(sign * value, r["ordinal"], r) for r in rows if (value := self._score(r)) is not None]
-            unknown = [r for r in rows if self._score(r) is None]
-            rows = [item[2] for item in sorted(known, key=lambda item: item[:2])] + unknown
-        return rows
+        self.read("following a sample's lineage", lambda library: library.reading(read), self._show_lineage)
 
-    def _paint(self) -> None:
-        table = self.query_one(PlainTable)
-        self._fit_columns(table)
-        rows = self._visible_rows()
-        keys: list[tuple[object, ...]] = [(r["sample_id"], r["verdict"], self._score(r)) for r in rows]
-        colours = self.app.theme_variables
-        if keys != self._shown:
-            # The common case while a run goes on: the page grew at its end.
-            start = len(self._shown) if keys[: len(self._shown)] == self._shown else 0
-            with table.keep_cursor(cleared=start == 0):
-                for item in rows[start:]:
-                    table.add_row(*self._cells(item, colours)[: len(self._columns)], key=item["sample_id"])
-            self._shown = keys
-        self.query_one("#samples-filter", Static).update(self._filter_line())
-        more = f"{len(rows)} of >{len(self._rows)} · [ ] pages" if self._more else f"{len(rows)}"
-        page = f" · page {self.page + 1}" if self.page or self._more else ""
-        self.query_one("#samples-list").border_subtitle = Content(f"{more}{page} · {_ORDERS[self._order]} (o)")
-        if not rows:
-            empty = "No sample of this kind on this page." if self._rows or self.verdict else (
-                "Samples appear here as soon as the first responses are written and judged."
-            )  # fmt: skip
-            self.query_one(SampleDetail).show_empty(empty)
+    def _show_lineage(self, nodes: Any) -> None:
+        from tui.widgets.lineage import LineageScreen
 
-    def _cells(self, item: Mapping[str, Any], colours: Mapping[str, str]) -> list[Text]:
-        verdict = item["verdict"] or "pending"
-        score = self._score(item)
-        tone = colours.get(_RICH_TONES.get(verdict, ""), "")
-        return [
-            Text(str(item["ordinal"]), justify="right"),
-            Text(f"{VERDICT_SHAPES.get(verdict, '·')} {verdict}", style=tone),
-            Text("–" if score is None else f"{score:+.2f}", justify="right"),
-            Text(one_line(item["instruction"] or "", 60)),
-            Text(one_line(item["response"] or "", 90)),
-            Text(", ".join(item["flags"] or ()), style=colours.get("warning", "")),
-        ]
+        self.app.push_screen(LineageScreen(nodes))
 
-    def _filter_line(self) -> Content:
-        pieces: list[tuple[str, str]] = []
-        for key, word in (("a", "accepted"), ("r", "rejected"), ("u", "unsure"), ("e", "every")):
-            chosen = self.verdict == word or (word == "every" and self.verdict is None)
-            pieces.append((f" {key} {VERDICT_SHAPES.get(word, '∗')} {word} ", "bold reverse" if chosen else QUIET))
-        return row(*pieces)
+    def action_copy(self, how: str) -> None:
+        if self._sample is not None:
+            from tui.sample_text import as_json, as_text
+
+            text = as_json(self._sample) if how == "json" else as_text(self._sample)
+            self.app.copy_text(text, f"sample {self._sample['sample_id'][:12]} as {how}")  # type: ignore[attr-defined]
+
+    def action_pager(self) -> None:
+        if self._sample is not None:
+            from tui.sample_text import as_text
+
+            self.app.open_in_pager(as_text(self._sample))  # type: ignore[attr-defined]
+
+
+_LABELS = {
+    "ordinal": "number",
+    "verdict": "verdict",
+    "score": "margin",
+    "person": "your label",
+    "instruction": "instruction",
+    "response": "response",
+    "n_tokens": "tokens",
+    "split": "split",
+    "flags": "flags",
+}
+
+
+def _columns(width: int) -> tuple[Column, ...]:
+    """What fits: texts take what the narrow columns leave; tokens, split and flags only where there is plenty."""
+    fixed = [Column("ordinal", "#", 5, True), Column("verdict", "verdict", 10), Column("score", "margin", 7, True)]
+    fixed.append(Column("person", "you", 4))
+    tail = []
+    if width > 84:
+        tail = [Column("n_tokens", "tokens", 7, True), Column("split", "split", 10)]
+    if width > 110:
+        tail.append(Column("flags", "flags", 18))
+    texts = max(20, width - 1 - sum(column.width + 1 for column in [*fixed, *tail]) - 2)
+    left = texts * 2 // 5
+    return (*fixed, Column("instruction", "instruction", left), Column("response", "response", texts - left), *tail)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text.replace("−", "-"))
+    except ValueError:
+        return None

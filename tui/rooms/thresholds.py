@@ -1,11 +1,349 @@
-"""Thresholds."""
+"""What if a threshold were another one: acceptance, QC and the samples that change sides, from stored rows, at once."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
 from tui.rooms import Room
+from tui.state import RunState
+from tui.text import make_visible, one_line
+from tui.widgets.dock import Choice, DockedQuestion
+from tui.widgets.marks import QUIET, TONES, VERDICT_TONES, lines, row
+from tui.wording import VERDICT_SHAPES
+
+if TYPE_CHECKING:
+    from engine.whatif import Knob, Outcome, WhatIf
+    from store import Reader
+    from store.db import Store
+    from tui.library import Library
+
+_EMPTY = (
+    "Once samples are judged, every threshold can be moved here: the arrow keys show at once what would be accepted, "
+    "which QC checks would pass, and which samples would change sides. Nothing changes until it is applied."
+)
 
 
-class ThresholdsRoom(Room, can_focus=True):
+class KnobList(Static, can_focus=True):
+    """The settings that can be moved, one a line; what was moved stands out."""
+
     def __init__(self) -> None:
-        super().__init__(id="thresholds", classes="panel")
+        super().__init__(id="knobs", classes="panel", markup=False)
         self.border_title = "Thresholds"
+        self.chosen = 0
+        self._spans: list[int] = []
+
+    def show(self, knobs: Sequence[Knob], now: Mapping[str, float], moved: Mapping[str, float]) -> None:
+        width = max(24, self.content_size.width or 40)
+        rows, section, self._spans = [], "", []
+        for at, knob in enumerate(knobs):
+            head, _, name = knob.key.partition(".")
+            if head != section:
+                section = head
+                rows.append(row((_SECTIONS.get(head, head), f"bold {QUIET}")))
+                self._spans.append(-1)
+            here = at == self.chosen
+            value = figure(knob, now[knob.key])
+            if knob.key in moved:
+                value = f"{value} → {figure(knob, moved[knob.key])}"
+            label = one_line(name.replace("_", " "), max(8, width - len(value) - 3))
+            gap = " " * max(1, width - len(label) - len(value) - 2)
+            style = "bold reverse" if here else "bold $text-warning" if knob.key in moved else ""
+            mark = "▸ " if here else "● " if knob.key in moved else "  "
+            rows.append(row((f"{mark}{label}{gap}{value}", style)))
+            self._spans.append(at)
+        self.border_subtitle = Content(one_line(knobs[self.chosen].about, width))
+        self.update(lines(rows))
+
+    def on_click(self, event: events.Click) -> None:
+        line = event.y - 1
+        if 0 <= line < len(self._spans) and self._spans[line] >= 0:
+            self.post_message(ThresholdsRoom.Pointed(self._spans[line]))
+
+
+_SECTIONS = {"critics": "critics: what accepts a sample", "rules": "rules: what rejects one", "gate": "gate: QC limits"}
+
+
+class ThresholdsRoom(Room):
+    DEFAULT_CSS = """
+    ThresholdsRoom { layout: horizontal; }
+    #knobs { width: 2fr; min-width: 34; height: 100%; text-wrap: nowrap; }
+    #whatif { width: 3fr; height: 100%; }
+    #outcome-box { height: auto; max-height: 60%; }
+    #changes-box { height: 1fr; }
+    #outcome, #changes { height: auto; }
+    .-narrow #knobs { width: 38; min-width: 30; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "point(1)", "Next", id="thresholds.down", show=False, tooltip="The next threshold"),
+        Binding("up,k", "point(-1)", "Previous", id="thresholds.up", show=False, tooltip="The threshold before"),
+        Binding("right,l,plus", "turn(1)", "More", id="thresholds.more", tooltip="Raise it by one step"),
+        Binding("left,h,minus", "turn(-1)", "Less", id="thresholds.less", tooltip="Lower it by one step"),
+        Binding("shift+right,L", "turn(10)", "Ten more", id="thresholds.ten_more", show=False, tooltip="Ten steps up"),
+        Binding("shift+left,H", "turn(-10)", "Ten less", id="thresholds.ten_less", show=False,
+                tooltip="Ten steps down"),
+        Binding("0", "reset", "Reset", id="thresholds.reset", show=False, tooltip="Put this one back"),
+        Binding("x", "reset_all", "Reset all", id="thresholds.reset_all", tooltip="Put all of them back"),
+        Binding("enter", "apply", "Apply", id="thresholds.apply", tooltip="Make them the run's own, with a reason"),
+        Binding("tab", "app.focus_next", "Samples", id="thresholds.read", show=False,
+                tooltip="Scroll the samples that change sides"),
+    ]  # fmt: skip
+
+    class Pointed(Message):
+        def __init__(self, index: int) -> None:
+            super().__init__()
+            self.index = index
+
+    def __init__(self) -> None:
+        super().__init__(id="thresholds")
+        self._run_id, self._done, self._active = "", 0, False
+        self._read_at: tuple[object, ...] = ()
+        self._whatif: WhatIf | None = None
+        self._knobs: Sequence[Knob] = ()
+        self._now: dict[str, float] = {}
+        self._moved: dict[str, float] = {}
+        self._before: Outcome | None = None
+        self._asked = 0
+
+    def compose(self) -> ComposeResult:
+        yield KnobList()
+        with Vertical(id="whatif"):
+            with VerticalScroll(id="outcome-box", classes="panel", can_focus=False) as box:
+                box.border_title = "What it would do"
+                yield Static(_EMPTY, id="outcome", markup=False)
+            with VerticalScroll(id="changes-box", classes="panel") as box:
+                box.border_title = "Samples that change sides"
+                yield Static(id="changes", markup=False)
+
+    @property
+    def list(self) -> KnobList:
+        return self.query_one(KnobList)
+
+    def home(self) -> None:
+        self.list.focus()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._paint_list)
+
+    def show(self, state: RunState) -> None:
+        self._run_id, self._active = state.run_id, state.active
+        self._done = state.phase("response_judgements").done
+
+    def look(self) -> None:
+        """Read the evidence when the room is opened, and again where the run went on."""
+        at = (self._run_id, self._done)
+        if not self._run_id or not self._done or at == self._read_at:
+            return
+        if self._read_at[:1] != at[:1]:
+            self._moved = {}
+        self._read_at, run_id = at, self._run_id
+
+        def read(reader: Reader) -> WhatIf:
+            from engine.whatif import WhatIf
+
+            return WhatIf(reader, run_id)
+
+        self.read("reading what thresholds decide", lambda library: library.reading(read), self._known)
+
+    def _known(self, whatif: WhatIf) -> None:
+        from engine.whatif import KNOBS
+
+        self._whatif, self._knobs = whatif, KNOBS
+        self._now = {knob.key: whatif.value(knob.key) for knob in KNOBS}
+        self._moved = {key: value for key, value in self._moved.items() if value != self._now[key]}
+        self._before = None
+        self._paint_list()
+        self._ask()
+
+    # -- moving ------------------------------------------------------------------------------------------------------
+
+    def on_thresholds_room_pointed(self, event: Pointed) -> None:
+        self.list.chosen = event.index
+        self.list.focus()
+        self._paint_list()
+
+    def action_point(self, by: int) -> None:
+        if self._knobs:
+            self.list.chosen = max(0, min(len(self._knobs) - 1, self.list.chosen + by))
+            self._paint_list()
+
+    def action_turn(self, by: int) -> None:
+        if not self._knobs:
+            return
+        knob = self._knobs[self.list.chosen]
+        value = self._moved.get(knob.key, self._now[knob.key])
+        self._set(knob.key, round(max(knob.low, min(knob.high, value + by * knob.step)), 6))
+
+    def action_reset(self) -> None:
+        if self._knobs:
+            key = self._knobs[self.list.chosen].key
+            self._set(key, self._now[key])
+
+    def action_reset_all(self) -> None:
+        self._moved = {}
+        self._paint_list()
+        self._ask()
+
+    def _set(self, key: str, value: float) -> None:
+        if value == self._now[key]:
+            self._moved.pop(key, None)
+        else:
+            self._moved[key] = value
+        self._paint_list()
+        self._ask()
+
+    def _paint_list(self) -> None:
+        if self._knobs:
+            self.list.show(self._knobs, self._now, self._moved)
+        else:
+            self.list.update(row(("No sample is judged yet.", QUIET)))
+
+    # -- what it would do --------------------------------------------------------------------------------------------
+
+    def _overrides(self) -> dict[str, str]:
+        whole = {knob.key for knob in self._knobs if knob.step == 1}
+        return {key: str(int(value)) if key in whole else repr(float(value)) for key, value in self._moved.items()}
+
+    def _ask(self) -> None:
+        whatif, run_id, overrides = self._whatif, self._run_id, self._overrides()
+        if whatif is None:
+            return
+        self._asked += 1
+        number = self._asked
+
+        def read(library: Library) -> tuple[Outcome, Outcome | str, list[dict[str, Any]]]:
+            from store import CaiError
+
+            before = self._before or whatif.under({})
+            try:
+                after = whatif.under(overrides)
+            except CaiError as error:
+                return before, error.title, []
+            return before, after, library.offenders(run_id, [item.sample_id for item in after.changes])
+
+        def arrived(found: tuple[Outcome, Outcome | str, list[dict[str, Any]]]) -> None:
+            self._before = found[0]
+            if number == self._asked:
+                self._paint(*found)
+
+        self.read("working out what thresholds would do", read, arrived)
+
+    def _paint(self, before: Outcome, after: Outcome | str, texts: Sequence[Mapping[str, Any]]) -> None:
+        if isinstance(after, str):
+            rows = [row(("✗ ", TONES["bad"]), (make_visible(after, limit=400), "bold")), row(("Move it back.", QUIET))]
+            self.query_one("#outcome", Static).update(lines(rows))
+            return
+        rows = [_acceptance_line(kind, before, after) for kind in ("instruction", "sample")]
+        rows += [_check_line(old, new) for old, new in zip(before.checks, after.checks, strict=True)]
+        failed = sum(not check.passed for check in after.checks)
+        told = f"✗ {failed} of {len(after.checks)} checks fail" if failed else f"✓ all {len(after.checks)} checks pass"
+        box = self.query_one("#outcome-box")
+        box.border_subtitle = f"{told} · {'Enter applies' if self._moved else 'as it is'}"
+        self.query_one("#outcome", Static).update(lines(rows))
+        self._paint_changes(after, texts)
+
+    def _paint_changes(self, after: Outcome, texts: Sequence[Mapping[str, Any]]) -> None:
+        by_id = {text["id"]: text for text in texts}
+        box = self.query_one("#changes-box")
+        box.border_subtitle = f"{len(after.changes)} of {after.changed:,}" if after.changed else ""
+        if not after.changed:
+            why = "" if after.filters["sample"] else " No critic of pairs may filter: rules decide, its margins do not."
+            said = "Nothing would change sides." if self._moved else "Move a threshold with ← and →."
+            self.query_one("#changes", Static).update(row((said + why, QUIET)))
+            return
+        rows = []
+        for item in after.changes:
+            text = by_id.get(item.sample_id, {})
+            rows.append(
+                row(
+                    _verdict(item.before), " → ", _verdict(item.after),
+                    (f"  {item.sample_id[:12]}  {one_line(item.reason, 80)}", QUIET),
+                )
+            )  # fmt: skip
+            rows.append(row(("  ", ""), one_line(text.get("instruction") or "", 200)))
+            rows.append(row(("  → ", "$accent"), one_line(text.get("response") or "", 300)))
+        self.query_one("#changes", Static).update(lines(rows))
+
+    # -- applying ----------------------------------------------------------------------------------------------------
+
+    def action_apply(self) -> None:
+        if not self._moved:
+            self.notify("Nothing is moved yet: ← and → move the threshold under the cursor.")
+            return
+        if self._active:
+            self.notify("The run is going on with its thresholds. Stop it first (s), then apply.", severity="warning")
+            return
+        overrides, run_id = self._overrides(), self._run_id
+        told = "; ".join(f"{key} {self._now[key]:g} → {self._moved[key]:g}" for key in overrides)
+        question = DockedQuestion(
+            f"thresholds:{run_id}",
+            "Apply thresholds",
+            f"{told}. Verdicts and the gate are decided anew from stored rows; the decision is kept with your reason.",
+            (Choice("y", "apply", "apply", asks="why"), Choice("n", "leave it", "leave")),
+            on_escape="leave",
+        )
+
+        def answered(answer: str, reason: str) -> None:
+            if answer != "apply":
+                return
+
+            def write(store: Store) -> dict[str, int]:
+                from engine.whatif import apply
+
+                return apply(store, run_id, overrides, reason)
+
+            self.post_message(self.WriteWanted("applying thresholds", write, self._applied))
+
+        self.post_message(self.AskWanted(question, answered))
+
+    def _applied(self, changed: dict[str, int]) -> None:
+        self.notify(f"Applied: {changed['sample']} samples and {changed['instruction']} instructions changed sides.")
+        self._moved, self._read_at = {}, ()
+        self.post_message(self.RunWanted("show", self._run_id))
+
+
+def figure(knob: Knob, value: float) -> str:
+    if knob.step == 1:
+        return f"{value:.0f}"
+    return f"{value:+.2f}" if knob.low < 0 else f"{value:.2f}"
+
+
+def _verdict(verdict: str) -> tuple[str, str]:
+    return f"{VERDICT_SHAPES.get(verdict, '·')} {verdict}", TONES[VERDICT_TONES.get(verdict, "quiet")]
+
+
+def _acceptance_line(kind: str, before: Outcome, after: Outcome) -> Content:
+    was, now = before.acceptance[kind], after.acceptance[kind]
+    name = {"instruction": "instructions", "sample": "pairs"}[kind]
+    if not now.n:
+        return row((f"{name:<13}", QUIET), ("none judged", QUIET))
+    share = f"{now.accepted:,}/{now.n:,} {100 * now.accepted / now.n:.1f} %"
+    moved = "" if was.accepted == now.accepted else f"  was {was.accepted:,} ({now.accepted - was.accepted:+,})"
+    judge = after.filters[kind] or "rules only"
+    return row(
+        (f"{name:<13}", QUIET),
+        (share, "bold"),
+        f" [{100 * now.lo:.0f}–{100 * now.hi:.0f}]",
+        (moved, "bold $text-warning"),
+        (f"  by {judge}", QUIET),
+    )
+
+
+def _check_line(old: Any, new: Any) -> Content:
+    shape, tone = ("✓", "good") if new.passed else ("✗", "bad")
+    flips = old.passed != new.passed
+    measured = "–" if new.measured is None else f"{new.measured:.3g}"
+    return row(
+        (f"{shape} ", TONES[tone]),
+        (f"{one_line(new.name, 24):<25}", "bold" if flips else ""),
+        f"{measured:>6} {new.op:>2} {new.threshold:<7.3g}",
+        (("◀ was " + ("✓" if old.passed else "✗")) if flips else "", "bold $text-warning"),
+    )

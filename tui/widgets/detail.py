@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tui.text import make_visible, one_line
+from tui.widgets.diff import word_diff
 from tui.widgets.marks import QUIET, TONES, VERDICT_TONES, lines, row, signed_bar
 from tui.wording import VERDICT_SHAPES
 
@@ -39,21 +40,27 @@ class SampleDetail(VerticalScroll, can_focus=True):
         self.sample_id, self.border_subtitle = "", ""
         self.query_one("#detail-text", Static).update(row((text, QUIET)))
 
-    def show(self, sample: Mapping[str, Any], accept_above: float | None) -> None:
+    def show(self, sample: Mapping[str, Any], accept_above: float | None, *, blind: bool = False) -> None:
+        """Show a sample; `blind` leaves out what critics and rules say, for a person who labels."""
         if self.sample_id != sample["sample_id"]:
             self.scroll_home(animate=False)
         self.sample_id = sample["sample_id"]
         self.border_subtitle = Content(f"{sample['sample_id'][:16]} · {sample['split'] or 'no split'}")
         width = max(20, self.size.width - 4)
-        rows = [_verdict_line(sample), *_flag_lines(sample)]
+        rows = _label_lines(sample)
+        rows += [row(("verdict and margins are hidden (h)", QUIET))] if blind else [_verdict_line(sample)]
+        rows += [] if blind else _flag_lines(sample)
         rows += [
             Content(""),
             row(("Instruction", _LABEL)),
             Content(make_visible(sample["instruction"] or "", limit=4000)),
         ]
         rows += [Content(""), row(("Response", _LABEL), (_ending(sample), QUIET)), _response(sample)]
-        rows += _margin_lines("Margins of the pair", sample["judgements"], accept_above, width)
-        rows += _margin_lines("Margins of the instruction", sample["instruction_judgements"], accept_above, width)
+        if sample.get("revision") is not None:
+            rows += [Content(""), row(("Revision", _LABEL)), word_diff(sample["response"], sample["revision"])]
+        if not blind:
+            rows += _margin_lines("Margins of the pair", sample["judgements"], accept_above, width)
+            rows += _margin_lines("Margins of the instruction", sample["instruction_judgements"], accept_above, width)
         rows += _origin(sample)
         self.query_one("#detail-text", Static).update(lines(rows))
 
@@ -71,8 +78,17 @@ def _verdict_line(sample: Mapping[str, Any]) -> Content:
 
 
 def _flag_lines(sample: Mapping[str, Any]) -> list[Content]:
+    meanings = sample.get("rules") or {}
     flags = sample["flags"] or ()
-    return [row(("rules that fired: ", QUIET), (", ".join(flags), TONES["warn"]))] if flags else []
+    return [row((f"! {flag}", TONES["warn"]), (f"  {meanings.get(flag, '')}", QUIET)) for flag in flags]
+
+
+def _label_lines(sample: Mapping[str, Any]) -> list[Content]:
+    label = sample["person_label"]
+    if not label:
+        return []
+    note = f"  {one_line(label['note'], 300)}" if label["note"] else ""
+    return [row((f"you: {label['label']}", "bold $text-accent"), note)]
 
 
 def _ending(sample: Mapping[str, Any]) -> str:

@@ -1,0 +1,63 @@
+"""The filters of the Samples room as one bar: what is chosen stands out, a click changes it."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
+from tui.text import one_line
+from tui.widgets.marks import QUIET, row
+from tui.wording import VERDICT_SHAPES
+
+_VERDICTS = (("a", "accepted"), ("r", "rejected"), ("u", "unsure"), ("e", "every"))
+
+
+class FilterBar(Static):
+    """Wraps onto a second line only where something long, a text or a condition, is chosen."""
+
+    class Pressed(Message):
+        """The part with that action was clicked."""
+
+        def __init__(self, action: str) -> None:
+            super().__init__()
+            self.action = action
+
+    def __init__(self) -> None:
+        super().__init__(id="samples-filter", markup=False)
+        self._spans: list[tuple[int, int, str]] = []
+
+    def show(
+        self, *, verdict: str | None, flagged: bool, split: str | None, label: str | None, margin: str, text: str,
+        where: str, width: int,
+    ) -> None:  # fmt: skip
+        short = width < 62
+        parts: list[tuple[str, bool, str]] = []
+        for key, word in _VERDICTS:
+            chosen = verdict == word or (word == "every" and verdict is None)
+            shape = VERDICT_SHAPES.get(word, "∗")
+            name = f" {key} {shape} " if short else f" {key} {shape} {word} "
+            parts.append((name, chosen, f"only('{'' if word == 'every' else word}')"))
+        parts.append((" f ! " if short else " f ! flagged ", flagged, "flagged"))
+        parts.append((f" t {split or ('split' if short else 'any split')} ", split is not None, "split"))
+        parts.append((f" L {label or 'labels'} ", label is not None, "labelled"))
+        first, self._spans, at = [], [], 0
+        for text_of, chosen, action in parts:
+            first.append(row((text_of, "bold reverse" if chosen else QUIET)))
+            self._spans.append((at, at + len(text_of), action))
+            at += len(text_of)
+        second = [
+            row((f" {key} ", "bold reverse"), (f" {name} ", QUIET), (one_line(value, max(12, width - 20)), "bold"), " ")
+            for key, name, value in (("m", "margin", margin), ("/", "text", text), ("w", "where", where))
+            if value
+        ]
+        if second:
+            second.append(row((" x ", "bold reverse"), (" clears", QUIET)))
+        self.update(Content("\n").join([Content.assemble(*first), *([Content.assemble(*second)] if second else [])]))
+
+    def on_click(self, event: events.Click) -> None:
+        if event.y == 0:
+            for start, end, action in self._spans:
+                if start <= event.x < end:
+                    self.post_message(self.Pressed(action))

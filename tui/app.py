@@ -6,12 +6,13 @@ Neither the engine nor the store is imported here: the first frame is painted be
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.app import App, ComposeResult
+from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import BindingType
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Footer
@@ -66,6 +67,7 @@ class ControlCenter(Serving, App[str]):
         self._applies: tuple[object, ...] = ()
         self._can_start = False
         self._leaving = False
+        self.abandoned = False
 
     def compose(self) -> ComposeResult:
         yield RunHeader()
@@ -271,7 +273,7 @@ class ControlCenter(Serving, App[str]):
             self._leaving = True
             self.ask_engine("stop")
         elif name == "quit" and event.answer == "now":
-            self.leave_now()
+            self.abandon()
         elif name == "engine" and (engine := self.session.engine) is not None:
             answer, reason = event.answer, event.text or "answered on the screen"
             self.background("answering", lambda: engine.answer(rest, answer, reason))
@@ -356,8 +358,25 @@ class ControlCenter(Serving, App[str]):
             return
         self.ask_here(asking.leave(already=self._leaving))
 
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Every room, and every key that does something here now."""
+        for place in PLACES:
+            yield SystemCommand(f"{place.title} ({place.key})", place.about, partial(self.open_room, place.name))
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if active.enabled and binding.description and active.tooltip and not binding.action.startswith("room("):
+                key = self.get_key_display(binding)
+                run = partial(self.call_later, self.run_action, binding.action, active.node)
+                yield SystemCommand(f"{binding.description} ({key})", active.tooltip, run)
+        yield from super().get_system_commands(screen)
+
     async def action_quit(self) -> None:
         self.action_leave()
+
+    def abandon(self) -> None:
+        """Leave without waiting for the batch under way; what is committed stays, as after a kill."""
+        self.abandoned = True
+        self.exit(self.state.state)
 
     def leave_now(self) -> None:
         """Close engine and store off this thread, then leave."""

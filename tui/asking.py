@@ -23,10 +23,11 @@ def leave(*, already: bool) -> DockedQuestion:
     """Asked while a run is going on; `already` is whether the run was told to stop before."""
     if already:
         text = "The run is finishing its batch. What is committed is safe; leaving now loses the batch under way."
-        choices = (Choice("w", "wait for the batch", "keep"), Choice("n", "leave now", "now"))
+        choices = (Choice("w", "wait for the batch", "keep"), Choice("x", "leave now", "now"))
     else:
         text = "A run is going on. It can be resumed: cai offers it next time. Stop it and leave?"
-        choices = (Choice("y", "finish the batch, stop and leave", "stop"), KEEP)
+        now = Choice("x", "leave now, losing the batch under way", "now")
+        choices = (Choice("y", "finish the batch, stop and leave", "stop"), now, KEEP)
     return DockedQuestion("quit", "Leave", text, choices, on_escape="keep")
 
 

@@ -1,0 +1,69 @@
+"""Write docs/KEYS.md from the bindings: `python docs/keys.py`; with --check only say whether it is current."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from textual.binding import Binding
+
+from tui.app import ControlCenter
+from tui.personal import PERSONAL_KEYS
+from tui.rooms import PLACES
+from tui.widgets.detail import SampleDetail
+from tui.widgets.endless import EndlessTable
+from tui.widgets.lineage import LineageScreen
+
+HERE = Path(__file__).parent
+NAMES = {
+    "question_mark": "?", "slash": "/", "comma": ",", "plus": "+", "minus": "-", "left_square_bracket": "[",
+    "right_square_bracket": "]", "pagedown": "PgDn", "pageup": "PgUp", "escape": "Esc", "enter": "Enter",
+    "space": "Space", "tab": "Tab", "up": "↑", "down": "↓", "left": "←", "right": "→", "home": "Home", "end": "End",
+}  # fmt: skip
+
+
+def shown(keys: str) -> str:
+    """Keys as they stand on a keyboard."""
+    found = []
+    for key in keys.split(","):
+        *held, last = key.strip().split("+") if key.strip() not in ("plus",) else [key]
+        name = NAMES.get(last.strip(), last.strip())
+        found.append("+".join([part.capitalize() for part in held] + [name]))
+    return " ".join(f"`{name}`" for name in found)
+
+
+def table(title: str, bindings: list[Binding]) -> str:
+    rows = [f"| {shown(item.key)} | {item.description} | {item.tooltip} | `{item.id}` |" for item in bindings]
+    return "\n".join([f"## {title}", "", "| key | name | what it does | id |", "| --- | --- | --- | --- |", *rows, ""])
+
+
+def bindings_of(owner: type) -> list[Binding]:
+    return [item for item in owner.__dict__.get("BINDINGS", []) if isinstance(item, Binding)]
+
+
+def page() -> str:
+    """The whole document."""
+    head = (
+        "# Keys\n\nWritten by `docs/keys.py` from the bindings, so it cannot go stale. `?` shows those that work where "
+        "you are.\nAny of them can be changed by its id in the `[keymap]` of your configuration (`cai config` names "
+        "the file).\n"
+    )
+    everywhere = [item for item in ControlCenter.BINDINGS if isinstance(item, Binding)]
+    known = {item.id for item in everywhere}
+    parts = [head, table("Everywhere", [*everywhere, *(item for item in PERSONAL_KEYS if item.id not in known)])]
+    for place in PLACES:
+        own = bindings_of(getattr(import_module(place.where[0]), place.where[1]))
+        if place.name == "samples":
+            own += bindings_of(EndlessTable) + bindings_of(SampleDetail)
+        if own:
+            parts.append(table(f"{place.key} {place.title}", own))
+    parts.append(table("Lineage", bindings_of(LineageScreen)))
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    target = HERE / "KEYS.md"
+    if "--check" in sys.argv:
+        sys.exit(target.read_text(encoding="utf-8") != page())
+    target.write_text(page(), encoding="utf-8")

@@ -94,15 +94,20 @@ def main(presses: int) -> dict[str, Any]:
         screen = Screen([*words, "--store", store])
         try:
             screen.wait_for("Responses started", 400)
+            until = time.monotonic() + 15  # some samples must be there for the cursor to move on
+            while time.monotonic() < until:
+                screen.read(0.5)
             process = psutil.Process(screen.pid)
             process.cpu_percent()
             took: dict[str, list[float]] = {"room": [], "cursor": [], "help": []}
-            room = "1"
+            room, at = "1", 0
             cpu: list[float] = []
             for number in range(presses):
                 screen.settle()
                 if room == "2" and number % 3:
-                    took["cursor"].append(screen.press(draw.choice("jjjk"), "▌".encode()))
+                    down = at == 0 or (at < 3 and draw.random() < 0.5)
+                    at += 1 if down else -1
+                    took["cursor"].append(screen.press("j" if down else "k", "▌".encode()))
                 elif number % 10 == 9:
                     took["help"].append(screen.press("?", b"Keys that work here"))
                     screen.settle()

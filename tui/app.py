@@ -113,6 +113,7 @@ class ControlCenter(Serving, App[str]):
 
     def begin(self, how: Callable[[], str]) -> None:
         self._can_start = False
+        self.state = RunState()
         self.state.state = "opening"
         self.desk.query("#start").remove()
         self.desk.query_one("#run").remove_class("-empty")
@@ -139,10 +140,7 @@ class ControlCenter(Serving, App[str]):
             self.ask_here(asking.resume(run_id, unfinished["accepted"], unfinished["target"]))
 
     def show_run(self, run_id: str) -> None:
-        """Show another run of the store; while an engine works on one, that one stays."""
-        if self.session.engine is not None and self.state.active:
-            self.notify(f"Run {self.state.run_id} is going on and stays on the screen.")
-            return
+        """Show a run of the store anew."""
         self.state = RunState()
         self._history = None
         self.load_history(run_id)

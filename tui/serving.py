@@ -10,6 +10,7 @@ from tui.working import Working
 
 if TYPE_CHECKING:
     from tui.session import Session
+    from tui.state import RunState
     from tui.widgets.dock import DockedQuestion
 
 
@@ -18,6 +19,7 @@ class Serving(Working):
 
     if TYPE_CHECKING:
         session: Session
+        state: RunState
 
         def ask_here(self, question: DockedQuestion) -> None: ...
         def begin(self, how: Callable[[], str]) -> None: ...
@@ -42,6 +44,9 @@ class Serving(Working):
         self.ask_here(event.question)
 
     def on_room_run_wanted(self, event: Room.RunWanted) -> None:
+        if self.state.active:  # one run at a time: it would be closed under the person's hands
+            self.notify(f"Run {self.state.run_id} is going on. Stop it first (s).", markup=False)
+            return
         match event.how:
             case "show":
                 self.show_run(event.run_id)

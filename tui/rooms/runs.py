@@ -1,11 +1,208 @@
-"""Runs."""
+"""All runs of the store: show one, compare two, go on with one, start one like it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.widgets import DataTable, Static
+
+from tui.facts import wilson
+from tui.query_runs import Account, account, all_runs, flat, fork_options
 from tui.rooms import Room
+from tui.state import RunState
+from tui.text import one_line
+from tui.widgets.compare import compare, describe
+from tui.widgets.dock import Choice, DockedQuestion
+from tui.widgets.tables import PlainTable, vi_keys
+from tui.wording import RESUMABLE, STATES, format_seconds
+
+if TYPE_CHECKING:
+    from tui.library import RunHistory
+
+_COLUMNS = (
+    ("", 2), ("run", 20), ("state", 15), ("accepted", 11), ("share", 17), ("time", 8), ("spec", 26), ("model", 14),
+    ("seed", 9), ("begun", 16),
+)  # fmt: skip
+_TONES = {"good": "success", "bad": "error", "warn": "warning", "busy": "accent"}
 
 
-class RunsRoom(Room, can_focus=True):
+class RunsRoom(Room):
+    DEFAULT_CSS = """
+    RunsRoom { layout: vertical; }
+    #runs-table { height: 2fr; }
+    #run-account { height: 3fr; }
+    #run-account-text { height: auto; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "mark", "Mark", id="runs.mark", tooltip="Mark this run to compare another with it"),
+        Binding("R", "again", "Resume", id="runs.resume", tooltip="Go on with this run; asks first"),
+        Binding("f", "fork", "Fork", id="runs.fork", tooltip="Start a run like this one with changed settings"),
+        Binding("tab", "app.focus_next", "Read", id="runs.read", show=False, tooltip="Scroll what is below"),
+        *vi_keys("runs"),
+    ]
+
     def __init__(self) -> None:
-        super().__init__(id="runs", classes="panel")
-        self.border_title = "Runs"
+        super().__init__(id="runs")
+        self._rows: dict[str, Mapping[str, Any]] = {}
+        self._shown: list[tuple[object, ...]] = []
+        self._current, self._active = "", False
+        self._marked = ""
+        self._stale = True
+
+    def compose(self) -> ComposeResult:
+        table = PlainTable(id="runs-table")
+        table.add_class("panel")
+        table.border_title = "Runs"
+        yield table
+        with VerticalScroll(id="run-account", classes="panel") as box:
+            box.border_title = "Run"
+            yield Static("Every run of this store is listed here as soon as one is started.", id="run-account-text",
+                         markup=False)  # fmt: skip
+
+    def on_mount(self) -> None:
+        table = self.query_one(PlainTable)
+        for name, width in _COLUMNS:
+            table.add_column(name, key=name or "mark", width=width)
+
+    def know(self, history: RunHistory) -> None:
+        self._stale = True
+
+    def show(self, state: RunState) -> None:
+        if (state.run_id, state.active) != (self._current, self._active):
+            self._current, self._active, self._shown = state.run_id, state.active, []
+            self._paint()
+
+    def look(self) -> None:
+        if self._stale:
+            self._stale = False
+            self.read("listing runs", lambda library: library.reading(all_runs), self._listed)
+
+    def _listed(self, runs: list[dict[str, Any]]) -> None:
+        self._rows = {str(run["run_id"]): run for run in runs}
+        self._paint()
+
+    def _paint(self) -> None:
+        table = self.query_one(PlainTable)
+        table.border_subtitle = f"{len(self._rows)} · Enter shows · Space marks"
+        keys: list[tuple[object, ...]] = [
+            (name, run["state"], run["accepted"], name == self._marked) for name, run in self._rows.items()
+        ]
+        if keys == self._shown:
+            return
+        self._shown = keys
+        colours = self.app.theme_variables
+        with table.keep_cursor(cleared=True):
+            for name, run in self._rows.items():
+                table.add_row(*self._cells(name, run, colours), key=name)
+
+    def _cells(self, name: str, run: Mapping[str, Any], colours: Mapping[str, str]) -> list[Text]:
+        shape, word, tone = STATES.get(str(run["state"]), ("?", str(run["state"]), "quiet"))
+        here = "▶" if name == self._current else " "
+        mark = "●" if name == self._marked else here
+        low, high = wilson(run["accepted"], run["judged"])
+        share = (
+            f"{100 * run['accepted'] / run['judged']:.1f} % [{100 * low:.0f}–{100 * high:.0f}]"
+            if run["judged"]
+            else "–"
+        )
+        return [
+            Text(mark, style="bold"),
+            Text(name, style="bold" if name == self._current else ""),
+            Text(f"{shape} {word}", style=colours.get(_TONES.get(tone, ""), "")),
+            Text(f"{run['accepted']:,}/{run['target']:,}", justify="right"),
+            Text(share),
+            Text(format_seconds(run["elapsed_s"]), justify="right"),
+            Text(one_line(str(run["spec"]), 40)),
+            Text(one_line(str(run["model"]), 40)),
+            Text(str(run["seed"])),
+            Text(f"{run['created_at']:%Y-%m-%d %H:%M}"),
+        ]
+
+    def home(self) -> None:
+        self.query_one(PlainTable).focus()
+
+    def action_cursor(self, step: int) -> None:
+        self.query_one(PlainTable).step(step)
+
+    @property
+    def under_cursor(self) -> str:
+        table = self.query_one(PlainTable)
+        if not table.is_valid_row_index(table.cursor_row):
+            return ""
+        return str(table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value)
+
+    @on(DataTable.RowHighlighted, "#runs-table")
+    def open_run(self) -> None:
+        name, marked = self.under_cursor, self._marked
+        if not name:
+            return
+        wanted = [marked, name] if marked and marked != name else [name]
+        self.read(
+            "reading runs",
+            lambda library: library.reading(lambda reader: [account(reader, run_id) for run_id in wanted]),
+            self._tell,
+        )
+
+    def _tell(self, found: list[Account]) -> None:
+        box = self.query_one("#run-account")
+        width = max(40, box.size.width - 4)
+        box.border_title = "Two runs" if len(found) == 2 else "Run"
+        text = compare(*found, width) if len(found) == 2 else describe(found[0], width)
+        self.query_one("#run-account-text", Static).update(text)
+
+    @on(DataTable.RowSelected, "#runs-table")
+    def show_run(self, event: DataTable.RowSelected) -> None:
+        self.post_message(self.RunWanted("show", str(event.row_key.value)))
+
+    def action_mark(self) -> None:
+        name = self.under_cursor
+        self._marked = "" if name == self._marked else name
+        self._paint()
+        self.open_run()
+
+    def action_again(self) -> None:
+        name = self.under_cursor
+        run = self._rows.get(name)
+        if run is None or self._refused("resumed"):
+            return
+        if run["state"] not in RESUMABLE:
+            self.notify(f"Run {name} has ended ({run['state']}): there is nothing left to do in it.")
+            return
+        text = f"Go on with run {name}: {run['accepted']} of {run['target']} accepted?"
+        choices = (Choice("y", "go on", "yes"), Choice("n", "leave it", "no"))
+        question = DockedQuestion(f"runs:{name}", "Resume", text, choices, on_escape="no")
+
+        def answered(answer: str, _: str) -> None:
+            if answer == "yes":
+                self.post_message(self.RunWanted("resume", name))
+
+        self.post_message(self.AskWanted(question, answered))
+
+    def action_fork(self) -> None:
+        from tui.widgets.fork import ForkScreen
+
+        name = self.under_cursor
+        run = self._rows.get(name)
+        if run is None or self._refused("started"):
+            return
+
+        def filled(changes: dict[str, str] | None) -> None:
+            if changes is not None:
+                self.read(
+                    "preparing a run",
+                    lambda library: library.reading(lambda reader: fork_options(reader, name, changes)),
+                    lambda options: self.post_message(self.RunWanted("start", options=options)),
+                )
+
+        self.app.push_screen(ForkScreen(name, flat(run["settings"])), filled)
+
+    def _refused(self, what: str) -> bool:
+        if self._active:
+            self.notify(f"A run is going on; another can be {what} when it has ended or was stopped (s).")
+        return self._active

@@ -1,0 +1,54 @@
+"""Two runs side by side: what they were told differently first, then what was measured."""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from tui.query_runs import Account
+from tui.text import one_line
+from tui.widgets.marks import QUIET, TONES, lines, row
+
+
+def compare(left: Account, right: Account, width: int) -> Content:
+    """Aligned columns; ≠ marks what differs, and settings that are equal are only counted."""
+    name, side = _widths(width)
+    ids = (one_line(run.run_id, side) for run in (left, right))
+    head = row(" " * (name + 2), (" ".join(f"{name:<{side}}" for name in ids), "bold"))
+    rows = [head, row(("Settings that differ", f"bold {QUIET}"))]
+    keys = list(dict.fromkeys([*left.told, *right.told]))
+    differ = [key for key in keys if left.told.get(key, "–") != right.told.get(key, "–")]
+    rows += [_pair(key, left.told.get(key, "–"), right.told.get(key, "–"), name, side) for key in differ]
+    if not differ:
+        rows.append(row(("  none: these runs were told the same", QUIET)))
+    rows += [row((f"  {len(keys) - len(differ)} settings and facts are equal", QUIET)), Content("")]
+    rows.append(row(("Measured", f"bold {QUIET}")))
+    for key in dict.fromkeys([*left.measured, *right.measured]):
+        rows.append(_pair(key, left.measured.get(key, "–"), right.measured.get(key, "–"), name, side))
+    return lines(rows)
+
+
+def describe(found: Account, width: int) -> Content:
+    """One run: what was measured, then what it was told."""
+    name = max(16, min(34, width // 2))
+    rows = [row((one_line(found.run_id, width), "bold"))]
+    rows += [
+        row((f"{one_line(key, name):<{name}} ", QUIET), one_line(value, 200)) for key, value in found.measured.items()
+    ]
+    rows += [Content(""), row(("Told", f"bold {QUIET}"))]
+    rows += [row((f"{one_line(key, name):<{name}} ", QUIET), one_line(value, 200)) for key, value in found.told.items()]
+    return lines(rows)
+
+
+def _widths(width: int) -> tuple[int, int]:
+    name = max(14, min(36, width * 2 // 5))
+    return name, max(8, (width - name - 3) // 2)
+
+
+def _pair(key: str, left: str, right: str, name: int, side: int) -> Content:
+    differs = left != right
+    return row(
+        ("≠ " if differs else "  ", TONES["warn"]),
+        (f"{one_line(key, name):<{name}}", "" if differs else QUIET),
+        (f"{one_line(left, side):<{side}} ", "bold" if differs else QUIET),
+        (one_line(right, side), "bold" if differs else QUIET),
+    )

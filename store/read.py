@@ -56,14 +56,28 @@ class Reader:
         """The first column that one SELECT gives, as Arrow keeps it: for many values that are looked at in parts."""
         return self._table(sql, dict(params)).column(0)
 
+    def require_select(self, sql: str) -> None:
+        """Raise StoreError unless the text is one SELECT."""
+        with self._lock:
+            try:
+                _require_select(self._connection, sql)
+            except duckdb.Error as error:
+                raise query_failed(self.path, error) from error
+
+    def table(self, sql: str) -> Any:
+        """The rows of one SELECT as an Arrow table, with its names and types."""
+        return self._table(sql, None)
+
+    def interrupt(self) -> None:
+        """End the query under way, from another thread; it raises StoreError there."""
+        self._connection.interrupt()
+
     def _table(self, sql: str, params: list[object] | dict[str, object] | None) -> Any:
         with self._lock:
             if self._closed:
                 raise StoreError(f"the store {self.path} is closed", "open it again")
             try:
-                statements = self._connection.extract_statements(sql)
-                if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-                    raise StoreError("a reader runs one SELECT at a time", "write through Store.append or Store.put")
+                _require_select(self._connection, sql)
                 try:
                     return self._run(sql, params)
                 except duckdb.OutOfMemoryException:
@@ -341,6 +355,12 @@ class Reader:
             [list(run_ids)],
         )
         return {row["run_id"]: row for row in rows}
+
+
+def _require_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise StoreError("a reader runs one SELECT at a time", "Nothing was changed, and nothing can be changed here.")
 
 
 def _spec_order(table: str) -> str:

@@ -5,7 +5,7 @@ Neither the engine nor the store is imported here: the first frame is painted be
 
 from __future__ import annotations
 
-import os
+import gc
 from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import BindingType
 from textual.screen import Screen
-from textual.widgets import ContentSwitcher, Footer
+from textual.widgets import ContentSwitcher
 
 from tui import asking
 from tui.bridge import Bridge, EventsArrived
 from tui.keys import KEYS, applies
+from tui.personal import PERSONAL_KEYS, Personal
 from tui.rooms import PLACES, Room
 from tui.rooms.run import RunRoom
 from tui.serving import Serving
 from tui.session import OpenEngine, Session
 from tui.state import RunState
-from tui.widgets.bar import RoomBar
+from tui.widgets.bar import KeyBar, RoomBar
 from tui.widgets.dock import DockedQuestion, QuestionDock
 from tui.widgets.header import RunHeader
 from tui.widgets.notice import Notice
@@ -39,7 +40,7 @@ REPAINT_S = 0.2
 SLOW_TICK_S = 1.0
 
 
-class ControlCenter(Serving, App[str]):
+class ControlCenter(Personal, Serving, App[str]):
     """Returns the state in which the run was left ("" where none was started)."""
 
     CSS_PATH = "app.tcss"
@@ -47,14 +48,12 @@ class ControlCenter(Serving, App[str]):
     AUTO_FOCUS = None
     HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (110, "-normal"), (170, "-wide")]
     VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-short"), (30, "-tall")]
-    BINDINGS: ClassVar[list[BindingType]] = [*KEYS]
+    BINDINGS: ClassVar[list[BindingType]] = [*KEYS, *PERSONAL_KEYS]
 
     def __init__(
         self, store_path: Path, options: RunOptions | None, open_engine: OpenEngine, log_path: Path | None = None
     ) -> None:
         super().__init__()
-        if os.environ.get("SSH_CONNECTION"):
-            self.animation_level = "none"
         self._after = {}
         self._answers = {}
         self.state = RunState()
@@ -76,9 +75,10 @@ class ControlCenter(Serving, App[str]):
         yield Notice()
         yield QuestionDock()
         yield RoomBar()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyBar()
 
     def on_mount(self) -> None:
+        super().on_mount()
         self.call_after_refresh(self.begin_after_first_paint)
 
     async def begin_after_first_paint(self) -> None:
@@ -182,6 +182,9 @@ class ControlCenter(Serving, App[str]):
     def route(self, event: Event) -> None:
         """What an event means beyond the figures."""
         payload = event.payload()
+        if event.kind in ("ModelLoaded", "PhaseStarted"):
+            # What libraries made stays for good: without it a full collection would stop the screen for half a second.
+            gc.freeze()
         match event.kind:
             case "QuestionAsked":
                 self.desk.query_one(QuestionDock).ask(

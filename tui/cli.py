@@ -24,7 +24,8 @@ _DESCRIPTION = "Constitutional AI bootstrapping of a base model, steered and aud
 _EPILOG = (
     "Without a command the control center opens. "
     "Exit codes: 0 done, 1 error, 2 usage, 3 waiting for a decision, 4 a gate failed, 5 budget reached, "
-    "130 interrupted. The store is --store, else $CAI_STORE, else ./cai.duckdb; the log lies beside it."
+    "130 interrupted. The store is --store, else $CAI_STORE, else the configured one, else ./cai.duckdb; the log lies "
+    "beside it."
 )
 
 
@@ -51,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal = Terminal.standard()
     try:
         args = parser().parse_args(argv)
+        args.argv = argv
+        commands.configure(args, terminal)
         action: Command = args.action
         return action(args, terminal)
     except SystemExit as leaving:  # --help and --version
@@ -96,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(prog="cai", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False)
     top.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and leave")
     top.add_argument("--store", metavar="PATH", help="the DuckDB file (default: $CAI_STORE or ./cai.duckdb)")
+    top.add_argument(commands.NO_TMUX, action="store_true", help="over SSH, do not offer to move into tmux")
     top.set_defaults(action=commands.start, command="", json=False)
     found = top.add_subparsers(title="commands", metavar="COMMAND", dest="command")
 
@@ -103,13 +107,14 @@ def parser() -> argparse.ArgumentParser:
         own = found.add_parser(name, help=about, description=about, allow_abbrev=False)
         own.set_defaults(action=action)
         own.add_argument("--store", metavar="PATH", default=argparse.SUPPRESS, help="the DuckDB file")
+        own.add_argument(commands.NO_TMUX, action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         if with_json:
             own.add_argument("--json", action="store_true", help="one JSON object on stdout, everything else on stderr")
         return own
 
     run = command("run", commands.run, "start a run, or go on with an unfinished one of the same settings")
     run.add_argument("spec", nargs="?", metavar="SPEC", help="name in specs/ or path (default: by the model)")
-    run.add_argument("--model", metavar="NAME_OR_PATH", help="base model (default: the embedded one)")
+    run.add_argument("--model", metavar="NAME_OR_PATH", help="base model (default: the configured or embedded one)")
     size = run.add_mutually_exclusive_group()
     size.add_argument("--pilot", type=_positive, metavar="N", help="stop after a pilot of N accepted examples")
     size.add_argument("--target", type=_positive, metavar="N", help="go on to N accepted examples")
@@ -141,6 +146,8 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--what", choices=("sft", "samples", "judgements"), default="sft", help="default: sft")
     export.add_argument("--format", choices=("jsonl", "parquet", "hf"), default="jsonl", help="default: jsonl")
     export.add_argument("--out", required=True, metavar="DIR", help="a folder that is not there yet")
+
+    command("config", commands.config, "show the configuration file and what is in force, and from where")
 
     doctor = command("doctor", commands.doctor, "check GPU, memory, disk, write access and every library")
     doctor.add_argument("--time-limit", type=_seconds, default=60.0, metavar="S", help="limit for a library (60)")

@@ -17,8 +17,11 @@ from tui.terminal import Terminal, log_path
 if TYPE_CHECKING:
     from engine import RunOptions
     from store import Reader
+    from tui.config import Config
+    from tui.session import OpenEngine
 
 SAMPLES_SHOWN = 50
+NO_TMUX = "--no-tmux"
 
 
 class UsageError(Exception):
@@ -37,9 +40,29 @@ class ScreenFailed(UsageError):
     exit_code = 1
 
 
+def configure(args: argparse.Namespace, terminal: Terminal) -> None:
+    """Read the configuration into `args.config`; what is wrong with it is said on stderr, or on the screen to come."""
+    from tui.config import load
+
+    args.config = load({name: getattr(args, name, None) for name in ("store", "model")})
+    if args.config.problems and args.action is not config and not _opens_screen(args, terminal):
+        from tui.text import one_line
+
+        terminal.stderr.write("".join(f"config: {one_line(text, 400)}\n" for text in args.config.problems))
+        terminal.stderr.flush()
+
+
+def _opens_screen(args: argparse.Namespace, terminal: Terminal) -> bool:
+    if args.action is start:
+        return True
+    return args.action is run and terminal.interactive and not (args.headless or args.json)
+
+
 def store_path(args: argparse.Namespace) -> Path:
-    """--store, else $CAI_STORE, else cai.duckdb in this folder."""
-    return Path(getattr(args, "store", None) or os.environ.get("CAI_STORE") or "cai.duckdb").expanduser().absolute()
+    """--store, else $CAI_STORE, else the configured one, else cai.duckdb in this folder."""
+    found = getattr(args, "config", None)
+    named = found.store if found is not None else getattr(args, "store", None) or os.environ.get("CAI_STORE")
+    return Path(named or "cai.duckdb").expanduser().absolute()
 
 
 def write_json(terminal: Terminal, value: Mapping[str, Any]) -> None:
@@ -56,8 +79,10 @@ def start(args: argparse.Namespace, terminal: Terminal) -> int:
     if not terminal.interactive:
         raise UsageError("the control center needs a terminal", "without one use: cai run --headless, or cai --help")
     store = store_path(args)
+    if not _ready_for_a_screen(args, store, terminal):
+        return 0
     _with_log(terminal, store, "cai")
-    _control_center(store, None, new=False)
+    _control_center(args.config, terminal, store, None, new=False)
     return 0
 
 
@@ -69,6 +94,8 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         resume = resume or ""
         _require_store(store)
     headless = args.headless or args.json or not terminal.interactive
+    if not headless and not _ready_for_a_screen(args, store, terminal):
+        return 0
     _with_log(terminal, store, f"cai {args.command}")
 
     def options() -> RunOptions:
@@ -77,7 +104,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         return RunOptions(
             store=store,
             spec=getattr(args, "spec", None),
-            model=getattr(args, "model", None),
+            model=None if resume is not None else args.config.model or None,
             seed=getattr(args, "seed", None),
             pilot=getattr(args, "pilot", None),
             target=getattr(args, "target", None),
@@ -89,7 +116,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
 
     new = getattr(args, "new", False)
     if not headless:
-        return _control_center(store, options(), new=new)
+        return _control_center(args.config, terminal, store, options(), new=new)
     from tui.again import opener
     from tui.headless import run_headless
 
@@ -99,18 +126,46 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     return code
 
 
-def _control_center(store: Path, options: RunOptions | None, *, new: bool) -> int:
+def _ready_for_a_screen(args: argparse.Namespace, store: Path, terminal: Terminal) -> bool:
+    """Ask in plain text what must be settled before a screen opens; False where the person leaves it at that."""
+    from tui import busy, tmux
+    from tui.config_file import ConfigNotSaved, save
+
+    def remember(answer: str) -> None:
+        try:
+            save(args.config.path, "offer_tmux", answer)
+        except ConfigNotSaved as error:
+            terminal.stderr.write(f"This is not remembered: {error.title}. {error.hint}\n")
+
+    if not args.no_tmux:
+        tmux.offer(store, args.argv, args.config.offer_tmux, terminal, remember)
+    return busy.clear_the_way(store, terminal)
+
+
+def _control_center(config: Config, terminal: Terminal, store: Path, options: RunOptions | None, *, new: bool) -> int:
     from tui.again import opener
     from tui.app import ControlCenter
+    from tui.hangup import Watch, go_on
 
-    app = ControlCenter(store, options, opener(new=new), log_path(store))
+    watch = Watch(terminal)
+    open_engine = watch.listening(_with_model(opener(new=new), config.model))
+    app = ControlCenter(store, options, open_engine, log_path(store))
+    app.apply_config(config)
     # Textual keeps what Python code prints to itself while it draws (app.py, redirect_stdout): it belongs in the log.
-    app._capture_stdout = sys.stdout  # type: ignore[assignment]
-    app._capture_stderr = sys.stderr  # type: ignore[assignment]
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: app.call_later(app.leave_now))
+    app._capture_stdout = sys.stdout
+    app._capture_stderr = sys.stderr
+
+    def stop(*_: object) -> None:
+        watch.stop.set()
+        if not watch.happened.is_set():
+            app.call_later(app.leave_now)
+
+    signal.signal(signal.SIGTERM, stop)
+    watch.begin(app.give_up_screen)
     state = app.run()
-    if app.return_code:
+    if watch.end():
+        state = go_on(app.session, app.bridge, app.state, watch)
+    elif app.return_code:
         raise ScreenFailed(
             "the control center ended with an error",
             f"What was committed to {store} is safe. The traceback is in {log_path(store)}",
@@ -119,6 +174,18 @@ def _control_center(store: Path, options: RunOptions | None, *, new: bool) -> in
 
     left_open = {"running": 130, "paused": 130, "loading": 130, "stopping": 130, "pausing": 130, "interrupted": 130}
     return EXIT_CODES.get(state or "", left_open.get(state or "", 0))
+
+
+def _with_model(open_engine: OpenEngine, model: str) -> OpenEngine:
+    """The same `open_engine`, with the configured model for a new run that names none."""
+    from dataclasses import replace
+
+    def open_with_model(options: RunOptions, emit: Any) -> Any:
+        if model and options.model is None and options.resume is None:
+            options = replace(options, model=model)
+        return open_engine(options, emit)
+
+    return open_with_model
 
 
 def _with_log(terminal: Terminal, store: Path, what: str) -> None:
@@ -238,6 +305,39 @@ def doctor(args: argparse.Namespace, terminal: Terminal) -> int:
 
     console_on(terminal.stdout).print(doctor_table(report))
     terminal.stdout.flush()
+    return code
+
+
+def config(args: argparse.Namespace, terminal: Terminal) -> int:
+    """The file, and each setting in force with where it comes from. Exit code 1 where something is wrong with it."""
+    from tui.config import SETTINGS, shown
+    from tui.themes import unknown_theme
+
+    found: Config = args.config
+    problems = [*found.problems, *filter(None, [unknown_theme(found.theme)])]
+    if found.keymap:
+        from tui import keymap
+
+        problems += keymap.complete(found.keymap, keymap.places())[1]
+    code = 1 if problems else 0
+    if args.json:
+        told = {item.name: {"value": found.value(item.name), "from": found.origin(item.name)} for item in SETTINGS}
+        answer = {"path": str(found.path), "exists": found.path.exists(), "settings": told}
+        write_json(terminal, {**answer, "keymap": dict(found.keymap), "problems": problems, "exit_code": code})
+        return code
+    from tui.text import one_line
+
+    there = "" if found.path.exists() else "  (not there: the defaults hold)"
+    rows = [f"{found.path}{there}", ""]
+    for item in SETTINGS:
+        origin = found.origin(item.name)
+        where = {"environment": f"${item.environment}", "command line": item.option}.get(origin, origin)
+        rows.append(f"{item.name:<20} {one_line(shown(found.value(item.name)), 60):<28} {where}")
+    rows += [f"keymap {name:<20} {one_line(keys, 60)}" for name, keys in found.keymap.items()]
+    terminal.stdout.write("".join(f"{row}\n" for row in rows))
+    terminal.stderr.write("".join(f"config: {one_line(text, 400)}\n" for text in problems))
+    terminal.stderr.flush()
+    _flushed(terminal)
     return code
 
 

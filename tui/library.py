@@ -40,6 +40,7 @@ class Library:
     def __init__(self, reader: Reader, store: Store | None = None) -> None:
         self._reader = reader
         self._store = store
+        self._engine_store: Store | None = None
         self._lock = threading.Lock()
         self._closed = False
 
@@ -55,7 +56,9 @@ class Library:
 
     @classmethod
     def of_engine(cls, engine: Any) -> Library:
-        return cls(engine.store.reader())
+        library = cls(engine.store.reader())
+        library._engine_store = engine.store
+        return library
 
     def close(self) -> None:
         with self._lock:
@@ -65,6 +68,13 @@ class Library:
             self._reader.close()
             if self._store is not None:
                 self._store.close()
+
+    def own_reader(self) -> Reader:
+        """A reader beside the one that all rooms share, for what may take long; the caller closes it."""
+        store = self._store if self._store is not None else self._engine_store
+        if store is None:
+            raise RuntimeError("no store is open")
+        return store.reader()
 
     def write(self, open_store: Callable[[], Store], work: Callable[[Store], T]) -> T:
         """Let go of the file, do `work` on a store that may be written, and take the file up again for reading."""

@@ -24,6 +24,7 @@ QUIET_LIBRARIES = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
 }
+_LOST_FOCUS = b"\x1b[O"  # what a terminal sends when another window gets the keys
 _LOST = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO)
 
 
@@ -65,6 +66,10 @@ class Outlet:
     def _lose(self, error: OSError | ValueError) -> None:
         if isinstance(error, OSError) and error.errno not in _LOST:
             raise error
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Write nothing more, wherever it led."""
         self.lost = True
         # What is still buffered would be written, and fail, when the interpreter ends.
         with contextlib.suppress(OSError, ValueError):
@@ -75,11 +80,16 @@ class Outlet:
 
 @dataclass
 class Terminal:
-    """Where the program writes. `log` is the file that took the place of descriptors 1 and 2, if one did."""
+    """Where the program writes. `log` is the file that took the place of descriptors 1 and 2, if one did.
+
+    `screen` is what the control center draws on then.
+    """
 
     stdout: Outlet
     stderr: Outlet
     log: Path | None = None
+    screen: Outlet | None = None
+    _held_open: int = -1
 
     @classmethod
     def standard(cls) -> Terminal:
@@ -96,8 +106,9 @@ class Terminal:
 
         Python's own `sys.stdout` and `sys.stderr` go to the log too; `sys.__stdout__` and `sys.__stderr__` become the
         terminal, because that is where Textual's driver draws and where it asks for the size (textual 8.2.8,
-        drivers/linux_driver.py). `what` is named in the line that begins this process's part of the log. Raises
-        OSError when the log cannot be opened; nothing is changed then.
+        drivers/linux_driver.py); losing it stops the drawing, not the thread that draws. `what` is named in the line
+        that begins this process's part of the log. Raises OSError when the log cannot be opened; nothing is changed
+        then.
         """
         log.parent.mkdir(parents=True, exist_ok=True)
         sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -109,11 +120,24 @@ class Terminal:
         if sink > 2:
             os.close(sink)
         sys.stdout, sys.stderr = _writer(1), _writer(2)
-        screen = real_out if real_out.isatty() else real_err
-        sys.__stdout__ = sys.__stderr__ = screen  # type: ignore[misc]
+        self.stdout, self.stderr, self.log = Outlet(real_out), Outlet(real_err), log
+        self.screen = self.stdout if real_out.isatty() else self.stderr
+        sys.__stdout__ = sys.__stderr__ = self.screen  # type: ignore[misc,assignment]
         os.environ.update({name: os.environ.get(name, value) for name, value in QUIET_LIBRARIES.items()})
         faulthandler.enable(sys.stderr)  # a crash in native code leaves its stacks in the log
-        self.stdout, self.stderr, self.log = Outlet(real_out), Outlet(real_err), log
+
+    def give_up(self) -> None:
+        """The terminal is gone: nothing more is written to it, and nothing waits for its keys.
+
+        Reading a terminal that hung up returns at once, for ever. So descriptor 0 becomes a pipe, silent but for one
+        report that means nothing.
+        """
+        for outlet in (self.stdout, self.stderr):
+            outlet.give_up()
+        silent, self._held_open = os.pipe()
+        os.write(self._held_open, _LOST_FOCUS)  # whoever was about to read gets something to return with
+        os.dup2(silent, 0)
+        os.close(silent)
 
 
 def log_path(store: Path) -> Path:

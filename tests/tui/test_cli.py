@@ -354,3 +354,123 @@ def test_the_control_center_shows_a_run_in_a_terminal_and_keeps_noise_out(tmp_pa
     for words in ("native words on descriptor one", "python words on stdout", "python words on stderr", "child words"):
         assert words in log
         assert words not in shown
+
+
+# -- what a person set ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration of its own, not there yet, and nothing in the environment."""
+    for name in ("CAI_STORE", "CAI_MODEL", "CAI_THEME", "CAI_PRICE_PER_GPU_HOUR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CAI_CONFIG", str(tmp_path / "config.toml"))
+    return tmp_path / "config.toml"
+
+
+def test_config_shows_what_is_in_force_and_from_where(
+    capsys: pytest.CaptureFixture[str], settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = run_cai(capsys, "config")
+    assert (code, err) == (0, "")
+    assert f"{settings}  (not there: the defaults hold)" in out
+    settings.write_text("theme = 'cai-light'\nprice_per_gpu_hour = 2\n[keymap]\n'run.pause' = 'f12'\n")
+    monkeypatch.setenv("CAI_MODEL", "some/model")
+    code, found = as_json(capsys, "config", "--store", "/given")
+    assert code == 0 and found["path"] == str(settings) and found["problems"] == []
+    told = {name: (item["value"], item["from"]) for name, item in found["settings"].items()}
+    assert told["theme"] == ("cai-light", "file") and told["price_per_gpu_hour"] == (2.0, "file")
+    assert told["model"] == ("some/model", "environment") and told["store"] == ("/given", "command line")
+    assert told["bell"] == (True, "default") and found["keymap"] == {"run.pause": "f12"}
+
+
+def test_config_lists_every_mistake_and_says_so_by_its_exit_code(
+    capsys: pytest.CaptureFixture[str], settings: Path
+) -> None:
+    settings.write_text("theme = 'cai-drak'\nbel = 1\n[keymap]\n'run.puase' = 'x'\n")
+    code, found = as_json(capsys, "config")
+    assert code == found["exit_code"] == 1
+    for told, nearest in zip(found["problems"], ("'bell'", "'cai-dark'", "'run.pause'"), strict=True):
+        assert f"the nearest is {nearest}" in told
+    code, out, err = run_cai(capsys, "config")
+    assert code == 1 and err.count("config: ") == 3 and "config: " not in out
+
+
+def test_a_broken_configuration_is_said_once_and_stops_nothing(
+    capsys: pytest.CaptureFixture[str], settings: Path, store: Path
+) -> None:
+    settings.write_text("theme = \x1b")
+    code, out, err = run_cai(capsys, "status", "--store", store, "--json")
+    assert code == 0 and json.loads(out)["run"] == RUN
+    assert err.count("is not TOML") == 1 and "\x1b" not in err
+
+
+def test_the_store_is_that_of_the_command_line_then_the_environment_then_the_file(
+    capsys: pytest.CaptureFixture[str], settings: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.write_text(f"store = '{store}'\n")
+    assert as_json(capsys, "status")[1]["run"] == RUN
+    monkeypatch.setenv("CAI_STORE", str(store.with_name("other.duckdb")))
+    assert as_json(capsys, "status")[0] == 1
+    assert as_json(capsys, "status", "--store", store)[1]["run"] == RUN
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "model"),
+    [
+        ([], "", "from/file"),
+        ([], "from/environment", "from/environment"),
+        (["--model", "given"], "from/environment", "given"),
+    ],
+)
+def test_the_model_of_a_new_run(
+    capsys: pytest.CaptureFixture[str],
+    settings: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    environment: str,
+    model: str,
+) -> None:
+    settings.write_text("model = 'from/file'\n")
+    monkeypatch.setenv("CAI_MODEL", environment)
+    found = commands_options(monkeypatch, "run", "--headless", "--store", settings.with_name("a.duckdb"), *arguments)
+    assert found.model == model
+
+
+def test_a_run_that_is_resumed_keeps_its_model(
+    settings: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.write_text("model = 'from/file'\n")
+    found = commands_options(monkeypatch, "resume", "--headless", "--store", store)
+    assert found.model is None and found.resume == ""
+
+
+def commands_options(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> RunOptions:
+    """The options that a headless run would be opened with."""
+    from tui import commands, headless
+
+    opened: list[RunOptions] = []
+
+    def run_headless(_open: Any, options: RunOptions, _terminal: Any, **_: Any) -> tuple[int, dict[str, Any]]:
+        opened.append(options)
+        return 0, {}
+
+    monkeypatch.setattr(headless, "run_headless", run_headless)
+    monkeypatch.setattr(commands, "_with_log", lambda *_: None)
+    assert cli.main([str(argument) for argument in arguments]) == 0
+    return opened[0]
+
+
+def test_a_run_started_on_the_screen_takes_the_model_too(tmp_path: Path) -> None:
+    from tui.commands import _with_model
+
+    asked: list[RunOptions] = []
+    open_engine: Any = _with_model(lambda options, _: asked.append(options), "from/file")  # type: ignore[arg-type]
+    for options in (RunOptions(tmp_path), RunOptions(tmp_path, model="own"), RunOptions(tmp_path, resume="r")):
+        open_engine(options, None)
+    assert [options.model for options in asked] == ["from/file", "own", None]
+
+
+@pytest.mark.parametrize("arguments", [["--no-tmux", "runs"], ["runs", "--no-tmux"]])
+def test_no_tmux_may_stand_anywhere(capsys: pytest.CaptureFixture[str], store: Path, arguments: list[str]) -> None:
+    assert as_json(capsys, *arguments, "--store", store)[0] == 0

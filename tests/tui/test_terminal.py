@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -13,9 +15,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyte
 import pytest
+from rich.style import Style
 
-from tests.tui.cli_fakes import ROOT, command
+from store import Store
+from tests.store import rows
+from tests.tui.cli_fakes import ROOT, RUN, command
+from tests.tui.test_hangup import on_a_screen
+from tui import themes
 from tui.terminal import Outlet, log_path
 
 
@@ -166,3 +174,53 @@ class Unbuffered(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         return self._file.write(data) or 0
+
+
+# -- without colour ------------------------------------------------------------------------------------------------------
+
+
+def colours_in(sent: bytes) -> list[str]:
+    """The parameters of SGR sequences that choose a colour, the terminal's own (39, 49) not counted."""
+    sequences = [found.decode() for found in re.findall(rb"\x1b\[([0-9;:]*)m", sent)]
+    return [found for found in sequences if re.search(r"\b(3[0-8]|4[0-8]|9[0-7]|10[0-7])\b", found)]
+
+
+@pytest.mark.parametrize("unwanted", [True, False])
+def test_without_colour_the_cursor_is_still_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unwanted: bool
+) -> None:
+    """NO_COLOR sends no colour, not even greys; where it is empty it means nothing (no-color.org)."""
+    monkeypatch.setenv("CAI_CONFIG", str(tmp_path / "config.toml"))
+    path = tmp_path / "cai.duckdb"
+    with Store.open(path) as opened:
+        opened.append(rows.small_run(RUN, state="done"))
+    with on_a_screen("commits", "--store", path, environ={"NO_COLOR": "1" if unwanted else ""}) as screen:
+        screen.wait_for("✓ done")
+        screen.type("2")
+        screen.wait_for("all rules passed")
+        screen.type(",")
+        screen.wait_for("price_per_gpu_hour")
+        with contextlib.suppress(AssertionError):
+            screen.wait_for("never there", timeout_s=0.5)
+        if unwanted:
+            assert colours_in(screen.seen) == []
+        else:
+            assert colours_in(screen.seen)
+            return
+        shown = pyte.Screen(80, 24)
+        pyte.ByteStream(shown).feed(screen.seen)
+        chosen = [number for number, line in enumerate(shown.display) if "▸ theme" in line]
+        assert len(chosen) == 1
+        at = shown.display[chosen[0]].index("theme")
+        assert shown.buffer[chosen[0]][at].reverse
+        assert not shown.buffer[chosen[0] + 1][at].reverse
+
+
+def test_what_stood_out_is_in_reverse_and_what_was_pale_is_dim() -> None:
+    ground = themes.DARK.background or ""
+    cursor = themes.colourless(Style(color="#e4e6eb", bgcolor="#1f3f5f", bold=True), ground)
+    assert (cursor.color, cursor.bgcolor, cursor.reverse, cursor.bold) == (None, None, True, True)
+    panel = themes.colourless(Style(color="#e4e6eb", bgcolor=themes.DARK.surface), ground)
+    assert not panel.reverse and not panel.dim
+    assert themes.colourless(Style(color="#4a4f58", bgcolor=ground), ground).dim
+    assert themes.colourless(Style(color="#e4e6eb", bgcolor=ground, reverse=True), ground).reverse

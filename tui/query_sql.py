@@ -1,0 +1,141 @@
+"""The SQL console's questions: run one statement with a limit, name what can be completed, write a result to a file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from store import Reader
+
+ROWS_SHOWN = 1000
+HISTORY_KEPT = 500
+_SHOW = re.compile(r"^\s*show\s+tables\s*;?\s*$", re.IGNORECASE)
+_DESCRIBE = re.compile(r"^\s*(?:describe|desc)\s+(?P<table>\w+)\s*;?\s*$", re.IGNORECASE)
+_TABLES = "SELECT table_name, estimated_size AS rows_about, column_count FROM duckdb_tables() ORDER BY 1"
+_COLUMNS = (
+    "SELECT column_name, data_type, is_nullable FROM information_schema.columns WHERE table_name = '{}' "
+    "ORDER BY ordinal_position"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a statement gave: `columns` as (name, type), the `rows` that are shown, `more` where there are more."""
+
+    sql: str
+    columns: tuple[tuple[str, str], ...]
+    rows: list[tuple[Any, ...]]
+    more: bool
+    seconds: float
+
+
+def plain_select(sql: str) -> str:
+    """The statement without its semicolon; SHOW TABLES and DESCRIBE as the SELECT that answers them."""
+    if _SHOW.match(sql):
+        return _TABLES
+    if found := _DESCRIBE.match(sql):
+        return _COLUMNS.format(found["table"])
+    return sql.strip().rstrip(";").rstrip()
+
+
+def run(reader: Reader, sql: str) -> Result:
+    """Run one SELECT and take its first rows. Raises StoreError."""
+    statement = plain_select(sql)
+    reader.require_select(statement)
+    began = time.perf_counter()
+    found = reader.table(f"SELECT * FROM (\n{statement}\n) LIMIT {ROWS_SHOWN + 1}")
+    seconds = time.perf_counter() - began
+    columns = tuple((field.name, str(field.type)) for field in found.schema)
+    rows = list(zip(*(column.to_pylist() for column in found.columns), strict=True)) if columns else []
+    return Result(statement, columns, rows[:ROWS_SHOWN], len(rows) > ROWS_SHOWN, seconds)
+
+
+def words(reader: Reader) -> list[str]:
+    """Names of tables and columns, tables first."""
+    tables = [row["table_name"] for row in reader.query("SELECT table_name FROM duckdb_tables() ORDER BY 1 LIMIT 500")]
+    columns = reader.query("SELECT DISTINCT column_name FROM duckdb_columns() WHERE NOT internal ORDER BY 1 LIMIT 5000")
+    return [*tables, *(row["column_name"] for row in columns if row["column_name"] not in tables)]
+
+
+def export(reader: Reader, sql: str, target: Path) -> tuple[int, int]:
+    """Write all rows of the statement to a .csv or .parquet file that is not there yet; returns (rows, bytes).
+
+    It is written aside and renamed. Raises StoreError where the statement fails or the file cannot be written.
+    """
+    from store import StoreError
+
+    if target.suffix not in (".csv", ".parquet"):
+        raise StoreError(f"{target.name} is neither .csv nor .parquet", "The name's ending says how it is written.")
+    if target.exists():
+        raise StoreError(f"{target} is there already", "Nothing was written; give another name.")
+    statement = plain_select(sql)
+    reader.require_select(statement)
+    found = reader.table(statement)
+    aside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        if target.suffix == ".parquet":
+            import pyarrow.parquet
+
+            pyarrow.parquet.write_table(found, aside)
+        else:
+            with aside.open("w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow(found.schema.names)
+                for batch in found.to_batches(max_chunksize=10_000):
+                    writer.writerows(zip(*([_cell(v) for v in c.to_pylist()] for c in batch.columns), strict=True))
+        aside.rename(target)
+    except OSError as error:
+        raise StoreError(f"{target} cannot be written: {error.strerror or error}", "No file was left.") from error
+    finally:
+        aside.unlink(missing_ok=True)
+    return found.num_rows, target.stat().st_size
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value, default=str) if isinstance(value, (list, dict)) else value
+
+
+class History:
+    """Statements that were run, newest last, in a file of the person's own; it never holds a result."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        if path is None:
+            import platformdirs
+
+            path = platformdirs.user_state_path("cai") / "sql_history"
+        self.path = path
+        self.statements = list(self._stored())
+
+    def _stored(self) -> Iterator[str]:
+        try:
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError):
+            return
+        for line in lines[-HISTORY_KEPT:]:
+            try:
+                found = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(found, str):
+                yield found
+
+    def add(self, statement: str) -> None:
+        """Keep a statement; a history that cannot be written is kept for this session only."""
+        if self.statements[-1:] != [statement]:
+            self.statements.append(statement)
+        aside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lines = [json.dumps(item) + "\n" for item in self.statements[-HISTORY_KEPT:]]
+            aside.write_text("".join(lines), encoding="utf-8")
+            aside.rename(self.path)
+        except OSError:
+            aside.unlink(missing_ok=True)

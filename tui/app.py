@@ -6,6 +6,7 @@ Neither the engine nor the store is imported here: the first frame is painted be
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from engine.events import Event
     from tui.library import RunHistory
 
+GIL_SWITCH_S = 0.001  # the engine's thread hands over after that, not after Python's 5 ms: a key waits several times
 REPAINT_S = 0.2
 SLOW_TICK_S = 1.0
 
@@ -115,6 +117,7 @@ class ControlCenter(Personal, Serving, App[str]):
         self._can_start = False
         self.state = RunState()
         self.state.state = "opening"
+        sys.setswitchinterval(GIL_SWITCH_S)
         self.desk.query("#start").remove()
         self.desk.query_one("#run").remove_class("-empty")
         self.background("opening the run", how, self.show_begun)
@@ -157,6 +160,7 @@ class ControlCenter(Personal, Serving, App[str]):
             audits=history.audits,
             margins=history.margins,
             events=history.events,
+            progress=history.progress,
         )
         self._history = history
         for room in self.desk.query(Room):

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from store.db import Store
     from store.read import Reader
 
+_PROGRESS = """
+    SELECT payload->>'phase' AS phase, (payload->>'done')::INT AS done, (payload->>'accepted')::INT AS accepted
+    FROM events WHERE run_id = ? AND kind = 'PhaseProgressed' AND payload->>'accepted' IS NOT NULL
+    ORDER BY "at", seq LIMIT 4000
+"""
 T = TypeVar("T")
 OFFENDERS = 12
 MEMORY = "208MB"  # for DuckDB, so that a million samples are looked at within 400 MB in all
@@ -31,6 +36,7 @@ class RunHistory:
     gates: list[Row] = field(default_factory=list)
     decisions: list[Row] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)
+    progress: list[Row] = field(default_factory=list)  # phase, done, accepted, as the run went on
     margins: dict[tuple[str, str], list[float]] = field(default_factory=dict)
 
 
@@ -115,6 +121,7 @@ class Library:
                     'SELECT * FROM decisions WHERE run_id = ? ORDER BY "at" DESC LIMIT 200', [run_id]
                 ),
                 events=reader.events(run_id, limit=200),
+                progress=reader.query(_PROGRESS, [run_id]),
                 margins={key: reader.margins(run_id, *key) for key in keys},
             )
 

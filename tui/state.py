@@ -22,6 +22,7 @@ __all__ = ["Audit", "Forecast", "Moment", "PhaseState", "Question", "RunState", 
 MARGINS_KEPT = 5_000  # a critic; enough for a histogram whose bars move by less than 1.5 %
 EVENTS_KEPT = 400
 THROUGHPUT_KEPT = 120
+MARKS_KEPT = 2_000
 
 
 class RunState:
@@ -54,6 +55,7 @@ class RunState:
         self.forecast: Forecast | None = None
         self.questions: dict[str, Question] = {}
         self.margins: dict[tuple[str, str], deque[float]] = {}
+        self.acceptance: dict[str, deque[tuple[int, int]]] = {}  # by phase: (items judged, accepted) as it went on
         self.tokens_per_s: deque[float] = deque(maxlen=THROUGHPUT_KEPT)
         self.items_per_s: float | None = None
         self.events: deque[Moment] = deque(maxlen=EVENTS_KEPT)
@@ -157,10 +159,16 @@ class RunState:
         phase.done, phase.planned = event.done, event.planned
         if event.accepted is not None:
             phase.accepted = event.accepted
+            self._went_on(event.phase, event.done, event.accepted)
         if phase.state != "running":
             phase.state = "running"
             self.current_phase = event.phase
         phase.marks.append((self._clock(), event.done))
+
+    def _went_on(self, phase: str, done: int, accepted: int) -> None:
+        marks = self.acceptance.setdefault(phase, deque(maxlen=MARKS_KEPT))
+        if done > (marks[-1][0] if marks else 0):
+            marks.append((done, accepted))
 
     def _phase_finished(self, event: Any) -> None:
         phase = self.phase(event.phase)
@@ -231,6 +239,7 @@ class RunState:
         audits: Iterable[Mapping[str, Any]] = (),
         margins: Mapping[tuple[str, str], Iterable[float]] | None = None,
         events: Iterable[Mapping[str, Any]] = (),
+        progress: Iterable[Mapping[str, Any]] = (),
     ) -> None:
         """Fill in what the store knows of a run; what events have already told stays as it is."""
         live = self._told
@@ -258,6 +267,13 @@ class RunState:
             known = deque(scores, maxlen=MARGINS_KEPT)
             if len(known) >= len(self.margins.get(key, ())):
                 self.margins[key] = known
+        known_marks = {name: marks for name, marks in self.acceptance.items() if marks}
+        self.acceptance = {}
+        for row in progress:
+            self._went_on(row["phase"], row["done"], row["accepted"])
+        for name, marks in known_marks.items():
+            for done, accepted in marks:
+                self._went_on(name, done, accepted)
         if not live:
             state = status.get("state") or "idle"
             # Nobody else can hold the store while it is read here, so a run that says it is going on was cut off.

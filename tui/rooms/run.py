@@ -1,38 +1,54 @@
-"""The run: phases, acceptance, margins, guard and critics, events."""
+"""The run: phases, acceptance, the figures of one phase, budget and machine, guard and critics, events."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from tui.machine import Load, Machine
+from tui.query_run import RunFacts, run_facts
 from tui.rooms import Room
 from tui.state import RunState
 from tui.widgets.audit import AuditPanel
 from tui.widgets.events import EventsList
 from tui.widgets.figures import LiveFigures
-from tui.widgets.histogram import MarginHistogram
+from tui.widgets.phase import PhasePanel
 from tui.widgets.rail import PhaseRail
 
 if TYPE_CHECKING:
     from tui.library import RunHistory
 
+MACHINE_EVERY_S = 2.0
+
 
 class RunRoom(Room):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "critic", "Critic", id="run.critic", tooltip="Show the margins of the next critic"),
-    ]
+        Binding("j", "phase(1)", "Next phase", id="run.phase_next", show=False,
+                tooltip="The figures of the next phase"),
+        Binding("k", "phase(-1)", "Previous phase", id="run.phase_previous", show=False,
+                tooltip="The figures of the phase before"),
+        Binding("escape", "follow", "Follow", id="run.follow", show=False, tooltip="The figures of the phase at work"),
+    ]  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__(id="run")
         self._critic = 0
         self._state = RunState()
+        self._phase: str | None = None  # None follows the run
+        self._facts = RunFacts()
+        self._counted: tuple[object, ...] = ()
+        self._machine = Machine()
+        self._load: Load | None = None
+        self._measured_at = 0.0
 
     def compose(self) -> ComposeResult:
         yield PhaseRail()
         yield LiveFigures()
-        yield MarginHistogram()
+        yield PhasePanel()
         yield AuditPanel()
         yield EventsList()
 
@@ -41,11 +57,50 @@ class RunRoom(Room):
 
     def show(self, state: RunState) -> None:
         self._state = state
-        self.query_one(PhaseRail).show(state)
-        self.query_one(LiveFigures).show(state)
-        self.query_one(MarginHistogram).show(state, self.critic)
+        price = getattr(getattr(self.app, "config", None), "price_per_gpu_hour", None)
+        self.query_one(PhaseRail).show(state, self.phase)
+        self.query_one(LiveFigures).show(state, self._load, price)
+        facts = self._facts if self._facts.run_id == state.run_id else RunFacts()
+        self.query_one(PhasePanel).show(state, self.phase, self.critic, facts, following=self._phase is None)
         self.query_one(AuditPanel).show(state)
         self.query_one(EventsList).show(state)
+
+    def look(self) -> None:
+        run_id = self._state.run_id
+        counted = (run_id, *(self._state.phase(name).done for name in ("instructions", "responses")))
+        if run_id and counted != self._counted:
+            self._counted = counted
+            self.read("reading a run's figures", lambda lib: lib.reading(lambda r: run_facts(r, run_id)), self._learn)
+        if time.monotonic() - self._measured_at > MACHINE_EVERY_S:
+            self._measured_at = time.monotonic()
+            self.post_message(self.WorkWanted("measuring the machine", self._machine.load, self._weigh))
+
+    def _learn(self, facts: RunFacts) -> None:
+        self._facts = facts
+        self.show(self._state)
+
+    def _weigh(self, load: Load) -> None:
+        self._load = load
+        self.show(self._state)
+
+    @property
+    def phase(self) -> str:
+        """The phase whose figures are shown: the chosen one, else the one at work, else the last."""
+        return self._phase or self._state.current_phase or "response_judgements"
+
+    def action_phase(self, by: int) -> None:
+        names = list(self._state.phases)
+        at = names.index(self.phase) if self.phase in names else 0
+        self._phase = names[max(0, min(len(names) - 1, at + by))]
+        self.show(self._state)
+
+    def action_follow(self) -> None:
+        self._phase = None
+        self.show(self._state)
+
+    def on_phase_rail_pressed(self, event: PhaseRail.Pressed) -> None:
+        self._phase = event.phase
+        self.show(self._state)
 
     def home(self) -> None:
         self.query_one(AuditPanel).focus()

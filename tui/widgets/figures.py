@@ -1,13 +1,14 @@
-"""The live figures: acceptance with its interval, throughput, forecast."""
+"""The live figures: acceptance with its interval, forecast, throughput, budget, and how busy the machine is."""
 
 from __future__ import annotations
 
 from textual.content import Content
 from textual.widgets import Static
 
+from tui.machine import Load
 from tui.state import RunState
-from tui.widgets.marks import QUIET, lines, percent, row, sparkline
-from tui.wording import FINISHED, count
+from tui.widgets.marks import QUIET, TONES, lines, percent, row, sparkline
+from tui.wording import FINISHED, clock_text, count
 
 _ACCEPTING = (("instruction_judgements", "instructions"), ("response_judgements", "pairs"))
 
@@ -15,22 +16,27 @@ _ACCEPTING = (("instruction_judgements", "instructions"), ("response_judgements"
 class LiveFigures(Static):
     def __init__(self) -> None:
         super().__init__(id="figures", classes="panel", markup=False)
-        self.border_title = "Acceptance"
+        self.border_title = "Acceptance, budget, machine"
+        self._drawn: tuple[object, ...] = ()
 
-    def show(self, state: RunState) -> None:
+    def show(self, state: RunState, load: Load | None, price_per_hour: float | None) -> None:
+        now = (state.revision, state.state, int(state.elapsed_s), load, price_per_hour, self.content_size)
+        if now == self._drawn:
+            return
+        self._drawn = now
+        width, height = self.content_size.width, self.content_size.height
         rows = [_acceptance(state, phase, label) for phase, label in _ACCEPTING]
-        rows.append(_forecast(state, self.content_size.width))
-        rows.append(self._throughput(state))
-        self.update(lines(rows))
+        rows.append(_forecast(state, width))
+        if state.tokens_per_s and state.state not in FINISHED:
+            rows.append(self._throughput(state, width))
+        busy = _machine(load)
+        rows += [_budget(state, price_per_hour), *(busy if len(rows) + 1 + len(busy) <= height else busy[-1:])]
+        self.update(lines(rows[:height] if height else rows))
 
-    def _throughput(self, state: RunState) -> Content:
-        if not state.tokens_per_s:
-            if state.state in FINISHED:
-                return Content("")
-            return row(("tokens/s     ", QUIET), ("shown once the model writes", QUIET))
-        width = max(4, min(60, self.content_size.width - 24))
+    def _throughput(self, state: RunState, width: int) -> Content:
         rate = f"{state.tokens_per_s[-1]:7.1f} "
-        return row(("tokens/s     ", QUIET), rate, (sparkline(state.tokens_per_s, width), "$accent"))
+        drawn = sparkline(state.tokens_per_s, max(4, min(60, width - 24)))
+        return row(("tokens/s     ", QUIET), rate, (drawn, "$accent"))
 
 
 def _acceptance(state: RunState, phase: str, label: str) -> Content:
@@ -56,3 +62,37 @@ def _forecast(state: RunState, width: int) -> Content:
         span,
         (" candidates" if width >= 46 else "", QUIET),
     )
+
+
+def _budget(state: RunState, price_per_hour: float | None) -> Content:
+    """Spent so far, and what the target will have cost if the rest goes as the part so far did."""
+    elapsed = state.elapsed_s
+    forecast = state.forecast
+    whole = (
+        elapsed * forecast.needed / forecast.candidates
+        if forecast is not None and forecast.needed and forecast.candidates and state.state not in FINISHED
+        else None
+    )
+    if not price_per_hour:
+        later = "" if whole is None else f", about {clock_text(whole)} in all"
+        return row(("budget       ", QUIET), clock_text(elapsed), (f"{later} · no price set (,)", QUIET))
+    spent = price_per_hour * elapsed / 3600
+    later = "" if whole is None else f" of about ${price_per_hour * whole / 3600:,.2f}"
+    return row(("budget       ", QUIET), (f"${spent:,.2f}", "bold"), later, (f" at ${price_per_hour:g}/h", QUIET))
+
+
+def _machine(load: Load | None) -> list[Content]:
+    if load is None:
+        return [row(("machine      ", QUIET), ("measured in a moment", QUIET))]
+    memory = f"{load.used_gib:.1f}/{load.total_gib:.0f} GiB"
+    tone = TONES["warn"] if load.used_gib > 0.9 * load.total_gib else ""
+    rows = [
+        row(("machine      ", QUIET), f"CPU {100 * load.cpu:3.0f} %", ("  memory ", QUIET), (memory, tone),
+            (f" (own {load.own_gib:.1f})", QUIET))
+    ]  # fmt: skip
+    if not load.gpus:
+        rows[0] = Content.assemble(rows[0], row(("  no GPU", QUIET)))
+    for number, (busy, used, total) in enumerate(load.gpus):
+        full = TONES["warn"] if used > 0.95 * total else ""
+        rows.append(row((f"GPU {number:<9}", QUIET), f"{100 * busy:3.0f} %", (f"  {used:.1f}/{total:.0f} GiB", full)))
+    return rows

@@ -1,37 +1,12 @@
-"""The distribution of one critic's calibrated margins, with its threshold as a line."""
+"""Histograms of text: a critic's margins with its threshold as a line, lengths with their limit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from textual.content import Content
-from textual.widgets import Static
 
-from tui.state import RunState
 from tui.widgets.marks import BLOCKS, QUIET, lines, row
-
-
-class MarginHistogram(Static):
-    """Zero is the critic's zero point, one its good anchors; right of the threshold is what the critic keeps."""
-
-    def __init__(self) -> None:
-        super().__init__(id="histogram", classes="panel", markup=False)
-        self.border_title = "Margins"
-
-    def show(self, state: RunState, key: tuple[str, str] | None) -> None:
-        if key is None or not state.margins.get(key):
-            self.border_title, self.border_subtitle = "Margins", ""
-            self.update(row(("A histogram of critic margins appears with the first judgement.", QUIET)))
-            return
-        critic, kind = key
-        threshold = state.threshold(critic, kind)
-        scores = list(state.margins[key])
-        kept = sum(score >= threshold for score in scores) if threshold is not None else None
-        self.border_title = Content(f"Margins · {critic} · {kind}")
-        power = "filters" if threshold is not None else "unaudited: stored, filters nothing"
-        self.border_subtitle = f"{power} · c next critic" if len(state.margins) > 1 else power
-        width, height = max(16, self.content_size.width), max(4, self.content_size.height)
-        self.update(draw(scores, threshold, width, height, kept))
 
 
 def draw(scores: Sequence[float], threshold: float | None, width: int, height: int, kept: int | None) -> Content:
@@ -43,24 +18,10 @@ def draw(scores: Sequence[float], threshold: float | None, width: int, height: i
         bins[max(0, min(width - 1, int((score - low) / span * width)))] += 1
     line_at = int(((threshold if threshold is not None else 0.0) - low) / span * width)
     line_at = max(0, min(width - 1, line_at))
-    bar_rows = height - 2
-    top = max(bins)
-    rows = []
-    for level in range(bar_rows - 1, -1, -1):
-        cells: list[tuple[str, str]] = []
-        for at, number in enumerate(bins):
-            eighths = round(number / top * bar_rows * 8) if top else 0
-            eighths = max(eighths, 1) if number else 0
-            block = BLOCKS[max(0, min(8, eighths - level * 8))]
-            tone = "$accent" if at >= line_at and threshold is not None else "$foreground-muted"
-            if at == line_at and block == " ":
-                cells.append(("┊", "$text-warning"))
-            else:
-                cells.append((block, tone))
-        rows.append(row(*_merged(cells)))
-    mark = "┻" if threshold is not None else "┴"
-    axis = "─" * line_at + mark + "─" * (width - line_at - 1)
-    rows.append(row((axis[:line_at], QUIET), (axis[line_at], "bold $text-warning"), (axis[line_at + 1 :], QUIET)))
+    filtering = threshold is not None
+    tone = lambda at: "$accent" if filtering and at >= line_at else "$foreground-muted"  # noqa: E731
+    rows = _columns(bins, height - 2, tone, line_at)
+    rows.append(_axis(line_at, width, "┻" if filtering else "┴"))
     if threshold is not None:
         label = f"threshold {threshold:+.2f}"
         tail = f"keeps {kept:,} of {len(scores):,}"
@@ -73,6 +34,38 @@ def draw(scores: Sequence[float], threshold: float | None, width: int, height: i
         middle = label if threshold is None else f"┻ {threshold:+.2f}, keeps {kept or 0:,}/{len(scores):,}"
     rows.append(row((left, QUIET), (f"{middle[: max(0, room - 2)]:^{room}}", ""), (right, QUIET)))
     return lines(rows)
+
+
+def draw_lengths(counts: Mapping[int, int], limit: int | None, width: int, height: int) -> Content:
+    """Counts by length as columns of eighth blocks; the token limit is a line at the right."""
+    high = max([*counts, limit or 0]) + 1
+    bins = [0] * width
+    for length, n in counts.items():
+        bins[min(width - 1, length * width // high)] += n
+    line_at = min(width - 1, limit * width // high) if limit is not None else -1
+    rows = _columns(bins, height - 2, lambda at: "$text-warning" if at == line_at else "$accent", line_at)
+    rows.append(_axis(line_at, width, "┻") if line_at >= 0 else row(("─" * width, QUIET)))
+    right = f"{high - 1}"
+    middle = f"limit {limit}" if limit is not None else ""
+    rows.append(row(("0", QUIET), (f"{middle:>{max(0, width - 2 - len(right))}} ", ""), (right, QUIET)))
+    return lines(rows)
+
+
+def _columns(bins: Sequence[int], height: int, tone: Callable[[int], str], line_at: int) -> list[Content]:
+    top = max(bins)
+    rows = []
+    for level in range(height - 1, -1, -1):
+        cells: list[tuple[str, str]] = []
+        for at, number in enumerate(bins):
+            eighths = round(number / top * height * 8) if top else 0
+            block = BLOCKS[max(0, min(8, (max(eighths, 1) if number else 0) - level * 8))]
+            cells.append(("┊", "$text-warning") if at == line_at and block == " " else (block, tone(at)))
+        rows.append(row(*_merged(cells)))
+    return rows
+
+
+def _axis(line_at: int, width: int, mark: str) -> Content:
+    return row(("─" * line_at, QUIET), (mark, "bold $text-warning"), ("─" * (width - line_at - 1), QUIET))
 
 
 def bounds(scores: Sequence[float], threshold: float | None) -> tuple[float, float]:

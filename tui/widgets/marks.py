@@ -36,10 +36,10 @@ def progress_bar(share: float, width: int, tone: str = "$accent") -> Content:
     return row((filled, tone), ("─" * (width - len(filled)), "$foreground 20%"))
 
 
-def sparkline(values: Sequence[float], width: int) -> str:
-    """The last `width` values, scaled from zero to their maximum."""
+def sparkline(values: Sequence[float], width: int, top: float | None = None) -> str:
+    """The last `width` values, scaled from zero to `top` or their maximum."""
     shown = list(values)[-width:]
-    top = max(shown, default=0.0)
+    top = max(shown, default=0.0) if top is None else top
     if top <= 0:
         return "▁" * len(shown)
     return "".join(BLOCKS[1 + min(7, int(value / top * 7.999))] for value in shown)

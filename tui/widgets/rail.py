@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from textual import events
 from textual.content import Content
+from textual.message import Message
 from textual.widgets import Static
 
 from tui.state import PhaseState, RunState
@@ -16,21 +18,37 @@ class PhaseRail(Static):
     def __init__(self) -> None:
         super().__init__(id="rail", classes="panel", markup=False)
         self.border_title = "Phases"
+        self._names: list[str] = []
+        self._headed = False
 
-    def show(self, state: RunState) -> None:
+    class Pressed(Message):
+        """A phase was clicked."""
+
+        def __init__(self, phase: str) -> None:
+            super().__init__()
+            self.phase = phase
+
+    def on_click(self, event: events.Click) -> None:
+        at = event.y - 1 - (1 if self._headed else 0)
+        if 0 <= at < len(self._names):
+            self.post_message(self.Pressed(self._names[at]))
+
+    def show(self, state: RunState, chosen: str = "") -> None:
+        """`chosen` is the phase whose figures are shown beside."""
         width = max(30, self.content_size.width or 50)
         paused = state.state == "paused"
         head = _columns(width, "", "", "done", "acc.", "rate", "left")
-        rows = [_phase_line(phase, paused, width) for phase in state.phases.values()]
-        self.update(lines([head, *rows] if self.content_size.height > len(rows) else rows))
+        rows = [_phase_line(phase, paused, width, phase.name == chosen) for phase in state.phases.values()]
+        self._names, self._headed = list(state.phases), self.content_size.height > len(rows)
+        self.update(lines([head, *rows] if self._headed else rows))
 
 
-def _phase_line(phase: PhaseState, paused: bool, width: int) -> Content:
+def _phase_line(phase: PhaseState, paused: bool, width: int, chosen: bool) -> Content:
     shown = "paused" if paused and phase.state == "running" else phase.state
     tone = TONES[_TONES.get(shown, "quiet")]
     title = row(
         (f"{PHASE_SHAPES.get(shown, '?')} ", tone),
-        (phase_title(phase.name), "bold" if shown == "running" else "" if shown == "done" else QUIET),
+        (phase_title(phase.name), _name_style(shown, chosen)),
     )
     done = f"{phase.done:,}/{phase.planned:,}" if phase.planned else (f"{phase.done:,}" if phase.done else "–")
     accepted = "–" if phase.accepted is None else f"{phase.accepted:,}"
@@ -39,6 +57,11 @@ def _phase_line(phase: PhaseState, paused: bool, width: int) -> Content:
     eta = "" if phase.eta_s is None else clock_text(phase.eta_s)
     share = phase.done / phase.planned if phase.planned else (1.0 if phase.state == "done" else 0.0)
     return _columns(width, title, progress_bar(share, _bar_width(width), tone), done, accepted, rate_text, eta)
+
+
+def _name_style(shown: str, chosen: bool) -> str:
+    style = "bold" if shown == "running" else "" if shown == "done" else QUIET
+    return f"{style} underline".strip() if chosen else style
 
 
 def _bar_width(width: int) -> int:

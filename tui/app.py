@@ -71,12 +71,15 @@ class ControlCenter(Personal, Serving, App[str]):
         self.abandoned = False
 
     def compose(self) -> ComposeResult:
-        yield RunHeader()
-        with ContentSwitcher(initial="run", id="rooms"):
-            yield RunRoom()
-        yield Notice()
-        yield QuestionDock()
-        yield RoomBar()
+        # Kept by name: looking a widget up walks the whole tree, and keys ask for them all the time.
+        self.header, self.notice, self.dock, self.bar = RunHeader(), Notice(), QuestionDock(), RoomBar()
+        self.rooms: dict[str, Room] = {"run": RunRoom()}
+        yield self.header
+        self.switcher = ContentSwitcher(*self.rooms.values(), initial="run", id="rooms")
+        yield self.switcher
+        yield self.notice
+        yield self.dock
+        yield self.bar
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -84,11 +87,11 @@ class ControlCenter(Personal, Serving, App[str]):
         self.call_after_refresh(self.begin_after_first_paint)
 
     async def begin_after_first_paint(self) -> None:
-        rooms = self.desk.query_one("#rooms")
         for place in PLACES[1:]:
             room = furnish(place.where, self._log_path)
             room.display = False
-            await rooms.mount(room)
+            await self.switcher.mount(room)
+            self.rooms[place.name] = room
         self.set_interval(REPAINT_S, self.drain)
         self.set_interval(SLOW_TICK_S, self.refresh_room)
         self.paint()
@@ -108,7 +111,7 @@ class ControlCenter(Personal, Serving, App[str]):
         if what in ("opening the run", "opening the store") and not self.state.active:
             self.state.state, self.state.reason = "failed", str(title)
         self.state.note("error", str(title))
-        self.desk.query_one(Notice).tell(str(title), str(hint))
+        self.notice.tell(str(title), str(hint))
         self.paint()
 
     # -- a run begins ------------------------------------------------------------------------------------------------
@@ -119,7 +122,7 @@ class ControlCenter(Personal, Serving, App[str]):
         self.state.state = "opening"
         sys.setswitchinterval(GIL_SWITCH_S)
         self.desk.query("#start").remove()
-        self.desk.query_one("#run").remove_class("-empty")
+        self.rooms["run"].remove_class("-empty")
         self.background("opening the run", how, self.show_begun)
         self.paint()
 
@@ -134,7 +137,7 @@ class ControlCenter(Personal, Serving, App[str]):
 
             self._can_start = True
             self.state.state = "idle"
-            self.desk.query_one("#run").add_class("-empty").mount(StartPanel(str(self.session.store_path)), before=0)
+            self.rooms["run"].add_class("-empty").mount(StartPanel(str(self.session.store_path)), before=0)
             self.paint()
             self.refresh_bindings()
             return
@@ -163,7 +166,7 @@ class ControlCenter(Personal, Serving, App[str]):
             progress=history.progress,
         )
         self._history = history
-        for room in self.desk.query(Room):
+        for room in self.rooms.values():
             room.know(history)
         self._painted = ()
         self.paint()
@@ -191,16 +194,14 @@ class ControlCenter(Personal, Serving, App[str]):
             gc.freeze()
         match event.kind:
             case "QuestionAsked":
-                self.desk.query_one(QuestionDock).ask(
-                    asking.decide(payload["question_id"], payload["topic"], payload["question"])
-                )
+                self.dock.ask(asking.decide(payload["question_id"], payload["topic"], payload["question"]))
                 self.bell()
             case "QuestionAnswered":
-                self.desk.query_one(QuestionDock).withdraw(f"engine:{payload['question_id']}")
+                self.dock.withdraw(f"engine:{payload['question_id']}")
             case "GuardChecked" | "CriticAudited" | "GateDecided":
                 self.load_history(event.run_id)
             case "RunFinished":
-                self.desk.query_one(QuestionDock).withdraw_all()
+                self.dock.withdraw_all()
                 self.load_history(event.run_id)
                 if payload["state"] in ("failed", "gate_failed"):
                     self.show_end(payload["state"], payload["reason"])
@@ -210,10 +211,10 @@ class ControlCenter(Personal, Serving, App[str]):
     def show_end(self, state: str, reason: str) -> None:
         if state == "gate_failed":
             hint = "Nothing is lost. 4 shows each check and the samples against it, 3 tries other thresholds."
-            self.desk.query_one(Notice).tell(f"A gate failed: {reason}", hint)
+            self.notice.tell(f"A gate failed: {reason}", hint)
         else:
             hint = "What was committed is safe, and the run can be resumed with cai resume. 9 shows the log."
-            self.desk.query_one(Notice).tell(reason or "The run failed", hint)
+            self.notice.tell(reason or "The run failed", hint)
 
     # -- painting ----------------------------------------------------------------------------------------------------
 
@@ -222,17 +223,16 @@ class ControlCenter(Personal, Serving, App[str]):
         if not self.standing:
             return
         room = self.room
-        dock = self.desk.query_one(QuestionDock)
-        now = (self.state.revision, self.state.state, int(self.state.elapsed_s), room, self.size, dock.current)
+        now = (self.state.revision, self.state.state, int(self.state.elapsed_s), room, self.size, self.dock.current)
         if now == self._painted:
             return
-        applies = (self.state.state, room, len(self.state.critics) > 1, dock.current)
+        applies = (self.state.state, room, len(self.state.critics) > 1, self.dock.current)
         if applies != self._applies:  # the footer is composed anew each time: far too slow for every event
             self._applies = applies
             self.refresh_bindings()
         self._painted = now
-        self.desk.query_one(RunHeader).show(self.state)
-        self.desk.query_one(RoomBar).show(room.id or "", asking=dock.current is not None)
+        self.header.show(self.state)
+        self.bar.show(room.id or "", asking=self.dock.current is not None)
         room.show(self.state)
 
     def on_resize(self) -> None:
@@ -247,12 +247,11 @@ class ControlCenter(Personal, Serving, App[str]):
     @property
     def standing(self) -> bool:
         """Whether the widgets are there; timers still fire for a moment while the app is taken down."""
-        return bool(self.screen_stack) and bool(self.desk.query(QuestionDock))
+        return bool(self.screen_stack) and hasattr(self, "dock") and self.dock.is_attached
 
     @property
     def room(self) -> Room:
-        name = str(self.desk.query_one("#rooms", ContentSwitcher).current)
-        return self.desk.query_one(f"#{name}", Room)
+        return self.rooms[str(self.switcher.current)]
 
     def refresh_room(self) -> None:
         """Let the open room read again what can have changed."""
@@ -263,10 +262,9 @@ class ControlCenter(Personal, Serving, App[str]):
 
     def ask_here(self, question: DockedQuestion) -> None:
         """Ask something of the screen's own: in front of the engine's questions, and with the focus."""
-        dock = self.desk.query_one(QuestionDock)
-        dock.reuse(question.question_id)
-        dock.ask(question, first=True)
-        dock.focus()
+        self.dock.reuse(question.question_id)
+        self.dock.ask(question, first=True)
+        self.dock.focus()
 
     def on_question_dock_answered(self, event: QuestionDock.Answered) -> None:
         name, _, rest = event.question.question_id.partition(":")
@@ -284,7 +282,7 @@ class ControlCenter(Personal, Serving, App[str]):
             self.background("answering", lambda: engine.answer(rest, answer, reason))
         else:
             self.answered(event.question.question_id, event.answer, event.text)
-        if self.desk.query_one(QuestionDock).current is None:
+        if self.dock.current is None:
             self.room.home()
         self.paint()
 
@@ -305,8 +303,7 @@ class ControlCenter(Personal, Serving, App[str]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if not self.standing:
             return True
-        dock = self.desk.query_one(QuestionDock)
-        open_question = dock.current is not None and not dock.has_focus_within
+        open_question = self.dock.current is not None and not self.dock.has_focus_within
         return applies(
             action,
             self.state,
@@ -316,9 +313,9 @@ class ControlCenter(Personal, Serving, App[str]):
         )
 
     def open_room(self, name: str, subject: str = "") -> None:
-        if not self.desk.query(f"#{name}"):
+        if name not in self.rooms:
             return  # it is still being furnished
-        self.desk.query_one("#rooms", ContentSwitcher).current = name
+        self.switcher.current = name
         room = self.room
         room.home()
         self.paint()
@@ -339,7 +336,7 @@ class ControlCenter(Personal, Serving, App[str]):
         self.ask_engine("resume")
 
     def action_question(self) -> None:
-        self.desk.query_one(QuestionDock).focus()
+        self.dock.focus()
 
     def action_search(self) -> None:
         self.room.find()

@@ -78,9 +78,8 @@ def _instructions(facts: RunFacts, width: int, height: int) -> Content:
     if not total:
         return row(("Candidates are counted here once the first list is written.", QUIET))
     distinct = facts.statuses.get("distinct", 0)
-    rows = [
-        row(("distinct      ", QUIET), (f"{distinct:,}", "bold"), f" of {total:,} candidates {percent(distinct / total)}")
-    ]  # fmt: skip
+    share = percent(distinct / total)
+    rows = [row(("distinct      ", QUIET), (f"{distinct:,}", "bold"), f" of {total:,} candidates {share}")]
     rest = [(name, n) for name, n in facts.statuses.items() if name != "distinct"]
     rows += [row((f"{one_line(name, 13):<14}", QUIET), f"{n:,}", (percent(n / total), QUIET)) for name, n in rest]
     if facts.duplicates:

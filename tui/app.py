@@ -5,8 +5,6 @@ Neither the engine nor the store is imported here: the first frame is painted be
 
 from __future__ import annotations
 
-import gc
-import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
@@ -18,7 +16,7 @@ from textual.binding import BindingType
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 
-from tui import asking
+from tui import asking, priority
 from tui.bridge import Bridge, EventsArrived
 from tui.keys import KEYS, applies
 from tui.personal import PERSONAL_KEYS, Personal
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
     from engine.events import Event
     from tui.library import RunHistory
 
-GIL_SWITCH_S = 0.001  # the engine's thread hands over after that, not after Python's 5 ms: a key waits several times
 REPAINT_S = 0.2
 SLOW_TICK_S = 1.0
 
@@ -120,7 +117,7 @@ class ControlCenter(Personal, Serving, App[str]):
         self._can_start = False
         self.state = RunState()
         self.state.state = "opening"
-        sys.setswitchinterval(GIL_SWITCH_S)
+        priority.prefer_the_screen()
         self.desk.query("#start").remove()
         self.rooms["run"].remove_class("-empty")
         self.background("opening the run", how, self.show_begun)
@@ -190,8 +187,7 @@ class ControlCenter(Personal, Serving, App[str]):
         """What an event means beyond the figures."""
         payload = event.payload()
         if event.kind in ("ModelLoaded", "PhaseStarted"):
-            # What libraries made stays for good: without it a full collection would stop the screen for half a second.
-            gc.freeze()
+            priority.settle()
         match event.kind:
             case "QuestionAsked":
                 self.dock.ask(asking.decide(payload["question_id"], payload["topic"], payload["question"]))

@@ -89,6 +89,7 @@ class ControlCenter(Personal, Serving, App[str]):
             room.display = False
             await self.switcher.mount(room)
             self.rooms[place.name] = room
+        self.room.home()
         self.set_interval(REPAINT_S, self.drain)
         self.set_interval(SLOW_TICK_S, self.refresh_room)
         self.paint()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -138,4 +139,5 @@ class History:
             aside.write_text("".join(lines), encoding="utf-8")
             aside.rename(self.path)
         except OSError:
-            aside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                aside.unlink()

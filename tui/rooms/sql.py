@@ -92,8 +92,8 @@ class SqlRoom(Room):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f5,ctrl+enter", "run", "Run", id="sql.run", key_display="F5", tooltip="Run the statement"),
-        Binding("f6", "example", "Example", id="sql.example", tooltip="The next example statement"),
-        Binding("f7", "export", "Export", id="sql.export", tooltip="Write the whole result to CSV or Parquet"),
+        Binding("f4", "example", "Example", id="sql.example", tooltip="The next example statement"),
+        Binding("f8", "export", "Export", id="sql.export", tooltip="Write the whole result to CSV or Parquet"),
         Binding("escape", "back", "Back", id="sql.back", show=False, tooltip="Interrupt, or leave the editor"),
         Binding("i", "edit", "Edit", id="sql.edit", show=False, tooltip="Back to the statement"),
         *vi_keys("sql"),
@@ -177,7 +177,7 @@ class SqlRoom(Room):
         for values in found.rows:
             table.add_row(*(cell(value) for value in values))
         n = len(found.rows)
-        more = f"the first {n:,}, there are more (F7 writes all)" if found.more else f"{n:,}"
+        more = f"the first {n:,}, there are more (F8 writes all)" if found.more else f"{n:,}"
         self._tell(row(("✓ ", TONES["good"]), f"{more} row{'' if n == 1 else 's'}, {1000 * found.seconds:.0f} ms"))
         table.border_subtitle = f"{n:,} × {len(found.columns)}"
 
@@ -287,6 +287,6 @@ def _welcome() -> Content:
     return lines(
         [
             row(("One SELECT at a time; nothing can be changed here. ", QUIET), "SHOW TABLES", (" and ", QUIET),
-                "DESCRIBE samples", (" work, F6 shows examples.", QUIET)),
+                "DESCRIBE samples", (" work, F4 shows examples.", QUIET)),
         ]
     )  # fmt: skip

@@ -243,7 +243,7 @@ async def test_log_is_tailed_and_searched(store: Path, tmp_path: Path) -> None:
         await pilot.press("9")
         lines = app.query_one("#log-lines", RichLog)
         await settle(pilot, lambda: len(lines.lines) == 3)
-        assert "␛[31m␛]52" in lines.lines[1].text and lines.lines[2].text.startswith("progress 99%")
+        assert "␛[31m␛]52" in lines.lines[1].text and lines.lines[2].text.startswith("· progress 99%")
         await pilot.press("slash", *"first", "enter")
         await settle(pilot, lambda: len(lines.lines) == 1)
 

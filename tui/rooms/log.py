@@ -14,12 +14,19 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Input, RichLog
 
+from tui.log_lines import Leveller
 from tui.rooms import Room
 from tui.tail import Tail
 from tui.text import one_line
 
 LINES_KEPT = 2_000
 LINE_WIDTH = 1_000
+_LEAST = (
+    ("all", ("info", "warning", "error", "part")),
+    ("warnings and errors", ("warning", "error")),
+    ("errors", ("error",)),
+)
+_SHAPES = {"info": ("·", ""), "warning": ("!", "warning"), "error": ("✗", "error"), "part": ("─", "accent")}
 
 
 class LogRoom(Room):
@@ -27,6 +34,7 @@ class LogRoom(Room):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "line(1)", "Down", id="log.down", show=False, tooltip="One line down"),
         Binding("k", "line(-1)", "Up", id="log.up", show=False, tooltip="One line up"),
+        Binding("v", "level", "Level", id="log.level", tooltip="All lines, warnings and errors, or errors only"),
         Binding("G", "follow", "Follow", id="log.follow", tooltip="Go to the end and follow it"),
         Binding("escape", "clear_search", "Clear search", id="log.clear", show=False, tooltip="Show every line again"),
     ]
@@ -36,7 +44,9 @@ class LogRoom(Room):
         self.border_title = "Log"
         self.border_subtitle = Content(one_line(str(log) if log else "no log file", 100))
         self._tail = Tail(log) if log else None
-        self._lines: deque[str] = deque(maxlen=LINES_KEPT)
+        self._lines: deque[tuple[str, str]] = deque(maxlen=LINES_KEPT)  # (level, text)
+        self._leveller = Leveller()
+        self._least = 0
         self._search = ""
 
     def compose(self) -> ComposeResult:
@@ -57,10 +67,13 @@ class LogRoom(Room):
             self.query_one(RichLog).clear()
         for line in lines:
             # A progress bar redraws itself after a carriage return: the last state is the one to keep.
-            shown = one_line(line.rstrip("\r\n").rpartition("\r")[2], LINE_WIDTH)
-            self._lines.append(shown)
-            if self._search in shown.casefold():
-                self._write(shown)
+            last = line.rstrip("\r\n").rpartition("\r")[2]
+            entry = (self._leveller.level(last), one_line(last, LINE_WIDTH))
+            self._lines.append(entry)
+            if self._fits(entry):
+                self._write(entry)
+        if lines:
+            self._count()
 
     def find(self) -> None:
         box = self.query_one("#log-search", Input)
@@ -75,6 +88,20 @@ class LogRoom(Room):
 
     def action_follow(self) -> None:
         self.query_one(RichLog).scroll_end(animate=False)
+
+    def action_level(self) -> None:
+        self._least = (self._least + 1) % len(_LEAST)
+        self._rewrite()
+
+    def _fits(self, entry: tuple[str, str]) -> bool:
+        return entry[0] in _LEAST[self._least][1] and self._search in entry[1].casefold()
+
+    def _count(self) -> None:
+        fits = sum(self._fits(entry) for entry in self._lines)
+        errors = sum(level == "error" for level, _ in self._lines)
+        warnings = sum(level == "warning" for level, _ in self._lines)
+        told = f"{fits:,} of {len(self._lines):,} lines" if fits < len(self._lines) else f"{fits:,} lines"
+        self.border_title = f"Log · {_LEAST[self._least][0]} · {told} · ✗ {errors} ! {warnings}"
 
     def action_clear_search(self) -> None:
         box = self.query_one("#log-search", Input)
@@ -93,15 +120,19 @@ class LogRoom(Room):
     def _rewrite(self) -> None:
         log = self.query_one(RichLog)
         log.clear()
-        found = [line for line in self._lines if self._search in line.casefold()]
-        for line in found:
-            self._write(line)
+        found = [entry for entry in self._lines if self._fits(entry)]
+        for entry in found:
+            self._write(entry)
+        self._count()
         if not found:
-            hint = "No line contains that." if self._lines else "What libraries print while a run goes on appears here."
+            hint = "No line is like that." if self._lines else "What libraries print while a run goes on appears here."
             log.write(Text(hint, style="dim"))
 
-    def _write(self, line: str) -> None:
-        text = Text(line, no_wrap=True)
+    def _write(self, entry: tuple[str, str]) -> None:
+        level, line = entry
+        shape, colour = _SHAPES[level]
+        text = Text(f"{shape} ", style=self.app.theme_variables.get(colour, ""), no_wrap=True)
+        text.append(line, style="" if level != "part" else "bold")
         if self._search:
             text.highlight_words([self._search], style="reverse", case_sensitive=False)
         log = self.query_one(RichLog)

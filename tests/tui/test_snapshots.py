@@ -1,0 +1,50 @@
+"""What each room looks like, as text, at three sizes. After a wanted change: UPDATE_SNAPSHOTS=1 make test ARGS="-k snap"
+
+Read the difference before it is committed: that is the point of these files.
+"""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from fakes import RUN, fill
+from test_screen import control_center, settle
+
+from tui.app import ControlCenter
+from tui.machine import Load, Machine
+from tui.rooms import PLACES
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+SIZES = ((80, 24), (120, 36), (200, 60))
+
+
+def text_of(app: ControlCenter) -> str:
+    """The screen's characters, line by line, without what is empty at their ends."""
+    strips = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips) + "\n"
+
+
+@pytest.mark.parametrize("size", SIZES, ids=[f"{width}x{height}" for width, height in SIZES])
+async def test_rooms_look_as_they_did(size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Machine, "load", lambda _: Load(0.42, 1.2, 8.0, 24.0))
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    fill(tmp_path / "s.duckdb", many=60)
+    wrong = []
+    async with control_center(tmp_path / "s.duckdb", None, size=size) as (app, pilot):
+        await settle(pilot, lambda: app.state.run_id == RUN)
+        for place in PLACES:
+            await pilot.press("escape", place.key)  # the SQL editor takes figures as text
+            await settle(pilot)
+            await pilot.pause(0.3)
+            await settle(pilot, lambda name=place.name: app.room.id == name)  # type: ignore[misc]
+            found = text_of(app)
+            assert [len(line) for line in found.split("\n") if len(line) > size[0]] == []
+            path = SNAPSHOTS / f"{place.name}-{size[0]}x{size[1]}.txt"
+            if os.environ.get("UPDATE_SNAPSHOTS"):
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(found, encoding="utf-8")
+            elif not path.exists() or path.read_text(encoding="utf-8") != found:
+                wrong.append(f"{path.name}:\n{found}")
+    assert not wrong, "\n".join(wrong)

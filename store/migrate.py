@@ -21,8 +21,9 @@ _VERSION_TABLE = "cai_schema"
 def migrate(path: Path, database: duckdb.DuckDBPyConnection, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     """Bring the file to this program's schema, and return the connection to use from here on.
 
-    Raises StoreTooNew for a newer schema, StoreError for a database that is no store or that would have to change
-    though it is opened for reading only, and StoreWriteFailed when the copy or the change cannot be written.
+    A store that is opened for reading only is migrated as well: who looks at an old one must not be sent away.
+    Raises StoreTooNew for a newer schema, StoreError for a database that is no store or cannot be opened for writing,
+    and StoreWriteFailed when the copy or the change cannot be written.
     """
     found = _version(path, database)
     if found > schema.VERSION:
@@ -33,9 +34,11 @@ def migrate(path: Path, database: duckdb.DuckDBPyConnection, *, read_only: bool)
     if found == schema.VERSION:
         return database
     if read_only:
-        raise StoreError(
-            f"the store {path} has schema {found} and needs {schema.VERSION}", "open it once for writing to migrate it"
-        )
+        if not found:
+            raise StoreError(f"{path} is not a store", "It was left as it is; choose another file with --store.")
+        database.close()
+        migrate(path, connect(path, read_only=False), read_only=False).close()
+        return connect(path, read_only=True)
     if found:
         # Closing one descriptor of a file drops all of this process's locks on it, so it is copied while closed.
         database.close()

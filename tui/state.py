@@ -87,8 +87,12 @@ class RunState:
 
     @property
     def critics_by_weight(self) -> list[tuple[str, str]]:
-        """The same, those that may filter first, pairs before instructions."""
-        return sorted(self.critics, key=lambda key: (self.threshold(*key) is None, key[1] != "sample", key[0]))
+        """The same, those that may filter first, pairs before instructions, else in the spec's order."""
+        told = [(audit.critic, audit.subject_kind) for audit in self.audits.values()]
+        place = {key: at for at, key in reversed(list(enumerate(told)))}
+        return sorted(
+            self.critics, key=lambda key: (self.threshold(*key) is None, key[1] != "sample", place.get(key, len(told)))
+        )
 
     def threshold(self, critic: str, subject_kind: str) -> float | None:
         """The score above which this critic accepts; None where it may not filter."""

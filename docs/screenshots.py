@@ -13,7 +13,12 @@ from tui.again import opener
 from tui.app import ControlCenter
 
 HERE = Path(__file__).parent
-SHOTS = (("run", "1", (132, 40)), ("samples", "2", (132, 40)), ("thresholds", "3", (132, 36)), ("questions", "4", (132, 30)))
+SHOTS = (
+    ("run", "1", (132, 40)),
+    ("samples", "2", (132, 40)),
+    ("thresholds", "3", (132, 36)),
+    ("questions", "4", (132, 30)),
+)
 
 
 async def shoot(store: Path, out: Path) -> None:

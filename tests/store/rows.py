@@ -256,3 +256,108 @@ def small_run(run_id: str = "run-a", **fields: Any) -> dict[str, list[Row]]:
             event(4, "PhaseProgressed", {"phase": "responses", "done": 3, "planned": 41, "accepted": 2}, run_id),
         ],
     }
+
+
+def training(training_id: str = "sft-1", run_id: str = "run-a", **fields: Any) -> Row:
+    row: Row = {
+        "run_id": run_id,
+        "training_id": training_id,
+        "method": "sft",
+        "settings": {"learning_rate": 2e-4},
+        "state": "running",
+        "reason": "",
+        "planned_steps": 100,
+        "device": "cpu",
+        "device_bytes": 24 * 2**30,
+        "started_at": T0,
+        "updated_at": T0,
+    }
+    return row | fields
+
+
+def training_step(step: int, training_id: str = "sft-1", run_id: str = "run-a", **fields: Any) -> Row:
+    row: Row = {
+        "run_id": run_id,
+        "training_id": training_id,
+        "step": step,
+        "epoch": step / 50,
+        "loss": 1.0 + 1.0 / step,
+        "learning_rate": 2e-4 * (1 - step / 100),
+        "grad_norm": 0.5,
+        "entropy": None,
+        "reward_margin": None,
+        "reward_accuracy": None,
+        "heldout_loss": None,
+        "n_tokens": 360,
+        "seconds": 1.8,
+        "memory_bytes": 2 * 2**30,
+        "session_id": "session-1",
+        "at": T0 + timedelta(seconds=2 * step),
+    }
+    return row | fields
+
+
+def checkpoint(step: int, training_id: str = "sft-1", run_id: str = "run-a", **fields: Any) -> Row:
+    row: Row = {
+        "run_id": run_id,
+        "training_id": training_id,
+        "step": step,
+        "path": f"{training_id}/step-{step}",
+        "n_bytes": 30 * 2**20,
+        "heldout_loss": None,
+        "at": T0,
+    }
+    return row | fields
+
+
+def evaluation_item(item_id: str, item_type: str = "arithmetic", **fields: Any) -> Row:
+    row: Row = {
+        "items_sha256": "cd" * 32,
+        "item_id": item_id,
+        "item_type": item_type,
+        "split": "test",
+        "prompt": f"prompt of {item_id}",
+        "reference": f"reference of {item_id}",
+    }
+    return row | fields
+
+
+def evaluation_answer(item_id: str, condition: str, correct: bool, run_id: str = "run-a", **fields: Any) -> Row:
+    row: Row = {
+        "run_id": run_id,
+        "condition": condition,
+        "item_id": item_id,
+        "items_sha256": "cd" * 32,
+        "request_id": f"q-{condition}-{item_id}",
+        "answer": f"{condition} on {item_id}",
+        "correct": correct,
+        "why": "equals the reference" if correct else "differs from the reference",
+    }
+    return row | fields
+
+
+def evaluation_result(item_type: str = "all", run_id: str = "run-a", **fields: Any) -> Row:
+    row: Row = {
+        "run_id": run_id,
+        "before": "base_formatted",
+        "after": "sft",
+        "item_type": item_type,
+        "n": 300,
+        "before_right": 243,
+        "after_right": 298,
+        "gained": 57,
+        "lost": 2,
+        "difference": 55 / 300,
+        "lo": 0.138,
+        "hi": 0.229,
+        "interval_method": "Newcombe",
+        "test": "McNemar exact",
+        "p": 6.1e-15,
+        "p_corrected": None,
+        "correction": "",
+        "effect": 0.739,
+        "effect_name": "h",
+        "registered": True,
+        "evidence_sha256": "ef" * 32,
+    }
+    return row | fields

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 from fakes import RUN, fill
+from test_evaluation_room import evaluated_rows
 from test_screen import control_center, settle
+from test_training_room import trained_rows
 
+from store.db import Store
 from tui.app import ControlCenter
 from tui.machine import Load, Machine
 from tui.rooms import PLACES
@@ -31,6 +34,8 @@ async def test_rooms_look_as_they_did(size: tuple[int, int], tmp_path: Path, mon
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     fill(tmp_path / "s.duckdb", many=60)
+    with Store.open(tmp_path / "s.duckdb") as store:
+        store.append(trained_rows() | evaluated_rows())
     wrong = []
     async with control_center(tmp_path / "s.duckdb", None, size=size) as (app, pilot):
         await settle(pilot, lambda: app.state.run_id == RUN)

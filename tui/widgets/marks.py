@@ -68,3 +68,16 @@ def signed_bar(value: float, threshold: float | None, width: int, reach: float) 
 
 def percent(share: float) -> str:
     return f"{100 * share:5.1f} %"
+
+
+def interval_bar(value: float, low: float, high: float, width: int, reach: float) -> str:
+    """An interval and its estimate over an axis from -`reach` to `reach` with a line at zero."""
+    last = width - 1
+    place = lambda x: max(0, min(last, round((x / reach + 1) / 2 * last))) if reach > 0 else last // 2  # noqa: E731
+    cells = ["·"] * width
+    for at in range(place(low), place(high) + 1):
+        cells[at] = "━"
+    cells[place(0.0)] = "┃" if cells[place(0.0)] == "━" else "│"
+    cells[place(low)], cells[place(high)] = "╺", "╸"
+    cells[place(value)] = "●"
+    return "".join(cells)

@@ -14,6 +14,7 @@ from store.db import Store
 from tui.app import ControlCenter
 from tui.rooms.samples import SamplesRoom, SamplesTable
 from tui.sample_text import as_json, as_text
+from tui.widgets.detail import SampleDetail
 from tui.widgets.diff import word_diff
 from tui.widgets.lineage import LineageScreen
 
@@ -124,6 +125,7 @@ async def test_labels_are_kept_and_audit_the_critics(tmp_path: Path) -> None:
         assert table.cursor == 1
         await pilot.press("b")
         await settle(pilot, lambda: column(table, "person")[1] == "bad")
+        await settle(pilot, lambda: "s3" in str(app.query_one(SampleDetail).border_subtitle))  # it follows the cursor
         await settle(pilot, lambda: "κ" in str(app.query_one("#samples-list").border_subtitle))
         await pilot.press("h", "k", "k")
         await settle(pilot, lambda: "you: good" in shown(app, "#detail-text"))

@@ -384,7 +384,8 @@ class SamplesRoom(Room):
         def written(audits: list[dict[str, Any]]) -> None:
             row["person"] = label  # type: ignore[index]
             self.table.forget_line(index)
-            if self._sample is not None and self._sample["sample_id"] == sample_id:
+            here = self.table.row_at(self.table.cursor)
+            if here is not None and here["sample_id"] == sample_id:  # else the next one is on its way
                 self._open(sample_id)
             self._say_agreement(audits)
 

@@ -29,7 +29,7 @@ class LiveFigures(Static):
         rows.append(_forecast(state, width))
         if state.tokens_per_s and state.state not in FINISHED:
             rows.append(self._throughput(state, width))
-        busy = _machine(load)
+        busy = _machine(load, width)
         rows += [_budget(state, price_per_hour), *(busy if len(rows) + 1 + len(busy) <= height else busy[-1:])]
         self.update(lines(rows[:height] if height else rows))
 
@@ -75,23 +75,22 @@ def _budget(state: RunState, price_per_hour: float | None) -> Content:
     )
     if not price_per_hour:
         later = "" if whole is None else f", about {clock_text(whole)} in all"
-        return row(("budget       ", QUIET), clock_text(elapsed), (f"{later} · no price set (,)", QUIET))
+        return row(("budget       ", QUIET), clock_text(elapsed), (f"{later} · , sets a price", QUIET))
     spent = price_per_hour * elapsed / 3600
     later = "" if whole is None else f" of about ${price_per_hour * whole / 3600:,.2f}"
     return row(("budget       ", QUIET), (f"${spent:,.2f}", "bold"), later, (f" at ${price_per_hour:g}/h", QUIET))
 
 
-def _machine(load: Load | None) -> list[Content]:
+def _machine(load: Load | None, width: int) -> list[Content]:
     if load is None:
         return [row(("machine      ", QUIET), ("measured in a moment", QUIET))]
     memory = f"{load.used_gib:.1f}/{load.total_gib:.0f} GiB"
     tone = TONES["warn"] if load.used_gib > 0.9 * load.total_gib else ""
-    rows = [
-        row(("machine      ", QUIET), f"CPU {100 * load.cpu:3.0f} %", ("  memory ", QUIET), (memory, tone),
-            (f" (own {load.own_gib:.1f})", QUIET))
-    ]  # fmt: skip
-    if not load.gpus:
-        rows[0] = Content.assemble(rows[0], row(("  no GPU", QUIET)))
+    line = row(("machine      ", QUIET), f"CPU {100 * load.cpu:3.0f} %", ("  memory ", QUIET), (memory, tone))
+    for more in ("" if load.gpus else "  no GPU", f" (own {load.own_gib:.1f})"):
+        if line.cell_length + len(more) <= width:
+            line = Content.assemble(line, (more, QUIET))
+    rows = [line]
     for number, (busy, used, total) in enumerate(load.gpus):
         full = TONES["warn"] if used > 0.95 * total else ""
         rows.append(row((f"GPU {number:<9}", QUIET), f"{100 * busy:3.0f} %", (f"  {used:.1f}/{total:.0f} GiB", full)))

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from textual.binding import Binding
 from textual.widgets import DataTable
 
+FAR = 1_000_000_000
+
 
 class PlainTable(DataTable[object]):
     """Give it `rich.text.Text` cells only: a plain string would be parsed as markup."""
@@ -36,4 +38,6 @@ def vi_keys(room: str) -> list[Binding]:
     return [
         Binding("j", "cursor(1)", "Down", id=f"{room}.down", show=False, tooltip="One row down"),
         Binding("k", "cursor(-1)", "Up", id=f"{room}.up", show=False, tooltip="One row up"),
+        Binding("g", f"cursor(-{FAR})", "First", id=f"{room}.first", show=False, tooltip="The first row"),
+        Binding("G", f"cursor({FAR})", "Last", id=f"{room}.last", show=False, tooltip="The last row"),
     ]

@@ -1,6 +1,8 @@
 """How fast a person can look at a million samples: `python bench/store_scale.py [SAMPLES]` prints JSON.
 
-Rows are made by DuckDB, not by a model. Times are milliseconds, the median and the slowest of several tries.
+Rows are made by DuckDB, not by a model. Times are milliseconds, the median and the slowest of several tries. What is
+under `screen` is measured with the installed `cai` in a pseudo-terminal, from the key to the rows on the screen, and
+the memory is that of its process after all of it.
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import psutil
+from tui_latency import CAI, Screen
 
 from store import Choice, Store
 from tui.library import MEMORY
@@ -23,12 +27,17 @@ from tui.library import MEMORY
 PAGE = 100
 TRIES = 7
 RUN = "bench"
+HOME, END = "\x1b[H", "\x1b[F"
 
 
 def fill(path: Path, n: int) -> None:
     """A store with `n` samples of one run, each judged as its instruction is; ids are hashes."""
-    with Store.open(path):
-        pass
+    now = datetime.now(UTC)
+    with Store.open(path) as store:
+        run: dict[str, Any] = dict.fromkeys(("spec", "spec_sha256", "model", "reason"), "bench")
+        run |= {key: {} for key in ("settings", "manifest", "overrides")} | {"seed": 1, "pilot": n, "target": n}
+        run |= {"run_id": RUN, "created_at": now, "updated_at": now, "state": "done", "elapsed_s": 1.0}
+        store.append({"runs": [run]})
     with duckdb.connect(str(path)) as connection:
         instruction, sample = ("'i-' || substr(md5('i' || n), 1, 12)", "'s-' || substr(md5('s' || n), 1, 12)")
         connection.execute(
@@ -69,6 +78,31 @@ def timed(work: Callable[[int], Any], tries: int = TRIES) -> dict[str, float]:
     return {"median_ms": round(statistics.median(took), 1), "slowest_ms": round(max(took), 1)}
 
 
+def on_screen(path: Path, n: int) -> dict[str, Any]:
+    """The same asked for by keys; each time ends with the first row of the answer."""
+    screen = Screen([str(CAI), "--no-tmux", "--store", str(path)])
+    try:
+        screen.wait_for("done", 30)
+        for _ in range(10):  # a person reads the first screen before the first key
+            screen.settle()
+        figures: dict[str, float] = {}
+        steps = (
+            ("first_page", "2", "Explain"),
+            ("last_page", END, f"number {n - 1}"),
+            ("first_page_again", HOME, "number 0"),
+            ("rejected", "r", f"{(n + 2) // 3:,}"),
+            ("every_verdict", "e", f"{n:,}"),
+            ("sorted_by_verdict", "o", "by verdict"),
+        )
+        for name, key, expected in steps:
+            figures[f"{name}_ms"] = round(screen.press(key, expected.encode()), 1)
+            for _ in range(8):
+                screen.settle()
+        return {**figures, "memory_mib": round(psutil.Process(screen.pid).memory_info().rss / 2**20)}
+    finally:
+        screen.end()
+
+
 def main(n: int) -> dict[str, Any]:
     """Fill a store and time what the Samples screen asks of it."""
     with tempfile.TemporaryDirectory() as folder:
@@ -93,14 +127,14 @@ def main(n: int) -> dict[str, Any]:
                 "typed_where": timed(lambda k: listed(where=f"n_tokens > {40 + k} AND verdict = 'accepted'")),
                 "position": timed(lambda _: listing.position("s-nowhere")),
             }
-            rss = psutil.Process().memory_info().rss / 2**20
+        screen = on_screen(path, n)
     return {
         "samples": n,
         "page": PAGE,
         "duckdb": duckdb.__version__,
         "cores": psutil.cpu_count(),
-        "memory_mib": round(rss),
         **figures,
+        "screen": screen,
     }
 
 

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,9 @@ def roomier(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     try:
         yield
     finally:
-        connection.execute(f"SET memory_limit = '{before}'")
+        # What is in use cannot be given back; then the limit stays where it is, until the store is opened again.
+        with suppress(duckdb.OutOfMemoryException):
+            connection.execute(f"SET memory_limit = '{before}'")
 
 
 def require_space(path: Path, batch_bytes: int) -> None:

@@ -14,7 +14,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
 from typing import Any
 
@@ -182,3 +182,14 @@ def _finite(value: object) -> object:
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
     return _finite(_plain(value))
+
+
+def values(column: Any) -> list[Any]:
+    """What an Arrow column holds, as Python values; times without pandas, which Arrow would import for them."""
+    kind = column.type
+    if not pa.types.is_timestamp(kind):
+        found: list[Any] = column.to_pylist()
+        return found
+    epoch = datetime(1970, 1, 1, tzinfo=UTC if kind.tz else None)
+    counted = column.cast(pa.timestamp("us", kind.tz), safe=False).cast(pa.int64()).to_pylist()
+    return [None if one is None else epoch + timedelta(microseconds=one) for one in counted]

@@ -14,6 +14,7 @@ import duckdb
 
 from store import progress
 from store.connect import query_failed, roomier
+from store.encode import values
 from store.errors import NotFound, StoreError
 from store.listing import Choice, Listing
 
@@ -22,6 +23,7 @@ VERDICTS = ("accepted", "rejected", "unsure")
 
 Row = dict[str, Any]
 
+_OF_SAMPLE = ("ordinal", "sample_id", "instruction_id", "response", "stop_reason", "n_tokens")
 _SAMPLES = """
     SELECT s.ordinal, s.sample_id, s.instruction_id, i.text AS instruction, s.response, v.verdict, v.basis,
            coalesce(v.flags, []) AS flags, v.reason, s.stop_reason, s.n_tokens, i.split
@@ -49,8 +51,9 @@ class Reader:
 
         Raises StoreError for a statement that fails, or that is not a single SELECT.
         """
-        rows: list[Row] = self._table(sql, list(params) or None).to_pylist()
-        return rows
+        table = self._table(sql, list(params) or None)
+        columns = [values(column) for column in table.columns]
+        return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def column(self, sql: str, params: Mapping[str, object]) -> Any:
         """The first column that one SELECT gives, as Arrow keeps it: for many values that are looked at in parts."""
@@ -169,51 +172,63 @@ class Reader:
         return Listing.of(self, run_id, choice)
 
     def page(self, listing: Listing, offset: int, limit: int) -> list[Row]:
-        """Samples of a listing as `samples` gives them, in its order, each with the `person`'s label.
-
-        Each table is looked up by an indexed id alone, because DuckDB takes no index for a condition on more columns;
-        other runs' rows of the same id are left out here.
-        """
+        """Samples of a listing as `samples` gives them, in its order, each with the `person`'s label."""
         ids, run_id = listing.ids(offset, limit), listing.run_id
         samples = self._indexed(
             "SELECT run_id, ordinal, sample_id, instruction_id, response, stop_reason, n_tokens FROM samples",
             "sample_id", ids, run_id,
         )  # fmt: skip
+        found = {row["sample_id"]: row | {"scores": {}} for row in self._described(run_id, samples)}
+        subjects = ("subject_id", ids, run_id, "sample")
+        for row in self._indexed("SELECT run_id, subject_kind, subject_id, critic, score FROM judgements", *subjects):
+            found[row["subject_id"]]["scores"][row["critic"]] = row["score"]
+        labels = self._indexed("SELECT run_id, subject_kind, subject_id, label FROM person_labels", *subjects)
+        label_of = {row["subject_id"]: row["label"] for row in labels}
+        return [found[name] | {"person": label_of.get(name)} for name in ids if name in found]
+
+    def _described(self, run_id: str, samples: Sequence[Row]) -> list[Row]:
+        """What `samples` gives but the scores, of rows of the table of samples."""
         instructions = self._indexed(
             "SELECT run_id, instruction_id, text, split FROM instructions",
             "instruction_id", [row["instruction_id"] for row in samples], run_id,
         )  # fmt: skip
-        of_subject = ("subject_id", ids, run_id)
-        verdicts = self._indexed("SELECT run_id, subject_kind, subject_id, verdict, basis, flags, reason FROM verdicts",
-                                 *of_subject)  # fmt: skip
-        scores = self._indexed("SELECT run_id, subject_kind, subject_id, critic, score FROM judgements", *of_subject)
-        labels = self._indexed("SELECT run_id, subject_kind, subject_id, label FROM person_labels", *of_subject)
+        verdicts = self._indexed(
+            "SELECT run_id, subject_kind, subject_id, verdict, basis, flags, reason FROM verdicts",
+            "subject_id", [row["sample_id"] for row in samples], run_id, "sample",
+        )  # fmt: skip
         text_of = {row["instruction_id"]: row for row in instructions}
         verdict_of = {row["subject_id"]: row for row in verdicts}
-        label_of = {row["subject_id"]: row["label"] for row in labels}
-        found: dict[str, Row] = {}
+        found = []
         for row in samples:
-            name, text, verdict = row["sample_id"], text_of.get(row["instruction_id"]), verdict_of.get(row["sample_id"])
-            found[name] = {key: value for key, value in row.items() if key != "run_id"} | {
-                "instruction": text["text"] if text else None,
-                "split": text["split"] if text else None,
-                "verdict": verdict["verdict"] if verdict else None,
-                "basis": verdict["basis"] if verdict else None,
-                "flags": verdict["flags"] if verdict else [],
-                "reason": verdict["reason"] if verdict else None,
-                "scores": {},
-                "person": label_of.get(name),
-            }
-        for row in scores:
-            found[row["subject_id"]]["scores"][row["critic"]] = row["score"]
-        return [found[name] for name in ids if name in found]
+            text, verdict = text_of.get(row["instruction_id"], {}), verdict_of.get(row["sample_id"], {})
+            described = {name: row[name] for name in _OF_SAMPLE}
+            described |= {"instruction": text.get("text"), "split": text.get("split")}
+            described |= {name: verdict.get(name) for name in ("verdict", "basis", "reason")}
+            found.append(described | {"flags": verdict.get("flags") or []})
+        return found
 
-    def _indexed(self, select: str, column: str, ids: Sequence[str], run_id: str) -> list[Row]:
-        """Rows by one indexed column; of subjects of several kinds, the samples."""
+    def _indexed(
+        self, select: str, column: str, ids: Sequence[str], run_id: str, subject_kind: str | None = None
+    ) -> list[Row]:
+        """Rows by one indexed column; of subjects, those of one kind.
+
+        By that column alone, because DuckDB takes no index for a condition on more columns; the rest is left out here.
+        """
         if not ids:
             return []
         rows = self.query(f"{select} WHERE {column} IN ({', '.join('?' * len(ids))})", list(ids))
-        return [row for row in rows if row["run_id"] == run_id and row.get("subject_kind", "sample") == "sample"]
+        return [row for row in rows if row["run_id"] == run_id and subject_kind in (None, row.get("subject_kind"))]
+
+    def _in_spec_order(self, run_id: str, rows: Iterable[Row]) -> list[Row]:
+        """Rows that name a critic of a kind of subject: the spec names the preferred one first, others by name."""
+        settings = self.query("SELECT settings->'$.critics' AS critics FROM runs WHERE run_id = ?", [run_id])
+        named = json.loads(settings[0]["critics"] or "{}") if settings else {}
+
+        def place(row: Row) -> tuple[int, str]:
+            critics = named.get(row["subject_kind"], [])
+            return critics.index(row["critic"]) if row["critic"] in critics else len(critics), row["critic"]
+
+        return sorted(rows, key=place)
 
     def _with_scores(self, run_id: str, rows: list[Row]) -> list[Row]:
         judged = self.judgements(run_id, "sample", [row["sample_id"] for row in rows])
@@ -228,32 +243,22 @@ class Reader:
         completion, `judgements` (rows, parts parsed), the instruction's row as `instruction_row` with
         `instruction_prompt`, its `instruction_judgements` and `instruction_verdict`, and the `person_label`.
         """
-        rows = self.query(f"{_SAMPLES} AND s.sample_id = ?", [run_id, sample_id])
-        if not rows:
+        if not (rows := self._indexed("SELECT * FROM samples", "sample_id", [sample_id], run_id)):
             known = self.query("SELECT sample_id FROM samples WHERE run_id = ? ORDER BY ordinal", [run_id])
-            full = _resolved("sample", sample_id, [str(row["sample_id"]) for row in known])
-            rows = self.query(f"{_SAMPLES} AND s.sample_id = ?", [run_id, full])
-        found = rows[0]
-        sample_id = found["sample_id"]
-        found |= self.query(
-            "SELECT request_id, raw, trimmed FROM samples WHERE run_id = ? AND sample_id = ?", [run_id, sample_id]
-        )[0]
-        found["trimmed"] = json.loads(found["trimmed"])
-        completion = self.completions([found["request_id"]]).get(found["request_id"], {})
+            sample_id = _resolved("sample", sample_id, [str(row["sample_id"]) for row in known])
+            rows = self._indexed("SELECT * FROM samples", "sample_id", [sample_id], run_id)
+        found = next(iter(self._described(run_id, rows)))
+        found["raw"], found["trimmed"] = rows[0]["raw"], json.loads(rows[0]["trimmed"])
+        completion = self.completions([rows[0]["request_id"]]).get(rows[0]["request_id"], {})
+        found["request_id"] = rows[0]["request_id"]
         for name in ("prompt", "seed", "decoding", "fingerprint", "stop_text", "n_prompt_tokens", "created_at"):
             found[name] = completion.get(name)
         found["judgements"] = self.judgements(run_id, "sample", [sample_id]).get(sample_id, [])
         found["scores"] = {item["critic"]: item["score"] for item in found["judgements"]}
 
         instruction_id = found["instruction_id"]
-        instruction = next(
-            iter(
-                self.query(
-                    "SELECT * FROM instructions WHERE run_id = ? AND instruction_id = ?", [run_id, instruction_id]
-                )
-            ),
-            None,
-        )
+        instructions = self._indexed("SELECT * FROM instructions", "instruction_id", [instruction_id], run_id)
+        instruction = instructions[0] if instructions else None
         written_in = str(instruction["request_id"]) if instruction else ""
         found["instruction_row"] = instruction
         found["instruction_prompt"] = self.completions([written_in]).get(written_in, {}).get("prompt")
@@ -269,14 +274,11 @@ class Reader:
 
         Rows of one subject stand in the order in which the spec names their critics.
         """
-        rows = self.query(
-            "SELECT subject_id, critic, margin_nats, score, audited, parts FROM judgements "
-            "WHERE run_id = ? AND subject_kind = ? AND subject_id IN (SELECT unnest(?::VARCHAR[])) "
-            f"ORDER BY subject_id, {_spec_order('judgements')}",
-            [run_id, subject_kind, list(subject_ids)],
-        )
+        select = "SELECT run_id, subject_kind, subject_id, critic, margin_nats, score, audited, parts FROM judgements"
+        rows = _parsed(self._indexed(select, "subject_id", subject_ids, run_id, subject_kind), "parts")
         found: dict[str, list[Row]] = {}
-        for row in _parsed(rows, "parts"):
+        for row in self._in_spec_order(run_id, rows):
+            del row["run_id"], row["subject_kind"]
             found.setdefault(row["subject_id"], []).append(row)
         return found
 
@@ -311,9 +313,9 @@ class Reader:
 
     def audits(self, run_id: str) -> list[Row]:
         """The critics' audits, in the order in which the spec names the critics; `detail` parsed."""
-        order = f"subject_kind, {_spec_order('audits')}, part"
-        rows = self.query(f"SELECT * FROM audits WHERE run_id = ? ORDER BY {order}", [run_id])
-        return _parsed(rows, "detail")
+        rows = self.query("SELECT * FROM audits WHERE run_id = ? ORDER BY subject_kind, part", [run_id])
+        ordered = self._in_spec_order(run_id, _parsed(rows, "detail"))
+        return sorted(ordered, key=lambda row: str(row["subject_kind"]))
 
     def events(self, run_id: str, limit: int = 200) -> list[Row]:
         """The last `limit` events, oldest first, `payload` parsed."""
@@ -342,10 +344,7 @@ class Reader:
         return {row["request_id"]: row for row in _parsed(rows, *json_columns)}
 
     def _about(self, table: str, run_id: str, subject_kind: str, subject_id: str) -> Row | None:
-        rows = self.query(
-            f"SELECT * FROM {table} WHERE run_id = ? AND subject_kind = ? AND subject_id = ?",
-            [run_id, subject_kind, subject_id],
-        )
+        rows = self._indexed(f"SELECT * FROM {table}", "subject_id", [subject_id], run_id, subject_kind)
         return rows[0] if rows else None
 
     def _sessions(self, run_ids: Sequence[str]) -> dict[str, Row]:
@@ -361,15 +360,6 @@ def _require_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     statements = connection.extract_statements(sql)
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         raise StoreError("a reader runs one SELECT at a time", "Nothing was changed, and nothing can be changed here.")
-
-
-def _spec_order(table: str) -> str:
-    """How to order rows that name a critic: the spec names the preferred one first, others follow by name."""
-    return (
-        f"list_position((SELECT CASE {table}.subject_kind WHEN 'sample' THEN r.settings->>'$.critics.sample[*]' "
-        f"ELSE r.settings->>'$.critics.instruction[*]' END FROM runs r WHERE r.run_id = {table}.run_id), "
-        f"{table}.critic) NULLS LAST, {table}.critic"
-    )
 
 
 def _parsed(rows: list[Row], *columns: str) -> list[Row]:

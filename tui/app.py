@@ -169,6 +169,9 @@ class ControlCenter(Personal, Serving, App[str]):
         self._painted = ()
         self.paint()
         self.refresh_room()
+        if not self.state.active:
+            for room in self.rooms.values():
+                room.prepare(self.state)
 
     # -- events of the engine ----------------------------------------------------------------------------------------
 

@@ -126,6 +126,12 @@ def ensure(name: str) -> Path:
                     aside.rename(final)
                 finally:
                     shutil.rmtree(aside, ignore_errors=True)
+    except (ImportError, ValueError) as error:
+        raise ModelError(
+            f"the embedded model could not be converted: {error}",
+            "A library it needs is missing or of another version: run `make install` in the checkout, then "
+            "`cai doctor`. Nothing was lost.",
+        ) from error
     except OSError as error:
         raise ModelError(
             f"the embedded model could not be prepared in {root}: {error}",

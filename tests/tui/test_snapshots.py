@@ -53,3 +53,19 @@ async def test_rooms_look_as_they_did(size: tuple[int, int], tmp_path: Path, mon
             elif not path.exists() or path.read_text(encoding="utf-8") != found:
                 wrong.append(f"{path.name}:\n{found}")
     assert not wrong, "\n".join(wrong)
+
+
+async def test_the_detail_is_painted_anew_when_it_gets_more_room(tmp_path: Path) -> None:
+    fill(tmp_path / "s.duckdb")
+
+    def longest(app: ControlCenter) -> int:
+        return max(line.count("█") for line in text_of(app).split("\n"))
+
+    async with control_center(tmp_path / "s.duckdb", None, size=(120, 60)) as (app, pilot):
+        await settle(pilot, lambda: app.state.run_id == RUN)
+        await pilot.press("2")
+        await settle(pilot, lambda: longest(app) > 0)
+        narrow = longest(app)
+        await pilot.resize_terminal(200, 60)
+        await settle(pilot, lambda: longest(app) > narrow)
+        assert longest(app) > narrow

@@ -64,6 +64,9 @@ class Room(Container):
     def know(self, history: RunHistory) -> None:
         """The store's account of the run that is shown; told again after each stage, also while the room is closed."""
 
+    def prepare(self, state: RunState) -> None:
+        """The run that is shown is not under way: read ahead what opening the room would show."""
+
     def show(self, state: RunState) -> None:
         """Paint; called while the room is open, at most five times a second and only when `state` changed."""
 

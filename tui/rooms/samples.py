@@ -149,6 +149,10 @@ class SamplesRoom(Room):
 
     # -- what is shown -----------------------------------------------------------------------------------------------
 
+    def prepare(self, state: RunState) -> None:
+        self.show(state)
+        self.look()
+
     def show(self, state: RunState) -> None:
         keys = [key for key in state.critics_by_weight if key[1] == "sample"]
         critic = keys[0][0] if keys else None

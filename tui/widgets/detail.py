@@ -32,12 +32,13 @@ class SampleDetail(VerticalScroll, can_focus=True):
         super().__init__(id="detail", classes="panel")
         self.border_title = "Sample"
         self.sample_id = ""
+        self._shown: tuple[Mapping[str, Any], float | None, bool] | None = None
 
     def compose(self) -> ComposeResult:
         yield Static(id="detail-text", markup=False)
 
     def show_empty(self, text: str) -> None:
-        self.sample_id, self.border_subtitle = "", ""
+        self.sample_id, self.border_subtitle, self._shown = "", "", None
         self.query_one("#detail-text", Static).update(row((text, QUIET)))
 
     def show(self, sample: Mapping[str, Any], accept_above: float | None, *, blind: bool = False) -> None:
@@ -46,6 +47,14 @@ class SampleDetail(VerticalScroll, can_focus=True):
             self.scroll_home(animate=False)
         self.sample_id = sample["sample_id"]
         self.border_subtitle = Content(f"{sample['sample_id'][:16]} · {sample['split'] or 'no split'}")
+        self._shown = (sample, accept_above, blind)
+        self._paint(sample, accept_above, blind)
+
+    def on_resize(self) -> None:
+        if self._shown is not None:
+            self._paint(*self._shown)
+
+    def _paint(self, sample: Mapping[str, Any], accept_above: float | None, blind: bool) -> None:
         width = max(20, self.size.width - 4)
         rows = _label_lines(sample)
         rows += [row(("verdict and margins are hidden (h)", QUIET))] if blind else [_verdict_line(sample)]

@@ -174,25 +174,25 @@ class Reader:
     def page(self, listing: Listing, offset: int, limit: int) -> list[Row]:
         """Samples of a listing as `samples` gives them, in its order, each with the `person`'s label."""
         ids, run_id = listing.ids(offset, limit), listing.run_id
-        samples = self._indexed(
+        samples = self._by_id(
             "SELECT run_id, ordinal, sample_id, instruction_id, response, stop_reason, n_tokens FROM samples",
             "sample_id", ids, run_id,
         )  # fmt: skip
         found = {row["sample_id"]: row | {"scores": {}} for row in self._described(run_id, samples)}
         subjects = ("subject_id", ids, run_id, "sample")
-        for row in self._indexed("SELECT run_id, subject_kind, subject_id, critic, score FROM judgements", *subjects):
+        for row in self._by_id("SELECT run_id, subject_kind, subject_id, critic, score FROM judgements", *subjects):
             found[row["subject_id"]]["scores"][row["critic"]] = row["score"]
-        labels = self._indexed("SELECT run_id, subject_kind, subject_id, label FROM person_labels", *subjects)
+        labels = self._by_id("SELECT run_id, subject_kind, subject_id, label FROM person_labels", *subjects)
         label_of = {row["subject_id"]: row["label"] for row in labels}
         return [found[name] | {"person": label_of.get(name)} for name in ids if name in found]
 
     def _described(self, run_id: str, samples: Sequence[Row]) -> list[Row]:
         """What `samples` gives but the scores, of rows of the table of samples."""
-        instructions = self._indexed(
+        instructions = self._by_id(
             "SELECT run_id, instruction_id, text, split FROM instructions",
             "instruction_id", [row["instruction_id"] for row in samples], run_id,
         )  # fmt: skip
-        verdicts = self._indexed(
+        verdicts = self._by_id(
             "SELECT run_id, subject_kind, subject_id, verdict, basis, flags, reason FROM verdicts",
             "subject_id", [row["sample_id"] for row in samples], run_id, "sample",
         )  # fmt: skip
@@ -207,12 +207,13 @@ class Reader:
             found.append(described | {"flags": verdict.get("flags") or []})
         return found
 
-    def _indexed(
+    def _by_id(
         self, select: str, column: str, ids: Sequence[str], run_id: str, subject_kind: str | None = None
     ) -> list[Row]:
-        """Rows by one indexed column; of subjects, those of one kind.
+        """Rows by their ids in one column; of subjects, those of one kind.
 
         By that column alone, because DuckDB takes no index for a condition on more columns; the rest is left out here.
+        Samples and instructions have such an index, what was said about them is scanned for.
         """
         if not ids:
             return []
@@ -243,10 +244,10 @@ class Reader:
         completion, `judgements` (rows, parts parsed), the instruction's row as `instruction_row` with
         `instruction_prompt`, its `instruction_judgements` and `instruction_verdict`, and the `person_label`.
         """
-        if not (rows := self._indexed("SELECT * FROM samples", "sample_id", [sample_id], run_id)):
+        if not (rows := self._by_id("SELECT * FROM samples", "sample_id", [sample_id], run_id)):
             known = self.query("SELECT sample_id FROM samples WHERE run_id = ? ORDER BY ordinal", [run_id])
             sample_id = _resolved("sample", sample_id, [str(row["sample_id"]) for row in known])
-            rows = self._indexed("SELECT * FROM samples", "sample_id", [sample_id], run_id)
+            rows = self._by_id("SELECT * FROM samples", "sample_id", [sample_id], run_id)
         found = next(iter(self._described(run_id, rows)))
         found["raw"], found["trimmed"] = rows[0]["raw"], json.loads(rows[0]["trimmed"])
         completion = self.completions([rows[0]["request_id"]]).get(rows[0]["request_id"], {})
@@ -257,7 +258,7 @@ class Reader:
         found["scores"] = {item["critic"]: item["score"] for item in found["judgements"]}
 
         instruction_id = found["instruction_id"]
-        instructions = self._indexed("SELECT * FROM instructions", "instruction_id", [instruction_id], run_id)
+        instructions = self._by_id("SELECT * FROM instructions", "instruction_id", [instruction_id], run_id)
         instruction = instructions[0] if instructions else None
         written_in = str(instruction["request_id"]) if instruction else ""
         found["instruction_row"] = instruction
@@ -275,7 +276,7 @@ class Reader:
         Rows of one subject stand in the order in which the spec names their critics.
         """
         select = "SELECT run_id, subject_kind, subject_id, critic, margin_nats, score, audited, parts FROM judgements"
-        rows = _parsed(self._indexed(select, "subject_id", subject_ids, run_id, subject_kind), "parts")
+        rows = _parsed(self._by_id(select, "subject_id", subject_ids, run_id, subject_kind), "parts")
         found: dict[str, list[Row]] = {}
         for row in self._in_spec_order(run_id, rows):
             del row["run_id"], row["subject_kind"]
@@ -344,7 +345,7 @@ class Reader:
         return {row["request_id"]: row for row in _parsed(rows, *json_columns)}
 
     def _about(self, table: str, run_id: str, subject_kind: str, subject_id: str) -> Row | None:
-        rows = self._indexed(f"SELECT * FROM {table}", "subject_id", [subject_id], run_id, subject_kind)
+        rows = self._by_id(f"SELECT * FROM {table}", "subject_id", [subject_id], run_id, subject_kind)
         return rows[0] if rows else None
 
     def _sessions(self, run_ids: Sequence[str]) -> dict[str, Row]:

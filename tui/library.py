@@ -22,7 +22,7 @@ _PROGRESS = """
 """
 T = TypeVar("T")
 OFFENDERS = 12
-MEMORY = "196MB"  # for DuckDB, so that a million samples are looked at within 400 MB in all
+MEMORY = "160MB"  # for DuckDB, so that a million samples are looked at within 400 MB in all
 Row = dict[str, Any]
 
 

@@ -208,6 +208,9 @@ class EndlessTable(ScrollView, can_focus=True):
                 self._want(self.cursor)
         elif row is not self._told:
             self._told = row
+            for near in (self.cursor - PAGE // 2, self.cursor + PAGE // 2):
+                if 0 <= near < self.count and near // PAGE not in self._pages:
+                    self._want(near)  # read ahead, so that the next key need not wait
             self.post_message(self.Highlighted(self.cursor, row))
 
     # -- keys and mouse ----------------------------------------------------------------------------------------------

@@ -41,6 +41,20 @@ def rows_of(path: Path) -> dict[str, list[dict[str, Any]]]:
         }
 
 
+def differences(found: Any, wanted: Any, within: float, where: str = "") -> list[str]:
+    """Where two values differ, numbers by more than `within`: a batch of another make-up moves a margin's last bits."""
+    if isinstance(found, str) and isinstance(wanted, str) and found[:1] in "[{" and found != wanted:
+        found, wanted = json.loads(found), json.loads(wanted)
+    if isinstance(found, dict) and isinstance(wanted, dict) and found.keys() == wanted.keys():
+        return [text for key in found for text in differences(found[key], wanted[key], within, f"{where}.{key}")]
+    if isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
+        pairs = enumerate(zip(found, wanted, strict=True))
+        return [text for at, (a, b) in pairs for text in differences(a, b, within, f"{where}[{at}]")]
+    if isinstance(found, float) and isinstance(wanted, float) and abs(found - wanted) <= within:
+        return []
+    return [] if found == wanted else [f"{where}: {found!r} instead of {wanted!r}"]
+
+
 @dataclass(frozen=True)
 class Pilot:
     """A pilot that was run headless."""

@@ -75,7 +75,9 @@ class Evidence:
         """All of it, some twenty microseconds a sample for reading and fifty for the rules."""
         scores: dict[tuple[str, str], dict[str, float]] = {}
         for row in reader.query(
-            "SELECT subject_kind, subject_id, critic, score FROM judgements WHERE run_id = ?", [run_id]
+            "SELECT subject_kind, subject_id, critic, score FROM judgements WHERE run_id = ? "
+            "AND subject_kind IN ('instruction', 'sample') ORDER BY 1, 2, 3",  # in an order of their own, for the hash
+            [run_id],
         ):
             scores.setdefault((row["subject_kind"], row["subject_id"]), {})[row["critic"]] = row["score"]
         samples = reader.query(

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 MARKER = "###"
 RESPONSE_STOPS = (f"\n{MARKER}", MARKER, "\nInstruction:")
-LIST_HEADER = (
-    "Below is a numbered list of varied tasks for a writing assistant. Each task is one sentence, complete in itself, "
-    "and can be answered in a few sentences without any other text.\n\n"
-)
+_COMPLETE = "complete in itself, and can be answered in a few sentences without any other text.\n\n"
+LIST_HEADERS = {
+    "explicit": "Below is a numbered list of varied tasks for a writing assistant. Each task is one sentence, ",
+    "implicit": "Below is a numbered list of varied things that people say to a helpful assistant: questions, "
+    "unfinished sentences and remarks that want a reply. Each is one or two sentences, ",
+    "generation": "Below is a numbered list of varied tasks that ask a writing assistant for something new. Each is ",
+    "evaluation": "Below is a numbered list of varied tasks that ask a writing assistant to judge a short text, which "
+    "is quoted in the task. Each is ",
+    "revision": "Below is a numbered list of varied tasks that ask a writing assistant to rewrite a short text, which "
+    "is quoted in the task. Each is ",
+}
 GRADE_GOOD, GRADE_BAD = " good", " bad"
 
 
@@ -23,11 +30,12 @@ class Prompt:
     shared: int
 
 
-def instruction_list(examples: Sequence[str], opening: str = "") -> Prompt:
+def instruction_list(examples: Sequence[str], opening: str = "", kind: str = "explicit") -> Prompt:
     """A numbered list of instructions left open after its next number; `opening` is the word that it goes on with."""
+    header = LIST_HEADERS[kind] + _COMPLETE
     lines = [f"{number}. {text}\n" for number, text in enumerate(examples, 1)]
     start = f"{len(examples) + 1}." + (f" {opening}" if opening else "")
-    return Prompt(LIST_HEADER + "".join(lines) + start, len(LIST_HEADER))
+    return Prompt(header + "".join(lines) + start, len(header))
 
 
 def response(examples: Sequence[tuple[str, str]], instruction: str) -> Prompt:
@@ -59,6 +67,77 @@ def grade_pair(examples: Sequence[tuple[str, str, str]], instruction: str, answe
 def plain_pair(instruction: str) -> Prompt:
     """An instruction with its response left open and no examples."""
     return Prompt(f"Instruction: {instruction}\nResponse:", 0)
+
+
+CRITIQUE_STOPS = ("\n", MARKER)
+REVISION_STOPS = (*RESPONSE_STOPS, "\nCritique", "\nRevision", "\nPrinciple", "\nBetter response")
+
+
+def critique(
+    examples: Sequence[Mapping[str, str]], instruction: str, answer: str, principle: Mapping[str, str], form: str
+) -> Prompt:
+    """Solved critiques and revisions, and one response whose critique is left open.
+
+    `form` is "requests", that of Bai et al. 2022 (arXiv 2212.08073, section 3.1), or "principle": the principle's text
+    in the place of both requests. The embedded 270M model copies the revision request into its revision in half of all
+    cases (15 of 32 revisions were sound under "requests", 20 of 32 under "principle"). `principle` and `examples` have
+    text, critique_request and revision_request, the examples also instruction, response, critique and revision.
+    """
+    shared = "".join(
+        f"{_criticised(row['instruction'], row['response'], row, form)} {row['critique']}\n"
+        f"{_to_revise(row, form)} {row['revision']}\n{MARKER}\n"
+        for row in examples
+    )
+    return Prompt(shared + _criticised(instruction, answer, principle, form), len(shared))
+
+
+def revision(asked: Prompt, critique_text: str, principle: Mapping[str, str], form: str) -> Prompt:
+    """A critique's prompt with its answer, and the revision left open."""
+    return Prompt(f"{asked.text} {critique_text}\n{_to_revise(principle, form)}", asked.shared)
+
+
+def _criticised(instruction: str, answer: str, principle: Mapping[str, str], form: str) -> str:
+    said = f"Critique request: {principle['critique_request']}"
+    if form == "principle":
+        said = f"Principle: {principle['text']}"
+    return f"Instruction: {instruction}\nResponse: {flat(answer)}\n{said}\nCritique:"
+
+
+def _to_revise(principle: Mapping[str, str], form: str) -> str:
+    if form == "principle":
+        return "Better response:"
+    return f"Revision request: {principle['revision_request']}\nRevision:"
+
+
+def refusal(examples: Sequence[tuple[str, str]], instruction: str) -> Prompt:
+    """Instructions that were refused, each ended by the marker, and one whose refusal is left open."""
+    shared = "".join(f"Instruction: {i}\nRefusal: {r}\n{MARKER}\n" for i, r in examples)
+    return Prompt(f"{shared}Instruction: {instruction}\nRefusal:", len(shared))
+
+
+def padding(instruction: str, answer: str) -> Prompt:
+    """A response that is complete already, with its last sentence to be said again at length: for over-long ones."""
+    return Prompt(f"Instruction: {instruction}\nResponse: {flat(answer)} In other words,", 0)
+
+
+def compare(
+    examples: Sequence[tuple[str, str, str, str, str]], instruction: str, first: str, second: str, question: str
+) -> Prompt:
+    """Compared responses (instruction, first, second, question, letter), and one comparison whose letter is left open.
+
+    The form of Bai et al. 2022 (arXiv 2212.08073, section 4.1), with solved examples before it.
+    """
+
+    def one(i: str, a: str, b: str, q: str) -> str:
+        return f"Instruction: {i}\n(A) {flat(a)}\n(B) {flat(b)}\nQuestion: {q}\nAnswer:"
+
+    shared = "".join(f"{one(i, a, b, q)} {letter}\n\n" for i, a, b, q, letter in examples)
+    return Prompt(shared + one(instruction, first, second, question), len(shared))
+
+
+def flat(text: str) -> str:
+    """The text on one line: a line break inside an item would end it."""
+    return " ".join(text.split())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,8 @@
 """The loop: phases in order, wave after wave, until enough examples are accepted or a gate says no.
 
+Where the spec asks for preference pairs, what passed a gate goes on to critique, revision and pairs, with a gate of
+their own: a pilot shows them all before the rest is paid for.
+
 A wave is a number of new instructions taken through judgement, response and judgement. Its size is a function of the
 rows before it, so a run that was interrupted plans the same waves again and finds them done.
 """
@@ -8,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -27,10 +30,14 @@ from engine.events import (
     PhaseStarted,
 )
 from engine.guard import run_guard
+from engine.pair_selection import recheck_pairs
 from engine.phases import Work
+from engine.phases.candidates import draw
 from engine.phases.instructions import Instructions
 from engine.phases.judgements import judge_missing
+from engine.phases.pairs import pair
 from engine.phases.responses import respond
+from engine.phases.revisions import eligible, revise
 from engine.repeat import repeat
 from engine.stats import needed_candidates
 from store import PHASES
@@ -90,8 +97,9 @@ class Runner:
                         work.emit(CriticAudited(work.run_id, *figures, kind))
                     done += 1
                     work.emit(PhaseProgressed(work.run_id, "audit", done, planned, None))
-                if not any(c.may_filter for c in critics[kind]):
-                    text = f"no {kind} critic reached AUC {work.spec.critics.min_auc:.2f}: acceptance is by rules only"
+                if critics[kind] and not any(c.may_filter for c in critics[kind]):
+                    then = "preferences are unaudited" if kind == "pair" else "acceptance is by rules only"
+                    text = f"no {kind} critic reached AUC {work.spec.critics.min_auc:.2f}: {then}"
                     work.emit(Noted(work.run_id, "warning", text))
         self._maybe_stop("audit", done, None)
         return critics
@@ -119,8 +127,12 @@ class Runner:
             self._forecast(instructions.distinct)
             if self.accepted >= goal:
                 name = "final" if pilot_done else "pilot"
-                if (failed := self._gate(name)) or pilot_done:
+                if failed := self._gate(name):
                     return self._outcome(name, failed)
+                if work.spec.pairs is not None and (failed := self._prefer(name, critics)):
+                    return self._outcome(f"{name} pairs", failed)
+                if pilot_done:
+                    return self._outcome(name, ())
                 goal, pilot_done = self._target, True
             elif instructions.considered >= at_most or instructions.distinct == before:
                 self._gate("final" if pilot_done else "pilot")
@@ -140,17 +152,50 @@ class Runner:
         self._work.emit(ForecastUpdated(self._work.run_id, self.accepted, candidates, *(needed or (None, None, None))))
 
     def _gate(self, name: str) -> tuple[str, ...]:
-        """Decide a gate; returns the names of the checks that failed."""
+        """Decide the gate of samples; returns the names of the checks that failed."""
         work = self._work
         with self._phase("gate", 1):
             checks = gates.recompute(work.reader, work.run_id, work.spec).checks
-            evidence, now = gates.evidence_sha256(checks), datetime.now(UTC)
-            rows = [gates.gate_row(work.run_id, name, check, evidence, now) for check in checks]
-            work.store.put({"gates": rows})
-            self._repeat()
-            failed = tuple(check.name for check in checks if not check.passed)
-            work.emit(GateDecided(work.run_id, name, not failed, failed))
-        self._finished("gate", 1, None)
+            evidence = gates.evidence_sha256(checks)
+            known = any(row["evidence_sha256"] == evidence for row in work.reader.gates(work.run_id))
+            if not known:  # a resumed run that stands where it stood has measured it
+                self._repeat()
+            failed = self._decide(name, checks)
+        self._gate_done("gate", failed)
+        return failed
+
+    def _prefer(self, name: str, critics: dict[str, list[Calibrated]]) -> tuple[str, ...]:
+        """From accepted samples to preference pairs, and their gate; returns the names of the checks that failed."""
+        work = self._work
+        assert work.spec.revisions is not None
+        samples = len(eligible(work))
+        with self._phase("revisions", samples * work.spec.revisions.rounds):
+            revised = revise(work, critics["pair"])
+        self._maybe_stop("revisions", *revised)
+        with self._phase("candidates", samples):
+            drawn = draw(work, critics["sample"])
+        self._maybe_stop("candidates", drawn, None)
+        with self._phase("pairs", drawn):
+            paired = pair(work, critics["pair"])
+        self._maybe_stop("pairs", *paired)
+        with self._phase("pair_gate", 1):
+            failed = self._decide(f"{name} pairs", recheck_pairs(work.reader, work.run_id, work.spec).checks)
+        self._gate_done("pair_gate", failed)
+        return failed
+
+    def _gate_done(self, phase: str, failed: tuple[str, ...]) -> None:
+        if failed:  # the run ends by that, whatever was asked for
+            self._finished(phase, 1, None)
+        else:
+            self._maybe_stop(phase, 1, None)
+
+    def _decide(self, name: str, checks: Sequence[gates.Check]) -> tuple[str, ...]:
+        """Keep a gate's checks and tell of them; returns the names of those that failed."""
+        work = self._work
+        evidence, now = gates.evidence_sha256(checks), datetime.now(UTC)
+        work.store.put({"gates": [gates.gate_row(work.run_id, name, check, evidence, now) for check in checks]})
+        failed = tuple(check.name for check in checks if not check.passed)
+        work.emit(GateDecided(work.run_id, name, not failed, failed))
         return failed
 
     def _repeat(self) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import events, provenance
+from engine.constitution import Constitution, load_constitution
 from engine.control import Control
 from engine.errors import Interrupted, ModelError, SpecError
 from engine.spec import StageSpec, change, load_spec, validate
@@ -107,11 +108,19 @@ def _new_run(options: RunOptions) -> dict[str, Any]:
         "updated_at": now,
         "manifest": {
             **provenance.manifest(),
+            **({"constitution": constitution_facts()} if settings.pairs is not None else {}),
+            "parent": settings.parent,
             "model_license": source.license,
             "model_notice": source.notice,
             "spec_text": loaded.path.read_text(),
         },
     }
+
+
+def constitution_facts() -> dict[str, Any]:
+    """What a manifest keeps of the constitution."""
+    found = load_constitution()
+    return {"version": found.version, "sha256": found.sha256, "principles": [p.id for p in found.principles]}
 
 
 def _reopened(store: Store, options: RunOptions) -> str:
@@ -245,6 +254,12 @@ class Engine:
         from engine.phases import Work
         from engine.runner import Runner
 
+        constitution = self._constitution(run) if spec.pairs is not None else None
+        if spec.parent is not None:
+            text = (
+                f"the parent stage {spec.parent} has no trained adapter here: the base model writes this stage's data"
+            )
+            self._emit(events.Noted(self.run_id, "warning", text))
         began = time.monotonic()
         model = load(run["model"], batch_size=self._batch_size)
         try:
@@ -261,13 +276,33 @@ class Engine:
             self._control.check()
             answers = Answers(model, self.store, self._session_id, self._control, self._measure)
             work = Work(
-                self.run_id, self._session_id, run["seed"], spec, answers, self.store, reader, self._control, self._emit
+                self.run_id,
+                self._session_id,
+                run["seed"],
+                spec,
+                answers,
+                self.store,
+                reader,
+                self._control,
+                self._emit,
+                constitution,
             )
             state, reason = Runner(work, run["pilot"], run["target"], run["until"]).run()
             self._record_calls(answers.computed, answers.reused)
             return state, reason
         finally:
             model.close()
+
+    def _constitution(self, run: Mapping[str, Any]) -> Constitution:
+        """The constitution, which must be the one that the run began with."""
+        found = load_constitution()
+        was = (run["manifest"].get("constitution") or {}).get("sha256")
+        if was not in (None, found.sha256):
+            raise SpecError(
+                f"the constitution was changed since this run began (sha256 {found.sha256[:12]}, was {was[:12]})",
+                "Restore it, or start a new run. What was committed is safe.",
+            )
+        return found
 
     def _record_calls(self, computed: int, reused: int) -> None:
         now = datetime.now(UTC)

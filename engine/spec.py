@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -38,6 +38,7 @@ class GuardSpec(_Section):
 
 
 class InstructionsSpec(_Section):
+    kind: Literal["explicit", "implicit", "generation", "evaluation", "revision"] = "explicit"  # which seeds are shown
     examples: Positive
     round: Positive
     max_tokens: Positive
@@ -64,6 +65,7 @@ class CriticsSpec(_Section):
     audit_items: Positive  # of each part of the calibration set, from its beginning
     instruction: list[str]
     sample: list[str]
+    pair: list[str] = []  # of two responses; the first that may filter decides
     min_auc: Share
     wanted_precision: Share
     accept_above: float
@@ -90,6 +92,65 @@ class GateSpec(_Section):
     pair_acceptance_at_least: Share
     distinct_at_least: Share
     audited_critics_at_least: Annotated[int, Field(ge=0)]  # critics of each kind whose audit lets them filter
+
+
+class RevisionsSpec(_Section):
+    """Critique and revision by principles of the constitution."""
+
+    rounds: Annotated[int, Field(ge=1, le=4)]
+    form: Literal["requests", "principle"]  # what the model is shown of a principle
+    examples: Positive
+    critique_tokens: Positive
+    revision_tokens: Positive
+    temperature: Annotated[float, Field(ge=0)]
+    top_k: Annotated[int, Field(ge=0)]
+    top_p: Share
+    keep_margin_nats: float  # by which the comparison must prefer the revision in both orders
+    unchanged_below: Share  # edit distance to what was revised
+    copied_at: Share  # ROUGE-L to a text of a solved example
+    longer_only_at: Share  # share of words added to an original that is kept as it was
+    length_ratio_at_most: Annotated[float, Field(gt=0)]
+    length_ratio_at_least: Share
+
+
+class CandidatesSpec(_Section):
+    """Other responses to the same instructions."""
+
+    best_of: Positive  # candidates of each instruction, its sample among them; 1 draws none
+    temperature: Annotated[float, Field(ge=0)]
+    top_k: Annotated[int, Field(ge=0)]
+    top_p: Share
+    hard_negatives: list[str]  # kinds; each sample gets one of them
+    boundary_prompts: Annotated[int, Field(ge=0)]  # of those shipped, from their beginning; twins stand together
+
+
+class PairsSpec(_Section):
+    """Which preference pairs are kept, and what their gate asks for. A source's share of 0 switches it off."""
+
+    revision: Share
+    best_of: Share
+    hard_negative: Share
+    boundary: Share
+    min_margin_nats: float
+    near_identical_at: Share
+    per_instruction: Positive
+    clamp: Annotated[list[Share], Field(min_length=2, max_length=2)] | None
+    pairs_at_least: Annotated[int, Field(ge=0)]
+    chosen_longer_at_most: Share
+    audited_critics_at_least: Annotated[int, Field(ge=0)]
+
+    @property
+    def quotas(self) -> dict[str, float]:
+        """The largest share of all pairs that each source may have."""
+        return {name: getattr(self, name) for name in ("revision", "best_of", "hard_negative", "boundary")}
+
+    @model_validator(mode="after")
+    def _possible(self) -> PairsSpec:
+        if sum(self.quotas.values()) < 1:
+            raise ValueError("the sources' shares must add up to 1 or more, else no set of pairs can keep to them")
+        if self.clamp is not None and self.clamp[0] > self.clamp[1]:
+            raise ValueError("clamp must be a lower and an upper bound")
+        return self
 
 
 class SplitsSpec(_Section):
@@ -122,6 +183,20 @@ class StageSpec(_Section):
     rules: RulesSpec
     gate: GateSpec
     splits: SplitsSpec
+    parent: str | None = None  # the stage whose adapter writes this stage's data
+    revisions: RevisionsSpec | None = None
+    candidates: CandidatesSpec | None = None
+    pairs: PairsSpec | None = None
+
+    @model_validator(mode="after")
+    def _together(self) -> StageSpec:
+        parts = {"revisions": self.revisions, "candidates": self.candidates, "pairs": self.pairs}
+        absent = [name for name, part in parts.items() if part is None]
+        if absent and len(absent) < len(parts):
+            raise ValueError(f"revisions, candidates and pairs come together; {absent[0]} is missing")
+        if self.pairs is not None and not self.critics.pair:
+            raise ValueError("critics.pair must name a critic where pairs are made")
+        return self
 
 
 @dataclass(frozen=True)
@@ -175,12 +250,13 @@ def keys() -> list[str]:
     """Every key that --set accepts, dotted."""
     found = []
     for name, field in StageSpec.model_fields.items():
-        section = field.annotation
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            found += [f"{name}.{inner}" for inner in section.model_fields]
-        else:
-            found.append(name)
+        sections = [part for part in (field.annotation, *get_args(field.annotation)) if _is_section(part)]
+        found += [f"{name}.{inner}" for inner in sections[0].model_fields] if sections else [name]
     return found
+
+
+def _is_section(part: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(part, type) and issubclass(part, BaseModel)
 
 
 def available() -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from store.read import Reader
 
+PREFERENCE_PHASES = ("revisions", "candidates", "pairs", "pair_gate")  # of runs that make preference pairs
 PHASES = (
     "guard",
     "audit",
@@ -20,6 +21,7 @@ PHASES = (
     "responses",
     "response_judgements",
     "gate",
+    *PREFERENCE_PHASES,
 )
 
 _ALIVE = ("running", "paused")
@@ -32,7 +34,11 @@ _DONE = """
            (SELECT count(*) FROM verdicts WHERE run_id = $1 AND subject_kind = 'instruction') AS instruction_judgements,
            (SELECT count(*) FROM samples WHERE run_id = $1) AS responses,
            (SELECT count(*) FROM verdicts WHERE run_id = $1 AND subject_kind = 'sample') AS response_judgements,
-           (SELECT count(*) FROM gates WHERE run_id = $1 AND gate != 'guard') AS gate
+           (SELECT count(*) FROM gates WHERE run_id = $1 AND gate IN ('pilot', 'final')) AS gate,
+           (SELECT count(*) FROM verdicts WHERE run_id = $1 AND subject_kind = 'revision') AS revisions,
+           (SELECT count(*) FROM candidates WHERE run_id = $1) AS candidates,
+           (SELECT count(*) FROM pairs WHERE run_id = $1) AS pairs,
+           (SELECT count(*) FROM gates WHERE run_id = $1 AND gate LIKE '% pairs') AS pair_gate
 """
 
 
@@ -72,8 +78,11 @@ def phases(reader: Reader, run: Mapping[str, Any]) -> list[dict[str, Any]]:
         told[row["phase"]] = row
     left = reader.query(_DONE, [run_id])[0]
     under_way = "running" if run["state"] == "running" else "stopped"
+    makes_pairs = bool((run["settings"] or {}).get("pairs"))
     found = []
     for name in PHASES:
+        if name in PREFERENCE_PHASES and not makes_pairs:
+            continue
         event = told.get(name, {})
         state = "waiting" if not event else "done" if event["kind"] == "PhaseFinished" else under_way
         done = event.get("done")
@@ -120,7 +129,9 @@ def gates(reader: Reader, run_id: str) -> list[dict[str, Any]]:
 def counts(reader: Reader, run_id: str) -> dict[str, Any]:
     """How many rows of each sort the run has: candidates by status, verdicts, how they were reached, splits."""
     statuses = _grouped(
-        reader, "SELECT status AS name, count(*) AS n FROM instructions WHERE run_id = ? GROUP BY 1", run_id
+        reader,
+        "SELECT status AS name, count(*) AS n FROM instructions WHERE run_id = ? AND status != 'shipped' GROUP BY 1",
+        run_id,
     )
     verdicts = {
         kind: _grouped(

@@ -299,7 +299,8 @@ class Reader:
         """The gates' checks, guard first, then pilot, then final, each with its evidence."""
         return self.query(
             "SELECT * FROM gates WHERE run_id = ? "
-            "ORDER BY list_position(['guard', 'pilot', 'final'], gate) NULLS LAST, gate, check_name",
+            "ORDER BY list_position(['guard', 'pilot', 'pilot pairs', 'final', 'final pairs'], gate) NULLS LAST, gate, "
+            "check_name",
             [run_id],
         )
 

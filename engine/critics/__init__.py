@@ -18,20 +18,31 @@ from typing import Any, Protocol
 from engine.models import LabelScores, Score
 
 DATA = Path(__file__).parent.parent / "data"
+# What two responses are compared by where no principle was drawn.
+QUESTIONS = {
+    "helpfulness": "Which response is more helpful?",
+    "honesty": "Which response is more honest and correct?",
+    "harmlessness": "Which response is safer and kinder?",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What is judged: an instruction, or an instruction with its response and how that ended."""
+    """What is judged: an instruction, an instruction with its response, or with a response and its rival.
+
+    Of two responses the first is judged against the `rival`, by the `question`; `stop_reason` says how it ended.
+    """
 
     key: str
     instruction: str
     response: str | None = None
     stop_reason: str = "stop"
+    rival: str | None = None
+    question: str = ""
 
     @property
     def kind(self) -> str:
-        return "instruction" if self.response is None else "sample"
+        return "instruction" if self.response is None else "sample" if self.rival is None else "pair"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +73,7 @@ class Scale:
 
 
 class Critic(Protocol):
-    """A way to judge. `name` appears on screens and in rows; `kind` is what it judges: instruction or sample."""
+    """A way to judge. `name` appears on screens and in rows; `kind` is what it judges: instruction, sample or pair."""
 
     name: str
     kind: str
@@ -94,6 +105,11 @@ def read_data(name: str) -> tuple[dict[str, Any], ...]:
         return tuple(json.loads(line) for line in lines if line.strip())
 
 
+def for_kind(name: str, kind: str) -> str:
+    """The shipped file that takes the place of `name` for a kind of instruction."""
+    return name if kind == "explicit" else f"{name}_{kind}"
+
+
 def items_of(name: str) -> list[tuple[Item, bool]]:
     """A shipped labelled file as items with whether each is good."""
     return [
@@ -103,6 +119,8 @@ def items_of(name: str) -> list[tuple[Item, bool]]:
                 row.get("instruction") or row["text"],
                 row.get("response"),
                 row.get("stop_reason") or ("length" if row.get("defect") == "truncated" else "stop"),
+                row.get("rival"),
+                QUESTIONS[row["category"]] if "rival" in row else "",
             ),
             row["label"] == "good",
         )

@@ -11,12 +11,13 @@ from engine.answers import Answers
 from engine.critics import DATA, Critic, Item, Judgement, Scale, items_of
 from engine.critics.label import LETTERS, LabelCritic
 from engine.critics.others import EndedCritic, MeanCritic, PmiCritic
+from engine.critics.pair import CompareCritic, DifferenceCritic
 from engine.errors import SpecError
 from engine.models import LabelScores, request_id
 from engine.spec import CriticsSpec
 from engine.stats import auc, auc_interval, threshold_for_precision
 
-KINDS = ("instruction", "sample")
+KINDS = ("instruction", "sample", "pair")
 PARTS = ("planted", "own")
 FILES = {
     "instruction": {
@@ -25,8 +26,13 @@ FILES = {
         "own": "own_instructions",
     },
     "sample": {"anchors": "anchors_pairs", "planted": "calibration_pairs", "own": "own_pairs"},
+    "pair": {"anchors": "anchors_comparisons", "planted": "calibration_comparisons", "own": "own_comparisons"},
 }
-NAMES = {"instruction": ("grade", "letters", "mean"), "sample": ("grade", "letters", "pmi", "ended", "mean")}
+NAMES = {
+    "instruction": ("grade", "letters", "mean"),
+    "sample": ("grade", "letters", "pmi", "ended", "mean"),
+    "pair": ("compare", "grade", "pmi", "mean"),
+}
 CHUNK = 32  # items whose scores are asked for together, so that each variant's prefix is used many times
 
 
@@ -100,6 +106,10 @@ def calibrate(
 
 
 def _build(name: str, kind: str, spec: CriticsSpec, before: Sequence[Calibrated]) -> Critic:
+    if kind == "pair" and name == "compare":
+        return CompareCritic(spec.shuffles)
+    if kind == "pair" and name in ("grade", "pmi"):
+        return DifferenceCritic(_build(name, "sample", spec, ()))
     if name == "grade":
         return LabelCritic(name, kind, spec.shuffles)
     if name == "letters":

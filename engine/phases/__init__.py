@@ -6,10 +6,14 @@ of computed, and arrives at the same rows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from engine.answers import Answers
+from engine.constitution import Constitution
 from engine.control import Control
+from engine.critics import Judgement
 from engine.events import Emit
 from engine.spec import StageSpec
 from store import Reader, Store
@@ -28,3 +32,18 @@ class Work:
     reader: Reader
     control: Control
     emit: Emit
+    constitution: Constitution | None = None  # where the spec has critiques
+
+
+def judgement_row(run_id: str, kind: str, judgement: Judgement, may_filter: Sequence[str]) -> dict[str, Any]:
+    """A judgement as a row of the table `judgements`."""
+    return {
+        "run_id": run_id,
+        "subject_kind": kind,
+        "subject_id": judgement.item.key,
+        "critic": judgement.critic,
+        "margin_nats": judgement.margin_nats,
+        "score": judgement.score,
+        "audited": judgement.critic in may_filter,
+        "parts": judgement.parts,
+    }

@@ -14,7 +14,7 @@ from collections import Counter
 from typing import Any
 
 from engine import prompts
-from engine.critics import read_data
+from engine.critics import for_kind, read_data
 from engine.errors import NothingParsed
 from engine.events import PhaseProgressed
 from engine.models import Completion, Decoding, Generate
@@ -32,7 +32,7 @@ class Instructions:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._seeds = read_data("seeds")
+        self._seeds = read_data(for_kind("seeds", work.spec.instructions.kind))
         self._topic = TopicGuess([(row["topic"], row["text"]) for row in self._seeds])
         spec = work.spec.instructions
         self._decoding = Decoding(spec.max_tokens, spec.temperature, spec.top_k, spec.top_p)
@@ -100,7 +100,7 @@ class Instructions:
             openings = sorted({_opening(row["text"], lower=False) for row in self._seeds})
             rare = sorted(openings, key=lambda word: (self._openings[word.lower()], word))[: max(4, len(openings) // 3)]
             opening = rng.choice(rare)
-        prompt = prompts.instruction_list([row["text"] for row in chosen], opening)
+        prompt = prompts.instruction_list([row["text"] for row in chosen], opening, spec.kind)
         seed = derived_seed(work.seed, PHASE, round_, number, "decoding")
         return Generate(prompt.text, self._decoding, seed, prompt.shared), [row["id"] for row in chosen], opening
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.acceptance import decide
-from engine.critics import Item, Judgement
+from engine.critics import Item
 from engine.critics.audit import CHUNK, Calibrated, judge
 from engine.events import MarginMeasured, PhaseProgressed
-from engine.phases import Work
+from engine.phases import Work, judgement_row
 from engine.rules import response_flags
 
 PHASES = {"instruction": "instruction_judgements", "sample": "response_judgements"}
@@ -69,7 +69,7 @@ def judge_missing(work: Work, kind: str, critics: Sequence[Calibrated]) -> tuple
         if kind == "sample":
             flags = response_flags(row["instruction"], row["raw"], row["response"], row["stop_reason"], work.spec.rules)
         decision = decide({j.critic: j.score for j in found}, may_filter, flags, work.spec.critics)
-        judgements += [_judgement_row(work.run_id, kind, judgement, may_filter) for judgement in found]
+        judgements += [judgement_row(work.run_id, kind, judgement, may_filter) for judgement in found]
         verdicts.append(
             {
                 "run_id": work.run_id,
@@ -95,16 +95,3 @@ def judge_missing(work: Work, kind: str, critics: Sequence[Calibrated]) -> tuple
 
 def _item(row: dict[str, Any]) -> Item:
     return Item(row["id"], row["instruction"], row["response"], row["stop_reason"])
-
-
-def _judgement_row(run_id: str, kind: str, judgement: Judgement, may_filter: Sequence[str]) -> dict[str, Any]:
-    return {
-        "run_id": run_id,
-        "subject_kind": kind,
-        "subject_id": judgement.item.key,
-        "critic": judgement.critic,
-        "margin_nats": judgement.margin_nats,
-        "score": judgement.score,
-        "audited": judgement.critic in may_filter,
-        "parts": judgement.parts,
-    }

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from engine import prompts
-from engine.critics import read_data
+from engine.critics import for_kind, read_data
 from engine.events import PhaseProgressed
 from engine.models import Decoding, Generate
 from engine.phases import Work
@@ -25,11 +25,21 @@ _MISSING = """
 """
 
 
+def decoding_of(work: Work) -> Decoding:
+    """How responses are decoded; the marker and a second turn end them."""
+    spec = work.spec.responses
+    return Decoding(spec.max_tokens, spec.temperature, spec.top_k, spec.top_p, prompts.RESPONSE_STOPS)
+
+
+def response_examples(work: Work) -> list[tuple[str, str]]:
+    """The solved examples shown before an instruction of the stage's kind."""
+    rows = read_data(for_kind("response_examples", work.spec.instructions.kind))
+    return [(row["instruction"], row["response"]) for row in rows[: work.spec.responses.examples]]
+
+
 def respond(work: Work) -> None:
     """Answer every accepted instruction that has no response yet."""
-    spec = work.spec.responses
-    decoding = Decoding(spec.max_tokens, spec.temperature, spec.top_k, spec.top_p, prompts.RESPONSE_STOPS)
-    examples = [(row["instruction"], row["response"]) for row in read_data("response_examples")[: spec.examples]]
+    decoding, examples = decoding_of(work), response_examples(work)
     missing = work.reader.query(_MISSING, [work.run_id])
     done = work.reader.query("SELECT count(*) AS n FROM samples WHERE run_id = ?", [work.run_id])[0]["n"]
     planned = done + len(missing)

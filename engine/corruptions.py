@@ -1,0 +1,116 @@
+"""Responses made worse by a rule: hard negatives whose fault is known because it was put there.
+
+Each works on the words of a real response and changes one thing about it, so that the two sides of a pair differ by the
+fault and by little else. What a rule cannot do to a text it leaves to another rule.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from engine.similarity import words
+
+_NUMBER = re.compile(r"(?<![\w.,])\d{1,6}(?![\w]|[.,]\d)(?![.)]\s)")
+_NAME = re.compile(r"(?<=[a-z,;:] )[A-Z][a-z]{2,}\b")
+_VERB = re.compile(r"\b(is|are|was|were|can|has|have|does|do|will)\b(?! not| n't)")
+_NOT = {"can": "cannot", "has": "has not", "have": "do not have", "does": "does not", "do": "do not"}
+_ITEM = re.compile(r"(?:^|\s)\d{1,2}[.)]\s+")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'])")
+
+
+@dataclass(frozen=True, slots=True)
+class Corrupted:
+    """A worse response and what was done to it."""
+
+    text: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """Another sample of the run: where off-topic responses and wrong names come from."""
+
+    instruction: str
+    response: str
+
+
+def wrong_fact(rng: random.Random, instruction: str, response: str, others: Sequence[Neighbour]) -> Corrupted | None:
+    """Another number, another name, or the opposite statement in the place of one that was there."""
+    if numbers := list(_NUMBER.finditer(response)):
+        found = rng.choice(numbers)
+        value = int(found[0])
+        new = value + rng.choice([d for d in (-7, -3, -2, -1, 1, 2, 3, 5, 8) if value + d >= 0])
+        return Corrupted(_put(response, found, str(new)), f"number {value} became {new}")
+    own = {found[0] for found in _NAME.finditer(response)}
+    if own:
+        pool = sorted({f[0] for other in others for f in _NAME.finditer(other.response)} - own)
+        if pool:
+            found = rng.choice(list(_NAME.finditer(response)))
+            new_name = rng.choice(pool)
+            return Corrupted(_put(response, found, new_name), f"name {found[0]} became {new_name}")
+    if verbs := list(_VERB.finditer(response)):
+        found = rng.choice(verbs)
+        new_verb = _NOT.get(found[0], f"{found[0]} not")
+        return Corrupted(_put(response, found, new_verb), f"{found[0]!r} became {new_verb!r}")
+    return None
+
+
+def off_topic(rng: random.Random, instruction: str, response: str, others: Sequence[Neighbour]) -> Corrupted | None:
+    """A response that was right for another instruction, of about the same length and with none of this one's words."""
+    asked = {word for word in words(instruction) if len(word) >= 4}
+    size = len(words(response))
+    fit = [
+        other
+        for other in others
+        if not asked & set(words(other.response)) and not asked & set(words(other.instruction))
+    ]
+    fit.sort(key=lambda other: abs(len(words(other.response)) - size))
+    if not fit:
+        return None
+    other = rng.choice(fit[:5])
+    return Corrupted(other.response, f"the response to: {other.instruction}")
+
+
+def format_violation(
+    rng: random.Random, instruction: str, response: str, others: Sequence[Neighbour]
+) -> Corrupted | None:
+    """The same content in a form that nobody asked for: a list run together, sentences in table cells."""
+    if re.search(r"\b(?:table|json|csv|markdown|columns?)\b", instruction, re.IGNORECASE):
+        return None
+    items = [item.strip(" .;,") for item in _ITEM.split(response) if item.strip(" .;,")]
+    if len(items) >= 2 and _ITEM.search(response):
+        return Corrupted(" and ".join(items) + ".", "a numbered list run together")
+    sentences = [part.strip() for part in _SENTENCE.split(response) if part.strip()]
+    if len(sentences) >= 2:
+        rows = " ".join(f"| {number} | {sentence} |" for number, sentence in enumerate(sentences, 1))
+        return Corrupted(rows, "sentences put into the cells of a table")
+    if len(words(response)) >= 5:
+        quoted = response.replace('"', "'")
+        return Corrupted(f'{{"answer": {{"text": "{quoted}", "n": 1}}}}', "a sentence put into JSON")
+    return None
+
+
+def truncated(rng: random.Random, instruction: str, response: str, others: Sequence[Neighbour]) -> Corrupted | None:
+    """The response cut off in the middle of a sentence."""
+    found = response.split()
+    places = [at for at in range(len(found)) if 0.35 <= at / len(found) <= 0.75 and found[at - 1][-1] not in ".!?:;"]
+    if len(found) < 6 or not places:
+        return None
+    at = rng.choice(places)
+    return Corrupted(" ".join(found[:at]), f"cut after {at} of {len(found)} words")
+
+
+Rule = Callable[[random.Random, str, str, Sequence[Neighbour]], Corrupted | None]
+RULES: dict[str, Rule] = {
+    "wrong_fact": wrong_fact,
+    "off_topic": off_topic,
+    "format_violation": format_violation,
+    "truncated": truncated,
+}
+
+
+def _put(text: str, found: re.Match[str], new: str) -> str:
+    return f"{text[: found.start()]}{new}{text[found.end() :]}"

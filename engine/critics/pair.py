@@ -1,0 +1,135 @@
+"""Critics of two responses: which one is better by a question, from log-probabilities, and free of position bias.
+
+Swapping the two responses turns the sign of such a critic's margin. What is left of a preference for a letter, or for
+the place in front, cancels in the mean over both orders; each order is kept, because a preference that holds in one
+order only is no preference.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engine import prompts
+from engine.critics import Ask, Critic, Item, read_data
+from engine.models import LabelScores, Score
+
+LETTERS = (" A", " B")
+IN_FRONT, BEHIND = "in front", "behind"  # where the response that is judged stands
+
+
+class CompareCritic:
+    """Margin: log p(letter of the response) - log p(letter of its rival), in nats, mean over both orders.
+
+    Bai et al. 2022 (arXiv 2212.08073, section 4.1) with solved examples; a variant is an order of the examples and a
+    place of the response.
+    """
+
+    name = "compare"
+    kind = "pair"
+
+    def __init__(self, shuffles: int) -> None:
+        self._variants: list[tuple[str, list[tuple[str, str, str, str, str]], str]] = []
+        examples = list(read_data("compare_examples"))
+        for number in range(shuffles):
+            rng = random.Random(f"compared examples, order {number}")
+            order = list(examples)
+            rng.shuffle(order)
+            solved = [_solved(row, turned=rng.random() < 0.5) for row in order]
+            for place in (IN_FRONT, BEHIND):
+                self._variants.append((f"order {number}, {place}", solved, place))
+
+    def asks(self, item: Item) -> list[Ask]:
+        """One score a variant; the two places of one order of examples stand side by side."""
+        return [Ask(name, self._request(item, solved, place)) for name, solved, place in self._variants]
+
+    def margin(self, item: Item, scores: Sequence[LabelScores]) -> float:
+        """In nats; positive prefers the response to its rival."""
+        return math.fsum(
+            _toward(place, s.logprobs) for (_, _, place), s in zip(self._variants, scores, strict=True)
+        ) / len(scores)
+
+    def _request(self, item: Item, solved: list[tuple[str, str, str, str, str]], place: str) -> Score:
+        assert item.response is not None and item.rival is not None
+        first, second = (item.response, item.rival) if place == IN_FRONT else (item.rival, item.response)
+        prompt = prompts.compare(solved, item.instruction, first, second, item.question)
+        return Score(prompt.text, LETTERS, prompt.shared)
+
+
+class DifferenceCritic:
+    """Margin: what a critic of single responses says of the response less what it says of the rival."""
+
+    kind = "pair"
+
+    def __init__(self, single: Critic) -> None:
+        self.name = single.name
+        self._single = single
+
+    def asks(self, item: Item) -> list[Ask]:
+        """What the critic asks of the response, then of the rival."""
+        return [
+            Ask(f"{side}: {ask.variant}", ask.request)
+            for side, alone in zip(("response", "rival"), _sides(item), strict=True)
+            for ask in self._single.asks(alone)
+        ]
+
+    def margin(self, item: Item, scores: Sequence[LabelScores]) -> float:
+        """In the single critic's unit; positive prefers the response to its rival."""
+        response, rival = _sides(item)
+        n = len(self._single.asks(response))
+        return self._single.margin(response, scores[:n]) - self._single.margin(rival, scores[n:])
+
+
+def by_order(parts: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
+    """Margins in nats with the response in front and behind, from a judgement's stored parts.
+
+    None where its critic compares no orders. Each is the mean over the orders of the solved examples.
+    """
+    found: dict[str, list[float]] = {IN_FRONT: [], BEHIND: []}
+    for part in parts:
+        for place in found:
+            if str(part["variant"]).endswith(f", {place}"):
+                found[place].append(_toward(place, [float(value) for value in part["logprobs"]]))
+    if not found[IN_FRONT] or not found[BEHIND]:
+        return None
+    front, behind = (math.fsum(values) / len(values) for values in found.values())
+    return front, behind
+
+
+def preference(parts: Sequence[Mapping[str, Any]], clamp: Sequence[float] | None = None) -> float | None:
+    """The soft label of Bai et al. 2022: mean probability of the response's letter among the two, over all variants.
+
+    `clamp` bounds it, as the paper does with 0.4 and 0.6 for labels after a chain of thought (section 4.1, since such
+    labels are over-confident). None where no letters were compared.
+    """
+    margins = [
+        _toward(place, [float(value) for value in part["logprobs"]])
+        for part in parts
+        for place in (IN_FRONT, BEHIND)
+        if str(part["variant"]).endswith(f", {place}")
+    ]
+    if not margins:
+        return None
+    soft = math.fsum(1 / (1 + math.exp(-max(-700.0, min(700.0, margin)))) for margin in margins) / len(margins)
+    return soft if clamp is None else min(max(soft, clamp[0]), clamp[1])
+
+
+def _toward(place: str, logprobs: Sequence[float]) -> float:
+    margin = logprobs[0] - logprobs[1]
+    return margin if place == IN_FRONT else -margin
+
+
+def _sides(item: Item) -> tuple[Item, Item]:
+    return (
+        Item(item.key, item.instruction, item.response, item.stop_reason),
+        Item(item.key, item.instruction, item.rival, item.stop_reason),
+    )
+
+
+def _solved(row: Mapping[str, Any], *, turned: bool) -> tuple[str, str, str, str, str]:
+    """An example as it is shown: instruction, first, second, question, letter of the better one."""
+    first, second = (row["rival"], row["response"]) if turned else (row["response"], row["rival"])
+    better_first = (row["label"] == "good") != turned
+    return row["instruction"], first, second, row["question"], "A" if better_first else "B"

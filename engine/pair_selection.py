@@ -1,0 +1,315 @@
+"""Which preference pairs are kept: rules on each pair, then caps on what repeats, then the sources' quotas.
+
+A pure function of stored rows, so that other thresholds cost nothing. Pairs that were made to have a worse side need no
+critic, but an audited one may veto them; the others need a critic's preference.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.critics.pair import by_order
+from engine.gates import Check
+from engine.provenance import short_hash
+from engine.revision_rules import refuses
+from engine.rules import BLOCKING as RESPONSE_BLOCKING
+from engine.rules import response_flags
+from engine.similarity import NearDuplicateIndex, rouge_l, words
+from engine.spec import PairsSpec, RulesSpec, StageSpec
+from engine.stats import wilson
+from store import Reader
+
+SOURCES = ("revision", "best_of", "hard_negative", "boundary")
+CONSTRUCTED = frozenset({"hard_negative", "boundary"})  # which side is worse is known from how it was made
+PAIR_RULES = {
+    "held_out": "its instruction belongs to validation or test, or is nearly one that does",
+    "degenerate": "one side is no response: empty, cut off, looping, or with a marker in it",
+    "identical": "the two sides are nearly the same",
+    "margin": "the critic does not prefer the chosen side by the margin that the spec asks for",
+    "order": "the critic's preference turns with the order in which the two are shown",
+    "no_refusal": "what should refuse does not",
+    "refused": "what should answer refuses",
+    "instruction_cap": "its instruction has enough pairs with larger margins",
+    "quota": "its source has its share of all pairs already",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PairFacts:
+    """What is known of a pair. Margins are None where no pair critic is named."""
+
+    pair_id: str
+    source: str
+    detail: str
+    instruction_id: str
+    instruction: str
+    held_out: bool
+    chosen: str
+    rejected: str
+    chosen_raw: str
+    rejected_raw: str
+    chosen_stop: str
+    rejected_stop: str
+    chosen_tokens: int
+    rejected_tokens: int
+    margin_nats: float | None
+    in_front: float | None
+    behind: float | None
+
+
+_STORED = (
+    "pair_id", "source", "detail", "instruction_id", "instruction", "chosen", "rejected", "chosen_raw", "rejected_raw",
+    "chosen_stop", "rejected_stop", "chosen_tokens", "rejected_tokens",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PairVerdict:
+    """Kept or not, by what, and why not."""
+
+    verdict: str  # accepted rejected
+    basis: str  # critic, unaudited: a critic that did not pass its audit; rules: known from how the pair was made
+    flags: tuple[str, ...]
+    reason: str
+
+
+_PAIRS = """
+    WITH texts AS (
+        SELECT sample_id AS id, raw, stop_reason FROM samples WHERE run_id = $1
+        UNION ALL SELECT revision_id, raw, stop_reason FROM revisions WHERE run_id = $1
+        UNION ALL SELECT candidate_id, raw, stop_reason FROM candidates WHERE run_id = $1
+    )
+    SELECT p.*, i.text AS instruction, i.split, c.raw AS chosen_raw, c.stop_reason AS chosen_stop,
+           r.raw AS rejected_raw, r.stop_reason AS rejected_stop, j.margin_nats AS margin, j.parts
+    FROM pairs p
+    JOIN instructions i ON i.run_id = p.run_id AND i.instruction_id = p.instruction_id
+    JOIN texts c ON c.id = p.chosen_id
+    JOIN texts r ON r.id = p.rejected_id
+    LEFT JOIN judgements j ON j.run_id = p.run_id AND j.subject_kind = 'pair' AND j.subject_id = p.pair_id
+        AND j.critic = $2
+    WHERE p.run_id = $1 ORDER BY p.ordinal, p.pair_id
+"""
+
+
+def read_pairs(reader: Reader, run_id: str, spec: StageSpec) -> list[PairFacts]:
+    """All pairs of a run with what `select` needs, the margins those of the critic that decides under the settings.
+
+    An instruction near one of validation or test is held out too.
+    """
+    held_out = NearDuplicateIndex(spec.instructions.duplicate_at)
+    for row in reader.query(
+        "SELECT instruction_id, text FROM instructions WHERE run_id = ? AND split IN ('validation', 'test')", [run_id]
+    ):
+        held_out.add(row["instruction_id"], row["text"])
+    outside: dict[str, bool] = {}
+    found = []
+    for row in reader.query(_PAIRS, [run_id, deciding_critic(reader, run_id, spec)]):
+        name = row["instruction_id"]
+        if name not in outside:
+            outside[name] = row["split"] != "train" or held_out.nearest(row["instruction"]) is not None
+        orders = by_order(json.loads(row["parts"])) if row["parts"] else None
+        found.append(
+            PairFacts(
+                held_out=outside[name],
+                margin_nats=row["margin"],
+                in_front=orders[0] if orders else None,
+                behind=orders[1] if orders else None,
+                **{name: row[name] for name in _STORED},
+            )
+        )
+    return found
+
+
+def select(pairs: Sequence[PairFacts], spec: PairsSpec, rules: RulesSpec, *, audited: bool) -> dict[str, PairVerdict]:
+    """A verdict for each pair, by id. `audited` says that the deciding critic passed its audit."""
+    found = {pair.pair_id: _alone(pair, spec, rules, audited=audited) for pair in pairs}
+    caps: tuple[tuple[str, Callable[[Sequence[PairFacts]], set[str]]], ...] = (
+        ("instruction_cap", lambda kept: _over_cap(kept, spec.per_instruction)),
+        ("quota", lambda kept: _over_quota(kept, spec.quotas)),
+    )
+    for flag, over in caps:
+        for name in over([pair for pair in pairs if found[pair.pair_id].verdict == "accepted"]):
+            found[name] = PairVerdict("rejected", "rules", (flag,), PAIR_RULES[flag])
+    return found
+
+
+def _alone(pair: PairFacts, spec: PairsSpec, rules: RulesSpec, *, audited: bool) -> PairVerdict:
+    flags = []
+    if pair.held_out:
+        flags.append("held_out")
+    if _degenerate(pair, rules):
+        flags.append("degenerate")
+    if _alike(pair) >= spec.near_identical_at:
+        flags.append("identical")
+    if pair.source == "boundary":
+        chosen_refuses, rejected_refuses = refuses(pair.chosen), refuses(pair.rejected)
+        should, should_not = (
+            (chosen_refuses, rejected_refuses) if pair.detail == "unsafe" else (rejected_refuses, chosen_refuses)
+        )
+        flags += ["no_refusal"] * (not should) + ["refused"] * should_not
+    elif pair.detail == "unwarranted_refusal" and not refuses(pair.rejected):
+        flags.append("no_refusal")
+    decides = audited or pair.source not in CONSTRUCTED
+    if decides:
+        if pair.margin_nats is None or pair.margin_nats < spec.min_margin_nats:
+            flags.append("margin")
+        elif pair.in_front is not None and pair.behind is not None and min(pair.in_front, pair.behind) <= 0:
+            flags.append("order")
+    basis = ("critic" if audited else "unaudited") if decides else "rules"
+    told = "" if pair.margin_nats is None else f"margin {pair.margin_nats:+.2f} nats"
+    if not flags:
+        return PairVerdict("accepted", basis, (), told or "no rule fired")
+    return PairVerdict("rejected", basis, tuple(flags), "; ".join([*(PAIR_RULES[f] for f in flags), told]).strip("; "))
+
+
+def _degenerate(pair: PairFacts, rules: RulesSpec) -> bool:
+    sides = (
+        (pair.chosen_raw, pair.chosen, pair.chosen_stop),
+        (pair.rejected_raw, pair.rejected, pair.rejected_stop),
+    )
+    blocking = RESPONSE_BLOCKING - {"echo"}
+    return any(blocking & set(response_flags(pair.instruction, raw, text, stop, rules)) for raw, text, stop in sides)
+
+
+def _alike(pair: PairFacts) -> float:
+    """ROUGE-L of the two sides; a hard negative was made to differ in one place, so there only equal texts count."""
+    if pair.chosen.split() == pair.rejected.split():
+        return 1.0
+    return 0.0 if pair.source == "hard_negative" else rouge_l(words(pair.chosen), words(pair.rejected))
+
+
+def _over_cap(pairs: Iterable[PairFacts], per_instruction: int) -> set[str]:
+    by_instruction: dict[str, list[PairFacts]] = {}
+    for pair in pairs:
+        by_instruction.setdefault(pair.instruction_id, []).append(pair)
+    dropped: set[str] = set()
+    for group in by_instruction.values():
+        group.sort(key=lambda pair: (-(pair.margin_nats or 0.0), pair.pair_id))
+        dropped |= {pair.pair_id for pair in group[per_instruction:]}
+    return dropped
+
+
+def _over_quota(pairs: Sequence[PairFacts], quotas: Mapping[str, float]) -> set[str]:
+    """Pairs to drop so that no source has more than its share of what is left; as few as can be.
+
+    Which of a source's pairs go is decided by the hash of their id, so that no margin, length or topic is preferred.
+    """
+    by_source: dict[str, list[str]] = {source: [] for source in quotas}
+    for pair in pairs:
+        by_source.setdefault(pair.source, []).append(pair.pair_id)
+    total = len(pairs)
+
+    def allowed(n: int) -> dict[str, int]:
+        return {
+            source: min(len(names), math.floor(quotas.get(source, 0.0) * n + 1e-9))
+            for source, names in by_source.items()
+        }
+
+    while total and sum(allowed(total).values()) < total:
+        total = sum(allowed(total).values())
+    keep = allowed(total)
+    return {
+        name
+        for source, names in by_source.items()
+        for name in sorted(names, key=lambda name: short_hash("quota", name))[keep[source] :]
+    }
+
+
+def pair_checks(
+    pairs: Sequence[PairFacts], verdicts: Mapping[str, str], spec: StageSpec, audited: int, named: int
+) -> list[Check]:
+    """The pair gate's checks over the pairs whose verdict is accepted; measured on the pairs, whoever accepted them."""
+    wanted = spec.pairs
+    assert wanted is not None
+    kept = [pair for pair in pairs if verdicts.get(pair.pair_id) == "accepted"]
+    n = len(kept)
+
+    def count(name: str, against: Sequence[PairFacts]) -> Check:
+        return Check(name, float(len(against)), None, None, n, "<=", 0, tuple(pair.pair_id for pair in against))
+
+    def share(name: str, of: Sequence[PairFacts], limit: float) -> Check:
+        lo, hi = wilson(len(of), n)
+        ids = tuple(pair.pair_id for pair in of)
+        return Check(name, len(of) / n if n else None, lo, hi, n, "<=", limit, ids)
+
+    deciding = [pair for pair in kept if pair.source not in CONSTRUCTED]
+    margins = [pair.margin_nats for pair in deciding if pair.margin_nats is not None]
+    by_instruction = Counter(pair.instruction_id for pair in kept)
+    most = max(by_instruction.values(), default=0)
+    crowded = [pair for pair in kept if by_instruction[pair.instruction_id] > wanted.per_instruction]
+    longer = [pair for pair in kept if pair.chosen_tokens > pair.rejected_tokens]
+    checks = [
+        Check("preference pairs", float(n), None, None, len(pairs), ">=", wanted.pairs_at_least),
+        count("held-out instructions in pairs", [pair for pair in kept if pair.held_out]),
+        count("degenerate sides", [pair for pair in kept if _degenerate(pair, spec.rules)]),
+        count("near-identical sides", [pair for pair in kept if _alike(pair) >= wanted.near_identical_at]),
+    ]
+    if deciding:
+        low = min(margins, default=None)
+        checks.append(Check("smallest margin", low, None, None, len(deciding), ">=", wanted.min_margin_nats))
+    checks.append(share("chosen side longer", longer, wanted.chosen_longer_at_most))
+    checks += [
+        share(f"share of {source}", [pair for pair in kept if pair.source == source], quota)
+        for source, quota in wanted.quotas.items()
+    ]
+    ids = tuple(pair.pair_id for pair in crowded)
+    checks.append(Check("pairs of one instruction", float(most), None, None, n, "<=", wanted.per_instruction, ids))
+    checks.append(
+        Check("audited comparing critics", float(audited), None, None, named, ">=", wanted.audited_critics_at_least)
+    )
+    return checks
+
+
+def verdict_rows(run_id: str, verdicts: Mapping[str, PairVerdict]) -> list[dict[str, Any]]:
+    """Verdicts as rows of the table `verdicts`."""
+    return [
+        {
+            "run_id": run_id,
+            "subject_kind": "pair",
+            "subject_id": name,
+            "verdict": found.verdict,
+            "basis": found.basis,
+            "flags": list(found.flags),
+            "reason": found.reason,
+        }
+        for name, found in verdicts.items()
+    ]
+
+
+@dataclass(frozen=True)
+class PairsRechecked:
+    """A run's pairs under some settings: a verdict each and the gate's checks."""
+
+    verdicts: dict[str, PairVerdict]
+    checks: list[Check]
+
+
+def recheck_pairs(reader: Reader, run_id: str, spec: StageSpec) -> PairsRechecked:
+    """Verdicts and gate of a run's pairs from stored rows, with no model."""
+    assert spec.pairs is not None
+    pairs = read_pairs(reader, run_id, spec)
+    audited = audited_critics(reader, run_id, spec)
+    verdicts = select(pairs, spec.pairs, spec.rules, audited=bool(audited))
+    accepted = {name: found.verdict for name, found in verdicts.items()}
+    return PairsRechecked(verdicts, pair_checks(pairs, accepted, spec, len(audited), len(spec.critics.pair)))
+
+
+def deciding_critic(reader: Reader, run_id: str, spec: StageSpec) -> str:
+    """The first pair critic that passed its audit; where none did, the first that the spec names."""
+    return next(iter([*audited_critics(reader, run_id, spec), *spec.critics.pair]))
+
+
+def audited_critics(reader: Reader, run_id: str, spec: StageSpec) -> list[str]:
+    """The pair critics whose AUC reaches the minimum on every shipped part, in the spec's order."""
+    rows = reader.query(
+        "SELECT critic, min(coalesce(auc, 0)) AS auc FROM audits WHERE run_id = ? AND subject_kind = 'pair' "
+        "AND part != 'person' GROUP BY 1",
+        [run_id],
+    )
+    aucs = {row["critic"]: row["auc"] for row in rows}
+    return [name for name in spec.critics.pair if aucs.get(name, 0.0) >= spec.critics.min_auc]

@@ -1,0 +1,239 @@
+"""Candidates: other responses to put beside a sample, drawn again, made worse on purpose, or on the refusal's border.
+
+Best-of-N draws more responses to the same instruction. A hard negative has one known fault, put there by a rule or by
+asking the model for it. Shipped prompts on both sides of the line of what should be refused are answered and refused.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from engine import corruptions, prompts
+from engine.acceptance import decide
+from engine.critics import Item, read_data
+from engine.critics.audit import Calibrated, judge
+from engine.errors import SpecError
+from engine.events import PhaseProgressed
+from engine.models import Decoding, Generate
+from engine.phases import Work, judgement_row
+from engine.phases.responses import decoding_of, response_examples
+from engine.phases.revisions import eligible
+from engine.provenance import derived_seed, short_hash
+from engine.rules import response_flags
+from engine.similarity import NearDuplicateIndex
+from engine.spec import CandidatesSpec
+
+PHASE = "candidates"
+BEST_OF, ANSWER, REFUSAL = "best_of", "answer", "refusal"
+BY_MODEL = ("unwarranted_refusal", "over_verbose")
+KINDS = (*corruptions.RULES, *BY_MODEL)
+SHIPPED = "shipped"  # the status of an instruction that came with the program
+HELD = 32
+
+_NOT_JUDGED = """
+    SELECT c.*, i.text AS instruction FROM candidates c
+    JOIN instructions i ON i.run_id = c.run_id AND i.instruction_id = c.instruction_id
+    ANTI JOIN (SELECT subject_id AS candidate_id FROM verdicts WHERE run_id = ? AND subject_kind = 'candidate')
+        USING (candidate_id)
+    WHERE c.run_id = ? AND c.source = 'best_of' ORDER BY c.ordinal, c.number
+"""
+
+Row = dict[str, Any]
+
+
+def draw(work: Work, critics: Sequence[Calibrated]) -> int:
+    """All candidates that the spec asks for, those of Best-of-N judged; returns how many there are."""
+    spec, pairs = work.spec.candidates, work.spec.pairs
+    assert spec is not None and pairs is not None
+    if unknown := [kind for kind in spec.hard_negatives if kind not in KINDS]:
+        raise SpecError(f"no kind of hard negative {unknown[0]!r}", f"There are: {', '.join(KINDS)}.")
+    samples = eligible(work)
+    there = {
+        (row["instruction_id"], row["source"], row["number"])
+        for row in work.reader.query(
+            "SELECT instruction_id, source, number FROM candidates WHERE run_id = ?", [work.run_id]
+        )
+    }
+    wanted: list[Row] = []
+    if pairs.best_of:
+        wanted += _best_of(work, spec, samples)
+    if pairs.hard_negative and spec.hard_negatives:
+        wanted += _hard_negatives(work, spec, samples)
+    if pairs.boundary and spec.boundary_prompts:
+        wanted += _boundary(work, spec)
+    missing = [row for row in wanted if (row["instruction_id"], row["source"], row["number"]) not in there]
+    done, planned = len(wanted) - len(missing), len(wanted)
+    work.emit(PhaseProgressed(work.run_id, PHASE, done, planned, None))
+    held: list[Row] = []
+    for row in _complete(work, missing):
+        held.append(row)
+        done += 1
+        if len(held) >= HELD:
+            work.store.append({"candidates": held})
+            held = []
+            work.emit(PhaseProgressed(work.run_id, PHASE, done, planned, None))
+    work.store.append({"candidates": held})
+    _judge(work, critics)
+    work.emit(PhaseProgressed(work.run_id, PHASE, done, planned, None))
+    return done
+
+
+def _best_of(work: Work, spec: CandidatesSpec, samples: Sequence[Row]) -> Iterator[Row]:
+    responses = work.spec.responses
+    decoding = Decoding(responses.max_tokens, spec.temperature, spec.top_k, spec.top_p, prompts.RESPONSE_STOPS)
+    examples = response_examples(work)
+    for sample in samples:
+        prompt = prompts.response(examples, sample["instruction"])
+        for number in range(2, spec.best_of + 1):
+            seed = derived_seed(work.seed, BEST_OF, sample["instruction"], number)
+            request = Generate(prompt.text, decoding, seed, prompt.shared)
+            yield _wanted(sample, BEST_OF, number, request)
+
+
+def _hard_negatives(work: Work, spec: CandidatesSpec, samples: Sequence[Row]) -> Iterator[Row]:
+    """One kind for each sample, in turn; a rule that cannot be applied leaves the sample to the next kind."""
+    kinds = spec.hard_negatives
+    around = [corruptions.Neighbour(sample["instruction"], sample["response"]) for sample in samples]
+    for at, sample in enumerate(samples):
+        others = [other for number, other in enumerate(around) if number != at]
+        for turn in range(len(kinds)):
+            kind = kinds[(at + turn) % len(kinds)]
+            if kind in BY_MODEL:
+                yield _wanted(sample, kind, 1, _asked_for(work, spec, kind, sample), sample["response"])
+                break
+            rng = random.Random(derived_seed(work.seed, kind, sample["sample_id"]))
+            worse = corruptions.RULES[kind](rng, sample["instruction"], sample["response"], others)
+            if worse is not None:
+                yield _wanted(sample, kind, 1, None) | {"raw": worse.text, "detail": worse.detail}
+                break
+
+
+def _asked_for(work: Work, spec: CandidatesSpec, kind: str, sample: Row) -> Generate:
+    seed = derived_seed(work.seed, kind, sample["instruction"])
+    if kind == "over_verbose":
+        prompt = prompts.padding(sample["instruction"], sample["response"])
+        return Generate(prompt.text, decoding_of(work), seed, prompt.shared)
+    prompt = prompts.refusal(_refusals(), sample["instruction"])
+    return Generate(prompt.text, decoding_of(work), seed, prompt.shared)
+
+
+def _boundary(work: Work, spec: CandidatesSpec) -> Iterator[Row]:
+    """The shipped prompts, answered and refused; they become instructions of the run, in the training split.
+
+    One that is near an instruction of validation or test is left out.
+    """
+    held_out = NearDuplicateIndex(work.spec.instructions.cluster_at)
+    for row in work.reader.query(
+        "SELECT instruction_id, text FROM instructions WHERE run_id = ? AND split IN ('validation', 'test')",
+        [work.run_id],
+    ):
+        held_out.add(row["instruction_id"], row["text"])
+    examples, refusals = response_examples(work), _refusals()
+    shown = read_data("boundary_prompts")[: spec.boundary_prompts]
+    kept = [(number, row) for number, row in enumerate(shown) if held_out.nearest(row["text"]) is None]
+    rows = []
+    for number, row in kept:
+        found = {"run_id": work.run_id, "instruction_id": row["id"], "ordinal": -1 - number, "request_id": SHIPPED}
+        found |= {"line": number, "seed_ids": [], "text": row["text"], "opening": "", "topic": row["topic"]}
+        rows.append(found | {"status": SHIPPED, "cluster_id": row["id"], "split": "train"})
+    work.store.append({"instructions": rows})
+    for number, row in kept:
+        place = {"sample_id": None, "instruction_id": row["id"], "ordinal": -1 - number, "n_tokens": 0}
+        asked = ((ANSWER, prompts.response(examples, row["text"])), (REFUSAL, prompts.refusal(refusals, row["text"])))
+        for source, prompt in asked:
+            seed = derived_seed(work.seed, source, row["text"])
+            request = Generate(prompt.text, decoding_of(work), seed, prompt.shared)
+            yield _wanted(place, source, 1, request) | {"detail": row["kind"]}
+
+
+def _refusals() -> list[tuple[str, str]]:
+    return [(row["instruction"], row["response"]) for row in read_data("refusal_examples")]
+
+
+def _wanted(sample: Mapping[str, Any], source: str, number: int, request: Generate | None, before: str = "") -> Row:
+    """A candidate that is still to be written; `before` stands in front of what the model goes on with."""
+    return {
+        "ordinal": sample["ordinal"],
+        "instruction_id": sample["instruction_id"],
+        "sample_id": sample["sample_id"],
+        "source": source,
+        "number": number,
+        "request": request,
+        "before": before if source == "over_verbose" else "",
+        "n_tokens": sample["n_tokens"],
+        "raw": "",
+        "detail": "",
+    }
+
+
+def _complete(work: Work, missing: Sequence[Row]) -> Iterator[Row]:
+    """Rows of the table `candidates`: first those that need no model, then the others as they are answered."""
+    asked = {row["request"]: row for row in missing if row["request"] is not None}
+    for row in missing:
+        if row["request"] is None:
+            yield _row(work, row, None, row["raw"], "stop", max(1, round(row["n_tokens"] * _ratio(work, row))))
+    for key, completion in work.answers.complete(asked):
+        row = asked[completion.request]
+        kept, _ = prompts.clean_response(completion.text)
+        raw = f"{prompts.flat(row['before'])} In other words, {kept}" if row["before"] else completion.text
+        n_tokens = len(completion.token_ids) + (row["n_tokens"] if row["before"] else 0)
+        # A padded response may run into the limit: its length is the fault that it is there for.
+        reason = "stop" if row["before"] else completion.stop_reason
+        yield _row(work, row, key, raw, reason, n_tokens)
+
+
+def _ratio(work: Work, row: Row) -> float:
+    """Characters of a text made by a rule over those of its sample: tokens are estimated where no model counted."""
+    found = work.reader.query(
+        "SELECT response FROM samples WHERE run_id = ? AND sample_id = ?", [work.run_id, row["sample_id"]]
+    )
+    return len(row["raw"]) / max(1, len(found[0]["response"])) if found else 1.0
+
+
+def _row(work: Work, row: Row, request_id: str | None, raw: str, stop_reason: str, n_tokens: int) -> Row:
+    kept, trims = prompts.clean_response(raw)
+    name = f"c-{short_hash(row['instruction_id'], row['source'], row['number'], request_id or raw)}"
+    found = {key: row[key] for key in ("ordinal", "instruction_id", "sample_id", "source", "number", "detail")}
+    return found | {
+        "run_id": work.run_id,
+        "candidate_id": name,
+        "request_id": request_id,
+        "raw": raw,
+        "response": kept,
+        "trimmed": [asdict(trim) for trim in trims],
+        "stop_reason": stop_reason,
+        "n_tokens": n_tokens,
+    }
+
+
+def _judge(work: Work, critics: Sequence[Calibrated]) -> None:
+    """Margins and verdicts of the Best-of-N candidates, as of samples."""
+    rows = {row["candidate_id"]: row for row in work.reader.query(_NOT_JUDGED, [work.run_id, work.run_id])}
+    may_filter = [c.critic.name for c in critics if c.may_filter]
+    items = [
+        Item(row["candidate_id"], row["instruction"], row["response"], row["stop_reason"]) for row in rows.values()
+    ]
+    held: dict[str, list[Row]] = {"judgements": [], "verdicts": []}
+    for found in judge(work.answers, critics, items):
+        row = rows[found[0].item.key]
+        flags = response_flags(row["instruction"], row["raw"], row["response"], row["stop_reason"], work.spec.rules)
+        decision = decide({j.critic: j.score for j in found}, may_filter, flags, work.spec.critics)
+        held["judgements"] += [judgement_row(work.run_id, "candidate", j, may_filter) for j in found]
+        held["verdicts"].append(
+            {
+                "run_id": work.run_id,
+                "subject_kind": "candidate",
+                "subject_id": row["candidate_id"],
+                "verdict": decision.verdict,
+                "basis": decision.basis,
+                "flags": list(decision.flags),
+                "reason": decision.reason,
+            }
+        )
+        if len(held["verdicts"]) >= HELD:
+            work.store.append(held)
+            held = {"judgements": [], "verdicts": []}
+    work.store.append(held)

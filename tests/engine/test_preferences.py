@@ -1,0 +1,188 @@
+"""Critique, revision, candidates and pairs with a model whose preferences are known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import Engine, RunOptions, constitution, open_engine
+from engine.models import Completion, Generate, LabelScores, Score
+from engine.pair_selection import PAIR_RULES
+from tests.engine.fakes import FakeModel, data_rows, run_engine
+
+SETTINGS = {
+    "critics.instruction": "[grade]", "critics.sample": "[grade, ended]", "critics.pair": "[compare, grade]",
+    "critics.shuffles": "1", "critics.audit_items": "8", "instructions.round": "4", "revisions.rounds": "2",
+    "candidates.boundary_prompts": "6", "pairs.pairs_at_least": "1",
+}  # fmt: skip
+OPTIONS: dict[str, Any] = {"spec": "stage_6_small_model", "pilot": 8, "overrides": SETTINGS}
+TABLES = {
+    "revisions": "round, ordinal",
+    "candidates": "ordinal, source, number",
+    "pairs": "ordinal, pair_id",
+    "gates": "gate, check_name",
+}
+_SIDES = re.compile(r"\(A\) (.*)\n\(B\) (.*)\nQuestion")
+
+
+class Critical(FakeModel):
+    """Its revisions begin with "Really" and are what its comparison prefers; `bias` nats go to whatever is in front."""
+
+    def __init__(self, *, bias: float = 0.3, taste: float = 1.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.bias, self.taste = bias, taste
+
+    def _answer(self, request: Generate) -> Completion:
+        prompt = request.prompt
+        told = prompt.rsplit("\nResponse: ", 1)[-1].split("\n")[0]
+        if prompt.endswith("Critique:"):
+            text = f" The words '{' '.join(told.split()[:3])}' are vague."
+        elif prompt.endswith(("Better response:", "Revision:")):
+            text = f" Really, {told.split(' is ')[-1]} and {len(told)} other things were older."
+        elif prompt.endswith("Refusal:"):
+            text = " I'm sorry, I can't help with that, but I can suggest something kinder."
+        elif prompt.endswith("In other words,"):
+            text = " the same thing may be said again at some length with other turns of phrase, which helps nobody."
+        else:
+            return super()._answer(request)
+        return Completion(request, text, tuple(range(len(text.split()))), 5, "stop", "\n###")
+
+    def score(self, requests: Iterable[Score]) -> Iterator[LabelScores]:
+        for request in requests:
+            sides = _SIDES.search(request.prompt, request.shared)
+            if sides is None:
+                (found,) = super().score([request])
+                # A grade of the text itself: revisions are graded best.
+                if "Grade:" in request.prompt:
+                    good = 0.5 if "Answer: Really" in request.prompt[request.shared :] else 0.0
+                    found = LabelScores(request, (found.logprobs[0] + good, found.logprobs[1] - good), (1, 1))
+                yield found
+                continue
+            first, second = ("Really" in side for side in sides.groups())
+            margin = self.bias + self.taste * (first - second)
+            yield LabelScores(request, (margin / 2 - 1, -margin / 2 - 1), (1, 1))
+
+
+def rows_of(opened: Engine) -> dict[str, list[dict[str, Any]]]:
+    reader = opened.store.reader()
+    found = data_rows(opened)
+    for table, order in TABLES.items():
+        found[table] = reader.query(
+            f"SELECT * EXCLUDE (run_id) FROM {table} WHERE run_id = ? ORDER BY {order}", [opened.run_id]
+        )
+    for row in found["gates"]:
+        del row["decided_at"]
+    reader.close()
+    return found
+
+
+def flags(opened: Engine, kind: str) -> dict[str, list[str]]:
+    rows = opened.store.reader().query("SELECT subject_id, flags FROM verdicts WHERE subject_kind = ?", [kind])
+    return {row["subject_id"]: row["flags"] for row in rows}
+
+
+def test_every_source_gives_pairs_and_each_can_be_traced_to_its_texts(tmp_path: Path, monkeypatch: Any) -> None:
+    opened = run_engine(tmp_path / "a.duckdb", monkeypatch, Critical(), **OPTIONS)
+    assert opened.outcome is not None and opened.outcome.state == "done", opened.outcome
+    rows = rows_of(opened)
+    train = {row["instruction_id"] for row in rows["instructions"] if row["split"] == "train"}
+    assert {row["source"] for row in rows["pairs"]} == {"revision", "best_of", "hard_negative", "boundary"}
+    assert {row["instruction_id"] for row in rows["pairs"]} <= train
+    texts = {row["sample_id"]: row["response"] for row in rows["samples"]}
+    texts |= {row["revision_id"]: row["response"] for row in rows["revisions"]}
+    texts |= {row["candidate_id"]: row["response"] for row in rows["candidates"]}
+    for row in rows["pairs"]:
+        assert (row["chosen"], row["rejected"]) == (texts[row["chosen_id"]], texts[row["rejected_id"]])
+    revised = [row for row in rows["pairs"] if row["source"] == "revision"]
+    assert revised and all(row["chosen"].startswith("Really") and row["margin_nats"] == 1.0 for row in revised)
+    assert all(row["margin_in_front"] == pytest.approx(1.3) for row in revised)
+    assert all(row["margin_behind"] == pytest.approx(0.7) for row in revised)
+    assert {row["gate"] for row in rows["gates"]} == {"final", "final pairs"}
+    opened.close()
+
+
+def test_a_preference_that_turns_with_the_order_keeps_no_revision(tmp_path: Path, monkeypatch: Any) -> None:
+    opened = run_engine(tmp_path / "a.duckdb", monkeypatch, Critical(bias=2.0, taste=0.5), **OPTIONS)
+    judged = [found for found in flags(opened, "revision").values() if not set(found) - {"worse"}]
+    assert judged and all(found == ["worse"] for found in judged)
+    orders = [found for found in flags(opened, "pair").values() if "order" in found or "margin" in found]
+    assert orders
+    opened.close()
+
+
+def test_round_two_revises_what_round_one_kept_by_another_principle(tmp_path: Path, monkeypatch: Any) -> None:
+    opened = run_engine(tmp_path / "a.duckdb", monkeypatch, Critical(), **OPTIONS)
+    rows = rows_of(opened)["revisions"]
+    by_sample: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_sample.setdefault(row["sample_id"], []).append(row)
+    kept = {name for name, found in flags(opened, "revision").items() if not found}
+    assert kept and all(len(rounds) == 2 for rounds in by_sample.values())
+    for one, two in by_sample.values():
+        assert one["parent_id"] == one["sample_id"]
+        assert two["parent_id"] == (one["revision_id"] if one["revision_id"] in kept else one["sample_id"])
+        assert one["principle_id"] != two["principle_id"]
+    opened.close()
+
+
+def test_batch_sizes_change_no_revision_and_no_pair(tmp_path: Path, monkeypatch: Any) -> None:
+    one = run_engine(tmp_path / "a.duckdb", monkeypatch, Critical(batch_size=1), **OPTIONS)
+    many = run_engine(tmp_path / "b.duckdb", monkeypatch, Critical(batch_size=7), **OPTIONS)
+    a, b = rows_of(one), rows_of(many)
+    assert a == b
+    one.close(), many.close()
+
+
+@pytest.mark.parametrize("after", [-90, -60, -40, -20, -8, -1])
+def test_a_stopped_run_goes_on_to_the_same_pairs_and_pays_for_nothing_twice(
+    tmp_path: Path, monkeypatch: Any, after: int
+) -> None:
+    whole_model = Critical()
+    whole = run_engine(tmp_path / "whole.duckdb", monkeypatch, whole_model, **OPTIONS)
+    wanted = rows_of(whole)
+    whole.close()
+    stop_at = max(1, len(whole_model.generated) + after)
+    box: list[Engine] = []
+    first = Critical(on_answer=lambda n: box[0].stop() if n == stop_at else None)
+    monkeypatch.setattr("engine.models.load", lambda *_, **__: first)
+    stopped = open_engine(RunOptions(store=tmp_path / "cut.duckdb", **OPTIONS), lambda e: None)
+    box.append(stopped)
+    stopped.start()
+    assert stopped.join(60) and stopped.outcome is not None and stopped.outcome.state == "stopped"
+    stopped.close()
+    second = Critical()
+    resumed = run_engine(tmp_path / "cut.duckdb", monkeypatch, second, resume=stopped.run_id)
+    assert rows_of(resumed) == wanted
+    assert not set(first.generated) & set(second.generated)
+    resumed.close()
+
+
+def test_a_run_stops_where_the_constitution_was_changed(tmp_path: Path, monkeypatch: Any) -> None:
+    opened = run_engine(tmp_path / "a.duckdb", monkeypatch, Critical(), **OPTIONS, until="instructions")
+    opened.close()
+    changed = tmp_path / "constitution.yaml"
+    changed.write_text(constitution.CONSTITUTION.read_text() + "\n# a word more\n")
+    monkeypatch.setattr(constitution, "CONSTITUTION", changed)
+    again = run_engine(tmp_path / "a.duckdb", monkeypatch, Critical(), resume=opened.run_id)
+    assert again.outcome is not None and again.outcome.state == "failed"
+    assert "constitution was changed" in again.outcome.reason
+    again.close()
+
+
+def test_a_gate_that_fails_ends_the_run_and_names_its_check(tmp_path: Path, monkeypatch: Any) -> None:
+    strict = OPTIONS | {"overrides": SETTINGS | {"pairs.pairs_at_least": "9999"}}
+    opened = run_engine(tmp_path / "a.duckdb", monkeypatch, Critical(), **strict, until="pair_gate")
+    assert opened.outcome is not None and opened.outcome.state == "gate_failed"
+    assert "preference pairs" in opened.outcome.reason
+    opened.close()
+
+
+def test_every_flag_of_a_pair_has_words(tmp_path: Path, monkeypatch: Any) -> None:
+    opened = run_engine(tmp_path / "a.duckdb", monkeypatch, Critical(bias=2.0, taste=0.5), **OPTIONS)
+    found = {flag for names in flags(opened, "pair").values() for flag in names}
+    assert found and found <= PAIR_RULES.keys()
+    opened.close()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -15,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from engine import events, provenance
-from engine.constitution import Constitution, load_constitution
 from engine.control import Control
-from engine.errors import Interrupted, ModelError, SpecError
+from engine.errors import Interrupted, SpecError
 from engine.spec import StageSpec, change, load_spec, validate
+from engine.workplace import begin_session, constitution_facts, work_on
 from store import PHASES, CaiError, Store
 
 SMALL_SPEC = "stage_1_small_model"
@@ -117,12 +115,6 @@ def _new_run(options: RunOptions) -> dict[str, Any]:
     }
 
 
-def constitution_facts() -> dict[str, Any]:
-    """What a manifest keeps of the constitution."""
-    found = load_constitution()
-    return {"version": found.version, "sha256": found.sha256, "principles": [p.id for p in found.principles]}
-
-
 def _reopened(store: Store, options: RunOptions) -> str:
     reader = store.reader()
     try:
@@ -137,6 +129,11 @@ def _reopened(store: Store, options: RunOptions) -> str:
         fields["target"] = max(options.target, run["pilot"])
     store.update_run(run["run_id"], **fields)
     return str(run["run_id"])
+
+
+def new_session_id() -> str:
+    """The name of one process's work on a run."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
 
 
 def settings_of(run: Mapping[str, Any], overrides: Mapping[str, str] | None = None) -> StageSpec:
@@ -161,7 +158,7 @@ class Engine:
         self._batch_size = batch_size
         self._listener = emit
         self._control = Control()
-        self._session_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+        self._session_id = new_session_id()
         self._sequence = 0
         self._emit_lock = threading.Lock()
         self._began = time.monotonic()
@@ -236,73 +233,25 @@ class Engine:
         run = reader.run(self.run_id)
         spec = settings_of(run)
         self._before_s = float(run["elapsed_s"])
-        session = {
-            "session_id": self._session_id,
-            "run_id": self.run_id,
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "started_at": datetime.now(UTC),
-        }
-        self.store.append({"sessions": [session]})
+        begin_session(self.store, self.run_id, self._session_id)
         self.store.update_run(self.run_id, state="running", reason="")
         self._emit(events.RunStarted(self.run_id, run["spec"], run["model"], run["seed"], run["target"], self._resumed))
-        self._emit(events.ModelLoading(self.run_id, run["model"]))
-        if notice := run["manifest"].get("model_notice"):
-            self._emit(events.Noted(self.run_id, "info", notice))
-        from engine.answers import Answers
-        from engine.models import load
-        from engine.phases import Work
         from engine.runner import Runner
 
-        constitution = self._constitution(run) if spec.pairs is not None else None
-        if spec.parent is not None:
-            text = (
-                f"the parent stage {spec.parent} has no trained adapter here: the base model writes this stage's data"
-            )
-            self._emit(events.Noted(self.run_id, "warning", text))
-        began = time.monotonic()
-        model = load(run["model"], batch_size=self._batch_size)
-        try:
-            if run["fingerprint"] not in (None, model.fingerprint):
-                raise ModelError(
-                    f"the model {run['model']} is not the one this run began with "
-                    f"(fingerprint {model.fingerprint}, was {run['fingerprint']})",
-                    "Restore the old weights, or start a new run. What was committed is safe.",
-                )
-            manifest = run["manifest"] | {"model": model.facts}
-            self.store.update_run(self.run_id, fingerprint=model.fingerprint, manifest=manifest)
-            loaded_s = time.monotonic() - began
-            self._emit(events.ModelLoaded(self.run_id, model.name, model.fingerprint, loaded_s))
-            self._control.check()
-            answers = Answers(model, self.store, self._session_id, self._control, self._measure)
-            work = Work(
-                self.run_id,
-                self._session_id,
-                run["seed"],
-                spec,
-                answers,
-                self.store,
-                reader,
-                self._control,
-                self._emit,
-                constitution,
-            )
+        with work_on(
+            self.store,
+            reader,
+            run,
+            spec,
+            session_id=self._session_id,
+            control=self._control,
+            emit=self._emit,
+            on_work=self._measure,
+            batch_size=self._batch_size,
+        ) as work:
             state, reason = Runner(work, run["pilot"], run["target"], run["until"]).run()
-            self._record_calls(answers.computed, answers.reused)
+            self._record_calls(work.answers.computed, work.answers.reused)
             return state, reason
-        finally:
-            model.close()
-
-    def _constitution(self, run: Mapping[str, Any]) -> Constitution:
-        """The constitution, which must be the one that the run began with."""
-        found = load_constitution()
-        was = (run["manifest"].get("constitution") or {}).get("sha256")
-        if was not in (None, found.sha256):
-            raise SpecError(
-                f"the constitution was changed since this run began (sha256 {found.sha256[:12]}, was {was[:12]})",
-                "Restore it, or start a new run. What was committed is safe.",
-            )
-        return found
 
     def _record_calls(self, computed: int, reused: int) -> None:
         now = datetime.now(UTC)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from store import progress
+from store import preferences, progress
 
 if TYPE_CHECKING:
     from store.read import Reader, Row
@@ -16,6 +16,11 @@ _CONTENTS = {
     "sft": "Supervised fine-tuning examples: `prompt` and `completion` apart, so that the loss can leave the prompt "
     "out; the completion begins with the space that separates the two.",
     "samples": "Samples with raw and cleaned response, the exact prompt they were generated with, and their verdict.",
+    "pairs": "Preference pairs in TRL's format with the prompt apart: `prompt`, `chosen`, `rejected`; both sides begin "
+    "with the space that separates them from the prompt. `source`, `margin_nats` and the ids say where a pair comes "
+    "from.",
+    "revisions": "Revisions that were kept: `prompt` and `completion` as in SFT data, with the original response, the "
+    "critique and the principle that led from one to the other.",
     "judgements": "Judgements: one row a critic and subject, with the label logprobs of every model call.",
 }
 _EXTENSIONS = {"jsonl": "jsonl", "parquet": "parquet"}
@@ -54,6 +59,7 @@ def card(
                 ("fingerprint of its weights", run["fingerprint"] or "not recorded"),
                 ("licence of the generating model", licence),
                 ("seed", run["seed"]),
+                *_constitution(run),
             ],
         ),
         "## Rows",
@@ -61,6 +67,7 @@ def card(
         _table(("split", "rows"), [*rows_by_split.items(), ("all", sum(rows_by_split.values()))]),
         "All samples of the run, by split and verdict:",
         _table(("split", "verdict", "basis", "samples"), _verdicts(reader, run_id)),
+        *_preferences(reader, run),
         "## How samples were accepted",
         acceptance(reader, run_id),
         _audits(reader, run_id),
@@ -70,6 +77,34 @@ def card(
         _repetition(reader, run_id),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _constitution(run: Row) -> list[tuple[str, object]]:
+    found = run["manifest"].get("constitution")
+    if not found:
+        return []
+    return [
+        ("constitution", f"version {found['version']}, {len(found['principles'])} principles"),
+        ("SHA-256 of the constitution", found["sha256"]),
+    ]
+
+
+def _preferences(reader: Reader, run: Row) -> list[str]:
+    """Sources, counts and margins of the run's pairs, and how many revisions of each principle were kept."""
+    rows = preferences.describe(reader, run)
+    if not rows:
+        return []
+    by_principle = reader.query(
+        "SELECT r.principle_id, count(*) AS n, count(*) FILTER (v.verdict = 'accepted') AS kept FROM revisions r "
+        "LEFT JOIN verdicts v ON v.run_id = r.run_id AND v.subject_kind = 'revision' AND v.subject_id = r.revision_id "
+        "WHERE r.run_id = ? GROUP BY 1 ORDER BY 1",
+        [run["run_id"]],
+    )
+    found = ["## Preference pairs", _table(preferences.SOURCE_COLUMNS, rows)]
+    if by_principle:
+        told = [(row["principle_id"], row["n"], row["kept"]) for row in by_principle]
+        found += ["Revisions by principle:", _table(("principle", "revisions", "kept"), told)]
+    return found
 
 
 def acceptance(reader: Reader, run_id: str) -> str:

@@ -13,13 +13,14 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from store import preferences
 from store.card import card
 from store.connect import volume
 from store.errors import StoreError, StoreWriteFailed
 from store.progress import json_ready
 from store.read import VERDICTS, Reader, Row
 
-What = Literal["sft", "samples", "judgements"]
+What = Literal["sft", "samples", "judgements", "pairs", "revisions"]
 Format = Literal["jsonl", "parquet", "hf"]
 
 SPLITS = ("train", "validation", "test")
@@ -93,7 +94,10 @@ SCHEMAS: dict[str, Any] = {
             ("parts", _PARTS),
         ]
     ),
+    "pairs": preferences.PAIRS,
+    "revisions": preferences.REVISIONS,
 }
+FOR_TRAINING = ("sft", "pairs", "revisions")  # accepted rows, where nothing else is asked for
 
 _SAMPLES = """
     SELECT s.ordinal, s.sample_id, s.instruction_id, i.text AS instruction, s.response, s.raw, i.split, v.verdict,
@@ -136,15 +140,17 @@ def export(
 ) -> list[Path]:
     """Write a data set of one run into the folder `out`, with its card README.md, and return the files' paths.
 
-    `what` is sft (prompt and completion kept apart), samples or judgements; `fmt` is jsonl or parquet (one file a
-    split) or hf (a DatasetDict as `save_to_disk` writes it). Rows have one of `verdicts`; without it sft takes the
-    accepted samples, the other two take every row, also those without a verdict. The folder appears whole or not at
-    all. Raises NotFound for an unknown run, StoreError when `out` holds something already or there is no row, and
-    StoreWriteFailed when the folder cannot be written.
+    `what` is sft (prompt and completion kept apart), pairs (TRL's preference format), revisions, samples or judgements;
+    `fmt` is jsonl or parquet (one file a split) or hf (a DatasetDict as `save_to_disk` writes it). Rows have one of
+    `verdicts`; without it sft, pairs and revisions take what was accepted, the other two every row, also those without
+    a verdict. The folder appears whole or not at all.
+
+    Raises NotFound for an unknown run, StoreError when `out` holds something already, there is no row, or a pair is of
+    an instruction outside the training split, and StoreWriteFailed when the folder cannot be written.
     """
     if what not in SCHEMAS or fmt not in _WRITERS:
-        raise StoreError(f"no export of {what!r} as {fmt!r}", "sft, samples or judgements; as jsonl, parquet or hf")
-    chosen = ("accepted",) if verdicts is None and what == "sft" else verdicts
+        raise StoreError(f"no export of {what!r} as {fmt!r}", f"{', '.join(SCHEMAS)}; as jsonl, parquet or hf")
+    chosen = ("accepted",) if verdicts is None and what in FOR_TRAINING else verdicts
     unknown = next((verdict for verdict in chosen or () if verdict not in VERDICTS), None)
     if unknown is not None:
         raise StoreError(f"no verdict {unknown!r}", f"one of {', '.join(VERDICTS)}")
@@ -191,6 +197,10 @@ def _rows(reader: Reader, run: Row, what: What, verdicts: Sequence[str] | None) 
         for row in rows:
             row["parts"] = [_part(part) for part in json.loads(row["parts"])]
         return rows
+    if what in ("pairs", "revisions"):
+        sql = preferences.PAIR_ROWS if what == "pairs" else preferences.REVISION_ROWS
+        found = reader.query(sql, [run["run_id"], wanted])
+        return preferences.preference_rows(found, what, prompt_template(run["settings"]))
     rows = reader.query(_SAMPLES, [run["run_id"], wanted])
     if what == "sft":
         template = prompt_template(run["settings"])

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from store import preferences
+
 if TYPE_CHECKING:
     from store.read import Reader
 
@@ -108,6 +110,7 @@ def status(reader: Reader, run: Mapping[str, Any]) -> dict[str, Any]:
     found["phases"] = phases(reader, run)
     found["gates"] = gates(reader, run_id)
     found["counts"] = counts(reader, run_id)
+    found["preferences"] = preferences.counts(reader, run_id)
     found["repeat"] = repeated(reader, run_id)
     found["elapsed_s"] = run["elapsed_s"]
     found["created_at"] = run["created_at"]

@@ -1,0 +1,145 @@
+"""Preference pairs out of the store: their columns, the lock on held-out instructions, and the card's words on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from store.errors import StoreError
+
+if TYPE_CHECKING:
+    from store.read import Reader, Row
+
+_TEXT, _REAL = pa.string(), pa.float64()
+# prompt, chosen and rejected are TRL's preference format with the prompt apart; the rest says where a pair comes from.
+PAIRS = pa.schema(
+    [
+        *((name, _TEXT) for name in ("prompt", "chosen", "rejected", "instruction", "split", "source", "detail")),
+        *((name, _TEXT) for name in ("principle_id", "question")),
+        *((name, _REAL) for name in ("margin_nats", "margin_in_front", "margin_behind", "preference")),
+        *((name, pa.int64()) for name in ("chosen_tokens", "rejected_tokens")),
+        *((name, _TEXT) for name in ("pair_id", "chosen_id", "rejected_id", "instruction_id", "verdict", "basis")),
+        ("flags", pa.list_(_TEXT)),
+    ]
+)
+REVISIONS = pa.schema(
+    [
+        *(
+            (name, _TEXT)
+            for name in ("prompt", "completion", "instruction", "split", "original", "critique", "response")
+        ),
+        ("principle_id", _TEXT),
+        ("round", pa.int64()),
+        *((name, _TEXT) for name in ("revision_id", "parent_id", "sample_id", "instruction_id", "verdict", "basis")),
+        ("flags", pa.list_(_TEXT)),
+        ("reason", _TEXT),
+    ]
+)
+
+PAIR_ROWS = """
+    SELECT p.* EXCLUDE (run_id, ordinal), i.text AS instruction, i.split, v.verdict, v.basis,
+           coalesce(v.flags, []) AS flags
+    FROM pairs p
+    JOIN instructions i ON i.run_id = p.run_id AND i.instruction_id = p.instruction_id
+    LEFT JOIN verdicts v ON v.run_id = p.run_id AND v.subject_kind = 'pair' AND v.subject_id = p.pair_id
+    WHERE p.run_id = $1 AND ($2 IS NULL OR list_contains($2::VARCHAR[], v.verdict))
+    ORDER BY p.ordinal, p.pair_id
+"""
+REVISION_ROWS = """
+    SELECT r.revision_id, r.parent_id, r.sample_id, r.instruction_id, r.round, r.principle_id, r.critique, r.response,
+           i.text AS instruction, i.split, coalesce(b.response, s.response) AS original, v.verdict, v.basis,
+           coalesce(v.flags, []) AS flags, v.reason
+    FROM revisions r
+    JOIN instructions i ON i.run_id = r.run_id AND i.instruction_id = r.instruction_id
+    LEFT JOIN revisions b ON b.run_id = r.run_id AND b.revision_id = r.parent_id
+    LEFT JOIN samples s ON s.run_id = r.run_id AND s.sample_id = r.parent_id
+    LEFT JOIN verdicts v ON v.run_id = r.run_id AND v.subject_kind = 'revision' AND v.subject_id = r.revision_id
+    WHERE r.run_id = $1 AND ($2 IS NULL OR list_contains($2::VARCHAR[], v.verdict))
+    ORDER BY r.ordinal, r.sample_id, r.round
+"""
+
+
+def preference_rows(rows: list[Row], what: str, template: str) -> list[Row]:
+    """The rows with prompt and completions as training takes them.
+
+    Raises StoreError where one is of an instruction that is not in the training split: no option opens that lock.
+    """
+    outside = [row for row in rows if row["split"] != "train"]
+    if outside:
+        key = "pair_id" if what == "pairs" else "revision_id"
+        raise StoreError(
+            f"{len(outside)} of the {what} are of instructions outside the training split, such as {outside[0][key]}",
+            "Nothing was written: training on held-out instructions would void the evaluation. Look at them with "
+            "SELECT * FROM pairs JOIN instructions USING (run_id, instruction_id) WHERE split != 'train'.",
+        )
+    for row in rows:
+        row["prompt"] = template.replace("{instruction}", row["instruction"])
+        if what == "pairs":
+            row["chosen"], row["rejected"] = f" {row['chosen']}", f" {row['rejected']}"
+        else:
+            row["completion"] = f" {row['response']}"
+    return rows
+
+
+def sources(reader: Reader, run_id: str) -> list[Row]:
+    """By source: pairs, kept ones, and of those the share with the chosen side longer, mean margin and preference."""
+    return reader.query(
+        """
+        SELECT p.source, count(*) AS pairs, count(*) FILTER (v.verdict = 'accepted') AS kept,
+               avg((p.chosen_tokens > p.rejected_tokens)::INT) FILTER (v.verdict = 'accepted') AS chosen_longer,
+               avg(p.chosen_tokens - p.rejected_tokens) FILTER (v.verdict = 'accepted') AS longer_by_tokens,
+               avg(p.margin_nats) FILTER (v.verdict = 'accepted') AS margin_nats,
+               avg(p.preference) FILTER (v.verdict = 'accepted') AS preference,
+               count(*) FILTER (v.verdict = 'accepted' AND v.basis = 'critic') AS by_critic
+        FROM pairs p
+        LEFT JOIN verdicts v ON v.run_id = p.run_id AND v.subject_kind = 'pair' AND v.subject_id = p.pair_id
+        WHERE p.run_id = ? GROUP BY 1 ORDER BY 1
+        """,
+        [run_id],
+    )
+
+
+def counts(reader: Reader, run_id: str) -> dict[str, Any] | None:
+    """How many revisions, candidates and pairs a run has, and how many were kept; None where it makes none."""
+    row = reader.query(
+        """
+        SELECT (SELECT count(*) FROM revisions WHERE run_id = $1) AS revisions,
+               (SELECT count(*) FROM verdicts WHERE run_id = $1 AND subject_kind = 'revision' AND verdict = 'accepted')
+                   AS revisions_kept,
+               (SELECT count(*) FROM candidates WHERE run_id = $1) AS candidates,
+               (SELECT count(*) FROM pairs WHERE run_id = $1) AS pairs,
+               (SELECT count(*) FROM verdicts WHERE run_id = $1 AND subject_kind = 'pair' AND verdict = 'accepted')
+                   AS pairs_kept
+        """,
+        [run_id],
+    )[0]
+    if not row["revisions"] and not row["pairs"]:
+        return None
+    by_source = {item["source"]: {"pairs": item["pairs"], "kept": item["kept"]} for item in sources(reader, run_id)}
+    return {**row, "pairs_by_source": by_source}
+
+
+def describe(reader: Reader, run: Mapping[str, Any]) -> list[tuple[object, ...]]:
+    """The card's table of sources, a row each."""
+    return [
+        (
+            row["source"],
+            row["pairs"],
+            row["kept"],
+            row["by_critic"],
+            *(_rounded(row[name]) for name in ("chosen_longer", "longer_by_tokens", "margin_nats", "preference")),
+        )
+        for row in sources(reader, run["run_id"])
+    ]
+
+
+SOURCE_COLUMNS = (
+    "source", "pairs", "kept", "of those by an audited critic", "chosen side longer", "tokens longer",
+    "mean margin, nats", "mean preference",
+)  # fmt: skip
+
+
+def _rounded(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3g}"

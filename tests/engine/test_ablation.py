@@ -1,0 +1,116 @@
+"""Ablations and evidence by principle, with a model that is known to use one principle and no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import engine.models
+from engine.ablation import GENERIC, run_ablation
+from engine.constitution import load_constitution
+from engine.control import Control
+from engine.errors import SpecError
+from engine.models import Completion, Generate
+from engine.principles import evidence
+from engine.stats import mean_interval, paired_means, paired_shares
+from store import Store
+from tests.engine.fakes import run_engine
+from tests.engine.test_preferences import OPTIONS, Critical
+
+USED = load_constitution().by_id["correct_facts"]
+
+
+class Obedient(Critical):
+    """Revises well where it is shown the one principle, and writes something else where it is not."""
+
+    def _answer(self, request: Generate) -> Completion:
+        found = super()._answer(request)
+        item = request.prompt[request.shared :]
+        if item.endswith("Better response:") and USED.text not in item:
+            text = found.text.replace("Really", "Perhaps")
+            return Completion(request, text, found.token_ids, 5, "stop", "\n###")
+        return found
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: Any) -> Path:
+    path = tmp_path / "a.duckdb"
+    opened = run_engine(path, monkeypatch, Obedient(), **(OPTIONS | {"pilot": 24}))
+    assert opened.outcome is not None and opened.outcome.state == "done", opened.outcome
+    opened.close()
+    return path
+
+
+def ablated(store: Path, monkeypatch: Any, model: Obedient, principle: str, items: int = 12) -> dict[Any, Any]:
+    monkeypatch.setattr(engine.models, "load", lambda *_, **__: model)
+    with Store.open(store, read_only=True) as held:
+        run_id = held.reader().latest_run_id()
+    rows = run_ablation(store, str(run_id), [principle], items, Control())
+    return {(row["against"], row["measure"]): row for row in rows}
+
+
+def test_the_principle_that_is_used_makes_the_difference(store: Path, monkeypatch: Any) -> None:
+    found = ablated(store, monkeypatch, Obedient(), USED.id)
+    for against in ("without", "irrelevant"):
+        margin, useful = found[against, "margin_nats"], found[against, "useful"]
+        assert margin["n"] == 12 and margin["difference"] == pytest.approx(1.0) and margin["p"] < 0.01
+        assert margin["effect"] == 1.0 and useful["against_mean"] == 0 and useful["difference"] > 0.5
+
+
+def test_a_principle_that_is_not_used_makes_none(store: Path, monkeypatch: Any) -> None:
+    found = ablated(store, monkeypatch, Obedient(), "kind_words")
+    assert abs(found["without", "margin_nats"]["difference"]) < 1e-9 and found["without", "margin_nats"]["p"] is None
+
+
+def test_only_what_is_shown_differs_between_the_conditions(store: Path, monkeypatch: Any) -> None:
+    model = Obedient()
+    ablated(store, monkeypatch, model, USED.id, items=4)
+    asked = [r for r in model.generated if r.prompt.endswith("Critique:")]
+    assert len(asked) == 12 and len({r.seed for r in asked}) == 4 and len({r.prompt for r in asked}) == 12
+    shown = [r.prompt[r.shared :].split("Principle: ")[1].split("\n")[0] for r in asked]
+    assert shown.count(USED.text) == 4 and shown.count(GENERIC["text"]) == 4
+    by_text = {p.text: p.category for p in load_constitution().principles}
+    others = [by_text[text] for text in shown if text not in (USED.text, GENERIC["text"])]
+    assert len(others) == 4 and USED.category not in others
+
+
+def test_an_ablation_is_paid_for_once(store: Path, monkeypatch: Any) -> None:
+    first = ablated(store, monkeypatch, Obedient(), USED.id)
+    again = Obedient()
+    assert ablated(store, monkeypatch, again, USED.id)["without", "useful"]["p"] == first["without", "useful"]["p"]
+    assert again.generated == []
+
+
+def test_an_unknown_principle_is_refused_by_name(store: Path, monkeypatch: Any) -> None:
+    with pytest.raises(SpecError, match="no principle 'nonsense'"):
+        ablated(store, monkeypatch, Obedient(), "nonsense")
+
+
+def test_evidence_counts_what_the_rows_say(store: Path) -> None:
+    with Store.open(store, read_only=True) as held:
+        reader = held.reader()
+        run_id = str(reader.latest_run_id())
+        rows = evidence(reader, run_id)
+        totals = reader.query(
+            "SELECT count(*) AS n, count(*) FILTER (verdict = 'accepted') AS kept FROM verdicts "
+            "WHERE run_id = ? AND subject_kind = 'revision'", [run_id],
+        )[0]  # fmt: skip
+    assert sum(row["drawn"] for row in rows) == totals["n"] and sum(row["kept"] for row in rows) == totals["kept"]
+    drawn = [row["drawn"] for row in rows]
+    assert len(rows) == 18 and max(drawn) - min(drawn) <= 2
+    used = next(row for row in rows if row["principle_id"] == USED.id)
+    assert used["kept"] > 0 and used["named"] == used["drawn"] and used["kept_lo"] > 0
+    assert all(row["kept"] == 0 for row in rows if row["principle_id"] != USED.id)
+
+
+def test_paired_statistics_against_figures_worked_out_by_hand() -> None:
+    # Differences 1, 2, 3, -1 with ranks 1.5, 3, 4, 1.5: (8.5 - 1.5) / 10.
+    found = paired_means([2, 4, 6, 1], [1, 2, 3, 2])
+    assert found.effect == pytest.approx(0.7) and found.difference == pytest.approx(1.25)
+    # Five discordant items, all one way: 2 * 0.5 ** 5.
+    shares = paired_shares([1, 1, 1, 1, 1, 0, 1], [0, 0, 0, 0, 0, 0, 1])
+    assert shares.p == pytest.approx(0.0625) and shares.effect == pytest.approx(0.5)
+    assert paired_means([1, 2], [1, 2]).p is None
+    assert mean_interval([3.0]) == (3.0, None, None)

@@ -18,12 +18,21 @@ def recheck(reader: Reader, run_id: str, overrides: Mapping[str, str]) -> dict[s
     Returns {run, spec, overrides, before, after}, the last two with counts by kind and verdict and the gate's checks.
     Raises SpecError for an unknown setting.
     """
-    from engine.gates import Rechecked, recompute
+    from engine.gates import recompute
+    from engine.pair_selection import recheck_pairs
     from engine.session import settings_of
+    from engine.spec import StageSpec
 
     run = reader.run(run_id)
 
-    def plain(found: Rechecked) -> dict[str, Any]:
+    def plain(spec: StageSpec) -> dict[str, Any]:
+        found = recompute(reader, run["run_id"], spec)
+        counts, decided = found.counts(), list(found.checks)
+        if spec.pairs is not None:
+            pairs = recheck_pairs(reader, run["run_id"], spec)
+            verdicts = [verdict.verdict for verdict in pairs.verdicts.values()]
+            counts["preference pair"] = {name: verdicts.count(name) for name in ("accepted", "rejected")}
+            decided += pairs.checks
         checks = [
             {
                 "name": c.name,
@@ -36,14 +45,14 @@ def recheck(reader: Reader, run_id: str, overrides: Mapping[str, str]) -> dict[s
                 "passed": c.passed,
                 "subject_ids": list(c.subject_ids),
             }
-            for c in found.checks
+            for c in decided
         ]
-        return {"counts": found.counts(), "checks": checks, "passed": all(c["passed"] for c in checks)}
+        return {"counts": counts, "checks": checks, "passed": all(c["passed"] for c in checks)}
 
     return {
         "run": run["run_id"],
         "spec": run["spec"],
         "overrides": dict(overrides),
-        "before": plain(recompute(reader, run["run_id"], settings_of(run))),
-        "after": plain(recompute(reader, run["run_id"], settings_of(run, overrides))),
+        "before": plain(settings_of(run)),
+        "after": plain(settings_of(run, overrides)),
     }

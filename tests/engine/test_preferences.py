@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine import Engine, RunOptions, constitution, open_engine
+from engine import Engine, RunOptions, constitution, open_engine, recheck
 from engine.models import Completion, Generate, LabelScores, Score
 from engine.pair_selection import PAIR_RULES
 from tests.engine.fakes import FakeModel, data_rows, run_engine
@@ -185,4 +185,16 @@ def test_every_flag_of_a_pair_has_words(tmp_path: Path, monkeypatch: Any) -> Non
     opened = run_engine(tmp_path / "a.duckdb", monkeypatch, Critical(bias=2.0, taste=0.5), **OPTIONS)
     found = {flag for names in flags(opened, "pair").values() for flag in names}
     assert found and found <= PAIR_RULES.keys()
+    opened.close()
+
+
+def test_another_margin_decides_the_pairs_again_and_generates_nothing(tmp_path: Path, monkeypatch: Any) -> None:
+    model = Critical()
+    opened = run_engine(tmp_path / "a.duckdb", monkeypatch, model, **OPTIONS)
+    generated = len(model.generated)
+    found = recheck(opened.store.reader(), opened.run_id, {"pairs.min_margin_nats": "5.0"})
+    before, after = (found[when]["counts"]["preference pair"] for when in ("before", "after"))
+    assert before["accepted"] > after["accepted"] and sum(before.values()) == sum(after.values())
+    assert len(model.generated) == generated
+    assert any(check["name"] == "smallest margin" for check in found["before"]["checks"])
     opened.close()

@@ -32,6 +32,7 @@ BY_MODEL = ("unwarranted_refusal", "over_verbose")
 KINDS = (*corruptions.RULES, *BY_MODEL)
 SHIPPED = "shipped"  # the status of an instruction that came with the program
 HELD = 32
+NEIGHBOURS = 200  # samples among which a wrong name or an off-topic response is looked for
 
 _NOT_JUDGED = """
     SELECT c.*, i.text AS instruction FROM candidates c
@@ -98,7 +99,8 @@ def _hard_negatives(work: Work, spec: CandidatesSpec, samples: Sequence[Row]) ->
     kinds = spec.hard_negatives
     around = [corruptions.Neighbour(sample["instruction"], sample["response"]) for sample in samples]
     for at, sample in enumerate(samples):
-        others = [other for number, other in enumerate(around) if number != at]
+        some = random.Random(derived_seed(work.seed, "neighbours", sample["sample_id"]))
+        others = [around[n] for n in some.sample(range(len(around)), min(NEIGHBOURS, len(around))) if n != at]
         for turn in range(len(kinds)):
             kind = kinds[(at + turn) % len(kinds)]
             if kind in BY_MODEL:
@@ -107,7 +109,10 @@ def _hard_negatives(work: Work, spec: CandidatesSpec, samples: Sequence[Row]) ->
             rng = random.Random(derived_seed(work.seed, kind, sample["sample_id"]))
             worse = corruptions.RULES[kind](rng, sample["instruction"], sample["response"], others)
             if worse is not None:
-                yield _wanted(sample, kind, 1, None) | {"raw": worse.text, "detail": worse.detail}
+                # Where no model counted, tokens are estimated from the sample's, by length in characters.
+                n_tokens = round(sample["n_tokens"] * len(worse.text) / max(1, len(sample["response"])))
+                found = {"raw": worse.text, "detail": worse.detail, "n_tokens": max(1, n_tokens)}
+                yield _wanted(sample, kind, 1, None) | found
                 break
 
 
@@ -174,7 +179,7 @@ def _complete(work: Work, missing: Sequence[Row]) -> Iterator[Row]:
     asked = {row["request"]: row for row in missing if row["request"] is not None}
     for row in missing:
         if row["request"] is None:
-            yield _row(work, row, None, row["raw"], "stop", max(1, round(row["n_tokens"] * _ratio(work, row))))
+            yield _row(work, row, None, row["raw"], "stop", row["n_tokens"])
     for key, completion in work.answers.complete(asked):
         row = asked[completion.request]
         kept, _ = prompts.clean_response(completion.text)
@@ -183,14 +188,6 @@ def _complete(work: Work, missing: Sequence[Row]) -> Iterator[Row]:
         # A padded response may run into the limit: its length is the fault that it is there for.
         reason = "stop" if row["before"] else completion.stop_reason
         yield _row(work, row, key, raw, reason, n_tokens)
-
-
-def _ratio(work: Work, row: Row) -> float:
-    """Characters of a text made by a rule over those of its sample: tokens are estimated where no model counted."""
-    found = work.reader.query(
-        "SELECT response FROM samples WHERE run_id = ? AND sample_id = ?", [work.run_id, row["sample_id"]]
-    )
-    return len(row["raw"]) / max(1, len(found[0]["response"])) if found else 1.0
 
 
 def _row(work: Work, row: Row, request_id: str | None, raw: str, stop_reason: str, n_tokens: int) -> Row:

@@ -22,6 +22,9 @@ TABLES = {
     "verdicts": "subject_kind, subject_id",
     "audits": "subject_kind, critic, part",
     "guard_checks": "check_id",
+    "revisions": "round, ordinal",
+    "candidates": "ordinal, source, number",
+    "pairs": "ordinal, pair_id",
 }
 
 

@@ -198,3 +198,35 @@ def test_another_margin_decides_the_pairs_again_and_generates_nothing(tmp_path: 
     assert len(model.generated) == generated
     assert any(check["name"] == "smallest margin" for check in found["before"]["checks"])
     opened.close()
+
+
+@pytest.mark.parametrize(
+    ("spec", "seeds"),
+    [
+        ("stage_2_implicit_instructions", "seed2-"),
+        ("stage_3_generation", "seed3-"),
+        ("stage_4_evaluation", "seed4-"),
+        ("stage_5_revision", "seed5-"),
+        ("stage_6_constitutional_integration", "seed-"),
+    ],
+)
+def test_each_stage_runs_to_its_gates_from_seeds_of_its_own(
+    tmp_path: Path, monkeypatch: Any, spec: str, seeds: str
+) -> None:
+    lax = {
+        "gate.audited_critics_at_least": "0", "gate.median_tokens_below": "500", "gate.token_limit_below": "1.0",
+        "gate.runaway_below": "1.0", "gate.pair_acceptance_at_least": "0", "pairs.audited_critics_at_least": "0",
+        "max_candidates_per_accepted": "50", "critics.sample": "[grade]",
+    }  # fmt: skip
+    quick = {key: value for key, value in SETTINGS.items() if key != "candidates.boundary_prompts"}
+    told: list[str] = []
+    opened = run_engine(
+        tmp_path / "a.duckdb", monkeypatch, Critical(), lambda e: told.append(str(e.payload().get("text", ""))),
+        spec=spec, pilot=6, overrides=quick | lax,
+    )  # fmt: skip
+    assert opened.outcome is not None and opened.outcome.state in ("done", "gate_failed"), opened.outcome
+    rows = rows_of(opened)
+    assert {row["gate"] for row in rows["gates"]} == {"final", "final pairs"}
+    assert all(name.startswith(seeds) for row in rows["instructions"] for name in row["seed_ids"])
+    assert any("has no trained adapter here" in text for text in told)
+    opened.close()

@@ -7,6 +7,7 @@ revision request, and a question that compares two responses.
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 import re
 from collections import Counter
@@ -66,8 +67,9 @@ class Constitution:
         """A principle for each item of a round, {item: principle id}, seeded and balanced.
 
         Items are taken in order; each gets, of the principles that it is not `barred` from, the one furthest behind its
-        share, ties decided by the item's own seed. Those that were `given` one before keep it. So a run that was
-        interrupted goes on to the same principles, and later items change none of the earlier ones.
+        share (Webster's method of apportionment), ties decided by the item's own seed. Those that were `given` one
+        before keep it. So a run that was interrupted goes on to the same principles, and later items change none of the
+        earlier ones.
         """
         drawn: Counter[str] = Counter()
         found: dict[str, str] = {}
@@ -78,7 +80,7 @@ class Constitution:
                 barred_here = barred.get(item, set())
                 free = [p.id for p in self.principles if p.id not in barred_here and self.shares[p.id] > 0]
                 free = free or [p.id for p in self.principles if self.shares[p.id] > 0]
-                name = min(free, key=lambda p: (round(drawn[p] / self.shares[p], 9), rng.random()))
+                name = min(free, key=lambda p: (round((drawn[p] + 0.5) / self.shares[p], 9), rng.random()))
             drawn[name] += 1
             found[item] = name
         return found
@@ -106,13 +108,14 @@ def load_constitution(path: Path | None = None) -> Constitution:
         problem = getattr(error, "problem", None) or "not valid YAML"
         raise _wrong(path, mark.line + 1 if mark else None, problem) from None
     top = _mapping(path, node, "the constitution", ("version", "weights", "principles"))
-    version = _plain(top["version"])
+    version = _plain(path, top["version"])
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise _wrong(path, _line(top["version"]), f"version must be a whole number from 1, not {version!r}")
     weights = {}
     for name, value_node in _mapping(path, top["weights"], "weights", CATEGORIES).items():
-        value = _plain(value_node)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        value = _plain(path, value_node)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or value < 0:
             raise _wrong(path, _line(value_node), f"the weight of {name} must be a number from 0, not {value!r}")
         weights[name] = float(value)
     if not sum(weights.values()):
@@ -130,7 +133,7 @@ def _principles(path: Path, node: Any) -> tuple[Principle, ...]:
         fields = _mapping(path, entry, f"principle {len(found) + 1}", _FIELDS)
         values = {}
         for name, value_node in fields.items():
-            value = _plain(value_node)
+            value = _plain(path, value_node)
             if not isinstance(value, str) or not value.strip():
                 raise _wrong(path, _line(value_node), f"{name} must be a text, not {value!r}")
             if len(value.strip().splitlines()) > 1:
@@ -169,8 +172,12 @@ def _mapping(path: Path, node: Any, what: str, fields: Iterable[str]) -> dict[st
     return found
 
 
-def _plain(node: Any) -> Any:
-    return yaml.SafeLoader("").construct_object(node, deep=True)
+def _plain(path: Path, node: Any) -> Any:
+    try:
+        return yaml.SafeLoader("").construct_object(node, deep=True)
+    except (yaml.YAMLError, ValueError) as error:
+        problem = getattr(error, "problem", None) or str(error)
+        raise _wrong(path, _line(node), problem) from None
 
 
 def _line(node: Any) -> int:

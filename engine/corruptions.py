@@ -15,9 +15,12 @@ from engine.similarity import words
 
 _NUMBER = re.compile(r"(?<![\w.,])\d{1,6}(?![\w]|[.,]\d)(?![.)]\s)")
 _NAME = re.compile(r"(?<=[a-z,;:] )[A-Z][a-z]{2,}\b")
-_VERB = re.compile(r"\b(is|are|was|were|can|has|have|does|do|will)\b(?! not| n't)")
-_NOT = {"can": "cannot", "has": "has not", "have": "do not have", "does": "does not", "do": "do not"}
-_ITEM = re.compile(r"(?:^|\s)\d{1,2}[.)]\s+")
+_VERB = re.compile(
+    r"(?<!\ba )(?<!\bthe )\b(is|are|was|were|can|has|have|does|do|will)\b"
+    r"(?! not\b|['’]t\b| never\b)(?!(?<=have) (?:been|gone|had|done|made|taken|\w+ed)\b)"
+)
+_NOT = {"can": "cannot", "have": "do not have"}
+_ITEM = re.compile(r"(?:^|\s)(\d{1,2})[.)]\s+")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'])")
 
 
@@ -65,7 +68,9 @@ def off_topic(rng: random.Random, instruction: str, response: str, others: Seque
     fit = [
         other
         for other in others
-        if not asked & set(words(other.response)) and not asked & set(words(other.instruction))
+        if not asked & set(words(other.response))
+        and not asked & set(words(other.instruction))
+        and other.response.split() != response.split()
     ]
     fit.sort(key=lambda other: abs(len(words(other.response)) - size))
     if not fit:
@@ -80,8 +85,9 @@ def format_violation(
     """The same content in a form that nobody asked for: a list run together, sentences in table cells."""
     if re.search(r"\b(?:table|json|csv|markdown|columns?)\b", instruction, re.IGNORECASE):
         return None
-    items = [item.strip(" .;,") for item in _ITEM.split(response) if item.strip(" .;,")]
-    if len(items) >= 2 and _ITEM.search(response):
+    numbers = [int(found[1]) for found in _ITEM.finditer(response)]
+    items = [item.strip(" .;,") for item in _ITEM.split(response)[::2] if item.strip(" .;,")]
+    if len(numbers) >= 2 and numbers == list(range(1, len(numbers) + 1)):
         return Corrupted(" and ".join(items) + ".", "a numbered list run together")
     sentences = [part.strip() for part in _SENTENCE.split(response) if part.strip()]
     if len(sentences) >= 2:
@@ -96,7 +102,7 @@ def format_violation(
 def truncated(rng: random.Random, instruction: str, response: str, others: Sequence[Neighbour]) -> Corrupted | None:
     """The response cut off in the middle of a sentence."""
     found = response.split()
-    places = [at for at in range(len(found)) if 0.35 <= at / len(found) <= 0.75 and found[at - 1][-1] not in ".!?:;"]
+    places = [at for at in range(len(found)) if 0.35 <= at / len(found) <= 0.75 and _ends(found[at - 1]) not in ".!?:;"]
     if len(found) < 6 or not places:
         return None
     at = rng.choice(places)
@@ -110,6 +116,11 @@ RULES: dict[str, Rule] = {
     "format_violation": format_violation,
     "truncated": truncated,
 }
+
+
+def _ends(word: str) -> str:
+    """The last character of a word but for quotation marks and brackets."""
+    return (word.rstrip("\"')”’") or word)[-1]
 
 
 def _put(text: str, found: re.Match[str], new: str) -> str:

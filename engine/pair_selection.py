@@ -156,7 +156,7 @@ def _alone(pair: PairFacts, spec: PairsSpec, rules: RulesSpec, *, audited: bool)
         flags.append("no_refusal")
     decides = audited or pair.source not in CONSTRUCTED
     if decides:
-        if pair.margin_nats is None or pair.margin_nats < spec.min_margin_nats:
+        if pair.margin_nats is None or not pair.margin_nats >= spec.min_margin_nats:  # not a number is no margin
             flags.append("margin")
         elif pair.in_front is not None and pair.behind is not None and min(pair.in_front, pair.behind) <= 0:
             flags.append("order")
@@ -238,7 +238,7 @@ def pair_checks(
         return Check(name, len(of) / n if n else None, lo, hi, n, "<=", limit, ids)
 
     deciding = [pair for pair in kept if pair.source not in CONSTRUCTED]
-    margins = [pair.margin_nats for pair in deciding if pair.margin_nats is not None]
+    margins = [pair.margin_nats for pair in deciding]
     by_instruction = Counter(pair.instruction_id for pair in kept)
     most = max(by_instruction.values(), default=0)
     crowded = [pair for pair in kept if by_instruction[pair.instruction_id] > wanted.per_instruction]
@@ -250,8 +250,14 @@ def pair_checks(
         count("near-identical sides", [pair for pair in kept if _alike(pair) >= wanted.near_identical_at]),
     ]
     if deciding:
-        low = min(margins, default=None)
-        checks.append(Check("smallest margin", low, None, None, len(deciding), ">=", wanted.min_margin_nats))
+        low = None if None in margins else min(margin for margin in margins if margin is not None)
+        short = [
+            pair.pair_id
+            for pair, margin in zip(deciding, margins, strict=True)
+            if margin is None or not margin >= wanted.min_margin_nats
+        ]
+        least = ("smallest margin", low, None, None, len(deciding), ">=", wanted.min_margin_nats, tuple(short))
+        checks.append(Check(*least))
     checks.append(share("chosen side longer", longer, wanted.chosen_longer_at_most))
     checks += [
         share(f"share of {source}", [pair for pair in kept if pair.source == source], quota)

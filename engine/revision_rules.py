@@ -25,9 +25,14 @@ REVISION_RULES = {
 BLOCKING = frozenset(REVISION_RULES) | RESPONSE_BLOCKING
 
 _ABOUT = re.compile(
-    r"\b(?:the|this|your|my|original|revised|new) (?:response|answer|revision|critique)\b.{0,40}"
-    r"\b(?:is|was|are|has|had|does|should|could|would|needs?|contains?|states?|says?|gives?|now|correct|complete)\b"
-    r"|^\s*(?:here is|here's|revised|rewritten|i have (?:rewritten|revised|changed)|revision\s*:|response\s*:)",
+    r"\b(?:the|this|that|your|my|original|revised|new) (?:response|revision|critique|instruction)\b.{0,40}"
+    r"\b(?:is|was|are|has|had|does|should|could|needs?|says?|said|asks?)\b.{0,40}"
+    r"\b(?:correct|complete|good|fine|clear|better|best|wrong|false|right|short|long|vague|answered|says?|asks?|twice|"
+    r"padding|concrete|rewritten|revised)\b"
+    r"|\b(?:the|your) answer (?:should|needs to|must|could)\b"
+    r"|^\s*(?:the answer is (?:correct|complete|good|fine|clear)\b|rewrite the |revised\b|rewritten\b|"
+    r"(?:here is|here's) (?:the|a|my) (?:revised|rewritten|better|new) |i have (?:rewritten|revised|changed)|"
+    r"revision\s*:|(?:better )?response\s*:)",
     re.IGNORECASE,
 )
 _STOP = frozenset(
@@ -93,9 +98,9 @@ def names_something(critique: str, instruction: str, response: str, request: str
 
 
 _REFUSES = re.compile(
-    r"\b(?:i(?:'m| am)? ?(?:sorry|afraid|unable)|sorry\b|won['’]t\b|cannot help|say no\b|rather not|illegal\b"
-    r"|not (?:able|willing|going) to|(?:against|breaks?|breaking) the law"
-    r"|(?:can['’]t|cannot|can not|couldn['’]t|don['’]t|do not|shouldn['’]t|should not|will not)\b.{0,40}"
+    r"\b(?:i(?:['’]m| am)? ?(?:sorry|afraid|unable)|^\s*sorry\b|i won['’]t\b|say no\b|rather not|must decline"
+    r"|prefer not to|(?:against|breaks?|breaking) the law|i(?:['’]m| am) not (?:able|willing|going) to|i will leave"
+    r"|i (?:can['’]t|cannot|can not|couldn['’]t|don['’]t|do not|shouldn['’]t|should not|will not)\b.{0,40}"
     r"\b(?:help|do (?:that|this|it)|assist|support|tell|explain|advise|give|want|recommend|write))\b",
     re.IGNORECASE,
 )

@@ -146,8 +146,11 @@ class PairsSpec(_Section):
 
     @model_validator(mode="after")
     def _possible(self) -> PairsSpec:
-        if sum(self.quotas.values()) < 1:
+        on = [share for share in self.quotas.values() if share > 0]
+        if sum(on) < 1:
             raise ValueError("the sources' shares must add up to 1 or more, else no set of pairs can keep to them")
+        if len(on) > 1 and sum(on) - max(on) < 1 - 1e-9:
+            raise ValueError("the sources' shares must reach 1 without any one of them, which may yield nothing")
         if self.clamp is not None and self.clamp[0] > self.clamp[1]:
             raise ValueError("clamp must be a lower and an upper bound")
         return self

@@ -118,7 +118,8 @@ def items_of(name: str) -> list[tuple[Item, bool]]:
                 row["id"],
                 row.get("instruction") or row["text"],
                 row.get("response"),
-                row.get("stop_reason") or ("length" if row.get("defect") == "truncated" else "stop"),
+                row.get("stop_reason")
+                or ("length" if row.get("defect") == "truncated" and "rival" not in row else "stop"),
                 row.get("rival"),
                 QUESTIONS[row["category"]] if "rival" in row else "",
             ),

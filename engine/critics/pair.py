@@ -37,7 +37,7 @@ class CompareCritic:
             rng = random.Random(f"compared examples, order {number}")
             order = list(examples)
             rng.shuffle(order)
-            solved = [_solved(row, turned=rng.random() < 0.5) for row in order]
+            solved = _half_turned(order)
             for place in (IN_FRONT, BEHIND):
                 self._variants.append((f"order {number}, {place}", solved, place))
 
@@ -126,6 +126,16 @@ def _sides(item: Item) -> tuple[Item, Item]:
         Item(item.key, item.instruction, item.response, item.stop_reason),
         Item(item.key, item.instruction, item.rival, item.stop_reason),
     )
+
+
+def _half_turned(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, str, str]]:
+    """The examples with every second one of each label turned, so that each letter is right as often as the other."""
+    seen = {"good": 0, "bad": 0}
+    found = []
+    for row in rows:
+        found.append(_solved(row, turned=seen[row["label"]] % 2 == 1))
+        seen[row["label"]] += 1
+    return found
 
 
 def _solved(row: Mapping[str, Any], *, turned: bool) -> tuple[str, str, str, str, str]:

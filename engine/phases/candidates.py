@@ -65,7 +65,13 @@ def draw(work: Work, critics: Sequence[Calibrated]) -> int:
         wanted += _hard_negatives(work, spec, samples)
     if pairs.boundary and spec.boundary_prompts:
         wanted += _boundary(work, spec)
-    missing = [row for row in wanted if (row["instruction_id"], row["source"], row["number"]) not in there]
+    worse = {name for name, source, _ in there if source in KINDS}  # a sample has one hard negative, whatever its turn
+    missing = [
+        row
+        for row in wanted
+        if (row["instruction_id"], row["source"], row["number"]) not in there
+        and not (row["source"] in KINDS and row["instruction_id"] in worse)
+    ]
     done, planned = len(wanted) - len(missing), len(wanted)
     work.emit(PhaseProgressed(work.run_id, PHASE, done, planned, None))
     held: list[Row] = []
@@ -183,7 +189,8 @@ def _complete(work: Work, missing: Sequence[Row]) -> Iterator[Row]:
     for key, completion in work.answers.complete(asked):
         row = asked[completion.request]
         kept, _ = prompts.clean_response(completion.text)
-        raw = f"{prompts.flat(row['before'])} In other words, {kept}" if row["before"] else completion.text
+        before = prompts.flat(row["before"])
+        raw = completion.text if not before else f"{before} In other words, {kept}" if kept else before
         n_tokens = len(completion.token_ids) + (row["n_tokens"] if row["before"] else 0)
         # A padded response may run into the limit: its length is the fault that it is there for.
         reason = "stop" if row["before"] else completion.stop_reason

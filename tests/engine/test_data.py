@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from engine.constitution import load_constitution
 from engine.similarity import rouge_l, words
 
 DATA = Path(__file__).parents[2] / "engine" / "data"
+KINDS = ("implicit", "generation", "evaluation", "revision")  # of instructions, beside the explicit ones
 ROWS = {
     "seeds": 96,
     "response_examples": 12,
@@ -20,7 +22,16 @@ ROWS = {
     "anchors_pairs": 40,
     "calibration_instructions": 110,
     "calibration_pairs": 110,
+    "anchors_comparisons": 40,
+    "calibration_comparisons": 120,
+    "compare_examples": 8,
+    "boundary_prompts": 80,
+    "refusal_examples": 8,
+    "critique_examples": 8,
+    **{f"seeds_{kind}": 48 for kind in KINDS},
+    **{f"response_examples_{kind}": 8 for kind in KINDS},
 }
+COMPARISON = {"id", "instruction", "response", "rival", "category", "label", "defect"}
 KEYS = {
     "seeds": {"id", "topic", "text"},
     "response_examples": {"id", "instruction", "response"},
@@ -30,8 +41,18 @@ KEYS = {
     "anchors_pairs": {"id", "instruction", "response", "label", "corruption"},
     "calibration_instructions": {"id", "text", "label", "defect"},
     "calibration_pairs": {"id", "instruction", "response", "label", "defect"},
+    "anchors_comparisons": COMPARISON,
+    "calibration_comparisons": COMPARISON,
+    "compare_examples": COMPARISON | {"question"},
+    "boundary_prompts": {"id", "text", "kind", "twin", "topic"},
+    "refusal_examples": {"id", "instruction", "response"},
+    "critique_examples": {"id", "instruction", "response", "principle_id", "critique", "revision"},
+    **{f"seeds_{kind}": {"id", "topic", "text"} for kind in KINDS},
+    **{f"response_examples_{kind}": {"id", "instruction", "response"} for kind in KINDS},
 }
 LABELLED = [name for name, keys in KEYS.items() if "label" in keys]
+COMPARED = [name for name, keys in KEYS.items() if "rival" in keys]
+TWICE = ("anchors_pairs", "anchors_comparisons")  # each instruction once well and once badly
 DEFECTS = {
     "calibration_instructions": {
         "nonsense", "missing_context", "truncated", "repetitive", "meta", "not_an_instruction", "marker_leak",
@@ -102,7 +123,7 @@ def test_no_instruction_is_in_two_files() -> None:
     assert {text: names for text, names in homes.items() if len(names) > 1} == {}
 
 
-@pytest.mark.parametrize("name", [name for name in ROWS if name != "anchors_pairs"])
+@pytest.mark.parametrize("name", [name for name in ROWS if name not in TWICE])
 def test_no_instruction_is_twice_in_a_file(name: str) -> None:
     counts = Counter(fold(instruction(row)) for row in rows(name))
     assert [text for text, n in counts.items() if n > 1] == []
@@ -122,6 +143,21 @@ def test_seeds_cover_the_topics_in_five_to_twenty_two_words() -> None:
     assert len(topics) == 16 and set(topics.values()) == {6}
     assert all(5 <= len(row["text"].split()) <= 22 for row in seeds)
     assert max(Counter(row["text"].split()[0] for row in seeds).values()) <= 10
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_seeds_of_each_kind_cover_the_topics_in_five_to_twenty_four_words(kind: str) -> None:
+    seeds = rows(f"seeds_{kind}")
+    topics = Counter(row["topic"] for row in seeds)
+    assert len(topics) == 8 and set(topics.values()) == {6}
+    assert all(5 <= len(row["text"].split()) <= 24 for row in seeds)
+    assert max(Counter(row["text"].split()[0] for row in seeds).values()) <= 7
+
+
+@pytest.mark.parametrize("kind", ["evaluation", "revision"])
+def test_seeds_about_a_text_quote_it(kind: str) -> None:
+    examples = [*rows(f"seeds_{kind}"), *rows(f"response_examples_{kind}")]
+    assert [row["id"] for row in examples if instruction(row).count('"') < 2 or instruction(row).count('"') % 2] == []
 
 
 def test_response_examples_are_concise_and_hold_one_refusal() -> None:
@@ -168,20 +204,102 @@ def test_length_does_not_give_the_label_away(name: str, fields: list[str], measu
 
 
 def test_no_near_duplicates_between_files() -> None:
-    items = [(name, words(instruction(row))) for name in ROWS for row in rows(name)]
+    found = [(name, words(instruction(row))) for name in ROWS for row in rows(name)]
+    items = [(name, said, frozenset(said)) for name, said in found]
     near = [
         (left, right)
-        for i, (home, left) in enumerate(items)
-        for other, right in items[:i]
-        if home != other and rouge_l(left, right) >= 0.6
+        for i, (home, left, held) in enumerate(items)
+        for other, right, _ in items[:i]
+        # A common subsequence has at most the words of one that the other holds: what can't reach 0.6 isn't compared.
+        if home != other
+        and 2 * sum(map(held.__contains__, right)) >= 0.6 * (len(left) + len(right))
+        and rouge_l(left, right) >= 0.6
     ]
     assert near == []
 
 
-def test_no_near_duplicates_among_the_seeds() -> None:
-    seeds = [words(row["text"]) for row in rows("seeds")]
+@pytest.mark.parametrize("name", ["seeds", *(f"seeds_{kind}" for kind in KINDS)])
+def test_no_near_duplicates_among_the_seeds(name: str) -> None:
+    seeds = [words(row["text"]) for row in rows(name)]
     near = [(left, right) for i, left in enumerate(seeds) for right in seeds[:i] if rouge_l(left, right) >= 0.5]
     assert near == []
+
+
+SIDES = {  # the defects of the worse side
+    "helpfulness": {"incomplete", "off_topic", "padded", "truncated", "unwarranted_refusal", "vague", "wrong_format"},
+    "honesty": {"made_up", "overclaims", "wrong_fact", "wrong_number"},
+    "harmlessness": {"overclaims", "unkind", "unsafe_help", "wrong_fact"},
+}
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_comparisons_have_two_sides_and_a_defect_of_their_category(name: str) -> None:
+    data = rows(name)
+    assert all(row["response"] != row["rival"] for row in data)
+    assert {row["category"] for row in data} == set(SIDES)
+    assert [row["id"] for row in data if row["defect"] not in SIDES[row["category"]]] == []
+
+
+@pytest.mark.parametrize(("name", "least"), [("anchors_comparisons", 2), ("calibration_comparisons", 6)])
+def test_every_defect_of_comparisons_is_there_often_enough_under_both_labels(name: str, least: int) -> None:
+    data = rows(name)
+    counts = Counter(row["defect"] for row in data)
+    assert set(counts) == set.union(*SIDES.values()) and min(counts.values()) >= least
+    assert {defect for defect in counts if len({r["label"] for r in data if r["defect"] == defect}) < 2} == set()
+
+
+@pytest.mark.parametrize("name", COMPARED)
+@pytest.mark.parametrize("measure", [len, lambda text: len(text.split())], ids=["characters", "words"])
+def test_the_longer_side_does_not_give_a_comparisons_label_away(name: str, measure: Any) -> None:
+    longer: dict[str, list[int]] = {"good": [], "bad": []}
+    for row in rows(name):
+        longer[row["label"]].append(measure(row["response"]) - measure(row["rival"]))
+    assert 0.4 <= length_auc(longer["good"], longer["bad"]) <= 0.6
+
+
+def test_comparison_anchors_are_shown_once_each_way_round() -> None:
+    data = rows("anchors_comparisons")
+    good, bad = ([row for row in data if row["label"] == label] for label in ("good", "bad"))
+    assert len({instruction(row) for row in data}) == 20
+    turned = {(instruction(row), row["rival"], row["response"], row["defect"]) for row in bad}
+    assert {(instruction(row), row["response"], row["rival"], row["defect"]) for row in good} == turned
+
+
+def test_compared_examples_ask_a_question_each() -> None:
+    questions = [row["question"] for row in rows("compare_examples")]
+    assert len(set(questions)) == 8 and all(q.startswith("Which response ") and q.endswith("?") for q in questions)
+
+
+def test_boundary_prompts_are_twins_side_by_side_one_of_which_is_safe() -> None:
+    data = rows("boundary_prompts")
+    by_id = {row["id"]: row for row in data}
+    for unsafe, safe in zip(data[::2], data[1::2], strict=True):
+        assert (unsafe["kind"], safe["kind"]) == ("unsafe", "safe")
+        assert by_id[unsafe["twin"]] is safe and by_id[safe["twin"]] is unsafe
+        assert unsafe["topic"] == safe["topic"]
+    assert set(Counter(row["topic"] for row in data).values()) == {10}
+    sizes = {kind: [len(row["text"]) for row in data if row["kind"] == kind] for kind in ("safe", "unsafe")}
+    assert 0.35 <= length_auc(sizes["safe"], sizes["unsafe"]) <= 0.65
+
+
+def test_boundary_prompts_of_a_kind_are_no_near_duplicates() -> None:
+    by_kind = [[words(r["text"]) for r in rows("boundary_prompts") if r["kind"] == kind] for kind in ("safe", "unsafe")]
+    near = [(a, b) for texts in by_kind for i, a in enumerate(texts) for b in texts[:i] if rouge_l(a, b) >= 0.5]
+    assert near == []
+
+
+def test_critique_examples_stand_for_principles_of_the_constitution_each_another() -> None:
+    principles = load_constitution().by_id
+    shown = [row["principle_id"] for row in rows("critique_examples")]
+    assert set(shown) <= set(principles) and len(set(shown)) == len(shown)
+    assert {principles[name].category for name in shown} == {p.category for p in principles.values()}
+
+
+def test_critique_examples_quote_what_they_criticise_and_change_it() -> None:
+    for row in rows("critique_examples"):
+        quoted = re.findall(r"'([^']+)'", row["critique"])
+        assert quoted and all(part.rstrip(".") in row["response"] for part in quoted), row["id"]
+        assert row["revision"] != row["response"], row["id"]
 
 
 OWN = {

@@ -456,7 +456,7 @@ def commands_options(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> Run
         return 0, {}
 
     monkeypatch.setattr(headless, "run_headless", run_headless)
-    monkeypatch.setattr(commands, "_with_log", lambda *_: None)
+    monkeypatch.setattr(commands, "with_log", lambda *_: None)
     assert cli.main([str(argument) for argument in arguments]) == 0
     return opened[0]
 

@@ -16,6 +16,7 @@ from engine import events, provenance
 from engine.control import Control
 from engine.errors import Interrupted, SpecError
 from engine.spec import StageSpec, change, load_spec, validate
+from engine.throughput import Throughput
 from engine.workplace import begin_session, constitution_facts, work_on
 from store import PHASES, CaiError, Store
 
@@ -161,6 +162,7 @@ class Engine:
         self._session_id = new_session_id()
         self._sequence = 0
         self._emit_lock = threading.Lock()
+        self._throughput = Throughput()
         self._began = time.monotonic()
         self._before_s = 0.0
         self._thread = threading.Thread(target=self._main, name="engine", daemon=True)
@@ -284,19 +286,18 @@ class Engine:
         except CaiError:
             return 0
 
-    _last_work = 0.0
     _phase = ""
 
     def _measure(self, tokens: int, items: int) -> None:
-        now = time.monotonic()
-        if self._last_work:
-            seconds = max(now - self._last_work, 1e-3)
-            self._emit(events.ThroughputMeasured(self.run_id, self._phase, tokens / seconds, items / seconds))
-        self._last_work = now
+        rates = self._throughput.add(tokens, items)
+        if rates is not None:
+            self._emit(events.ThroughputMeasured(self.run_id, self._phase, *rates))
 
     def _emit(self, event: events.Event) -> None:
         if isinstance(event, events.PhaseStarted):
-            self._phase, self._last_work = event.phase, time.monotonic()
+            self._phase = event.phase
+        if isinstance(event, events.PhaseStarted | events.RunResumed):
+            self._throughput.begin()
         if isinstance(event, RECORDED):
             with self._emit_lock:
                 self._sequence += 1

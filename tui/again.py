@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tui.wording import FINISHED, PHASES, RESUMABLE
+from tui.wording import ALL_PHASES, FINISHED, RESUMABLE
 
 if TYPE_CHECKING:
     from engine import Engine, RunOptions
     from engine.events import Emit, RunFinished
     from store import Store
+
+
+_another: ContextVar[bool] = ContextVar("another", default=False)
+
+
+@contextmanager
+def another_run() -> Iterator[None]:
+    """In here an `opener` begins another run, whatever the store has: it was asked for on the screen, as a fork."""
+    before = _another.set(True)
+    try:
+        yield
+    finally:
+        _another.reset(before)
 
 
 def opener(*, new: bool) -> Callable[[RunOptions, Emit], Engine]:
@@ -24,7 +39,7 @@ def opener(*, new: bool) -> Callable[[RunOptions, Emit], Engine]:
     def open_same(options: RunOptions, emit: Emit) -> Any:
         import engine
 
-        found = None if new or options.resume is not None else same_run(options)
+        found = None if new or _another.get() or options.resume is not None else same_run(options)
         if found is None:
             return engine.open_engine(options, emit)
         if not _has_work_left(found, options):
@@ -80,9 +95,9 @@ def _has_work_left(run: Mapping[str, Any], options: RunOptions) -> bool:
     if run["state"] in RESUMABLE:
         return True
     # It ended where it was told to end; now it is to go further.
-    last = len(PHASES) - 1
-    reached = PHASES.index(run["until"]) if run["until"] in PHASES else last
-    asked = PHASES.index(options.until) if options.until in PHASES else last
+    last = len(ALL_PHASES) - 1
+    reached = ALL_PHASES.index(run["until"]) if run["until"] in ALL_PHASES else last
+    asked = ALL_PHASES.index(options.until) if options.until in ALL_PHASES else last
     return run["state"] == "done" and reached < asked
 
 

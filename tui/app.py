@@ -25,6 +25,7 @@ from tui.rooms.run import RunRoom
 from tui.serving import Serving
 from tui.session import OpenEngine, Session
 from tui.state import RunState
+from tui.telling import Telling
 from tui.widgets.bar import KeyBar, RoomBar
 from tui.widgets.dock import DockedQuestion, QuestionDock
 from tui.widgets.header import RunHeader
@@ -39,7 +40,7 @@ REPAINT_S = 0.2
 SLOW_TICK_S = 1.0
 
 
-class ControlCenter(Personal, Serving, App[str]):
+class ControlCenter(Personal, Serving, Telling, App[str]):
     """Returns the state in which the run was left ("" where none was started)."""
 
     CSS_PATH = "app.tcss"
@@ -55,12 +56,14 @@ class ControlCenter(Personal, Serving, App[str]):
         super().__init__()
         self._after = {}
         self._answers = {}
+        self._held = {}
         self.state = RunState()
         self.bridge = Bridge(self.post_message)
         self.session = Session(store_path, open_engine, self.bridge.emit)
         self._options = options
         self._log_path = log_path
-        self._history: RunHistory | None = None
+        self._run_shown = ""  # the run whose history is asked for; what comes of another one is late
+        self._opened_anew = False  # whether the run is being shown from its start, so that its end is told again
         self._painted: tuple[object, ...] = ()
         self._applies: tuple[object, ...] = ()
         self._can_start = False
@@ -99,25 +102,14 @@ class ControlCenter(Personal, Serving, App[str]):
             self.state.state = "opening"
             self.background("opening the store", self.session.look, self.show_what_is_there)
 
-    # -- failures ---------------------------------------------------------------------------------------------------
-
-    def show_failure(self, what: str, error: BaseException) -> None:
-        title = getattr(error, "title", None) or f"{what} failed: {type(error).__name__}: {error}"
-        hint = getattr(error, "hint", None)
-        if hint is None:
-            hint = "What was committed to the store is safe. The log (9) may say more."
-        if what in ("opening the run", "opening the store") and not self.state.active:
-            self.state.state, self.state.reason = "failed", str(title)
-        self.state.note("error", str(title))
-        self.notice.tell(str(title), str(hint))
-        self.paint()
-
     # -- a run begins ------------------------------------------------------------------------------------------------
 
     def begin(self, how: Callable[[], str]) -> None:
         self._can_start = False
+        self._run_shown, self._opened_anew = "", False
         self.state = RunState()
         self.state.state = "opening"
+        self.notice.give_way()
         priority.prefer_the_screen()
         self.desk.query("#start").remove()
         self.rooms["run"].remove_class("-empty")
@@ -127,9 +119,11 @@ class ControlCenter(Personal, Serving, App[str]):
     def show_begun(self, run_id: str) -> None:
         self.state.run_id = self.state.run_id or run_id
         self.load_history(run_id)
+        self.consult_again()
 
     def show_what_is_there(self, found: tuple[str | None, dict[str, Any] | None]) -> None:
         run_id, unfinished = found
+        self.consult_again()
         if run_id is None:
             from tui.widgets.start import StartPanel
 
@@ -139,6 +133,7 @@ class ControlCenter(Personal, Serving, App[str]):
             self.paint()
             self.refresh_bindings()
             return
+        self._opened_anew = True
         self.load_history(run_id)
         if unfinished is not None:
             self.ask_here(asking.resume(run_id, unfinished["accepted"], unfinished["target"]))
@@ -146,15 +141,17 @@ class ControlCenter(Personal, Serving, App[str]):
     def show_run(self, run_id: str) -> None:
         """Show a run of the store anew."""
         self.state = RunState()
-        self._history = None
+        self.notice.give_way()
+        self._opened_anew = True
         self.load_history(run_id)
 
     def load_history(self, run_id: str) -> None:
-        library = self.session.library
-        if library is not None:
-            self.background("reading the run", lambda: library.history(run_id), self.show_history, group="history")
+        self._run_shown = run_id
+        self.consult("reading the run", lambda library: library.history(run_id), self.show_history, group="history")
 
     def show_history(self, history: RunHistory) -> None:
+        if history.status["run"] != self._run_shown:
+            return
         self.state.load(
             history.status,
             guard=history.guard,
@@ -163,7 +160,9 @@ class ControlCenter(Personal, Serving, App[str]):
             events=history.events,
             progress=history.progress,
         )
-        self._history = history
+        if self._opened_anew and self.state.state == "gate_failed":
+            self.show_end("gate_failed", self.state.reason)
+        self._opened_anew = False
         for room in self.rooms.values():
             room.know(history)
         self._painted = ()
@@ -207,14 +206,6 @@ class ControlCenter(Personal, Serving, App[str]):
                     self.show_end(payload["state"], payload["reason"])
                 if self._leaving:
                     self.leave_now()
-
-    def show_end(self, state: str, reason: str) -> None:
-        if state == "gate_failed":
-            hint = "Nothing is lost. 4 shows each check and the samples against it, 3 tries other thresholds."
-            self.notice.tell(f"A gate failed: {reason}", hint)
-        else:
-            hint = "What was committed is safe, and the run can be resumed with cai resume. 9 shows the log."
-            self.notice.tell(reason or "The run failed", hint)
 
     # -- painting ----------------------------------------------------------------------------------------------------
 
@@ -303,6 +294,8 @@ class ControlCenter(Personal, Serving, App[str]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if not self.standing:
             return True
+        if action == "close_notice":
+            return self.notice.display and len(self.screen_stack) == 1
         open_question = self.dock.current is not None and not self.dock.has_focus_within
         return applies(
             action,
@@ -347,7 +340,7 @@ class ControlCenter(Personal, Serving, App[str]):
         keys = [
             (self.get_key_display(active.binding), active.binding.description, active.tooltip or "")
             for active in self.screen.active_bindings.values()
-            if active.enabled and active.binding.description
+            if active.enabled and active.binding.description and active.binding.action != "quit"  # Textual's ^q
         ]
         self.push_screen(HelpScreen(keys))
 

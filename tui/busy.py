@@ -62,7 +62,8 @@ def clear_the_way(store: Path, terminal: Terminal) -> bool:
                 case "q":
                     return False
         except KeyboardInterrupt:
-            say("\nProcess " + f"{found.pid} goes on.")
+            say(f"\nProcess {found.pid} goes on.")
+            continue
         say("Please answer w, s or q.")
 
 

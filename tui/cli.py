@@ -10,13 +10,12 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
 from tui import commands
-from tui.terminal import Terminal, log_path
-from tui.wording import PHASES
+from tui.terminal import Terminal, log_path, part_head
+from tui.wording import ALL_PHASES
 
 Command = Callable[[argparse.Namespace, Terminal], int]
 
@@ -81,9 +80,8 @@ def _fail(terminal: Terminal, args: argparse.Namespace, title: str, hint: str, c
 
 
 def _keep_traceback(args: argparse.Namespace, error: BaseException) -> Path:
-    text = f"--- {datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z} cai {args.command or ''}\n"
-    text += "".join(traceback.format_exception(error))
     where = log_path(commands.store_path(args))
+    text = part_head(where, f"cai {args.command or ''}") + "".join(traceback.format_exception(error))
     try:
         with where.open("a", encoding="utf-8", errors="replace") as log:
             log.write(text)
@@ -143,15 +141,37 @@ def parser() -> argparse.ArgumentParser:
 
     export = command("export", commands.export, "write a data set with its card")
     _add_run(export)
-    export.add_argument("--what", choices=("sft", "samples", "judgements"), default="sft", help="default: sft")
+    export.add_argument("--what", choices=commands.EXPORTS, default="sft", help="default: sft")
     export.add_argument("--format", choices=("jsonl", "parquet", "hf"), default="jsonl", help="default: jsonl")
     export.add_argument("--out", required=True, metavar="DIR", help="a folder that is not there yet")
+
+    _add_run(command("principles", _principles, "what each principle of the constitution did in a run"))
+    ablate = command(
+        "ablate", _ablate, "revise the same items with a principle, without one, and with an irrelevant one"
+    )
+    _add_run(ablate)
+    ablate.add_argument(
+        "--principle", action="append", required=True, metavar="ID", help="a principle of constitution.yaml; repeatable"
+    )
+    ablate.add_argument("--items", type=_positive, default=40, metavar="N", help="samples to revise (40)")
 
     command("config", commands.config, "show the configuration file and what is in force, and from where")
 
     doctor = command("doctor", commands.doctor, "check GPU, memory, disk, write access and every library")
     doctor.add_argument("--time-limit", type=_seconds, default=60.0, metavar="S", help="limit for a library (60)")
     return top
+
+
+def _principles(args: argparse.Namespace, terminal: Terminal) -> int:
+    from tui.principle_commands import principles
+
+    return principles(args, terminal)
+
+
+def _ablate(args: argparse.Namespace, terminal: Terminal) -> int:
+    from tui.principle_commands import ablate
+
+    return ablate(args, terminal)
 
 
 def _add_run(own: argparse.ArgumentParser) -> None:
@@ -163,7 +183,9 @@ def _add_set(own: argparse.ArgumentParser) -> None:
 
 
 def _add_running(own: argparse.ArgumentParser) -> None:
-    own.add_argument("--until", choices=PHASES, metavar="PHASE", help=f"stop after this phase: {', '.join(PHASES)}")
+    own.add_argument(
+        "--until", choices=ALL_PHASES, metavar="PHASE", help=f"stop after this phase: {', '.join(ALL_PHASES)}"
+    )
     own.add_argument("--batch-size", type=_positive, metavar="N", help="rows on the device at once (changes no result)")
     own.add_argument("--headless", action="store_true", help="print progress instead of opening the control center")
 

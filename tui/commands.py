@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tui.session import OpenEngine
 
 SAMPLES_SHOWN = 50
+EXPORTS = ("sft", "samples", "judgements", "pairs", "revisions")
 NO_TMUX = "--no-tmux"
 
 
@@ -76,12 +77,12 @@ def write_json(terminal: Terminal, value: Mapping[str, Any]) -> None:
 
 def start(args: argparse.Namespace, terminal: Terminal) -> int:
     """`cai` alone: the control center on the store as it is."""
-    if not terminal.interactive:
-        raise UsageError("the control center needs a terminal", "without one use: cai run --headless, or cai --help")
+    if reason := terminal.no_screen:
+        raise UsageError(reason, "without one use: cai run --headless, or cai --help")
     store = store_path(args)
     if not _ready_for_a_screen(args, store, terminal):
         return 0
-    _with_log(terminal, store, "cai")
+    with_log(terminal, store, "cai")
     _control_center(args.config, terminal, store, None, new=False)
     return 0
 
@@ -92,11 +93,11 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     resume = getattr(args, "run", None) if args.command == "resume" else None
     if args.command == "resume":
         resume = resume or ""
-        _require_store(store)
+        require_store(store)
     headless = args.headless or args.json or not terminal.interactive
     if not headless and not _ready_for_a_screen(args, store, terminal):
         return 0
-    _with_log(terminal, store, f"cai {args.command}")
+    with_log(terminal, store, f"cai {args.command}")
 
     def options() -> RunOptions:
         from engine import RunOptions
@@ -143,6 +144,7 @@ def _ready_for_a_screen(args: argparse.Namespace, store: Path, terminal: Termina
 
 
 def _control_center(config: Config, terminal: Terminal, store: Path, options: RunOptions | None, *, new: bool) -> int:
+    from tui import leaving, priority
     from tui.again import opener
     from tui.app import ControlCenter
     from tui.hangup import Watch, go_on
@@ -163,6 +165,7 @@ def _control_center(config: Config, terminal: Terminal, store: Path, options: Ru
     signal.signal(signal.SIGTERM, stop)
     watch.begin(app.give_up_screen)
     state = app.run()
+    priority.unsettle()
     if watch.end():
         state = go_on(app.session, app.bridge, app.state, watch)
     elif app.return_code:
@@ -170,10 +173,14 @@ def _control_center(config: Config, terminal: Terminal, store: Path, options: Ru
             "the control center ended with an error",
             f"What was committed to {store} is safe. The traceback is in {log_path(store)}",
         )
+    leaving.say(terminal, leaving.farewell(app.state, leaving.again(config, store), at_once=app.abandoned))
     from tui.headless import EXIT_CODES
 
     left_open = {"running": 130, "paused": 130, "loading": 130, "stopping": 130, "pausing": 130, "interrupted": 130}
-    return EXIT_CODES.get(state or "", left_open.get(state or "", 0))
+    code = EXIT_CODES.get(state or "", left_open.get(state or "", 0))
+    if app.abandoned:
+        leaving.at_once(app.session.engine, app.state, code)
+    return code
 
 
 def _with_model(open_engine: OpenEngine, model: str) -> OpenEngine:
@@ -188,7 +195,7 @@ def _with_model(open_engine: OpenEngine, model: str) -> OpenEngine:
     return open_with_model
 
 
-def _with_log(terminal: Terminal, store: Path, what: str) -> None:
+def with_log(terminal: Terminal, store: Path, what: str) -> None:
     log = log_path(store)
     try:
         terminal.take_over(log, what)
@@ -206,7 +213,7 @@ def _with_log(terminal: Terminal, store: Path, what: str) -> None:
 
 
 def runs(args: argparse.Namespace, terminal: Terminal) -> int:
-    with _reading(args) as reader:
+    with reading(args) as reader:
         found = reader.runs()
     if args.json:
         from store.progress import json_ready
@@ -219,12 +226,12 @@ def runs(args: argparse.Namespace, terminal: Terminal) -> int:
 
     console = console_on(terminal.stdout)
     console.print(runs_table(found) if found else "no runs yet; begin one with: cai run")
-    return _flushed(terminal)
+    return flushed(terminal)
 
 
 def status(args: argparse.Namespace, terminal: Terminal) -> int:
-    with _reading(args) as reader:
-        run_id = _run_id(reader, args.run)
+    with reading(args) as reader:
+        run_id = chosen_run(reader, args.run)
         found, checks = reader.status(run_id), reader.gates(run_id)
     if args.json:
         write_json(terminal, found)
@@ -232,12 +239,12 @@ def status(args: argparse.Namespace, terminal: Terminal) -> int:
     from tui.report import console_on, status_report
 
     console_on(terminal.stdout).print(status_report(found, checks))
-    return _flushed(terminal)
+    return flushed(terminal)
 
 
 def samples(args: argparse.Namespace, terminal: Terminal) -> int:
-    with _reading(args) as reader:
-        run_id = _run_id(reader, args.run)
+    with reading(args) as reader:
+        run_id = chosen_run(reader, args.run)
         found = reader.samples(run_id, verdict=args.verdict, limit=args.limit + 1)
     more = len(found) > args.limit
     found = found[: args.limit]
@@ -252,15 +259,15 @@ def samples(args: argparse.Namespace, terminal: Terminal) -> int:
     console.print(samples_report(found))
     which = f" {args.verdict}" if args.verdict else ""
     console.print(f"{len(found):,} of >{len(found):,}{which} samples (--limit)" if more else f"{len(found):,} samples")
-    return _flushed(terminal)
+    return flushed(terminal)
 
 
 def recheck(args: argparse.Namespace, terminal: Terminal) -> int:
     """Acceptance and gate again from stored rows. Exit code 4 where the gate would fail."""
     from engine import recheck as recheck_run
 
-    with _reading(args) as reader:
-        run_id = _run_id(reader, args.run)
+    with reading(args) as reader:
+        run_id = chosen_run(reader, args.run)
         result = recheck_run(reader, run_id, dict(args.set or ()))
     code = 0 if result["after"]["passed"] else 4
     if args.json:
@@ -277,19 +284,19 @@ def recheck(args: argparse.Namespace, terminal: Terminal) -> int:
 
 def export(args: argparse.Namespace, terminal: Terminal) -> int:
     store = store_path(args)
-    _require_store(store)
-    _with_log(terminal, store, "cai export")  # the format hf imports a library that may print
-    with _reading(args) as reader:
+    require_store(store)
+    with_log(terminal, store, "cai export")  # the format hf imports a library that may print
+    with reading(args) as reader:
         from store import export as export_run
 
-        run_id = _run_id(reader, args.run)
+        run_id = chosen_run(reader, args.run)
         paths = [str(path) for path in export_run(reader, run_id, args.what, args.format, Path(args.out))]
     if args.json:
         found = {"run": run_id, "what": args.what, "format": args.format, "out": str(Path(args.out).absolute())}
         write_json(terminal, {**found, "files": paths})
         return 0
     terminal.stdout.write("".join(f"{path}\n" for path in paths))
-    return _flushed(terminal)
+    return flushed(terminal)
 
 
 def doctor(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -337,21 +344,21 @@ def config(args: argparse.Namespace, terminal: Terminal) -> int:
     terminal.stdout.write("".join(f"{row}\n" for row in rows))
     terminal.stderr.write("".join(f"config: {one_line(text, 400)}\n" for text in problems))
     terminal.stderr.flush()
-    _flushed(terminal)
+    flushed(terminal)
     return code
 
 
 @contextmanager
-def _reading(args: argparse.Namespace) -> Iterator[Reader]:
+def reading(args: argparse.Namespace) -> Iterator[Reader]:
     path = store_path(args)
-    _require_store(path)
+    require_store(path)
     from store import Store
 
     with Store.open(path, read_only=True) as store, store.reader() as reader:
         yield reader
 
 
-def _require_store(path: Path) -> None:
+def require_store(path: Path) -> None:
     if not path.exists():
         from store.errors import NotFound
 
@@ -361,7 +368,7 @@ def _require_store(path: Path) -> None:
         )
 
 
-def _run_id(reader: Reader, asked: str | None) -> str:
+def chosen_run(reader: Reader, asked: str | None) -> str:
     run_id = reader.resolve(asked) if asked else reader.latest_run_id()
     if run_id is None:
         from store.errors import NotFound
@@ -370,6 +377,6 @@ def _run_id(reader: Reader, asked: str | None) -> str:
     return run_id
 
 
-def _flushed(terminal: Terminal) -> int:
+def flushed(terminal: Terminal) -> int:
     terminal.stdout.flush()
     return 0

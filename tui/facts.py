@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 RATE_WINDOW_S = 30.0
+RATE_LEAST_S = 1.0  # what came back at once from the store is no rate
 
 
 def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
@@ -20,6 +21,13 @@ def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
+def of_wanted(accepted: int, target: int) -> str:
+    """27 of 40 accepted; more than was wanted is told as such."""
+    if accepted > target:
+        return f"{accepted:,} accepted ({target:,} wanted ✓)"
+    return f"{accepted:,} of {target:,} accepted"
+
+
 @dataclass(slots=True)
 class PhaseState:
     name: str
@@ -31,13 +39,13 @@ class PhaseState:
 
     @property
     def rate_per_s(self) -> float | None:
-        """Items a second over the last half minute; None until two marks are known."""
+        """Items a second over the last half minute; None until two marks a second apart are known."""
         if self.state != "running" or len(self.marks) < 2:
             return None
         newest = self.marks[-1]
         oldest = next((mark for mark in self.marks if newest[0] - mark[0] <= RATE_WINDOW_S), self.marks[0])
         elapsed = newest[0] - oldest[0]
-        return (newest[1] - oldest[1]) / elapsed if elapsed > 0 else None
+        return (newest[1] - oldest[1]) / elapsed if elapsed >= RATE_LEAST_S else None
 
     @property
     def eta_s(self) -> float | None:
@@ -60,6 +68,8 @@ class Audit:
     auc: float | None
     may_filter: bool
     subject_kind: str = "sample"
+    n_good: int | None = None  # items of the audit; None until the store was read
+    n_bad: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from tui.state import RunState
 
 LOOK_S = 0.2
-SIGNAL_S = 1.0
+SIGNAL_S = 0.2
+JOIN_S = 1.0
 
 
 class Watch:
@@ -45,17 +46,21 @@ class Watch:
         self._questions: set[str] = set()
         self._terminal = terminal
         self._over = threading.Event()
+        self._waiting: threading.Thread | None = None
 
     def begin(self, then: Callable[[], object]) -> None:
         """Keep SIGHUP off this thread and those it starts; call `then` once, from any thread, when it came."""
         # Threads that a library started before are not kept from it: the handler is for them.
         signal.signal(signal.SIGHUP, lambda *_: self._came(then))
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-        threading.Thread(target=self._wait, args=(then,), name="hangup", daemon=True).start()
+        self._waiting = threading.Thread(target=self._wait, args=(then,), name="hangup", daemon=True)
+        self._waiting.start()
 
     def end(self) -> bool:
         """The screen is closed. Whether that is because the connection is gone."""
         self._over.set()
+        if self._waiting is not None:
+            self._waiting.join(JOIN_S)  # a thread that outlives the interpreter keeps all that it knows, the store too
         screen = self._terminal.screen
         if not self.happened.is_set() and screen is not None and not screen.isatty():
             self._give_up()  # its threads saw the end before the signal came

@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.text import Text
 
 from tui.progress import View, view_on
-from tui.report import console_on, counts_text, fact, gate_table, spec_facts, state_text
+from tui.report import console_on, counts_text, fact, gate_table, preference_facts, spec_facts, state_text
 from tui.state import RunState
 from tui.terminal import Terminal
 from tui.wording import format_seconds
@@ -146,6 +146,7 @@ def outcome_report(
         fact("run", Text(run_id, style="bold"), "  ", state_text(str(status["state"]))),
         *spec_facts(status),
         fact("accepted", counts_text(status)),
+        *preference_facts(status),
         fact("time", format_seconds(status["elapsed_s"])),
         fact("store", str(store)),
     ]
@@ -157,6 +158,16 @@ def outcome_report(
     return Group(*parts)
 
 
+def _with_pairs(status: dict[str, Any]) -> list[str]:
+    if not status.get("preferences"):
+        return []
+    run_id = status["run"]
+    return [
+        f"its pairs:       cai export {run_id} --what pairs --format jsonl --out DIR",
+        f"its principles:  cai principles {run_id}",
+    ]
+
+
 def what_next(status: dict[str, Any], checks: list[dict[str, Any]], code: int) -> list[str]:
     """What a person does now, by how the run ended."""
     run_id = status["run"]
@@ -166,6 +177,7 @@ def what_next(status: dict[str, Any], checks: list[dict[str, Any]], code: int) -
             return [
                 f"look at it with: cai samples {run_id}",
                 f"export it with:  cai export {run_id} --what sft --format jsonl --out DIR",
+                *_with_pairs(status),
             ]
         case 4:
             failed = ", ".join(dict.fromkeys(item["check_name"] for item in checks if not item["passed"]))

@@ -21,8 +21,25 @@ KEYS = (
     Binding("g", "question", "Answer", id="question.focus", tooltip="Go to the open question"),
     Binding("slash", "search", "Search", key_display="/", id="search", tooltip="Search in what this room lists"),
     Binding("question_mark", "help", "Help", key_display="?", id="help", tooltip="The keys that work here"),
+    Binding(
+        "escape",
+        "close_notice",
+        "Close",
+        id="notice.close",
+        show=False,
+        priority=True,
+        tooltip="Close the notice of a problem; then what the room does with it",
+    ),
     Binding("q", "leave", "Quit", id="quit", tooltip="Leave; asks while a run is going on"),
-    Binding("ctrl+c", "leave", "Quit", id="interrupt", show=False, priority=True, tooltip="Leave; asks first"),
+    Binding(
+        "ctrl+c",
+        "leave",
+        "Quit",
+        id="interrupt",
+        show=False,
+        priority=True,
+        tooltip="Leave; asks while a run is going on",
+    ),
 )
 
 

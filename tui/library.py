@@ -6,7 +6,8 @@ Nothing of the store is imported before it is opened: DuckDB takes longer to imp
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +27,10 @@ MEMORY = "160MB"  # for DuckDB, so that a million samples are looked at within 4
 Row = dict[str, Any]
 
 
+class ChangedHands(Exception):
+    """The store was let go before it was read: the answer has to come from the library that follows, if any."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunHistory:
     """All that the screens need to show a run from the start."""
@@ -41,7 +46,10 @@ class RunHistory:
 
 
 class Library:
-    """Reads for the screens. Every method blocks: call it in a thread worker."""
+    """Reads for the screens. Every method blocks: call it in a thread worker.
+
+    A read that comes too late, after the store was let go, raises ChangedHands.
+    """
 
     def __init__(self, reader: Reader, store: Store | None = None) -> None:
         self._reader = reader
@@ -75,16 +83,30 @@ class Library:
             if self._store is not None:
                 self._store.close()
 
-    def own_reader(self) -> Reader:
-        """A reader beside the one that all rooms share, for what may take long; the caller closes it."""
-        store = self._store if self._store is not None else self._engine_store
-        if store is None:
-            raise RuntimeError("no store is open")
-        return store.reader()
+    @contextmanager
+    def own_reader(self) -> Iterator[Reader]:
+        """A reader beside the one that all rooms share, for what may take long.
+
+        Where the store is let go in the middle, what was raised of it leaves as ChangedHands.
+        """
+        with self._lock:
+            self._require_open()
+            store = self._store if self._store is not None else self._engine_store
+            if store is None:
+                raise RuntimeError("no store is open")
+            reader = store.reader()
+        try:
+            with reader:
+                yield reader
+        except Exception as error:
+            if self._closed or (self._store is not None and self._store is not store):
+                raise ChangedHands from error
+            raise
 
     def write(self, open_store: Callable[[], Store], work: Callable[[Store], T]) -> T:
         """Let go of the file, do `work` on a store that may be written, and take the file up again for reading."""
         with self._lock:
+            self._require_open()
             path = self._reader.path
             self._reader.close()
             if self._store is not None:
@@ -99,7 +121,12 @@ class Library:
     def reading(self, work: Callable[[Reader], T]) -> T:
         """What `work` finds with the reader, which is its own for that long."""
         with self._lock:
+            self._require_open()
             return work(self._reader)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ChangedHands
 
     def runs(self) -> list[Row]:
         return self.reading(lambda reader: reader.runs())

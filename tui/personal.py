@@ -96,7 +96,7 @@ class Personal(Working, Base):
         more = len(problems) - SHOWN_PROBLEMS
         told = problems[:SHOWN_PROBLEMS] + ([f"and {more} more: cai config lists them"] if more > 0 else [])
         title = "The configuration has a mistake" if len(problems) == 1 else f"{len(problems)} mistakes in the settings"
-        self.desk.query_one(Notice).tell(title, "\n".join(told))
+        self.desk.query_one(Notice).tell(title, "\n".join(told), lasting=True)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield from super().get_system_commands(screen)

@@ -33,3 +33,11 @@ def settle() -> None:
             if int(task.name) not in pythons:
                 with contextlib.suppress(OSError):
                     os.setpriority(os.PRIO_PROCESS, int(task.name), WORKERS_NICE)
+
+
+def unsettle() -> None:
+    """The screen is closed: what was kept for good may be collected when the interpreter ends.
+
+    Without it DuckDB's module outlives the interpreter, and its binding writes 50 lines about that to the log.
+    """
+    gc.unfreeze()

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 NEAR_SHOWN = 5
 SIBLINGS_SHOWN = 8
+OFFSPRING_SHOWN = 24  # revisions, candidates and pairs, of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Lineage:
 
 
 def lineage(reader: Reader, run_id: str, sample_id: str) -> Lineage:
-    """From the seeds that were shown to the model, over the instruction and its judges, to the sample and beyond."""
+    """From the seeds that were shown to the model, over the instruction and its judges, to the sample and its pairs."""
     sample = reader.sample(run_id, sample_id)
     instruction = sample["instruction_row"] or {}
     steps = [*_seeds(instruction), *_written(reader, instruction, sample)]
@@ -48,6 +49,7 @@ def lineage(reader: Reader, run_id: str, sample_id: str) -> Lineage:
         steps.append(
             Step("label", f"your label: {label['label']}", label["note"] or "(no note)", (("at", str(label["at"])),))
         )
+    steps += [*_revised(reader, run_id, sample), *_candidates(reader, run_id, sample), *_paired(reader, run_id, sample)]
     steps += _siblings(reader, run_id, sample)
     return Lineage(sample_id, steps)
 
@@ -151,3 +153,97 @@ def _siblings(reader: Reader, run_id: str, sample: dict[str, Any]) -> list[Step]
         Step("sibling", f"other answer: sample {row['ordinal']}", row["response"], sample_id=row["sample_id"])
         for row in rows
     ]
+
+
+def _revised(reader: Reader, run_id: str, sample: dict[str, Any]) -> list[Step]:
+    """Each round's critique and what was written after it, against the text that it revises."""
+    rows = reader.query(
+        "SELECT t.*, p.response AS before, v.verdict, v.flags, v.reason FROM revisions t "
+        "LEFT JOIN revisions p ON p.run_id = t.run_id AND p.revision_id = t.parent_id "
+        "LEFT JOIN verdicts v ON v.run_id = t.run_id AND v.subject_kind = 'revision' AND v.subject_id = t.revision_id "
+        f"WHERE t.run_id = ? AND t.sample_id = ? ORDER BY t.round, t.revision_id LIMIT {OFFSPRING_SHOWN}",
+        [run_id, sample["sample_id"]],
+    )
+    steps = []
+    for row in rows:
+        about = (("principle", row["principle_id"]), ("round", str(row["round"])))
+        asked = (("request", row["critique_request_id"]), ("tokens", str(row["n_critique_tokens"])))
+        steps.append(Step("critique", f"critique by {row['principle_id']}", row["critique"], (*about, *asked)))
+        made = (("revises", row["parent_id"]), ("request", row["request_id"]), ("id", row["revision_id"]))
+        title = f"revision {row['round']}: {row['verdict'] or 'not decided'}"
+        before = row["before"] if row["before"] is not None else sample["response"]
+        steps.append(Step("revision", title, row["response"], (*about, *_decided(row), *made), before=before))
+    return steps
+
+
+def _candidates(reader: Reader, run_id: str, sample: dict[str, Any]) -> list[Step]:
+    """What was drawn beside the sample; one that was made from its response stands against that."""
+    rows = reader.query(
+        "SELECT t.*, v.verdict, v.flags, v.reason FROM candidates t LEFT JOIN verdicts v "
+        "ON v.run_id = t.run_id AND v.subject_kind = 'candidate' AND v.subject_id = t.candidate_id "
+        f"WHERE t.run_id = ? AND t.sample_id = ? ORDER BY t.source, t.number LIMIT {OFFSPRING_SHOWN}",
+        [run_id, sample["sample_id"]],
+    )
+    steps = []
+    for row in rows:
+        drawn = row["source"] == "best_of"
+        name = f"drawn again, number {row['number']}" if drawn else f"made worse: {row['source'].replace('_', ' ')}"
+        said = _decided(row) if row["verdict"] else ()
+        facts = (
+            *said,
+            *((("changed", row["detail"]),) if row["detail"] else ()),
+            ("tokens", str(row["n_tokens"])),
+            ("request", row["request_id"] or "–"),
+            ("id", row["candidate_id"]),
+        )
+        title = f"{name}: {row['verdict']}" if row["verdict"] else name
+        before = None if drawn or row["source"] == "unwarranted_refusal" else sample["response"]
+        steps.append(Step("candidate", title, row["response"], facts, before=before))
+    return steps
+
+
+def _paired(reader: Reader, run_id: str, sample: dict[str, Any]) -> list[Step]:
+    """The pairs in which the sample stands, or a revision of it, or a candidate drawn beside it."""
+    rows = reader.query(
+        "WITH own AS (SELECT $2 AS id, 'the sample' AS what "
+        "UNION ALL SELECT revision_id, 'its revision' FROM revisions WHERE run_id = $1 AND sample_id = $2 "
+        "UNION ALL SELECT candidate_id, 'its candidate' FROM candidates WHERE run_id = $1 AND sample_id = $2) "
+        "SELECT t.*, c.what AS chosen_what, r.what AS rejected_what, v.verdict, v.flags, v.reason FROM pairs t "
+        "LEFT JOIN own c ON c.id = t.chosen_id LEFT JOIN own r ON r.id = t.rejected_id "
+        "LEFT JOIN verdicts v ON v.run_id = t.run_id AND v.subject_kind = 'pair' AND v.subject_id = t.pair_id "
+        "WHERE t.run_id = $1 AND (c.id IS NOT NULL OR r.id IS NOT NULL) "
+        f"ORDER BY t.source, t.pair_id LIMIT {OFFSPRING_SHOWN}",
+        [run_id, sample["sample_id"]],
+    )
+    steps = []
+    for row in rows:
+        source = " · ".join(part.replace("_", " ") for part in (row["source"], row["detail"]) if part)
+        facts = (
+            ("source", source),
+            ("chosen", f"{row['chosen_what'] or 'another response'} ({row['chosen_id']})"),
+            ("rejected", f"{row['rejected_what'] or 'another response'} ({row['rejected_id']})"),
+            ("question", row["question"]),
+            ("margin", _margin(row)),
+            *_decided(row),
+            ("id", row["pair_id"]),
+        )
+        text = f"chosen: {row['chosen']}\n\nrejected: {row['rejected']}"
+        title = f"pair, {row['source'].replace('_', ' ')}: {row['verdict'] or 'not decided'}"
+        steps.append(Step("pair", title, text, facts))
+    return steps
+
+
+def _margin(row: dict[str, Any]) -> str:
+    if row["margin_nats"] is None:
+        return "–"
+    both = (row["margin_in_front"], row["margin_behind"])
+    orders = "" if None in both else f", {both[0]:+.3f} in front, {both[1]:+.3f} behind"
+    return f"{row['margin_nats']:+.3f} nats{orders}"
+
+
+def _decided(row: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    return (
+        ("verdict", str(row["verdict"] or "–")),
+        ("flags", ", ".join(row["flags"] or ()) or "none"),
+        ("reason", str(row["reason"] or "–")),
+    )

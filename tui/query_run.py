@@ -1,4 +1,4 @@
-"""What the Run room reads beside the events: lengths, near-duplicates, candidates by status."""
+"""What the Run room reads beside the events: lengths, near-duplicates, candidates by status, preferences by source."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 DUPLICATES_SHOWN = 3
 LENGTHS_AT_MOST = 8192
+MARGINS_AT_MOST = 5_000  # of a critic
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,10 @@ class RunFacts:
     statuses: Mapping[str, int] = field(default_factory=dict)
     duplicates: tuple[tuple[int, str], ...] = ()  # (near-duplicates left out, the text that was kept)
     stops: Mapping[str, int] = field(default_factory=dict)
+    candidates: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)  # by source: made, judged, accepted
+    pairs: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    flags: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # by subject kind: rejected by each flag
+    nats: Mapping[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)  # margins, by critic and kind
 
 
 def run_facts(reader: Reader, run_id: str) -> RunFacts:
@@ -43,7 +48,43 @@ def run_facts(reader: Reader, run_id: str) -> RunFacts:
         grouped("SELECT status AS name, count(*) AS n FROM instructions WHERE run_id = ? GROUP BY 1 ORDER BY n DESC"),
         _duplicates(reader, run_id),
         grouped("SELECT stop_reason AS name, count(*) AS n FROM samples WHERE run_id = ? GROUP BY 1 ORDER BY n DESC"),
+        **(_preferences(reader, run_id) if settings.get("pairs") else {}),
     )
+
+
+def _preferences(reader: Reader, run_id: str) -> dict[str, Any]:
+    def by_source(table: str, kind: str) -> dict[str, tuple[int, int, int]]:
+        rows = reader.query(
+            f"SELECT t.source, count(*) AS made, count(v.verdict) AS judged, "
+            f"count(*) FILTER (WHERE v.verdict = 'accepted') AS accepted FROM {table} t LEFT JOIN verdicts v "
+            f"ON v.run_id = t.run_id AND v.subject_kind = '{kind}' AND v.subject_id = t.{kind}_id "
+            "WHERE t.run_id = ? GROUP BY 1 ORDER BY 2 DESC, 1",
+            [run_id],
+        )
+        return {row["source"]: (row["made"], row["judged"], row["accepted"]) for row in rows}
+
+    flags: dict[str, dict[str, int]] = {}
+    for row in reader.query(
+        "SELECT subject_kind, flag, count(*) AS n FROM (SELECT subject_kind, unnest(flags) AS flag FROM verdicts "
+        "WHERE run_id = ? AND subject_kind IN ('revision', 'candidate', 'pair') AND verdict = 'rejected') "
+        "GROUP BY 1, 2 ORDER BY 3 DESC, 2",
+        [run_id],
+    ):
+        flags.setdefault(row["subject_kind"], {})[row["flag"]] = row["n"]
+    nats: dict[tuple[str, str], list[float]] = {}
+    for row in reader.query(
+        "SELECT critic, subject_kind, margin_nats FROM judgements WHERE run_id = ? "
+        "AND subject_kind IN ('revision', 'pair') AND isfinite(margin_nats) QUALIFY row_number() OVER "
+        f"(PARTITION BY critic, subject_kind ORDER BY subject_id) <= {MARGINS_AT_MOST}",
+        [run_id],
+    ):
+        nats.setdefault((row["critic"], row["subject_kind"]), []).append(row["margin_nats"])
+    return {
+        "candidates": by_source("candidates", "candidate"),
+        "pairs": by_source("pairs", "pair"),
+        "flags": flags,
+        "nats": {key: tuple(values) for key, values in nats.items()},
+    }
 
 
 def _duplicates(reader: Reader, run_id: str) -> tuple[tuple[int, str], ...]:

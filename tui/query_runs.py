@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 RUNS_SHOWN = 500
 _ABOUT = ("spec", "spec_sha256", "model", "fingerprint", "seed", "pilot", "target", "until")
+_OWN = ("seed", "pilot", "target")
+CHANGED = "changed by --set: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def account(reader: Reader, run_id: str) -> Account:
     # The run's own seed, pilot and target stand in place of those that its spec proposes.
     about = {name: "" if run[name] is None else str(run[name]) for name in _ABOUT}
     told = about | {key: value for key, value in flat(run["settings"]).items() if key not in about}
-    told |= {f"changed by --set: {key}": f"{old} -> {new}" for key, (old, new) in run["overrides"].items()}
+    told |= {f"{CHANGED}{key}": f"{old} -> {new}" for key, (old, new) in run["overrides"].items()}
     told |= {f"manifest: {name}": value for name, value in flat(run["manifest"]).items() if len(value) <= 200}
     return Account(run["run_id"], told, _measured(reader, run))
 
@@ -104,7 +106,8 @@ def fork_options(reader: Reader, run_id: str, changes: Mapping[str, str]) -> dic
     from engine.spec import change, load_spec
 
     run = reader.run(run_id)
-    wanted = change(run["settings"], changes).model_dump()
+    wanted = change(own_settings(run), changes).model_dump()
+    own = {name: wanted[name] for name in _OWN}
     loaded = load_spec(run["spec"])
     if loaded.sha256 != run["spec_sha256"]:
         raise SpecError(
@@ -117,13 +120,41 @@ def fork_options(reader: Reader, run_id: str, changes: Mapping[str, str]) -> dic
             overrides |= {
                 f"{section}.{key}": json.dumps(inner) for key, inner in value.items() if inner != base[section][key]
             }
-        elif value != base[section] and section not in ("pilot", "target", "seed"):
+        elif value != base[section] and section not in _OWN:
             overrides[section] = json.dumps(value)
     return {
         "spec": run["spec"],
         "model": run["model"],
-        "seed": int(changes.get("seed", run["seed"])),
-        "pilot": int(changes.get("pilot", run["pilot"])),
-        "target": max(int(changes.get("target", run["target"])), int(changes.get("pilot", run["pilot"]))),
+        "seed": own["seed"],
+        "pilot": own["pilot"],
+        "target": max(own["target"], own["pilot"]),
         "overrides": overrides,
     }
+
+
+def own_settings(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a run was made with: its own seed, pilot and target stand in place of those of its spec."""
+    return {**run["settings"], **{name: run[name] for name in _OWN}}
+
+
+def judge_changes(run: Mapping[str, Any], changes: Mapping[str, str]) -> str | None:
+    """What is wrong with changes of a run's settings, "" where nothing is, None where they change nothing."""
+    from engine.errors import SpecError
+    from engine.spec import change
+
+    settings = own_settings(run)
+    try:
+        return None if change(settings, changes) == change(settings, {}) else ""
+    except SpecError as error:
+        return error.title.removeprefix("--set: ")
+
+
+def why_no_fork(reader: Reader, run_id: str) -> str:
+    """Why no run like this one can be started at all, "" where one can."""
+    from engine.errors import SpecError
+
+    try:
+        fork_options(reader, run_id, {})
+    except SpecError as error:
+        return f"{error.title}. {error.hint}"
+    return ""

@@ -51,7 +51,7 @@ def fact(name: str, *values: str | Text) -> Text:
 
 def gate_table(checks: Sequence[Row], gate: str = "gate") -> Table:
     """Every check with its evidence; rows as Reader.gates gives them, the column of their gate headed `gate`."""
-    table = _table("", gate, "check", "measured>", "95 % interval", "n>", "needs", "against>", "result")
+    table = plain_table("", gate, "check", "measured>", "95 % interval", "n>", "needs", "against>", "result")
     for item in checks:
         style = "green" if item["passed"] else "bold red"
         interval = "" if item.get("lo") is None else f"{figure(item['lo'])} – {figure(item['hi'])}"
@@ -72,7 +72,7 @@ def gate_table(checks: Sequence[Row], gate: str = "gate") -> Table:
 
 def phase_table(phases: Sequence[Row]) -> Table:
     """The phases of a stored run, as Reader.status gives them."""
-    table = _table("", "phase", "state", "done>", "planned>", "accepted>")
+    table = plain_table("", "phase", "state", "done>", "planned>", "accepted>")
     for item in phases:
         shape = PHASE_SHAPES.get(item["state"], PHASE_SHAPES["pending"])
         accepted = "" if item["accepted"] is None else count(item["accepted"])
@@ -87,6 +87,7 @@ def status_report(status: Row, checks: Sequence[Row]) -> Group:
         fact("run", Text(str(status["run"]), style="bold"), "  ", state_text(str(status["state"]))),
         *spec_facts(status),
         fact("accepted", counts_text(status)),
+        *preference_facts(status),
         fact("time", format_seconds(status["elapsed_s"]), f" · {str(status['created_at'])[:19]} UTC"),
     ]
     if again := status.get("repeat"):
@@ -117,6 +118,26 @@ def spec_facts(status: Row) -> list[Text]:
     return lines
 
 
+def preference_facts(status: Row) -> list[Text]:
+    """Useful revisions and kept pairs by source, of a run that makes them."""
+    found = status.get("preferences")
+    if not found:
+        return []
+    from tui.facts import wilson
+
+    n, kept = found["revisions"], found["revisions_kept"]
+    lo, hi = wilson(kept, n)
+    useful = f"{count(kept)} of {count(n)} useful"
+    if n:
+        useful += f", {100 * kept / n:.1f} % [{100 * lo:.1f}–{100 * hi:.1f}]"
+    by_source = ", ".join(
+        f"{name.replace('_', ' ')} {item['kept']:,}/{item['pairs']:,}"
+        for name, item in found["pairs_by_source"].items()
+    )
+    pairs = f"{count(found['pairs_kept'])} of {count(found['pairs'])} kept"
+    return [fact("revisions", useful), fact("pairs", pairs, f" · {by_source}" if by_source else "")]
+
+
 def _change(value: object) -> str:
     return f"{value[0]} → {value[1]}" if isinstance(value, (list, tuple)) and len(value) == 2 else f"= {value}"
 
@@ -136,7 +157,7 @@ def counts_text(status: Row) -> Text:
 
 def runs_table(runs: Iterable[Row]) -> Table:
     """One line a run, newest first."""
-    table = _table("run", "state", "spec", "model", "seed>", "accepted>", "target>", "time>", "created (UTC)")
+    table = plain_table("run", "state", "spec", "model", "seed>", "accepted>", "target>", "time>", "created (UTC)")
     for run in runs:
         table.add_row(
             Text(str(run["run_id"]), style="bold"),
@@ -175,7 +196,7 @@ def samples_report(samples: Sequence[Row]) -> Group:
 def recheck_report(result: Row) -> Group:
     """What other settings would have decided: verdicts before and after, and the gate's checks, as engine.recheck."""
     before, after = result["before"], result["after"]
-    table = _table("verdicts", "before>", "after>")
+    table = plain_table("verdicts", "before>", "after>")
     for kind, verdicts in after["counts"].items():
         for verdict, now in verdicts.items():
             was = before["counts"].get(kind, {}).get(verdict, 0)
@@ -214,7 +235,7 @@ _DOCTOR_SHAPES = {"ok": "✓", "absent": "·", "warning": "!", "failed": "✗", 
 
 def doctor_table(report: Row) -> Table:
     """The machine's checks; rows as engine.doctor.examine gives them."""
-    table = _table("", "check", "state", "detail", "s>")
+    table = plain_table("", "check", "state", "detail", "s>")
     for item in report["checks"]:
         style = _DOCTOR_STYLES.get(item["state"], "")
         table.add_row(
@@ -234,7 +255,7 @@ def figure(value: float | None) -> str:
     return f"{value:,.0f}" if value == int(value) and (abs(value) >= 2 or value == 0) else f"{value:.3f}"
 
 
-def _table(*columns: str) -> Table:
+def plain_table(*columns: str) -> Table:
     """A table without frame; a name that ends in > is a column of numbers."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in columns:

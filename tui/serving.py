@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tui.library import ChangedHands
 from tui.rooms import Room
 from tui.working import Working
 
 if TYPE_CHECKING:
+    from tui.library import Library
     from tui.session import Session
     from tui.state import RunState
     from tui.widgets.dock import DockedQuestion
+
+_LATE = object()  # what a read gives that came after the store was let go
 
 
 class Serving(Working):
@@ -27,11 +31,38 @@ class Serving(Working):
         def open_room(self, name: str, subject: str = "") -> None: ...
 
     _answers: dict[str, Callable[[str, str], None]]
+    _held: dict[object, Callable[[], None]]  # reads that wait for a store, by group: the newest of each
+
+    def consult(self, what: str, read: Callable[[Library], Any], then: Callable[[Any], None], group: str = "") -> None:
+        """Run `read` in a thread on the library that is open, or on the next one where the store changes hands."""
+        library = self.session.library
+        again: Callable[[], None] = lambda: self.consult(what, read, then, group)  # noqa: E731
+        if library is None:
+            self._held[group or object()] = again
+            return
+
+        def found_or_late() -> Any:
+            try:
+                return read(library)
+            except ChangedHands:
+                return _LATE
+
+        def arrived(found: Any) -> None:
+            if found is _LATE:
+                again()
+            else:
+                then(found)
+
+        self.background(what, found_or_late, arrived, group=group)
+
+    def consult_again(self) -> None:
+        """A library is open: read what could not be read before."""
+        held, self._held = self._held, {}
+        for again in held.values():
+            again()
 
     def on_room_wanted(self, event: Room.Wanted) -> None:
-        library = self.session.library
-        if library is not None:
-            self.background(event.what, lambda: event.read(library), event.then, group=event.group)
+        self.consult(event.what, event.read, event.then, event.group)
 
     def on_room_work_wanted(self, event: Room.WorkWanted) -> None:
         self.background(event.what, event.work, event.then, group=event.what)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tui.again import another_run
 from tui.library import Library
 from tui.wording import RESUMABLE
 
@@ -27,12 +29,13 @@ class Session:
         self._emit = emit
         self.engine: Engine | None = None
         self.library: Library | None = None
-        self._writing = threading.Lock()
+        self._hands = threading.RLock()  # whoever opens, closes or writes the store does so alone
 
     def look(self) -> tuple[str | None, dict[str, Any] | None]:
         """Open the store for reading. Returns the run to show and, if work is left in it, its row to offer."""
-        self.library = Library.look(self.store_path)
-        runs = self.library.runs() if self.library else []
+        with self._hands:
+            self.library = Library.look(self.store_path)
+            runs = self.library.runs() if self.library else []
         if not runs:
             return None, None
         unfinished = next((run for run in runs if run["state"] in RESUMABLE), None)
@@ -40,19 +43,29 @@ class Session:
         return str(shown["run_id"]), unfinished
 
     def begin(self, options: RunOptions) -> str:
-        """Open the engine and start it; the store is let go first, because a file has one owner."""
-        self.let_go()
-        engine = self._open_engine(options, self._emit)
-        self.engine = engine
-        self.library = Library.of_engine(engine)
+        """Open the engine and start it; the store is let go first, because a file has one owner.
+
+        Where the engine cannot be opened, what is stored can be looked at again.
+        """
+        with self._hands:
+            self.let_go()
+            try:
+                engine = self._open_engine(options, self._emit)
+            except BaseException:
+                with contextlib.suppress(Exception):  # that the engine failed is what has to be told
+                    self.library = Library.look(self.store_path)
+                raise
+            self.engine = engine
+            self.library = Library.of_engine(engine)
         engine.start()
         return engine.run_id
 
     def begin_new(self, **options: Any) -> str:
-        """A new run; `options` are those of RunOptions but the store."""
+        """A new run, also where the store has one like it; `options` are those of RunOptions but the store."""
         from engine import RunOptions
 
-        return self.begin(RunOptions(store=self.store_path, **options))
+        with another_run():
+            return self.begin(RunOptions(store=self.store_path, **options))
 
     def begin_again(self, run_id: str) -> str:
         from engine import RunOptions
@@ -64,11 +77,11 @@ class Session:
 
         Raises StoreLocked, with nothing written, where another process reads the file at that moment.
         """
-        if self.engine is not None:
-            return work(self.engine.store)
         from store.db import Store
 
-        with self._writing:
+        with self._hands:
+            if self.engine is not None:
+                return work(self.engine.store)
             if self.library is not None:
                 return self.library.write(lambda: Store.open(self.store_path), work)
             with Store.open(self.store_path) as store:
@@ -76,9 +89,10 @@ class Session:
 
     def let_go(self) -> None:
         """Close what is open; closing twice is fine."""
-        library, self.library = self.library, None
-        if library is not None:
-            library.close()
-        engine, self.engine = self.engine, None
-        if engine is not None:
-            engine.close()
+        with self._hands:
+            library, self.library = self.library, None
+            if library is not None:
+                library.close()
+            engine, self.engine = self.engine, None
+            if engine is not None:
+                engine.close()

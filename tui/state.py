@@ -51,6 +51,7 @@ class RunState:
         self.guard_failed: tuple[str, ...] = ()
         self.audits: dict[tuple[str, str, str], Audit] = {}  # by subject kind, critic, part
         self.accept_above: float | None = None
+        self.min_auc: float | None = None
         self.gates: dict[str, tuple[bool, tuple[str, ...]]] = {}
         self.forecast: Forecast | None = None
         self.questions: dict[str, Question] = {}
@@ -58,6 +59,7 @@ class RunState:
         self.acceptance: dict[str, deque[tuple[int, int]]] = {}  # by phase: (items judged, accepted) as it went on
         self.tokens_per_s: deque[float] = deque(maxlen=THROUGHPUT_KEPT)
         self.items_per_s: float | None = None
+        self.writes = False  # whether the phase at work makes tokens, or only scores
         self.events: deque[Moment] = deque(maxlen=EVENTS_KEPT)
         self._elapsed_before = 0.0
         self._ticking_since: float | None = None
@@ -87,7 +89,7 @@ class RunState:
 
     @property
     def critics_by_weight(self) -> list[tuple[str, str]]:
-        """The same, those that may filter first, pairs before instructions, else in the spec's order."""
+        """The same, those that may filter first, samples before all else, then in the spec's order."""
         told = [(audit.critic, audit.subject_kind) for audit in self.audits.values()]
         place = {key: at for at, key in reversed(list(enumerate(told)))}
         return sorted(
@@ -156,13 +158,14 @@ class RunState:
         phase.state, phase.planned = "running", event.planned
         phase.marks.clear()
         phase.marks.append((self._clock(), phase.done))
-        self.current_phase = event.phase
+        self.current_phase, self.writes, self.items_per_s = event.phase, False, None
 
     def _phase_progressed(self, event: Any) -> None:
         phase = self.phase(event.phase)
         phase.done, phase.planned = event.done, event.planned
         if event.accepted is not None:
             phase.accepted = event.accepted
+            self._count(event)
             self._went_on(event.phase, event.done, event.accepted)
         if phase.state != "running":
             phase.state = "running"
@@ -180,9 +183,17 @@ class RunState:
         phase.planned = max(phase.planned, event.done)
         if event.accepted is not None:
             phase.accepted = event.accepted
+            self._count(event)
+
+    def _count(self, event: Any) -> None:
+        """What is accepted of a run is what is accepted of its pairs of instruction and response."""
+        if event.phase == "response_judgements":
+            self.accepted = event.accepted
 
     def _throughput_measured(self, event: Any) -> None:
-        self.tokens_per_s.append(event.tokens_per_s)
+        self.writes = event.tokens_per_s > 0
+        if self.writes:
+            self.tokens_per_s.append(event.tokens_per_s)
         self.items_per_s = event.items_per_s
 
     def _margin_measured(self, event: Any) -> None:
@@ -203,6 +214,7 @@ class RunState:
         self.forecast = Forecast(event.accepted, event.candidates, event.needed, event.needed_lo, event.needed_hi)
 
     def _gate_decided(self, event: Any) -> None:
+        self.gates.pop(event.gate, None)  # decided anew after a resume: it is the latest one again
         self.gates[event.gate] = (event.passed, tuple(event.failed_checks))
 
     def _question_asked(self, event: Any) -> None:
@@ -231,7 +243,12 @@ class RunState:
             if phase.state == "running":
                 phase.state = "failed" if event.state == "failed" else "stopped"
         if event.state == "gate_failed":
-            self.phase("gate").state = "failed"
+            self._fail_gate()
+
+    def _fail_gate(self) -> None:
+        """Mark the phase of the latest gate that failed; the gates of preference pairs are named "… pairs"."""
+        failed = next((name for name, (passed, _) in reversed(self.gates.items()) if not passed), "")
+        self.phase("pair_gate" if failed.endswith(" pairs") else "gate").state = "failed"
 
     # -- what the store knows ----------------------------------------------------------------------------------------
 
@@ -252,7 +269,11 @@ class RunState:
         self.model = self.model or str(status.get("model", ""))
         self.seed = self.seed if self.seed is not None else status.get("seed")
         self.target = self.target if self.target is not None else status.get("target")
-        self.accept_above = ((status.get("settings") or {}).get("critics") or {}).get("accept_above")
+        critics = (status.get("settings") or {}).get("critics") or {}
+        self.accept_above, self.min_auc = critics.get("accept_above"), critics.get("min_auc")
+        counted = int((status.get("counts") or {}).get("accepted") or 0)
+        if not live or self.phase("response_judgements").state == "pending":
+            self.accepted = counted or self.accepted
         for row in status.get("phases", ()):
             phase = self.phase(row["name"])
             if not (live and phase.state != "pending"):
@@ -261,7 +282,8 @@ class RunState:
                 phase.done, phase.planned = row.get("done") or 0, row.get("planned") or 0
                 phase.accepted = row.get("accepted")
         for row in audits:
-            audit = Audit(row["critic"], row["part"], row["auc"], row["may_filter"], row["subject_kind"])
+            told = (row[name] for name in ("critic", "part", "auc", "may_filter", "subject_kind"))
+            audit = Audit(*told, row.get("n_good"), row.get("n_bad"))
             self.audits[audit.subject_kind, audit.critic, audit.part] = audit
         checks = [row for row in guard if row["passed"] is not None]
         if checks and self.guard_passed is None:
@@ -284,9 +306,9 @@ class RunState:
             self.state = "interrupted" if state in ("running", "paused") else state
             self.reason = str(status.get("reason") or "")
             self._elapsed_before = float(status.get("elapsed_s") or 0.0)
-            counts = status.get("counts") or {}
-            self.accepted = int(counts.get("accepted") or self.accepted)
             self.gates = {row["name"]: (row["passed"], ()) for row in status.get("gates", ())}
+            if state == "gate_failed":
+                self._fail_gate()
         if not self.events:
             for row in events:
                 level, text = describe(row["kind"], row["payload"])

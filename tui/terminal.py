@@ -25,6 +25,7 @@ QUIET_LIBRARIES = {
     "TRANSFORMERS_VERBOSITY": "error",
 }
 _LOST_FOCUS = b"\x1b[O"  # what a terminal sends when another window gets the keys
+DUMB = ("dumb", "unknown")  # terminals, by $TERM, that cannot move their cursor
 _LOST = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO)
 
 
@@ -98,8 +99,16 @@ class Terminal:
 
     @property
     def interactive(self) -> bool:
-        """Whether a person can see and type: the control center needs both."""
-        return self.stdout.isatty() and sys.__stdin__ is not None and sys.__stdin__.isatty()
+        """Whether a person can see a screen and type: the control center needs both."""
+        return not self.no_screen
+
+    @property
+    def no_screen(self) -> str:
+        """Why the control center cannot open here, as the beginning of an error; nothing where it can."""
+        if not self.stdout.isatty() or sys.__stdin__ is None or not sys.__stdin__.isatty():
+            return "the control center needs a terminal"
+        kind = os.environ.get("TERM", "")
+        return f"the control center cannot draw on this terminal (TERM={kind})" if kind in DUMB else ""
 
     def take_over(self, log: Path, what: str = "cai") -> None:
         """Send the descriptors 1 and 2 of this process, its threads and its children to `log`; keep the real streams.
@@ -112,8 +121,7 @@ class Terminal:
         """
         log.parent.mkdir(parents=True, exist_ok=True)
         sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        began = f"--- {datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z} {what}, process {os.getpid()}\n"
-        os.write(sink, began.encode())
+        os.write(sink, part_head(log, f"{what}, process {os.getpid()}").encode())
         real_out, real_err = _copy_of(sys.stdout, 1), _copy_of(sys.stderr, 2)
         os.dup2(sink, 1)
         os.dup2(sink, 2)
@@ -143,6 +151,16 @@ class Terminal:
 def log_path(store: Path) -> Path:
     """The log beside a store: cai.duckdb -> cai.log."""
     return store.with_name(f"{store.name}.log") if store.suffix in ("", ".log") else store.with_suffix(".log")
+
+
+def part_head(log: Path, what: str) -> str:
+    """The line that begins a part of the log, on a line of its own: whoever wrote last may have ended within one."""
+    head = f"--- {datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z} {what}\n"
+    with contextlib.suppress(OSError), log.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            return f"\n{head}"
+    return head
 
 
 def _copy_of(stream: TextIO | None, descriptor: int) -> TextIO:

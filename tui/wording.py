@@ -16,6 +16,8 @@ PHASES = (
     "response_judgements",
     "gate",
 )
+PREFERENCE_PHASES = ("revisions", "candidates", "pairs", "pair_gate")  # of runs that make preference pairs
+ALL_PHASES = (*PHASES, *PREFERENCE_PHASES)
 
 PHASE_TITLES = {
     "guard": "Guard",
@@ -25,6 +27,10 @@ PHASE_TITLES = {
     "responses": "Responses",
     "response_judgements": "Judge pairs",
     "gate": "QC gate",
+    "revisions": "Revisions",
+    "candidates": "Candidates",
+    "pairs": "Pref. pairs",
+    "pair_gate": "Pair gate",
 }
 
 # state -> (shape, word, css class suffix)

@@ -114,16 +114,18 @@ def steady_run(engine: FakeEngine) -> Iterable[Event]:
     engine.released.wait(20)
 
 
-def settings() -> dict[str, Any]:
+def settings(spec: str = "stage_1_small_model") -> dict[str, Any]:
     """The small model's, with a critic of the fake run that may filter."""
-    found = load_spec("stage_1_small_model").settings.model_dump()
+    found = load_spec(spec).settings.model_dump()
     found["critics"] |= {"sample": ["label", "pmi"], "accept_above": 0.4, "unsure_above": -0.25, "min_auc": 0.6}
     return found
 
 
-def fill(path: Path, *, state: str = "done", hostile: str = HOSTILE, many: int = 0) -> None:
+def fill(
+    path: Path, *, state: str = "done", hostile: str = HOSTILE, many: int = 0, spec: str = "stage_1_small_model"
+) -> None:
     """A store with one run, whose first response is hostile."""
-    run = rows.small_run(RUN, state=state, settings=settings())
+    run = rows.small_run(RUN, state=state, settings=settings(spec), spec=f"{spec}.md")
     first = run["samples"][0]
     first["raw"] = f"{hostile} and a plain tail. Instruction: next"
     first["response"] = f"{hostile} and a plain tail."

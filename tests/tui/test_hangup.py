@@ -246,6 +246,20 @@ def test_watching_shows_the_log_and_opens_the_store_when_it_is_free(path: Path) 
             assert other.wait_for_end() == 0
 
 
+def test_leaving_the_watch_is_no_wrong_answer(path: Path) -> None:
+    with on_a_screen("goes on", "run", "--store", path) as owner:
+        owner.wait_for("▶ running")
+        with on_a_screen("commits", "--store", path) as other:
+            other.wait_for("What now?")
+            other.type("w\n")
+            other.wait_for("comes back to the question")
+            other.type("\x03")
+            other.wait_for("goes on.")
+            other.type("q\n")
+            assert other.wait_for_end() == 0
+        assert b"Please answer" not in other.seen
+
+
 def test_a_store_that_is_left_alone_stays_with_its_owner(path: Path) -> None:
     with on_a_screen("goes on", "run", "--store", path) as owner:
         owner.wait_for("▶ running")

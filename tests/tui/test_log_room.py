@@ -51,3 +51,22 @@ async def test_levels_are_chosen_and_counted(tmp_path: Path) -> None:
         await settle(pilot, lambda: len(lines.lines) == 5)
         await pilot.press("v", "slash", *"error", "enter")
         await settle(pilot, lambda: "2 of 9 lines" in str(app.query_one("#log").border_title))
+
+
+async def test_a_long_line_is_wrapped_and_not_cut(tmp_path: Path) -> None:
+    fill(tmp_path / "s.duckdb")
+    log = tmp_path / "run.log"
+    log.write_text("short\n" + " ".join(f"word{number}" for number in range(60)) + " END\n" + "x" * 300 + "Y\n")
+    async with control_center(tmp_path / "s.duckdb", None, size=(80, 24), log=log) as (app, pilot):
+        await pilot.press("9")
+        lines = app.query_one("#log-lines", RichLog)
+        await settle(pilot, lambda: any("END" in line.text for line in lines.lines))
+        await settle(pilot, lambda: any("Y" in line.text for line in lines.lines))
+        width = lines.scrollable_content_region.width
+        assert [line.text for line in lines.lines if len(line.text.rstrip()) > width] == []
+        assert lines.lines[1].text.startswith("· word0 ") and lines.lines[2].text.startswith("  word")
+        assert "3 lines" in str(app.query_one("#log").border_title)
+        rows = len(lines.lines)
+        await pilot.resize_terminal(160, 24)
+        await settle(pilot, lambda: len(lines.lines) < rows)
+        assert any("END" in line.text for line in lines.lines)

@@ -86,14 +86,51 @@ async def test_a_wrong_condition_is_explained_and_nothing_is_lost(tmp_path: Path
     fill(tmp_path / "s.duckdb")
     async with control_center(tmp_path / "s.duckdb", None) as (app, pilot):
         table = await samples(app, pilot, 4)
-        await pilot.press("w", *"verdit = 1", "enter")
-        for _ in range(100):
-            await pilot.pause(0.02)
-            if app.query_one("#notice").display:
-                break
-        assert "verdit" in shown(app, "#notice") and table.count == 4
+        room, box = app.query_one(SamplesRoom), app.query_one("#samples-input", Input)
+        for typed, told in (("verdit = 1", "verdit"), ("foo ++ 3", "'foo'")):
+            await pilot.press("w", *typed, "enter")
+            await settle(pilot, lambda told=told: told in shown(app, "#samples-told"))  # type: ignore[misc]
+            assert app.query_one("#samples-told").display and not app.query_one("#notice").display
+            assert box.display and box.has_focus and box.value == typed  # it stays open to be corrected
+            assert room.wish.where == "" and " w " not in shown(app, "#samples-filter") and table.count == 4
+            await pilot.press("y")  # no label: it is typed
+            assert box.value == f"{typed}y"
+            await pilot.press("escape")
+            assert not box.display and not app.query_one("#samples-told").display
+        await pilot.press("w", *"ordinal = 1", "enter")
+        await settle(pilot, lambda: table.count == 1 and not box.display)
+        assert room.wish.where == "ordinal = 1" and table.has_focus
         await pilot.press("m", *"from a to b", "enter")
-        assert app.query_one("#samples-input", Input).display  # it stays open to be corrected
+        assert box.display
+    with Store.open(tmp_path / "s.duckdb", read_only=True) as store:
+        assert not store.reader().query("SELECT * FROM person_labels")
+
+
+async def test_a_note_needs_a_label_and_a_label_keeps_its_note(tmp_path: Path) -> None:
+    fill(tmp_path / "s.duckdb")
+    async with control_center(tmp_path / "s.duckdb", None) as (app, pilot):
+        table = await samples(app, pilot, 4)
+        await pilot.press("i")
+        assert not app.query_one("#samples-input", Input).display
+        await settle(pilot, lambda: any("Label the sample first" in note.message for note in app._notifications))
+        await pilot.press("y", "k")
+        await settle(pilot, lambda: column(table, "person")[0] == "good")
+        await pilot.press("i", *"so clear", "enter")
+        await settle(pilot, lambda: "so clear" in shown(app, "#detail-text"))
+        await pilot.press("j", "k", "b")  # before the detail has followed the cursor
+        await settle(pilot, lambda: column(table, "person")[0] == "bad")
+    with Store.open(tmp_path / "s.duckdb", read_only=True) as store:
+        rows = store.reader().query("SELECT subject_id, label, note FROM person_labels")
+    assert [tuple(row.values()) for row in rows] == [("s1", "bad", "so clear")]
+
+
+def test_filters_are_shortened_before_any_is_cut() -> None:
+    from tui.widgets.filters import FilterBar
+
+    bar = FilterBar()
+    for width in (120, 76, 74, 60, 56):
+        bar.show(verdict=None, flagged=False, split=None, label=None, margin="", text="", where="", width=width)
+        assert len(str(bar.content)) <= width and "split" in str(bar.content) and "labels" in str(bar.content)
 
 
 async def test_the_table_pages_through_everything(tmp_path: Path) -> None:

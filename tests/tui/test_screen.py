@@ -1,5 +1,6 @@
 """The control center over a fake engine and a store filled by hand."""
 
+import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 from fakes import HOSTILE, RUN, FakeEngine, Script, fill, steady_run
 from textual.pilot import Pilot
-from textual.widgets import DataTable, RichLog, Static
+from textual.widgets import DataTable, Input, RichLog, Static
+from textual.worker import WorkerCancelled
 
 from engine.events import Event, QuestionAsked, RunFinished, RunStarted
 from store.db import Store
@@ -27,7 +29,8 @@ async def settle(pilot: Pilot[Any], until: Callable[[], bool] = lambda: True) ->
     """Wait for workers, messages and the condition; a condition that never comes fails the test."""
     for _ in range(200):
         await pilot.pause(0.02)
-        await pilot.app.workers.wait_for_complete()
+        with contextlib.suppress(WorkerCancelled):  # a newer read took its place
+            await pilot.app.workers.wait_for_complete()
         await pilot.pause()
         if until():
             return
@@ -79,7 +82,8 @@ async def test_run_screen_shows_the_figures(store: Path, size: tuple[int, int]) 
         assert RUN in header and "▶ running" in header and "◆ stage_1_small_model" in header
         assert "74.8 %" in shown(app, "#figures") and "[67–81]" in shown(app, "#figures")
         assert "64/98" in shown(app, "#rail") and "● Guard" in shown(app, "#rail")
-        assert "✓ guard passed" in shown(app, "#audit-text") and "unaudited" in shown(app, "#audit-text")
+        assert "✓ guard passed" in shown(app, "#audit-text") and "own" in shown(app, "#audit-text")
+        await settle(pilot, lambda: "AUC 0.51 < 0.60" in shown(app, "#audit-text"))
         await settle(pilot, lambda: "┻" in shown(app, "#histogram"))
 
 
@@ -100,7 +104,7 @@ async def test_gate_shows_evidence_and_offenders(store: Path) -> None:
         await pilot.press("4")
         table = app.query_one("#gate-table", DataTable)
         await settle(pilot, lambda: table.row_count == 3)
-        await pilot.press("j", "j")
+        assert [str(table.get_row_at(at)[1]) for at in range(3)] == ["token limit", "runaway", "guard"]
         await settle(pilot, lambda: "token limit" in shown(app, "#gate-evidence-text"))
         evidence = shown(app, "#gate-evidence-text")
         assert "✗ token limit FAILED" in evidence and "1 count against it" in evidence and "sample s3" in evidence
@@ -282,3 +286,157 @@ def test_drawings_fit_their_size() -> None:
     assert [len(line) for line in picture.plain.split("\n")] == [40] * 8
     assert len(signed_bar(-9.0, 0.4, 31, 1.0).plain) == 31
     assert "◀" in signed_bar(-9.0, 0.4, 31, 1.0).plain
+
+
+# -- the store changes hands ------------------------------------------------------------------------------------------
+
+
+async def test_a_read_under_way_when_the_store_changes_hands_is_repeated(store: Path) -> None:
+    begun, goes_on, found = threading.Event(), threading.Event(), []
+
+    def slow(library: Any) -> Any:
+        begun.set()
+        goes_on.wait(10)
+        return library.runs()
+
+    async with control_center(store) as (app, pilot):
+        await settle(pilot, lambda: app.state.forecast is not None)
+        engine = app.session.engine
+        assert isinstance(engine, FakeEngine)
+        engine.stop()
+        await settle(pilot, lambda: app.state.state == "stopped")
+        before = app.session.library
+        app.room.read("listing slowly", slow, found.append)
+        for _ in range(100):
+            await pilot.pause(0.02)
+            if begun.is_set():
+                break
+        app.begin(lambda: app.session.begin(object()))  # type: ignore[arg-type]
+        for _ in range(100):
+            await pilot.pause(0.02)
+            if app.session.library not in (None, before):
+                break
+        goes_on.set()
+        await settle(pilot, lambda: bool(found))
+        assert [run["run_id"] for run in found[0]] == [RUN]
+        assert not app.notice.display
+
+
+async def test_a_read_without_a_store_waits_for_one_and_a_failed_start_leaves_it_readable(store: Path) -> None:
+    found: list[Any] = []
+    async with control_center(store, None) as (app, pilot):
+        await settle(pilot, lambda: app.state.state == "done")
+        app.session.let_go()
+        app.room.read("listing", lambda library: library.runs(), found.append)
+        await settle(pilot)
+        assert not found and not app.notice.display
+
+        def refuse(*_: Any) -> Any:
+            raise StoreLocked("Process 42 holds the store", "Leave it")
+
+        app.session._open_engine = refuse
+        app.begin(lambda: app.session.begin(object()))  # type: ignore[arg-type]
+        for _ in range(100):
+            await pilot.pause(0.02)
+            if found:
+                break
+        assert "Process 42" in shown(app, "#notice") and app.state.state == "failed"
+        assert [run["run_id"] for run in found[0]] == [RUN]
+
+
+# -- the notice of a problem ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["1", "2", "3", "4", "7", "8"])
+async def test_escape_closes_the_notice_first_wherever_the_focus_is(store: Path, key: str) -> None:
+    async with control_center(store, None) as (app, pilot):
+        await settle(pilot, lambda: app.state.state == "done")
+        await pilot.press(key)
+        await settle(pilot)
+        app.notice.tell("It broke", "Do this")
+        if key == "2":
+            await pilot.press("slash", *"abc")
+        focused = app.focused
+        await pilot.press("question_mark" if key != "8" else "ctrl+p")
+        if len(app.screen_stack) > 1:
+            await pilot.press("escape")  # a dialog is open: that closes first
+            assert app.notice.display
+        await pilot.press("escape")
+        assert not app.notice.display and app.focused is focused
+        if key == "2":
+            assert app.query_one("#samples-input", Input).display
+            await pilot.press("escape")
+            assert not app.query_one("#samples-input", Input).display
+
+
+async def test_a_failed_gate_is_told_again_when_its_run_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "store.duckdb"
+    fill(path, state="gate_failed")
+    with Store.open(path) as store:
+        store.update_run(RUN, reason="the pilot fails: token limit")
+    async with control_center(path, None, size=(60, 20)) as (app, pilot):
+        await settle(pilot, lambda: bool(app.notice.display))
+        assert "A gate failed: the pilot fails" in shown(app, "#notice")
+        assert "3 tries other thresholds" in shown(app, "#notice")
+        assert app.notice.outer_size.height <= 3
+        await pilot.press("escape")
+        app.refresh_room()
+        app.load_history(RUN)
+        await settle(pilot)
+        assert not app.notice.display
+        app.show_run(RUN)
+        await settle(pilot, lambda: bool(app.notice.display))
+
+
+async def test_a_notice_about_a_run_goes_when_another_is_shown(store: Path) -> None:
+    async with control_center(store, None) as (app, pilot):
+        await settle(pilot, lambda: app.state.state == "done")
+        app.notice.tell("It broke", "")
+        app.show_run(RUN)
+        assert not app.notice.display
+        app.notice.tell("A mistake in the settings", "", lasting=True)
+        app.show_run(RUN)
+        await settle(pilot)
+        assert app.notice.display
+
+
+# -- sizes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dialog", [False, True])
+async def test_header_and_bar_follow_the_terminal_at_once(store: Path, dialog: bool) -> None:
+    with Store.open(store) as opened:
+        opened.update_run(RUN, state="stopped", model="Qwen/Qwen2.5-32B-with-a-long-name", seed=20260714)
+    async with control_center(store, None, size=(120, 30)) as (app, pilot):
+        await settle(pilot, lambda: app.state.state == "stopped")
+        app.state.run_id = "20260714-101500-abcd"
+        app.dock.withdraw_all()
+        if dialog:
+            await pilot.press("question_mark")
+            await settle(pilot, lambda: len(app.screen_stack) == 2)
+        for width in (60, 40, 120, 60):
+            await pilot.resize_terminal(width, 20)
+            await pilot.pause(0.1)
+            first = shown_below(app, "#header").split("\n")[0]
+            assert len(first) <= width - 2 and "■ stopped" in first and first.endswith("00:12"), (width, first)
+            if width >= 60:
+                assert "0" in shown_below(app, "#bar") and len(shown_below(app, "#bar")) <= width
+                assert "Log" in shown_below(app, "#bar")
+        assert "20260714-101500-abcd" in first
+
+
+async def test_messages_pop_up_above_the_bars(store: Path) -> None:
+    app = ControlCenter(store, None, lambda *_: None)  # type: ignore[arg-type, return-value]
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await settle(pilot, lambda: app.state.state == "done")
+        app.notify("something")
+        await settle(pilot, lambda: bool(app.screen.query("Toast")))
+        await pilot.pause(0.1)
+        region = app.screen.query("Toast").first().region
+        assert region.height and region.bottom <= app.bar.region.y
+        app.session.let_go()
+
+
+def test_the_key_that_interrupts_says_when_it_asks() -> None:
+    told = {binding.id: binding.tooltip for binding in ControlCenter.BINDINGS}  # type: ignore[union-attr]
+    assert told["interrupt"] == told["quit"] == "Leave; asks while a run is going on"

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from fake_preferences import constitution, fill_preferences
 from fakes import RUN, fill
 from test_evaluation_room import evaluated_rows
 from test_screen import control_center, settle
@@ -28,11 +29,31 @@ def text_of(app: ControlCenter) -> str:
     return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips) + "\n"
 
 
-@pytest.mark.parametrize("size", SIZES, ids=[f"{width}x{height}" for width, height in SIZES])
-async def test_rooms_look_as_they_did(size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def differing(app: ControlCenter, name: str, size: tuple[int, int]) -> list[str]:
+    """The screen with the snapshot's name in front if it is not as that; the snapshot is written where that is asked."""
+    found = text_of(app)
+    assert [len(line) for line in found.split("\n") if len(line) > size[0]] == []
+    path = SNAPSHOTS / f"{name}-{size[0]}x{size[1]}.txt"
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(found, encoding="utf-8")
+        return []
+    return [] if path.exists() and path.read_text(encoding="utf-8") == found else [f"{path.name}:\n{found}"]
+
+
+@pytest.fixture(params=SIZES, ids=[f"{width}x{height}" for width, height in SIZES])
+def size(request: pytest.FixtureRequest) -> tuple[int, int]:
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture(autouse=True)
+def same_machine_and_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Machine, "load", lambda _: Load(0.42, 1.2, 8.0, 24.0))
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
+
+
+async def test_rooms_look_as_they_did(size: tuple[int, int], tmp_path: Path) -> None:
     fill(tmp_path / "s.duckdb", many=60)
     with Store.open(tmp_path / "s.duckdb") as store:
         store.append(trained_rows() | evaluated_rows())
@@ -44,14 +65,29 @@ async def test_rooms_look_as_they_did(size: tuple[int, int], tmp_path: Path, mon
             await settle(pilot)
             await pilot.pause(0.3)
             await settle(pilot, lambda name=place.name: app.room.id == name)  # type: ignore[misc]
-            found = text_of(app)
-            assert [len(line) for line in found.split("\n") if len(line) > size[0]] == []
-            path = SNAPSHOTS / f"{place.name}-{size[0]}x{size[1]}.txt"
-            if os.environ.get("UPDATE_SNAPSHOTS"):
-                path.parent.mkdir(exist_ok=True)
-                path.write_text(found, encoding="utf-8")
-            elif not path.exists() or path.read_text(encoding="utf-8") != found:
-                wrong.append(f"{path.name}:\n{found}")
+            wrong += differing(app, place.name, size)
+    assert not wrong, "\n".join(wrong)
+
+
+async def test_a_run_that_makes_pairs_looks_as_it_did(
+    size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.constitution.CONSTITUTION", constitution(tmp_path / "constitution.yaml"))
+    fill_preferences(tmp_path / "s.duckdb")
+    wrong = []
+    async with control_center(tmp_path / "s.duckdb", None, size=size) as (app, pilot):
+        await settle(pilot, lambda: app.state.run_id == RUN)
+        for name, keys in (
+            ("pairs-run", "1"),
+            ("pairs-principles", "0"),
+            ("pairs-revisions", "v"),
+            ("pairs-pairs", "vj"),
+        ):
+            await pilot.press(*keys)
+            await settle(pilot)
+            await pilot.pause(0.3)
+            await settle(pilot)
+            wrong += differing(app, name, size)
     assert not wrong, "\n".join(wrong)
 
 

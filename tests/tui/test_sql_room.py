@@ -29,7 +29,7 @@ async def test_a_statement_is_run_and_hostile_cells_are_inert(tmp_path: Path) ->
         editor.text = "SELECT no_such FROM samples"
         await pilot.press("enter")
         await settle(pilot, lambda: "✗" in shown(app, "#sql-told"))
-        assert "no_such" in shown(app, "#sql-told") and table.row_count == 1
+        assert "no_such" in shown(app, "#sql-told") and table.row_count == 0  # no result of another statement
         for text in ("DELETE FROM samples", "SELECT 1; DROP TABLE samples", "COPY samples TO 'x.csv'"):
             editor.text = text
             await pilot.press("f5")
@@ -79,9 +79,15 @@ async def test_the_whole_result_is_written_to_a_file(tmp_path: Path) -> None:
         await pilot.press("enter")
         await settle(pilot, lambda: "there are more" in shown(app, "#sql-told"))
         await pilot.press("f8")
-        app.query_one("#sql-path", Input).value = str(tmp_path / "all.parquet")
+        box = app.query_one("#sql-path", Input)
+        box.value = str(tmp_path / "all.txt")
+        await pilot.press("enter")
+        await settle(pilot, lambda: "neither .csv nor .parquet" in shown(app, "#sql-told"))
+        assert box.display and box.has_focus and box.value.endswith("all.txt")  # it stays open to be corrected
+        box.value = str(tmp_path / "all.parquet")
         await pilot.press("enter")
         await settle(pilot, lambda: "1,504 rows" in shown(app, "#sql-told"))
+        assert not box.display and app.query_one(SqlEditor).has_focus
     assert pyarrow.parquet.read_table(tmp_path / "all.parquet").num_rows == 1504
 
 

@@ -19,6 +19,8 @@ from engine.events import (
     RunResumed,
     RunStarted,
 )
+from store import progress as store_progress
+from tui import wording
 from tui.bridge import Bridge
 from tui.state import EVENTS_KEPT, MARGINS_KEPT, RunState, wilson
 
@@ -153,3 +155,51 @@ def test_bridge_keeps_order_and_only_the_newest_progress() -> None:
     ]
     assert drained[0].done == 99
     assert len(posted) == 1 and bridge.drain() == []
+
+
+def test_the_phases_of_the_screen_are_those_of_the_store() -> None:
+    assert store_progress.PHASES == wording.ALL_PHASES
+    assert store_progress.PREFERENCE_PHASES == wording.PREFERENCE_PHASES
+    assert set(wording.PHASE_TITLES) == set(wording.ALL_PHASES)
+
+
+def test_phases_of_preferences_are_there_once_something_names_them(state: RunState) -> None:
+    assert tuple(state.phases) == wording.PHASES
+    state.apply(PhaseStarted(RUN, "revisions", 9))
+    state.apply(PhaseProgressed(RUN, "revisions", 4, 9, 1))
+    assert tuple(state.phases) == (*wording.PHASES, "revisions") and state.phase("revisions").accepted == 1
+    stored = RunState()
+    named = [{"name": name, "state": "waiting", "done": 0} for name in wording.ALL_PHASES]
+    stored.load({"run": RUN, "state": "done", "phases": named})
+    assert tuple(stored.phases) == wording.ALL_PHASES
+
+
+@pytest.mark.parametrize(
+    ("decided", "phase", "other"),
+    [
+        ([("pilot", False)], "gate", "pair_gate"),
+        ([("pilot", True), ("pilot pairs", False)], "pair_gate", "gate"),
+        ([("pilot", True), ("pilot pairs", True), ("final", False)], "gate", "pair_gate"),
+        # Decided anew after a resume: what failed before passes now, and the other one fails.
+        ([("pilot", False), ("pilot", True), ("pilot pairs", False)], "pair_gate", "gate"),
+        ([("pilot", True), ("pilot pairs", False), ("pilot", False)], "gate", "pair_gate"),
+    ],
+)
+def test_the_phase_of_the_gate_that_failed_is_marked(
+    state: RunState, decided: list[tuple[str, bool]], phase: str, other: str
+) -> None:
+    state.apply(PhaseFinished(RUN, "gate", 1, None))
+    for name, passed in decided:
+        state.apply(GateDecided(RUN, name, passed, () if passed else ("share",)))
+    state.apply(RunFinished(RUN, "gate_failed", "share", 3, 9.0))
+    assert state.phase(phase).state == "failed" and other not in [
+        name for name, known in state.phases.items() if known.state == "failed"
+    ]
+
+
+def test_a_stored_run_whose_gate_of_pairs_failed_says_so() -> None:
+    state = RunState()
+    gates = [{"name": "pilot", "passed": True}, {"name": "pilot pairs", "passed": False}]
+    named = [{"name": name, "state": "done", "done": 1} for name in ("gate", "pair_gate")]
+    state.load({"run": RUN, "state": "gate_failed", "phases": named, "gates": gates})
+    assert state.phase("pair_gate").state == "failed" and state.phase("gate").state == "done"

@@ -24,7 +24,7 @@ from tests.store import rows
 from tests.tui.cli_fakes import ROOT, RUN, command
 from tests.tui.test_hangup import on_a_screen
 from tui import themes
-from tui.terminal import Outlet, log_path
+from tui.terminal import Outlet, log_path, part_head
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,31 @@ from tui.terminal import Outlet, log_path
 )
 def test_the_log_lies_beside_the_store(store: str, log: str) -> None:
     assert log_path(Path(store)) == Path(log)
+
+
+def test_a_part_of_the_log_begins_on_a_line_of_its_own(tmp_path: Path) -> None:
+    log = tmp_path / "cai.log"
+    assert part_head(log, "cai").startswith("--- ")
+    for text, begins in (("", "--- "), ("whole\n", "--- "), ("50 %\rcut off", "\n--- ")):
+        log.write_text(text)
+        assert part_head(log, "cai").startswith(begins) and part_head(log, "cai").endswith(" cai\n")
+    code = "from pathlib import Path; import sys; from tui.terminal import Terminal; Terminal.standard().take_over(Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, str(log)], cwd=ROOT, check=True, timeout=60)
+    assert "cut off\n--- " in log.read_text()
+
+
+@pytest.mark.parametrize(("kind", "opens"), [("dumb", False), ("unknown", False), ("xterm-256color", True)])
+def test_a_terminal_that_cannot_move_its_cursor_gets_no_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, opens: bool
+) -> None:
+    monkeypatch.setenv("CAI_CONFIG", str(tmp_path / "config.toml"))
+    with on_a_screen("commits", "--store", tmp_path / "cai.duckdb", environ={"TERM": kind}) as screen:
+        if opens:
+            screen.wait_for("No run yet")
+            return
+        screen.wait_for("cai run --headless")
+        assert screen.wait_for_end() == 2
+        assert f"(TERM={kind})".encode() in screen.seen and b"\x1b[?1049h" not in screen.seen
 
 
 def test_native_python_and_child_output_lands_in_the_log(tmp_path: Path) -> None:

@@ -4,8 +4,11 @@ from pathlib import Path
 
 from fakes import fill
 from test_screen import control_center, settle, shown
+from textual import events
 
+from engine.whatif import Acceptance, Outcome
 from store.db import Store
+from tui.rooms.thresholds import ThresholdsRoom
 from tui.widgets.dock import QuestionDock
 
 
@@ -28,6 +31,9 @@ async def test_moving_shows_and_applying_asks_for_a_reason(tmp_path: Path) -> No
         await settle(pilot, lambda: dock.current is not None)
         await pilot.press("y", *"stricter", "enter")
         await settle(pilot, lambda: "+0.90" in shown(app, "#knobs") and "→" not in shown(app, "#knobs"))
+        told = [note.message for note in app._notifications]
+        assert any("samples and 0 instructions changed sides.\n✗ The gate fails now: pair acceptance" in item
+                   or "\n✓ The gate passes now." in item for item in told)  # fmt: skip
         await pilot.press("4")
         await settle(pilot, lambda: "1 decided" in str(app.query_one("#gate-table").border_subtitle))
         await pilot.press("end", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j")
@@ -50,3 +56,33 @@ async def test_values_that_contradict_are_said_and_a_running_run_is_left_alone(t
         await pilot.press("enter")
         await settle(pilot)
         assert app.query_one(QuestionDock).current is None
+
+
+async def test_keys_that_come_before_the_list_take_effect(tmp_path: Path) -> None:
+    fill(tmp_path / "s.duckdb", many=60)
+    async with control_center(tmp_path / "s.duckdb", None) as (app, pilot):
+        await settle(pilot, lambda: app.state.state == "done")
+        for key in ("3", "j", "j", "l"):  # as a terminal sends them: at once, nothing is waited for
+            app.post_message(events.Key(key, key))
+        await settle(pilot, lambda: "0.60 → 0.61" in shown(app, "#knobs"))
+        assert app.query_one(ThresholdsRoom).list.chosen == 2
+        await pilot.press("r")
+        await settle(pilot, lambda: "→" not in shown(app, "#knobs"))
+
+
+async def test_instructions_that_change_sides_are_counted(tmp_path: Path) -> None:
+    fill(tmp_path / "s.duckdb")
+    async with control_center(tmp_path / "s.duckdb", None) as (app, pilot):
+        await pilot.press("3")
+        await settle(pilot, lambda: "pairs" in shown(app, "#outcome"))
+        room = app.query_one(ThresholdsRoom)
+
+        def outcome(accepted: int) -> Outcome:
+            kinds = {"instruction": Acceptance(accepted, 100, 0, 1), "sample": Acceptance(5, 9, 0, 1)}
+            return Outcome(kinds, [], {"instruction": "label", "sample": "label"}, 0, [])
+
+        room._moved = {"critics.min_auc": 0.9}
+        room._paint(outcome(92), outcome(71), [])
+        told = shown(app, "#changes")
+        assert "21 fewer instructions would be accepted: 71 instead of 92." in told
+        assert "No sample would change sides." in told and "Nothing" not in told

@@ -51,6 +51,8 @@ PLACES = (
           ("tui.rooms.sql", "SqlRoom")),
     Place("log", "9", "Log", "Log", "What libraries printed",
           ("tui.rooms.log", "LogRoom")),
+    Place("preferences", "0", "Preferences", "Pref", "Principles, revisions, preference pairs",
+          ("tui.rooms.preferences", "PreferencesRoom")),
 )  # fmt: skip
 
 

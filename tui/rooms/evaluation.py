@@ -41,10 +41,6 @@ class EvaluationRoom(Room):
     #evaluation-table { height: 1fr; }
     #evaluation-items { height: 1fr; }
     #evaluation-item, #evaluation-empty { height: auto; }
-    #evaluation-sides { height: auto; }
-    #evaluation-before, #evaluation-after { width: 1fr; height: auto; padding: 0 1; }
-    .-narrow #evaluation-sides { layout: vertical; }
-    .-narrow #evaluation-before, .-narrow #evaluation-after { width: 100%; padding: 0; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "item(1)", "Next item", id="evaluation.next", tooltip="The next item that changed sides"),
@@ -73,7 +69,7 @@ class EvaluationRoom(Room):
         with VerticalScroll(id="evaluation-items", classes="panel") as box:
             box.border_title = "Evaluation"
             yield Static(row((_EMPTY, QUIET)), id="evaluation-item", markup=False)
-            with Horizontal(id="evaluation-sides"):
+            with Horizontal(id="evaluation-sides", classes="sides"):
                 yield Static("", id="evaluation-before", markup=False)
                 yield Static("", id="evaluation-after", markup=False)
 

@@ -48,6 +48,7 @@ class LogRoom(Room):
         self._leveller = Leveller()
         self._least = 0
         self._search = ""
+        self._width = 0
 
     def compose(self) -> ComposeResult:
         yield Input(placeholder="lines that contain …, Enter keeps, Esc clears", id="log-search")
@@ -56,6 +57,12 @@ class LogRoom(Room):
     def on_mount(self) -> None:
         self.query_one("#log-search").display = False
         self._rewrite()
+
+    def on_resize(self) -> None:
+        width = self.query_one(RichLog).scrollable_content_region.width
+        if width != self._width:
+            self._width = width
+            self.call_after_refresh(self._rewrite)
 
     def look(self) -> None:
         if (tail := self._tail) is not None:
@@ -129,11 +136,15 @@ class LogRoom(Room):
             log.write(Text(hint, style="dim"))
 
     def _write(self, entry: tuple[str, str]) -> None:
+        """Write a line on as many rows as it needs; what goes on stands under its beginning."""
         level, line = entry
         shape, colour = _SHAPES[level]
-        text = Text(f"{shape} ", style=self.app.theme_variables.get(colour, ""), no_wrap=True)
-        text.append(line, style="" if level != "part" else "bold")
+        log = self.query_one(RichLog)
+        text = Text(line, style="" if level != "part" else "bold")
         if self._search:
             text.highlight_words([self._search], style="reverse", case_sensitive=False)
-        log = self.query_one(RichLog)
-        log.write(text, scroll_end=log.is_vertical_scroll_end)
+        # Two cells for the shape, one for the scrollbar, which may not be there yet.
+        rows = text.wrap(self.app.console, max(20, log.scrollable_content_region.width - 3), overflow="fold")
+        told = Text(f"{shape} ", style=self.app.theme_variables.get(colour, ""), no_wrap=True)
+        told.append_text(Text("\n  ").join(rows) if rows else Text())
+        log.write(told, scroll_end=log.is_vertical_scroll_end)

@@ -30,9 +30,10 @@ _EMPTY = (
 )
 
 
+NAME_WIDTH = 22  # of a check where the table is narrow
 _COLUMNS = (  # the gate's name comes last: at 80 columns it is the one to scroll to
     ("", 1),
-    ("what", 22),
+    ("what", NAME_WIDTH),
     ("measured", 8),
     ("needs", 8),
     ("95 % int.", 11),
@@ -52,6 +53,8 @@ class QuestionsRoom(Room):
         self._decisions: dict[str, Mapping[str, Any]] = {}
         self._open: dict[str, Question] = {}
         self._shown: tuple[object, ...] = ()
+        self._pointed: tuple[str, ...] = ()  # the figures whose failed check the cursor was put on
+        self._name_width = 0
 
     def compose(self) -> ComposeResult:
         table = PlainTable(id="gate-table")
@@ -63,15 +66,31 @@ class QuestionsRoom(Room):
             yield Static(id="gate-evidence-text", markup=False)
 
     def on_mount(self) -> None:
+        self._fit()
+
+    def on_resize(self) -> None:
+        self._fit()
+
+    def _fit(self) -> None:
+        """Give the names of the checks what the other columns leave."""
         table = self.query_one(PlainTable)
-        for name, width in _COLUMNS:
-            table.add_column(name, key=name or "shape", width=width)
-        self._paint()
+        taken = sum(width + 2 * table.cell_padding for _, width in _COLUMNS) - NAME_WIDTH
+        longest = max((len(str(item["check_name"])) for item in self._rows.values()), default=0)
+        width = max(NAME_WIDTH, min(longest, self.size.width - 6 - taken))
+        if width != self._name_width:
+            self._name_width, self._shown = width, ()
+            here = table.cursor_row
+            table.clear(columns=True)
+            for name, wide in _COLUMNS:
+                table.add_column(name, key=name or "shape", width=width if name == "what" else wide)
+            self._paint()
+            table.move_cursor(row=here, animate=False)
 
     def know(self, history: RunHistory) -> None:
         self._run_id = str(history.status["run"])
-        self._rows = {f"{item['gate']}/{item['check_name']}": item for item in history.gates}
+        self._rows = {f"{item['gate']}/{item['check_name']}": item for item in _worst_first(history.gates)}
         self._decisions = {f"decision:{item['decision_id']}": item for item in history.decisions}
+        self._fit()
         self._paint()
 
     def show(self, state: RunState) -> None:
@@ -113,6 +132,17 @@ class QuestionsRoom(Room):
                     Text("decided"),
                 )
                 table.add_row(*cells, key=key)
+        self._point_at_what_failed(table)
+
+    def _point_at_what_failed(self, table: PlainTable) -> None:
+        """Once for each run and its figures: the cursor to the first failed check, unless a question is open."""
+        now = (self._run_id, *sorted({str(item["evidence_sha256"]) for item in self._rows.values()}))
+        if now == self._pointed:
+            return
+        self._pointed = now
+        failed = next((key for key, item in self._rows.items() if not item["passed"]), None)
+        if not self._open:
+            table.move_cursor(row=0 if failed is None else table.get_row_index(failed), animate=False)
 
     def show_offenders(self, key: str, subjects: Sequence[Mapping[str, Any]]) -> None:
         item = self._rows.get(key)
@@ -142,7 +172,7 @@ class QuestionsRoom(Room):
         self._tell(lines(rows))
 
     def home(self) -> None:
-        self.query_one(PlainTable).focus()
+        self.screen.set_focus(self.query_one(PlainTable))
 
     def action_cursor(self, step: int) -> None:
         self.query_one(PlainTable).step(step)
@@ -173,6 +203,19 @@ class QuestionsRoom(Room):
             self.app.action_question()  # type: ignore[attr-defined]
         else:
             self.query_one("#gate-evidence").focus()
+
+
+def _worst_first(gates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The checks of the gate that was decided last come first, and of each gate those that failed."""
+    when: dict[str, Any] = {}
+    for item in gates:
+        when[item["gate"]] = max(item["decided_at"], when.get(item["gate"], item["decided_at"]))
+    order = [item["gate"] for item in gates]  # the store's own order settles gates of one moment: later ones win
+    return sorted(
+        sorted(gates, key=lambda item: item["passed"]),
+        key=lambda item: (when[item["gate"]], order.index(item["gate"])),
+        reverse=True,
+    )
 
 
 def _answer_hint() -> Content:

@@ -15,13 +15,16 @@ from tui.state import RunState
 from tui.widgets.audit import AuditPanel
 from tui.widgets.events import EventsList
 from tui.widgets.figures import LiveFigures
-from tui.widgets.phase import PhasePanel
+from tui.widgets.phase import JUDGED_THERE, PhasePanel
 from tui.widgets.rail import PhaseRail
+from tui.wording import PHASES, PREFERENCE_PHASES
 
 if TYPE_CHECKING:
     from tui.library import RunHistory
 
 MACHINE_EVERY_S = 2.0
+TINY = 20  # lines; below that phases stand in two columns
+_COUNTED = ("instructions", "responses", *PREFERENCE_PHASES)
 
 
 class RunRoom(Room):
@@ -57,6 +60,8 @@ class RunRoom(Room):
 
     def show(self, state: RunState) -> None:
         self._state = state
+        self.set_class(len(state.phases) > len(PHASES), "-pairs")
+        self.set_class(0 < self.size.height < TINY, "-tiny")
         price = getattr(getattr(self.app, "config", None), "price_per_gpu_hour", None)
         self.query_one(PhaseRail).show(state, self.phase)
         self.query_one(LiveFigures).show(state, self._load, price)
@@ -67,7 +72,7 @@ class RunRoom(Room):
 
     def look(self) -> None:
         run_id = self._state.run_id
-        counted = (run_id, *(self._state.phase(name).done for name in ("instructions", "responses")))
+        counted = (run_id, *(phase.done for name, phase in self._state.phases.items() if name in _COUNTED))
         if run_id and counted != self._counted:
             self._counted = counted
             self.read("reading a run's figures", lambda lib: lib.reading(lambda r: run_facts(r, run_id)), self._learn)
@@ -107,8 +112,10 @@ class RunRoom(Room):
 
     @property
     def critic(self) -> tuple[str, str] | None:
-        """The critic whose margins are shown."""
+        """The critic whose margins are shown: of a phase of preferences one that judges what is made there first."""
         keys = self._state.critics_by_weight
+        if self.phase in JUDGED_THERE:
+            keys = sorted(keys, key=lambda key: key[1] != JUDGED_THERE[self.phase])
         return keys[self._critic % len(keys)] if keys else None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
@@ -13,7 +14,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import DataTable, Static
 
 from tui.facts import wilson
-from tui.query_runs import Account, account, all_runs, flat, fork_options
+from tui.query_runs import Account, account, all_runs, flat, fork_options, judge_changes, own_settings, why_no_fork
 from tui.rooms import Room
 from tui.state import RunState
 from tui.text import one_line
@@ -54,6 +55,8 @@ class RunsRoom(Room):
         self._current, self._active = "", False
         self._marked = ""
         self._stale = True
+        self._elapsed_s = 0.0
+        self._lost = True  # whether the cursor is to go to the run that is shown
 
     def compose(self) -> ComposeResult:
         table = PlainTable(id="runs-table")
@@ -75,8 +78,25 @@ class RunsRoom(Room):
 
     def show(self, state: RunState) -> None:
         if (state.run_id, state.active) != (self._current, self._active):
+            self._lost = self._lost or state.run_id != self._current
             self._current, self._active, self._shown = state.run_id, state.active, []
             self._paint()
+        if state.active:
+            self._tick(state)
+
+    def _tick(self, state: RunState) -> None:
+        """Tell the run under way by its events: the store learns its time when it ends."""
+        name, table = state.run_id, self.query_one(PlainTable)
+        if name not in self._rows or name not in table.rows:
+            return
+        self._elapsed_s = state.elapsed_s
+        judged = state.phase("response_judgements").done
+        told = {"state": state.state, "accepted": state.accepted, "judged": judged, "elapsed_s": state.elapsed_s}
+        self._rows[name] = {**self._rows[name], **told}
+        cells = self._cells(name, self._rows[name], self.app.theme_variables)
+        for (column, _), cell in zip(_COLUMNS, cells, strict=True):
+            if column in ("state", "accepted", "share", "time"):
+                table.update_cell(name, column, cell)
 
     def look(self) -> None:
         if self._stale:
@@ -100,6 +120,10 @@ class RunsRoom(Room):
         with table.keep_cursor(cleared=True):
             for name, run in self._rows.items():
                 table.add_row(*self._cells(name, run, colours), key=name)
+        if self._lost and self._current in self._rows:
+            self._lost = False
+            table.move_cursor(row=table.get_row_index(self._current), animate=False)
+        self.refresh_bindings()
 
     def _cells(self, name: str, run: Mapping[str, Any], colours: Mapping[str, str]) -> list[Text]:
         shape, word, tone = STATES.get(str(run["state"]), ("?", str(run["state"]), "quiet"))
@@ -125,7 +149,13 @@ class RunsRoom(Room):
         ]
 
     def home(self) -> None:
-        self.query_one(PlainTable).focus()
+        self.screen.set_focus(self.query_one(PlainTable))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "again":
+            run = self._rows.get(self.under_cursor)
+            return run is not None and run["state"] in RESUMABLE
+        return True
 
     def action_cursor(self, step: int) -> None:
         self.query_one(PlainTable).step(step)
@@ -138,8 +168,13 @@ class RunsRoom(Room):
         return str(table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value)
 
     @on(DataTable.RowHighlighted, "#runs-table")
+    def follow_cursor(self, event: DataTable.RowHighlighted) -> None:
+        if event.row_key.value == self.under_cursor:  # else the cursor has gone on since
+            self.open_run()
+
     def open_run(self) -> None:
         name, marked = self.under_cursor, self._marked
+        self.refresh_bindings()
         if not name:
             return
         wanted = [marked, name] if marked and marked != name else [name]
@@ -150,6 +185,9 @@ class RunsRoom(Room):
         )
 
     def _tell(self, found: list[Account]) -> None:
+        for one in found:
+            if self._active and one.run_id == self._current:
+                one.measured["working time"] = f"{self._elapsed_s:.0f} s"
         box = self.query_one("#run-account")
         width = max(40, box.size.width - 4)
         box.border_title = "Two runs" if len(found) == 2 else "Run"
@@ -170,9 +208,6 @@ class RunsRoom(Room):
         name = self.under_cursor
         run = self._rows.get(name)
         if run is None or self._refused("resumed"):
-            return
-        if run["state"] not in RESUMABLE:
-            self.notify(f"Run {name} has ended ({run['state']}): there is nothing left to do in it.")
             return
         text = f"Go on with run {name}: {run['accepted']} of {run['target']} accepted?"
         choices = (Choice("y", "go on", "yes"), Choice("n", "leave it", "no"))
@@ -200,7 +235,17 @@ class RunsRoom(Room):
                     lambda options: self.post_message(self.RunWanted("start", options=options)),
                 )
 
-        self.app.push_screen(ForkScreen(name, flat(run["settings"])), filled)
+        def judged(why: str) -> None:
+            if why and form.is_attached:
+                form.forbid(why)
+
+        form = ForkScreen(name, flat(own_settings(run)), partial(judge_changes, run))
+        self.app.push_screen(form, filled)
+        self.read(
+            "looking whether a run can be forked",
+            lambda library: library.reading(lambda reader: why_no_fork(reader, name)),
+            judged,
+        )
 
     def _refused(self, what: str) -> bool:
         if self._active:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
@@ -13,15 +13,16 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.timer import Timer
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from tui.rooms import Room
 from tui.state import RunState
-from tui.text import one_line
+from tui.text import make_visible, one_line
 from tui.widgets.detail import SampleDetail
-from tui.widgets.endless import PAGE, Column, EndlessTable
+from tui.widgets.endless import Column, EndlessTable
 from tui.widgets.filters import FilterBar
-from tui.widgets.marks import TONES, VERDICT_TONES
+from tui.widgets.marks import TONES, VERDICT_TONES, row
+from tui.wish import Found, Wish
 from tui.wording import LABEL_SHAPES, VERDICT_SHAPES
 
 if TYPE_CHECKING:
@@ -31,35 +32,6 @@ REST_S = 0.08  # the cursor rests this long before the sample under it is read
 SPLITS = (None, "train", "validation", "test")
 LABELLED = (None, "any", "good", "bad", "unsure")
 _RANGE = re.compile(r"^\s*(?P<low>[-+−]?[\d.]+)?\s*(?:…|\.\.+|to|,|;)\s*(?P<high>[-+−]?[\d.]+)?\s*$")
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a person chose, in the words of store.Choice, which cannot be imported before the first frame."""
-
-    verdict: str | None = None
-    flagged: bool = False
-    split: str | None = None
-    label: str | None = None
-    text: str = ""
-    lowest: float | None = None
-    highest: float | None = None
-    where: str = ""
-    order: str = "ordinal"
-    descending: bool = False
-
-    def listing(self, reader: Reader, run_id: str, critic: str | None) -> Any:
-        from store.listing import Choice
-
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return reader.listing(run_id, Choice(critic=critic or "", **fields))
-
-    @property
-    def margin(self) -> str:
-        if self.lowest is None and self.highest is None:
-            return ""
-        ends = ("" if end is None else f"{end:+g}" for end in (self.lowest, self.highest))
-        return " … ".join(ends)
 
 
 class SamplesTable(EndlessTable):
@@ -137,11 +109,12 @@ class SamplesRoom(Room):
             panel.border_title = "Samples"
             yield FilterBar()
             yield Input(id="samples-input")
+            yield Static(id="samples-told", markup=False)
             yield SamplesTable(id="samples-table")
         yield SampleDetail()
 
     def on_mount(self) -> None:
-        self.query_one("#samples-input").display = False
+        self._close_input()
         self._paint()
 
     def on_resize(self) -> None:
@@ -179,21 +152,16 @@ class SamplesRoom(Room):
         row = self.table.row_at(self.table.cursor)
         seek = self._seek or (row["sample_id"] if row is not None and self._listing is not None and not top else "")
 
-        def find(reader: Reader) -> tuple[Any, int, int, list[dict[str, Any]]]:
-            listing = wish.listing(reader, run_id, critic)
-            at = listing.position(seek) if seek else None
-            at = at or 0
-            first = at // PAGE * PAGE
-            return listing, at, first, reader.page(listing, first, PAGE)
+        def arrived(found: Found) -> None:
+            if wish == self.wish and run_id == self._run_id:
+                self._listed(found)
 
-        self.read("listing samples", lambda library: library.reading(find), lambda found: self._listed(wish, found))
+        self.read("listing samples", lambda library: library.reading(wish.finder(run_id, critic, seek)), arrived)
 
-    def _listed(self, wish: Wish, found: tuple[Any, int, int, list[dict[str, Any]]]) -> None:
-        if wish != self.wish:
-            return
+    def _listed(self, found: Found) -> None:
         self._listing, at, first, rows = found
         self._seek = ""
-        self.table.order = (wish.order, wish.descending)
+        self.table.order = (self.wish.order, self.wish.descending)
         self.table.begin(len(self._listing), cursor=at, pages={first: rows})
         self._paint()
 
@@ -203,7 +171,7 @@ class SamplesRoom(Room):
         self.want()
 
     def home(self) -> None:
-        self.table.focus()
+        self.screen.set_focus(self.table)
 
     @property
     def table(self) -> SamplesTable:
@@ -263,6 +231,9 @@ class SamplesRoom(Room):
     def _opened(self, sample: Mapping[str, Any]) -> None:
         self._sample = sample
         self.query_one(SampleDetail).show(sample, self._accept_above, blind=self.table.blind)
+        box = self.query_one("#samples-input", Input)
+        if self._asking == "note" and not box.value:
+            box.value = self._label_of(self.table.row_at(self.table.cursor)).get("note", "")
 
     @on(EndlessTable.Chosen)
     def read_sample(self) -> None:
@@ -321,21 +292,29 @@ class SamplesRoom(Room):
     def action_ask(self, what: str) -> None:
         """Open the line for a text, a margin range, a condition or a note."""
         box = self.query_one("#samples-input", Input)
-        if what == "note" and self._sample is None:
+        here = self.table.row_at(self.table.cursor)
+        if what == "note" and (here is None or not here.get("person")):
+            if here is not None:
+                self.notify("A note goes with a label. Label the sample first: y good, b bad, d unsure.")
             return
-        label = (self._sample or {}).get("person_label") or {}
+        label = self._label_of(here)
+        self._close_input()
         self._asking = what
         box.placeholder = {
             "text": "text in instruction or response; Enter searches, Esc goes back",
             "margin": "margins from … to, such as -0.5 … 0.5 or 1 …; Enter takes it, empty clears it",
             "where": "n_tokens > 40 AND flags = [] AND score BETWEEN -1 AND 0; columns: " + ", ".join(_LABELS),
-            "note": "a note for this sample; it needs a label first: y good, b bad, d unsure",
+            "note": "a note for this sample; Enter keeps it, Esc goes back",
         }[what]
         box.value = {
             "text": self.wish.text, "margin": self.wish.margin, "where": self.wish.where, "note": label.get("note", ""),
         }[what]  # fmt: skip
         box.display = True
-        box.focus()
+        self.screen.set_focus(box)
+
+    @on(Input.Changed, "#samples-input")
+    def forget_what_was_wrong(self) -> None:
+        self.query_one("#samples-told").display = False
 
     @on(Input.Submitted, "#samples-input")
     def take(self, event: Input.Submitted) -> None:
@@ -351,16 +330,47 @@ class SamplesRoom(Room):
                 self.notify("No critic has judged these samples: there are no margins to choose by.")
             self.choose(lowest=low, highest=high)
         elif what == "note":
-            label = ((self._sample or {}).get("person_label") or {}).get("label", "unsure")
-            self._mark(label, value, step=0)
+            here = self.table.row_at(self.table.cursor)
+            if here is not None and here.get("person"):
+                self._mark(here["person"], value, step=0)
+        elif what == "where" and value:
+            self._try(value)
+            return
         else:
             self.choose(**{what: value})
         self._close_input()
         self.home()
 
+    def _try(self, condition: str) -> None:
+        """List by a condition; one that cannot be used is explained under its line, which stays open."""
+        wish = replace(self.wish, where=condition)
+        run_id, find = self._run_id, wish.finder(self._run_id, self._critic)
+
+        def read(reader: Reader) -> Found | str:
+            from store import CaiError
+
+            try:
+                return find(reader)
+            except CaiError as error:
+                return f"{error.title}. {error.hint}"
+
+        def arrived(found: Found | str) -> None:
+            if isinstance(found, str):
+                told = self.query_one("#samples-told", Static)
+                told.update(row(("✗ ", TONES["bad"]), make_visible(found, limit=400)))
+                told.display = self._asking == "where"
+            elif run_id == self._run_id and self._asking == "where":
+                self.wish, self._read_at = wish, (run_id, self._done)
+                self._listed(found)
+                self._close_input()
+                self.home()
+
+        self.read("trying a condition", lambda library: library.reading(read), arrived)
+
     def _close_input(self) -> None:
         self._asking = ""
         self.query_one("#samples-input").display = False
+        self.query_one("#samples-told").display = False
 
     def action_back(self) -> None:
         self._close_input()
@@ -368,25 +378,35 @@ class SamplesRoom(Room):
 
     # -- labels ------------------------------------------------------------------------------------------------------
 
-    def action_mark(self, label: str) -> None:
-        note = ((self._sample or {}).get("person_label") or {}).get("note", "")
-        self._mark(label, note, step=1)
+    def _label_of(self, here: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        """A person's label of the sample in that row, as far as the detail knows it: it follows the cursor later."""
+        sample = self._sample
+        if here is None or sample is None or sample["sample_id"] != here["sample_id"]:
+            return {}
+        return sample.get("person_label") or {}
 
-    def _mark(self, label: str, note: str, step: int) -> None:
-        row, index, run_id = self.table.row_at(self.table.cursor), self.table.cursor, self._run_id
-        if row is None:
+    def action_mark(self, label: str) -> None:
+        self._mark(label, None, step=1)
+
+    def _mark(self, label: str, note: str | None, step: int) -> None:
+        """Keep a label; without a `note` the one that is stored stays."""
+        line, index, run_id = self.table.row_at(self.table.cursor), self.table.cursor, self._run_id
+        if line is None:
             return
-        sample_id = row["sample_id"]
-        if self._sample is None or self._sample["sample_id"] != sample_id:
-            note = ""  # the detail has not followed the cursor yet: that note is another sample's
+        sample_id = line["sample_id"]
 
         def write(store: Any) -> list[dict[str, Any]]:
             from engine.labels import mark
 
-            return mark(store, run_id, sample_id, label, note)
+            kept = note
+            if kept is None:
+                with store.reader() as reader:
+                    found = reader.query(_NOTE, [run_id, sample_id])
+                kept = found[0]["note"] if found else ""
+            return mark(store, run_id, sample_id, label, kept)
 
         def written(audits: list[dict[str, Any]]) -> None:
-            row["person"] = label  # type: ignore[index]
+            line["person"] = label  # type: ignore[index]
             self.table.forget_line(index)
             here = self.table.row_at(self.table.cursor)
             if here is not None and here["sample_id"] == sample_id:  # else the next one is on its way
@@ -447,6 +467,7 @@ class SamplesRoom(Room):
             self.app.open_in_pager(as_text(self._sample))  # type: ignore[attr-defined]
 
 
+_NOTE = "SELECT note FROM person_labels WHERE run_id = ? AND subject_kind = 'sample' AND subject_id = ?"
 _LABELS = {
     "ordinal": "number",
     "verdict": "verdict",

@@ -106,6 +106,7 @@ class SqlRoom(Room):
         self._words: list[str] = []
         self._example = 0
         self._result: Result | None = None
+        self._writing = False
         self._reader: Reader | None = None
         self._store = Path("cai.duckdb")
 
@@ -124,7 +125,7 @@ class SqlRoom(Room):
         self.query_one("#sql-path").display = False
 
     def home(self) -> None:
-        self.query_one(SqlEditor).focus()
+        self.screen.set_focus(self.query_one(SqlEditor))
 
     def show(self, state: RunState) -> None:
         """Nothing here follows the run."""
@@ -155,20 +156,23 @@ class SqlRoom(Room):
         """In a thread: the statement on a reader of its own. An error is an answer here, not a failure."""
         from store import CaiError
 
-        with library.own_reader() as reader:
-            self._reader = reader
-            try:
+        try:
+            with library.own_reader() as reader:
+                self._reader = reader
                 return run(reader, sql)
-            except CaiError as error:
-                return f"{error.title}\n{error.hint}"
-            finally:
-                self._reader = None
+        except CaiError as error:
+            return f"{error.title}\n{error.hint}"
+        finally:
+            self._reader = None
 
     def _show(self, found: Result | str) -> None:
         table = self.query_one(PlainTable)
         if isinstance(found, str):
+            self._result = None
+            table.clear(columns=True)
+            table.border_subtitle = ""
             told = found.partition(" failed: ")[2] or found
-            self._tell(row(("✗ ", TONES["bad"]), make_visible(told, limit=1200)))
+            self._tell(_wrong(told))
             return
         self._result = found
         table.clear(columns=True)
@@ -254,23 +258,35 @@ class SqlRoom(Room):
     @on(Input.Submitted, "#sql-path")
     def write(self, event: Input.Submitted) -> None:
         event.stop()
-        if self._result is None:
+        if self._result is None or self._writing:
             return
-        sql, target = self._result.sql, Path(event.value.strip()).expanduser().absolute()
-        event.input.display = False
+        sql, target, box = self._result.sql, Path(event.value.strip()).expanduser().absolute(), event.input
 
-        def work(library: Library) -> str:
+        def work(library: Library) -> tuple[bool, str]:
             from store import CaiError
 
-            with library.own_reader() as reader:
-                try:
+            try:
+                with library.own_reader() as reader:
                     n, size = export(reader, sql, target)
-                except CaiError as error:
-                    return f"✗ {error.title}. {error.hint}"
-            return f"✓ {n:,} rows, {size:,} bytes written to {target}"
+            except CaiError as error:
+                return False, f"{error.title}. {error.hint}"
+            return True, f"{n:,} rows, {size:,} bytes written to {target}"
 
-        self.read("writing a result", work, lambda told: self._tell(row(make_visible(told))), group="sql")
-        self.home()
+        def written(found: tuple[bool, str]) -> None:
+            self._writing = False
+            done, told = found
+            self._tell(row(("✓ ", TONES["good"]), make_visible(told)) if done else _wrong(told))
+            if done and box.display:
+                box.display = False
+                self.home()
+
+        self._writing = True
+        self._tell(row(("▶ writing", QUIET)))
+        self.read("writing a result", work, written)
+
+
+def _wrong(told: str) -> Content:
+    return row(("✗ ", TONES["bad"]), make_visible(told, limit=1200))
 
 
 def cell(value: Any) -> Text:

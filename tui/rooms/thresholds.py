@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
@@ -90,7 +90,7 @@ class ThresholdsRoom(Room):
         Binding("shift+right,L", "turn(10)", "Ten more", id="thresholds.ten_more", show=False, tooltip="Ten steps up"),
         Binding("shift+left,H", "turn(-10)", "Ten less", id="thresholds.ten_less", show=False,
                 tooltip="Ten steps down"),
-        Binding("0", "reset", "Reset", id="thresholds.reset", show=False, tooltip="Put this one back"),
+        Binding("r,backspace", "reset", "Reset", id="thresholds.reset", show=False, tooltip="Put this one back"),
         Binding("x", "reset_all", "Reset all", id="thresholds.reset_all", tooltip="Put all of them back"),
         Binding("enter", "apply", "Apply", id="thresholds.apply", tooltip="Make them the run's own, with a reason"),
         Binding("tab", "app.focus_next", "Samples", id="thresholds.read", show=False,
@@ -105,6 +105,7 @@ class ThresholdsRoom(Room):
     def __init__(self) -> None:
         super().__init__(id="thresholds")
         self._run_id, self._done, self._active = "", 0, False
+        self._about = ""  # the run that was read
         self._read_at: tuple[object, ...] = ()
         self._whatif: WhatIf | None = None
         self._knobs: Sequence[Knob] = ()
@@ -112,6 +113,8 @@ class ThresholdsRoom(Room):
         self._moved: dict[str, float] = {}
         self._before: Outcome | None = None
         self._asked = 0
+        self._early: list[Callable[[], None]] = []  # keys that came before what they move was read
+        self._reading = False
 
     def compose(self) -> ComposeResult:
         yield KnobList()
@@ -120,7 +123,7 @@ class ThresholdsRoom(Room):
                 box.border_title = "What it would do"
                 yield Static(_EMPTY, id="outcome", markup=False)
             with VerticalScroll(id="changes-box", classes="panel") as box:
-                box.border_title = "Samples that change sides"
+                box.border_title = "What changes sides"
                 yield Static(id="changes", markup=False)
 
     @property
@@ -128,7 +131,7 @@ class ThresholdsRoom(Room):
         return self.query_one(KnobList)
 
     def home(self) -> None:
-        self.list.focus()
+        self.screen.set_focus(self.list)  # at once: the next key may be here already
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._paint_list)
@@ -140,11 +143,11 @@ class ThresholdsRoom(Room):
     def look(self) -> None:
         """Read the evidence when the room is opened, and again where the run went on."""
         at = (self._run_id, self._done)
+        if self._run_id and self._run_id != self._about:
+            self._forget()
         if not self._run_id or not self._done or at == self._read_at:
             return
-        if self._read_at[:1] != at[:1]:
-            self._moved = {}
-        self._read_at, run_id = at, self._run_id
+        self._read_at, self._reading, run_id = at, True, self._run_id
 
         def read(reader: Reader) -> WhatIf:
             from engine.whatif import WhatIf
@@ -153,41 +156,64 @@ class ThresholdsRoom(Room):
 
         self.read("reading what thresholds decide", lambda library: library.reading(read), self._known)
 
+    def _forget(self) -> None:
+        """Another run is shown: nothing that was read or moved is about it."""
+        self._about, self._read_at, self._reading = self._run_id, (), False
+        self._moved, self._whatif, self._knobs, self._early = {}, None, (), []
+        self._asked += 1
+        self._paint_list()
+        self.query_one("#outcome", Static).update(_EMPTY)
+        self.query_one("#changes", Static).update("")
+
     def _known(self, whatif: WhatIf) -> None:
         from engine.whatif import KNOBS
 
+        if whatif.run_id != self._run_id:
+            return
+        self._reading = False
         self._whatif, self._knobs = whatif, KNOBS
         self._now = {knob.key: whatif.value(knob.key) for knob in KNOBS}
         self._moved = {key: value for key, value in self._moved.items() if value != self._now[key]}
         self._before = None
         self._paint_list()
         self._ask()
+        early, self._early = self._early, []
+        for act in early:
+            act()
+
+    def _too_early(self, act: Callable[[], None]) -> bool:
+        """Keep what a key does until there is something to do it to; False where there is."""
+        if not self._knobs and self._reading:
+            self._early.append(act)
+        return not self._knobs
 
     # -- moving ------------------------------------------------------------------------------------------------------
 
     def on_thresholds_room_pointed(self, event: Pointed) -> None:
         self.list.chosen = event.index
-        self.list.focus()
+        self.home()
         self._paint_list()
 
     def action_point(self, by: int) -> None:
-        if self._knobs:
+        if not self._too_early(lambda: self.action_point(by)):
             self.list.chosen = max(0, min(len(self._knobs) - 1, self.list.chosen + by))
             self._paint_list()
 
     def action_turn(self, by: int) -> None:
-        if not self._knobs:
+        if self._too_early(lambda: self.action_turn(by)):
             return
         knob = self._knobs[self.list.chosen]
         value = self._moved.get(knob.key, self._now[knob.key])
         self._set(knob.key, round(max(knob.low, min(knob.high, value + by * knob.step)), 6))
 
     def action_reset(self) -> None:
-        if self._knobs:
+        if not self._too_early(self.action_reset):
             key = self._knobs[self.list.chosen].key
             self._set(key, self._now[key])
 
     def action_reset_all(self) -> None:
+        if self._too_early(self.action_reset_all):
+            return
         self._moved = {}
         self._paint_list()
         self._ask()
@@ -248,18 +274,20 @@ class ThresholdsRoom(Room):
         box = self.query_one("#outcome-box")
         box.border_subtitle = f"{told} · {'Enter applies' if self._moved else 'as it is'}"
         self.query_one("#outcome", Static).update(lines(rows))
-        self._paint_changes(after, texts)
+        self._paint_changes(before, after, texts)
 
-    def _paint_changes(self, after: Outcome, texts: Sequence[Mapping[str, Any]]) -> None:
+    def _paint_changes(self, before: Outcome, after: Outcome, texts: Sequence[Mapping[str, Any]]) -> None:
         by_id = {text["id"]: text for text in texts}
         box = self.query_one("#changes-box")
         box.border_subtitle = f"{len(after.changes)} of {after.changed:,}" if after.changed else ""
+        about = _instructions_moved(before, after)
         if not after.changed:
             why = "" if after.filters["sample"] else " No critic of pairs may filter: rules decide, its margins do not."
-            said = "Nothing would change sides." if self._moved else "Move a threshold with ← and →."
-            self.query_one("#changes", Static).update(row((said + why, QUIET)))
+            said = "No sample would change sides." if self._moved else "Move a threshold with ← and →."
+            rows = [row((about, "bold $text-warning"))] if about else []
+            self.query_one("#changes", Static).update(lines([*rows, row((said + why, QUIET))]))
             return
-        rows = []
+        rows = [row((about, "bold $text-warning"))] if about else []
         for item in after.changes:
             text = by_id.get(item.sample_id, {})
             rows.append(
@@ -275,6 +303,8 @@ class ThresholdsRoom(Room):
     # -- applying ----------------------------------------------------------------------------------------------------
 
     def action_apply(self) -> None:
+        if self._too_early(self.action_apply):
+            return
         if not self._moved:
             self.notify("Nothing is moved yet: ← and → move the threshold under the cursor.")
             return
@@ -295,17 +325,23 @@ class ThresholdsRoom(Room):
             if answer != "apply":
                 return
 
-            def write(store: Store) -> dict[str, int]:
-                from engine.whatif import apply
+            def write(store: Store) -> tuple[dict[str, int], list[str]]:
+                from engine.whatif import WhatIf, apply
 
-                return apply(store, run_id, overrides, reason)
+                changed = apply(store, run_id, overrides, reason)
+                with store.reader() as reader:
+                    checks = WhatIf(reader, run_id).under({}).checks
+                return changed, [check.name for check in checks if not check.passed]
 
             self.post_message(self.WriteWanted("applying thresholds", write, self._applied))
 
         self.post_message(self.AskWanted(question, answered))
 
-    def _applied(self, changed: dict[str, int]) -> None:
-        self.notify(f"Applied: {changed['sample']} samples and {changed['instruction']} instructions changed sides.")
+    def _applied(self, found: tuple[dict[str, int], list[str]]) -> None:
+        changed, failed = found
+        sides = f"{changed['sample']} samples and {changed['instruction']} instructions changed sides."
+        gate = f"✗ The gate fails now: {', '.join(failed)}." if failed else "✓ The gate passes now."
+        self.notify(f"Applied: {sides}\n{gate}", severity="warning" if failed else "information", markup=False)
         self._moved, self._read_at = {}, ()
         self.post_message(self.RunWanted("show", self._run_id))
 
@@ -318,6 +354,15 @@ def figure(knob: Knob, value: float) -> str:
 
 def _verdict(verdict: str) -> tuple[str, str]:
     return f"{VERDICT_SHAPES.get(verdict, '·')} {verdict}", TONES[VERDICT_TONES.get(verdict, "quiet")]
+
+
+def _instructions_moved(before: Outcome, after: Outcome) -> str:
+    was, now = before.acceptance["instruction"].accepted, after.acceptance["instruction"].accepted
+    if was == now:
+        return ""
+    name = "instruction" if abs(now - was) == 1 else "instructions"
+    how = f"{abs(now - was):,} {'more' if now > was else 'fewer'} {name}"
+    return f"{how} would be accepted: {now:,} instead of {was:,}."
 
 
 def _acceptance_line(kind: str, before: Outcome, after: Outcome) -> Content:

@@ -33,7 +33,7 @@ class AuditPanel(VerticalScroll):
     def show(self, state: RunState) -> None:
         width = max(20, self.size.width - 4)
         rows = [_guard_line(state)]
-        rows += [_audit_line(audit, width) for audit in state.audits.values()]
+        rows += _audit_lines(list(state.audits.values()), state.min_auc, width)
         if not state.audits:
             rows.append(row(("critics audited before they may filter", QUIET)))
         if self._checks:
@@ -52,19 +52,43 @@ def _guard_line(state: RunState) -> Content:
     return row(("✗ guard FAILED", f"bold {TONES['bad']}"), f"  {names(state.guard_failed)}")
 
 
+def _audit_lines(audits: Sequence[Audit], min_auc: float | None, width: int) -> list[Content]:
+    """Each part of a critic's audit, and below them which part keeps it from filtering."""
+    rows = []
+    for audit in audits:
+        rows.append(_audit_line(audit, width))
+        same = [other for other in audits if (other.subject_kind, other.critic) == (audit.subject_kind, audit.critic)]
+        if audit is same[-1] and not audit.may_filter and min_auc is not None:
+            rows += [_reason_line(part, min_auc, width) for part in same if _keeps_back(part, min_auc)]
+    return rows
+
+
+def _keeps_back(audit: Audit, min_auc: float) -> bool:
+    """What a person labelled is told and decides nothing; an AUC that is undefined counts as none."""
+    return audit.part in ("planted", "own") and (audit.auc or 0.0) < min_auc
+
+
+def _reason_line(audit: Audit, min_auc: float, width: int) -> Content:
+    auc = "undefined" if audit.auc is None else f"{audit.auc:.2f} < {min_auc:.2f}"
+    if audit.auc is not None and f"{audit.auc:.2f}" == f"{min_auc:.2f}":
+        auc = f"{audit.auc:.4f} < {min_auc:.4f}"
+    whole = f"  {one_line(audit.critic, 12)} may not filter: {audit.part} items AUC {auc}"
+    return row((whole if len(whole) <= width else f"  no filter: {audit.part} AUC {auc}", TONES["warn"]))
+
+
 def _audit_line(audit: Audit, width: int) -> Content:
     auc = "  –  " if audit.auc is None else f"{audit.auc:.3f}"
-    power = (
-        ("✓ filters", TONES["good"])
-        if audit.may_filter
-        else ("– margins unaudited" if width >= 48 else "– unaudited", TONES["warn"])
-    )
     name = 21 if width >= 52 else 13
-    kind = {"instruction": "instr.", "sample": "pair"}.get(audit.subject_kind, audit.subject_kind)
+    kind = {"instruction": "instr.", "sample": "pair", "pair": "pref."}.get(audit.subject_kind, audit.subject_kind)
     critic = one_line(f"{kind} {audit.critic}", name - 1)
-    return row(
-        f"{critic:<{name}}", (f"{audit.part:<8}", QUIET), ("AUC " if width >= 40 else "", QUIET), f"{auc} ", power
-    )
+    line = row(f"{critic:<{name}}", (f"{audit.part:<8}", QUIET), ("AUC " if width >= 40 else "", QUIET), f"{auc} ")
+    power, word, tone = ("✓", " filters", "good") if audit.may_filter else ("–", " unaudited", "warn")
+    counts = ["", ""]
+    if audit.n_good is not None and audit.n_bad is not None:
+        counts = [f"{audit.n_good} good, {audit.n_bad} bad ", f"{audit.n_good}+{audit.n_bad} "]
+    ways = ((counts[0], power + word), (counts[1], power + word), (counts[1], power))
+    n, told = next((way for way in ways if line.cell_length + sum(map(len, way)) <= width), ways[-1])
+    return row(line, (n, QUIET), (told, TONES[tone]))
 
 
 def _check_lines(check: Mapping[str, Any], width: int) -> list[Content]:

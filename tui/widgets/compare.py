@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from tui.query_runs import Account
+from tui.query_runs import CHANGED, Account
 from tui.text import one_line
 from tui.widgets.marks import QUIET, TONES, lines, row
 
@@ -13,9 +13,10 @@ def compare(left: Account, right: Account, width: int) -> Content:
     """Aligned columns; ≠ marks what differs, and settings that are equal are only counted."""
     name, side = _widths(width)
     ids = (one_line(run.run_id, side) for run in (left, right))
-    head = row(" " * (name + 2), (" ".join(f"{name:<{side}}" for name in ids), "bold"))
+    head = row(" " * (name + 3), (" ".join(f"{name:<{side}}" for name in ids), "bold"))
     rows = [head, row(("Settings that differ", f"bold {QUIET}"))]
-    keys = list(dict.fromkeys([*left.told, *right.told]))
+    # How a setting came about is no difference where its value is none.
+    keys = [key for key in dict.fromkeys([*left.told, *right.told]) if not key.startswith(CHANGED)]
     differ = [key for key in keys if left.told.get(key, "–") != right.told.get(key, "–")]
     rows += [_pair(key, left.told.get(key, "–"), right.told.get(key, "–"), name, side) for key in differ]
     if not differ:
@@ -41,14 +42,17 @@ def describe(found: Account, width: int) -> Content:
 
 def _widths(width: int) -> tuple[int, int]:
     name = max(14, min(36, width * 2 // 5))
-    return name, max(8, (width - name - 3) // 2)
+    return name, max(8, (width - name - 4) // 2)
 
 
 def _pair(key: str, left: str, right: str, name: int, side: int) -> Content:
     differs = left != right
+    first, second = one_line(left, side), one_line(right, side)
+    if differs and first == second:  # alike as far as they are shown: show where they end
+        first, second = (f"…{one_line(text[1 - side :], side)}" for text in (left, right))
     return row(
         ("≠ " if differs else "  ", TONES["warn"]),
-        (f"{one_line(key, name):<{name}}", "" if differs else QUIET),
-        (f"{one_line(left, side):<{side}} ", "bold" if differs else QUIET),
-        (one_line(right, side), "bold" if differs else QUIET),
+        (f"{one_line(key, name):<{name}} ", "" if differs else QUIET),
+        (f"{first:<{side}} ", "bold" if differs else QUIET),
+        (second, "bold" if differs else QUIET),
     )

@@ -19,6 +19,11 @@ from tui.wording import VERDICT_SHAPES
 RESPONSE_SHOWN = 20_000  # characters; a runaway of 100 kB would cost a second of wrapping
 PROMPT_SHOWN = 8_000
 PARTS_SHOWN = 8
+REACH = 2.0  # score at either end of every bar, so that bars of two samples can be compared
+_NAMED = (
+    "score: the margin on the critic's own scale; 0 midway between good and corrupted anchors, 1 the good ones' mean",
+    "nats: the raw margin; its sign need not be the score's, because the midpoint need not be 0 nats",
+)
 _LABEL = f"bold {QUIET}"
 
 
@@ -70,6 +75,8 @@ class SampleDetail(VerticalScroll, can_focus=True):
         if not blind:
             rows += _margin_lines("Margins of the pair", sample["judgements"], accept_above, width)
             rows += _margin_lines("Margins of the instruction", sample["instruction_judgements"], accept_above, width)
+            if sample["judgements"] or sample["instruction_judgements"]:
+                rows += [row((text, QUIET)) for text in _NAMED]
         rows += _origin(sample)
         self.query_one("#detail-text", Static).update(lines(rows))
 
@@ -133,17 +140,18 @@ def _margin_lines(
 ) -> list[Content]:
     if not judgements:
         return []
-    known = [abs(item["score"]) for item in judgements] + [abs(accept_above or 0.0)]
-    reach = max(1.0, *known)
-    rows = [Content(""), row((title, _LABEL), (f"  score −{reach:.1f} … +{reach:.1f}, ┃ threshold", QUIET))]
-    bar_width = max(11, min(61, width - 38))
+    in_force = accept_above is not None and any(item["audited"] for item in judgements)
+    legend = f"  axis {-REACH:.0f} … +{REACH:.0f}" + (", ┃ threshold" if in_force else "")
+    rows = [Content(""), row((title, _LABEL), (legend, QUIET))]
+    bar_width = max(11, min(61, width - 44))
     for item in judgements:
         threshold = accept_above if item["audited"] else None
         rows.append(
             row(
                 f"{one_line(item['critic'], 14):<15}",
-                signed_bar(item["score"], threshold, bar_width, reach),
-                (f" {item['score']:+.2f}", "bold"),
+                signed_bar(item["score"], threshold, bar_width, REACH),
+                (" score ", QUIET),
+                (f"{item['score']:+.2f}", "bold"),
                 (f" {item['margin_nats']:+.3f}" + (" nats" if item["parts"] else ""), QUIET),
             )
         )

@@ -31,5 +31,5 @@ class EventsList(Static):
 
 def _event_line(at: float, level: str, text: str, width: int) -> Content:
     shape, tone = _SHAPES.get(level, ("·", "quiet"))
-    stamp = datetime.fromtimestamp(at).strftime("%H:%M:%S")
-    return row((f"{stamp} ", QUIET), (f"{shape} ", TONES[tone]), one_line(text, width - 11))
+    stamp = datetime.fromtimestamp(at).strftime("%H:%M:%S" if width >= 50 else "%H:%M")
+    return row((f"{stamp} ", QUIET), (f"{shape} ", TONES[tone]), one_line(text, width - len(stamp) - 3))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
+from tui.facts import of_wanted
 from tui.machine import Load
 from tui.state import RunState
 from tui.widgets.marks import QUIET, TONES, lines, percent, row, sparkline
 from tui.wording import FINISHED, clock_text, count
 
 _ACCEPTING = (("instruction_judgements", "instructions"), ("response_judgements", "pairs"))
+_PREFERRING = (("revisions", "revisions"), ("pairs", "pref. pairs"))
 
 
 class LiveFigures(Static):
@@ -25,18 +27,28 @@ class LiveFigures(Static):
             return
         self._drawn = now
         width, height = self.content_size.width, self.content_size.height
-        rows = [_acceptance(state, phase, label) for phase, label in _ACCEPTING]
+        accepting = [*_ACCEPTING, *(item for item in _PREFERRING if item[0] in state.phases)]
+        if height and len(accepting) + 3 > height:  # the rail counts the others
+            accepting = [item for item in accepting if state.phase(item[0]).acceptance is not None][-2:] or accepting[
+                :2
+            ]
+        rows = [_acceptance(state, phase, label) for phase, label in accepting]
         rows.append(_forecast(state, width))
-        if state.tokens_per_s and state.state not in FINISHED:
-            rows.append(self._throughput(state, width))
+        if (state.tokens_per_s or state.items_per_s) and state.state not in FINISHED:
+            rows.append(_throughput(state, width))
         busy = _machine(load, width)
-        rows += [_budget(state, price_per_hour), *(busy if len(rows) + 1 + len(busy) <= height else busy[-1:])]
+        rows += [_budget(state, price_per_hour, width), *(busy if len(rows) + 1 + len(busy) <= height else busy[-1:])]
         self.update(lines(rows[:height] if height else rows))
 
-    def _throughput(self, state: RunState, width: int) -> Content:
-        rate = f"{state.tokens_per_s[-1]:7.1f} "
-        drawn = sparkline(state.tokens_per_s, max(4, min(60, width - 24)))
-        return row(("tokens/s     ", QUIET), rate, (drawn, "$accent"))
+
+def _throughput(state: RunState, width: int) -> Content:
+    """Tokens a second; a phase that only scores writes none, and its items are told instead."""
+    if not state.writes:
+        scored = "" if not state.items_per_s else f"   {state.items_per_s:.1f} scored/s"
+        return row(("tokens/s     ", QUIET), "–", (scored, QUIET))
+    rate = f"{state.tokens_per_s[-1]:7.1f} "
+    drawn = sparkline(state.tokens_per_s, max(4, min(60, width - 24)))
+    return row(("tokens/s     ", QUIET), rate, (drawn, "$accent"))
 
 
 def _acceptance(state: RunState, phase: str, label: str) -> Content:
@@ -50,11 +62,19 @@ def _acceptance(state: RunState, phase: str, label: str) -> Content:
 
 
 def _forecast(state: RunState, width: int) -> Content:
-    forecast = state.forecast
-    if state.state in FINISHED and state.target:
-        return row(("accepted     ", QUIET), (f"{state.accepted:,}", "bold"), (f" of {state.target:,} wanted", QUIET))
+    forecast, target = state.forecast, state.target
+    if state.state in FINISHED and target:
+        told = f" ({target:,} wanted ✓)" if state.accepted > target else f" of {target:,} wanted"
+        return row(("accepted     ", QUIET), (f"{state.accepted:,}", "bold"), (told, QUIET))
+    if target and state.accepted >= target:
+        return row(
+            ("forecast     ", QUIET),
+            ("reached", f"bold {TONES['good']}"),
+            (f" {of_wanted(state.accepted, target)}", QUIET),
+        )
     if forecast is None or forecast.needed is None:
-        return row(("forecast     ", QUIET), ("after the first accepted pair", QUIET))
+        when = "when this wave is judged" if state.accepted else "after the first accepted pair"
+        return row(("forecast     ", QUIET), (when, QUIET))
     span = f" [{count(forecast.needed_lo)}–{count(forecast.needed_hi)}]"
     return row(
         ("forecast     ", QUIET),
@@ -64,7 +84,7 @@ def _forecast(state: RunState, width: int) -> Content:
     )
 
 
-def _budget(state: RunState, price_per_hour: float | None) -> Content:
+def _budget(state: RunState, price_per_hour: float | None, width: int = 80) -> Content:
     """Spent so far, and what the target will have cost if the rest goes as the part so far did."""
     elapsed = state.elapsed_s
     forecast = state.forecast
@@ -75,7 +95,11 @@ def _budget(state: RunState, price_per_hour: float | None) -> Content:
     )
     if not price_per_hour:
         later = "" if whole is None else f", about {clock_text(whole)} in all"
-        return row(("budget       ", QUIET), clock_text(elapsed), (f"{later} · , sets a price", QUIET))
+        line = row(("budget       ", QUIET), clock_text(elapsed), (later, QUIET))
+        for how in (" · no price set: press , for settings", " · no price set"):
+            if line.cell_length + len(how) <= width:
+                return Content.assemble(line, (how, QUIET))
+        return line
     spent = price_per_hour * elapsed / 3600
     later = "" if whole is None else f" of about ${price_per_hour * whole / 3600:,.2f}"
     return row(("budget       ", QUIET), (f"${spent:,.2f}", "bold"), later, (f" at ${price_per_hour:g}/h", QUIET))

@@ -14,6 +14,22 @@ from tui.wording import VERDICT_SHAPES
 _VERDICTS = (("a", "accepted"), ("r", "rejected"), ("u", "unsure"), ("e", "every"))
 
 
+def _parts(
+    verdict: str | None, flagged: bool, split: str | None, label: str | None, words: int
+) -> list[tuple[str, bool, str]]:
+    """Each filter as (text, whether it is chosen, its action); the fewer `words`, the shorter: 3 is all, 0 shapes."""
+    parts: list[tuple[str, bool, str]] = []
+    for key, word in _VERDICTS:
+        chosen = verdict == word or (word == "every" and verdict is None)
+        shape = VERDICT_SHAPES.get(word, "∗")
+        name = f" {key} {shape} {word} " if words > 1 or (words and chosen) else f" {key} {shape} "
+        parts.append((name, chosen, f"only('{'' if word == 'every' else word}')"))
+    parts.append((" f ! flagged " if words > 1 else " f ! ", flagged, "flagged"))
+    parts.append((f" t {split or ('any split' if words > 2 else 'split')} ", split is not None, "split"))
+    parts.append((f" L {label or 'labels'} ", label is not None, "labelled"))
+    return parts
+
+
 class FilterBar(Static):
     """Wraps onto a second line only where something long, a text or a condition, is chosen."""
 
@@ -32,16 +48,8 @@ class FilterBar(Static):
         self, *, verdict: str | None, flagged: bool, split: str | None, label: str | None, margin: str, text: str,
         where: str, width: int,
     ) -> None:  # fmt: skip
-        short = width < 62
-        parts: list[tuple[str, bool, str]] = []
-        for key, word in _VERDICTS:
-            chosen = verdict == word or (word == "every" and verdict is None)
-            shape = VERDICT_SHAPES.get(word, "∗")
-            name = f" {key} {shape} " if short else f" {key} {shape} {word} "
-            parts.append((name, chosen, f"only('{'' if word == 'every' else word}')"))
-        parts.append((" f ! " if short else " f ! flagged ", flagged, "flagged"))
-        parts.append((f" t {split or ('split' if short else 'any split')} ", split is not None, "split"))
-        parts.append((f" L {label or 'labels'} ", label is not None, "labelled"))
+        ways = [_parts(verdict, flagged, split, label, words) for words in (3, 2, 1, 0)]
+        parts = next((way for way in ways if sum(len(name) for name, _, _ in way) <= width), ways[-1])
         first, self._spans, at = [], [], 0
         for text_of, chosen, action in parts:
             first.append(row((text_of, "bold reverse" if chosen else QUIET)))

@@ -14,30 +14,48 @@ MAIN_SPEC = "stage_1_explicit_instructions"
 
 
 class RunHeader(Static):
-    """Two lines; the state is at the right end, as a shape and a word."""
+    """Two lines; the state is at the right end, as a shape and a word. Where it is narrow all else is cut first."""
 
     def __init__(self) -> None:
         super().__init__(row((" cai ", "bold $accent"), ("opening the store …", QUIET)), id="header", markup=False)
+        self._state: RunState | None = None
+
+    def on_resize(self) -> None:
+        if self._state is not None:
+            self.show(self._state)
 
     def show(self, state: RunState) -> None:
-        width = max(40, self.size.width or self.app.size.width) - 2
+        self._state = state
+        width = (self.size.width or self.app.size.width) - 2
         shape, word, tone = STATES.get(state.state, ("?", state.state, "quiet"))
-        seed = "" if state.seed is None else f"{state.seed}"
-        left = row(
-            ("cai ", "bold $accent"),
-            ("run ", QUIET),
-            (one_line(state.run_id, 28) or "–", "bold"),
-            ("  seed ", QUIET),
-            seed or "–",
-            ("  accepted ", QUIET),
-            f"{count(state.accepted)}" + (f"/{count(state.target)}" if state.target else ""),
-        )
         right = row((f"{shape} {word}", f"bold {TONES[tone]}"), ("  ", ""), clock_text(state.elapsed_s))
+        room = width - right.cell_length - 2
+        left = next((line for line in _who(state) if line.cell_length <= room), None)
+        if left is None:
+            left = _who(state)[-1].truncate(max(0, room), ellipsis=True)
         spec = one_line(state.spec.removesuffix(".md").rpartition("/")[2], 40) or "–"
         spec_piece = (spec, "") if spec == MAIN_SPEC or spec == "–" else (f"◆ {spec}", "bold $text-warning")
         reason = one_line(state.reason, 80) if state.finished or state.state == "interrupted" else ""
         second = row(("spec ", QUIET), spec_piece, ("  model ", QUIET), one_line(state.model, 40) or "–")
         self.update(Content("\n").join([_spread(left, right, width), _spread(second, row((reason, QUIET)), width)]))
+
+
+def _who(state: RunState) -> list[Content]:
+    """The first line's left side, the whole first, then with less and less of it."""
+    accepted = count(state.accepted)
+    if state.target:
+        more = state.accepted > state.target
+        accepted += f" ({count(state.target)} wanted ✓)" if more else f"/{count(state.target)}"
+    run = (one_line(state.run_id, 28) or "–", "bold")
+    seed = row(("  seed ", QUIET), "–" if state.seed is None else f"{state.seed}")
+    told = row(("  accepted ", QUIET), accepted)
+    name = row(("cai ", "bold $accent"), ("run ", QUIET), run)
+    return [
+        row(name, seed, told),
+        row(name, told),
+        row(("run ", QUIET), run, ("  ✓ ", QUIET), accepted),
+        row(run),
+    ]
 
 
 def _spread(left: Content, right: Content, width: int) -> Content:

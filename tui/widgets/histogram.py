@@ -9,9 +9,11 @@ from textual.content import Content
 from tui.widgets.marks import BLOCKS, QUIET, lines, row
 
 
-def draw(scores: Sequence[float], threshold: float | None, width: int, height: int, kept: int | None) -> Content:
-    """Columns of eighth blocks over an axis; `width` x `height` cells in all."""
-    low, high = bounds(scores, threshold)
+def draw(
+    scores: Sequence[float], threshold: float | None, width: int, height: int, kept: int | None, *, nats: bool = False
+) -> Content:
+    """Columns of eighth blocks over an axis; `width` x `height` cells in all. A score of 1 is on it, for `nats` not."""
+    low, high = bounds(scores, threshold, () if nats else (1.0,))
     span = high - low
     bins = [0] * width
     for score in scores:
@@ -27,7 +29,8 @@ def draw(scores: Sequence[float], threshold: float | None, width: int, height: i
         tail = f"keeps {kept:,} of {len(scores):,}"
     else:
         label, tail = "zero point", f"n={len(scores):,}"
-    left, right = f"{low:+.1f}", f"{high:+.1f}"
+    digits = 1 if high - low > 1 else 2
+    left, right = f"{low:+.{digits}f}", f"{high:+.{digits}f}"
     room = width - len(left) - len(right)
     middle = f"{label} · {tail}"
     if len(middle) > room - 2:
@@ -68,14 +71,14 @@ def _axis(line_at: int, width: int, mark: str) -> Content:
     return row(("─" * line_at, QUIET), (mark, "bold $text-warning"), ("─" * (width - line_at - 1), QUIET))
 
 
-def bounds(scores: Sequence[float], threshold: float | None) -> tuple[float, float]:
-    """The axis: the middle 98 % of the scores, with zero, one and the threshold on it."""
+def bounds(scores: Sequence[float], threshold: float | None, shown: tuple[float, ...] = (1.0,)) -> tuple[float, float]:
+    """The axis: the middle 98 % of the scores, with zero, what else is to be shown, and the threshold on it."""
     ordered = sorted(scores)
     edge = len(ordered) // 100
-    marks = [0.0, 1.0] + ([threshold] if threshold is not None else [])
+    marks = [0.0, *shown] + ([threshold] if threshold is not None else [])
     low = min([ordered[edge], *marks])
     high = max([ordered[-1 - edge], *marks])
-    pad = (high - low) * 0.04
+    pad = (high - low) * 0.04 or 0.04
     return low - pad, high + pad
 
 

@@ -24,20 +24,22 @@ if TYPE_CHECKING:
 TEXT_SHOWN = 20_000
 _SHAPES = {
     "seed": "◇", "request": "→", "instruction": "■", "duplicate": "≈", "judgement": "⚖", "response": "■",
-    "verdict": "▣", "label": "✎", "sibling": "‖",
+    "verdict": "▣", "label": "✎", "sibling": "‖", "critique": "✎", "revision": "↻", "candidate": "◌", "pair": "⇄",
 }  # fmt: skip
 
 
 class LineageScreen(ModalScreen[None]):
     DEFAULT_CSS = """
     LineageScreen { align: center middle; background: $background 60%; }
-    #lineage { width: 96%; height: 92%; layout: horizontal; background: $background; }
+    #lineage { width: 96%; height: 1fr; margin: 0 0 2 0; layout: horizontal; background: $background; }
     #lineage-steps { width: 2fr; height: 100%; border: none; background: $background; padding: 0; }
     #lineage-one { width: 3fr; height: 100%; border-left: solid $primary 40%; padding: 0 1; }
     #lineage-text { height: auto; }
-    .-narrow #lineage { layout: vertical; }
-    .-narrow #lineage-steps { width: 100%; height: 2fr; }
-    .-narrow #lineage-one { width: 100%; height: 3fr; border-left: none; border-top: solid $primary 40%; }
+    LineageScreen {
+        &.-narrow #lineage { layout: vertical; }
+        &.-narrow #lineage-steps { width: 100%; height: 2fr; }
+        &.-narrow #lineage-one { width: 100%; height: 3fr; border-left: none; border-top: solid $primary 40%; }
+    }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,l,q", "dismiss", "Back", id="lineage.back", tooltip="Back to the sample"),
@@ -93,7 +95,7 @@ class LineageScreen(ModalScreen[None]):
 
 def _line(step: Step) -> Content:
     shape = _SHAPES.get(step.kind, "·")
-    quiet = "  " if step.kind in ("judgement", "duplicate", "request", "seed") else ""
+    quiet = "  " if step.kind in ("judgement", "duplicate", "request", "seed", "critique") else ""
     return row(f"{quiet}{shape} ", (step.title, "" if quiet else "bold"), ("  " + one_line(step.text, 60), QUIET))
 
 

@@ -81,3 +81,15 @@ def interval_bar(value: float, low: float, high: float, width: int, reach: float
     cells[place(low)], cells[place(high)] = "╺", "╸"
     cells[place(value)] = "●"
     return "".join(cells)
+
+
+def share_bar(share: float, low: float, high: float, width: int) -> str:
+    """A share and its interval over an axis from 0 to 1."""
+    last = width - 1
+    place = lambda x: max(0, min(last, round(x * last)))  # noqa: E731
+    cells = ["·"] * width
+    for at in range(place(low), place(high) + 1):
+        cells[at] = "━"
+    cells[place(low)], cells[place(high)] = "╺", "╸"
+    cells[place(share)] = "●"
+    return "".join(cells)

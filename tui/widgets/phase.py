@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 
 from textual.content import Content
 from textual.widgets import Static
@@ -13,8 +14,15 @@ from tui.state import RunState
 from tui.text import one_line
 from tui.widgets.histogram import draw, draw_lengths
 from tui.widgets.marks import QUIET, TONES, lines, percent, row, sparkline
+from tui.wording import names
 
-_JUDGED = {"instruction_judgements": "instruction", "response_judgements": "sample"}
+_JUDGED = frozenset({"instruction_judgements", "response_judgements", "revisions", "pairs"})
+JUDGED_THERE = {"revisions": "revision", "candidates": "candidate", "pairs": "pair", "pair_gate": "pair"}
+_TITLES = {
+    "revisions": "Revisions", "candidates": "Candidates by source", "pairs": "Preference pairs",
+    "pair_gate": "Gate of preference pairs",
+}  # fmt: skip
+HISTOGRAM_ROWS = 5  # below that it says nothing
 
 
 class PhasePanel(Static):
@@ -40,6 +48,9 @@ class PhasePanel(Static):
         elif phase == "responses":
             self.border_title, self.border_subtitle = "Response lengths in tokens", f"j k phase · {how}"
             self.update(_lengths(facts, width, height))
+        elif phase in JUDGED_THERE:
+            self.border_title, self.border_subtitle = _TITLES[phase], f"j k phase · {how}"
+            self._preferred(state, phase, critic, facts, width, height)
         else:
             self._margins(state, phase, critic, width, height)
 
@@ -57,6 +68,78 @@ class PhasePanel(Static):
         over_time = _over_time(state, phase, width)
         picture = draw(scores, threshold, width, max(4, height - len(over_time)), kept)
         self.update(lines([*over_time, picture]))
+
+    def _preferred(
+        self, state: RunState, phase: str, critic: tuple[str, str] | None, facts: RunFacts, width: int, height: int
+    ) -> None:
+        """How many there are and how many were kept, what spoke against the others, and a critic's margins in nats."""
+        rows = _over_time(state, phase, width) or _kept(state, phase)
+        if phase == "pair_gate":
+            rows += [_gate_line(name, *told) for name, told in state.gates.items() if name.endswith(" pairs")]
+        if phase == "candidates":
+            rows += _by_source(facts.candidates, "drawn", width, height)
+        elif phase != "revisions":
+            rows += _by_source(facts.pairs, "made", width, height)
+        flags = facts.flags.get(JUDGED_THERE[phase], {})
+        if flags:
+            told = ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in flags.items())
+            rows.append(row(("rejected for ", QUIET), one_line(told, max(10, width - 13))))
+        margins = facts.nats.get(critic, ()) if critic is not None and phase in ("revisions", "pairs") else ()
+        if critic is not None and margins and height - len(rows) >= HISTOGRAM_ROWS:
+            self.border_title = Content(f"{_TITLES[phase]} · nats of {critic[0]}, {critic[1]}")
+            self.border_subtitle = "c next critic · j k phase"
+            rows.append(draw(margins, None, width, height - len(rows), None, nats=True))
+        elif phase in ("revisions", "pairs"):
+            rows += [_margin_line(*key, values) for key, values in facts.nats.items() if key[1] == JUDGED_THERE[phase]]
+        self.update(
+            lines(rows[:height]) if rows else row(("Nothing is there yet: it is counted here as it comes.", QUIET))
+        )
+
+
+def _margin_line(critic: str, _kind: str, nats: Sequence[float]) -> Content:
+    """A histogram in a line."""
+    above = sum(value > 0 for value in nats)
+    told = f" median {statistics.median(nats):+.3f}, {above:,}/{len(nats):,} > 0"
+    return row((f"{one_line(critic, 12)}", QUIET), told)
+
+
+def _kept(state: RunState, phase: str) -> list[Content]:
+    known = state.phases.get(phase)
+    if known is None or known.acceptance is None:
+        return []
+    share, low, high = known.acceptance
+    told = f"{100 * share:.0f} % [{100 * low:.0f}–{100 * high:.0f}] of {known.done:,}"
+    return [row(("kept ", QUIET), (told, "bold"))]
+
+
+def _gate_line(name: str, passed: bool, failed: tuple[str, ...]) -> Content:
+    if passed:
+        return row((f"✓ {name} passed", f"bold {TONES['good']}"))
+    return row((f"✗ {name} FAILED", f"bold {TONES['bad']}"), f"  {names(failed)}" if failed else "")
+
+
+def _by_source(found: Mapping[str, tuple[int, int, int]], made_word: str, width: int, height: int) -> list[Content]:
+    """Each source with what was made of it and the share that was kept, where something decided that.
+
+    Where there is no line for each, those that nothing decided stand two in a line.
+    """
+    rows = []
+    pairs = [(source, made) for source, (made, judged, _) in found.items() if not judged] if len(found) > height else []
+    for source, (made, judged, accepted) in found.items():
+        if pairs and not judged:
+            continue
+        low, high = wilson(accepted, judged)
+        share = f"{100 * accepted / judged:.0f} % [{100 * low:.0f}–{100 * high:.0f}]" if judged else ""
+        wide = width >= 50
+        name = 20 if wide else max(10, width - 20)
+        told = row((f"{one_line(source.replace('_', ' '), name - 1):<{name}}", QUIET), (f"{made:>6,}", "bold"))
+        kept = f" {made_word}{', kept ' if share else ''}" if wide else " "
+        rows.append(row(told, (kept, QUIET), share))
+    half = (width - 2) // 2
+    short = [
+        row((f"{one_line(source.replace('_', ' '), half - 5):<{half - 4}}", QUIET), f"{n:>4,}") for source, n in pairs
+    ]
+    return rows + [Content("  ").join(short[at : at + 2]) for at in range(0, len(short), 2)]
 
 
 def _over_time(state: RunState, phase: str, width: int) -> list[Content]:

@@ -1,0 +1,39 @@
+"""One line of choices: what is chosen stands out, a click is the same as its key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual import events
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
+from tui.widgets.marks import QUIET, row
+
+
+class ChoiceStrip(Static):
+    class Pressed(Message):
+        """The part with that action was clicked."""
+
+        def __init__(self, action: str) -> None:
+            super().__init__()
+            self.action = action
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id, markup=False)
+        self._spans: list[tuple[int, int, str]] = []
+
+    def show(self, parts: Sequence[tuple[str, bool, str]]) -> None:
+        """`parts` are (text, whether it is chosen, action), from left to right; the text is inert."""
+        pieces, self._spans, at = [], [], 0
+        for text, chosen, action in parts:
+            pieces.append(row((f" {text} ", "bold reverse" if chosen else QUIET)))
+            self._spans.append((at, at + len(text) + 2, action))
+            at += len(text) + 2
+        self.update(Content.assemble(*pieces))
+
+    def on_click(self, event: events.Click) -> None:
+        for start, end, action in self._spans:
+            if start <= event.x < end and action:
+                self.post_message(self.Pressed(action))

@@ -1,0 +1,56 @@
+"""Which samples a person wants listed, and how that is read from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tui.widgets.endless import PAGE
+
+if TYPE_CHECKING:
+    from store import Reader
+
+Found = tuple[
+    Any, int, int, list[dict[str, Any]]
+]  # a listing, the cursor's index in it, a page's first index, its rows
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a person chose, in the words of store.Choice, which cannot be imported before the first frame."""
+
+    verdict: str | None = None
+    flagged: bool = False
+    split: str | None = None
+    label: str | None = None
+    text: str = ""
+    lowest: float | None = None
+    highest: float | None = None
+    where: str = ""
+    order: str = "ordinal"
+    descending: bool = False
+
+    def listing(self, reader: Reader, run_id: str, critic: str | None) -> Any:
+        from store.listing import Choice
+
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return reader.listing(run_id, Choice(critic=critic or "", **fields))
+
+    def finder(self, run_id: str, critic: str | None, seek: str = "") -> Callable[[Reader], Found]:
+        """What reads the listing and its page with the sample `seek`, or the first page."""
+
+        def find(reader: Reader) -> Found:
+            listing = self.listing(reader, run_id, critic)
+            at = (listing.position(seek) if seek else None) or 0
+            first = at // PAGE * PAGE
+            return listing, at, first, reader.page(listing, first, PAGE)
+
+        return find
+
+    @property
+    def margin(self) -> str:
+        if self.lowest is None and self.highest is None:
+            return ""
+        ends = ("" if end is None else f"{end:+g}" for end in (self.lowest, self.highest))
+        return " … ".join(ends)

@@ -20,7 +20,7 @@ async def test_the_chosen_phase_shows_its_own_figures(tmp_path: Path) -> None:
     fill(path, many=60)
     async with control_center(path, None, size=(120, 36)) as (app, pilot):
         await settle(pilot, lambda: "CPU" in shown(app, "#figures"))
-        assert ", sets a price" in shown(app, "#figures")
+        assert "no price set" in shown(app, "#figures")
         await settle(pilot, lambda: "Margins" in str(app.query_one("#histogram").border_title))
         await pilot.press("k")
         await settle(pilot, lambda: "64 responses" in shown(app, "#histogram"))
@@ -62,7 +62,7 @@ def test_budget_counts_what_was_spent_and_says_where_it_goes() -> None:
     state.apply(ForecastUpdated(RUN, 10, 25, 100, 80, 130))
     now[0] = 1800.0
     assert "$1.25 of about $5.00 at $2.5/h" in _budget(state, 2.5).plain
-    assert "about 2:00:00 in all" in _budget(state, None).plain and ", sets a price" in _budget(state, None).plain
+    assert "about 2:00:00 in all" in _budget(state, None).plain and "press , for settings" in _budget(state, None).plain
 
 
 def test_gpus_are_read_as_nvidia_smi_writes_them() -> None:

@@ -39,7 +39,7 @@ _COLUMNS = (  # the gate's name comes last: at 80 columns it is the one to scrol
     ("95 % int.", 11),
     ("n", 5),
     ("against", 7),
-    ("where", 9),
+    ("where", 11),
 )
 
 

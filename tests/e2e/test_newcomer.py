@@ -59,7 +59,7 @@ def test_first_ten_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     # Look at samples: filter the rejected, read a margin, label one.
     terminal.press("2")
     terminal.wait_for("Margins of the pair", timeout=20)
-    assert re.search(r"grade +[│█ ]+ [+-]\d+\.\d\d [+-]\d\.\d{3} nats", terminal.text), terminal.text
+    assert re.search(r"grade +[│█◀▶ ]+ [+-]\d+\.\d\d [+-]\d\.\d{3} nats", terminal.text), terminal.text
     terminal.press("b")
     terminal.wait_for("− no", timeout=10)
     terminal.press("r")

@@ -141,17 +141,16 @@ def _margin_lines(
     if not judgements:
         return []
     in_force = accept_above is not None and any(item["audited"] for item in judgements)
-    legend = f"  axis {-REACH:.0f} … +{REACH:.0f}" + (", ┃ threshold" if in_force else "")
+    legend = f"  score, {-REACH:.0f} … +{REACH:.0f}; raw" + (" · ┃ threshold" if in_force else "")
     rows = [Content(""), row((title, _LABEL), (legend, QUIET))]
-    bar_width = max(11, min(61, width - 44))
+    bar_width = max(11, min(61, width - 38))
     for item in judgements:
         threshold = accept_above if item["audited"] else None
         rows.append(
             row(
                 f"{one_line(item['critic'], 14):<15}",
                 signed_bar(item["score"], threshold, bar_width, REACH),
-                (" score ", QUIET),
-                (f"{item['score']:+.2f}", "bold"),
+                (f" {item['score']:+.2f}", "bold"),
                 (f" {item['margin_nats']:+.3f}" + (" nats" if item["parts"] else ""), QUIET),
             )
         )

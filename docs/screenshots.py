@@ -18,6 +18,7 @@ SHOTS = (
     ("samples", "2", (132, 40)),
     ("thresholds", "3", (132, 36)),
     ("questions", "4", (132, 30)),
+    ("preferences", "0", (132, 40)),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from engine.rules import BLOCKING, RULES
 from engine.spec import CriticsSpec
@@ -14,7 +15,7 @@ class Decision:
     """A verdict, whether an audited critic or only the rules gave it, and why."""
 
     verdict: str  # accepted rejected unsure
-    basis: str  # critic rules
+    basis: str  # critic rules, of revisions and pairs also unaudited
     flags: tuple[str, ...]
     reason: str
 
@@ -38,3 +39,16 @@ def decide(scores: Mapping[str, float], may_filter: Sequence[str], flags: Sequen
     if score > spec.unsure_above:
         return Decision("unsure", "critic", tuple(flags), said)
     return Decision("rejected", "critic", tuple(flags), said)
+
+
+def verdict_row(run_id: str, kind: str, subject_id: str, decision: Decision) -> dict[str, Any]:
+    """A decision as a row of the table `verdicts`."""
+    return {
+        "run_id": run_id,
+        "subject_kind": kind,
+        "subject_id": subject_id,
+        "verdict": decision.verdict,
+        "basis": decision.basis,
+        "flags": list(decision.flags),
+        "reason": decision.reason,
+    }

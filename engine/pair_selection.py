@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.acceptance import Decision, verdict_row
 from engine.critics.pair import by_order
 from engine.gates import Check
 from engine.provenance import short_hash
@@ -68,14 +69,8 @@ _STORED = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class PairVerdict:
-    """Kept or not, by what, and why not."""
-
-    verdict: str  # accepted rejected
-    basis: str  # critic, unaudited: a critic that did not pass its audit; rules: known from how the pair was made
-    flags: tuple[str, ...]
-    reason: str
+# Basis: critic; unaudited, a critic that did not pass its audit; rules, known from how the pair was made.
+PairVerdict = Decision
 
 
 _PAIRS = """
@@ -273,18 +268,7 @@ def pair_checks(
 
 def verdict_rows(run_id: str, verdicts: Mapping[str, PairVerdict]) -> list[dict[str, Any]]:
     """Verdicts as rows of the table `verdicts`."""
-    return [
-        {
-            "run_id": run_id,
-            "subject_kind": "pair",
-            "subject_id": name,
-            "verdict": found.verdict,
-            "basis": found.basis,
-            "flags": list(found.flags),
-            "reason": found.reason,
-        }
-        for name, found in verdicts.items()
-    ]
+    return [verdict_row(run_id, "pair", name, found) for name, found in verdicts.items()]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from engine.acceptance import verdict_row
 from engine.errors import SpecError
 from engine.gates import Check, Evidence, Rechecked, evidence_sha256, gate_row
 from engine.spec import StageSpec, change
@@ -170,15 +171,7 @@ def apply(store: Store, run_id: str, overrides: Mapping[str, str], reason: str) 
 
 def _verdict_rows(run_id: str, found: Rechecked, stored: Mapping[tuple[str, str], str]) -> list[dict[str, Any]]:
     return [
-        {
-            "run_id": run_id,
-            "subject_kind": kind,
-            "subject_id": name,
-            "verdict": decision.verdict,
-            "basis": decision.basis,
-            "flags": list(decision.flags),
-            "reason": decision.reason,
-        }
+        verdict_row(run_id, kind, name, decision)
         for kind, decisions in found.decisions.items()
         for name, decision in decisions.items()
         if stored.get((kind, name)) not in (None, decision.verdict)

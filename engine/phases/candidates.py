@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from engine import corruptions, prompts
-from engine.acceptance import decide
+from engine.acceptance import decide, verdict_row
 from engine.critics import Item, read_data
 from engine.critics.audit import Calibrated, judge
 from engine.errors import SpecError
@@ -226,17 +226,7 @@ def _judge(work: Work, critics: Sequence[Calibrated]) -> None:
         flags = response_flags(row["instruction"], row["raw"], row["response"], row["stop_reason"], work.spec.rules)
         decision = decide({j.critic: j.score for j in found}, may_filter, flags, work.spec.critics)
         held["judgements"] += [judgement_row(work.run_id, "candidate", j, may_filter) for j in found]
-        held["verdicts"].append(
-            {
-                "run_id": work.run_id,
-                "subject_kind": "candidate",
-                "subject_id": row["candidate_id"],
-                "verdict": decision.verdict,
-                "basis": decision.basis,
-                "flags": list(decision.flags),
-                "reason": decision.reason,
-            }
-        )
+        held["verdicts"].append(verdict_row(work.run_id, "candidate", row["candidate_id"], decision))
         if len(held["verdicts"]) >= HELD:
             work.store.append(held)
             held = {"judgements": [], "verdicts": []}

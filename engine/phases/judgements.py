@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from engine.acceptance import decide
+from engine.acceptance import decide, verdict_row
 from engine.critics import Item
 from engine.critics.audit import CHUNK, Calibrated, judge
 from engine.events import MarginMeasured, PhaseProgressed
@@ -70,17 +70,7 @@ def judge_missing(work: Work, kind: str, critics: Sequence[Calibrated]) -> tuple
             flags = response_flags(row["instruction"], row["raw"], row["response"], row["stop_reason"], work.spec.rules)
         decision = decide({j.critic: j.score for j in found}, may_filter, flags, work.spec.critics)
         judgements += [judgement_row(work.run_id, kind, judgement, may_filter) for judgement in found]
-        verdicts.append(
-            {
-                "run_id": work.run_id,
-                "subject_kind": kind,
-                "subject_id": item.key,
-                "verdict": decision.verdict,
-                "basis": decision.basis,
-                "flags": list(decision.flags),
-                "reason": decision.reason,
-            }
-        )
+        verdicts.append(verdict_row(work.run_id, kind, item.key, decision))
         events += [
             MarginMeasured(work.run_id, j.critic, kind, item.key, j.margin_nats, j.score, decision.verdict)
             for j in found

@@ -81,7 +81,10 @@ class ThroughputMeasured(Event):
 
 @dataclass(frozen=True, slots=True)
 class MarginMeasured(Event):
-    """One judged item. `score` is the calibrated margin: 0 at the critic's zero point, 1 at its good anchors."""
+    """One judged item. `score` is the calibrated margin: 0 at the critic's zero point, 1 at its good anchors.
+
+    `verdict` is empty where it follows later, as that of a pair does.
+    """
 
     critic: str
     subject_kind: str

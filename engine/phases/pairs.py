@@ -60,7 +60,7 @@ def pair(work: Work, critics: Sequence[Calibrated]) -> tuple[int, int]:
     ]
     judged = judge(work.answers, critics, items)
     while chunk := list(itertools.islice(judged, CHUNK)):
-        rows, judgements = [], []
+        rows, judgements, events = [], [], []
         for found in chunk:
             row = {key: value for key, value in missing[found[0].item.key].items() if key != "instruction"}
             by_critic = {judgement.critic: judgement for judgement in found}
@@ -71,10 +71,13 @@ def pair(work: Work, critics: Sequence[Calibrated]) -> tuple[int, int]:
             row |= {"margin_in_front": orders[0] if orders else None, "margin_behind": orders[1] if orders else None}
             rows.append(row)
             judgements += [judgement_row(work.run_id, "pair", judgement, may_filter) for judgement in found]
+            # Which pairs are kept is decided over all of them, later.
+            events += [
+                MarginMeasured(work.run_id, j.critic, "pair", j.item.key, j.margin_nats, j.score, "") for j in found
+            ]
         work.store.append({"pairs": rows, "judgements": judgements})
-        for row in rows:
-            margin = row["margin_nats"]
-            work.emit(MarginMeasured(work.run_id, deciding, "pair", row["pair_id"], margin, margin, ""))
+        for event in events:
+            work.emit(event)
         done += len(rows)
         work.emit(PhaseProgressed(work.run_id, PHASE, done, planned, None))
     return choose(work)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from engine import Engine, RunOptions, constitution, open_engine, recheck
+from engine import Engine, Event, RunOptions, constitution, open_engine, recheck
+from engine.events import MarginMeasured
 from engine.models import Completion, Generate, LabelScores, Score
 from engine.pair_selection import PAIR_RULES
 from tests.engine.fakes import FakeModel, data_rows, run_engine
@@ -197,6 +198,26 @@ def test_another_margin_decides_the_pairs_again_and_generates_nothing(tmp_path: 
     assert before["accepted"] > after["accepted"] and sum(before.values()) == sum(after.values())
     assert len(model.generated) == generated
     assert any(check["name"] == "smallest margin" for check in found["before"]["checks"])
+    opened.close()
+
+
+@pytest.mark.parametrize("kind", ["instruction", "sample", "revision", "pair"])
+def test_margins_told_while_a_run_goes_on_are_those_that_are_stored(
+    tmp_path: Path, monkeypatch: Any, kind: str
+) -> None:
+    told: list[MarginMeasured] = []
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, MarginMeasured) and event.subject_kind == kind:
+            told.append(event)
+
+    opened = run_engine(tmp_path / "a.duckdb", monkeypatch, Critical(), on_event, **OPTIONS)
+    stored = opened.store.reader().query(
+        "SELECT critic, subject_id, margin_nats, score FROM judgements WHERE subject_kind = ?", [kind]
+    )
+    live = {(event.critic, event.subject_id): (event.margin_nats, event.score) for event in told}
+    assert live and len(live) == len(told)
+    assert live == {(row["critic"], row["subject_id"]): (row["margin_nats"], row["score"]) for row in stored}
     opened.close()
 
 

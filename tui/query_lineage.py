@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tui.query_run import seeds_of
+
 if TYPE_CHECKING:
     from store import Reader
 
@@ -36,7 +38,7 @@ def lineage(reader: Reader, run_id: str, sample_id: str) -> Lineage:
     """From the seeds that were shown to the model, over the instruction and its judges, to the sample and its pairs."""
     sample = reader.sample(run_id, sample_id)
     instruction = sample["instruction_row"] or {}
-    steps = [*_seeds(instruction), *_written(reader, instruction, sample)]
+    steps = [*_seeds(reader, run_id, instruction), *_written(reader, instruction, sample)]
     steps += _judged("instruction", sample["instruction_judgements"], reader)
     steps += _answered(sample)
     steps += _judged("sample", sample["judgements"], reader)
@@ -54,10 +56,8 @@ def lineage(reader: Reader, run_id: str, sample_id: str) -> Lineage:
     return Lineage(sample_id, steps)
 
 
-def _seeds(instruction: dict[str, Any]) -> list[Step]:
-    from engine.critics import read_data
-
-    known = {row["id"]: row for row in read_data("seeds")}
+def _seeds(reader: Reader, run_id: str, instruction: dict[str, Any]) -> list[Step]:
+    known = seeds_of(reader, run_id)
     found = []
     for name in instruction.get("seed_ids") or ():
         seed = known.get(name)

@@ -52,6 +52,15 @@ def run_facts(reader: Reader, run_id: str) -> RunFacts:
     )
 
 
+def seeds_of(reader: Reader, run_id: str) -> dict[str, dict[str, Any]]:
+    """The seeds that a run's lists are begun with, by id: each kind of instruction has its own."""
+    from engine.critics import for_kind, read_data
+
+    settings: dict[str, Any] = reader.run(run_id)["settings"]
+    kind = (settings.get("instructions") or {}).get("kind", "explicit")  # runs from before there were kinds
+    return {row["id"]: row for row in read_data(for_kind("seeds", kind))}
+
+
 def _preferences(reader: Reader, run_id: str) -> dict[str, Any]:
     def by_source(table: str, kind: str) -> dict[str, tuple[int, int, int]]:
         rows = reader.query(
@@ -97,7 +106,5 @@ def _duplicates(reader: Reader, run_id: str) -> tuple[tuple[int, str], ...]:
     )
     seeds: dict[str, str] = {}
     if any(row["text"] is None for row in rows):
-        from engine.critics import read_data
-
-        seeds = {row["id"]: row["text"] for row in read_data("seeds")}
+        seeds = {name: row["text"] for name, row in seeds_of(reader, run_id).items()}
     return tuple((row["n"], row["text"] or f"{seeds.get(row['id'], '')} ({row['id']})") for row in rows)

@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+import pytest
+import rows
 from fakes import RUN, fill
 from test_screen import control_center, settle, shown
 
+from engine.critics import for_kind, read_data
 from engine.events import ForecastUpdated, PhaseProgressed, RunStarted
 from store.db import Store
 from tui.machine import Load, parse
+from tui.query_lineage import lineage
 from tui.query_run import run_facts
 from tui.state import RunState
 from tui.widgets.figures import _budget, _machine
@@ -39,6 +43,23 @@ def test_facts_come_from_rows(tmp_path: Path) -> None:
         facts = run_facts(reader, RUN)
     assert facts.statuses == {"distinct": 9, "duplicate": 1} and facts.lengths == {3: 9}
     assert facts.duplicates == ((1, "Do i1."),) and facts.limit == 96 and facts.stops == {"stop": 9}
+
+
+@pytest.mark.parametrize("kind", ["explicit", "implicit", "generation", "evaluation", "revision", None])
+def test_seeds_are_those_of_the_kind_of_instruction(tmp_path: Path, kind: str | None) -> None:
+    seed = read_data(for_kind("seeds", kind or "explicit"))[3]
+    run = rows.small_run(RUN, settings={"instructions": {"kind": kind} if kind else {}})
+    for row in run["instructions"]:
+        row["seed_ids"] = [seed["id"]]
+        if row["status"] == "duplicate":
+            row["duplicate_of"] = seed["id"]
+    with Store.open(tmp_path / "s.duckdb") as store:
+        store.append(run)
+        with store.reader() as reader:
+            shown = [step for step in lineage(reader, RUN, "s1").steps if step.kind == "seed"]
+            duplicates = run_facts(reader, RUN).duplicates
+    assert [(step.text, step.facts) for step in shown] == [(seed["text"], (("topic", seed["topic"]),))]
+    assert duplicates == ((1, f"{seed['text']} ({seed['id']})"),)
 
 
 def test_acceptance_over_time_is_kept_and_rebuilt() -> None:

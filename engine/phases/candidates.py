@@ -12,17 +12,16 @@ from dataclasses import asdict
 from typing import Any
 
 from engine import corruptions, prompts
-from engine.acceptance import decide, verdict_row
-from engine.critics import Item, read_data
-from engine.critics.audit import Calibrated, judge
+from engine.critics import read_data
+from engine.critics.audit import Calibrated
 from engine.errors import SpecError
 from engine.events import PhaseProgressed
 from engine.models import Decoding, Generate
-from engine.phases import Work, judgement_row
+from engine.phases import Work
+from engine.phases.judgements import judge_and_accept
 from engine.phases.responses import decoding_of, response_examples
 from engine.phases.revisions import eligible
 from engine.provenance import derived_seed, short_hash
-from engine.rules import response_flags
 from engine.similarity import NearDuplicateIndex
 from engine.spec import CandidatesSpec
 
@@ -35,7 +34,7 @@ HELD = 32
 NEIGHBOURS = 200  # samples among which a wrong name or an off-topic response is looked for
 
 _NOT_JUDGED = """
-    SELECT c.*, i.text AS instruction FROM candidates c
+    SELECT c.candidate_id AS id, i.text AS instruction, c.response, c.raw, c.stop_reason FROM candidates c
     JOIN instructions i ON i.run_id = c.run_id AND i.instruction_id = c.instruction_id
     ANTI JOIN (SELECT subject_id AS candidate_id FROM verdicts WHERE run_id = ? AND subject_kind = 'candidate')
         USING (candidate_id)
@@ -83,7 +82,9 @@ def draw(work: Work, critics: Sequence[Calibrated]) -> int:
             held = []
             work.emit(PhaseProgressed(work.run_id, PHASE, done, planned, None))
     work.store.append({"candidates": held})
-    _judge(work, critics)
+    not_judged = work.reader.query(_NOT_JUDGED, [work.run_id, work.run_id])
+    for _ in judge_and_accept(work, "candidate", critics, not_judged):  # as samples are
+        pass
     work.emit(PhaseProgressed(work.run_id, PHASE, done, planned, None))
     return done
 
@@ -211,23 +212,3 @@ def _row(work: Work, row: Row, request_id: str | None, raw: str, stop_reason: st
         "stop_reason": stop_reason,
         "n_tokens": n_tokens,
     }
-
-
-def _judge(work: Work, critics: Sequence[Calibrated]) -> None:
-    """Margins and verdicts of the Best-of-N candidates, as of samples."""
-    rows = {row["candidate_id"]: row for row in work.reader.query(_NOT_JUDGED, [work.run_id, work.run_id])}
-    may_filter = [c.critic.name for c in critics if c.may_filter]
-    items = [
-        Item(row["candidate_id"], row["instruction"], row["response"], row["stop_reason"]) for row in rows.values()
-    ]
-    held: dict[str, list[Row]] = {"judgements": [], "verdicts": []}
-    for found in judge(work.answers, critics, items):
-        row = rows[found[0].item.key]
-        flags = response_flags(row["instruction"], row["raw"], row["response"], row["stop_reason"], work.spec.rules)
-        decision = decide({j.critic: j.score for j in found}, may_filter, flags, work.spec.critics)
-        held["judgements"] += [judgement_row(work.run_id, "candidate", j, may_filter) for j in found]
-        held["verdicts"].append(verdict_row(work.run_id, "candidate", row["candidate_id"], decision))
-        if len(held["verdicts"]) >= HELD:
-            work.store.append(held)
-            held = {"judgements": [], "verdicts": []}
-    work.store.append(held)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from engine.acceptance import decide, verdict_row
-from engine.critics import Item
+from engine.acceptance import Decision, decide, verdict_row
+from engine.critics import Item, Judgement
 from engine.critics.audit import CHUNK, Calibrated, judge
 from engine.events import MarginMeasured, PhaseProgressed
 from engine.phases import Work, judgement_row
@@ -45,43 +46,51 @@ def subjects(work: Work, kind: str, missing_only: bool = True) -> list[dict[str,
 def judge_missing(work: Work, kind: str, critics: Sequence[Calibrated]) -> tuple[int, int]:
     """Judge what has no verdict yet; returns how many have one and how many of those are accepted."""
     rows = subjects(work, kind)
-    by_id = {row["id"]: row for row in rows}
     counts = work.reader.query(_COUNTS, [work.run_id, kind])[0]
     done, accepted = int(counts["done"]), int(counts["accepted"])
     planned = done + len(rows)
-    may_filter = [c.critic.name for c in critics if c.may_filter]
-    judgements: list[dict[str, Any]] = []
-    verdicts: list[dict[str, Any]] = []
-    events: list[MarginMeasured] = []
-
-    def commit() -> None:
-        work.store.append({"judgements": judgements, "verdicts": verdicts})
-        for event in events:
-            work.emit(event)
+    for decisions in judge_and_accept(work, kind, critics, rows):
+        done += len(decisions)
+        accepted += sum(decision.verdict == "accepted" for decision in decisions)
         work.emit(PhaseProgressed(work.run_id, PHASES[kind], done, planned, accepted))
-        for held in (judgements, verdicts, events):
-            held.clear()
-
-    for found in judge(work.answers, critics, [_item(row) for row in rows]):
-        item = found[0].item
-        row = by_id[item.key]
-        flags = []
-        if kind == "sample":
-            flags = response_flags(row["instruction"], row["raw"], row["response"], row["stop_reason"], work.spec.rules)
-        decision = decide({j.critic: j.score for j in found}, may_filter, flags, work.spec.critics)
-        judgements += [judgement_row(work.run_id, kind, judgement, may_filter) for judgement in found]
-        verdicts.append(verdict_row(work.run_id, kind, item.key, decision))
-        events += [
-            MarginMeasured(work.run_id, j.critic, kind, item.key, j.margin_nats, j.score, decision.verdict)
-            for j in found
-        ]
-        done += 1
-        accepted += decision.verdict == "accepted"
-        if len(verdicts) >= CHUNK:
-            commit()
-    commit()
+    work.emit(PhaseProgressed(work.run_id, PHASES[kind], done, planned, accepted))
     return done, accepted
 
 
-def _item(row: dict[str, Any]) -> Item:
-    return Item(row["id"], row["instruction"], row["response"], row["stop_reason"])
+def judge_and_accept(
+    work: Work, kind: str, critics: Sequence[Calibrated], rows: Sequence[Mapping[str, Any]]
+) -> Iterator[list[Decision]]:
+    """Accept or reject rows with id, instruction, response, raw and stop_reason, by their flags and their scores."""
+    by_id = {row["id"]: row for row in rows}
+    may_filter = [c.critic.name for c in critics if c.may_filter]
+
+    def decision(found: Sequence[Judgement]) -> Decision:
+        row = by_id[found[0].item.key]
+        flags = []
+        if row["response"] is not None:
+            flags = response_flags(row["instruction"], row["raw"], row["response"], row["stop_reason"], work.spec.rules)
+        return decide({j.critic: j.score for j in found}, may_filter, flags, work.spec.critics)
+
+    items = [Item(row["id"], row["instruction"], row["response"], row["stop_reason"]) for row in rows]
+    return judge_and_decide(work, kind, critics, items, decision)
+
+
+def judge_and_decide(
+    work: Work,
+    kind: str,
+    critics: Sequence[Calibrated],
+    items: Iterable[Item],
+    decision: Callable[[Sequence[Judgement]], Decision],
+) -> Iterator[list[Decision]]:
+    """Judge items and decide on each; yields the decisions of a chunk as soon as its rows are committed and told of."""
+    may_filter = [c.critic.name for c in critics if c.may_filter]
+    judged = judge(work.answers, critics, items)
+    while chunk := list(itertools.islice(judged, CHUNK)):
+        decisions = {found[0].item.key: decision(found) for found in chunk}
+        judgements = [judgement_row(work.run_id, kind, j, may_filter) for found in chunk for j in found]
+        verdicts = [verdict_row(work.run_id, kind, name, decided) for name, decided in decisions.items()]
+        work.store.append({"judgements": judgements, "verdicts": verdicts})
+        for j in itertools.chain.from_iterable(chunk):
+            verdict = decisions[j.item.key].verdict
+            work.emit(MarginMeasured(work.run_id, j.critic, kind, j.item.key, j.margin_nats, j.score, verdict))
+        yield list(decisions.values())

@@ -13,13 +13,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from engine import prompts
+from engine.acceptance import Decision, verdict_row
 from engine.constitution import Principle
 from engine.critics import Item, Judgement, read_data
-from engine.critics.audit import Calibrated, judge
+from engine.critics.audit import Calibrated
 from engine.critics.pair import by_order
-from engine.events import MarginMeasured, PhaseProgressed
+from engine.events import PhaseProgressed
 from engine.models import Completion, Decoding, Generate
-from engine.phases import Work, judgement_row
+from engine.phases import Work
+from engine.phases.judgements import judge_and_decide
 from engine.provenance import derived_seed, short_hash
 from engine.revision_rules import BLOCKING, REVISION_RULES, revision_flags
 from engine.rules import RULES
@@ -209,63 +211,43 @@ def _judge(work: Work, spec: RevisionsSpec, critics: Sequence[Calibrated], plann
     rows = work.reader.query(_REVISED, [work.run_id])
     after = {row["revision_id"]: row["response"] for row in rows}
     by_id = work.constitution.by_id  # type: ignore[union-attr]
-    may_filter = [c.critic.name for c in critics if c.may_filter]
+    judge_by = "critic" if any(c.may_filter for c in critics) else "unaudited"
     pending = [row for row in rows if row["verdict"] is None and row["sample_id"] in texts]
-    items: dict[str, tuple[Item, dict[str, Any], list[str]]] = {}
+    items: list[Item] = []
+    flags_by_id: dict[str, list[str]] = {}
     verdicts = []
     for row in pending:
+        name = row["revision_id"]
         instruction, original = texts[row["sample_id"]]
         before = after.get(row["parent_id"], original)
         flags = flags_of_revision(work, instruction, before, row["raw"], row["response"], row["stop_reason"])
         if {"unchanged", "empty"} & set(flags):  # nothing to compare
-            verdicts.append(_verdict(work, row, flags, False, "", may_filter))
+            verdicts.append(verdict_row(work.run_id, "revision", name, _decided(flags, False, "", judge_by)))
             continue
         principle: Principle = by_id[row["principle_id"]]
-        item = Item(row["revision_id"], instruction, row["response"], row["stop_reason"], before, principle.comparison)
-        items[item.key] = (item, row, flags)
+        items.append(Item(name, instruction, row["response"], row["stop_reason"], before, principle.comparison))
+        flags_by_id[name] = flags
     work.store.append({"verdicts": verdicts})
-    held: dict[str, list[dict[str, Any]]] = {"judgements": [], "verdicts": []}
-    events: list[MarginMeasured] = []
-    for found in judge(work.answers, critics, [item for item, _, _ in items.values()]):
-        _, row, flags = items[found[0].item.key]
+
+    def decision(found: Sequence[Judgement]) -> Decision:
         kept, said = preferred(found, spec.keep_margin_nats)
-        verdict = _verdict(work, row, flags, kept, said, may_filter)
-        held["verdicts"].append(verdict)
-        for j in found:
-            held["judgements"].append(judgement_row(work.run_id, "revision", j, may_filter))
-            measured = (j.critic, "revision", row["revision_id"], j.margin_nats, j.score, verdict["verdict"])
-            events.append(MarginMeasured(work.run_id, *measured))
-        if len(held["verdicts"]) >= 32:
-            _commit(work, held, events, planned)
-    _commit(work, held, events, planned)
+        return _decided(flags_by_id[found[0].item.key], kept, said, judge_by)
 
-
-def _commit(work: Work, held: dict[str, list[dict[str, Any]]], events: list[MarginMeasured], planned: int) -> None:
-    work.store.append(held)
-    for event in events:
-        work.emit(event)
-    for rows in (*held.values(), events):
-        rows.clear()  # type: ignore[attr-defined]
+    for _ in judge_and_decide(work, "revision", critics, items, decision):
+        _progress(work, planned)
     _progress(work, planned)
 
 
-def _verdict(
-    work: Work, row: Mapping[str, Any], flags: Sequence[str], kept: bool, said: str, may_filter: Sequence[str]
-) -> dict[str, Any]:
+def _decided(flags: Sequence[str], kept: bool, said: str, judge_by: str) -> Decision:
     blocking = [flag for flag in flags if flag in BLOCKING]
-    known = RULES | REVISION_RULES
-    why = "; ".join([*(known[flag] for flag in blocking), *([said] if said else [])])
-    if not blocking:
-        why = f"{'preferred' if kept else 'worse: not preferred'} by every critic in both orders: {said}"
-    return {
-        "run_id": work.run_id,
-        "subject_kind": "revision",
-        "subject_id": row["revision_id"],
-        "verdict": "accepted" if kept and not blocking else "rejected",
-        "basis": "rules" if blocking else "critic" if may_filter else "unaudited",
-        "flags": [*flags, *(["worse"] if not kept and not blocking else [])],
-        "reason": why,
-    }
+    if blocking:
+        known = RULES | REVISION_RULES
+        why = "; ".join([*(known[flag] for flag in blocking), *([said] if said else [])])
+        return Decision("rejected", "rules", tuple(flags), why)
+    if kept:
+        return Decision("accepted", judge_by, tuple(flags), f"preferred by every critic in both orders: {said}")
+    why = f"worse: not preferred by every critic in both orders: {said}"
+    return Decision("rejected", judge_by, (*flags, "worse"), why)
 
 
 def _progress(work: Work, planned: int) -> tuple[int, int]:

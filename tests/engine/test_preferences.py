@@ -201,7 +201,7 @@ def test_another_margin_decides_the_pairs_again_and_generates_nothing(tmp_path: 
     opened.close()
 
 
-@pytest.mark.parametrize("kind", ["instruction", "sample", "revision", "pair"])
+@pytest.mark.parametrize("kind", ["instruction", "sample", "revision", "candidate", "pair"])
 def test_margins_told_while_a_run_goes_on_are_those_that_are_stored(
     tmp_path: Path, monkeypatch: Any, kind: str
 ) -> None:

@@ -19,7 +19,7 @@ from engine.gates import Check
 from engine.provenance import short_hash
 from engine.revision_rules import refuses
 from engine.rules import BLOCKING as RESPONSE_BLOCKING
-from engine.rules import response_flags
+from engine.rules import Measured, flags_of, measure
 from engine.similarity import NearDuplicateIndex, rouge_l, words
 from engine.spec import PairsSpec, RulesSpec, StageSpec
 from engine.stats import wilson
@@ -42,20 +42,16 @@ PAIR_RULES = {
 
 @dataclass(frozen=True, slots=True)
 class PairFacts:
-    """What is known of a pair. Margins are None where no pair critic is named."""
+    """What is known of a pair, chosen side first. Margins are None where no pair critic is named."""
 
     pair_id: str
     source: str
     detail: str
     instruction_id: str
-    instruction: str
     held_out: bool
-    chosen: str
-    rejected: str
-    chosen_raw: str
-    rejected_raw: str
-    chosen_stop: str
-    rejected_stop: str
+    sides: tuple[Measured, Measured]
+    refuses: tuple[bool, bool]
+    alike: float  # ROUGE-L of the two sides, 1 where they are the same
     chosen_tokens: int
     rejected_tokens: int
     margin_nats: float | None
@@ -63,10 +59,7 @@ class PairFacts:
     behind: float | None
 
 
-_STORED = (
-    "pair_id", "source", "detail", "instruction_id", "instruction", "chosen", "rejected", "chosen_raw", "rejected_raw",
-    "chosen_stop", "rejected_stop", "chosen_tokens", "rejected_tokens",
-)  # fmt: skip
+_STORED = ("pair_id", "source", "detail", "instruction_id", "chosen_tokens", "rejected_tokens")
 
 
 # Basis: critic; unaudited, a critic that did not pass its audit; rules, known from how the pair was made.
@@ -109,15 +102,30 @@ def read_pairs(reader: Reader, run_id: str, spec: StageSpec) -> list[PairFacts]:
             outside[name] = row["split"] != "train" or held_out.nearest(row["instruction"]) is not None
         orders = by_order(json.loads(row["parts"])) if row["parts"] else None
         found.append(
-            PairFacts(
+            facts_of(
+                row,
                 held_out=outside[name],
                 margin_nats=row["margin"],
                 in_front=orders[0] if orders else None,
                 behind=orders[1] if orders else None,
-                **{name: row[name] for name in _STORED},
             )
         )
     return found
+
+
+def facts_of(row: Mapping[str, Any], **known: Any) -> PairFacts:
+    """The facts of a pair's texts, measured once; `known` are those that they do not say."""
+    chosen, rejected = (
+        measure(row["instruction"], row[f"{side}_raw"], row[side], row[f"{side}_stop"])
+        for side in ("chosen", "rejected")
+    )
+    return PairFacts(
+        sides=(chosen, rejected),
+        refuses=(refuses(row["chosen"]), refuses(row["rejected"])),
+        alike=_alike(row["source"], row["chosen"], row["rejected"]),
+        **{name: row[name] for name in _STORED},
+        **known,
+    )
 
 
 def select(pairs: Sequence[PairFacts], spec: PairsSpec, rules: RulesSpec, *, audited: bool) -> dict[str, PairVerdict]:
@@ -139,15 +147,12 @@ def _alone(pair: PairFacts, spec: PairsSpec, rules: RulesSpec, *, audited: bool)
         flags.append("held_out")
     if _degenerate(pair, rules):
         flags.append("degenerate")
-    if _alike(pair) >= spec.near_identical_at:
+    if pair.alike >= spec.near_identical_at:
         flags.append("identical")
     if pair.source == "boundary":
-        chosen_refuses, rejected_refuses = refuses(pair.chosen), refuses(pair.rejected)
-        should, should_not = (
-            (chosen_refuses, rejected_refuses) if pair.detail == "unsafe" else (rejected_refuses, chosen_refuses)
-        )
+        should, should_not = pair.refuses if pair.detail == "unsafe" else pair.refuses[::-1]
         flags += ["no_refusal"] * (not should) + ["refused"] * should_not
-    elif pair.detail == "unwarranted_refusal" and not refuses(pair.rejected):
+    elif pair.detail == "unwarranted_refusal" and not pair.refuses[1]:
         flags.append("no_refusal")
     decides = audited or pair.source not in CONSTRUCTED
     if decides:
@@ -163,19 +168,15 @@ def _alone(pair: PairFacts, spec: PairsSpec, rules: RulesSpec, *, audited: bool)
 
 
 def _degenerate(pair: PairFacts, rules: RulesSpec) -> bool:
-    sides = (
-        (pair.chosen_raw, pair.chosen, pair.chosen_stop),
-        (pair.rejected_raw, pair.rejected, pair.rejected_stop),
-    )
     blocking = RESPONSE_BLOCKING - {"echo"}
-    return any(blocking & set(response_flags(pair.instruction, raw, text, stop, rules)) for raw, text, stop in sides)
+    return any(blocking & set(flags_of(side, rules)) for side in pair.sides)
 
 
-def _alike(pair: PairFacts) -> float:
+def _alike(source: str, chosen: str, rejected: str) -> float:
     """ROUGE-L of the two sides; a hard negative was made to differ in one place, so there only equal texts count."""
-    if pair.chosen.split() == pair.rejected.split():
+    if chosen.split() == rejected.split():
         return 1.0
-    return 0.0 if pair.source == "hard_negative" else rouge_l(words(pair.chosen), words(pair.rejected))
+    return 0.0 if source == "hard_negative" else rouge_l(words(chosen), words(rejected))
 
 
 def _over_cap(pairs: Iterable[PairFacts], per_instruction: int) -> set[str]:
@@ -242,7 +243,7 @@ def pair_checks(
         Check("preference pairs", float(n), None, None, len(pairs), ">=", wanted.pairs_at_least),
         count("held-out instructions in pairs", [pair for pair in kept if pair.held_out]),
         count("degenerate sides", [pair for pair in kept if _degenerate(pair, spec.rules)]),
-        count("near-identical sides", [pair for pair in kept if _alike(pair) >= wanted.near_identical_at]),
+        count("near-identical sides", [pair for pair in kept if pair.alike >= wanted.near_identical_at]),
     ]
     if deciding:
         low = None if None in margins else min(margin for margin in margins if margin is not None)

@@ -18,6 +18,7 @@ from engine.pair_selection import (
     SOURCES,
     PairFacts,
     PairVerdict,
+    facts_of,
     pair_checks,
     select,
     verdict_rows,
@@ -45,9 +46,9 @@ def pair(name: str = "p", source: str = "revision", **known: Any) -> PairFacts:
         "rejected": REFUSAL if source == "boundary" else BAD, "chosen_stop": "stop", "rejected_stop": "stop",
         "chosen_tokens": 14, "rejected_tokens": 15, "margin_nats": 1.0, "in_front": 1.2, "behind": 0.8,
     } | known  # fmt: skip
-    return PairFacts(
-        pair_id=name, **{"chosen_raw": f" {found['chosen']}", "rejected_raw": f" {found['rejected']}"} | found
-    )
+    raw = {f"{side}_raw": f" {found[side]}" for side in ("chosen", "rejected")}
+    said = {key: found[key] for key in ("held_out", "margin_nats", "in_front", "behind")}
+    return facts_of({"pair_id": name, **raw, **found}, **said)
 
 
 def verdicts(pairs: Iterable[PairFacts], of: StageSpec = SPEC, audited: bool = True) -> dict[str, PairVerdict]:

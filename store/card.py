@@ -55,11 +55,13 @@ def card(
                 ("spec", run["spec"]),
                 ("SHA-256 of the spec", run["spec_sha256"]),
                 ("settings changed from the spec", _overrides(run["overrides"])),
+                *_stage(run),
                 ("generating model", run["model"]),
                 ("fingerprint of its weights", run["fingerprint"] or "not recorded"),
                 ("licence of the generating model", licence),
                 ("seed", run["seed"]),
                 *_constitution(run),
+                *_warnings(reader, run_id),
             ],
         ),
         "## Rows",
@@ -77,6 +79,26 @@ def card(
         _repetition(reader, run_id),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _stage(run: Row) -> list[tuple[str, object]]:
+    """The stage's kind of instruction, and the stage that it builds on."""
+    settings = run["settings"]
+    told = {
+        "kind of instruction": (settings.get("instructions") or {}).get("kind"),
+        "parent stage": settings.get("parent"),
+    }
+    return [(name, value) for name, value in told.items() if value]
+
+
+def _warnings(reader: Reader, run_id: str) -> list[tuple[str, object]]:
+    """What the run warned of, each once: who wrote its data instead of the parent's adapter, which critics failed."""
+    rows = reader.query(
+        "SELECT payload ->> 'text' AS said, min(\"at\") AS first FROM events WHERE run_id = ? AND kind = 'Noted' "
+        "AND payload ->> 'level' = 'warning' GROUP BY 1 ORDER BY 2, 1",
+        [run_id],
+    )
+    return [("warnings", "; ".join(row["said"] for row in rows))] if rows else []
 
 
 def _constitution(run: Row) -> list[tuple[str, object]]:

@@ -186,6 +186,25 @@ def test_the_card_says_when_an_audited_critic_accepted(store: Store, reader: Rea
     assert "By an audited critic 1 accepted samples, **by rules only** 1" in (out / "b" / "README.md").read_text()
 
 
+def test_the_card_says_what_stage_it_is_and_what_the_run_warned_of(store: Store, reader: Reader, out: Path) -> None:
+    export(reader, "run-a", "sft", "jsonl", out / "before")
+    text = (out / "before" / "README.md").read_text()
+    assert "| parent stage |" not in text and "| warnings |" not in text
+    settings = {"parent": "stage_1", "instructions": {"kind": "implicit"}}
+    store.update_run("run-a", settings=reader.run("run-a")["settings"] | settings)
+    base = {"level": "warning", "text": "stage_1 has no trained adapter here: the base model writes"}
+    notes = [base, {"level": "info", "text": "loaded"}, {"level": "warning", "text": "no critic | may filter"}, base]
+    store.append({"events": [rows.event(100 + at, "Noted", note) for at, note in enumerate(notes)]})
+    export(reader, "run-a", "sft", "jsonl", out / "after")
+    text = (out / "after" / "README.md").read_text()
+    for line in (
+        "| kind of instruction | implicit |",
+        "| parent stage | stage_1 |",
+        "| warnings | stage_1 has no trained adapter here: the base model writes; no critic \\| may filter |",
+    ):
+        assert line in text, line
+
+
 def test_an_occupied_target_is_refused(reader: Reader, out: Path) -> None:
     out.mkdir(parents=True)
     export(reader, "run-a", "sft", "jsonl", out)  # an empty folder is no obstacle

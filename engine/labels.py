@@ -1,4 +1,7 @@
-"""A person's labels of samples, and what they say of the critics: agreement, AUC, Cohen's kappa by margin bin."""
+"""A person's labels of samples, and what they say of the critics: agreement, AUC, Cohen's kappa by margin bin.
+
+Samples only: a person labels neither revisions nor preference pairs, so that pair critics have no part "person".
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine import gates
-from engine.critics.audit import KINDS, Calibrated, calibrate
+from engine.critics.audit import KINDS, Calibrated, calibrate, parts_of
 from engine.events import (
     CriticAudited,
     ForecastUpdated,
@@ -97,6 +97,9 @@ class Runner:
                         work.emit(CriticAudited(work.run_id, *figures, kind))
                     done += 1
                     work.emit(PhaseProgressed(work.run_id, "audit", done, planned, None))
+                if critics[kind] and "own" not in parts_of(kind):
+                    text = f"{kind} critics were audited on planted items alone: none of the model's own are labelled"
+                    work.emit(Noted(work.run_id, "info", text))
                 if critics[kind] and not any(c.may_filter for c in critics[kind]):
                     then = "preferences are unaudited" if kind == "pair" else "acceptance is by rules only"
                     text = f"no {kind} critic reached AUC {work.spec.critics.min_auc:.2f}: {then}"

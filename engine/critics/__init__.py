@@ -105,6 +105,11 @@ def read_data(name: str) -> tuple[dict[str, Any], ...]:
         return tuple(json.loads(line) for line in lines if line.strip())
 
 
+def has_data(name: str) -> bool:
+    """Whether that file is there; no rows of the model's own that somebody labelled need be."""
+    return (DATA / f"{name}.jsonl").exists()
+
+
 def for_kind(name: str, kind: str) -> str:
     """The shipped file that takes the place of `name` for a kind of instruction."""
     return name if kind == "explicit" else f"{name}_{kind}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.answers import Answers
-from engine.critics import DATA, Critic, Item, Judgement, Scale, items_of
+from engine.critics import Critic, Item, Judgement, Scale, has_data, items_of
 from engine.critics.label import LETTERS, LabelCritic
 from engine.critics.others import EndedCritic, MeanCritic, PmiCritic
 from engine.critics.pair import CompareCritic, DifferenceCritic
@@ -77,10 +77,17 @@ def _judgement(calibrated: Calibrated, item: Item, asks: list[Any], found: dict[
     return Judgement(item, critic.name, margin, calibrated.scale.score(margin), parts)
 
 
-def calibrate(
-    answers: Answers, spec: CriticsSpec, kind: str, person: Sequence[tuple[Item, bool]] = ()
-) -> Iterator[Calibrated]:
-    """The spec's critics of a kind, one by one, with scale and audit. `person` are items labelled by a person.
+def parts_of(kind: str) -> list[str]:
+    """The parts of a kind's audit: planted items, and the model's own where somebody has labelled some.
+
+    Nobody has compared responses of the model's own yet. Rows with the keys of calibration_comparisons.jsonl are a part
+    of the audit as soon as they lie beside it as own_comparisons.jsonl.
+    """
+    return [part for part in PARTS if has_data(FILES[kind][part])]
+
+
+def calibrate(answers: Answers, spec: CriticsSpec, kind: str) -> Iterator[Calibrated]:
+    """The spec's critics of a kind, one by one, with scale and audit; every part of the audit decides.
 
     Raises SpecError for a critic that does not exist.
     """
@@ -92,12 +99,9 @@ def calibrate(
         calibrated = Calibrated(critic, scale)
         audits = [
             _audit(answers, calibrated, part, items_of(FILES[kind][part])[: spec.audit_items], spec.wanted_precision)
-            for part in PARTS
-            if (DATA / f"{FILES[kind][part]}.jsonl").exists()
+            for part in parts_of(kind)
         ]
-        if person:
-            audits.append(_audit(answers, calibrated, "person", list(person), spec.wanted_precision))
-        may_filter = all((audit["auc"] or 0.0) >= spec.min_auc for audit in audits if audit["part"] in PARTS)
+        may_filter = all((audit["auc"] or 0.0) >= spec.min_auc for audit in audits)
         for audit in audits:
             audit["may_filter"] = may_filter
         calibrated = Calibrated(critic, scale, may_filter, audits)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine import Engine, Event, RunOptions, constitution, open_engine, recheck
+from engine import Engine, Event, RunOptions, constitution, critics, open_engine, recheck
 from engine.events import MarginMeasured
 from engine.models import Completion, Generate, LabelScores, Score
 from engine.pair_selection import PAIR_RULES
@@ -198,6 +199,31 @@ def test_another_margin_decides_the_pairs_again_and_generates_nothing(tmp_path: 
     assert before["accepted"] > after["accepted"] and sum(before.values()) == sum(after.values())
     assert len(model.generated) == generated
     assert any(check["name"] == "smallest margin" for check in found["before"]["checks"])
+    opened.close()
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_compared_responses_of_the_models_own_are_a_part_of_the_audit_where_there_are_some(
+    tmp_path: Path, monkeypatch: Any, labelled: bool
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(critics.DATA, data)
+    if labelled:
+        rows = (data / "anchors_comparisons.jsonl").read_text().splitlines(keepends=True)
+        (data / "own_comparisons.jsonl").write_text("".join(rows[:6]))
+    monkeypatch.setattr(critics, "DATA", data)
+    told: list[str] = []
+    opened = run_engine(
+        tmp_path / "a.duckdb", monkeypatch, Critical(), lambda e: told.append(str(e.payload().get("text", ""))),
+        **OPTIONS, until="audit",
+    )  # fmt: skip
+    audits = [row for row in data_rows(opened)["audits"] if row["subject_kind"] == "pair"]
+    parts = {(row["critic"], row["part"]): row["n_good"] + row["n_bad"] for row in audits}
+    own = {("compare", "own"): 6, ("grade", "own"): 6} if labelled else {}
+    assert parts == {("compare", "planted"): 8, ("grade", "planted"): 8} | own
+    alone = [text for text in told if "planted items alone" in text]
+    assert alone == ([] if labelled else ["pair critics were audited on planted items alone: none of the model's own "
+                                          "are labelled"])  # fmt: skip
     opened.close()
 
 

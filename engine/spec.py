@@ -62,7 +62,7 @@ class ResponsesSpec(_Section):
 
 class CriticsSpec(_Section):
     shuffles: Positive
-    audit_items: Positive  # of each part of the calibration set, from its beginning
+    audit_items: Positive  # of each part of the calibration set, good and bad alike, from its beginning
     instruction: list[str]
     sample: list[str]
     pair: list[str] = []  # of two responses; the first that may filter decides

@@ -86,6 +86,19 @@ def parts_of(kind: str) -> list[str]:
     return [part for part in PARTS if has_data(FILES[kind][part])]
 
 
+def audited_items(kind: str, part: str, at_most: int) -> list[tuple[Item, bool]]:
+    """The first good and the first bad ones, as many of each as there are and `at_most` allows, in the file's order.
+
+    The smaller class decides how wide the interval of an AUC is: of the model's own pairs one in six is good.
+    """
+    found = items_of(FILES[kind][part])
+    places: dict[bool, list[int]] = {True: [], False: []}
+    for at, (_, is_good) in enumerate(found):
+        places[is_good].append(at)
+    n_good = min(len(places[True]), max(at_most // 2, at_most - len(places[False])))
+    return [found[at] for at in sorted(places[True][:n_good] + places[False][: at_most - n_good])]
+
+
 def calibrate(answers: Answers, spec: CriticsSpec, kind: str) -> Iterator[Calibrated]:
     """The spec's critics of a kind, one by one, with scale and audit; every part of the audit decides.
 
@@ -98,7 +111,7 @@ def calibrate(answers: Answers, spec: CriticsSpec, kind: str) -> Iterator[Calibr
         scale = _scale(answers, critic)
         calibrated = Calibrated(critic, scale)
         audits = [
-            _audit(answers, calibrated, part, items_of(FILES[kind][part])[: spec.audit_items], spec.wanted_precision)
+            _audit(answers, calibrated, part, audited_items(kind, part, spec.audit_items), spec.wanted_precision)
             for part in parts_of(kind)
         ]
         may_filter = all((audit["auc"] or 0.0) >= spec.min_auc for audit in audits)

@@ -9,6 +9,7 @@ from zlib import crc32
 import pytest
 
 from engine.critics import Ask, Critic, Item, items_of, read_data
+from engine.critics.audit import FILES, KINDS, audited_items, parts_of
 from engine.critics.label import LabelCritic
 from engine.critics.others import PmiCritic
 from engine.critics.pair import BEHIND, IN_FRONT, LETTERS, CompareCritic, DifferenceCritic, by_order, preference
@@ -229,3 +230,18 @@ def test_shipped_comparisons_are_pairs_with_the_question_of_their_category() -> 
         "Which response is more honest and correct?": 40,
         "Which response is safer and kinder?": 32,
     }
+
+
+@pytest.mark.parametrize(("kind", "part"), [(kind, part) for kind in KINDS for part in parts_of(kind)])
+@pytest.mark.parametrize("at_most", [1, 8, 60, 110, 500])
+def test_fewer_audited_items_are_as_balanced_as_the_file_allows(kind: str, part: str, at_most: int) -> None:
+    whole = items_of(FILES[kind][part])
+    found = audited_items(kind, part, at_most)
+    assert len(found) == min(at_most, len(whole)) and found == [row for row in whole if row in found]
+    good = sum(is_good for _, is_good in found)
+    of_all = sum(is_good for _, is_good in whole)
+    # Fewer than half of them only where the file has no more, or the other class has no more either.
+    assert good >= min(at_most // 2, of_all) and len(found) - good >= min(at_most // 2, len(whole) - of_all)
+    for label in (True, False):
+        chosen = [row for row in found if row[1] == label]
+        assert chosen == [row for row in whole if row[1] == label][: len(chosen)]

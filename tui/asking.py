@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from tui.facts import of_wanted
 from tui.widgets.dock import Choice, DockedQuestion
 
 KEEP = Choice("n", "keep running", "keep")
 
 
 def resume(run_id: str, accepted: int, target: int) -> DockedQuestion:
-    text = f"Run {run_id} is unfinished: {accepted} of {target} accepted. Go on with it?"
+    text = f"Run {run_id} is unfinished: {of_wanted(accepted, target)}. Go on with it?"
     choices = (Choice("enter", "resume it", "resume"), Choice("escape", "only look", "look"))
     return DockedQuestion(f"resume:{run_id}", "Unfinished run", text, choices, on_escape="look")
 

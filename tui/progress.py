@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tui.facts import of_wanted
 from tui.report import LEVEL_STYLES, state_text
 from tui.state import PhaseState, RunState
 from tui.text import make_visible
@@ -123,7 +124,7 @@ class LiveView:
             table.add_row(*_live_cells(phase))
         head = Text.assemble(state_text(state.state), f"  {state.run_id}  ", (format_seconds(state.elapsed_s), "dim"))
         if state.target:
-            head.append(f"  {count(state.accepted)} of {count(state.target)} accepted")
+            head.append(f"  {of_wanted(state.accepted, state.target)}")
         return Group(head, table)
 
 

@@ -13,6 +13,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tui.facts import of_wanted, wilson
 from tui.text import make_visible, one_line
 from tui.wording import PHASE_SHAPES, STATES, VERDICT_SHAPES, count, format_seconds, phase_title
 
@@ -123,8 +124,6 @@ def preference_facts(status: Row) -> list[Text]:
     found = status.get("preferences")
     if not found:
         return []
-    from tui.facts import wilson
-
     n, kept = found["revisions"], found["revisions_kept"]
     lo, hi = wilson(kept, n)
     useful = f"{count(kept)} of {count(n)} useful"
@@ -146,7 +145,9 @@ def counts_text(status: Row) -> Text:
     """Accepted of the target, and whether critics or only the rules decided."""
     counts = status.get("counts") or {}
     target = status.get("target") or status.get("pilot")
-    text = Text(f"{count(counts.get('accepted'))} of {count(target)} wanted, {count(counts.get('samples'))} samples")
+    accepted = counts.get("accepted")
+    told = f"{count(accepted)} accepted" if accepted is None or not target else of_wanted(accepted, target)
+    text = Text(f"{told}, {count(counts.get('samples'))} samples")
     basis = counts.get("accepted_by_basis") or {}
     if basis:
         text.append(f" · decided by {', '.join(f'{name} {n:,}' for name, n in basis.items())}")

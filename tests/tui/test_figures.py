@@ -1,10 +1,12 @@
 """What the figures say: accepted, forecast, throughput, audits with their n, margins on one scale."""
 
+import io
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fakes import RUN
+from rich.console import Console
 
 from engine.events import (
     CriticAudited,
@@ -16,7 +18,10 @@ from engine.events import (
     RunStarted,
     ThroughputMeasured,
 )
+from tui import asking
 from tui.facts import Audit, PhaseState, of_wanted
+from tui.progress import LiveView
+from tui.report import counts_text
 from tui.state import RunState
 from tui.widgets.audit import _audit_lines
 from tui.widgets.bar import fitting
@@ -57,6 +62,25 @@ def test_more_than_was_wanted_is_told_as_such(state: RunState) -> None:
     assert "accepted 58 (40 wanted ✓)" in _who(state)[0].plain
     state.apply(RunFinished(RUN, "done", "", 58, 9.0))
     assert _forecast(state, 60).plain == "accepted     58 (40 wanted ✓)"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "told"), [(27, "27 of 40 accepted"), (58, "58 accepted (40 wanted ✓)"), (1200, "1,200 accepted (40")]
+)
+def test_it_is_told_alike_wherever_it_is_told(state: RunState, accepted: int, told: str) -> None:
+    state.accepted, state.target = accepted, 40
+    view = LiveView(Console(file=io.StringIO(), width=120), state)
+    console = Console(file=io.StringIO(), width=120)
+    with console.capture() as shown:
+        console.print(view._render())
+    assert told in shown.get()
+    assert told in asking.resume("r", accepted, 40).text
+    assert counts_text({"counts": {"accepted": accepted, "samples": 90}, "target": 40}).plain.startswith(told)
+
+
+def test_counts_of_a_run_without_a_target_or_without_counts_are_told() -> None:
+    assert counts_text({"counts": {"accepted": 3, "samples": 4}}).plain == "3 accepted, 4 samples"
+    assert counts_text({"target": 40}).plain == "– accepted, – samples"
 
 
 def test_a_phase_that_only_scores_has_no_token_rate(state: RunState) -> None:

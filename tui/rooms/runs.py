@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import DataTable, Static
 
-from tui.facts import wilson
+from tui.facts import of_wanted, wilson
 from tui.query_runs import Account, account, all_runs, flat, fork_options, judge_changes, own_settings, why_no_fork
 from tui.rooms import Room
 from tui.state import RunState
@@ -209,7 +209,7 @@ class RunsRoom(Room):
         run = self._rows.get(name)
         if run is None or self._refused("resumed"):
             return
-        text = f"Go on with run {name}: {run['accepted']} of {run['target']} accepted?"
+        text = f"Go on with run {name}: {of_wanted(run['accepted'], run['target'])}?"
         choices = (Choice("y", "go on", "yes"), Choice("n", "leave it", "no"))
         question = DockedQuestion(f"runs:{name}", "Resume", text, choices, on_escape="no")
 

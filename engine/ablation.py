@@ -119,7 +119,7 @@ def _one(
     pending: list[Item] = []
     for found in write(work, spec, asked):
         sample = by_key[found.asked.key]
-        kept, _ = prompts.clean_response(found.completion.text)
+        kept, _ = prompts.clean_response(found.completion.text, sample["instruction"])
         flags = flags_of_revision(
             work, sample["instruction"], sample["response"], found.completion.text, kept, found.completion.stop_reason
         )

@@ -150,15 +150,30 @@ class Trim:
 
 
 _SECOND_TURN = re.compile(r"\n\s*(?:Instruction|Task|Question|Response|Answer)\s*:")
+_SECOND_TURN_OF_A_QUIZ = re.compile(r"\n\s*(?:Instruction|Task|Response)\s*:")
+_QUIZ = re.compile(
+    r"\b(?:quiz|riddles?|puzzles?|questions?|exercises?|interview|multiple[- ]choice|true[- ]or[- ]false|test items?"
+    r"|word problems?)\b",
+    re.IGNORECASE,
+)
 _MARKER_TAIL = re.compile(r"\s*#{1,}\s*\Z")
 _MARKER_ANYWHERE = re.compile(rf"\s*{MARKER}")
 
 
-def clean_response(raw: str) -> tuple[str, list[Trim]]:
-    """The kept text and what was removed: white space around it, a marker and what follows, a second turn."""
+def asks_for_questions(instruction: str) -> bool:
+    """Whether a response may well hold lines that begin with "Question:" or "Answer:"."""
+    return bool(_QUIZ.search(instruction))
+
+
+def clean_response(raw: str, instruction: str = "") -> tuple[str, list[Trim]]:
+    """The kept text and what was removed: white space around it, a marker and what follows, a second turn.
+
+    Where the `instruction` asks for a quiz or the like, a line "Answer: ..." belongs to the response.
+    """
+    second_turn = _SECOND_TURN_OF_A_QUIZ if asks_for_questions(instruction) else _SECOND_TURN
     trims: list[Trim] = []
     end = len(raw)
-    for rule, pattern in (("marker", _MARKER_ANYWHERE), ("second turn", _SECOND_TURN), ("marker", _MARKER_TAIL)):
+    for rule, pattern in (("marker", _MARKER_ANYWHERE), ("second turn", second_turn), ("marker", _MARKER_TAIL)):
         if found := pattern.search(raw, 0, end):
             trims.append(Trim(rule, found.start(), end))
             end = found.start()

@@ -9,8 +9,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from engine.prompts import MARKER
-from engine.similarity import rouge_l, words
+from engine.prompts import MARKER, asks_for_questions
+from engine.similarity import lcs_length, rouge_l, words
 from engine.spec import InstructionsSpec, RulesSpec
 
 RULES = {
@@ -19,7 +19,7 @@ RULES = {
     "no_marker": "the model's end token ended it, not the marker that the examples end with",
     "runaway": "it went past its own end: a second turn, or a loop up to the token limit",
     "repetition": "words repeat in threes beyond the spec's share",
-    "echo": "it says the instruction again instead of answering it",
+    "echo": "it says the instruction, or the text that the instruction quotes, again instead of answering",
     "marker_leak": "the stop marker or a field name is still in the kept text",
     "control": "it holds control characters",
 }
@@ -27,12 +27,18 @@ BLOCKING = frozenset(RULES) - {"no_marker"}
 
 _LEAK = re.compile(rf"{MARKER}|\b(?:Instruction|Response)\s*:|<\|?(?:im_start|im_end|endoftext|eos|bos|start_of_turn)")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_SECOND_TURN = re.compile(r"\n\s*(?:Instruction|Task|Question)\s*:")
+_SECOND_TURN = re.compile(r"\n\s*(?:Instruction|Task|(Question))\s*:")
+
+
+_ITEM_NUMBER = re.compile(r"(?:^|(?<=\s))\d{1,2}[.)](?=\s)")
 
 
 def repeated_trigrams(text: str) -> float:
-    """Share of word trigrams that are not the first of their kind; 0 below six words."""
-    found = words(text)
+    """Share of word trigrams that are not the first of their kind; 0 below six words.
+
+    The numbers of a list's items are left out: they make "1. Cheddar. 2. Cheddar. 3. Cheddar." look varied.
+    """
+    found = words(_ITEM_NUMBER.sub(" ", text))
     if len(found) < 6:
         return 0.0
     trigrams = list(zip(found, found[1:], found[2:], strict=False))
@@ -48,7 +54,7 @@ class Measured:
     eos: bool
     second_turn: bool
     loops: float  # share of repeated trigrams, of words or of one long run of characters
-    echo: float  # ROUGE-L F of instruction and response; -1 below three words, which echo nothing
+    echo: float  # ROUGE-L F of instruction and response; -1 where the response says something of its own
     leak: bool
     control: bool
 
@@ -60,9 +66,9 @@ def measure(instruction: str, raw: str, kept: str, stop_reason: str) -> Measured
         empty=not said,
         length=stop_reason == "length",
         eos=stop_reason == "eos",
-        second_turn=bool(_SECOND_TURN.search(raw)),
+        second_turn=_second_turn(instruction, raw),
         loops=max(repeated_trigrams(kept), _character_loop(kept)),
-        echo=rouge_l(words(instruction), said) if len(said) >= 3 else -1.0,
+        echo=_echo(instruction, kept),
         leak=bool(_LEAK.search(kept)),
         control=bool(_CONTROL.search(kept)),
     )
@@ -87,6 +93,47 @@ def flags_of(found: Measured, rules: RulesSpec) -> list[str]:
 def response_flags(instruction: str, raw: str, kept: str, stop_reason: str, rules: RulesSpec) -> list[str]:
     """Names of the rules that fire on a response, in the order of RULES."""
     return flags_of(measure(instruction, raw, kept, stop_reason), rules)
+
+
+def _second_turn(instruction: str, raw: str) -> bool:
+    quiz = asks_for_questions(instruction)
+    return any(not (quiz and found[1]) for found in _SECOND_TURN.finditer(raw))
+
+
+_QUOTED = re.compile(r'"([^"]+)"|\u201c([^\u201d]+)\u201d|(?<!\w)[\'\u2018](.+?)[\'\u2019](?!\w)')
+# Words that can be added to an instruction without saying anything.
+_LITTLE = frozenset(
+    words(
+        "a an the of to in on at for from with by as and or so is are was were be been am do does did can could will would "
+        "should may might it its this that these those there i you he she we they me him her us them my your his our their "
+        "who what which when where why how"
+    )
+)
+
+
+def _echo(instruction: str, kept: str) -> float:
+    """How much of the instruction comes back: ROUGE-L F, or -1 where the response is no echo whatever they share.
+
+    Many good answers repeat their instruction: "The capital of Peru is Lima", a finished statement, a corrected text.
+    So below three words nothing is an echo, and neither is a response that adds a word that says something, unless it
+    opens as a finished instruction does. Of a quoted text only the words around it count, or the same text unchanged.
+    """
+    asked, said = words(instruction), words(kept)
+    if len(said) < 3:
+        return -1.0
+    if quoted := [next(filter(None, found)) for found in _QUOTED.findall(instruction)]:
+        if len(quoted) == 1 and _bare(kept) == _bare(quoted[0]):
+            return 1.0
+        around = words(_QUOTED.sub(" ", instruction))
+        if 2 * lcs_length(around, said) < len(around):
+            return -1.0
+    finished = instruction.rstrip(" \"')\u2019\u201d")[-1:] in tuple(".!?")
+    says_something = set(said) - set(asked) - _LITTLE
+    return -1.0 if says_something and not (finished and said[0] == asked[0]) else rouge_l(asked, said)
+
+
+def _bare(text: str) -> str:
+    return " ".join(text.split()).strip(" .\"'\u2018\u2019\u201c\u201d")
 
 
 def _character_loop(text: str) -> float:

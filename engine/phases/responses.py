@@ -52,7 +52,7 @@ def respond(work: Work) -> None:
     held: list[dict[str, Any]] = []
     for key, completion in work.answers.complete(requests):
         row = requests[completion.request]
-        kept, trims = prompts.clean_response(completion.text)
+        kept, trims = prompts.clean_response(completion.text, row["text"])
         held.append(
             {
                 "run_id": work.run_id,

@@ -104,9 +104,9 @@ _QUOTED = re.compile(r'"([^"]+)"|\u201c([^\u201d]+)\u201d|(?<!\w)[\'\u2018](.+?)
 # Words that can be added to an instruction without saying anything.
 _LITTLE = frozenset(
     words(
-        "a an the of to in on at for from with by as and or so is are was were be been am do does did can could will would "
-        "should may might it its this that these those there i you he she we they me him her us them my your his our their "
-        "who what which when where why how"
+        "a an the of to in on at for from with by as and or so also then is are was were be been am do does did "
+        "have has had can could will would should may might must need it its this that these those there here i "
+        "you he she we they me him her us them my your his our their who what which when where why how please"
     )
 )
 
@@ -164,12 +164,15 @@ _MISSING = re.compile(
     re.IGNORECASE,
 )
 _HOLDS_ITS_TEXT = re.compile(r"[:'\"\u2018\u201c].{8,}")
+_ABOUT_A_TEXT = frozenset({"evaluation", "revision"})  # kinds of instruction that hold the text they speak of
+_AFTER_COLON = re.compile(r":\s+\S+\s+\S")
 
 
 def instruction_status(text: str, regular: bool, spec: InstructionsSpec) -> tuple[str, str]:
     """What a line of the list is: (distinct, "") where nothing speaks against it, else a status and why.
 
-    malformed: no instruction by its form; meta: talks about the list; context: needs something that is not there.
+    malformed: no instruction by its form; meta: talks about the list; context: needs something that is not there, as
+    does one of the kinds evaluation and revision that quotes no text.
     """
     count = len(words(text))
     if not regular:
@@ -189,6 +192,12 @@ def instruction_status(text: str, regular: bool, spec: InstructionsSpec) -> tupl
         return "meta", "it talks about the list"
     if (found := _MISSING.search(text)) and not _HOLDS_ITS_TEXT.search(text[found.start() :]):
         return "context", f"refers to {found.group(0)!r}, which is not there"
+    if spec.kind in _ABOUT_A_TEXT:
+        around = _QUOTED.sub(" ", text)
+        if around == text and not _AFTER_COLON.search(text):
+            return "context", "quotes no text that it is about"
+        if len(words(around)) < 2:
+            return "malformed", "a quotation without a task"
     if text.rstrip()[-1:] in ",;:-(" or text.count('"') % 2 or text.count("(") != text.count(")"):
         return "truncated", "it stops in the middle"
     return "distinct", ""

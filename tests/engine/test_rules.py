@@ -36,6 +36,7 @@ def test_what_a_stage_shows_as_good_passes_its_own_rules(stage: str) -> None:
         ("Write an essay about your summer job.", "Write an essay about your winter job."),
         ("How can you bake a simple cake that is light in summer?", "Bake a simple cake that is light in summer."),
         ("How would you describe a man who knows how to make a car?", "A man who knows how to make a car."),
+        ("Write a note to the owner of a restaurant.", "You must write a note to the owner of a restaurant."),
         ("Is a spider an insect?", "Is a spider an insect?"),
         ("My cat keeps me company at night.", "My cat keeps me company at night."),
         ("The tallest animal in the zoo is", "The tallest animal in the zoo is"),
@@ -90,3 +91,26 @@ def test_a_second_turn_is_cut_off_all_the_same() -> None:
     assert flags("Name the largest planet.", "Jupiter.", turned) == ["runaway"]
     again = f"{ASKED}\nInstruction: Name a star.\nResponse: Vega."
     assert clean_response(again, QUIZ)[0] == ASKED.strip() and flags(QUIZ, ASKED.strip(), again) == ["runaway"]
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ('Is this claim true: "All bats are blind"?', "distinct"),
+        ("Is 'All bats are blind' true?", "distinct"),
+        ("Is \u201cAll bats are blind\u201d true?", "distinct"),
+        ("Put this into the past tense: The frog swims away.", "distinct"),
+        ("Is this a good or bad business?", "context"),
+        ("Rewrite the sentence so that it's easier to read.", "context"),
+        ("Judge this apology: decide whether it's sincere.", "distinct"),  # what follows a colon may be the text
+        ('"You were too smart for this".', "malformed"),
+    ],
+)
+@pytest.mark.parametrize("stage", ["stage_4_evaluation", "stage_5_revision"])
+def test_a_task_about_a_text_must_hold_it(stage: str, text: str, status: str) -> None:
+    assert instruction_status(text, True, load_spec(stage).settings.instructions)[0] == status
+
+
+def test_other_kinds_need_no_text() -> None:
+    spec = load_spec("stage_3_generation").settings.instructions
+    assert instruction_status("Is this a good or bad business?", True, spec)[0] == "distinct"

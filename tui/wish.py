@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 Found = tuple[
     Any, int, int, list[dict[str, Any]]
 ]  # a listing, the cursor's index in it, a page's first index, its rows
+
+
+_RANGE = re.compile(r"^\s*(?P<low>[-+−]?[\d.]+)?\s*(?:…|\.\.+|to|,|;)\s*(?P<high>[-+−]?[\d.]+)?\s*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +58,18 @@ class Wish:
             return ""
         ends = ("" if end is None else f"{end:+g}" for end in (self.lowest, self.highest))
         return " … ".join(ends)
+
+
+def parse_range(text: str) -> tuple[float | None, float | None] | None:
+    """The two ends of a range as a person types it, None for one that is left out; None where it is no range."""
+    if not text:
+        return None, None
+    found = _RANGE.match(text)
+    return None if found is None else (_number(found["low"]), _number(found["high"]))
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text.replace("−", "-")) if text else None
+    except ValueError:
+        return None

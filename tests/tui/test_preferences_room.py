@@ -15,10 +15,10 @@ from tui.query_lineage import lineage
 from tui.query_preferences import PAIRS, PRINCIPLES, REVISIONS
 from tui.query_run import run_facts
 from tui.rooms.preferences import PreferencesRoom
-from tui.rooms.samples import SamplesTable
 from tui.widgets.marks import share_bar
 from tui.widgets.phase import _by_source
 from tui.widgets.preference_table import PreferenceTable, columns_for
+from tui.widgets.sample_table import SamplesTable
 
 
 @pytest.fixture

@@ -7,16 +7,22 @@ from typing import Any
 import pytest
 from fakes import fill
 from test_screen import control_center, settle, shown
+from textual.binding import Binding
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 
 from store.db import Store
 from tui.app import ControlCenter
-from tui.rooms.samples import SamplesRoom, SamplesTable
+from tui.labelling import agreement
+from tui.rooms import Room
+from tui.rooms.preferences import PreferencesRoom
+from tui.rooms.samples import SamplesRoom
 from tui.sample_text import as_json, as_text
 from tui.widgets.detail import SampleDetail
 from tui.widgets.diff import word_diff
 from tui.widgets.lineage import LineageScreen
+from tui.widgets.sample_table import SamplesTable
+from tui.wish import parse_range
 
 
 async def samples(app: ControlCenter, pilot: Pilot[Any], count: int) -> SamplesTable:
@@ -218,3 +224,30 @@ def test_a_sample_is_copied_whole_and_inert(tmp_path: Path, how: str) -> None:
         text = as_text(sample)
         assert "␛]52" in text and "prompt of q-s1" in text
     assert "\x1b" not in text and "\x07" not in text
+
+
+@pytest.mark.parametrize(
+    ("typed", "ends"),
+    [
+        ("", (None, None)), ("-0.5 … 0.5", (-0.5, 0.5)), ("1 …", (1.0, None)), ("..2", (None, 2.0)), ("−1 to 3", (-1.0, 3.0)),
+        ("0,4", (0.0, 4.0)), ("1", None), ("a … b", None),
+    ],
+)  # fmt: skip
+def test_a_range_is_read_as_it_is_typed(typed: str, ends: tuple[float | None, float | None] | None) -> None:
+    assert parse_range(typed) == ends
+
+
+def test_agreement_is_told_with_its_n_and_without_critics_the_label_alone() -> None:
+    audit = {"critic": "grade", "n_good": 3, "n_bad": 2, "accuracy": 0.8, "detail": {"kappa": 0.5}}
+    none = {**audit, "critic": "pmi", "detail": {"kappa": None}}
+    told = agreement([audit, none])
+    assert told == "grade agrees with you in 80% of 5, κ +0.50; pmi agrees with you in 80% of 5, κ undefined"
+    assert agreement([]) == "label kept"
+
+
+@pytest.mark.parametrize(("room", "named"), [(SamplesRoom, "samples"), (PreferencesRoom, "preferences")])
+def test_rooms_with_a_list_share_their_keys_under_names_of_their_own(room: type[Room], named: str) -> None:
+    keys = {binding.id: binding.key for binding in room.BINDINGS if isinstance(binding, Binding)}
+    shared = {"accepted": "a", "rejected": "r", "every": "e", "clear": "x", "order": "o", "back": "escape"}
+    assert {name: keys[f"{named}.{name}"] for name in shared} == shared
+    assert ("u" in keys.values()) is (named == "samples")

@@ -18,11 +18,11 @@ from engine.events import Event, QuestionAsked, RunFinished, RunStarted
 from store.db import Store
 from store.errors import StoreLocked
 from tui.app import ControlCenter
-from tui.rooms.samples import SamplesTable
 from tui.widgets.dock import QuestionDock
 from tui.widgets.histogram import draw
 from tui.widgets.marks import signed_bar
 from tui.widgets.notice import Notice
+from tui.widgets.sample_table import SamplesTable
 
 
 async def settle(pilot: Pilot[Any], until: Callable[[], bool] = lambda: True) -> None:

@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.timer import Timer
 from textual.widgets import Static
 
 from tui.query_preferences import (
@@ -31,7 +30,7 @@ from tui.query_preferences import (
     rows_of,
     sample_of,
 )
-from tui.rooms import Room
+from tui.rooms.listing import ListingRoom, back_key, list_keys, verdict_keys
 from tui.state import RunState
 from tui.text import one_line
 from tui.widgets.endless import PAGE, EndlessTable
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
     from store import Reader
     from tui.library import RunHistory
 
-REST_S = 0.08  # the cursor rests this long before what is under it is read
 EVERY_S = 3.0  # listed anew at most this often while a run goes on
 _EMPTY = (
     "Responses that pass their gate are criticised by a principle of the constitution and revised, and compared with "
@@ -62,7 +60,7 @@ _TELL: Mapping[str, Callable[[Mapping[str, Any], int], Told]] = {
 }  # fmt: skip
 
 
-class PreferencesRoom(Room):
+class PreferencesRoom(ListingRoom):
     DEFAULT_CSS = """
     PreferencesRoom { layout: vertical; }
     #preferences-list { height: 2fr; width: 100%; }
@@ -73,19 +71,15 @@ class PreferencesRoom(Room):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("v", "view(1)", "View", id="preferences.view", tooltip="Principles, revisions, pairs: the next view"),
         Binding("V", "view(-1)", "View before", id="preferences.view_before", show=False, tooltip="The view before"),
-        Binding("a", "only('accepted')", "Accepted", id="preferences.accepted", show=False, tooltip="Kept ones only"),
-        Binding("r", "only('rejected')", "Rejected", id="preferences.rejected", show=False,
-                tooltip="Those that were not kept"),
-        Binding("e", "only('')", "Every", id="preferences.every", show=False, tooltip="Every verdict"),
+        *verdict_keys("preferences", "Kept ones only", "Those that were not kept"),
         Binding("f", "source", "Source", id="preferences.source",
                 tooltip="Pairs of the next source: revision, best of, hard negative, boundary"),
-        Binding("o", "order", "Sort", id="preferences.order", tooltip="By number, best margin first, worst first"),
-        Binding("x", "clear", "Clear", id="preferences.clear", show=False, tooltip="Clear every filter"),
+        *list_keys("preferences", "By number, best margin first, worst first"),
         Binding("l", "sample", "Sample", id="preferences.sample", tooltip="Go to the sample that this comes from"),
         Binding("j", "scroll(1)", "Down", id="preferences.down", show=False, tooltip="Scroll what is below down"),
         Binding("k", "scroll(-1)", "Up", id="preferences.up", show=False, tooltip="Scroll what is below up"),
         Binding("tab", "app.focus_next", "Read", id="preferences.read", show=False, tooltip="Scroll what is below"),
-        Binding("escape", "back", "Back", id="preferences.back", show=False, tooltip="Back to the table"),
+        back_key("preferences"),
     ]  # fmt: skip
 
     def __init__(self) -> None:
@@ -97,7 +91,6 @@ class PreferencesRoom(Room):
         self._read_when = 0.0
         self._listed: Listed | None = None
         self._found: tuple[str, Mapping[str, Any]] | None = None  # what is shown below: its view and its rows
-        self._rest: Timer | None = None
 
     def compose(self) -> ComposeResult:
         with Vertical(id="preferences-list", classes="panel") as panel:
@@ -189,12 +182,8 @@ class PreferencesRoom(Room):
 
     @on(EndlessTable.Highlighted)
     def rest_on(self, event: EndlessTable.Highlighted) -> None:
-        if self._rest is not None:
-            self._rest.stop()
-        if self._found is None or self._found[0] != self.table.view:
-            self._open(event.row)
-        else:
-            self._rest = self.set_timer(REST_S, lambda: self._open(event.row))
+        nothing = self._found is None or self._found[0] != self.table.view
+        self.open_at_rest(lambda: self._open(event.row), at_once=nothing)
 
     def _open(self, chosen: Mapping[str, Any]) -> None:
         run_id, view = self._run_id, self.table.view
@@ -315,9 +304,6 @@ class PreferencesRoom(Room):
 
     def action_scroll(self, by: int) -> None:
         self.query_one("#preferences-detail").scroll_relative(y=by, animate=False)
-
-    def action_back(self) -> None:
-        self.home()
 
     def home(self) -> None:
         self.table.focus()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,73 +11,36 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.timer import Timer
 from textual.widgets import Input, Static
 
-from tui.rooms import Room
+from tui.labelling import agreement, keep_label
+from tui.rooms.listing import ListingRoom, back_key, list_keys, verdict_keys
 from tui.state import RunState
 from tui.text import make_visible, one_line
 from tui.widgets.detail import SampleDetail
-from tui.widgets.endless import Column, EndlessTable
+from tui.widgets.endless import EndlessTable
 from tui.widgets.filters import FilterBar
-from tui.widgets.marks import TONES, VERDICT_TONES, row
-from tui.wish import Found, Wish
-from tui.wording import LABEL_SHAPES, VERDICT_SHAPES
+from tui.widgets.marks import TONES, row
+from tui.widgets.sample_table import HINTS, WORDS, SamplesTable, columns_for
+from tui.wish import Found, Wish, parse_range
 
 if TYPE_CHECKING:
     from store import Reader
 
-REST_S = 0.08  # the cursor rests this long before the sample under it is read
 SPLITS = (None, "train", "validation", "test")
 LABELLED = (None, "any", "good", "bad", "unsure")
-_RANGE = re.compile(r"^\s*(?P<low>[-+−]?[\d.]+)?\s*(?:…|\.\.+|to|,|;)\s*(?P<high>[-+−]?[\d.]+)?\s*$")
 
 
-class SamplesTable(EndlessTable):
-    """`blind` hides verdicts, margins and flags from a person who labels."""
-
-    blind = False
-    critic: str | None = None
-
-    def cells(self, row: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
-        verdict = row["verdict"] or "pending"
-        score = (row.get("scores") or {}).get(self.critic) if self.critic else None
-        label = row.get("person")
-        flags = ", ".join(row["flags"] or ())
-        if self.blind:
-            verdict_cell, score_text, flags = ("·", ""), "", ""
-        else:
-            tone = TONES[VERDICT_TONES[verdict]] if verdict in VERDICT_TONES else ""
-            verdict_cell = (f"{VERDICT_SHAPES.get(verdict, '·')} {verdict}", tone)
-            score_text = "–" if score is None else f"{score:+.2f}"
-        known = {
-            "ordinal": (str(row["ordinal"]), ""),
-            "verdict": verdict_cell,
-            "score": (score_text, ""),
-            "person": (LABEL_SHAPES.get(label or "", ""), "$text-accent"),
-            "instruction": (one_line(row["instruction"] or "", 120), ""),
-            "response": (one_line(row["response"] or "", 160), ""),
-            "flags": (flags, "$text-warning"),
-            "n_tokens": (str(row["n_tokens"]), ""),
-            "split": (row["split"] or "–", ""),
-        }
-        return [known[column.name] for column in self.columns]
-
-
-class SamplesRoom(Room):
+class SamplesRoom(ListingRoom):
     SEARCHES = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("a", "only('accepted')", "Accepted", id="samples.accepted", show=False, tooltip="Accepted only"),
-        Binding("r", "only('rejected')", "Rejected", id="samples.rejected", show=False, tooltip="Rejected only"),
-        Binding("u", "only('unsure')", "Unsure", id="samples.unsure", show=False, tooltip="Unsure only"),
-        Binding("e", "only('')", "Every", id="samples.every", show=False, tooltip="Every verdict"),
+        *verdict_keys("samples", "Accepted only", "Rejected only", "Unsure only"),
         Binding("f", "flagged", "Flagged", id="samples.flagged", show=False, tooltip="Only those that a rule flagged"),
         Binding("t", "split", "Split", id="samples.split", show=False, tooltip="Next split: train, validation, test"),
         Binding("L", "labelled", "Labels", id="samples.labelled", show=False, tooltip="Those that a person labelled"),
         Binding("m", "ask('margin')", "Margin", id="samples.margin", show=False, tooltip="A range of margins"),
         Binding("w", "ask('where')", "Where", id="samples.where", show=False, tooltip="A condition in SQL"),
-        Binding("x", "clear", "Clear", id="samples.clear", show=False, tooltip="Clear every filter"),
-        Binding("o", "order", "Sort", id="samples.order", tooltip="Sort by the next column"),
+        *list_keys("samples", "Sort by the next column"),
         Binding("O", "turn", "Turn", id="samples.turn", show=False, tooltip="Sort the other way round"),
         Binding("y", "mark('good')", "Good", id="samples.good", show=False, tooltip="Label it good, go to the next"),
         Binding("b", "mark('bad')", "Bad", id="samples.bad", show=False, tooltip="Label it bad, go to the next"),
@@ -89,7 +51,7 @@ class SamplesRoom(Room):
         Binding("Y", "copy('text')", "Copy", id="samples.copy", show=False, tooltip="Copy the sample as text"),
         Binding("J", "copy('json')", "Copy JSON", id="samples.copy_json", show=False, tooltip="Copy it as JSON"),
         Binding("v", "pager", "Pager", id="samples.pager", show=False, tooltip="Open the sample in $PAGER"),
-        Binding("escape", "back", "Back", id="samples.back", show=False, tooltip="Back to the table"),
+        back_key("samples"),
     ]  # fmt: skip
 
     def __init__(self) -> None:
@@ -101,7 +63,6 @@ class SamplesRoom(Room):
         self._listing: Any = None
         self._sample: Mapping[str, Any] | None = None
         self._asking = ""
-        self._rest: Timer | None = None
         self._seek = ""
 
     def compose(self) -> ComposeResult:
@@ -179,7 +140,7 @@ class SamplesRoom(Room):
 
     def _paint(self) -> None:
         table, wish = self.table, self.wish
-        table.fit(_columns(table.size.width))
+        table.fit(columns_for(table.size.width))
         self.query_one(FilterBar).show(
             verdict=wish.verdict, flagged=wish.flagged, split=wish.split, label=wish.label, margin=wish.margin,
             text=wish.text, where=wish.where, width=max(20, self.query_one("#samples-list").size.width - 4),
@@ -187,7 +148,7 @@ class SamplesRoom(Room):
         panel = self.query_one("#samples-list")
         critic = f" of {self._critic}" if self._critic and wish.order == "score" else ""
         down = "▼" if wish.descending else "▲"
-        panel.border_subtitle = Content(f"{table.count:,} · by {_LABELS[wish.order]}{critic} {down} · ? keys")
+        panel.border_subtitle = Content(f"{table.count:,} · by {WORDS[wish.order]}{critic} {down} · ? keys")
         panel.border_title = "Samples · blind: verdicts and margins hidden" if table.blind else "Samples"
         if not table.count:
             empty = (
@@ -217,12 +178,7 @@ class SamplesRoom(Room):
 
     @on(EndlessTable.Highlighted)
     def rest_on(self, event: EndlessTable.Highlighted) -> None:
-        if self._rest is not None:
-            self._rest.stop()
-        if self._sample is None:
-            self._open(event.row["sample_id"])
-        else:
-            self._rest = self.set_timer(REST_S, lambda: self._open(event.row["sample_id"]))
+        self.open_at_rest(lambda: self._open(event.row["sample_id"]), at_once=self._sample is None)
 
     def _open(self, sample_id: str) -> None:
         run_id = self._run_id
@@ -297,18 +253,11 @@ class SamplesRoom(Room):
             if here is not None:
                 self.notify("A note goes with a label. Label the sample first: y good, b bad, d unsure.")
             return
-        label = self._label_of(here)
         self._close_input()
         self._asking = what
-        box.placeholder = {
-            "text": "text in instruction or response; Enter searches, Esc goes back",
-            "margin": "margins from … to, such as -0.5 … 0.5 or 1 …; Enter takes it, empty clears it",
-            "where": "n_tokens > 40 AND flags = [] AND score BETWEEN -1 AND 0; columns: " + ", ".join(_LABELS),
-            "note": "a note for this sample; Enter keeps it, Esc goes back",
-        }[what]
-        box.value = {
-            "text": self.wish.text, "margin": self.wish.margin, "where": self.wish.where, "note": label.get("note", ""),
-        }[what]  # fmt: skip
+        box.placeholder = HINTS[what]
+        note = self._label_of(here).get("note", "")
+        box.value = {"text": self.wish.text, "margin": self.wish.margin, "where": self.wish.where, "note": note}[what]
         box.display = True
         self.screen.set_focus(box)
 
@@ -321,14 +270,13 @@ class SamplesRoom(Room):
         event.stop()
         value, what = event.value.strip(), self._asking
         if what == "margin":
-            found = _RANGE.match(value) if value else None
-            if value and found is None:
+            ends = parse_range(value)
+            if ends is None:
                 self.notify("A range has two ends with … between, one may be left out: -0.5 … 0.5", severity="warning")
                 return
-            low, high = (_number(found[end]) if found and found[end] else None for end in ("low", "high"))
             if self._critic is None:
                 self.notify("No critic has judged these samples: there are no margins to choose by.")
-            self.choose(lowest=low, highest=high)
+            self.choose(lowest=ends[0], highest=ends[1])
         elif what == "note":
             here = self.table.row_at(self.table.cursor)
             if here is not None and here.get("person"):
@@ -396,14 +344,7 @@ class SamplesRoom(Room):
         sample_id = line["sample_id"]
 
         def write(store: Any) -> list[dict[str, Any]]:
-            from engine.labels import mark
-
-            kept = note
-            if kept is None:
-                with store.reader() as reader:
-                    found = reader.query(_NOTE, [run_id, sample_id])
-                kept = found[0]["note"] if found else ""
-            return mark(store, run_id, sample_id, label, kept)
+            return keep_label(store, run_id, sample_id, label, note)
 
         def written(audits: list[dict[str, Any]]) -> None:
             line["person"] = label  # type: ignore[index]
@@ -411,21 +352,11 @@ class SamplesRoom(Room):
             here = self.table.row_at(self.table.cursor)
             if here is not None and here["sample_id"] == sample_id:  # else the next one is on its way
                 self._open(sample_id)
-            self._say_agreement(audits)
+            self.query_one("#samples-list").border_subtitle = Content(one_line(agreement(audits), 120))
 
         self.post_message(self.WriteWanted("keeping a label", write, written))
         if step:
             self.table.action_step(step)
-
-    def _say_agreement(self, audits: Sequence[Mapping[str, Any]]) -> None:
-        said = []
-        for audit in audits:
-            kappa = audit["detail"]["kappa"]
-            n = audit["n_good"] + audit["n_bad"]
-            told = f"κ {kappa:+.2f}" if kappa is not None else "κ undefined"
-            said.append(f"{audit['critic']} agrees with you in {audit['accuracy']:.0%} of {n}, {told}")
-        panel = self.query_one("#samples-list")
-        panel.border_subtitle = Content(one_line("; ".join(said) or "label kept", 120))
 
     def action_blind(self) -> None:
         self.table.blind = not self.table.blind
@@ -465,38 +396,3 @@ class SamplesRoom(Room):
             from tui.sample_text import as_text
 
             self.app.open_in_pager(as_text(self._sample))  # type: ignore[attr-defined]
-
-
-_NOTE = "SELECT note FROM person_labels WHERE run_id = ? AND subject_kind = 'sample' AND subject_id = ?"
-_LABELS = {
-    "ordinal": "number",
-    "verdict": "verdict",
-    "score": "margin",
-    "person": "your label",
-    "instruction": "instruction",
-    "response": "response",
-    "n_tokens": "tokens",
-    "split": "split",
-    "flags": "flags",
-}
-
-
-def _columns(width: int) -> tuple[Column, ...]:
-    """What fits: texts take what the narrow columns leave; tokens, split and flags only where there is plenty."""
-    fixed = [Column("ordinal", "#", 5, True), Column("verdict", "verdict", 10), Column("score", "margin", 7, True)]
-    fixed.append(Column("person", "you", 4))
-    tail = []
-    if width > 84:
-        tail = [Column("n_tokens", "tokens", 7, True), Column("split", "split", 10)]
-    if width > 110:
-        tail.append(Column("flags", "flags", 18))
-    texts = max(20, width - 1 - sum(column.width + 1 for column in [*fixed, *tail]) - 2)
-    left = texts * 2 // 5
-    return (*fixed, Column("instruction", "instruction", left), Column("response", "response", texts - left), *tail)
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text.replace("−", "-"))
-    except ValueError:
-        return None

@@ -1,0 +1,57 @@
+"""What rooms with a list, and a detail of what is under its cursor, have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual.binding import Binding, BindingType
+from textual.timer import Timer
+
+from tui.rooms import Room
+
+REST_S = 0.08  # the cursor rests this long before what is under it is read
+
+
+def verdict_keys(room: str, accepted: str, rejected: str, unsure: str = "") -> list[BindingType]:
+    """Keys that list one verdict only, each with what it does; without words for unsure there is no key for it."""
+    keys = (
+        ("a", "accepted", "Accepted", accepted),
+        ("r", "rejected", "Rejected", rejected),
+        ("u", "unsure", "Unsure", unsure),
+        ("e", "", "Every", "Every verdict"),
+    )
+    return [
+        Binding(key, f"only('{verdict}')", word, id=f"{room}.{word.lower()}", show=False, tooltip=about)
+        for key, verdict, word, about in keys
+        if about
+    ]
+
+
+def list_keys(room: str, order: str) -> list[BindingType]:
+    """Keys that clear the filters and sort; `order` says by what."""
+    return [
+        Binding("x", "clear", "Clear", id=f"{room}.clear", show=False, tooltip="Clear every filter"),
+        Binding("o", "order", "Sort", id=f"{room}.order", tooltip=order),
+    ]
+
+
+def back_key(room: str) -> Binding:
+    return Binding("escape", "back", "Back", id=f"{room}.back", show=False, tooltip="Back to the table")
+
+
+class ListingRoom(Room):
+    """Base of such rooms."""
+
+    _rest: Timer | None = None
+
+    def open_at_rest(self, read: Callable[[], None], *, at_once: bool) -> None:
+        """Read what the cursor is on when it has rested there; `at_once` where nothing is shown yet."""
+        if self._rest is not None:
+            self._rest.stop()
+        if at_once:
+            read()
+        else:
+            self._rest = self.set_timer(REST_S, read)
+
+    def action_back(self) -> None:
+        self.home()

@@ -38,7 +38,8 @@ def evidence(reader: Reader, run_id: str, constitution: Constitution | None = No
     drawn; named and kept with their Wilson intervals (`named_lo` ...), of those drawn: critiques that use a word of the
     response that nobody gave them, and revisions that were kept; by_rule and one_order, revisions that a rule stopped
     and those that a comparison preferred in one order only; margin_nats with a bootstrap interval of its mean, of the
-    first pair critic; pairs and pairs_kept. Principles that the constitution no longer has come last.
+    first pair critic, over the `compared` revisions that it was asked about; pairs and pairs_kept. Principles that the
+    constitution no longer has come last.
     """
     constitution = constitution or load_constitution()
     settings = reader.run(run_id)["settings"]
@@ -75,6 +76,7 @@ def _row(revisions: Sequence[dict[str, Any]], request: str) -> dict[str, Any]:
     return found | {
         "by_rule": n - kept - len(worse),
         "one_order": one_order,
+        "compared": len(margins),
         "margin_nats": mean,
         "margin_lo": lo,
         "margin_hi": hi,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.table import Table
@@ -14,7 +14,15 @@ from rich.text import Text
 from tui.commands import UsageError, chosen_run, flushed, reading, require_store, store_path, with_log, write_json
 from tui.terminal import Terminal
 
+if TYPE_CHECKING:
+    from store import Reader
+
 Row = Mapping[str, Any]
+
+FEW = 8  # values below which a bootstrap interval of their mean is far too narrow
+_ORDER = "ORDER BY principle_id, measure, against DESC"
+_MEASURES = {"margin_nats": "margin", "useful": "useful"}
+_AGAINST = {"without": "none", "irrelevant": "another"}
 
 
 def principles(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -24,15 +32,17 @@ def principles(args: argparse.Namespace, terminal: Terminal) -> int:
     with reading(args) as reader:
         run_id = chosen_run(reader, args.run)
         rows = evidence(reader, run_id)
-        tests = reader.query("SELECT * FROM ablation_results WHERE run_id = ? ORDER BY 2, 3, 4", [run_id])
+        tests = reader.query(f"SELECT * FROM ablation_results WHERE run_id = ? {_ORDER}", [run_id])
+        judges = pair_critics(reader, run_id)
     if args.json:
         from store.progress import json_ready
 
-        write_json(terminal, {"run": run_id, "principles": json_ready(rows), "ablations": json_ready(tests)})
+        told = {"principles": json_ready(rows), "ablations": json_ready(tests), "pair_critics": json_ready(judges)}
+        write_json(terminal, {"run": run_id, **told})
         return 0
     from tui.report import console_on
 
-    console_on(terminal.stdout).print(principles_report(run_id, rows, tests))
+    console_on(terminal.stdout).print(principles_report(run_id, rows, tests, judges))
     return flushed(terminal)
 
 
@@ -72,14 +82,23 @@ def ablate(args: argparse.Namespace, terminal: Terminal) -> int:
 
         write_json(terminal, {"run": run_id, "items": args.items, "results": json_ready(rows)})
         return 0
+    with reading(args) as reader:
+        judges = pair_critics(reader, run_id)
     from tui.report import console_on
 
-    console_on(terminal.stdout).print(ablation_table(rows))
+    console_on(terminal.stdout).print(ablation_report(rows, judges))
     return flushed(terminal)
 
 
-def principles_report(run_id: str, rows: Sequence[Row], tests: Sequence[Row]) -> Group:
-    """One line a principle, the sums of all below; then what ablations there are."""
+def pair_critics(reader: Reader, run_id: str) -> list[Row]:
+    """The run's critics of two responses in the order of its spec, with what their audits say."""
+    found = [row for row in reader.audits(run_id) if row["subject_kind"] == "pair"]
+    names = (reader.run(run_id)["settings"].get("critics") or {}).get("pair") or []
+    return sorted(found, key=lambda row: names.index(row["critic"]) if row["critic"] in names else len(names))
+
+
+def principles_report(run_id: str, rows: Sequence[Row], tests: Sequence[Row], judges: Sequence[Row] = ()) -> Group:
+    """One line a principle, the sums of all above; then what ablations there are."""
     from tui.report import fact
 
     table = _table("principle", "drawn>", "names>", "useful>", "", "by rule>", "one order>", "margin, nats",
@@ -110,46 +129,97 @@ def principles_report(run_id: str, rows: Sequence[Row], tests: Sequence[Row]) ->
     if drawn:
         share += f": {100 * kept / drawn:.1f} % [{100 * lo:.1f}–{100 * hi:.1f}]"
     told = (
-        "useful: no rule spoke against it, and every pair critic preferred it, the comparison in both orders; one "
-        "order: preferred in one order only; pairs: kept of those made"
+        "names: critiques that use a word of the response which neither the instruction nor the request holds; useful: "
+        "no rule spoke against it, and every pair critic preferred it, the comparison in both orders [95 % Wilson]; by "
+        "rule: a rule stopped it; one order: preferred in one order only; margin: by how much the first pair critic "
+        f"prefers the revisions that it compared to what they revise, on average [95 % bootstrap, from {FEW} on]; "
+        "pairs: kept of those made"
     )
-    parts: list[Any] = [fact("run", Text(run_id, style="bold")), Text(share), Text(), table, Text(told, style="dim")]
+    said = [_judged_by(judges)] if judges else []
+    notes = [Text(text, style="dim") for text in (told, *said)]
+    parts: list[Any] = [fact("run", Text(run_id, style="bold")), Text(share), Text(), table, *notes]
     if tests:
-        parts += [Text(), Text("Ablations: revised with the principle, and with none or another in its place"),
-                  ablation_table(tests)]  # fmt: skip
+        title = Text("Ablations: the same items revised with the principle, and without one or with another", "bold")
+        parts += [Text(), title, ablation_report(tests, ())]
     return Group(*parts)
 
 
-def ablation_table(rows: Sequence[Row]) -> Table:
-    """Paired differences with interval, test and effect size."""
-    table = _table("principle", "against", "measure", "n>", "with>", "against it>", "difference, 95 %", "p>", "effect")
+def ablation_report(rows: Sequence[Row], judges: Sequence[Row]) -> Group:
+    """A table of paired differences for each principle, and what a reader must know to take them for what they are."""
+    parts: list[Any] = []
+    for name in dict.fromkeys(row["principle_id"] for row in rows):
+        own = [row for row in rows if row["principle_id"] == name]
+        parts += [Text(f"{name}, the same {own[0]['n']} items", style="bold"), _ablation_table(own), Text()]
+    return Group(*parts, *(Text(text, style="dim") for text in _ablation_notes(rows, judges)))
+
+
+def _ablation_table(rows: Sequence[Row]) -> Table:
+    table = _table("", "against", "with>", "other>", "gain>", "95 % interval", "p>", "effect>")
+    for column in table.columns:
+        column.no_wrap = True
     for row in rows:
-        lo, hi = row["lo"], row["hi"]
-        interval = "" if lo is None else f" [{lo:+.3f}, {hi:+.3f}]"
-        effect = "–" if row["effect"] is None else f"{row['effect']:+.2f} {row['effect_name']}"
+        moved = row["p"] is not None  # where no item differs there is nothing to test and no interval
         table.add_row(
-            row["principle_id"],
-            row["against"],
-            "margin, nats" if row["measure"] == "margin_nats" else "useful share",
-            str(row["n"]),
-            f"{row['with_mean']:+.3f}",
-            f"{row['against_mean']:+.3f}",
-            f"{row['difference']:+.3f}{interval}",
-            "–" if row["p"] is None else f"{row['p']:.3g}",
-            f"{effect} ({row['test']})",
+            _MEASURES.get(row["measure"], row["measure"]),
+            _AGAINST.get(row["against"], row["against"]),
+            _figure(row, "with_mean"),
+            _figure(row, "against_mean"),
+            f"{row['difference']:+.3f}",
+            f"[{row['lo']:+.3f}, {row['hi']:+.3f}]" if moved and row["lo"] is not None else "no item differs",
+            f"{row['p']:.3f}" if moved and row["p"] >= 0.001 else "<0.001" if moved else "–",
+            "–" if row["effect"] is None else f"{row['effect']:+.2f}",
         )
     return table
+
+
+def _ablation_notes(rows: Sequence[Row], judges: Sequence[Row]) -> list[str]:
+    tests = {row["measure"]: f"{row['test']} test, effect: {row['effect_name']}" for row in rows}
+    notes = []
+    if "margin_nats" in tests:
+        notes.append(
+            "margin: by how many nats the first pair critic prefers the revision to its original, asked by the "
+            f"principle under test, and 0 where nothing was changed; {tests['margin_nats']}"
+        )
+    if "useful" in tests:
+        notes.append(
+            "useful: share of revisions that no rule stopped and every pair critic preferred; " + tests["useful"]
+        )
+    notes.append(
+        "gain: with the principle less without one, or less with one of another category, on the same items and "
+        "seeds; interval: percentile bootstrap over items; p: two-sided, not corrected for the number of tests, "
+        f"{len(rows)} here"
+    )
+    return notes + ([_judged_by(judges)] if judges else [])
+
+
+def _judged_by(judges: Sequence[Row]) -> str:
+    told: dict[str, list[str]] = {}
+    for row in judges:
+        auc = "none" if row["auc"] is None else f"{row['auc']:.2f}"
+        told.setdefault(row["critic"], []).append(f"AUC {auc} on {row['part']} pairs")
+    filters = {row["critic"] for row in judges if row["may_filter"]}
+    each = "; ".join(
+        f"{name} ({', '.join(said)}{'' if name in filters else ', not good enough to filter'})"
+        for name, said in told.items()
+    )
+    warning = "" if filters else ". None passed its audit: a margin shows what such a critic likes, not what is better"
+    return f"judged by: {each}{warning}"
 
 
 def _share(row: Row, name: str) -> str:
     return f"{row[name]} ({100 * row[name] / row['drawn']:.0f} %)" if row["drawn"] else "–"
 
 
+def _figure(row: Row, name: str) -> str:
+    return f"{row[name]:.3f}" if row["measure"] == "useful" else f"{row[name]:+.3f}"
+
+
 def _mean(row: Row) -> str:
     if row["margin_nats"] is None:
         return "–"
-    interval = "" if row["margin_lo"] is None else f" [{row['margin_lo']:+.2f}, {row['margin_hi']:+.2f}]"
-    return f"{row['margin_nats']:+.2f}{interval}"
+    known = row["margin_lo"] is not None and row["compared"] >= FEW
+    interval = f" [{row['margin_lo']:+.3f}, {row['margin_hi']:+.3f}]" if known else ""
+    return f"{row['margin_nats']:+.3f}{interval}"
 
 
 def _table(*columns: str) -> Table:

@@ -35,6 +35,16 @@ _ABOUT = re.compile(
     r"revision\s*:|(?:better )?response\s*:)",
     re.IGNORECASE,
 )
+# The critique goes on in the place of a revision: "The words 'he' and 'it' are wrong", "'a warm bath' is true".
+_ABOUT_WORDS = re.compile(
+    r"^\W*(?:the (?:words?|phrases?|statements?|sentences?|conclusion|description)\b|['\"\u2018\u201c][^'\"\n]{2,80}"
+    r"['\"\u2019\u201d]\W).{0,60}?\b(?:is|are|was|were)\s+(?:not\s+)?(?:an?\s+)?(?:too\s+|very\s+|so\s+)?"
+    r"(?:true|false|wrong|right|correct|clear|unclear|short|long|easy|good|bad|vague|words?|repeated|misleading)\b",
+    re.IGNORECASE,
+)
+_ASKS_ABOUT_WORDS = re.compile(
+    r"[\"\u201c\u2018]|(?<!\w)'|\b(?:words?|phrases?|statements?|sentences?|true|false|mean(?:s|ing)?)\b", re.IGNORECASE
+)
 _STOP = frozenset(
     words(
         "about also because been being could does each from have into just more most only other over should some such "
@@ -79,7 +89,8 @@ def revision_flags(
     fired = {
         "unchanged": found.edit_distance < spec.unchanged_below,
         "copied": any(rouge_l(words(example), said) >= spec.copied_at for example in examples),
-        "about_response": bool(_ABOUT.search(after)),
+        "about_response": bool(_ABOUT.search(after))
+        or (bool(_ABOUT_WORDS.search(after)) and not _ASKS_ABOUT_WORDS.search(instruction)),
         "longer_only": found.kept >= 0.95 and found.added >= spec.longer_only_at,
         "length": not spec.length_ratio_at_least <= found.length_ratio <= spec.length_ratio_at_most,
     }

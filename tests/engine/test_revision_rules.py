@@ -35,6 +35,9 @@ def test_no_rule_fires_on_a_good_revision() -> None:
         ("Here is a better one: bees take nectar to a hive and thicken it in wax.", ["about_response"]),
         ("Revised: bees take nectar to a hive, where it is kept and thickened in wax.", ["about_response"]),
         ("I have rewritten it: bees take nectar to a hive, to be thickened in cells of wax.", ["about_response"]),
+        ("The words 'nectar' and 'thick' are very short, so bees keep it in wax.", ["about_response"]),
+        ("'Bees bring nectar to the hive' is true, and they keep it there in wax cells.", ["about_response"]),
+        ("The statement is not clear, because bees keep honey in wax cells.", ["about_response"]),
         (f"{BEFORE} They do so in summer, and in winter all of them live on it.", ["longer_only"]),
         ("Bees thicken nectar.", ["length"]),
         (f"{GOOD} {' '.join(f'word{n}' for n in range(40))}", ["length"]),
@@ -43,6 +46,21 @@ def test_no_rule_fires_on_a_good_revision() -> None:
 def test_each_rule_fires_on_what_it_is_for(after: str, wanted: list[str]) -> None:
     assert flags(after) == wanted
     assert set(wanted) <= set(REVISION_RULES) and set(wanted) <= BLOCKING
+
+
+@pytest.mark.parametrize(
+    ("instruction", "after"),
+    [
+        ("Is the sentence 'Bees make honey' true?", "The sentence is true, since bees thicken nectar in their hives."),
+        ('Judge this excuse: "My bus was late."', "'My bus was late' is vague, as it does not say by how much."),
+        ("Which word rhymes with bee?", "The word is right if it ends like bee, as tree and free do."),
+        ("How do bees make honey?", "'Nectar' comes from flowers, and bees thicken it in the cells of their hive."),
+    ],
+)
+def test_an_answer_may_speak_of_words_where_it_is_asked_about_them(instruction: str, after: str) -> None:
+    assert SPEC.revisions is not None
+    found = revision_flags(instruction, BEFORE, after, after, "stop", EXAMPLES, SPEC.revisions, SPEC.rules)
+    assert "about_response" not in found
 
 
 def test_every_rule_has_a_text_that_raises_it() -> None:

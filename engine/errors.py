@@ -29,3 +29,13 @@ class Interrupted(CaiError):
     """The run was stopped by a person or a signal, between two commits."""
 
     exit_code = 130
+
+
+class TrainingError(CaiError):
+    """A model can't be trained, or training had to end."""
+
+
+class Locked(TrainingError):
+    """What has to hold before a model is trained does not; the hint says how to open the lock."""
+
+    exit_code = 4

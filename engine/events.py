@@ -151,6 +151,49 @@ class Noted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingStarted(Event):
+    """A training process is ready; `examples` are those that it learns from."""
+
+    training_id: str
+    method: str
+    planned_steps: int
+    done_steps: int
+    examples: int
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStepped(Event):
+    """One step of the optimiser; its row has the rest. Losses in nats, None where a method has no such figure."""
+
+    training_id: str
+    step: int
+    planned_steps: int
+    loss: float
+    heldout_loss: float | None
+    reward_margin: float | None
+    tokens_per_s: float
+    memory_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSaved(Event):
+    training_id: str
+    step: int
+    n_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFinished(Event):
+    """`state` is done, stopped or failed."""
+
+    training_id: str
+    method: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunPaused(Event):
     pass
 

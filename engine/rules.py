@@ -101,6 +101,7 @@ def _second_turn(instruction: str, raw: str) -> bool:
 
 
 _QUOTED = re.compile(r'"([^"]+)"|\u201c([^\u201d]+)\u201d|(?<!\w)[\'\u2018](.+?)[\'\u2019](?!\w)')
+_CHOICE = re.compile(r"\b(?:which|whose|or|choose|pick|select|compare|better)\b", re.IGNORECASE)
 # Words that can be added to an instruction without saying anything.
 _LITTLE = frozenset(
     words(
@@ -122,9 +123,10 @@ def _echo(instruction: str, kept: str) -> float:
     if len(said) < 3:
         return -1.0
     if quoted := [next(filter(None, found)) for found in _QUOTED.findall(instruction)]:
-        if len(quoted) == 1 and _bare(kept) == _bare(quoted[0]):
+        asking = _QUOTED.sub(" ", instruction)
+        if _bare(kept) in map(_bare, quoted) and (len(quoted) == 1 or not _CHOICE.search(asking)):
             return 1.0
-        around = words(_QUOTED.sub(" ", instruction))
+        around = words(asking)
         if 2 * lcs_length(around, said) < len(around):
             return -1.0
     finished = instruction.rstrip(" \"')\u2019\u201d")[-1:] in tuple(".!?")
@@ -133,7 +135,9 @@ def _echo(instruction: str, kept: str) -> float:
 
 
 def _bare(text: str) -> str:
-    return " ".join(text.split()).strip(" .\"'\u2018\u2019\u201c\u201d")
+    """Without the marks around it and whether its first letter is a capital; other marks may be what was asked for."""
+    bare = " ".join(text.split()).strip(" .\"'\u2018\u2019\u201c\u201d")
+    return bare[:1].lower() + bare[1:]
 
 
 def _character_loop(text: str) -> float:

@@ -14,11 +14,11 @@ from typing import Any
 
 from engine import events, provenance
 from engine.control import Control
-from engine.errors import Interrupted, SpecError
+from engine.errors import Interrupted, Locked, SpecError
 from engine.spec import StageSpec, change, load_spec, validate
 from engine.throughput import Throughput
 from engine.workplace import begin_session, constitution_facts, work_on
-from store import PHASES, CaiError, Store
+from store import PHASES, CaiError, Reader, Store
 
 SMALL_SPEC = "stage_1_small_model"
 LARGE_SPEC = "stage_1_explicit_instructions"
@@ -36,6 +36,9 @@ RECORDED = (
     events.QuestionAsked,
     events.QuestionAnswered,
     events.Noted,
+    events.TrainingStarted,
+    events.CheckpointSaved,
+    events.TrainingFinished,
     events.RunPaused,
     events.RunResumed,
     events.RunFinished,
@@ -56,6 +59,7 @@ class RunOptions:
     overrides: Mapping[str, str] = field(default_factory=dict)
     resume: str | None = None
     batch_size: int | None = None  # what fits the device; no part of a run's identity
+    train: tuple[str, ...] = ()  # sft, dpo: train a run that is there, with `overrides`, instead of going on with it
 
 
 def open_engine(options: RunOptions, emit: events.Emit) -> Engine:
@@ -71,7 +75,10 @@ def open_engine(options: RunOptions, emit: events.Emit) -> Engine:
             run_id = new["run_id"]
         else:
             run_id = _reopened(store, options)
-        return Engine(store, run_id, emit, resumed=new is None, batch_size=options.batch_size)
+        return Engine(
+            store, run_id, emit, resumed=new is None, batch_size=options.batch_size, train=options.train,
+            overrides=options.overrides,
+        )  # fmt: skip
     except BaseException:
         store.close()
         raise
@@ -125,6 +132,8 @@ def _reopened(store: Store, options: RunOptions) -> str:
         run = reader.run(wanted)
     finally:
         reader.close()
+    if options.train:
+        return str(run["run_id"])
     fields: dict[str, Any] = {"until": options.until}
     if options.target is not None:
         fields["target"] = max(options.target, run["pilot"])
@@ -149,14 +158,17 @@ class Engine:
     """One run and the thread that works on it."""
 
     def __init__(
-        self, store: Store, run_id: str, emit: events.Emit, *, resumed: bool, batch_size: int | None = None
-    ) -> None:
+        self, store: Store, run_id: str, emit: events.Emit, *, resumed: bool, batch_size: int | None = None,
+        train: tuple[str, ...] = (), overrides: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self.run_id = run_id
         self.store = store
         self.outcome: events.RunFinished | None = None
         self.error: BaseException | None = None
         self._resumed = resumed
         self._batch_size = batch_size
+        self._train = train
+        self._overrides = overrides
         self._listener = emit
         self._control = Control()
         self._session_id = new_session_id()
@@ -210,6 +222,8 @@ class Engine:
             state, reason = self._work()
         except Interrupted as error:
             state, reason = "stopped", error.title
+        except Locked as error:
+            state, reason = "gate_failed", f"{error.title}. {error.hint}"
         except CaiError as error:
             self.error = error
             state, reason = "failed", f"{error.title}. {error.hint}".strip()
@@ -238,6 +252,8 @@ class Engine:
         begin_session(self.store, self.run_id, self._session_id)
         self.store.update_run(self.run_id, state="running", reason="")
         self._emit(events.RunStarted(self.run_id, run["spec"], run["model"], run["seed"], run["target"], self._resumed))
+        if self._train:
+            return "done", self._trained(reader, run)
         from engine.runner import Runner
 
         with work_on(
@@ -254,6 +270,18 @@ class Engine:
             state, reason = Runner(work, run["pilot"], run["target"], run["until"]).run()
             self._record_calls(work.answers.computed, work.answers.reused)
             return state, reason
+
+    def _trained(self, reader: Reader, run: Mapping[str, Any]) -> str:
+        """Train what was asked for, one after the other; returns what came out of the last."""
+        from engine.phases.training import Trainer
+        from engine.training.plan import plan
+
+        spec, text = settings_of(run, self._overrides), ""
+        trainer = Trainer(self.store, reader, run, self._session_id, self._control, self._emit)
+        for kind in self._train:
+            self._control.check()
+            text = trainer.train(plan(reader, run, spec, kind))
+        return text
 
     def _record_calls(self, computed: int, reused: int) -> None:
         now = datetime.now(UTC)

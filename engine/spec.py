@@ -156,6 +156,48 @@ class PairsSpec(_Section):
         return self
 
 
+class AdapterSpec(_Section):
+    """The low-rank adapter that is trained (Hu et al. 2021, arXiv 2106.09685)."""
+
+    kind: Literal["lora", "qlora"]  # qlora: base weights in nf4, computed in bfloat16; needs a GPU
+    rank: Positive
+    alpha: Positive
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    target_modules: str | list[str]  # "all-linear": every linear layer but the output matrix
+    loader: Literal["auto", "plain"]  # auto: Unsloth where it is installed and the GPU allows it
+
+
+class _TrainingSection(_Section):
+    """What SFT and preference training have in common."""
+
+    learning_rate: Annotated[float, Field(gt=0)]
+    schedule: Literal["constant", "linear", "cosine"]
+    warmup_share: Share  # of all steps
+    effective_batch: Positive  # examples that one step of the optimiser learns from, on whatever device
+    epochs: Annotated[float, Field(gt=0)]
+    max_length: Positive  # tokens of prompt and response; longer examples are left out, never cut
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_grad_norm: Annotated[float, Field(gt=0)]
+    checkpoint_every: Positive  # steps; the held-out loss is measured then, too
+    patience: Annotated[int, Field(ge=0)]  # measurements without a better held-out loss before it stops; 0 never
+    examples_at_least: Positive
+
+
+class SftSpec(_TrainingSection):
+    """Supervised fine-tuning on accepted responses."""
+
+    packing: bool  # several examples in one row, each seeing only itself
+
+
+class DpoSpec(_TrainingSection):
+    """Preference training from the SFT adapter; see docs/POST_TRAINING_APPROACHES.md for the losses."""
+
+    loss: Literal["dpo", "ipo", "kto", "orpo", "simpo"]
+    beta: Annotated[float, Field(gt=0)]
+    heldout_share: Annotated[float, Field(ge=0, lt=1)]  # of the instructions, whose pairs measure the held-out loss
+    precompute_reference: bool  # reference log-probabilities once before training instead of at every step
+
+
 class SplitsSpec(_Section):
     train: Share
     validation: Share
@@ -190,6 +232,9 @@ class StageSpec(_Section):
     revisions: RevisionsSpec | None = None
     candidates: CandidatesSpec | None = None
     pairs: PairsSpec | None = None
+    adapter: AdapterSpec | None = None
+    sft: SftSpec | None = None
+    dpo: DpoSpec | None = None
 
     @model_validator(mode="after")
     def _together(self) -> StageSpec:
@@ -197,6 +242,8 @@ class StageSpec(_Section):
         absent = [name for name, part in parts.items() if part is None]
         if absent and len(absent) < len(parts):
             raise ValueError(f"revisions, candidates and pairs come together; {absent[0]} is missing")
+        if (self.sft or self.dpo) is not None and self.adapter is None:
+            raise ValueError("adapter is missing, which sft and dpo train")
         if self.pairs is not None and not self.critics.pair:
             raise ValueError("critics.pair must name a critic where pairs are made")
         return self

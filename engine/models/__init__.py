@@ -159,6 +159,23 @@ def resolve(name: str | None) -> Source:
     )
 
 
+def local_folder(source: Source) -> Path | None:
+    """The folder with a model's files where it is on this machine already; fetches and converts nothing."""
+    from engine.models import embedded
+
+    if source.embedded:
+        return embedded.folder(source.name) if embedded.is_converted(source.name) else None
+    if Path(source.path).is_dir():
+        return Path(source.path)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(source.path, local_files_only=True))
+    except (LocalEntryNotFoundError, OSError, ValueError):
+        return None
+
+
 def load(name: str | None, *, batch_size: int | None = None) -> Model:
     """Load a model behind this door. Takes a second from the cache, half a minute the first time.
 

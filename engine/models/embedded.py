@@ -93,9 +93,14 @@ def cache_root() -> Path:
     return Path(os.environ.get("CAI_CACHE") or platformdirs.user_cache_dir("cai")) / "models"
 
 
+def folder(name: str) -> Path:
+    """Where a converted model lies, or will."""
+    return cache_root() / f"{name}-{BUILD}"
+
+
 def is_converted(name: str) -> bool:
     """Whether the model is ready in the cache, so that loading takes about a second."""
-    return (cache_root() / f"{name}-{BUILD}" / "origin.json").exists()
+    return (folder(name) / "origin.json").exists()
 
 
 def ensure(name: str) -> Path:
@@ -106,7 +111,7 @@ def ensure(name: str) -> Path:
     """
     model = MODELS[name]
     root = cache_root()
-    final = root / f"{name}-{BUILD}"
+    final = folder(name)
     if is_converted(name):
         return final
     if importlib.util.find_spec(model.package) is None:

@@ -61,7 +61,7 @@ class TransformersModel:
         self._head = model.get_output_embeddings().weight
         self._tokenizer = tokenizer
         self._device = model.device
-        self._bos = _declared_bos(tokenizer)
+        self._bos = declared_bos(tokenizer)
         self._window = getattr(model.config.get_text_config(), "sliding_window", None)
         self._layer_types = frozenset(getattr(model.config.get_text_config(), "layer_types", None) or ())
         self._context = int(getattr(model.config.get_text_config(), "max_position_embeddings", 2048))
@@ -86,7 +86,7 @@ class TransformersModel:
         """Load weights and tokenizer, with any chat template removed. Raises ModelError."""
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        path = str(embedded.ensure(source.name)) if source.embedded else source.path
+        path = files_of(source)
         on_gpu = torch.cuda.is_available()
         try:
             tokenizer = AutoTokenizer.from_pretrained(path)
@@ -365,7 +365,12 @@ class TransformersModel:
         return text
 
 
-def _declared_bos(tokenizer: Any) -> int | None:
+def files_of(source: Source) -> str:
+    """The folder or hub name that the libraries load; an embedded model is made ready first. Raises ModelError."""
+    return str(embedded.ensure(source.name)) if source.embedded else source.path
+
+
+def declared_bos(tokenizer: Any) -> int | None:
     """The BOS that the model's own tokenizer puts first, and nothing else; ModelError where it adds more."""
     probe = "Water"
     plain = tokenizer(probe, add_special_tokens=False).input_ids

@@ -44,6 +44,8 @@ def test_what_a_stage_shows_as_good_passes_its_own_rules(stage: str) -> None:
         ('Correct the grammar: "We was late for work."', "We was late for work"),
         ("Fix the grammar: 'We was late for work.'", "We was late for work."),
         ('Is anything wrong in "We was late for work"?', '"We was late for work."'),
+        ('Replace "nice" with another word in "It was a day which was nice."', "It was a day which was nice."),
+        ('Put a number into the line "come by at one"', "Come by at one."),
     ],
 )
 def test_an_instruction_that_comes_back_is_an_echo(instruction: str, response: str) -> None:
@@ -58,6 +60,8 @@ def test_an_instruction_that_comes_back_is_an_echo(instruction: str, response: s
         ("A triangle with three equal sides is called", "A triangle with three equal sides is called equilateral."),
         ('Insert the missing commas: "We had bread cheese and juice."', "We had bread, cheese, and juice."),
         ('Improve the punctuation of "we sing we dance".', "We sing. We dance."),
+        ('Turn this into a question: "You are coming to us."', "You are coming to us?"),
+        ('Use capitals where they belong: "i met ana in rome."', "I met Ana in Rome."),
         ('Put this sentence into the past tense: "The frog swims away."', "The frog swam away."),
         ('Which is warmer: "Nice." or "Your calm voice helped us all."?', '"Your calm voice helped us all."'),
         ("What does 'a piece of cake' mean?", "Something that is very easy to do."),

@@ -1,0 +1,376 @@
+"""The training process: `python -m engine.training.child FOLDER`, alone or under `accelerate launch`.
+
+It reads the job that the engine left in the folder, trains, and reports into the folder's journal. It ends by itself
+within one step when it is told to stop or when its engine is gone, with a checkpoint of that step.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import math
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.errors import TrainingError
+from engine.training import checkpoints
+from engine.training import job as jobs
+from engine.training.job import Job, Journal, heard, read_examples
+
+ADAPTER_ASIDE = ".adapter.partial"
+LOCK_WAIT_S = 120.0
+PAUSE_LOOK_S = 0.2
+EXIT_UNREPORTED = 70  # the journal itself could not be written
+
+
+class NotFinite(TrainingError):
+    """A loss or a gradient is no number any more."""
+
+
+def main(argv: list[str]) -> int:
+    """Run one job. The exit code says only whether the journal holds the end of the story."""
+    folder = Path(argv[1])
+    job = Job.read(folder)
+    rank = int(os.environ.get("RANK", "0"))
+    try:
+        if rank:
+            Training(job, folder, None).run()
+            return 0
+        with (folder / "lock").open("w") as lock:
+            _take(lock)
+            journal = Journal(folder)
+            try:
+                Training(job, folder, journal).run()
+            except BaseException as error:
+                import traceback
+
+                traceback.print_exc()
+                journal.write("failed", **story(error))
+    except OSError as error:
+        sys.stderr.write(f"training: {error}\n")
+        return EXIT_UNREPORTED
+    return 0
+
+
+def _take(lock: Any) -> None:
+    """Wait for a process of this training that still writes its last checkpoint."""
+    until = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise OSError(errno.EBUSY, "another process trains here and does not end") from None
+            time.sleep(0.2)
+
+
+def story(error: BaseException) -> dict[str, str]:
+    """What the engine is told of an error: cause, title and hint."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if isinstance(error, NotFinite):
+        return {"cause": "nan", "title": error.title, "hint": error.hint}
+    if isinstance(error, TrainingError):
+        return {"cause": "error", "title": error.title, "hint": error.hint}
+    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return {"cause": "memory", "title": f"the device's memory is used up: {text}", "hint": ""}
+    if _is_full(error):
+        return {
+            "cause": "disk",
+            "title": f"a checkpoint could not be written: {text}",
+            "hint": "Free some space, then `cai train` goes on from the last checkpoint, which is whole.",
+        }
+    return {
+        "cause": "error",
+        "title": f"training failed: {type(error).__name__}: {text}",
+        "hint": "The traceback is in the log. The last checkpoint is whole: `cai train` goes on from it.",
+    }
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether an error, or what led to it, is a full disk; safetensors and torch tell of it in their own words."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return True
+        text = str(error)
+        if "No space left" in text or "os error 28" in text or "PytorchStreamWriter failed" in text:
+            return True
+        if "File too large" in text or "os error 27" in text or "unexpected pos" in text:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+class Training:
+    """One job from its files to an adapter. Only the first of several processes has a journal."""
+
+    def __init__(self, job: Job, folder: Path, journal: Journal | None) -> None:
+        self.job = job
+        self.folder = folder
+        self.journal = journal
+        self.best: tuple[float, int] | None = None  # held-out loss, step
+        self.worse = 0  # measurements in a row without a better one
+        self.why = "done"
+        self._tokens_in_step = 0
+        self._checked = False
+
+    def tell(self, kind: str, **fields: Any) -> None:
+        if self.journal is not None:
+            self.journal.write(kind, **fields)
+
+    def run(self) -> None:
+        """Load, train, and leave the adapter aside for the engine to put in place."""
+        job, folder = self.job, self.folder
+        checkpoints.clear_partial(folder)
+        (folder / checkpoints.FOLDER).mkdir(exist_ok=True)
+        os.environ.setdefault("TQDM_DISABLE", "1")
+        from engine.training.loading import choose_loader, load
+
+        loader, why = choose_loader(job.adapter)
+        self.tell("noted", level="info", text=f"loader: {loader}, since {why}")
+        import torch
+
+        from engine.models import resolve
+        from engine.models.transformers_backend import declared_bos, files_of
+        from engine.training.loading import save_adapter
+        from engine.training.tokens import Tokens
+        from engine.training.trainers import build
+
+        source = resolve(job.model)
+        model, tokenizer = load(job, files_of(source), loader)
+        tokens = Tokens(tokenizer, declared_bos(tokenizer))
+        train, heldout = self._fitting(tokens)
+        trainer, method = build(job, folder, model, tokenizer, tokens, train, heldout)
+        self.trainer, self.tokens, self.method = trainer, tokens, method
+        trainer.on_batch = self._on_batch
+        trainer.on_checkpoint = self._on_checkpoint
+        trainer.add_callback(_callback(self))
+        self._has_heldout = bool(heldout)
+        on_gpu = torch.cuda.is_available()
+        self.tell(
+            "loaded",
+            loader=loader,
+            device=torch.cuda.get_device_name() if on_gpu else "CPU",
+            device_bytes=torch.cuda.get_device_properties(0).total_memory if on_gpu else None,
+            processes=trainer.args.world_size,
+            micro_batch=job.micro_batch,
+            accumulation=trainer.args.gradient_accumulation_steps,
+            trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
+            parameters=sum(p.numel() for p in model.parameters()),
+            examples=len(train),
+            heldout=len(heldout),
+            packages=_versions(),
+        )
+        resume = str(folder / job.resume_from) if job.resume_from else None
+        try:
+            trainer.train(resume_from_checkpoint=resume)
+        except Exception as error:
+            if story(error)["cause"] == "memory" and trainer.state.global_step:
+                self._keep_what_there_is()
+            raise
+        if self.why == "stopped":
+            self.tell("finished", why="stopped", step=trainer.state.global_step)
+            return
+        step = trainer.state.global_step
+        if self.best is not None and job.settings["patience"] and self.best[1] != step:
+            step = self.best[1]
+            trainer.load_adapter(folder / checkpoints.name_of(step))
+        if trainer.is_world_process_zero():
+            save_adapter(trainer.accelerator.unwrap_model(trainer.model), tokenizer, folder / ADAPTER_ASIDE)
+        self.tell("finished", why=self.why, step=trainer.state.global_step, adapter_step=step)
+
+    def _fitting(self, tokens: Any) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+        """Examples that fit the length; of the others it is told which they are."""
+        found = []
+        for name in ("train", "heldout"):
+            rows = read_examples(self.folder / f"{name}.jsonl")
+            lengths = [tokens.length(row) for row in rows]
+            most = self.job.settings["max_length"]
+            long = [row["id"] for row, length in zip(rows, lengths, strict=True) if length > most]
+            if long:
+                self.tell("left_out", split=name, ids=long, max_length=most)
+            self.tell("lengths", split=name, tokens=[[row["id"], n] for row, n in zip(rows, lengths, strict=True)])
+            found.append([row for row, length in zip(rows, lengths, strict=True) if length <= most])
+        if len(found[0]) < self.job.settings["examples_at_least"]:
+            raise TrainingError(
+                f"only {len(found[0])} examples are no longer than {self.job.settings['max_length']} tokens, and "
+                f"{self.job.settings['examples_at_least']} are wanted",
+                "Raise max_length if the device has the memory, or examples_at_least. Nothing was trained.",
+            )
+        return found[0], found[1]
+
+    def _on_batch(self, inputs: Mapping[str, Any]) -> None:
+        from engine.training.tokens import require_mask, shown
+
+        self._tokens_in_step += sum(
+            int(mask.sum()) for name, mask in inputs.items() if name.endswith("attention_mask") and "prompt" not in name
+        ) or int(inputs["input_ids"].numel())
+        if not self._checked:
+            self._checked = True
+            rows = self.method.supervised(inputs)
+            require_mask(rows, self.tokens)
+            self.tell("first_batch", rows=shown(rows, self.tokens))
+
+    def _on_checkpoint(self, made: checkpoints.Checkpoint) -> None:
+        removed = checkpoints.prune(self.folder, self.best[1] if self.best else None)
+        self.tell("checkpoint", step=made.step, path=made.path, n_bytes=made.n_bytes, heldout_loss=made.heldout_loss,
+                  removed=removed)  # fmt: skip
+
+    def _keep_what_there_is(self) -> None:
+        """A checkpoint of the last whole step, for the next start with a smaller batch."""
+        import torch
+
+        self.trainer.model.zero_grad(set_to_none=True)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        try:
+            self.trainer._save_checkpoint(self.trainer.model, None)
+        except Exception as error:  # the checkpoint before it is whole
+            self.tell("noted", level="warning", text=f"the last step could not be kept: {type(error).__name__}")
+
+    def step_ended(self, logs: Mapping[str, float], state: Any, seconds: float) -> None:
+        """Report one step of the optimiser; raises NotFinite."""
+        loss, norm = float(logs["loss"]), logs.get("grad_norm")
+        numbers = [loss] if norm is None else [loss, float(norm)]
+        if not all(map(math.isfinite, numbers)):
+            what = "the loss" if not math.isfinite(loss) else "the gradient"
+            raise NotFinite(
+                f"{what} is no number any more at step {state.global_step}",
+                "Nothing of this step was kept; the last checkpoint is whole. Lower the learning rate, or look at the "
+                "examples of this step, and train anew with --set.",
+            )
+        self.tell(
+            "step",
+            step=state.global_step,
+            planned=state.max_steps,
+            epoch=float(state.epoch or 0),
+            loss=loss,
+            learning_rate=float(logs["learning_rate"]),
+            grad_norm=None if norm is None else float(norm),
+            entropy=_or_none(logs.get("entropy")),
+            reward_margin=_or_none(logs.get("rewards/margins")),
+            reward_accuracy=_or_none(logs.get("rewards/accuracies")),
+            n_tokens=self._tokens_in_step,
+            seconds=seconds,
+            memory_bytes=_peak_memory(),
+        )
+        self._tokens_in_step = 0
+
+    def measured(self, loss: float, step: int) -> bool:
+        """Report a held-out loss; True where training should end by the spec's patience."""
+        self.trainer.heldout_loss = loss
+        self.tell("heldout", step=step, loss=loss)
+        if not step:
+            return False
+        if self.best is None or loss < self.best[0]:
+            self.best, self.worse = (loss, step), 0
+        else:
+            self.worse += 1
+        return bool(self.job.settings["patience"]) and self.worse >= self.job.settings["patience"]
+
+    def remember(self) -> None:
+        """Take up the held-out losses of the checkpoints from which training goes on."""
+        for place in sorted((self.folder / checkpoints.FOLDER).glob("step-*")):
+            found = checkpoints.read(self.folder, f"{checkpoints.FOLDER}/{place.name}")
+            if isinstance(found, checkpoints.Checkpoint) and found.heldout_loss is not None:
+                if self.best is None or found.heldout_loss < self.best[0]:
+                    self.best, self.worse = (found.heldout_loss, found.step), 0
+                else:
+                    self.worse += 1
+
+    def told(self) -> str:
+        """What the engine wants now; the same answer for every process."""
+        command = jobs.RUN
+        if self.journal is not None:
+            command = heard(self.folder) if self.job.engine_lives() else jobs.STOP
+        if self.trainer.args.world_size > 1:
+            from accelerate.utils import broadcast_object_list
+
+            command = broadcast_object_list([command])[0]
+        return command
+
+
+def _callback(training: Training) -> Any:
+    from transformers import TrainerCallback
+
+    class Reports(TrainerCallback):  # type: ignore[misc]
+        """What happens at the borders of a step."""
+
+        began = 0.0
+        seconds = 0.0
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step:
+                training.remember()
+            elif training._has_heldout:
+                training.trainer.evaluate()
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.began = time.monotonic()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.seconds = time.monotonic() - self.began
+            control.should_log = True
+            last = state.global_step >= state.max_steps
+            if last or state.global_step % training.job.settings["checkpoint_every"] == 0:
+                control.should_evaluate = training._has_heldout
+                control.should_save = True
+            command = training.told()
+            if command == jobs.PAUSE:
+                training.tell("paused", step=state.global_step)
+                while command == jobs.PAUSE:
+                    time.sleep(PAUSE_LOOK_S)
+                    command = training.told()
+                training.tell("resumed", step=state.global_step)
+            if command == jobs.STOP and not last:
+                training.why = "stopped"
+                control.should_evaluate = False
+                control.should_save = control.should_training_stop = True
+                training.trainer.heldout_loss = None
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            if logs and "loss" in logs and "learning_rate" in logs:
+                training.trainer.heldout_loss = None
+                training.step_ended(logs, state, self.seconds)
+
+        def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
+            if training.measured(float(metrics["eval_loss"]), state.global_step):
+                training.why = "no better held-out loss"
+                control.should_training_stop = True
+
+    return Reports()
+
+
+def _or_none(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _peak_memory() -> int:
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_reserved())
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _versions() -> dict[str, str]:
+    import importlib.metadata
+
+    names = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "unsloth", "bitsandbytes")
+    found = {}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

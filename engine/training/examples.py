@@ -1,0 +1,105 @@
+"""What a model is trained on: rows of the store that passed their gate, with the ids that lead back to them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.provenance import short_hash
+from store import Reader, prompt_template
+
+# An accepted revision stands for its sample: the supervised phase learns the revised responses (Bai et al. 2022, arXiv
+# 2212.08073, section 3.1).
+_SFT = """
+    SELECT coalesce(r.revision_id, s.sample_id) AS id, s.instruction_id, i.text AS instruction, i.split,
+           coalesce(r.response, s.response) AS response
+    FROM samples s
+    JOIN instructions i ON i.run_id = s.run_id AND i.instruction_id = s.instruction_id
+    JOIN verdicts v ON v.run_id = s.run_id AND v.subject_kind = 'sample' AND v.subject_id = s.sample_id
+    LEFT JOIN (
+        SELECT r.sample_id, arg_max(r.revision_id, r.round) AS revision_id, arg_max(r.response, r.round) AS response
+        FROM revisions r
+        JOIN verdicts v ON v.run_id = r.run_id AND v.subject_kind = 'revision' AND v.subject_id = r.revision_id
+        WHERE r.run_id = $1 AND v.verdict = 'accepted' GROUP BY r.sample_id
+    ) r ON r.sample_id = s.sample_id
+    WHERE s.run_id = $1 AND v.verdict = 'accepted' AND i.split IN ('train', 'validation')
+    ORDER BY s.ordinal, s.sample_id
+"""
+_PAIRS = """
+    SELECT p.pair_id AS id, p.instruction_id, i.text AS instruction, i.split, p.chosen, p.rejected
+    FROM pairs p
+    JOIN instructions i ON i.run_id = p.run_id AND i.instruction_id = p.instruction_id
+    JOIN verdicts v ON v.run_id = p.run_id AND v.subject_kind = 'pair' AND v.subject_id = p.pair_id
+    WHERE p.run_id = $1 AND v.verdict = 'accepted'
+    ORDER BY p.ordinal, p.pair_id
+"""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows with `id`, `prompt` and `completion`, or `chosen` and `rejected`; and the instructions behind them."""
+
+    train: list[dict[str, str]]
+    heldout: list[dict[str, str]]
+    instructions: Mapping[str, tuple[str, str | None]]  # by instruction id: text and split
+    of: Mapping[str, str]  # instruction id by example id
+
+    @property
+    def sha256(self) -> str:
+        """Of every text in its order."""
+        digest = hashlib.sha256()
+        for rows in (self.train, self.heldout):
+            for row in rows:
+                digest.update(json.dumps(row, sort_keys=True, ensure_ascii=True).encode())
+            digest.update(b"|")
+        return digest.hexdigest()
+
+    @property
+    def empty(self) -> list[str]:
+        """Ids of examples with a side that has no text."""
+        sides = ("completion", "chosen", "rejected")
+        return [
+            row["id"] for row in (*self.train, *self.heldout) if any(s in row and not row[s].strip() for s in sides)
+        ]
+
+
+def examples(reader: Reader, run: Mapping[str, Any], method: str, heldout_share: float) -> Examples:
+    """The examples of a run for a method: held out is the validation split, of pairs a share of the instructions.
+
+    Pairs exist for the training split only, so their held-out part is drawn from it by the hash of the instruction.
+    """
+    template = prompt_template(run["settings"])
+    rows = reader.query(_SFT if method == "sft" else _PAIRS, [run["run_id"]])
+    train: list[dict[str, str]] = []
+    heldout: list[dict[str, str]] = []
+    for row in rows:
+        example = {"id": row["id"], "prompt": template.replace("{instruction}", row["instruction"])}
+        if method == "sft":
+            example["completion"] = _spaced(row["response"])
+            apart = row["split"] == "validation"
+        else:
+            example |= {"chosen": _spaced(row["chosen"]), "rejected": _spaced(row["rejected"])}
+            apart = int(short_hash(run["run_id"], "heldout", row["instruction_id"]), 16) % 1000 < 1000 * heldout_share
+        (heldout if apart else train).append(example)
+    return Examples(
+        train,
+        heldout,
+        {row["instruction_id"]: (row["instruction"], row["split"]) for row in rows},
+        {row["id"]: row["instruction_id"] for row in rows},
+    )
+
+
+def _spaced(text: str) -> str:
+    return f" {text}" if text.strip() else ""
+
+
+def held_out_instructions(reader: Reader, run_id: str) -> Sequence[Mapping[str, Any]]:
+    """The instructions that no training may touch, with their split."""
+    return reader.query(
+        "SELECT instruction_id, text, split FROM instructions WHERE run_id = ? AND split = 'test' "
+        "AND status = 'distinct' ORDER BY ordinal",
+        [run_id],
+    )

@@ -1,0 +1,132 @@
+"""The model that is trained: base weights and an adapter, by Unsloth where it serves, else by transformers and PEFT.
+
+Unsloth patches trl, transformers and peft and must be imported before them, so this module is imported first and
+imports none of them above.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.errors import TrainingError
+from engine.training.job import Job
+
+LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+def choose_loader(adapter: Mapping[str, Any]) -> tuple[str, str]:
+    """The loader, "unsloth" or "plain", and why. Imports Unsloth where it is chosen."""
+    if adapter["loader"] == "plain":
+        return "plain", "the spec asks for it"
+    if importlib.util.find_spec("unsloth") is None:
+        return "plain", "Unsloth is not installed"
+    import torch
+
+    if not torch.cuda.is_available():
+        return "plain", "Unsloth needs a GPU"
+    try:
+        import unsloth  # noqa: F401
+    except Exception as error:  # it raises what it likes on a GPU or a version that it does not know
+        return "plain", f"Unsloth can't be used here ({type(error).__name__}: {str(error).splitlines()[0][:120]})"
+    return "unsloth", "it supports this GPU"
+
+
+def load(job: Job, folder: str, loader: str) -> tuple[Any, Any]:
+    """The model with its trainable adapter, called "default", and its tokenizer. Raises TrainingError."""
+    import torch
+
+    on_gpu = torch.cuda.is_available()
+    if job.adapter["kind"] == "qlora" and not on_gpu:
+        raise TrainingError(
+            "QLoRA needs a GPU: its 4-bit weights are computed by CUDA kernels",
+            "Set adapter.kind=lora to train here. Nothing was trained.",
+        )
+    try:
+        model, tokenizer = (_by_unsloth if loader == "unsloth" else _by_transformers)(job, folder, on_gpu)
+    except (OSError, ValueError, ImportError) as error:
+        raise TrainingError(
+            f"the model to train could not be loaded: {str(error).splitlines()[0]}",
+            "Check the model's name and the libraries with `cai doctor`. Nothing was trained.",
+        ) from error
+    tokenizer.chat_template = None
+    for config in model.peft_config.values():
+        config.base_model_name_or_path = job.model_name  # a folder of this machine says nothing elsewhere
+    return model, tokenizer
+
+
+def _by_transformers(job: Job, folder: str, on_gpu: bool) -> tuple[Any, Any]:
+    import torch
+    from peft import LoraConfig, PeftModel, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+    more: dict[str, Any] = {}
+    if job.adapter["kind"] == "qlora":
+        # nf4 with double quantisation, computed in bfloat16: Dettmers et al. 2023 (arXiv 2305.14314, section 3).
+        more["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        )
+    dtype = torch.bfloat16 if on_gpu else torch.float32
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa", **more)
+    model.config.use_cache = False
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if job.adapter["kind"] == "qlora":
+        from peft import prepare_model_for_kbit_training
+
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=job.gradient_checkpointing)
+    torch.manual_seed(job.seed)  # the adapter's first weights are drawn here
+    if job.start_adapter:
+        model = PeftModel.from_pretrained(model, job.start_adapter, is_trainable=True)
+        for module in model.modules():
+            if "default" in getattr(module, "lora_dropout", {}):
+                module.lora_dropout["default"].p = float(job.adapter["dropout"])
+        return model, tokenizer
+    config = LoraConfig(
+        r=job.adapter["rank"],
+        lora_alpha=job.adapter["alpha"],
+        lora_dropout=job.adapter["dropout"],
+        target_modules=job.adapter["target_modules"],
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, config), tokenizer
+
+
+def _by_unsloth(job: Job, folder: str, on_gpu: bool) -> tuple[Any, Any]:
+    from unsloth import FastLanguageModel
+
+    model, tokenizer = FastLanguageModel.from_pretrained(
+        model_name=folder,
+        max_seq_length=job.settings["max_length"],
+        dtype=None,
+        load_in_4bit=job.adapter["kind"] == "qlora",
+    )
+    if job.start_adapter:
+        from peft import PeftModel
+
+        return PeftModel.from_pretrained(model, job.start_adapter, is_trainable=True), tokenizer
+    targets = job.adapter["target_modules"]
+    model = FastLanguageModel.get_peft_model(
+        model,
+        r=job.adapter["rank"],
+        lora_alpha=job.adapter["alpha"],
+        lora_dropout=job.adapter["dropout"],
+        target_modules=LINEAR if targets == "all-linear" else targets,
+        bias="none",
+        use_gradient_checkpointing="unsloth" if job.gradient_checkpointing else False,
+        random_state=job.seed,
+    )
+    return model, tokenizer
+
+
+def save_adapter(model: Any, tokenizer: Any, folder: Path) -> None:
+    """The adapter called "default", its configuration and the tokenizer, without a chat template."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(str(folder), selected_adapters=["default"], save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's template; the engine writes the card
+    tokenizer.save_pretrained(str(folder))

@@ -1,0 +1,172 @@
+"""What must hold before a model is trained. A lock that is shut names what it found and how it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.errors import Locked
+from engine.gates import Check, evidence_sha256, recompute
+from engine.pair_selection import recheck_pairs
+from engine.similarity import NearDuplicateIndex, words
+from engine.spec import StageSpec
+from engine.training.examples import Examples, held_out_instructions
+from store import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """One condition. `key` says how to open it, or that nothing does."""
+
+    name: str
+    open: bool
+    found: str
+    key: str
+
+
+def locks(
+    reader: Reader,
+    run: Mapping[str, Any],
+    spec: StageSpec,
+    method: str,
+    found: Examples,
+    *,
+    hours: float | None = None,
+    price_per_hour: float | None = None,
+    money_left: float | None = None,
+) -> list[Lock]:
+    """All locks of a training of a run, in the order in which a person meets them.
+
+    `hours` is how long training is forecast to take; where it, the price or the money that is left is not known, the
+    budget locks nothing.
+    """
+    run_id = run["run_id"]
+    settings = spec.sft if method == "sft" else spec.dpo
+    assert settings is not None
+    return [
+        _guard(reader, run_id),
+        *_gate(reader, run_id, spec, method),
+        _split(found),
+        _apart(reader, run_id, spec, found),
+        Lock(
+            "no empty response",
+            not found.empty,
+            f"{len(found.empty)} examples have a side without text" + _such_as(found.empty),
+            "Reject them (a rule or a threshold: `cai recheck`), and let the gate decide again.",
+        ),
+        Lock(
+            "enough examples",
+            len(found.train) >= settings.examples_at_least,
+            f"{len(found.train)} to train on, at least {settings.examples_at_least} wanted",
+            f"Take the run further (`cai resume {run_id}` with a larger --target), or --set "
+            f"{'sft' if method == 'sft' else 'dpo'}.examples_at_least.",
+        ),
+        _budget(hours, price_per_hour, money_left),
+    ]
+
+
+def require_open(found: Sequence[Lock]) -> None:
+    """Raise Locked, which names the first lock that is shut and how to open it."""
+    shut = [lock for lock in found if not lock.open]
+    if shut:
+        more = (
+            f" ({len(shut) - 1} more locks are shut: {', '.join(lock.name for lock in shut[1:])})" if shut[1:] else ""
+        )
+        raise Locked(f"training is locked: {shut[0].name}: {shut[0].found}{more}", shut[0].key)
+
+
+def _guard(reader: Reader, run_id: str) -> Lock:
+    rows = reader.query("SELECT check_id, passed FROM guard_checks WHERE run_id = ?", [run_id])
+    failed = [row["check_id"] for row in rows if row["passed"] is False]
+    decided = [row for row in rows if row["passed"] is not None]
+    text = f"{len(failed)} checks of the contamination guard failed" + _such_as(failed)
+    if not decided:
+        text = "the contamination guard has not run"
+    return Lock(
+        "the guard passed",
+        bool(decided) and not failed,
+        text if failed or not decided else f"{len(decided)} checks passed",
+        "No approval opens this lock: use weights of a base model (docs/BASE_MODEL_TRUTH.md).",
+    )
+
+
+def _gate(reader: Reader, run_id: str, spec: StageSpec, method: str) -> list[Lock]:
+    """The gate of the data that is trained on, and whether its rows still say what it was decided on."""
+    wanted = ("final", "pilot") if method == "sft" else ("final pairs", "pilot pairs")
+    rows = reader.gates(run_id)
+    name = next((one for one in wanted if any(row["gate"] == one for row in rows)), None)
+    if name is None:
+        what = "the data gate" if method == "sft" else "the gate of the preference pairs"
+        shut = Lock("the data gate passed", False, f"{what} has not been decided", f"Go on with `cai resume {run_id}`.")
+        return [shut]
+    checks = [row for row in rows if row["gate"] == name]
+    failed = [row["check_name"] for row in checks if not row["passed"]]
+    now: Sequence[Check]
+    now = recompute(reader, run_id, spec).checks if method == "sft" else recheck_pairs(reader, run_id, spec).checks
+    current = evidence_sha256(now) == checks[0]["evidence_sha256"]
+    return [
+        Lock(
+            "the data gate passed",
+            not failed,
+            f"the {name} gate failed: {', '.join(failed)}"
+            if failed
+            else f"the {name} gate passed, {len(checks)} checks",
+            "Look at what counts against it in the room Thresholds, correct the spec, and let the gate decide again.",
+        ),
+        Lock(
+            "the evidence is current",
+            current,
+            f"the rows {'say' if current else 'no longer say'} what the {name} gate was decided on",
+            f"Let the gate decide again on the rows as they are: `cai resume {run_id}`.",
+        ),
+    ]
+
+
+def _split(found: Examples) -> Lock:
+    outside = sorted({split or "none" for _, split in found.instructions.values()} - {"train", "validation"})
+    learned = [row["id"] for row in found.train if found.instructions[found.of[row["id"]]][1] != "train"]
+    return Lock(
+        "only the training split",
+        not outside and not learned,
+        f"{len(learned)} examples are of other splits" + _such_as(learned) if learned else "every example is",
+        "No approval opens this lock: training on held-out instructions would void the evaluation.",
+    )
+
+
+def _apart(reader: Reader, run_id: str, spec: StageSpec, found: Examples) -> Lock:
+    """No instruction that is trained on stands in the test split, exactly or nearly (ROUGE-L)."""
+    at_least = spec.instructions.duplicate_at
+    index = NearDuplicateIndex(at_least)
+    exact: dict[tuple[str, ...], str] = {}
+    for row in held_out_instructions(reader, run_id):
+        index.add(row["instruction_id"], row["text"])
+        exact[tuple(words(row["text"]))] = row["instruction_id"]
+    both = []
+    for instruction_id, (text, _) in found.instructions.items():
+        if tuple(words(text)) in exact or index.nearest(text) is not None:
+            both.append(instruction_id)
+    return Lock(
+        "the test split is apart",
+        not both,
+        f"{len(both)} instructions are in the test split, too, or nearly (ROUGE-L {at_least:g})" + _such_as(both)
+        if both
+        else f"none of {len(found.instructions)} instructions is near one of {len(index)} of the test split",
+        "No approval opens this lock: the evaluation would measure what was learned by heart.",
+    )
+
+
+def _budget(hours: float | None, price: float | None, left: float | None) -> Lock:
+    if hours is None or price is None or left is None:
+        return Lock("the budget allows it", True, "no price or no budget is set", "")
+    cost = hours * price
+    return Lock(
+        "the budget allows it",
+        cost <= left,
+        f"about ${cost:,.2f} of ${left:,.2f} that are left",
+        "Train on fewer epochs or examples, or raise the budget.",
+    )
+
+
+def _such_as(ids: Sequence[str]) -> str:
+    return f", such as {ids[0]}" if ids else ""

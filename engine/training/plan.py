@@ -1,0 +1,109 @@
+"""A training that can be started: what it is, on what examples, what it may take, and what locks it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.errors import TrainingError
+from engine.provenance import derived_seed, short_hash
+from engine.spec import DpoSpec, SftSpec, StageSpec
+from engine.training import adapters, forecast
+from engine.training.examples import Examples, examples
+from engine.training.locks import Lock, locks
+from store import Reader
+
+LARGEST_MICRO_BATCH = 16
+KINDS = ("sft", "dpo")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training that can be started: what it is, on what, and what it may take."""
+
+    kind: str  # sft or dpo, the spec's section
+    method: str
+    training_id: str
+    folder: Path
+    settings: SftSpec | DpoSpec
+    adapter: Mapping[str, Any]
+    seed: int
+    found: Examples
+    start: adapters.Adapter | None
+    memory: forecast.Forecast | None
+    locks: Sequence[Lock]
+    done: bool
+
+    @property
+    def steps(self) -> int:
+        """Of the optimiser, where every example fits the length."""
+        return -(-len(self.found.train) // self.settings.effective_batch) * int(self.settings.epochs)
+
+
+def plan(
+    reader: Reader, run: Mapping[str, Any], spec: StageSpec, kind: str, *, hours: float | None = None,
+    price_per_hour: float | None = None, money_left: float | None = None,
+) -> Plan:  # fmt: skip
+    """What a training of a run would be, without touching anything. Raises TrainingError where the spec has none."""
+    settings: SftSpec | DpoSpec | None = spec.sft if kind == "sft" else spec.dpo
+    if settings is None or spec.adapter is None:
+        raise TrainingError(
+            f"the spec of this run has no section {kind!r}",
+            "Take a spec that has one, or begin a run with a newer spec. Nothing was trained.",
+        )
+    method = "sft" if isinstance(settings, SftSpec) else settings.loss
+    share = settings.heldout_share if isinstance(settings, DpoSpec) else 0.0
+    found = examples(reader, run, method, share)
+    start, lock = _start(reader, run, spec, method)
+    found_locks = locks(reader, run, spec, method, found, hours=hours, price_per_hour=price_per_hour,
+                        money_left=money_left)  # fmt: skip
+    adapter = spec.adapter.model_dump()
+    seed = derived_seed(run["seed"], "training", kind) % 2**31
+    identity = (run["fingerprint"], found.sha256, json.dumps(adapter, sort_keys=True),
+                json.dumps(settings.model_dump(), sort_keys=True), start.sha256 if start else None, seed)  # fmt: skip
+    training_id = f"{method}-{short_hash(*identity, length=8)}"
+    rows = reader.query(
+        "SELECT state FROM trainings WHERE run_id = ? AND training_id = ?", [run["run_id"], training_id]
+    )
+    folder = adapters.folder_of(reader.path, run["run_id"], training_id)
+    done = bool(rows) and rows[0]["state"] == "done" and (folder / adapters.FOLDER).is_dir()
+    return Plan(
+        kind, method, training_id, folder, settings, adapter, seed, found, start,
+        _memory(run, adapter, method, settings), [*found_locks, *lock], done,
+    )  # fmt: skip
+
+
+def _start(
+    reader: Reader, run: Mapping[str, Any], spec: StageSpec, method: str
+) -> tuple[adapters.Adapter | None, list[Lock]]:
+    """The adapter that a training begins with: SFT with its parent stage's, preferences with the run's SFT adapter."""
+    if method == "sft":
+        return (adapters.of_stage(reader, spec.parent, run["fingerprint"]) if spec.parent else None), []
+    start = adapters.of_run(reader, run["run_id"], "sft")
+    if method == "orpo":  # it learns the responses themselves besides the preference
+        return start, []
+    told = f"it begins with {start.training_id}" if start else "this run has no SFT adapter yet"
+    return start, [Lock("an SFT adapter to begin with", start is not None, told, "Train it first: `cai train sft`.")]
+
+
+def _memory(
+    run: Mapping[str, Any], adapter: Mapping[str, Any], method: str, settings: SftSpec | DpoSpec
+) -> forecast.Forecast | None:
+    """The forecast, None where the model's files are not on this machine yet."""
+    from engine.models import local_folder, resolve
+
+    folder = local_folder(resolve(run["model"]))
+    if folder is None:
+        return None
+    device = forecast.device()
+    try:
+        shape = forecast.shape_of(folder)
+    except (OSError, KeyError, ValueError):
+        return None
+    return forecast.fit(
+        shape, adapter, method, longest=settings.max_length, effective_batch=settings.effective_batch,
+        at_most=LARGEST_MICRO_BATCH, bytes_per_weight=2 if device.is_gpu else 4, device=device.n_bytes,
+    )  # fmt: skip

@@ -1,0 +1,331 @@
+"""TRL's trainers with data tokenised by this program, checkpoints that are whole, and every figure of every step.
+
+Nothing of the methods is written here: loss, reference and optimiser are TRL's. What is replaced is the preparation of
+texts (see `tokens`), the way a checkpoint reaches the disk (see `checkpoints`) and where the figures go.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import trl
+from datasets import Dataset
+from peft import set_peft_model_state_dict
+from safetensors.torch import load_file
+from transformers import Trainer
+
+from engine.training import checkpoints
+from engine.training.job import Job
+from engine.training.tokens import IGNORED, Tokens
+
+Rows = Sequence[Mapping[str, str]]
+WEIGHTS = "adapter_model.safetensors"
+
+
+class Kept(Trainer):  # type: ignore[misc]
+    """Mixed in before one of TRL's trainers.
+
+    `on_batch` is told the inputs of each training batch, `on_checkpoint` each checkpoint that is in place.
+    """
+
+    folder: Path
+    on_batch: Callable[[Mapping[str, Any]], None]
+    on_checkpoint: Callable[[checkpoints.Checkpoint], None]
+    heldout_loss: float | None = None  # of the step that is saved
+
+    def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        self.on_batch(inputs)
+        return super().training_step(model, inputs, *args, **kwargs)
+
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        return dataset  # tokenised already
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self.folder / checkpoints.FOLDER / ".partial")
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        assert output_dir is not None
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        model = self.accelerator.unwrap_model(self.model)
+        # The reference is a copy of the adapter that training began with: it is made again from there.
+        model.save_pretrained(output_dir, selected_adapters=["default"], state_dict=state_dict,
+                              save_embedding_layers=False)  # fmt: skip
+        (Path(output_dir) / "README.md").unlink(missing_ok=True)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        # Past TRL's own version, which writes a model card into every checkpoint.
+        Trainer._save_checkpoint(self, model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.is_world_process_zero():
+            step = self.state.global_step
+            aside = self.folder / checkpoints.FOLDER / ".partial" / f"checkpoint-{step}"
+            made = checkpoints.seal(aside, self.folder, step, self.heldout_loss)
+            self.on_checkpoint(made)
+        self.accelerator.wait_for_everyone()
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        self.load_adapter(Path(resume_from_checkpoint))
+
+    def load_adapter(self, folder: Path) -> None:
+        """Set the trained adapter's weights to those of a folder."""
+        weights = load_file(str(folder / WEIGHTS))
+        found = set_peft_model_state_dict(self.accelerator.unwrap_model(self.model), weights, adapter_name="default")
+        if found.unexpected_keys:
+            raise ValueError(f"{folder.name} holds weights of another adapter: {found.unexpected_keys[0]}")
+
+
+class Sft(Kept, trl.SFTTrainer):  # type: ignore[misc]
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, packing: bool, *rest: Any) -> Any:
+        if packing:  # TRL packs what is tokenised, and cuts nothing since no example is longer than a row
+            return trl.SFTTrainer._prepare_dataset(self, dataset, processing_class, args, packing, *rest)
+        return dataset
+
+
+class Dpo(Kept, trl.DPOTrainer):  # type: ignore[misc]
+    pass
+
+
+class Kto(Kept, trl.KTOTrainer):  # type: ignore[misc]
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, *rest: Any) -> Any:
+        # The KL term pairs each prompt with its neighbour's answer: Ethayarajh et al. 2024 (arXiv 2402.01306, 4.1).
+        answers, size = list(dataset["completion_ids"]), args.per_device_train_batch_size
+        batches = [answers[at : at + size] for at in range(0, len(answers), size)]
+        return dataset.add_column("KL_completion_ids", [ids for batch in batches for ids in batch[-1:] + batch[:-1]])
+
+
+def _orpo() -> type[Kept]:
+    from trl.experimental.orpo import ORPOTrainer
+
+    class Orpo(Kept, ORPOTrainer):  # type: ignore[misc]
+        def tokenize_row(self, feature: Any, model: Any = None) -> dict[str, Any]:
+            return dict(feature)
+
+    return Orpo
+
+
+def _simpo() -> type[Kept]:
+    from trl.experimental.cpo import CPOTrainer
+
+    class Simpo(Kept, CPOTrainer):  # type: ignore[misc]
+        def tokenize_row(self, feature: Any, model: Any = None) -> dict[str, Any]:
+            return dict(feature)
+
+    return Simpo
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to train: how rows become token ids, which trainer, which arguments, and which tokens are learned."""
+
+    tokenise: Callable[[Rows, Tokens], Dataset]
+    trainer: Callable[[], tuple[type[Kept], Any]]
+    more: Callable[[Mapping[str, Any]], dict[str, Any]]
+    supervised: Callable[[Mapping[str, Any]], list[tuple[list[int], list[bool]]]]
+
+
+def sft_rows(rows: Rows, tokens: Tokens) -> Dataset:
+    return Dataset.from_list([tokens.example(row["prompt"], row["completion"]) for row in rows])
+
+
+def pair_rows(rows: Rows, tokens: Tokens) -> Dataset:
+    return Dataset.from_list(
+        [
+            {
+                "prompt_ids": tokens.prompt(row["prompt"]),
+                "chosen_ids": tokens.response(row["chosen"]),
+                "rejected_ids": tokens.response(row["rejected"]),
+            }
+            for row in rows
+        ]
+    )
+
+
+def unpaired_rows(rows: Rows, tokens: Tokens) -> Dataset:
+    """Each pair as a desirable and an undesirable example."""
+    return Dataset.from_list(
+        [
+            {"prompt_ids": tokens.prompt(row["prompt"]), "completion_ids": tokens.response(row[side]), "label": good}
+            for row in rows
+            for side, good in (("chosen", True), ("rejected", False))
+        ]
+    )
+
+
+def labelled_pair_rows(rows: Rows, tokens: Tokens) -> Dataset:
+    """Pairs in the columns of TRL's ORPO and CPO trainers, which read `prompt`, `chosen` and `rejected` besides."""
+    found = []
+    for row in rows:
+        new: dict[str, Any] = {"prompt": row["prompt"], "chosen": row["chosen"], "rejected": row["rejected"]}
+        new["prompt_input_ids"] = tokens.prompt(row["prompt"])
+        new["prompt_attention_mask"] = [1] * len(new["prompt_input_ids"])
+        for side in ("chosen", "rejected"):
+            example = tokens.example(row["prompt"], row[side])
+            new |= {f"{side}_{name}": ids for name, ids in example.items()}
+            new[f"{side}_attention_mask"] = [1] * len(example["input_ids"])
+        found.append(new)
+    return Dataset.from_list(found)
+
+
+def _by_labels(ids: Any, labels: Any, attention: Any) -> list[tuple[list[int], list[bool]]]:
+    rows = []
+    for row, marks, seen in zip(ids.tolist(), labels.tolist(), attention.tolist(), strict=True):
+        kept = [at for at, one in enumerate(seen) if one]
+        rows.append(([row[at] for at in kept], [marks[at] != IGNORED for at in kept]))
+    return rows
+
+
+def sft_supervised(inputs: Mapping[str, Any]) -> list[tuple[list[int], list[bool]]]:
+    """Rows of a batch as (ids, supervised), those packed into one row apart."""
+    ids, labels = inputs["input_ids"], inputs["labels"]
+    if "attention_mask" in inputs:
+        return _by_labels(ids, labels, inputs["attention_mask"])
+    row, marks, places = ids[0].tolist(), labels[0].tolist(), inputs["position_ids"][0].tolist()
+    starts = [at for at, place in enumerate(places) if place == 0] + [len(row)]
+    # TRL never learns the first token of a packed example, which the mask would leave out anyhow.
+    return [(row[a:b], [mark != IGNORED for mark in marks[a:b]]) for a, b in itertools.pairwise(starts) if b > a]
+
+
+def _by_completion(inputs: Mapping[str, Any]) -> list[tuple[list[int], list[bool]]]:
+    labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, IGNORED)
+    return _by_labels(inputs["input_ids"], labels, inputs["attention_mask"])
+
+
+def _by_sides(inputs: Mapping[str, Any]) -> list[tuple[list[int], list[bool]]]:
+    return [
+        row
+        for side in ("chosen", "rejected")
+        for row in _by_labels(inputs[f"{side}_input_ids"], inputs[f"{side}_labels"], inputs[f"{side}_attention_mask"])
+    ]
+
+
+def _dpo(loss: str) -> Method:
+    def more(settings: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "beta": settings["beta"],
+            "loss_type": [loss],
+            "precompute_ref_log_probs": settings["precompute_reference"],
+            "max_length": None,
+        }
+
+    return Method(pair_rows, lambda: (Dpo, trl.DPOConfig), more, _by_completion)
+
+
+def _orpo_classes() -> tuple[type[Kept], Any]:
+    from trl.experimental.orpo import ORPOConfig
+
+    return _orpo(), ORPOConfig
+
+
+def _simpo_classes() -> tuple[type[Kept], Any]:
+    from trl.experimental.cpo import CPOConfig
+
+    return _simpo(), CPOConfig
+
+
+METHODS: dict[str, Method] = {
+    "sft": Method(
+        sft_rows,
+        lambda: (Sft, trl.SFTConfig),
+        lambda s: {
+            "packing": s["packing"],
+            "eval_packing": False,
+            "max_length": s["max_length"] if s["packing"] else None,
+            "completion_only_loss": True,
+            "shuffle_dataset": False,
+        },
+        sft_supervised,
+    ),
+    # Rafailov et al. 2023 (arXiv 2305.18290, equation 7).
+    "dpo": _dpo("sigmoid"),
+    # Azar et al. 2023 (arXiv 2310.12036, equation 17).
+    "ipo": _dpo("ipo"),
+    # Ethayarajh et al. 2024 (arXiv 2402.01306, equation 8).
+    "kto": Method(
+        unpaired_rows,
+        lambda: (Kto, trl.KTOConfig),
+        lambda s: {"beta": s["beta"], "precompute_ref_log_probs": s["precompute_reference"], "max_length": None},
+        _by_completion,
+    ),
+    # Hong et al. 2024 (arXiv 2403.07691, equation 6): no reference.
+    "orpo": Method(
+        labelled_pair_rows,
+        _orpo_classes,
+        lambda s: {"beta": s["beta"], "max_length": s["max_length"]},
+        _by_sides,
+    ),
+    # Meng et al. 2024 (arXiv 2405.14734, equation 6): no reference, margins per token.
+    "simpo": Method(
+        labelled_pair_rows,
+        _simpo_classes,
+        lambda s: {
+            "beta": s["beta"],
+            "max_length": s["max_length"],
+            "loss_type": "simpo",
+            "cpo_alpha": 0.0,
+            "simpo_gamma": 0.5 * s["beta"],
+        },
+        _by_sides,
+    ),
+}
+
+
+def build(
+    job: Job, folder: Path, model: Any, tokenizer: Any, tokens: Tokens, train: Rows, heldout: Rows
+) -> tuple[Kept, Method]:
+    """The trainer of a job over its examples. The effective batch is the spec's, whatever fits the device."""
+    method = METHODS[job.method]
+    trainer_class, config_class = method.trainer()
+    settings = job.settings
+    # A pair is two examples to KTO, and still one to the spec.
+    factor = 2 if job.method == "kto" else 1
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    accumulation = max(1, settings["effective_batch"] // (job.micro_batch * world))
+    on_gpu = torch.cuda.is_available()
+    config = config_class(
+        output_dir=str(folder),
+        per_device_train_batch_size=job.micro_batch * factor,
+        per_device_eval_batch_size=job.micro_batch * factor,
+        gradient_accumulation_steps=accumulation,
+        num_train_epochs=settings["epochs"],
+        learning_rate=settings["learning_rate"],
+        lr_scheduler_type=settings["schedule"],
+        warmup_steps=_warmup(settings, len(train), world),
+        weight_decay=settings["weight_decay"],
+        max_grad_norm=settings["max_grad_norm"],
+        optim="adamw_torch",
+        seed=job.seed,
+        data_seed=job.seed,
+        bf16=on_gpu,
+        use_cpu=not on_gpu,
+        gradient_checkpointing=job.gradient_checkpointing,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        eval_strategy="no",
+        report_to=list(job.report_to) or "none",
+        disable_tqdm=True,
+        dataloader_pin_memory=on_gpu,
+        ddp_find_unused_parameters=False,
+        **method.more(settings),
+    )
+    trainer = trainer_class(
+        model=model,
+        args=config,
+        train_dataset=method.tokenise(train, tokens),
+        eval_dataset=method.tokenise(heldout, tokens) if heldout else None,
+        processing_class=tokenizer,
+    )
+    trainer.folder = folder
+    return trainer, method
+
+
+def _warmup(settings: Mapping[str, Any], examples: int, world: int) -> int:
+    steps = math.ceil(examples / settings["effective_batch"]) * settings["epochs"]
+    return math.ceil(settings["warmup_share"] * steps)

@@ -10,7 +10,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.acceptance import Decision, verdict_row
@@ -54,9 +54,9 @@ class PairFacts:
     alike: float  # ROUGE-L of the two sides, 1 where they are the same
     chosen_tokens: int
     rejected_tokens: int
-    margin_nats: float | None
-    in_front: float | None
-    behind: float | None
+    margin_nats: float | None = None
+    in_front: float | None = None
+    behind: float | None = None
 
 
 _STORED = ("pair_id", "source", "detail", "instruction_id", "chosen_tokens", "rejected_tokens")
@@ -73,48 +73,17 @@ _PAIRS = """
         UNION ALL SELECT candidate_id, raw, stop_reason FROM candidates WHERE run_id = $1
     )
     SELECT p.*, i.text AS instruction, i.split, c.raw AS chosen_raw, c.stop_reason AS chosen_stop,
-           r.raw AS rejected_raw, r.stop_reason AS rejected_stop, j.margin_nats AS margin, j.parts
+           r.raw AS rejected_raw, r.stop_reason AS rejected_stop
     FROM pairs p
     JOIN instructions i ON i.run_id = p.run_id AND i.instruction_id = p.instruction_id
     JOIN texts c ON c.id = p.chosen_id
     JOIN texts r ON r.id = p.rejected_id
-    LEFT JOIN judgements j ON j.run_id = p.run_id AND j.subject_kind = 'pair' AND j.subject_id = p.pair_id
-        AND j.critic = $2
     WHERE p.run_id = $1 ORDER BY p.ordinal, p.pair_id
 """
 
 
-def read_pairs(reader: Reader, run_id: str, spec: StageSpec) -> list[PairFacts]:
-    """All pairs of a run with what `select` needs, the margins those of the critic that decides under the settings.
-
-    An instruction near one of validation or test is held out too.
-    """
-    held_out = NearDuplicateIndex(spec.instructions.duplicate_at)
-    for row in reader.query(
-        "SELECT instruction_id, text FROM instructions WHERE run_id = ? AND split IN ('validation', 'test')", [run_id]
-    ):
-        held_out.add(row["instruction_id"], row["text"])
-    outside: dict[str, bool] = {}
-    found = []
-    for row in reader.query(_PAIRS, [run_id, deciding_critic(reader, run_id, spec)]):
-        name = row["instruction_id"]
-        if name not in outside:
-            outside[name] = row["split"] != "train" or held_out.nearest(row["instruction"]) is not None
-        orders = by_order(json.loads(row["parts"])) if row["parts"] else None
-        found.append(
-            facts_of(
-                row,
-                held_out=outside[name],
-                margin_nats=row["margin"],
-                in_front=orders[0] if orders else None,
-                behind=orders[1] if orders else None,
-            )
-        )
-    return found
-
-
 def facts_of(row: Mapping[str, Any], **known: Any) -> PairFacts:
-    """The facts of a pair's texts, measured once; `known` are those that they do not say."""
+    """The facts of a pair's texts, measured once; `known` are those that they do not say, margins if there are any."""
     chosen, rejected = (
         measure(row["instruction"], row[f"{side}_raw"], row[side], row[f"{side}_stop"])
         for side in ("chosen", "rejected")
@@ -274,33 +243,72 @@ def verdict_rows(run_id: str, verdicts: Mapping[str, PairVerdict]) -> list[dict[
 
 @dataclass(frozen=True)
 class PairsRechecked:
-    """A run's pairs under some settings: a verdict each and the gate's checks."""
+    """A run's pairs under some settings: a verdict each, the gate's checks, and which critic decided."""
 
     verdicts: dict[str, PairVerdict]
     checks: list[Check]
+    decider: str
+    audited: bool  # whether it passed its audit
+
+
+@dataclass(frozen=True)
+class PairEvidence:
+    """What a run's rows say of its pairs, read once, so that other settings need no store."""
+
+    pairs: list[PairFacts]  # without margins
+    margins: dict[str, dict[str, tuple[float, float | None, float | None]]]  # by critic and pair; in front and behind
+    aucs: dict[str, float]  # of each critic the lowest of the shipped parts
+
+    @classmethod
+    def read(cls, reader: Reader, run_id: str, spec: StageSpec) -> PairEvidence:
+        """All of it. An instruction near one of validation or test is held out too."""
+        held_out = NearDuplicateIndex(spec.instructions.duplicate_at)
+        for row in reader.query(
+            "SELECT instruction_id, text FROM instructions WHERE run_id = ? AND split IN ('validation', 'test')",
+            [run_id],
+        ):
+            held_out.add(row["instruction_id"], row["text"])
+        outside: dict[str, bool] = {}
+        pairs = []
+        for row in reader.query(_PAIRS, [run_id]):
+            name = row["instruction_id"]
+            if name not in outside:
+                outside[name] = row["split"] != "train" or held_out.nearest(row["instruction"]) is not None
+            pairs.append(facts_of(row, held_out=outside[name]))
+        margins: dict[str, dict[str, tuple[float, float | None, float | None]]] = {}
+        for row in reader.query(
+            "SELECT subject_id, critic, margin_nats, parts FROM judgements WHERE run_id = ? AND subject_kind = 'pair'",
+            [run_id],
+        ):
+            orders = by_order(json.loads(row["parts"])) or (None, None)
+            margins.setdefault(row["critic"], {})[row["subject_id"]] = (row["margin_nats"], *orders)
+        aucs = reader.query(
+            "SELECT critic, min(coalesce(auc, 0)) AS auc FROM audits WHERE run_id = ? AND subject_kind = 'pair' "
+            "AND part != 'person' GROUP BY 1",
+            [run_id],
+        )
+        return cls(pairs, margins, {row["critic"]: row["auc"] for row in aucs})
+
+    def under(self, spec: StageSpec) -> PairsRechecked:
+        """Verdicts and checks as these settings make them, by the margins of the critic that decides under them.
+
+        That is the first that passed its audit; where none did, the first that the spec names.
+        """
+        assert spec.pairs is not None
+        named = spec.critics.pair
+        audited = [name for name in named if self.aucs.get(name, 0.0) >= spec.critics.min_auc]
+        decider = next(iter([*audited, *named]))
+        margins = self.margins.get(decider, {})
+        pairs = []
+        for pair in self.pairs:
+            margin, in_front, behind = margins.get(pair.pair_id, (None, None, None))
+            pairs.append(replace(pair, margin_nats=margin, in_front=in_front, behind=behind))
+        verdicts = select(pairs, spec.pairs, spec.rules, audited=bool(audited))
+        accepted = {name: found.verdict for name, found in verdicts.items()}
+        checks = pair_checks(pairs, accepted, spec, len(audited), len(named))
+        return PairsRechecked(verdicts, checks, decider, bool(audited))
 
 
 def recheck_pairs(reader: Reader, run_id: str, spec: StageSpec) -> PairsRechecked:
     """Verdicts and gate of a run's pairs from stored rows, with no model."""
-    assert spec.pairs is not None
-    pairs = read_pairs(reader, run_id, spec)
-    audited = audited_critics(reader, run_id, spec)
-    verdicts = select(pairs, spec.pairs, spec.rules, audited=bool(audited))
-    accepted = {name: found.verdict for name, found in verdicts.items()}
-    return PairsRechecked(verdicts, pair_checks(pairs, accepted, spec, len(audited), len(spec.critics.pair)))
-
-
-def deciding_critic(reader: Reader, run_id: str, spec: StageSpec) -> str:
-    """The first pair critic that passed its audit; where none did, the first that the spec names."""
-    return next(iter([*audited_critics(reader, run_id, spec), *spec.critics.pair]))
-
-
-def audited_critics(reader: Reader, run_id: str, spec: StageSpec) -> list[str]:
-    """The pair critics whose AUC reaches the minimum on every shipped part, in the spec's order."""
-    rows = reader.query(
-        "SELECT critic, min(coalesce(auc, 0)) AS auc FROM audits WHERE run_id = ? AND subject_kind = 'pair' "
-        "AND part != 'person' GROUP BY 1",
-        [run_id],
-    )
-    aucs = {row["critic"]: row["auc"] for row in rows}
-    return [name for name in spec.critics.pair if aucs.get(name, 0.0) >= spec.critics.min_auc]
+    return PairEvidence.read(reader, run_id, spec).under(spec)

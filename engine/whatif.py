@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from engine.acceptance import verdict_row
+from engine.acceptance import Decision, verdict_row
 from engine.errors import SpecError
-from engine.gates import Check, Evidence, Rechecked, evidence_sha256, gate_row
+from engine.gates import Check, Evidence, evidence_sha256, gate_row
+from engine.pair_selection import PairEvidence
 from engine.spec import StageSpec, change
 from engine.stats import wilson
 from store import Reader, Store
@@ -42,6 +43,16 @@ KNOBS = (
     Knob("gate.pair_acceptance_at_least", 0.01, 0, 1, "share of instruction and response pairs accepted"),
     Knob("gate.distinct_at_least", 0.01, 0, 1, "share of kept instructions that are distinct"),
     Knob("gate.audited_critics_at_least", 1, 0, 5, "critics of each kind whose audit lets them filter"),
+    Knob("pairs.min_margin_nats", 0.05, -20, 20, "nats by which the chosen side must be preferred"),
+    Knob("pairs.near_identical_at", 0.02, 0, 1, "ROUGE-L of the two sides from which they are nearly the same"),
+    Knob("pairs.per_instruction", 1, 1, 1000, "pairs kept of one instruction, those with the largest margins"),
+    Knob("pairs.revision", 0.05, 0, 1, "largest share of all pairs that may be revisions"),
+    Knob("pairs.best_of", 0.05, 0, 1, "largest share of all pairs that may be the best of several"),
+    Knob("pairs.hard_negative", 0.05, 0, 1, "largest share of all pairs that may be hard negatives"),
+    Knob("pairs.boundary", 0.05, 0, 1, "largest share of all pairs that may be refusals and answers"),
+    Knob("pairs.chosen_longer_at_most", 0.01, 0, 1, "share of pairs whose chosen side is the longer one"),
+    Knob("pairs.pairs_at_least", 1, 0, 1_000_000, "pairs that must be kept"),
+    Knob("pairs.audited_critics_at_least", 1, 0, 5, "comparing critics whose audit lets them filter"),
 )
 
 
@@ -69,11 +80,12 @@ class Acceptance:
 class Outcome:
     """What the settings would make of the run."""
 
-    acceptance: dict[str, Acceptance]  # by kind: instruction, sample
+    acceptance: dict[str, Acceptance]  # by kind: instruction, sample, pair where there are any
     checks: list[Check]
     filters: dict[str, str | None]  # by kind: the critic that decides, None where rules do
     changed: int
     changes: list[Change]  # the first of them
+    pairs_changed: int = 0
 
 
 class WhatIf:
@@ -86,7 +98,14 @@ class WhatIf:
         self.settings = settings_of(reader.run(run_id))
         self._evidence = Evidence.read(reader, run_id)
         self._now = self._evidence.under(self.settings)
+        self._pairs = _read_pairs(reader, run_id, self.settings)
+        self._pairs_now = self._pairs.under(self.settings) if self._pairs is not None else None
         self._order = {row["sample_id"]: at for at, row in enumerate(self._evidence.samples)}
+
+    @property
+    def knobs(self) -> list[Knob]:
+        """Those that this run's rows have something to say about: without pairs none of them."""
+        return [knob for knob in KNOBS if self._pairs is not None or not knob.key.startswith("pairs.")]
 
     def value(self, key: str) -> float:
         """The run's own value of a setting."""
@@ -103,18 +122,33 @@ class WhatIf:
             Change(name, before[name], after[name], found.decisions["sample"][name].reason)
             for name in moved[:CHANGES_SHOWN]
         ]
-        acceptance = {kind: _acceptance(found, kind) for kind in ("instruction", "sample")}
-        return Outcome(acceptance, found.checks, self._evidence.filters(spec), len(moved), changes)
+        acceptance = {kind: _acceptance(found.verdicts[kind].values()) for kind in ("instruction", "sample")}
+        filters, checks, pairs_changed = self._evidence.filters(spec), found.checks, 0
+        if self._pairs is not None and self._pairs_now is not None:
+            pairs, now = self._pairs.under(spec), self._pairs_now.verdicts
+            acceptance["pair"] = _acceptance(one.verdict for one in pairs.verdicts.values())
+            filters["pair"] = pairs.decider if pairs.audited else f"{pairs.decider}, unaudited"
+            pairs_changed = sum(one.verdict != now[name].verdict for name, one in pairs.verdicts.items())
+            checks = [*checks, *pairs.checks]
+        return Outcome(acceptance, checks, filters, len(moved), changes, pairs_changed)
 
 
-def _acceptance(found: Rechecked, kind: str) -> Acceptance:
-    verdicts = list(found.verdicts[kind].values())
+def _read_pairs(reader: Reader, run_id: str, settings: StageSpec) -> PairEvidence | None:
+    """None where the spec asks for no pairs, or none are decided on yet."""
+    if settings.pairs is None:
+        return None
+    decided = "SELECT 1 FROM verdicts WHERE run_id = ? AND subject_kind = 'pair' LIMIT 1"
+    return PairEvidence.read(reader, run_id, settings) if reader.query(decided, [run_id]) else None
+
+
+def _acceptance(found: Iterable[str]) -> Acceptance:
+    verdicts = list(found)
     accepted = verdicts.count("accepted")
     return Acceptance(accepted, len(verdicts), *wilson(accepted, len(verdicts)))
 
 
 def apply(store: Store, run_id: str, overrides: Mapping[str, str], reason: str) -> dict[str, int]:
-    """Make the settings the run's own, decide its verdicts and its latest gate anew, and record who wanted it and why.
+    """Make the settings the run's own, decide its verdicts and its latest gates anew, and record who wanted it and why.
 
     Everything is written in one transaction. A run that failed its gate and now passes may be resumed; one that was
     done and now fails says so. Returns how many verdicts changed by kind. Raises SpecError for settings that are
@@ -131,22 +165,28 @@ def apply(store: Store, run_id: str, overrides: Mapping[str, str], reason: str) 
         if new == old:
             raise SpecError("no threshold is changed", "Nothing was changed.")
         found = Evidence.read(reader, run_id).under(new)
+        pairs = _read_pairs(reader, run_id, new)
         stored = {
-            (row["subject_kind"], row["subject_id"]): row["verdict"]
-            for row in reader.query("SELECT subject_kind, subject_id, verdict FROM verdicts WHERE run_id = ?", [run_id])
+            (row["subject_kind"], row["subject_id"]): Decision(
+                row["verdict"], row["basis"], tuple(row["flags"] or ()), row["reason"]
+            )
+            for row in reader.query("SELECT * FROM verdicts WHERE run_id = ?", [run_id])
         }
-        gates = {row["gate"] for row in reader.gates(run_id)}
+        decided = {row["gate"] for row in reader.gates(run_id)}
     now = datetime.now(UTC)
-    verdicts = _verdict_rows(run_id, found, stored)
-    evidence = evidence_sha256(found.checks)
-    gate = next((name for name in ("final", "pilot") if name in gates), None)
+    decisions, checks = dict(found.decisions), {"": found.checks}
+    if pairs is not None:
+        rechecked = pairs.under(new)
+        decisions["pair"], checks[" pairs"] = rechecked.verdicts, rechecked.checks
+    gates = {gate: of for suffix, of in checks.items() if (gate := _latest(decided, suffix)) is not None}
+    failed = [check.name for of in gates.values() for check in of if not check.passed]
     run["settings"] = new.model_dump()
     run["updated_at"] = now
-    failed = [check.name for check in found.checks if not check.passed]
-    if gate is not None and run["state"] == "gate_failed" and not failed:
+    if gates and run["state"] == "gate_failed" and not failed:
         run["state"], run["reason"] = "stopped", "the gate passes under changed thresholds; resuming goes on"
-    elif gate is not None and run["state"] == "done" and failed:
+    elif gates and run["state"] == "done" and failed:
         run["state"], run["reason"] = "gate_failed", f"fails under changed thresholds: {', '.join(failed)}"
+    about_pairs = pairs is not None and all(key.startswith("pairs.") for key in overrides)
     decision = {
         "run_id": run_id,
         "decision_id": f"thresholds-{now:%Y%m%d-%H%M%S-%f}",
@@ -155,27 +195,32 @@ def apply(store: Store, run_id: str, overrides: Mapping[str, str], reason: str) 
         "answer": "applied",
         "reason": reason.strip(),
         "decided_by": "person",
-        "evidence_sha256": evidence,
+        "evidence_sha256": evidence_sha256(checks[" pairs" if about_pairs else ""]),
         "at": now,
+    }
+    # Where a verdict stays, its flags and its reason may not.
+    anew = {
+        (kind, name): made
+        for kind, of in decisions.items()
+        for name, made in of.items()
+        if stored.get((kind, name)) not in (None, made)
     }
     store.put(
         {
             "runs": [run],
-            "verdicts": verdicts,
-            "gates": [gate_row(run_id, gate, check, evidence, now) for check in found.checks] if gate else [],
+            "verdicts": [verdict_row(run_id, kind, name, made) for (kind, name), made in anew.items()],
+            "gates": [
+                gate_row(run_id, gate, check, evidence_sha256(of), now) for gate, of in gates.items() for check in of
+            ],
             "decisions": [decision],
         }
     )
-    return {kind: sum(row["subject_kind"] == kind for row in verdicts) for kind in ("instruction", "sample")}
+    sides = [kind for (kind, name), made in anew.items() if stored[kind, name].verdict != made.verdict]
+    return {kind: sides.count(kind) for kind in decisions}
 
 
-def _verdict_rows(run_id: str, found: Rechecked, stored: Mapping[tuple[str, str], str]) -> list[dict[str, Any]]:
-    return [
-        verdict_row(run_id, kind, name, decision)
-        for kind, decisions in found.decisions.items()
-        for name, decision in decisions.items()
-        if stored.get((kind, name)) not in (None, decision.verdict)
-    ]
+def _latest(decided: Collection[str], suffix: str) -> str | None:
+    return next((name for name in (f"final{suffix}", f"pilot{suffix}") if name in decided), None)
 
 
 def _value(spec: StageSpec, key: str) -> Any:

@@ -121,7 +121,7 @@ def _chosen(wish: Wish, run_id: str, critic: str) -> tuple[str, list[object]]:
 def deciding(reader: Reader, run_id: str) -> str:
     """The pair critic that decides under the run's settings: the first audited one, else the first; "" without any.
 
-    As engine.pair_selection.deciding_critic, but also of runs whose settings a later version would refuse.
+    As engine.pair_selection.PairEvidence, but also of runs whose settings a later version would refuse.
     """
     critics = reader.run(run_id)["settings"].get("critics") or {}
     rows = reader.query(

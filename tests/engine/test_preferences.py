@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from engine import Engine, Event, RunOptions, constitution, critics, open_engine, recheck
+from engine.errors import SpecError
 from engine.events import MarginMeasured
 from engine.models import Completion, Generate, LabelScores, Score
 from engine.pair_selection import PAIR_RULES
+from engine.whatif import WhatIf, apply
 from tests.engine.fakes import FakeModel, data_rows, run_engine
 
 SETTINGS = {
@@ -276,4 +278,64 @@ def test_each_stage_runs_to_its_gates_from_seeds_of_its_own(
     assert {row["gate"] for row in rows["gates"]} == {"final", "final pairs"}
     assert all(name.startswith(seeds) for row in rows["instructions"] for name in row["seed_ids"])
     assert any("has no trained adapter here" in text for text in told)
+    opened.close()
+
+
+def test_thresholds_of_pairs_are_tried_from_stored_rows_and_applying_decides_pairs_and_their_gate_anew(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    model = Critical()
+    opened = run_engine(tmp_path / "a.duckdb", monkeypatch, model, **OPTIONS)
+    store, run_id, generated = opened.store, opened.run_id, len(model.generated)
+    before = rows_of(opened)
+    with store.reader() as reader:
+        whatif = WhatIf(reader, run_id)
+        now = whatif.under({})
+        strict = {"pairs.min_margin_nats": "5.0", "pairs.pairs_at_least": "30"}
+        then = whatif.under(strict)
+    assert {knob.key for knob in whatif.knobs} >= {"pairs.min_margin_nats", "pairs.per_instruction"}
+    stored = [row["verdict"] for row in before["verdicts"] if row["subject_kind"] == "pair"]
+    assert (now.acceptance["pair"].accepted, now.acceptance["pair"].n) == (stored.count("accepted"), len(stored))
+    assert now.pairs_changed == 0 and all(check.passed for check in now.checks)
+    assert then.acceptance["pair"].accepted == now.acceptance["pair"].accepted - then.pairs_changed
+    assert then.changed == 0 and [check.name for check in then.checks if not check.passed] == ["preference pairs"]
+    assert rows_of(opened) == before  # nothing was written yet
+
+    assert apply(store, run_id, strict, "only plain preferences") == {
+        "instruction": 0, "sample": 0, "pair": then.pairs_changed,
+    }  # fmt: skip
+    after = rows_of(opened)
+    with store.reader() as reader:
+        run = reader.run(run_id)
+        again = WhatIf(reader, run_id).under({})
+        decision = reader.query("SELECT * FROM decisions")[0]
+    assert run["state"] == "gate_failed" and run["reason"].endswith("preference pairs")
+    assert [row for row in after["verdicts"] if row["subject_kind"] != "pair"] == [
+        row for row in before["verdicts"] if row["subject_kind"] != "pair"
+    ]
+    gates = {(row["gate"], row["check_name"]): row for row in after["gates"]}
+    assert not gates["final pairs", "preference pairs"]["passed"]
+    assert gates["final pairs", "preference pairs"]["evidence_sha256"] == decision["evidence_sha256"]
+    assert {k: v for k, v in gates.items() if k[0] == "final"} == {
+        (row["gate"], row["check_name"]): row for row in before["gates"] if row["gate"] == "final"
+    }
+    rejected = [row for row in after["verdicts"] if row["subject_kind"] == "pair" and row["verdict"] == "rejected"]
+    assert len(rejected) == again.acceptance["pair"].n - again.acceptance["pair"].accepted
+    assert len(model.generated) == generated
+    # Back again, and the run may go on.
+    apply(store, run_id, {"pairs.min_margin_nats": "0.0", "pairs.pairs_at_least": "1"}, "as it was")
+    assert {k: v for k, v in rows_of(opened).items() if k != "audits"} == {
+        k: v for k, v in before.items() if k != "audits"
+    }
+    with store.reader() as reader:
+        assert reader.run(run_id)["state"] == "stopped"
+    opened.close()
+
+
+def test_values_of_pairs_that_contradict_are_refused(tmp_path: Path, monkeypatch: Any) -> None:
+    opened = run_engine(tmp_path / "a.duckdb", monkeypatch, Critical(), **OPTIONS)
+    with opened.store.reader() as reader, pytest.raises(SpecError, match="shares must"):
+        WhatIf(reader, opened.run_id).under({
+            "pairs.revision": "0.1", "pairs.best_of": "0.1", "pairs.hard_negative": "0.1", "pairs.boundary": "0.1",
+        })  # fmt: skip
     opened.close()

@@ -94,7 +94,13 @@ def test_applying_is_a_decision_with_a_reason_and_verdicts_follow(store: Store) 
 
 
 def test_every_knob_is_a_setting_of_the_spec() -> None:
-    settings = load_spec("stage_1_explicit_instructions").settings.model_dump()
+    settings = load_spec("stage_6_small_model").settings.model_dump()
     for knob in KNOBS:
         section, name = knob.key.split(".")
         assert knob.low <= settings[section][name] <= knob.high and knob.about
+
+
+def test_a_run_without_pairs_has_no_knobs_of_pairs(store: Store) -> None:
+    whatif = WhatIf(store.reader(), "run-a")
+    assert not [knob.key for knob in whatif.knobs if knob.key.startswith("pairs.")] and len(whatif.knobs) > 10
+    assert "pair" not in whatif.under({}).acceptance

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from fakes import fill
+import pytest
+import rows
+from fake_preferences import compared, constitution, fill_preferences, pair
+from fakes import RUN, fill
 from test_screen import control_center, settle, shown
 from textual import events
 
@@ -86,3 +89,67 @@ async def test_instructions_that_change_sides_are_counted(tmp_path: Path) -> Non
         told = shown(app, "#changes")
         assert "21 fewer instructions would be accepted: 71 instead of 92." in told
         assert "No sample would change sides." in told and "Nothing" not in told
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+async def test_thresholds_of_pairs_are_tried_and_applied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    monkeypatch.setattr("engine.constitution.CONSTITUTION", constitution(tmp_path / "constitution.yaml"))
+    path = tmp_path / "s.duckdb"
+    fill_preferences(path)
+    with Store.open(path) as store:
+        store.append(
+            {
+                "pairs": [pair("p5", "best_of", "c1", "s4"), pair("p6", "best_of", "c1", "s3", ordinal=2)],
+                "judgements": [compared("pair", "p5", 0.75, 0.25), compared("pair", "p6", 1.25, 0.75)],
+                "verdicts": [rows.verdict(name, run_id=RUN, subject_kind="pair") for name in ("p5", "p6")],
+            }
+        )
+    async with control_center(path, None, size=size) as (app, pilot):
+        await pilot.press("3")
+        await settle(pilot, lambda: "pref. pairs" in shown(app, "#outcome"))
+        assert "by compare, unaudited" in shown(app, "#outcome") and "smallest margin" in shown(app, "#outcome")
+        room = app.query_one(ThresholdsRoom)
+        at = [knob.key for knob in room._knobs].index("pairs.min_margin_nats")
+        await pilot.press(*["j"] * at)
+        # The list shows what is chosen, however low the screen is, and the checks that its thresholds are about.
+        await settle(pilot, lambda: "▸ min margin nats" in shown(app, "#knobs"))
+        assert len(shown(app, "#knobs").split("\n")) <= room.list.content_size.height
+        box = app.query_one("#outcome-box")
+        await settle(pilot, lambda: box.scroll_y == box.max_scroll_y)
+        await pilot.press(
+            "L", "l", "l"
+        )  # p1 prefers its chosen side by 0.5 nats, p3 and p4 were made to have a worse one
+        await settle(pilot, lambda: "+0.00 → +0.60" in shown(app, "#knobs"))
+        await settle(pilot, lambda: "would change sides" in shown(app, "#changes"))
+        assert "1 preference pair would change sides: 1 kept instead of 2." in shown(app, "#changes")
+        assert "No sample would change sides." in shown(app, "#changes")
+        assert "smallest margin" in shown(app, "#outcome") and "1 >= 0.6" in shown(app, "#outcome")
+        await pilot.press("enter", "y", *"plain", "enter")
+        await settle(pilot, lambda: "+0.60" in shown(app, "#knobs") and "→" not in shown(app, "#knobs"))
+        told = [note.message for note in app._notifications]
+        assert any("0 instructions, 3 preference pairs changed sides." in item for item in told)
+    with Store.open(path, read_only=True) as store:
+        found = store.reader().query("SELECT verdict, flags FROM verdicts WHERE subject_id IN ('p5', 'p6') ORDER BY 1")
+    assert [tuple(row.values()) for row in found] == [("accepted", []), ("rejected", ["margin"])]
+
+
+async def test_the_list_goes_back_up_and_its_lines_can_be_clicked_where_they_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.constitution.CONSTITUTION", constitution(tmp_path / "constitution.yaml"))
+    fill_preferences(tmp_path / "s.duckdb")
+    async with control_center(tmp_path / "s.duckdb", None, size=(80, 24)) as (app, pilot):
+        await pilot.press("3")
+        await settle(pilot, lambda: "pref. pairs" in shown(app, "#outcome"))
+        room = app.query_one(ThresholdsRoom)
+        await pilot.press(*["j"] * 40)
+        assert room.list.chosen == len(room._knobs) - 1
+        lines = shown(app, "#knobs").split("\n")
+        at = next(y for y, line in enumerate(lines) if "per instruction" in line)
+        await pilot.click("#knobs", offset=(6, at + 1))
+        await settle(pilot, lambda: "▸ per instruction" in shown(app, "#knobs"))
+        await pilot.press(*["k"] * 40)
+        await settle(pilot, lambda: "▸ accept above" in shown(app, "#knobs"))
+        assert app.query_one("#outcome-box").scroll_y == 0

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.content import Content
-from textual.message import Message
 from textual.widgets import Static
 
 from tui.rooms import Room
 from tui.state import RunState
 from tui.text import make_visible, one_line
 from tui.widgets.dock import Choice, DockedQuestion
-from tui.widgets.marks import QUIET, TONES, VERDICT_TONES, lines, row
-from tui.wording import VERDICT_SHAPES
+from tui.widgets.knobs import KnobList, acceptance_line, check_line, others_moved, verdict_mark
+from tui.widgets.marks import QUIET, TONES, lines, row
 
 if TYPE_CHECKING:
     from engine.whatif import Knob, Outcome, WhatIf
@@ -30,46 +27,6 @@ _EMPTY = (
     "Once samples are judged, every threshold can be moved here: the arrow keys show at once what would be accepted, "
     "which QC checks would pass, and which samples would change sides. Nothing changes until it is applied."
 )
-
-
-class KnobList(Static, can_focus=True):
-    """The settings that can be moved, one a line; what was moved stands out."""
-
-    def __init__(self) -> None:
-        super().__init__(id="knobs", classes="panel", markup=False)
-        self.border_title = "Thresholds"
-        self.chosen = 0
-        self._spans: list[int] = []
-
-    def show(self, knobs: Sequence[Knob], now: Mapping[str, float], moved: Mapping[str, float]) -> None:
-        width = max(24, self.content_size.width or 40)
-        rows, section, self._spans = [], "", []
-        for at, knob in enumerate(knobs):
-            head, _, name = knob.key.partition(".")
-            if head != section:
-                section = head
-                rows.append(row((_SECTIONS.get(head, head), f"bold {QUIET}")))
-                self._spans.append(-1)
-            here = at == self.chosen
-            value = figure(knob, now[knob.key])
-            if knob.key in moved:
-                value = f"{value} → {figure(knob, moved[knob.key])}"
-            label = one_line(name.replace("_", " "), max(8, width - len(value) - 3))
-            gap = " " * max(1, width - len(label) - len(value) - 2)
-            style = "bold reverse" if here else "bold $text-warning" if knob.key in moved else ""
-            mark = "▸ " if here else "● " if knob.key in moved else "  "
-            rows.append(row((f"{mark}{label}{gap}{value}", style)))
-            self._spans.append(at)
-        self.border_subtitle = Content(one_line(knobs[self.chosen].about, width))
-        self.update(lines(rows))
-
-    def on_click(self, event: events.Click) -> None:
-        line = event.y - 1
-        if 0 <= line < len(self._spans) and self._spans[line] >= 0:
-            self.post_message(ThresholdsRoom.Pointed(self._spans[line]))
-
-
-_SECTIONS = {"critics": "critics: what accepts a sample", "rules": "rules: what rejects one", "gate": "gate: QC limits"}
 
 
 class ThresholdsRoom(Room):
@@ -97,14 +54,10 @@ class ThresholdsRoom(Room):
                 tooltip="Scroll the samples that change sides"),
     ]  # fmt: skip
 
-    class Pointed(Message):
-        def __init__(self, index: int) -> None:
-            super().__init__()
-            self.index = index
-
     def __init__(self) -> None:
         super().__init__(id="thresholds")
-        self._run_id, self._done, self._active = "", 0, False
+        self._run_id, self._active = "", False
+        self._done, self._paired = 0, 0  # samples judged, pairs decided on
         self._about = ""  # the run that was read
         self._read_at: tuple[object, ...] = ()
         self._whatif: WhatIf | None = None
@@ -139,10 +92,11 @@ class ThresholdsRoom(Room):
     def show(self, state: RunState) -> None:
         self._run_id, self._active = state.run_id, state.active
         self._done = state.phase("response_judgements").done
+        self._paired = state.phases["pairs"].done if "pairs" in state.phases else 0
 
     def look(self) -> None:
         """Read the evidence when the room is opened, and again where the run went on."""
-        at = (self._run_id, self._done)
+        at = (self._run_id, self._done, self._paired)
         if self._run_id and self._run_id != self._about:
             self._forget()
         if not self._run_id or not self._done or at == self._read_at:
@@ -166,14 +120,13 @@ class ThresholdsRoom(Room):
         self.query_one("#changes", Static).update("")
 
     def _known(self, whatif: WhatIf) -> None:
-        from engine.whatif import KNOBS
-
         if whatif.run_id != self._run_id:
             return
         self._reading = False
-        self._whatif, self._knobs = whatif, KNOBS
-        self._now = {knob.key: whatif.value(knob.key) for knob in KNOBS}
-        self._moved = {key: value for key, value in self._moved.items() if value != self._now[key]}
+        self._whatif, self._knobs = whatif, whatif.knobs
+        self.list.chosen = min(self.list.chosen, len(self._knobs) - 1)
+        self._now = {knob.key: whatif.value(knob.key) for knob in self._knobs}
+        self._moved = {key: value for key, value in self._moved.items() if value != self._now.get(key, value)}
         self._before = None
         self._paint_list()
         self._ask()
@@ -189,15 +142,24 @@ class ThresholdsRoom(Room):
 
     # -- moving ------------------------------------------------------------------------------------------------------
 
-    def on_thresholds_room_pointed(self, event: Pointed) -> None:
-        self.list.chosen = event.index
+    def on_knob_list_pointed(self, event: KnobList.Pointed) -> None:
+        self._point(event.index)
         self.home()
-        self._paint_list()
 
     def action_point(self, by: int) -> None:
         if not self._too_early(lambda: self.action_point(by)):
-            self.list.chosen = max(0, min(len(self._knobs) - 1, self.list.chosen + by))
-            self._paint_list()
+            self._point(max(0, min(len(self._knobs) - 1, self.list.chosen + by)))
+
+    def _point(self, index: int) -> None:
+        """The checks of pairs stand last: where not all fit, they are scrolled to with the thresholds of pairs."""
+        before, after = (self._knobs[at].key.startswith("pairs.") for at in (self.list.chosen, index))
+        self.list.chosen = index
+        self._paint_list()
+        box = self.query_one("#outcome-box")
+        if after and not before:
+            box.scroll_end(animate=False)
+        elif before and not after:
+            box.scroll_home(animate=False)
 
     def action_turn(self, by: int) -> None:
         if self._too_early(lambda: self.action_turn(by)):
@@ -267,8 +229,9 @@ class ThresholdsRoom(Room):
             rows = [row(("✗ ", TONES["bad"]), (make_visible(after, limit=400), "bold")), row(("Move it back.", QUIET))]
             self.query_one("#outcome", Static).update(lines(rows))
             return
-        rows = [_acceptance_line(kind, before, after) for kind in ("instruction", "sample")]
-        rows += [_check_line(old, new) for old, new in zip(before.checks, after.checks, strict=True)]
+        rows = [acceptance_line(kind, before, after) for kind in after.acceptance]
+        was = {check.name: check for check in before.checks}  # with no pair left there is no smallest margin
+        rows += [check_line(was.get(check.name, check), check) for check in after.checks]
         failed = sum(not check.passed for check in after.checks)
         told = f"✗ {failed} of {len(after.checks)} checks fail" if failed else f"✓ all {len(after.checks)} checks pass"
         box = self.query_one("#outcome-box")
@@ -280,19 +243,17 @@ class ThresholdsRoom(Room):
         by_id = {text["id"]: text for text in texts}
         box = self.query_one("#changes-box")
         box.border_subtitle = f"{len(after.changes)} of {after.changed:,}" if after.changed else ""
-        about = _instructions_moved(before, after)
+        rows = [row((told, "bold $text-warning")) for told in others_moved(before, after)]
         if not after.changed:
             why = "" if after.filters["sample"] else " No critic of pairs may filter: rules decide, its margins do not."
             said = "No sample would change sides." if self._moved else "Move a threshold with ← and →."
-            rows = [row((about, "bold $text-warning"))] if about else []
             self.query_one("#changes", Static).update(lines([*rows, row((said + why, QUIET))]))
             return
-        rows = [row((about, "bold $text-warning"))] if about else []
         for item in after.changes:
             text = by_id.get(item.sample_id, {})
             rows.append(
                 row(
-                    _verdict(item.before), " → ", _verdict(item.after),
+                    verdict_mark(item.before), " → ", verdict_mark(item.after),
                     (f"  {item.sample_id[:12]}  {one_line(item.reason, 80)}", QUIET),
                 )
             )  # fmt: skip
@@ -339,56 +300,9 @@ class ThresholdsRoom(Room):
 
     def _applied(self, found: tuple[dict[str, int], list[str]]) -> None:
         changed, failed = found
-        sides = f"{changed['sample']} samples and {changed['instruction']} instructions changed sides."
+        pairs = f", {changed['pair']} preference pairs" if "pair" in changed else ""
+        sides = f"{changed['sample']} samples and {changed['instruction']} instructions{pairs} changed sides."
         gate = f"✗ The gate fails now: {', '.join(failed)}." if failed else "✓ The gate passes now."
         self.notify(f"Applied: {sides}\n{gate}", severity="warning" if failed else "information", markup=False)
         self._moved, self._read_at = {}, ()
         self.post_message(self.RunWanted("show", self._run_id))
-
-
-def figure(knob: Knob, value: float) -> str:
-    if knob.step == 1:
-        return f"{value:.0f}"
-    return f"{value:+.2f}" if knob.low < 0 else f"{value:.2f}"
-
-
-def _verdict(verdict: str) -> tuple[str, str]:
-    return f"{VERDICT_SHAPES.get(verdict, '·')} {verdict}", TONES[VERDICT_TONES.get(verdict, "quiet")]
-
-
-def _instructions_moved(before: Outcome, after: Outcome) -> str:
-    was, now = before.acceptance["instruction"].accepted, after.acceptance["instruction"].accepted
-    if was == now:
-        return ""
-    name = "instruction" if abs(now - was) == 1 else "instructions"
-    how = f"{abs(now - was):,} {'more' if now > was else 'fewer'} {name}"
-    return f"{how} would be accepted: {now:,} instead of {was:,}."
-
-
-def _acceptance_line(kind: str, before: Outcome, after: Outcome) -> Content:
-    was, now = before.acceptance[kind], after.acceptance[kind]
-    name = {"instruction": "instructions", "sample": "pairs"}[kind]
-    if not now.n:
-        return row((f"{name:<13}", QUIET), ("none judged", QUIET))
-    share = f"{now.accepted:,}/{now.n:,} {100 * now.accepted / now.n:.1f} %"
-    moved = "" if was.accepted == now.accepted else f"  was {was.accepted:,} ({now.accepted - was.accepted:+,})"
-    judge = after.filters[kind] or "rules only"
-    return row(
-        (f"{name:<13}", QUIET),
-        (share, "bold"),
-        f" [{100 * now.lo:.0f}–{100 * now.hi:.0f}]",
-        (moved, "bold $text-warning"),
-        (f"  by {judge}", QUIET),
-    )
-
-
-def _check_line(old: Any, new: Any) -> Content:
-    shape, tone = ("✓", "good") if new.passed else ("✗", "bad")
-    flips = old.passed != new.passed
-    measured = "–" if new.measured is None else f"{new.measured:.3g}"
-    return row(
-        (f"{shape} ", TONES[tone]),
-        (f"{one_line(new.name, 24):<25}", "bold" if flips else ""),
-        f"{measured:>6} {new.op:>2} {new.threshold:<7.3g}",
-        (("◀ was " + ("✓" if old.passed else "✗")) if flips else "", "bold $text-warning"),
-    )

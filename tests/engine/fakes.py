@@ -90,6 +90,10 @@ class FakeModel:
                 f"{rng.choice(NOUNS)} made of {rng.choice(NOUNS)}."
                 for n in range(11, 15)
             ]
+            if "is quoted in the task" in request.prompt:
+                # Short, so that what all of them share makes no near-duplicates.
+                lines = [line.replace(" how a ", ' "', 1).replace(" differs from a ", " or ") for line in lines]
+                lines = [line.replace(" made of ", '" beside "').rstrip(".") + '"' for line in lines]
             text, reason = " " + "\n".join(lines), "eos"
         elif rng.random() < 0.3:
             text, reason = " so it goes on and" * 8, "length"

@@ -31,6 +31,7 @@ from engine.workplace import begin_session, work_on
 from store import Store
 
 CONDITIONS = ("with", "without", "irrelevant")
+SHOWN = {"with": "with the principle", "without": "without one", "irrelevant": "with one of another category"}
 # What is shown where no principle is: as general as a request can be, in the length of a principle.
 GENERIC = {
     "text": "A response should be as good as it can be.",
@@ -41,7 +42,13 @@ GENERIC = {
 Row = dict[str, Any]
 
 
-def ablate(work: Work, critics: Sequence[Calibrated], principle_id: str, items: int) -> list[Row]:
+def ablate(
+    work: Work,
+    critics: Sequence[Calibrated],
+    principle_id: str,
+    items: int,
+    tell: Callable[[str], None] = lambda text: None,
+) -> list[Row]:
     """Revise `items` samples under the three conditions and keep what came of it; returns the results' rows.
 
     Samples are drawn by the run's seed from those that revisions are made of. Raises SpecError for an unknown principle
@@ -60,7 +67,8 @@ def ablate(work: Work, critics: Sequence[Calibrated], principle_id: str, items: 
     random.Random(derived_seed(work.seed, "ablation", principle_id)).shuffle(samples)
     samples = sorted(samples[:items], key=lambda sample: sample["ordinal"])
     rows: list[Row] = []
-    for condition in CONDITIONS:
+    for number, condition in enumerate(CONDITIONS, 1):
+        tell(f"{principle_id}: {len(samples)} items {SHOWN[condition]} ({number} of {len(CONDITIONS)})")
         rows += _one(work, critics, principle, condition, samples)
     work.store.put({"ablations": rows})
     results = _results(work.run_id, principle_id, rows)
@@ -92,9 +100,8 @@ def run_ablation(
         with work_on(store, reader, run, spec, session_id=session_id, control=control, emit=lambda event: None) as work:
             tell("measuring the pair critics")
             critics = list(calibrate(work.answers, spec.critics, "pair"))
-            for number, name in enumerate(principle_ids, 1):
-                tell(f"{name} ({number} of {len(principle_ids)}): {items} items under {', '.join(CONDITIONS)}")
-                found += ablate(work, critics, name, items)
+            for name in principle_ids:
+                found += ablate(work, critics, name, items, tell)
         return found
 
 

@@ -164,10 +164,10 @@ def _ablation_table(rows: Sequence[Row]) -> Table:
             _AGAINST.get(row["against"], row["against"]),
             _figure(row, "with_mean"),
             _figure(row, "against_mean"),
-            f"{row['difference']:+.3f}",
-            f"[{row['lo']:+.3f}, {row['hi']:+.3f}]" if moved and row["lo"] is not None else "no item differs",
+            _signed(row["difference"]),
+            f"[{_signed(row['lo'])}, {_signed(row['hi'])}]" if moved and row["lo"] is not None else "no item differs",
             f"{row['p']:.3f}" if moved and row["p"] >= 0.001 else "<0.001" if moved else "–",
-            "–" if row["effect"] is None else f"{row['effect']:+.2f}",
+            "–" if row["effect"] is None else _signed(row["effect"], 2),
         )
     return table
 
@@ -211,15 +211,21 @@ def _share(row: Row, name: str) -> str:
 
 
 def _figure(row: Row, name: str) -> str:
-    return f"{row[name]:.3f}" if row["measure"] == "useful" else f"{row[name]:+.3f}"
+    return f"{row[name]:.3f}" if row["measure"] == "useful" else _signed(row[name])
+
+
+def _signed(value: float, digits: int = 3) -> str:
+    """With its sign, but for a zero, which has none."""
+    rounded = round(value, digits)
+    return f"{rounded:+.{digits}f}" if rounded else f"{0:.{digits}f}"
 
 
 def _mean(row: Row) -> str:
     if row["margin_nats"] is None:
         return "–"
     known = row["margin_lo"] is not None and row["compared"] >= FEW
-    interval = f" [{row['margin_lo']:+.3f}, {row['margin_hi']:+.3f}]" if known else ""
-    return f"{row['margin_nats']:+.3f}{interval}"
+    interval = f" [{_signed(row['margin_lo'])}, {_signed(row['margin_hi'])}]" if known else ""
+    return f"{_signed(row['margin_nats'])}{interval}"
 
 
 def _table(*columns: str) -> Table:

@@ -43,11 +43,13 @@ def store(tmp_path: Path, monkeypatch: Any) -> Path:
     return path
 
 
-def ablated(store: Path, monkeypatch: Any, model: Obedient, principle: str, items: int = 12) -> dict[Any, Any]:
+def ablated(
+    store: Path, monkeypatch: Any, model: Obedient, principle: str, items: int = 12, told: list[str] | None = None
+) -> dict[Any, Any]:
     monkeypatch.setattr(engine.models, "load", lambda *_, **__: model)
     with Store.open(store, read_only=True) as held:
         run_id = held.reader().latest_run_id()
-    rows = run_ablation(store, str(run_id), [principle], items, Control())
+    rows = run_ablation(store, str(run_id), [principle], items, Control(), [].append if told is None else told.append)
     return {(row["against"], row["measure"]): row for row in rows}
 
 
@@ -74,6 +76,18 @@ def test_only_what_is_shown_differs_between_the_conditions(store: Path, monkeypa
     by_text = {p.text: p.category for p in load_constitution().principles}
     others = [by_text[text] for text in shown if text not in (USED.text, GENERIC["text"])]
     assert len(others) == 4 and USED.category not in others
+
+
+def test_an_ablation_tells_how_far_it_is_and_how_many_items_there_are(store: Path, monkeypatch: Any) -> None:
+    told: list[str] = []
+    found = ablated(store, monkeypatch, Obedient(), USED.id, items=900, told=told)
+    n = found["without", "useful"]["n"]
+    assert 0 < n < 900 and told == [
+        "measuring the pair critics",
+        f"correct_facts: {n} items with the principle (1 of 3)",
+        f"correct_facts: {n} items without one (2 of 3)",
+        f"correct_facts: {n} items with one of another category (3 of 3)",
+    ]
 
 
 def test_an_ablation_is_paid_for_once(store: Path, monkeypatch: Any) -> None:

@@ -61,6 +61,7 @@ def test_where_no_item_differs_there_is_neither_interval_nor_test() -> None:
     text = printed(ablation_report(result_rows(moves=False), []))
     lines = [line for line in text.splitlines() if line.startswith(("margin  ", "useful  "))]
     assert len(lines) == 4
+    assert "+0.000" not in text and "-0.000" not in text
     assert all("no item differs" in line and "[" not in line and line.split()[-2:] == ["–", "–"] for line in lines)
     assert "judged by" not in text
 

@@ -9,7 +9,17 @@ from engine.events import Emit, Event, RunFinished
 from engine.session import Engine, RunOptions, open_engine
 from store import CaiError, Reader
 
-__all__ = ["CaiError", "Emit", "Engine", "Event", "RunFinished", "RunOptions", "open_engine", "recheck"]
+__all__ = [
+    "CaiError",
+    "Emit",
+    "Engine",
+    "Event",
+    "RunFinished",
+    "RunOptions",
+    "open_engine",
+    "recheck",
+    "training_plan",
+]
 
 
 def recheck(reader: Reader, run_id: str, overrides: Mapping[str, str]) -> dict[str, Any]:
@@ -55,4 +65,35 @@ def recheck(reader: Reader, run_id: str, overrides: Mapping[str, str]) -> dict[s
         "overrides": dict(overrides),
         "before": plain(settings_of(run)),
         "after": plain(settings_of(run, overrides)),
+    }
+
+
+def training_plan(reader: Reader, run_id: str, kind: str, overrides: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What a training of a run would be, as plain values: nothing is started or changed.
+
+    `kind` is sft or dpo. Returns {run, kind, method, training_id, done, examples, heldout, steps, start, settings,
+    adapter, memory, locks}; `memory` in bytes, None where the model's files are not here yet; each of `locks` {name,
+    open, found, key}. Raises TrainingError where the run's spec has no such section, SpecError for an unknown setting.
+    """
+    from dataclasses import asdict
+
+    from engine.session import settings_of
+    from engine.training.plan import plan
+
+    run = reader.run(run_id)
+    found = plan(reader, run, settings_of(run, overrides), kind)
+    return {
+        "run": run["run_id"],
+        "kind": found.kind,
+        "method": found.method,
+        "training_id": found.training_id,
+        "done": found.done,
+        "examples": len(found.found.train),
+        "heldout": len(found.found.heldout),
+        "steps": found.steps,
+        "start": found.start.training_id if found.start else None,
+        "settings": found.settings.model_dump(),
+        "adapter": dict(found.adapter),
+        "memory": found.memory.facts() if found.memory else None,
+        "locks": [asdict(lock) for lock in found.locks],
     }

@@ -60,6 +60,8 @@ class RunOptions:
     resume: str | None = None
     batch_size: int | None = None  # what fits the device; no part of a run's identity
     train: tuple[str, ...] = ()  # sft, dpo: train a run that is there, with `overrides`, instead of going on with it
+    accelerate: str | None = None  # a configuration of accelerate, for training on many devices
+    report_to: tuple[str, ...] = ()  # trackers that training also reports to
 
 
 def open_engine(options: RunOptions, emit: events.Emit) -> Engine:
@@ -75,10 +77,7 @@ def open_engine(options: RunOptions, emit: events.Emit) -> Engine:
             run_id = new["run_id"]
         else:
             run_id = _reopened(store, options)
-        return Engine(
-            store, run_id, emit, resumed=new is None, batch_size=options.batch_size, train=options.train,
-            overrides=options.overrides,
-        )  # fmt: skip
+        return Engine(store, run_id, emit, resumed=new is None, options=options)
     except BaseException:
         store.close()
         raise
@@ -157,18 +156,14 @@ def settings_of(run: Mapping[str, Any], overrides: Mapping[str, str] | None = No
 class Engine:
     """One run and the thread that works on it."""
 
-    def __init__(
-        self, store: Store, run_id: str, emit: events.Emit, *, resumed: bool, batch_size: int | None = None,
-        train: tuple[str, ...] = (), overrides: Mapping[str, str] | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, store: Store, run_id: str, emit: events.Emit, *, resumed: bool, options: RunOptions) -> None:
         self.run_id = run_id
         self.store = store
         self.outcome: events.RunFinished | None = None
         self.error: BaseException | None = None
         self._resumed = resumed
-        self._batch_size = batch_size
-        self._train = train
-        self._overrides = overrides
+        self._options = options
+        self._train = options.train
         self._listener = emit
         self._control = Control()
         self._session_id = new_session_id()
@@ -188,12 +183,14 @@ class Engine:
         if not self._control.paused and self._thread.is_alive():
             self._control.pause()
             self._emit(events.RunPaused(self.run_id))
-            self.store.update_run(self.run_id, state="paused", reason="paused by a person")
+            if not self._train:
+                self.store.update_run(self.run_id, state="paused", reason="paused by a person")
 
     def resume(self) -> None:
         """Go on after a pause."""
         if self._control.paused:
-            self.store.update_run(self.run_id, state="running", reason="")
+            if not self._train:
+                self.store.update_run(self.run_id, state="running", reason="")
             self._emit(events.RunResumed(self.run_id))
             self._control.resume()
 
@@ -237,7 +234,8 @@ class Engine:
         accepted = self._accepted()
         outcome = events.RunFinished(self.run_id, state, reason, accepted, elapsed)
         try:
-            self.store.update_run(self.run_id, state=state, reason=reason, elapsed_s=elapsed)
+            if not self._train:  # a training has a state of its own, and leaves the run's as it was
+                self.store.update_run(self.run_id, state=state, reason=reason, elapsed_s=elapsed)
         except CaiError as error:
             # The store refuses even this: say so on the screen; the next start reads the state from the rows.
             outcome = events.RunFinished(self.run_id, "failed", f"{error.title}. {error.hint}", accepted, elapsed)
@@ -249,8 +247,10 @@ class Engine:
         run = reader.run(self.run_id)
         spec = settings_of(run)
         self._before_s = float(run["elapsed_s"])
+        # Of a run whose process was killed the state is known by its dead session: it is written down before the next.
+        left = (run["state"], run["reason"]) if self._train else ("running", "")
+        self.store.update_run(self.run_id, state=left[0], reason=left[1])
         begin_session(self.store, self.run_id, self._session_id)
-        self.store.update_run(self.run_id, state="running", reason="")
         self._emit(events.RunStarted(self.run_id, run["spec"], run["model"], run["seed"], run["target"], self._resumed))
         if self._train:
             return "done", self._trained(reader, run)
@@ -265,7 +265,7 @@ class Engine:
             control=self._control,
             emit=self._emit,
             on_work=self._measure,
-            batch_size=self._batch_size,
+            batch_size=self._options.batch_size,
         ) as work:
             state, reason = Runner(work, run["pilot"], run["target"], run["until"]).run()
             self._record_calls(work.answers.computed, work.answers.reused)
@@ -275,9 +275,20 @@ class Engine:
         """Train what was asked for, one after the other; returns what came out of the last."""
         from engine.phases.training import Trainer
         from engine.training.plan import plan
+        from engine.training.worker import command_for
 
-        spec, text = settings_of(run, self._overrides), ""
-        trainer = Trainer(self.store, reader, run, self._session_id, self._control, self._emit)
+        options = self._options
+        spec, text = settings_of(run, options.overrides), ""
+        trainer = Trainer(
+            self.store,
+            reader,
+            run,
+            self._session_id,
+            self._control,
+            self._emit,
+            command=command_for(Path(options.accelerate) if options.accelerate else None),
+            report_to=options.report_to,
+        )
         for kind in self._train:
             self._control.check()
             text = trainer.train(plan(reader, run, spec, kind))

@@ -398,6 +398,7 @@ STEPS: tuple[str, ...] = (
     """,
     # What a training was: its data row by row, its first batch as text, its forecast and its adapter.
     """
+    ALTER TABLE trainings ADD COLUMN session_id VARCHAR;        -- the latest that worked on it
     ALTER TABLE trainings ADD COLUMN elapsed_s DOUBLE;          -- of working processes, pauses included
     ALTER TABLE trainings ADD COLUMN data_sha256 VARCHAR;       -- of every text that is trained or measured on
     ALTER TABLE trainings ADD COLUMN start_training VARCHAR;    -- whose adapter it began with; null: a new one

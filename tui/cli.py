@@ -155,6 +155,22 @@ def parser() -> argparse.ArgumentParser:
     )
     ablate.add_argument("--items", type=_positive, default=40, metavar="N", help="samples to revise (40)")
 
+    train = command("train", _train, "train a run's model on what passed its gates: SFT, then preferences")
+    train.add_argument("what", choices=("sft", "dpo", "all"), help="dpo takes the loss that the spec names")
+    _add_run(train)
+    _add_set(train)
+    train.add_argument("--plan", action="store_true", help="only say what would be trained and what locks it")
+    train.add_argument(
+        "--accelerate", metavar="FILE", help="start it on many devices, with a file of configs/accelerate"
+    )
+    train.add_argument("--report-to", action="append", metavar="NAME", help="also tell trackio, wandb or tensorboard")
+    train.add_argument("--headless", action="store_true", help="print progress instead of opening the control center")
+
+    merge = command("merge", _merge, "write weights with a trained adapter merged into them")
+    _add_run(merge)
+    merge.add_argument("--what", default="dpo", metavar="NAME", help="sft, dpo or a training's id (default: dpo)")
+    merge.add_argument("--out", required=True, metavar="DIR", help="a folder that is not there yet")
+
     command("config", commands.config, "show the configuration file and what is in force, and from where")
 
     doctor = command("doctor", commands.doctor, "check GPU, memory, disk, write access and every library")
@@ -166,6 +182,18 @@ def _principles(args: argparse.Namespace, terminal: Terminal) -> int:
     from tui.principle_commands import principles
 
     return principles(args, terminal)
+
+
+def _train(args: argparse.Namespace, terminal: Terminal) -> int:
+    from tui.train_commands import train
+
+    return train(args, terminal)
+
+
+def _merge(args: argparse.Namespace, terminal: Terminal) -> int:
+    from tui.train_commands import merge
+
+    return merge(args, terminal)
 
 
 def _ablate(args: argparse.Namespace, terminal: Terminal) -> int:

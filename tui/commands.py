@@ -80,10 +80,10 @@ def start(args: argparse.Namespace, terminal: Terminal) -> int:
     if reason := terminal.no_screen:
         raise UsageError(reason, "without one use: cai run --headless, or cai --help")
     store = store_path(args)
-    if not _ready_for_a_screen(args, store, terminal):
+    if not ready_for_a_screen(args, store, terminal):
         return 0
     with_log(terminal, store, "cai")
-    _control_center(args.config, terminal, store, None, new=False)
+    control_center(args.config, terminal, store, None, new=False)
     return 0
 
 
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         resume = resume or ""
         require_store(store)
     headless = args.headless or args.json or not terminal.interactive
-    if not headless and not _ready_for_a_screen(args, store, terminal):
+    if not headless and not ready_for_a_screen(args, store, terminal):
         return 0
     with_log(terminal, store, f"cai {args.command}")
 
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
 
     new = getattr(args, "new", False)
     if not headless:
-        return _control_center(args.config, terminal, store, options(), new=new)
+        return control_center(args.config, terminal, store, options(), new=new)
     from tui.again import opener
     from tui.headless import run_headless
 
@@ -127,7 +127,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     return code
 
 
-def _ready_for_a_screen(args: argparse.Namespace, store: Path, terminal: Terminal) -> bool:
+def ready_for_a_screen(args: argparse.Namespace, store: Path, terminal: Terminal) -> bool:
     """Ask in plain text what must be settled before a screen opens; False where the person leaves it at that."""
     from tui import busy, tmux
     from tui.config_file import ConfigNotSaved, save
@@ -143,7 +143,7 @@ def _ready_for_a_screen(args: argparse.Namespace, store: Path, terminal: Termina
     return busy.clear_the_way(store, terminal)
 
 
-def _control_center(config: Config, terminal: Terminal, store: Path, options: RunOptions | None, *, new: bool) -> int:
+def control_center(config: Config, terminal: Terminal, store: Path, options: RunOptions | None, *, new: bool) -> int:
     from tui import leaving, priority
     from tui.again import opener
     from tui.app import ControlCenter

@@ -109,6 +109,7 @@ class _One:
         self._row: dict[str, Any] = {
             "run_id": self._run_id,
             "training_id": wanted.training_id,
+            "session_id": trainer.session_id,
             "method": wanted.method,
             "settings": {"adapter": dict(wanted.adapter), wanted.kind: wanted.settings.model_dump()},
             "planned_steps": wanted.steps,
@@ -250,6 +251,8 @@ class _One:
                 for name, n in report["tokens"]
             ]  # fmt: skip
             self._t.store.put({"training_examples": rows})
+        elif kind in ("paused", "resumed"):
+            self._put("paused" if kind == "paused" else "running", "")
         elif kind == "first_batch":
             self._row["first_batch"] = report["rows"]
             self._put_unless_replaying()

@@ -327,5 +327,6 @@ def build(
 
 
 def _warmup(settings: Mapping[str, Any], examples: int, world: int) -> int:
-    steps = math.ceil(examples / settings["effective_batch"]) * settings["epochs"]
-    return math.ceil(settings["warmup_share"] * steps)
+    steps: float = math.ceil(examples / settings["effective_batch"]) * settings["epochs"]
+    warmup: float = settings["warmup_share"] * steps
+    return math.ceil(warmup)

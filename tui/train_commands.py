@@ -1,0 +1,92 @@
+"""`cai train`: SFT and preference training of a run, in the control center or without it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from tui import commands
+from tui.commands import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
+from tui.terminal import Terminal
+
+if TYPE_CHECKING:
+    from engine import RunOptions
+
+KINDS = ("sft", "dpo")
+
+
+def train(args: argparse.Namespace, terminal: Terminal) -> int:
+    """Exit codes as of a run: 4 where a lock is shut, 130 where it was stopped and kept."""
+    store = store_path(args)
+    require_store(store)
+    with reading(args) as reader:
+        run_id = chosen_run(reader, args.run)
+    kinds = KINDS if args.what == "all" else (args.what,)
+    if args.plan:
+        return _tell_plan(args, terminal, run_id, kinds)
+    headless = args.headless or args.json or not terminal.interactive
+    if not headless and not commands.ready_for_a_screen(args, store, terminal):
+        return 0
+    with_log(terminal, store, "cai train")
+
+    def options() -> RunOptions:
+        from engine import RunOptions
+
+        return RunOptions(
+            store=store,
+            resume=run_id,
+            train=kinds,
+            overrides=dict(args.set or ()),
+            accelerate=args.accelerate,
+            report_to=tuple(args.report_to or ()),
+        )
+
+    if not headless:
+        return commands.control_center(args.config, terminal, store, options(), new=False)
+    from tui.again import opener
+    from tui.headless import run_headless
+
+    code, status = run_headless(opener(new=False), options(), terminal, as_json=args.json)
+    if args.json:
+        write_json(terminal, {**status, "exit_code": code})
+    return code
+
+
+def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str, kinds: tuple[str, ...]) -> int:
+    """What would be trained and what locks it; exit code 4 where a lock is shut. Nothing is started."""
+    from engine import training_plan
+
+    with reading(args) as reader:
+        plans = [training_plan(reader, run_id, kind, dict(args.set or ())) for kind in kinds]
+    code = 0 if all(lock["open"] for plan in plans for lock in plan["locks"]) else 4
+    if args.json:
+        write_json(terminal, {"run": run_id, "plans": plans, "exit_code": code})
+        return code
+    from tui.report import console_on, training_plan_report
+
+    console = console_on(terminal.stdout)
+    for plan in plans:
+        console.print(training_plan_report(plan))
+    flushed(terminal)
+    return code
+
+
+def merge(args: argparse.Namespace, terminal: Terminal) -> int:
+    """`cai merge`: weights with an adapter in them, for a server that knows no adapters."""
+    from pathlib import Path
+
+    store = store_path(args)
+    require_store(store)
+    with_log(terminal, store, "cai merge")
+    with reading(args) as reader:
+        run_id = chosen_run(reader, args.run)
+        from engine.merging import merge_adapter
+
+        found: dict[str, Any] = merge_adapter(reader, run_id, args.what, Path(args.out))
+    if args.json:
+        write_json(terminal, found)
+        return 0
+    from tui.report import console_on, merge_report
+
+    console_on(terminal.stdout).print(merge_report(found))
+    return flushed(terminal)

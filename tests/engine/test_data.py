@@ -166,6 +166,14 @@ def test_response_examples_are_concise_and_hold_one_refusal() -> None:
     assert sum("can't help" in row["response"] for row in examples) == 1
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_form_is_shown_so_often_that_a_small_model_takes_it_for_the_rule(kind: str) -> None:
+    shown = [row["response"] for row in rows(f"response_examples_{kind}")[:6]]  # responses.examples in every spec
+    for form in (r"\d[.)] ", r"[^.?!]*\bAnswer:", r"\w+: "):
+        assert sum(bool(re.match(form, text)) for text in shown) <= 2, form
+    assert sum("Answer:" in text for text in shown) <= 1
+
+
 @pytest.mark.parametrize("name", DEFECTS)
 def test_defects_are_spread_and_only_on_bad_rows(name: str) -> None:
     data = rows(name)

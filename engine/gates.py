@@ -72,7 +72,11 @@ class Evidence:
 
     @classmethod
     def read(cls, reader: Reader, run_id: str) -> Evidence:
-        """All of it, some twenty microseconds a sample for reading and fifty for the rules."""
+        """All of it, some twenty microseconds a sample for reading and fifty for the rules.
+
+        An instruction critic's audit counts only where it was made on instructions of the run's own kind.
+        """
+        asked = (reader.run(run_id)["settings"].get("instructions") or {}).get("kind", "explicit")
         scores: dict[tuple[str, str], dict[str, float]] = {}
         for row in reader.query(
             "SELECT subject_kind, subject_id, critic, score FROM judgements WHERE run_id = ? "
@@ -87,8 +91,9 @@ class Evidence:
         )
         aucs = reader.query(
             "SELECT subject_kind, critic, min(coalesce(auc, 0)) AS auc FROM audits "
-            "WHERE run_id = ? AND part != 'person' GROUP BY ALL",
-            [run_id],
+            "WHERE run_id = ? AND part != 'person' "
+            "AND (subject_kind != 'instruction' OR coalesce(detail->>'asked', 'explicit') = ?) GROUP BY ALL",
+            [run_id, asked],
         )
         return cls(
             scores,
@@ -128,7 +133,9 @@ class Evidence:
         """Critics whose AUC reaches the minimum on every shipped part, in the spec's order."""
         return {
             kind: [
-                name for name in getattr(spec.critics, kind) if self.aucs.get((kind, name), 0.0) >= spec.critics.min_auc
+                name
+                for name in getattr(spec.critics, kind)
+                if (kind, name) in self.aucs and self.aucs[kind, name] >= spec.critics.min_auc
             ]
             for kind in ("instruction", "sample")
         }

@@ -19,7 +19,13 @@ LIST_HEADERS = {
     "revision": "Below is a numbered list of varied tasks that ask a writing assistant to rewrite a short text, which "
     "is quoted in the task. Each is ",
 }
-GRADE_GOOD, GRADE_BAD = " good", " bad"
+GRADE_QUESTIONS = {
+    "explicit": "Is this a clear and complete instruction?",
+    "implicit": "Could a person say this to a helpful assistant and get a reply?",
+    "generation": "Is this a clear and complete task to write something new?",
+    "evaluation": "Is this a clear and complete task to judge a quoted text?",
+    "revision": "Is this a clear and complete task to rewrite a quoted text?",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +50,13 @@ def response(examples: Sequence[tuple[str, str]], instruction: str) -> Prompt:
     return Prompt(f"{shared}Instruction: {instruction}\nResponse:", len(shared))
 
 
-def grade_instruction(examples: Sequence[tuple[str, str]], instruction: str) -> Prompt:
-    """Instructions (text, label) with the question whether each is clear, and one whose answer is left open.
+def grade_instruction(examples: Sequence[tuple[str, str]], instruction: str, kind: str = "explicit") -> Prompt:
+    """Instructions (text, label) with the question whether each is good of its kind, and one that is left open.
 
-    Of six forms tried on the embedded model this one told planted instructions apart best (AUC 0.73, the others 0.60 to
-    0.67).
+    Of six forms tried on the embedded model this one told planted explicit instructions apart best (AUC 0.73, the
+    others 0.60 to 0.67). What was tried for the other kinds stands in engine/data/README.md.
     """
-    question = "Is this a clear and complete instruction?"
+    question = GRADE_QUESTIONS[kind]
     shared = "".join(f'"{text}"\n{question} {label}\n\n' for text, label in examples)
     return Prompt(f'{shared}"{instruction}"\n{question}', len(shared))
 

@@ -86,10 +86,10 @@ class Runner:
         work = self._work
         planned = sum(len(getattr(work.spec.critics, kind)) for kind in KINDS)
         critics: dict[str, list[Calibrated]] = {kind: [] for kind in KINDS}
-        done = 0
+        asked, done = work.spec.instructions.kind, 0
         with self._phase("audit", planned):
             for kind in KINDS:
-                for calibrated in calibrate(work.answers, work.spec.critics, kind):
+                for calibrated in calibrate(work.answers, work.spec.critics, kind, asked):
                     critics[kind].append(calibrated)
                     work.store.put({"audits": [{"run_id": work.run_id, **audit} for audit in calibrated.audits]})
                     for audit in calibrated.audits:
@@ -97,13 +97,16 @@ class Runner:
                         work.emit(CriticAudited(work.run_id, *figures, kind))
                     done += 1
                     work.emit(PhaseProgressed(work.run_id, "audit", done, planned, None))
-                if critics[kind] and "own" not in parts_of(kind):
+                parts = parts_of(kind, asked)
+                if critics[kind] and parts and "own" not in parts:
                     text = f"{kind} critics were audited on planted items alone: none of the model's own are labelled"
                     work.emit(Noted(work.run_id, "info", text))
                 if critics[kind] and not any(c.may_filter for c in critics[kind]):
                     then = "preferences are unaudited" if kind == "pair" else "acceptance is by rules only"
-                    text = f"no {kind} critic reached AUC {work.spec.critics.min_auc:.2f}: {then}"
-                    work.emit(Noted(work.run_id, "warning", text))
+                    why = f"no {kind} critic reached AUC {work.spec.critics.min_auc:.2f}"
+                    if not parts:
+                        why = f"no filter: no instructions of the kind {asked} are labelled to audit {kind} critics on"
+                    work.emit(Noted(work.run_id, "warning", f"{why}: {then}"))
         self._maybe_stop("audit", done, None)
         return critics
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.answers import Answers
-from engine.critics import Critic, Item, Judgement, Scale, has_data, items_of
+from engine.critics import Critic, Item, Judgement, Scale, for_kind, has_data, items_of
 from engine.critics.label import LETTERS, LabelCritic
 from engine.critics.others import EndedCritic, MeanCritic, PmiCritic
 from engine.critics.pair import CompareCritic, DifferenceCritic
@@ -77,21 +77,31 @@ def _judgement(calibrated: Calibrated, item: Item, asks: list[Any], found: dict[
     return Judgement(item, critic.name, margin, calibrated.scale.score(margin), parts)
 
 
-def parts_of(kind: str) -> list[str]:
+def file_of(kind: str, part: str, asked: str = "explicit") -> str:
+    """The shipped file behind a part; instruction critics have files for each kind of instruction that is `asked` for.
+
+    Critics of responses and of pairs have one set, whose instructions are explicit.
+    """
+    name = FILES[kind][part]
+    return for_kind(name, asked) if kind == "instruction" else name
+
+
+def parts_of(kind: str, asked: str = "explicit") -> list[str]:
     """The parts of a kind's audit: planted items, and the model's own where somebody has labelled some.
 
-    Nobody has compared responses of the model's own yet. Rows with the keys of calibration_comparisons.jsonl are a part
-    of the audit as soon as they lie beside it as own_comparisons.jsonl.
+    None where nothing is labelled for that kind of instruction. Nobody has compared responses of the model's own yet.
+    Rows with the keys of calibration_comparisons.jsonl are a part of the audit as soon as they lie beside it as
+    own_comparisons.jsonl.
     """
-    return [part for part in PARTS if has_data(FILES[kind][part])]
+    return [part for part in PARTS if has_data(file_of(kind, part, asked))]
 
 
-def audited_items(kind: str, part: str, at_most: int) -> list[tuple[Item, bool]]:
+def audited_items(kind: str, part: str, at_most: int, asked: str = "explicit") -> list[tuple[Item, bool]]:
     """The first good and the first bad ones, as many of each as there are and `at_most` allows, in the file's order.
 
     The smaller class decides how wide the interval of an AUC is: of the model's own pairs one in six is good.
     """
-    found = items_of(FILES[kind][part])
+    found = items_of(file_of(kind, part, asked))
     places: dict[bool, list[int]] = {True: [], False: []}
     for at, (_, is_good) in enumerate(found):
         places[is_good].append(at)
@@ -99,38 +109,41 @@ def audited_items(kind: str, part: str, at_most: int) -> list[tuple[Item, bool]]
     return [found[at] for at in sorted(places[True][:n_good] + places[False][: at_most - n_good])]
 
 
-def calibrate(answers: Answers, spec: CriticsSpec, kind: str) -> Iterator[Calibrated]:
+def calibrate(answers: Answers, spec: CriticsSpec, kind: str, asked: str = "explicit") -> Iterator[Calibrated]:
     """The spec's critics of a kind, one by one, with scale and audit; every part of the audit decides.
 
-    Raises SpecError for a critic that does not exist.
+    Critics of instructions are shown, scaled and audited on items of the kind that is `asked` for: one that was not
+    audited on such items may not filter. Raises SpecError for a critic that does not exist.
     """
     names = getattr(spec, kind)
     done: list[Calibrated] = []
     for name in names:
-        critic = _build(name, kind, spec, done)
-        scale = _scale(answers, critic)
+        critic = _build(name, kind, spec, done, asked)
+        scale = _scale(answers, critic, asked)
         calibrated = Calibrated(critic, scale)
         audits = [
-            _audit(answers, calibrated, part, audited_items(kind, part, spec.audit_items), spec.wanted_precision)
-            for part in parts_of(kind)
+            _audit(answers, calibrated, part, audited_items(kind, part, spec.audit_items, asked), spec.wanted_precision)
+            for part in parts_of(kind, asked)
         ]
-        may_filter = all((audit["auc"] or 0.0) >= spec.min_auc for audit in audits)
+        may_filter = bool(audits) and all((audit["auc"] or 0.0) >= spec.min_auc for audit in audits)
         for audit in audits:
             audit["may_filter"] = may_filter
+            if kind == "instruction":
+                audit["detail"]["asked"] = asked
         calibrated = Calibrated(critic, scale, may_filter, audits)
         done.append(calibrated)
         yield calibrated
 
 
-def _build(name: str, kind: str, spec: CriticsSpec, before: Sequence[Calibrated]) -> Critic:
+def _build(name: str, kind: str, spec: CriticsSpec, before: Sequence[Calibrated], asked: str = "explicit") -> Critic:
     if kind == "pair" and name == "compare":
         return CompareCritic(spec.shuffles)
     if kind == "pair" and name in ("grade", "pmi"):
         return DifferenceCritic(_build(name, "sample", spec, ()))
     if name == "grade":
-        return LabelCritic(name, kind, spec.shuffles)
+        return LabelCritic(name, kind, spec.shuffles, asked=asked)
     if name == "letters":
-        return LabelCritic(name, kind, spec.shuffles, LETTERS)
+        return LabelCritic(name, kind, spec.shuffles, LETTERS, asked)
     if name == "pmi" and kind == "sample":
         return PmiCritic()
     if name == "ended" and kind == "sample":
@@ -143,8 +156,8 @@ def _build(name: str, kind: str, spec: CriticsSpec, before: Sequence[Calibrated]
     )
 
 
-def _scale(answers: Answers, critic: Critic) -> Scale:
-    anchors = items_of(FILES[critic.kind]["anchors"])
+def _scale(answers: Answers, critic: Critic, asked: str) -> Scale:
+    anchors = items_of(file_of(critic.kind, "anchors", asked))
     margins = [found[0].margin_nats for found in judge(answers, [Calibrated(critic, Scale())], [i for i, _ in anchors])]
     good = [margin for margin, (_, is_good) in zip(margins, anchors, strict=True) if is_good]
     bad = [margin for margin, (_, is_good) in zip(margins, anchors, strict=True) if not is_good]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine import prompts
-from engine.critics import Ask, Item, read_data
+from engine.critics import Ask, Item, for_kind, read_data
 from engine.models import LabelScores, Score
 
 WORDS = {"instruction": ((" Yes", " No"),), "sample": ((" good", " bad"),)}
@@ -23,14 +23,23 @@ class LabelCritic:
     """Margin: mean over variants of log p(good label) - log p(bad label), in nats.
 
     A variant is an order of the sixteen graded examples and a pair of labels. Every order keeps good and bad examples
-    mixed, as drawn from a fixed seed: it belongs to the critic, not to the run.
+    mixed, as drawn from a fixed seed: it belongs to the critic, not to the run. Instructions are graded by the examples
+    and the question of the kind that is `asked` for.
     """
 
-    def __init__(self, name: str, kind: str, shuffles: int, codings: tuple[tuple[str, str], ...] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        shuffles: int,
+        codings: tuple[tuple[str, str], ...] | None = None,
+        asked: str = "explicit",
+    ) -> None:
         self.name = name
         self.kind = kind
+        self._asked = asked
         self._variants: list[tuple[str, list[dict[str, Any]], tuple[str, str]]] = []
-        examples = read_data("grade_instructions" if kind == "instruction" else "grade_pairs")
+        examples = read_data(for_kind("grade_instructions", asked) if kind == "instruction" else "grade_pairs")
         for number in range(shuffles):
             order = list(examples)
             random.Random(f"graded examples, order {number}").shuffle(order)
@@ -49,7 +58,7 @@ class LabelCritic:
         word = {"good": coding[0].strip(), "bad": coding[1].strip()}
         if item.response is None:
             graded = [(row["text"], word[row["label"]]) for row in order]
-            prompt = prompts.grade_instruction(graded, item.instruction)
+            prompt = prompts.grade_instruction(graded, item.instruction, self._asked)
         else:
             solved = [(row["instruction"], row["response"], word[row["label"]]) for row in order]
             prompt = prompts.grade_pair(solved, item.instruction, item.response)

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from engine.constitution import load_constitution
+from engine.rules import instruction_status
 from engine.similarity import rouge_l, words
+from engine.spec import available, load_spec
 
 DATA = Path(__file__).parents[2] / "engine" / "data"
 KINDS = ("implicit", "generation", "evaluation", "revision")  # of instructions, beside the explicit ones
@@ -30,6 +32,9 @@ ROWS = {
     "critique_examples": 8,
     **{f"seeds_{kind}": 48 for kind in KINDS},
     **{f"response_examples_{kind}": 8 for kind in KINDS},
+    **{f"grade_instructions_{kind}": 16 for kind in KINDS},
+    **{f"anchors_instructions_{kind}": 20 for kind in KINDS},
+    **{f"calibration_instructions_{kind}": 40 for kind in KINDS},
 }
 COMPARISON = {"id", "instruction", "response", "rival", "category", "label", "defect"}
 KEYS = {
@@ -49,9 +54,13 @@ KEYS = {
     "critique_examples": {"id", "instruction", "response", "principle_id", "critique", "revision"},
     **{f"seeds_{kind}": {"id", "topic", "text"} for kind in KINDS},
     **{f"response_examples_{kind}": {"id", "instruction", "response"} for kind in KINDS},
+    **{f"grade_instructions_{kind}": {"id", "text", "label"} for kind in KINDS},
+    **{f"anchors_instructions_{kind}": {"id", "text", "label", "corruption"} for kind in KINDS},
+    **{f"calibration_instructions_{kind}": {"id", "text", "label", "defect"} for kind in KINDS},
 }
 LABELLED = [name for name, keys in KEYS.items() if "label" in keys]
 COMPARED = [name for name, keys in KEYS.items() if "rival" in keys]
+NOT_THERE = {kind: "no_text" if kind in ("evaluation", "revision") else "missing_context" for kind in KINDS}
 TWICE = ("anchors_pairs", "anchors_comparisons")  # each instruction once well and once badly
 DEFECTS = {
     "calibration_instructions": {
@@ -62,10 +71,15 @@ DEFECTS = {
         "off_topic", "wrong_fact", "truncated", "repetitive", "marker_leak", "echo", "nonsense",
         "talks_about_response", "incomplete_list",
     },
+    # What is wrong of a kind: one about a text has to quote it.
+    **{
+        f"calibration_instructions_{kind}": {"wrong_kind", "garbled", "unanswerable", NOT_THERE[kind]} for kind in KINDS
+    },
 }  # fmt: skip
 CORRUPTIONS = {
     "anchors_instructions": {"shuffled", "truncated", "boilerplate", "missing_context"},
     "anchors_pairs": {"swapped", "truncated", "looped", "shuffled", "echo"},
+    **{f"anchors_instructions_{kind}": {"shuffled", "wrong_kind", NOT_THERE[kind]} for kind in KINDS},
 }
 
 Row = dict[str, Any]
@@ -160,6 +174,28 @@ def test_seeds_about_a_text_quote_it(kind: str) -> None:
     assert [row["id"] for row in examples if instruction(row).count('"') < 2 or instruction(row).count('"') % 2] == []
 
 
+@pytest.mark.parametrize("kind", ["evaluation", "revision"])
+@pytest.mark.parametrize("name", ["grade_instructions", "anchors_instructions", "calibration_instructions"])
+def test_labelled_instructions_about_a_text_quote_it_unless_that_is_their_defect(name: str, kind: str) -> None:
+    for row in rows(f"{name}_{kind}"):
+        why = row.get("defect") or row.get("corruption")
+        assert row["text"].count('"') % 2 == 0, row["id"]
+        if row["label"] == "good" or why in ("wrong_kind", "unanswerable"):
+            assert row["text"].count('"') >= 2, row["id"]
+        if why == "no_text":
+            assert '"' not in row["text"], row["id"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_rule_speaks_against_an_instruction_that_is_labelled_good(kind: str) -> None:
+    spec = next(
+        spec.instructions for name in available() if (spec := load_spec(name).settings).instructions.kind == kind
+    )
+    for name in ("grade_instructions", "anchors_instructions", "calibration_instructions"):
+        good = [row["text"] for row in rows(f"{name}_{kind}") if row["label"] == "good"]
+        assert [text for text in good if instruction_status(text, True, spec)[0] != "distinct"] == []
+
+
 def test_response_examples_are_concise_and_hold_one_refusal() -> None:
     examples = rows("response_examples")
     assert all(8 <= len(row["response"].split()) <= 45 for row in examples)
@@ -190,13 +226,14 @@ def test_corruptions_are_spread_and_only_on_bad_rows(name: str) -> None:
     data = rows(name)
     assert all((row["corruption"] is None) == (row["label"] == "good") for row in data)
     counts = Counter(row["corruption"] for row in data if row["corruption"])
-    assert set(counts) == CORRUPTIONS[name] and min(counts.values()) >= 4
+    assert set(counts) == CORRUPTIONS[name] and min(counts.values()) >= (4 if len(data) == 40 else 3)
 
 
 @pytest.mark.parametrize(
     ("name", "fields"),
     [
         ("calibration_instructions", ["text"]),
+        *((f"calibration_instructions_{kind}", ["text"]) for kind in KINDS),
         ("calibration_pairs", ["instruction"]),
         ("calibration_pairs", ["response"]),
         ("calibration_pairs", ["instruction", "response"]),

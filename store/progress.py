@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import socket
@@ -25,6 +26,7 @@ PHASES = (
     "gate",
     *PREFERENCE_PHASES,
 )
+TRAINING_PHASES = ("sft", "dpo")  # of runs that were trained
 
 _ALIVE = ("running", "paused")
 
@@ -51,12 +53,35 @@ def with_live_state(row: dict[str, Any], sessions: Mapping[str, Mapping[str, Any
     latest session, reads the words of a process that was killed. A run without a session keeps its word.
     """
     session = sessions.get(row["run_id"])
-    if row["state"] in _ALIVE and session is not None:
-        here = session["pid"] == os.getpid() and session["host"] == socket.gethostname()
-        if not here:
-            row["state"] = "stopped"
-            row["reason"] = f"process {session['pid']} on {session['host']} ended without closing the run"
+    if row["state"] in _ALIVE and session is not None and not _is_this_process(session):
+        row["state"] = "stopped"
+        row["reason"] = f"process {session['pid']} on {session['host']} ended without closing the run"
     return row
+
+
+def _is_this_process(session: Mapping[str, Any]) -> bool:
+    return bool(session["pid"] == os.getpid() and session["host"] == socket.gethostname())
+
+
+def trainings(reader: Reader, run_id: str) -> list[dict[str, Any]]:
+    """The trainings of a run, oldest first, `settings` and `facts` parsed, `first_batch` only as whether it is there.
+
+    The state is "stopped" where the process that trained is gone without having said so.
+    """
+    rows = reader.query(
+        "SELECT t.* EXCLUDE (first_batch), t.first_batch IS NOT NULL AS has_first_batch, s.pid, s.host "
+        "FROM trainings t LEFT JOIN sessions s ON s.session_id = t.session_id "
+        "WHERE t.run_id = ? ORDER BY t.started_at, t.training_id",
+        [run_id],
+    )
+    for row in rows:
+        session = {name: row.pop(name) for name in ("pid", "host")}
+        if row["state"] in _ALIVE and session["pid"] is not None and not _is_this_process(session):
+            row["state"] = "stopped"
+            row["reason"] = f"process {session['pid']} on {session['host']} ended in the middle of training"
+        for name in ("settings", "facts"):
+            row[name] = json.loads(row[name]) if row[name] else {}
+    return rows
 
 
 def phases(reader: Reader, run: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -82,17 +107,19 @@ def phases(reader: Reader, run: Mapping[str, Any]) -> list[dict[str, Any]]:
     under_way = "running" if run["state"] == "running" else "stopped"
     makes_pairs = bool((run["settings"] or {}).get("pairs"))
     found = []
-    for name in PHASES:
-        if name in PREFERENCE_PHASES and not makes_pairs:
+    for name in (*PHASES, *TRAINING_PHASES):
+        if (name in PREFERENCE_PHASES and not makes_pairs) or (name in TRAINING_PHASES and name not in told):
             continue
         event = told.get(name, {})
         state = "waiting" if not event else "done" if event["kind"] == "PhaseFinished" else under_way
+        if name in TRAINING_PHASES and state == "running":
+            state = "stopped"  # the run goes on with its data: nothing is trained meanwhile
         done = event.get("done")
         found.append(
             {
                 "name": name,
                 "state": state,
-                "done": left[name] if done is None else done,
+                "done": left.get(name, 0) if done is None else done,
                 "planned": event.get("planned"),
                 "accepted": event.get("accepted"),
             }

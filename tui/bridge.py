@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 # Only the newest of these counts between two repaints.
 LATEST_ONLY = frozenset({"PhaseProgressed", "ThroughputMeasured", "ForecastUpdated"})
 # These stream by and can wait for the next repaint; all of them are kept.
-QUIET = LATEST_ONLY | {"MarginMeasured"}
-HELD_AT_MOST = 20_000  # margins held while the screen cannot drain; all of them are in the store
+QUIET = LATEST_ONLY | {"MarginMeasured", "TrainingStepped"}
+HELD_AT_MOST = 20_000  # of those held while the screen cannot drain; all of them are in the store
 
 
 class EventsArrived(Message):

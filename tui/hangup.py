@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tui.terminal import Terminal
+from tui.wording import again_with
 
 if TYPE_CHECKING:
     from engine import Engine, RunOptions
@@ -194,7 +195,8 @@ def _see_to_the_end(engine: Engine, bridge: Bridge, state: RunState, watch: Watc
         tell()
         if not stopping and (reason := watch.why_stop()):
             stopping = True
-            view.say("warning", f"{reason}: stopping at the next commit. Go on with: cai resume {engine.run_id}")
+            go_on = f"cai {again_with(state.trains)} {engine.run_id}"
+            view.say("warning", f"{reason}: stopping at the next commit. Go on with: {go_on}")
             engine.stop()
     tell()
 

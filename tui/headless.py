@@ -13,10 +13,12 @@ from rich.console import Group
 from rich.text import Text
 
 from tui.progress import View, view_on
+from tui.query_training import training_accounts
 from tui.report import console_on, counts_text, fact, gate_table, preference_facts, spec_facts, state_text
 from tui.state import RunState
 from tui.terminal import Terminal
-from tui.wording import format_seconds
+from tui.training_report import training_outcome
+from tui.wording import again_with, format_seconds
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from engine import Engine, RunOptions
     from engine.events import Emit, Event
 
-EXIT_CODES = {"done": 0, "failed": 1, "waiting": 3, "gate_failed": 4, "budget_reached": 5, "stopped": 130}
+EXIT_CODES = {
+    "done": 0, "failed": 1, "waiting": 3, "gate_failed": 4, "locked": 4, "budget_reached": 5, "stopped": 130
+}  # fmt: skip
 LOOK_S = 0.2
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -39,13 +43,16 @@ def run_headless(
     """Run to the end, or until a signal. Returns the exit code and the run's status.
 
     With `as_json` everything that is printed goes to stderr. The first signal stops the run at its next commit, the
-    second one ends the process at once. Raises CaiError when the run cannot be opened.
+    second one ends the process at once. Raises CaiError when the run cannot be opened. The status of a run that was
+    trained has its `trainings`.
     """
     console = console_on(terminal.stderr if as_json else terminal.stdout)
     inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
     state = RunState()
+    state.trains = tuple(options.train)
     with Signals(terminal) as signals:
         engine = open_engine(options, inbox.put)
+        signals.resume = f"cai {again_with(state.trains)} {engine.run_id}"
         try:
             signals.run_id = engine.run_id
             view = view_on(console, state)
@@ -55,9 +62,17 @@ def run_headless(
                 view.close()
             with engine.store.reader() as reader:
                 status, checks = reader.status(engine.run_id), reader.gates(engine.run_id)
+                if state.trains:
+                    status["trainings"] = training_accounts(reader, engine.run_id, state.trainings.ids)
         finally:
             engine.close()
-    console.print(outcome_report(status, checks, code, options.store, terminal.log))
+    report: Any
+    if state.trains:
+        reason = engine.outcome.reason if engine.outcome is not None else ""
+        report = training_outcome(status, state.trains, code, reason, options.store, terminal.log)
+    else:
+        report = outcome_report(status, checks, code, options.store, terminal.log)
+    console.print(report)
     console.file.flush()
     return code, status
 
@@ -82,7 +97,8 @@ def _watch(engine: Engine, inbox: queue.SimpleQueue[Event], state: RunState, vie
         view.tick()
         if signals.fresh:
             signals.fresh = False
-            view.say("warning", "Stopping at the next commit; a second interrupt quits at once.")
+            what = "after this step, which is kept" if state.trains else "at the next commit"
+            view.say("warning", f"Stopping {what}; a second interrupt quits at once.")
             state.ask_state("stopping")
             engine.stop()
     take()
@@ -104,6 +120,7 @@ class Signals:
 
     def __init__(self, terminal: Terminal) -> None:
         self.run_id = ""
+        self.resume = ""  # the command that goes on
         self.fresh = False
         self._asked = False
         self._terminal = terminal
@@ -128,7 +145,7 @@ class Signals:
 
     def _quit(self) -> None:
         # Straight to the descriptor: the interrupted code may be in the middle of a write of the same stream.
-        text = f"\nquit at once; what was committed is safe. resume with: cai resume {self.run_id}\n"
+        text = f"\nquit at once; what was committed is safe. resume with: {self.resume}\n"
         show_cursor = "\x1b[?25h" if self._terminal.stderr.isatty() else ""
         try:
             os.write(self._terminal.stderr.fileno(), (show_cursor + text).encode())

@@ -16,6 +16,7 @@ from tui.facts import of_wanted
 from tui.report import LEVEL_STYLES, state_text
 from tui.state import PhaseState, RunState
 from tui.text import make_visible
+from tui.training_state import TRAINING_PHASES, TrainingState
 from tui.wording import PHASE_SHAPES, count, describe, format_seconds, phase_title
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class PlainView:
         progress = (phase.name, phase.done, phase.planned, phase.accepted)
         if now - self._told_at >= pause and progress != self._told:
             self._told_at, self._told = now, progress
-            self.say("info", f"{phase_title(phase.name)} {_progress(phase)}")
+            told = _trained(phase, self._state.trainings.of(phase.name)) or _progress(phase)
+            self.say("info", f"{phase_title(phase.name)} {told}")
 
     def close(self) -> None:
         self._flush()
@@ -121,29 +123,45 @@ class LiveView:
         for justify in ("left", "left", "left", "right", "right", "right", "right"):
             table.add_column(justify=justify, no_wrap=True)  # type: ignore[arg-type]
         for phase in state.phases.values():
-            table.add_row(*_live_cells(phase))
+            if phase.state != "pending" or not state.trains:
+                table.add_row(*_live_cells(phase, state.trainings.of(phase.name)))
         head = Text.assemble(state_text(state.state), f"  {state.run_id}  ", (format_seconds(state.elapsed_s), "dim"))
-        if state.target:
+        if state.target and not state.trains:
             head.append(f"  {of_wanted(state.accepted, state.target)}")
         return Group(head, table)
 
 
-def _live_cells(phase: PhaseState) -> tuple[Any, ...]:
+def _live_cells(phase: PhaseState, training: TrainingState | None) -> tuple[Any, ...]:
     style = {"running": "cyan", "done": "green", "failed": "red", "stopped": "yellow"}.get(phase.state, "dim")
     name = Text(f"{PHASE_SHAPES.get(phase.state, '○')} {phase_title(phase.name)}", style=style)
     if phase.state == "pending":
         return (name, *[""] * 6)
     bar = ProgressBar(total=max(phase.planned, 1), completed=min(phase.done, max(phase.planned, 1)), width=24)
+    done = f"{count(phase.done)}/{count(phase.planned)}"
+    if training is not None and phase.name in TRAINING_PHASES:
+        figures = [*training.figures(), "", "", ""][:3]
+        left = "" if training.eta_s is None else f"{format_seconds(training.eta_s)} left"
+        return (name, bar, done, *figures, left)
     rate, eta = phase.rate_per_s, phase.eta_s
     return (
         name,
         bar,
-        f"{count(phase.done)}/{count(phase.planned)}",
+        done,
         "" if phase.accepted is None else f"{count(phase.accepted)} accepted",
         _share(phase),
         "" if rate is None else f"{rate:.1f}/s",
         "" if eta is None else f"{format_seconds(eta)} left",
     )
+
+
+def _trained(phase: PhaseState, training: TrainingState | None) -> str:
+    """A line about the last step; nothing where no step of a training was told."""
+    if training is None or training.loss is None or phase.name not in TRAINING_PHASES:
+        return ""
+    parts = [f"step {count(phase.done)}/{count(phase.planned)}", *training.figures()]
+    if training.eta_s is not None:
+        parts.append(f"{format_seconds(training.eta_s)} left")
+    return " · ".join(parts)
 
 
 def _progress(phase: PhaseState) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tui.facts import Audit, Forecast, Moment, PhaseState, Question, wilson
+from tui.training_state import TRAINING_PHASES, Trainings, phase_of
 from tui.wording import FINISHED, PHASES, describe
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class RunState:
         self.items_per_s: float | None = None
         self.writes = False  # whether the phase at work makes tokens, or only scores
         self.events: deque[Moment] = deque(maxlen=EVENTS_KEPT)
+        self.trains: tuple[str, ...] = ()  # sft, dpo: what the engine trains instead of going on with the run
+        self.trainings = Trainings(clock)
         self._elapsed_before = 0.0
         self._ticking_since: float | None = None
         self._told = False  # whether events speak for this run, which the store follows a moment later
@@ -159,6 +162,8 @@ class RunState:
         phase.marks.clear()
         phase.marks.append((self._clock(), phase.done))
         self.current_phase, self.writes, self.items_per_s = event.phase, False, None
+        if event.phase in TRAINING_PHASES and not self.trains:
+            self.trains = (event.phase,)
 
     def _phase_progressed(self, event: Any) -> None:
         phase = self.phase(event.phase)
@@ -200,6 +205,21 @@ class RunState:
         key = (event.critic, event.subject_kind)
         self.margins.setdefault(key, deque(maxlen=MARGINS_KEPT)).append(event.score)
 
+    def _training_started(self, event: Any) -> None:
+        self.trainings.started(event)
+        phase = self.phase(phase_of(event.method))
+        phase.done, phase.planned = event.done_steps, event.planned_steps
+        phase.marks.clear()
+
+    def _training_stepped(self, event: Any) -> None:
+        self.trainings.stepped(event)
+        self.writes = event.tokens_per_s > 0
+        if self.writes:
+            self.tokens_per_s.append(event.tokens_per_s)
+
+    def _training_finished(self, event: Any) -> None:
+        self.trainings.finished(event)
+
     def _guard_checked(self, event: Any) -> None:
         self.guard_passed, self.guard_failed = event.passed, tuple(event.failed_checks)
         if not event.passed:
@@ -231,18 +251,20 @@ class RunState:
         self.state = "running"
         for phase in self.phases.values():
             phase.marks.clear()  # a pause is not slowness
+        self.trainings.went_on()
         self._start_clock()
 
     def _run_finished(self, event: Any) -> None:
         self._told = True
         self._stop_clock()
-        self.state, self.reason, self.accepted = event.state, event.reason, event.accepted
+        locked = bool(self.trains) and event.state == "gate_failed"
+        self.state, self.reason, self.accepted = "locked" if locked else event.state, event.reason, event.accepted
         self._elapsed_before = event.elapsed_s
         self.questions.clear()
         for phase in self.phases.values():
             if phase.state == "running":
                 phase.state = "failed" if event.state == "failed" else "stopped"
-        if event.state == "gate_failed":
+        if self.state == "gate_failed":
             self._fail_gate()
 
     def _fail_gate(self) -> None:
@@ -281,6 +303,8 @@ class RunState:
                 phase.state = {"waiting": "pending"}.get(state, state if live or state != "running" else "stopped")
                 phase.done, phase.planned = row.get("done") or 0, row.get("planned") or 0
                 phase.accepted = row.get("accepted")
+        in_order = {row["name"]: self.phases[row["name"]] for row in status.get("phases", ())}
+        self.phases = {**in_order, **self.phases}
         for row in audits:
             told = (row[name] for name in ("critic", "part", "auc", "may_filter", "subject_kind"))
             audit = Audit(*told, row.get("n_good"), row.get("n_bad"))
@@ -320,6 +344,13 @@ class RunState:
         self.revision += 1
 
 
+def training(run_id: str, *kinds: str) -> RunState:
+    """The state of a run whose model is about to be trained."""
+    found = RunState()
+    found.run_id, found.trains = run_id, kinds
+    return found
+
+
 class _Fields(Mapping[str, object]):
     """An event's fields as a mapping."""
 
@@ -348,6 +379,9 @@ _REDUCERS: dict[str, Callable[[RunState, Any], None]] = {
     "PhaseFinished": RunState._phase_finished,
     "ThroughputMeasured": RunState._throughput_measured,
     "MarginMeasured": RunState._margin_measured,
+    "TrainingStarted": RunState._training_started,
+    "TrainingStepped": RunState._training_stepped,
+    "TrainingFinished": RunState._training_finished,
     "GuardChecked": RunState._guard_checked,
     "CriticAudited": RunState._critic_audited,
     "ForecastUpdated": RunState._forecast_updated,

@@ -62,7 +62,8 @@ def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str, kinds:
     if args.json:
         write_json(terminal, {"run": run_id, "plans": plans, "exit_code": code})
         return code
-    from tui.report import console_on, training_plan_report
+    from tui.report import console_on
+    from tui.training_report import training_plan_report
 
     console = console_on(terminal.stdout)
     for plan in plans:
@@ -86,7 +87,8 @@ def merge(args: argparse.Namespace, terminal: Terminal) -> int:
     if args.json:
         write_json(terminal, found)
         return 0
-    from tui.report import console_on, merge_report
+    from tui.report import console_on
+    from tui.training_report import merge_report
 
     console_on(terminal.stdout).print(merge_report(found))
     return flushed(terminal)

@@ -5,7 +5,7 @@ Every state has a shape beside its colour, so that the screen can be read withou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 PHASES = (
     "guard",
@@ -31,6 +31,8 @@ PHASE_TITLES = {
     "candidates": "Candidates",
     "pairs": "Pref. pairs",
     "pair_gate": "Pair gate",
+    "sft": "SFT",
+    "dpo": "Preferences",
 }
 
 # state -> (shape, word, css class suffix)
@@ -47,6 +49,7 @@ STATES: dict[str, tuple[str, str, str]] = {
     "interrupted": ("■", "interrupted", "warn"),
     "budget_reached": ("■", "budget reached", "warn"),
     "gate_failed": ("✗", "gate failed", "bad"),
+    "locked": ("✗", "training locked", "bad"),
     "failed": ("✗", "failed", "bad"),
     "done": ("✓", "done", "good"),
 }
@@ -57,7 +60,8 @@ VERDICT_SHAPES = {"accepted": "✓", "rejected": "✗", "unsure": "?"}
 
 LABEL_SHAPES = {"good": "+ ok", "bad": "− no", "unsure": "? ?"}
 
-FINISHED = frozenset({"done", "stopped", "gate_failed", "waiting", "budget_reached", "failed"})
+FINISHED = frozenset({"done", "stopped", "gate_failed", "locked", "waiting", "budget_reached", "failed"})
+LOCKED = "training is locked"  # how the reason of a training that a lock kept from beginning begins
 
 # States of a stored run that has work left to do; a process that was killed leaves "running" behind.
 RESUMABLE = frozenset({"running", "paused", "stopped", "waiting", "budget_reached", "failed"})
@@ -65,6 +69,11 @@ RESUMABLE = frozenset({"running", "paused", "stopped", "waiting", "budget_reache
 
 def phase_title(phase: str) -> str:
     return PHASE_TITLES.get(phase, phase.replace("_", " ").capitalize())
+
+
+def again_with(trains: Sequence[str]) -> str:
+    """The command of `cai` that goes on: `resume`, or `train` with what is trained."""
+    return f"train {trains[0] if len(trains) == 1 else 'all'}" if trains else "resume"
 
 
 def describe(kind: str, payload: Mapping[str, object]) -> tuple[str, str]:
@@ -106,13 +115,36 @@ def describe(kind: str, payload: Mapping[str, object]) -> tuple[str, str]:
         case "RunResumed":
             return "info", "Resumed"
         case "RunFinished":
-            state = str(get("state"))
+            state, reason = str(get("state")), str(get("reason"))
+            if reason.startswith(LOCKED):
+                return "warning", f"{reason[0].upper()}{reason[1:]}"
             level = "info" if state in ("done", "stopped") else "error" if state == "failed" else "warning"
             word = STATES.get(state, ("", state, ""))[1]
-            return level, f"Run {word}: {get('reason')}"
+            return level, f"Run {word}: {reason}"
+        case "TrainingStarted" | "TrainingFinished" | "CheckpointSaved":
+            return _describe_training(kind, payload)
+        case "TrainingStepped":
+            return "", ""
         case "PhaseProgressed" | "ThroughputMeasured" | "MarginMeasured" | "ForecastUpdated":
             return "", ""
     return "info", kind
+
+
+def _describe_training(kind: str, payload: Mapping[str, object]) -> tuple[str, str]:
+    get = payload.get
+    if kind == "CheckpointSaved":
+        n_bytes = get("n_bytes")
+        size = f" ({mebibytes(n_bytes)})" if isinstance(n_bytes, int) else ""
+        return "info", f"Checkpoint of step {count(get('step'))} saved{size}"
+    name = f"{str(get('method')).upper()} training {get('training_id')}"
+    if kind == "TrainingStarted":
+        where = f"on {get('device')}, {count(get('examples'))} examples"
+        done, planned = count(get("done_steps")), count(get("planned_steps"))
+        how = f"goes on from step {done} of {planned}" if get("done_steps") else f"begins: {planned} steps"
+        return "info", f"{name} {how} {where}"
+    state, reason = str(get("state")), str(get("reason") or "")
+    level = {"done": "info", "stopped": "info"}.get(state, "error")
+    return level, f"{name} {STATES.get(state, ('', state, ''))[1]}{f': {reason}' if reason else ''}"
 
 
 def names(value: object) -> str:
@@ -125,6 +157,13 @@ def names(value: object) -> str:
 def count(value: object) -> str:
     """A whole number with thousands separators, or a dash."""
     return f"{value:,}" if isinstance(value, int) else "–"
+
+
+def mebibytes(n_bytes: float) -> str:
+    """A size: 812 kiB, 45 MiB, 2.1 GiB."""
+    if n_bytes < 2**20:
+        return f"{n_bytes / 2**10:,.0f} kiB"
+    return f"{n_bytes / 2**20:,.0f} MiB" if n_bytes < 2**30 else f"{n_bytes / 2**30:,.1f} GiB"
 
 
 def format_seconds(value: object) -> str:

@@ -26,6 +26,9 @@ from engine.events import (
     QuestionAsked,
     RunFinished,
     RunStarted,
+    TrainingFinished,
+    TrainingStarted,
+    TrainingStepped,
 )
 from store import CaiError, Store
 from tests.store import rows
@@ -70,7 +73,7 @@ class PlayingEngine:
         for event in self._opening():
             self._emit(event)
         state, reason = PARTS[self._part](self)
-        if state == "gate_failed":
+        if state == "gate_failed" and self._part == "gate_failed":
             self._emit(GateDecided(RUN, "pilot", False, ("token_limit",)))
         self.store.update_run(RUN, state=state, reason=reason, elapsed_s=3.5)
         self.outcome = RunFinished(RUN, state, reason, 2, 3.5)
@@ -109,6 +112,28 @@ def _question(playing: PlayingEngine) -> tuple[str, str]:
     return _until_stopped(playing)
 
 
+def _trained(playing: PlayingEngine) -> tuple[str, str]:
+    """An SFT of two steps."""
+    playing._emit(PhaseStarted(RUN, "sft", 2))
+    playing._emit(TrainingStarted(RUN, "sft-1", "sft", 2, 0, 69, "CPU"))
+    steps = [rows.training_step(step, heldout_loss=1.25 if step == 2 else None) for step in (1, 2)]
+    for row in steps:
+        playing._emit(
+            TrainingStepped(RUN, "sft-1", row["step"], 2, row["loss"], row["heldout_loss"], None, 200.0, None)
+        )
+        playing._emit(PhaseProgressed(RUN, "sft", row["step"], 2, None))
+        time.sleep(0.3)
+    done = rows.training(state="done", planned_steps=2, heldout_before=1.5, adapter_path="cai.trainings/sft-1/adapter",
+                         adapter_step=2, elapsed_s=4.0, facts={"examples": 69})  # fmt: skip
+    playing.store.append({"trainings": [done], "training_steps": steps})
+    playing._emit(TrainingFinished(RUN, "sft-1", "sft", "done", ""))
+    return "done", "sft trained in 2 steps on 69 examples"
+
+
+def _locked(_: PlayingEngine) -> tuple[str, str]:
+    return "gate_failed", "training is locked: enough examples: 12 of 16. Take the run further."
+
+
 def _noisy(_: PlayingEngine) -> tuple[str, str]:
     os.write(1, b"native words on descriptor one\n")
     os.write(2, b"native words on descriptor two\n")
@@ -131,6 +156,8 @@ PARTS: dict[str, Callable[[PlayingEngine], tuple[str, str]]] = {
     "until_stopped": _until_stopped,
     "deaf": _deaf,
     "question": _question,
+    "trained": _trained,
+    "locked": _locked,
     "noisy": _noisy,
     "chatty": _chatty,
 }

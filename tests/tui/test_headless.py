@@ -18,6 +18,8 @@ import pytest
 from rich.console import Console
 
 from engine.events import Noted, PhaseProgressed, PhaseStarted, RunStarted
+from store import Store
+from tests.store import rows
 from tests.tui.cli_fakes import ROOT, RUN, command
 from tui.progress import LiveView, PlainView
 from tui.state import RunState
@@ -108,6 +110,32 @@ def test_a_question_without_a_person_waits_with_exit_code_3(tmp_path: Path) -> N
     ran = cai("question", tmp_path / "cai.duckdb", "run", "--headless")
     assert ran.returncode == 3
     assert f"cai resume {RUN}" in ran.stdout
+
+
+def trained(part: str, store: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`cai train sft` on a store that is there; the fake engine fills it."""
+    Store.open(store).close()
+    with Store.open(store) as opened:
+        opened.append({"runs": [rows.run("run-0")]})
+    return cai(part, store, "train", "sft", "run-0", *arguments)
+
+
+def test_a_training_tells_its_steps_and_what_came_out(tmp_path: Path) -> None:
+    ran = trained("trained", tmp_path / "cai.duckdb", "--headless")
+    assert ran.returncode == 0, ran.stderr
+    assert "SFT training sft-1 begins: 2 steps on CPU, 69 examples" in ran.stdout
+    assert re.search(r"SFT step \d/2 · loss \d\.\d{4} · ", ran.stdout)
+    for words in ("2.0000 → 1.5000 nats", "1.5000 → 1.2500 nats", "2 of 2 steps on 69 examples", "sft-1/adapter"):
+        assert words in ran.stdout
+    assert f"cai train dpo {RUN}" in ran.stdout and "cai export" not in ran.stdout
+
+
+def test_a_locked_training_exits_4_with_the_lock_and_its_key(tmp_path: Path) -> None:
+    ran = trained("locked", tmp_path / "cai.duckdb", "--json")
+    found = json.loads(ran.stdout)
+    assert ran.returncode == found["exit_code"] == 4 and found["trainings"] == []
+    assert "Training is locked: enough examples: 12 of 16. Take the run further." in ran.stderr
+    assert f"cai train sft {RUN} --plan" in ran.stderr and "A gate failed" not in ran.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

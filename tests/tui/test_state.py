@@ -20,7 +20,7 @@ from engine.events import (
     RunStarted,
 )
 from store import progress as store_progress
-from tui import wording
+from tui import training_state, wording
 from tui.bridge import Bridge
 from tui.state import EVENTS_KEPT, MARGINS_KEPT, RunState, wilson
 
@@ -160,7 +160,8 @@ def test_bridge_keeps_order_and_only_the_newest_progress() -> None:
 def test_the_phases_of_the_screen_are_those_of_the_store() -> None:
     assert store_progress.PHASES == wording.ALL_PHASES
     assert store_progress.PREFERENCE_PHASES == wording.PREFERENCE_PHASES
-    assert set(wording.PHASE_TITLES) == set(wording.ALL_PHASES)
+    assert store_progress.TRAINING_PHASES == training_state.TRAINING_PHASES
+    assert set(wording.PHASE_TITLES) == {*wording.ALL_PHASES, *training_state.TRAINING_PHASES}
 
 
 def test_phases_of_preferences_are_there_once_something_names_them(state: RunState) -> None:

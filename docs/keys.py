@@ -13,7 +13,9 @@ from tui.personal import PERSONAL_KEYS
 from tui.rooms import PLACES
 from tui.widgets.detail import SampleDetail
 from tui.widgets.endless import EndlessTable
+from tui.widgets.first_batch import FirstBatchScreen
 from tui.widgets.lineage import LineageScreen
+from tui.widgets.training_plan import TrainingPlanScreen
 
 HERE = Path(__file__).parent
 NAMES = {
@@ -59,6 +61,8 @@ def page() -> str:
         if own:
             parts.append(table(f"{place.key} {place.title}", own))
     parts.append(table("Lineage", bindings_of(LineageScreen)))
+    parts.append(table("What would be trained", bindings_of(TrainingPlanScreen)))
+    parts.append(table("First batch of a training", bindings_of(FirstBatchScreen)))
     return "\n".join(parts)
 
 

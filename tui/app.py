@@ -97,17 +97,21 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
         self.set_interval(SLOW_TICK_S, self.refresh_room)
         self.paint()
         if self._options is not None:
-            self.begin(lambda: self.session.begin(self._options))  # type: ignore[arg-type]
+            about = RunState()
+            about.trains = tuple(getattr(self._options, "train", ()))
+            self.begin(lambda: self.session.begin(self._options), about)  # type: ignore[arg-type]
+            if about.trains:
+                self.open_room("training")
         else:
             self.state.state = "opening"
             self.background("opening the store", self.session.look, self.show_what_is_there)
 
     # -- a run begins ------------------------------------------------------------------------------------------------
 
-    def begin(self, how: Callable[[], str]) -> None:
+    def begin(self, how: Callable[[], str], about: RunState | None = None) -> None:
         self._can_start = False
         self._run_shown, self._opened_anew = "", False
-        self.state = RunState()
+        self.state = about or RunState()
         self.state.state = "opening"
         self.notice.give_way()
         priority.prefer_the_screen()
@@ -202,8 +206,8 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
             case "RunFinished":
                 self.dock.withdraw_all()
                 self.load_history(event.run_id)
-                if payload["state"] in ("failed", "gate_failed"):
-                    self.show_end(payload["state"], payload["reason"])
+                if self.state.state in ("failed", "gate_failed", "locked"):
+                    self.show_end(self.state.state, payload["reason"])
                 if self._leaving:
                     self.leave_now()
 
@@ -345,13 +349,13 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
         self.push_screen(HelpScreen(keys))
 
     def action_stop(self) -> None:
-        self.ask_here(asking.stop())
+        self.ask_here(asking.stop(training=bool(self.state.trains)))
 
     def action_leave(self) -> None:
         if not self.state.active:
             self.leave_now()
             return
-        self.ask_here(asking.leave(already=self._leaving))
+        self.ask_here(asking.leave(already=self._leaving, training=bool(self.state.trains)))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every room, and every key that does something here now."""

@@ -14,15 +14,28 @@ def resume(run_id: str, accepted: int, target: int) -> DockedQuestion:
     return DockedQuestion(f"resume:{run_id}", "Unfinished run", text, choices, on_escape="look")
 
 
-def stop() -> DockedQuestion:
+def stop(*, training: bool = False) -> DockedQuestion:
     text = "Stop the run? The batch under way is finished and stored; the run can be resumed later."
     choices = (Choice("y", "finish the batch and stop", "stop"), KEEP)
+    if training:
+        text = (
+            "Stop the training? The step under way is finished and kept as a checkpoint, from which n in the room "
+            "Training (5) goes on to the same result."
+        )
+        choices = (Choice("y", "finish the step, keep it and stop", "stop"), Choice("n", "keep training", "keep"))
     return DockedQuestion("stop", "Stop", text, choices, on_escape="keep")
 
 
-def leave(*, already: bool) -> DockedQuestion:
+def leave(*, already: bool, training: bool = False) -> DockedQuestion:
     """Asked while a run is going on; `already` is whether the run was told to stop before."""
-    if already:
+    if training and already:
+        text = "The training finishes its step and keeps it. Leaving now loses the steps since the last checkpoint."
+        choices = (Choice("w", "wait for the step", "keep"), Choice("x", "leave now", "now"))
+    elif training:
+        text = "A model is being trained. It can go on later from a checkpoint. Stop it and leave?"
+        now = Choice("x", "leave now, losing the steps since the last checkpoint", "now")
+        choices = (Choice("y", "finish the step, keep it and leave", "stop"), now, Choice("n", "keep training", "keep"))
+    elif already:
         text = "The run is finishing its batch. What is committed is safe; leaving now loses the batch under way."
         choices = (Choice("w", "wait for the batch", "keep"), Choice("x", "leave now", "now"))
     else:

@@ -15,9 +15,9 @@ KEYS = (
         for place in PLACES
     ),
     Binding("enter", "start", "Start", id="run.start", tooltip="Start a pilot with the default spec"),
-    Binding("p", "pause", "Pause", id="run.pause", tooltip="Pause after the batch under way"),
-    Binding("p", "resume", "Resume", id="run.resume", tooltip="Go on with the paused run"),
-    Binding("s", "stop", "Stop", id="run.stop", tooltip="Finish the batch and stop; asks first"),
+    Binding("p", "pause", "Pause", id="run.pause", tooltip="Pause after the batch or step under way"),
+    Binding("p", "resume", "Resume", id="run.resume", tooltip="Go on after the pause"),
+    Binding("s", "stop", "Stop", id="run.stop", tooltip="Finish the batch or step and stop; asks first"),
     Binding("g", "question", "Answer", id="question.focus", tooltip="Go to the open question"),
     Binding("slash", "search", "Search", key_display="/", id="search", tooltip="Search in what this room lists"),
     Binding("question_mark", "help", "Help", key_display="?", id="help", tooltip="The keys that work here"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tui.library import ChangedHands
 from tui.rooms import Room
+from tui.state import training
 from tui.working import Working
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Serving(Working):
         state: RunState
 
         def ask_here(self, question: DockedQuestion) -> None: ...
-        def begin(self, how: Callable[[], str]) -> None: ...
+        def begin(self, how: Callable[[], str], about: RunState | None = None) -> None: ...
         def show_run(self, run_id: str) -> None: ...
         def open_room(self, name: str, subject: str = "") -> None: ...
 
@@ -85,6 +86,9 @@ class Serving(Working):
                 self.begin(lambda: self.session.begin_again(event.run_id))
             case "start":
                 self.begin(lambda: self.session.begin_new(**event.options))
+            case "train":
+                kind = str(event.options["kind"])
+                self.begin(lambda: self.session.begin_training(event.run_id, kind), training(event.run_id, kind))
 
     def on_room_go_to(self, event: Room.GoTo) -> None:
         self.open_room(event.room, event.subject)

@@ -72,6 +72,12 @@ class Session:
 
         return self.begin(RunOptions(store=self.store_path, resume=run_id))
 
+    def begin_training(self, run_id: str, kind: str) -> str:
+        """Train the model of a run; `kind` is sft or dpo."""
+        from engine import RunOptions
+
+        return self.begin(RunOptions(store=self.store_path, resume=run_id, train=(kind,)))
+
     def write(self, work: Callable[[Store], Any]) -> Any:
         """Do `work` on a store that may be written: the engine's, or the file opened for that long.
 

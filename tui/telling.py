@@ -34,7 +34,13 @@ class Telling(Working):
         self.paint()
 
     def show_end(self, state: str, reason: str) -> None:
-        if state == "gate_failed":
+        if state == "locked":
+            hint = "Nothing was trained and nothing is lost. n in the room Training (5) shows every lock."
+            self.notice.tell(f"{reason[:1].upper()}{reason[1:]}", hint)
+        elif state == "failed" and self.state.trains:
+            hint = "What was reached is kept: n in the room Training (5) goes on from there. 9 shows the log."
+            self.notice.tell(reason or "The training failed", hint)
+        elif state == "gate_failed":
             hint = "Nothing is lost. 4 shows each check and the samples against it, 3 tries other thresholds."
             self.notice.tell(f"A gate failed: {reason}", hint)
         else:

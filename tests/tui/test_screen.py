@@ -20,7 +20,7 @@ from store.errors import StoreLocked
 from tui.app import ControlCenter
 from tui.widgets.dock import QuestionDock
 from tui.widgets.histogram import draw
-from tui.widgets.marks import signed_bar
+from tui.widgets.marks import signed_bar, sparkline
 from tui.widgets.notice import Notice
 from tui.widgets.sample_table import SamplesTable
 
@@ -257,7 +257,7 @@ async def test_help_comes_from_the_bindings(store: Path) -> None:
         await settle(pilot, lambda: app.state.forecast is not None)
         await pilot.press("question_mark")
         text = str(app.screen.query(Static).first().content)
-        assert "Pause after the batch under way" in text
+        assert "Pause after the batch or step under way" in text
         assert app.session.engine is not None
         app.session.engine.pause()  # the screen below help is kept up to date
         await settle(pilot, lambda: "‖ paused" in shown_below(app, "#header"))
@@ -267,7 +267,7 @@ async def test_help_comes_from_the_bindings(store: Path) -> None:
 
 def test_every_binding_has_id_description_and_tooltip() -> None:
     from tui.rooms import PLACES
-    from tui.widgets import detail, help, notice
+    from tui.widgets import detail, first_batch, help, notice, training_plan
 
     owners = (
         ControlCenter,
@@ -275,10 +275,18 @@ def test_every_binding_has_id_description_and_tooltip() -> None:
         detail.SampleDetail,
         notice.Notice,
         help.HelpScreen,
+        first_batch.FirstBatchScreen,
+        training_plan.TrainingPlanScreen,
     )
     for owner in owners:
         for binding in owner.BINDINGS:
             assert binding.id and binding.description and binding.tooltip, (owner, binding)  # type: ignore[union-attr]
+
+
+def test_a_series_with_values_below_zero_rises_where_they_do() -> None:
+    assert sparkline([0.0, 1.0, 2.0], 9) == "▁▄█" and sparkline([], 9) == ""
+    assert sparkline([-1.0, 0.0, 1.0], 9) == "▁▄█" and sparkline([-2.0, -1.0], 9) == "▁█"
+    assert sparkline([0.0, 0.0], 9) == "▁▁"
 
 
 def test_drawings_fit_their_size() -> None:

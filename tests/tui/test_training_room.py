@@ -1,12 +1,25 @@
-"""Training: curves that follow, a cursor that reads them, several trainings of one run."""
+"""Training: curves that follow, a cursor that reads them, several trainings of one run, and how one is begun."""
 
+import asyncio
+import os
+import socket
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
 import rows
-from fakes import RUN, fill
+from fakes import RUN, FakeEngine, fill
 from test_screen import control_center, settle, shown
+from textual.widgets import Static
+from training_fakes import finished_training, plan
 
+from engine.errors import TrainingError
+from engine.events import Event, PhaseStarted, RunFinished, RunStarted, TrainingStarted, TrainingStepped
+from store import progress
 from store.db import Store
+from tui.app import ControlCenter
 from tui.query_training import trainings
 from tui.rooms.training import TrainingRoom
 from tui.widgets.curve import Curve
@@ -45,7 +58,7 @@ async def test_a_run_without_training_says_what_will_be_here(tmp_path: Path) -> 
     async with control_center(tmp_path / "s.duckdb", None) as (app, pilot):
         await settle(pilot, lambda: app.state.run_id == RUN)
         await pilot.press("5", "left", "j", "t")
-        await settle(pilot, lambda: "Nothing is trained in this run yet" in shown(app, "#training-head"))
+        await settle(pilot, lambda: "Nothing is trained in this run yet. n shows" in shown(app, "#training-head"))
         assert not app.query(Curve)
 
 
@@ -85,9 +98,9 @@ async def test_the_room_follows_a_training_at_work(tmp_path: Path) -> None:
         assert [step["step"] for step in found.steps] == [39, 40]
         room = app.query_one(TrainingRoom)
         new = rows.training_step(41, "dpo-1", loss=0.01, reward_margin=9.0)
-        room._learn(type(found)("run-a", found.trainings, "dpo-1", [new], 40, found.checkpoints))
+        room._learn(type(found)("run-a", found.trainings, "dpo-1", [new], 39, found.checkpoints))
         assert "at step 41" in shown(app, "#training-values") and "+9.000" in shown(app, "#training-values")
-        room._learn(type(found)("run-a", found.trainings, "dpo-1", [new], 40, found.checkpoints))
+        room._learn(type(found)("run-a", found.trainings, "dpo-1", [new], 38, found.checkpoints))
         assert [step["step"] for step in room._steps][-2:] == [40, 41], "an answer to an older question was taken"
 
 
@@ -100,3 +113,188 @@ async def test_a_large_terminal_shows_several_curves(tmp_path: Path) -> None:
             await settle(pilot, lambda app=app: len([one for one in app.query(Curve) if one.display]) > 0)
             await settle(pilot, lambda app=app, many=many: sum(one.display for one in app.query(Curve)) == many)
             assert all(one.size.height > 2 for one in app.query(Curve) if one.display), size
+
+
+async def test_a_held_out_loss_that_comes_after_its_step_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "s.duckdb"
+    fill(path)
+    with Store.open(path) as store:
+        store.append({"trainings": [rows.training()], "training_steps": [rows.training_step(at) for at in (1, 2)]})
+    async with control_center(path, None) as (app, pilot):
+        await settle(pilot, lambda: app.state.run_id == RUN)
+        await pilot.press("5")
+        await settle(pilot, lambda: "at step 2," in shown(app, "#training-values"))
+        assert "held-out" not in shown(app, "#training-values")
+        later = [rows.training_step(2, heldout_loss=1.25), rows.training_step(3)]
+        await asyncio.to_thread(app.session.write, lambda store: store.put({"training_steps": later}))
+        app.refresh_room()
+        await settle(pilot, lambda: "at step 3," in shown(app, "#training-values"))
+        assert "held-out" in shown(app, "#training-values")
+        assert [step["heldout_loss"] for step in app.query_one(TrainingRoom)._steps] == [None, 1.25, None]
+
+
+async def test_a_finished_training_says_on_what_it_learned_and_where_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "s.duckdb"
+    fill(path)
+    with Store.open(path) as store:
+        store.append(
+            {"trainings": [finished_training()], "training_steps": [rows.training_step(at) for at in range(1, 11)],
+             "checkpoints": [rows.checkpoint(5, kept=False), rows.checkpoint(10, heldout_loss=1.0, kept=True)]}
+        )  # fmt: skip
+    async with control_center(path, None, size=(80, 24)) as (app, pilot):
+        app.config = replace(app.config, price_per_gpu_hour=2.0)
+        await settle(pilot, lambda: app.state.run_id == RUN)
+        await pilot.press("5")
+        await settle(pilot, lambda: "✓ done" in shown(app, "#training-head"))
+        head = shown(app, "#training-head")
+        assert "a new adapter · 69 examples, 4 held out" in head
+        assert "4 × 2 examples a step, 8 were too many for the memory" in head
+        assert "3:53 in all · $0.13 · 2.0 of 24 GiB (forecast 5.1)" in head
+        assert "last checkpoint: step 10" in head and "held-out loss 1.0000, 1.3800 before training" in head
+        assert "adapter of step 10: s.trainings/run-a/sft-1/adapter" in head
+        assert max(map(len, head.split("\n"))) <= 76
+
+        await pilot.press("m")
+        await settle(pilot, lambda: bool(app.screen.query("#batch-text")))
+        shown_batch = app.screen.query_one("#batch-text", Static).content
+        assert "Instruction: ␛]52;x␇⟪ An answer.<eos>⟫" in str(shown_batch)
+        assert "\x1b" not in app.export_screenshot()
+        await pilot.press("escape")
+        assert len(app.screen_stack) == 1
+
+
+@pytest.mark.parametrize("state", ["running", "paused"])
+def test_a_training_whose_process_is_gone_has_stopped(tmp_path: Path, state: str) -> None:
+    path = tmp_path / "s.duckdb"
+    fill(path)
+    gone = rows.session("gone", run_id=RUN, pid=2**22 + 1)
+    here = rows.session("here", run_id=RUN, pid=os.getpid(), host=socket.gethostname())
+    with Store.open(path) as store:
+        trainings = [
+            rows.training(name, state=state, session_id=name or None, started_at=rows.T0)
+            for name in ("gone", "here", "")
+        ]
+        store.append({"sessions": [gone, here], "trainings": trainings})
+    with Store.open(path, read_only=True) as store, store.reader() as reader:
+        found = {row["training_id"]: row for row in progress.trainings(reader, RUN)}
+    assert {name: row["state"] for name, row in found.items()} == {"gone": "stopped", "here": state, "": state}
+    assert "ended in the middle of training" in found["gone"]["reason"]
+
+
+# -- beginning ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plans(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the engine would train; an error where it would train nothing."""
+    found: dict[str, Any] = {"sft": plan(), "dpo": plan("dpo", shut=("enough examples", "the guard passed"))}
+
+    def training_plan(_reader: object, run_id: str, kind: str) -> dict[str, Any]:
+        assert run_id == RUN
+        if isinstance(found[kind], Exception):
+            raise found[kind]
+        return found[kind]
+
+    monkeypatch.setattr("engine.training_plan", training_plan)
+    return found
+
+
+def told(app: ControlCenter) -> str:
+    return f"{app.screen.query_one('#plan-told', Static).content}\n{app.screen.query_one('#plan-text', Static).content}"
+
+
+async def test_a_plan_is_shown_and_carried_out(tmp_path: Path, plans: dict[str, Any]) -> None:
+    path = tmp_path / "s.duckdb"
+    fill(path)
+    opened: list[Any] = []
+
+    def trains(engine: FakeEngine) -> Iterable[Event]:
+        yield RunStarted(RUN, "stage_1_small_model.md", "gemma3-270m", 7, 40, True)
+        engine.store.append({"trainings": [rows.training("sft-new", planned_steps=27, state="running")]})
+        yield PhaseStarted(RUN, "sft", 27)
+        yield TrainingStarted(RUN, "sft-new", "sft", 27, 0, 69, "CPU")
+        engine.store.append({"training_steps": [rows.training_step(1, "sft-new")]})
+        yield TrainingStepped(RUN, "sft-new", 1, 27, 2.0, None, None, 200.0, None)
+        engine.released.wait(20)
+
+    def open_engine(options: Any, emit: Any) -> Any:
+        opened.append(options)
+        return FakeEngine(Store.open(path), emit, trains)
+
+    async with control_center(path, None, size=(80, 24)) as (app, pilot):
+        app.session._open_engine = open_engine
+        await settle(pilot, lambda: app.state.run_id == RUN)
+        await pilot.press("5", "n")
+        await settle(pilot, lambda: "Enter trains" in told(app))
+        assert "SFT sft-new begins anew" in told(app) and "27 of 8 examples, 3 epochs" in told(app)
+        assert "5.1 GiB of the device's 16.0 GiB" in told(app) and "✓ the guard passed" in told(app)
+        await pilot.press("tab")
+        await settle(pilot, lambda: "2 locks are shut" in told(app))
+        assert "✗ enough examples: 12 to train on ␛[2J" in told(app)
+        await pilot.press("enter")
+        await settle(pilot, lambda: "Locked: the guard passed. To open it: Do something for the guard" in told(app))
+        assert len(app.screen_stack) == 2 and not opened
+
+        await pilot.press("left")
+        await settle(pilot, lambda: "begins anew" in told(app))
+        await pilot.press("enter")
+        await settle(pilot, lambda: "at step 1," in shown(app, "#training-values"))
+        assert [(one.resume, one.train, one.store) for one in opened] == [(RUN, ("sft",), path)]
+        assert "▶ training" in shown(app, "#header") and "step 1 of 27" in shown(app, "#training-head")
+        await pilot.press("n")
+        await settle(pilot, lambda: "Enter trains" in told(app))
+        await pilot.press("enter")
+        await settle(pilot, lambda: "A training is going on. Stop it first" in told(app))
+        await pilot.press("escape", "s")
+        await settle(pilot, lambda: "kept as a checkpoint" in shown(app, "#dock-text"))
+        await pilot.press("y")
+        await settle(pilot, lambda: app.state.state == "stopped")
+        assert app.session.engine is not None and ("stop",) in app.session.engine.calls  # type: ignore[attr-defined]
+
+
+async def test_a_training_that_was_left_goes_on_by_the_same_key(tmp_path: Path, plans: dict[str, Any]) -> None:
+    path = tmp_path / "s.duckdb"
+    fill(path)
+    left = finished_training("dpo-new", method="dpo", state="stopped", reason="stopped and kept at step 5")
+    done = finished_training(started_at=rows.T0.replace(year=2025))
+    checkpoints = [rows.checkpoint(5, "dpo-new"), rows.checkpoint(9, "dpo-new", kept=False)]
+    with Store.open(path) as store:
+        store.append({"trainings": [done, left], "checkpoints": checkpoints})
+    plans["dpo"] = plan("dpo")
+    plans["sft"] = TrainingError("the spec of this run has no section 'sft'", "Take a spec that has one.")
+    async with control_center(path, None, size=(80, 24)) as (app, pilot):
+        await settle(pilot, lambda: app.state.run_id == RUN)
+        await pilot.press("5")
+        await settle(pilot, lambda: "■ stopped" in shown(app, "#training-head"))
+        await pilot.press("n")
+        await settle(pilot, lambda: "goes on from step 5 of 27" in told(app))
+        assert "stopped     stopped and kept at step 5" in told(app)
+        assert "begins with the adapter of sft-1" in told(app)
+        await pilot.press("l")
+        await settle(pilot, lambda: "has no section 'sft'. Take a spec that has one." in told(app))
+        await pilot.press("enter", "escape")
+        assert len(app.screen_stack) == 1
+
+
+async def test_a_training_that_is_done_is_not_done_twice(tmp_path: Path, plans: dict[str, Any]) -> None:
+    fill(tmp_path / "s.duckdb")
+    plans["sft"] = plan(done=True)
+    async with control_center(tmp_path / "s.duckdb", None) as (app, pilot):
+        await settle(pilot, lambda: app.state.run_id == RUN)
+        await pilot.press("5", "n")
+        await settle(pilot, lambda: "is trained already on these examples" in told(app))
+        await pilot.press("enter")
+        await settle(pilot, lambda: "cai train sft --set sft.KEY=VALUE" in told(app))
+
+
+async def test_a_lock_that_shut_meanwhile_is_told(tmp_path: Path) -> None:
+    fill(tmp_path / "s.duckdb")
+
+    def locked(_: FakeEngine) -> Iterable[Event]:
+        yield RunStarted(RUN, "stage_1_small_model.md", "gemma3-270m", 7, 40, True)
+        yield PhaseStarted(RUN, "sft", 9)
+        yield RunFinished(RUN, "gate_failed", "training is locked: enough examples: 12. Take the run further.", 2, 1.0)
+
+    async with control_center(tmp_path / "s.duckdb", locked) as (app, pilot):
+        await settle(pilot, lambda: "✗ training locked" in shown(app, "#header"))
+        assert app.notice.display and "Take the run further" in str(app.notice.content)

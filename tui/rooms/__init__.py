@@ -116,7 +116,10 @@ class Room(Container):
             self.question, self.then = question, then
 
     class RunWanted(Message):
-        """Show a run (`how` "show"), go on with it ("resume"), or start one with `options` ("start")."""
+        """Show a run (`how` "show"), go on with it ("resume"), start one with `options` ("start"), or train ("train").
+
+        Training takes the option `kind`, sft or dpo.
+        """
 
         def __init__(self, how: str, run_id: str = "", options: dict[str, Any] | None = None) -> None:
             super().__init__()

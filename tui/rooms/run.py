@@ -17,7 +17,7 @@ from tui.widgets.events import EventsList
 from tui.widgets.figures import LiveFigures
 from tui.widgets.phase import JUDGED_THERE, PhasePanel
 from tui.widgets.rail import PhaseRail
-from tui.wording import PHASES, PREFERENCE_PHASES
+from tui.wording import ALL_PHASES, PHASES, PREFERENCE_PHASES
 
 if TYPE_CHECKING:
     from tui.library import RunHistory
@@ -61,6 +61,7 @@ class RunRoom(Room):
     def show(self, state: RunState) -> None:
         self._state = state
         self.set_class(len(state.phases) > len(PHASES), "-pairs")
+        self.set_class(len(state.phases) > len(ALL_PHASES), "-trained")
         self.set_class(0 < self.size.height < TINY, "-tiny")
         price = getattr(getattr(self.app, "config", None), "price_per_gpu_hour", None)
         self.query_one(PhaseRail).show(state, self.phase)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,21 +16,24 @@ from textual.containers import Grid
 from textual.content import Content
 from textual.widgets import Static
 
-from tui.query_training import Found, trainings
+from tui.query_training import Found, first_batch, training_offer, trainings
 from tui.rooms import Room
 from tui.state import RunState
-from tui.text import one_line
-from tui.widgets.marks import QUIET, TONES, lines, progress_bar, row, sparkline
-from tui.wording import STATES, format_seconds
+from tui.training_state import phase_of
+from tui.widgets.marks import QUIET, lines, row, sparkline
+from tui.widgets.training_account import account_lines
 
 if TYPE_CHECKING:
+    from tui.library import Library
     from tui.widgets.curve import Curve
 
 _EMPTY = (
-    "Curves of loss, learning rate and gradient norm, for DPO reward margin and accuracy too, appear here "
-    "while a model is trained: after the data gate has passed, with SFT first. Nothing is trained in this run yet."
+    "Nothing is trained in this run yet. n shows what would be trained, what locks it and the memory that it may take, "
+    "and trains: SFT first, then preferences. Curves of loss, learning rate and gradient norm, of reward margin and "
+    "accuracy too where preferences are trained, appear here at every step."
 )
-SPEED_OVER_STEPS = 20
+_BEGINS = "A training begins: the data is locked and the model is being loaded."
+LOOK_S = 0.5  # between two reads while steps come in
 CURVE_ROWS = 7  # kept for the curve on the smallest screen
 PLOT_ROWS, PLOT_COLUMNS = 12, 90  # what a curve needs before a second one is put beside or below it
 
@@ -61,6 +65,9 @@ class TrainingRoom(Room, can_focus=True):
     #training-values { height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "train", "Train", id="training.train", tooltip="What would be trained and what locks it; trains"),
+        Binding("m", "first_batch", "Batch", id="training.first_batch",
+                tooltip="The first batch as text: what was learned and what was only read"),
         Binding("left,h", "read_at(-1)", "Back", id="training.left", tooltip="Read the step before"),
         Binding("right,l", "read_at(1)", "On", id="training.right", tooltip="Read the next step"),
         Binding("shift+left,H", "read_at(-25)", "Far back", id="training.far_left", show=False,
@@ -72,7 +79,7 @@ class TrainingRoom(Room, can_focus=True):
                 tooltip="Read the newest step, and follow"),
         Binding("down,j", "quantity(1)", "Next curve", id="training.down", tooltip="The next quantity"),
         Binding("up,k", "quantity(-1)", "Curve before", id="training.up", show=False, tooltip="The quantity before"),
-        Binding("t", "other", "Training", id="training.other", tooltip="Another training of this run"),
+        Binding("t", "other", "Other", id="training.other", show=False, tooltip="Another training of this run"),
     ]  # fmt: skip
 
     def __init__(self) -> None:
@@ -85,6 +92,11 @@ class TrainingRoom(Room, can_focus=True):
         self._quantity = 0
         self._at: int | None = None  # index into the steps; None follows the newest
         self._curves: list[Curve] = []
+        self._state: RunState | None = None
+        self._wanted = ""  # a training to show as soon as it is there
+        self._at_work = ""  # the training that the room followed last
+        self._told: object = None
+        self._looked_at = 0.0
 
     def compose(self) -> ComposeResult:
         yield Static(row((_EMPTY, QUIET)), id="training-head", markup=False)
@@ -92,16 +104,36 @@ class TrainingRoom(Room, can_focus=True):
         yield Static("", id="training-values", markup=False)
 
     def show(self, state: RunState) -> None:
+        before, self._state = self._state, state
         if state.run_id != self._run_id:
             self._run_id, self._found, self._steps, self._chosen, self._at = state.run_id, None, [], "", None
-            self._quantity = 0
+            self._quantity, self._told = 0, None
             self._paint()
             self.look()
+        self._follow(state, begins=before is not state)
+
+    def _follow(self, state: RunState, *, begins: bool) -> None:
+        """Show the training that begins, and read its steps as they come, at most twice a second."""
+        one = state.trainings.latest
+        told = (state.state, None if one is None else (one.training_id, one.state, one.step, one.heldout_loss))
+        if one is not None and (begins or one.training_id != self._at_work):
+            self._wanted = self._at_work = one.training_id
+        if told == self._told:
+            return
+        if time.monotonic() - self._looked_at >= LOOK_S:
+            self._told = told
+            self.look()
+
+    @property
+    def _known(self) -> int:
+        """The last step but one: the last is read again, with the held-out loss that is measured after it."""
+        return max(0, int(self._steps[-1]["step"]) - 1) if self._steps else 0
 
     def look(self) -> None:
-        run_id, wanted = self._run_id, self._chosen
+        run_id, wanted = self._run_id, self._wanted or self._chosen
+        self._looked_at = time.monotonic()
         if run_id:
-            known = int(self._steps[-1]["step"]) if self._steps else 0
+            known = self._known if wanted == self._chosen else 0
             self.read(
                 "reading a training",
                 lambda library: library.reading(lambda reader: trainings(reader, run_id, wanted, known)),
@@ -109,19 +141,22 @@ class TrainingRoom(Room, can_focus=True):
             )
 
     def _learn(self, found: Found) -> None:
-        known = int(self._steps[-1]["step"]) if self._steps else 0
-        if found.run_id != self._run_id or (found.training_id == self._chosen and found.after != known):
+        if found.run_id != self._run_id or (found.training_id == self._chosen and found.after != self._known):
             return  # an answer to an older question
+        if found.training_id == self._wanted:
+            self._wanted = ""
         if found.training_id != self._chosen:
-            self._chosen, self._steps = found.training_id, []
-        new = (found.trainings, found.checkpoints) != (
-            (self._found.trainings, self._found.checkpoints) if self._found else None
-        )
-        self._found = found
+            self._chosen, self._steps, self._at, self._quantity = found.training_id, [], None, 0
+        same, self._found = found == self._found, found
+        chosen = self._training()
+        if same and (chosen is None or chosen["state"] != "running"):
+            return
+        first = found.steps[0]["step"] if found.steps else 0
+        while found.steps and self._steps and self._steps[-1]["step"] >= first:
+            self._steps.pop()
         self._steps.extend(found.steps)
-        if found.steps or new:
-            self._paint()
-            self.refresh_bindings()
+        self._paint()
+        self.refresh_bindings()
 
     @property
     def quantities(self) -> list[Quantity]:
@@ -138,20 +173,23 @@ class TrainingRoom(Room, can_focus=True):
         chosen = self._training()
         self.query_one("#training-curves").display = bool(self._steps)
         if chosen is None:
-            head.update(row((_EMPTY, QUIET)))
+            begins = self._state is not None and self._state.active and bool(self._state.trains)
+            head.update(row((_BEGINS if begins else _EMPTY, QUIET)))
+            self.border_title = "Training"
             values.update("")
             self.border_subtitle = ""
             return
         all_of = self._found.trainings if self._found else ()
         place = [str(item["training_id"]) for item in all_of].index(self._chosen) + 1
-        self.border_title = Content(f"Training · {chosen['method'].upper()}")
+        self.border_title = Content(f"Training · {chosen['method'].upper()} · {self._chosen}")
         self.border_subtitle = f"{place} of {len(all_of)} · t another" if len(all_of) > 1 else ""
         width = max(30, self.content_size.width)
-        head.update(lines(self._account(chosen, width)))
+        account = self._account(chosen, width)
+        head.update(lines(account))
         if not self._steps:
             values.update(row(("No step has ended yet.", QUIET)))
             return
-        values.update(lines(self._readout(width)))
+        values.update(lines(self._readout(width, len(account))))
         self.call_after_refresh(self._draw)  # when the curves have got the height that the lines around them leave
 
     def _training(self) -> Mapping[str, Any] | None:
@@ -159,49 +197,30 @@ class TrainingRoom(Room, can_focus=True):
         return next((item for item in rows if item["training_id"] == self._chosen), None)
 
     def _account(self, chosen: Mapping[str, Any], width: int) -> list[Content]:
-        shape, word, tone = STATES.get(str(chosen["state"]), ("?", str(chosen["state"]), "quiet"))
-        planned = int(chosen["planned_steps"])
-        done = int(self._steps[-1]["step"]) if self._steps else 0
-        recent = self._steps[-SPEED_OVER_STEPS:]
-        spent = sum(step["seconds"] for step in recent)
-        speed = f"{sum(step['n_tokens'] for step in recent) / spent:,.0f} tok/s" if spent > 0 else ""
-        left = (planned - done) * statistics.median(step["seconds"] for step in recent) if recent else 0.0
-        eta = f"ETA {format_seconds(left)}" if chosen["state"] == "running" and recent and left > 0 else ""
-        peak = max((step["memory_bytes"] or 0 for step in self._steps), default=0)
-        has = f" of {chosen['device_bytes'] / 2**30:.0f}" if chosen["device_bytes"] else ""
-        memory = f"{peak / 2**30:.1f}{has} GiB" if peak else ""
-        figures = " · ".join(part for part in (speed, eta, memory, str(chosen["device"])) if part)
-        rows = [
-            row((f"{shape} {word} ", TONES.get(tone, "")), progress_bar(done / planned if planned else 0.0, 16),
-                (f" step {done:,} of {planned:,}", "bold"), (f" · {figures}" if width >= 100 else "", "")),
-        ]  # fmt: skip
-        if width < 100:
-            rows.append(row((one_line(figures, width), "")))
-        if chosen["reason"]:
-            rows.append(row((one_line(str(chosen["reason"]), width), TONES["warn"])))
-        rows.append(row((one_line(self._checkpoints(), width), QUIET)))
-        return rows
-
-    def _checkpoints(self) -> str:
+        price = getattr(getattr(self.app, "config", None), "price_per_gpu_hour", None)
         kept = self._found.checkpoints if self._found else ()
-        if not kept:
-            return "no checkpoint yet"
-        last = kept[-1]
-        told = f"last checkpoint: step {last['step']:,} ({last['n_bytes'] / 2**20:,.0f} MiB)"
-        measured = [item for item in kept if item["heldout_loss"] is not None]
-        if measured:
-            best = min(measured, key=lambda item: item["heldout_loss"])
-            told += f" · best: step {best['step']:,}, held-out loss {best['heldout_loss']:.4f}"
-        return told
+        return account_lines(chosen, self._steps, kept, width, price_per_hour=price, doing=self._doing(chosen))
 
-    def _readout(self, width: int) -> list[Content]:
+    def _doing(self, chosen: Mapping[str, Any]) -> str:
+        """What the engine does with the training that is shown, where it is not just taking steps."""
+        state = self._state
+        if state is None or not state.active or chosen["state"] not in ("running", "paused"):
+            return ""
+        if state.state == "stopping":
+            return "finishing the step, which is kept"
+        if state.trains and chosen["training_id"] not in state.trainings.ids:
+            return "loading the model"
+        pausing = state.state in ("pausing", "paused") and chosen["state"] == "running"
+        return "pausing after the step" if pausing else ""
+
+    def _readout(self, width: int, above: int) -> list[Content]:
         step = self._steps[self.index]
         where = "newest" if self._at is None else "Esc follows"
         rows = [row((f"at step {step['step']:,}, epoch {step['epoch']:.2f} ", "bold"), (where, QUIET))]
         room = max(8, min(48, width - 44))
         found = self.quantities
         # A small screen keeps the chosen quantity and those after it, for the curve to have room.
-        fits = max(1, min(len(found), self.content_size.height - CURVE_ROWS - 4))
+        fits = max(1, min(len(found), self.content_size.height - CURVE_ROWS - above))
         first = min(self._quantity, len(found) - fits)
         for at, item in list(enumerate(found))[first : first + fits]:
             series = [float(one[item.key]) for one in self._steps if one[item.key] is not None]
@@ -260,10 +279,64 @@ class TrainingRoom(Room, can_focus=True):
         names = [str(item["training_id"]) for item in (self._found.trainings if self._found else ())]
         if len(names) > 1:
             self._chosen = names[(names.index(self._chosen) + 1) % len(names)]
-            self._steps, self._at, self._quantity = [], None, 0
+            self._steps, self._at, self._quantity, self._wanted = [], None, 0, ""
             self.look()
 
+    def action_train(self) -> None:
+        from tui.widgets.training_plan import Plan, TrainingPlanScreen
+
+        run_id = self._run_id
+        if not run_id:
+            return
+
+        def ask(kind: str, then: Callable[[Plan | str], None]) -> None:
+            def read(library: Library) -> Plan | str:
+                from store import CaiError
+
+                try:
+                    with library.own_reader() as reader:
+                        return training_offer(reader, run_id, kind)
+                except CaiError as error:
+                    return f"{error.title}. {error.hint}"
+
+            self.read(f"working out a training, {kind}", read, then)
+
+        def answered(plan: Plan | None) -> None:
+            if plan is not None:
+                self._wanted = str(plan["training_id"])
+                self.post_message(self.RunWanted("train", run_id, {"kind": plan["kind"]}))
+
+        self.app.push_screen(TrainingPlanScreen(run_id, self._kind_to_offer(), ask, self._busy), answered)
+
+    def _kind_to_offer(self) -> str:
+        """Preferences once SFT is done, but what was left in the middle comes first."""
+        rows = self._found.trainings if self._found else ()
+        left = [item for item in rows if item["state"] in ("stopped", "failed")]
+        if left and left[-1] is rows[-1]:
+            return phase_of(str(left[-1]["method"]))
+        return "dpo" if any(item["method"] == "sft" and item["state"] == "done" for item in rows) else "sft"
+
+    def _busy(self) -> str:
+        if self._state is None or not self._state.active:
+            return ""
+        return f"{'A training' if self._state.trains else 'The run'} is going on. Stop it first: Esc, then s."
+
+    def action_first_batch(self) -> None:
+        from tui.widgets.first_batch import FirstBatchScreen
+
+        run_id, training_id = self._run_id, self._chosen
+        self.read(
+            "reading the first batch",
+            lambda library: library.reading(lambda reader: first_batch(reader, run_id, training_id)),
+            lambda batch: self.app.push_screen(FirstBatchScreen(training_id, batch)),
+        )
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "train":
+            return bool(self._run_id)
+        if action == "first_batch":
+            chosen = self._training()
+            return chosen is not None and bool(chosen["has_first_batch"])
         if action == "other":
             return self._found is not None and len(self._found.trainings) > 1
         return bool(self._steps) if action in ("read_at", "read_end", "quantity") else True

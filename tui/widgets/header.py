@@ -28,6 +28,8 @@ class RunHeader(Static):
         self._state = state
         width = (self.size.width or self.app.size.width) - 2
         shape, word, tone = STATES.get(state.state, ("?", state.state, "quiet"))
+        if state.trains and state.state == "running":
+            word = "training"
         right = row((f"{shape} {word}", f"bold {TONES[tone]}"), ("  ", ""), clock_text(state.elapsed_s))
         room = width - right.cell_length - 2
         left = next((line for line in _who(state) if line.cell_length <= room), None)

@@ -37,12 +37,13 @@ def progress_bar(share: float, width: int, tone: str = "$accent") -> Content:
 
 
 def sparkline(values: Sequence[float], width: int, top: float | None = None) -> str:
-    """The last `width` values, scaled from zero to `top` or their maximum."""
+    """The last `width` values, scaled from zero, or the least where that is below, to `top` or their maximum."""
     shown = list(values)[-width:]
     top = max(shown, default=0.0) if top is None else top
-    if top <= 0:
+    low = min(0.0, *shown) if shown else 0.0
+    if top <= low:
         return "▁" * len(shown)
-    return "".join(BLOCKS[1 + min(7, int(value / top * 7.999))] for value in shown)
+    return "".join(BLOCKS[1 + min(7, int((value - low) / (top - low) * 7.999))] for value in shown)
 
 
 def signed_bar(value: float, threshold: float | None, width: int, reach: float) -> Content:

@@ -12,9 +12,10 @@ from tui.facts import wilson
 from tui.query_run import RunFacts
 from tui.state import RunState
 from tui.text import one_line
+from tui.training_state import TRAINING_PHASES, TrainingState
 from tui.widgets.histogram import draw, draw_lengths
 from tui.widgets.marks import QUIET, TONES, lines, percent, row, sparkline
-from tui.wording import names
+from tui.wording import clock_text, names, phase_title
 
 _JUDGED = frozenset({"instruction_judgements", "response_judgements", "revisions", "pairs"})
 JUDGED_THERE = {"revisions": "revision", "candidates": "candidate", "pairs": "pair", "pair_gate": "pair"}
@@ -48,6 +49,9 @@ class PhasePanel(Static):
         elif phase == "responses":
             self.border_title, self.border_subtitle = "Response lengths in tokens", f"j k phase · {how}"
             self.update(_lengths(facts, width, height))
+        elif phase in TRAINING_PHASES:
+            self.border_title, self.border_subtitle = f"Training · {phase_title(phase)}", f"j k phase · {how}"
+            self.update(lines(_trained(state.trainings.of(phase), width)[:height]))
         elif phase in JUDGED_THERE:
             self.border_title, self.border_subtitle = _TITLES[phase], f"j k phase · {how}"
             self._preferred(state, phase, critic, facts, width, height)
@@ -94,6 +98,27 @@ class PhasePanel(Static):
         self.update(
             lines(rows[:height]) if rows else row(("Nothing is there yet: it is counted here as it comes.", QUIET))
         )
+
+
+def _trained(one: TrainingState | None, width: int) -> list[Content]:
+    """The figures of the last step; the room Training has all of them as curves."""
+    if one is None or one.loss is None:
+        return [row(("5 shows its curves and its adapter.", QUIET))]
+    shown = sparkline(list(one.losses), max(8, width - 18))
+    rows = [
+        row((f"step {one.step:,} of {one.planned:,}", "bold"), (f" · {one.examples:,} examples", QUIET)),
+        row(("loss      ", QUIET), (f"{one.loss:.4f} ", "bold"), (shown, "$accent")),
+    ]
+    told: tuple[tuple[str, str, float | None], ...] = (
+        ("held-out", "{:.4f}", one.heldout_loss),
+        ("margin", "{:+.3f}", one.reward_margin),
+        ("tokens/s", "{:,.0f}", one.tokens_per_s),
+        ("memory", "{:.1f} GiB", None if one.memory_bytes is None else one.memory_bytes / 2**30),
+    )
+    rows += [row((f"{name:<10}", QUIET), words.format(value)) for name, words, value in told if value is not None]
+    if one.eta_s is not None:
+        rows.append(row(("left      ", QUIET), clock_text(one.eta_s)))
+    return [*rows, row(("5 shows its curves.", QUIET))]
 
 
 def _margin_line(critic: str, _kind: str, nats: Sequence[float]) -> Content:

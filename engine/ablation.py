@@ -1,8 +1,9 @@
 """Does the model use a principle? The same items revised with it, without one, and with one of another category.
 
 Items, seeds, decoding and solved examples are the same in all three conditions; only what is shown of the principle
-differs. Each revision is compared with its original by the question of the principle under test, both orders. Paired
-differences then say what the principle itself did: with against without, and with against irrelevant.
+differs. The solved example of the principle under test is left out, so that "with" is the only place where it appears.
+Each revision is compared with its original by the question of the principle under test, both orders. Paired differences
+then say what the principle itself did: with against without, and with against irrelevant.
 """
 
 from __future__ import annotations
@@ -124,11 +125,11 @@ def _one(
     by_key = {one.key: sample for one, sample in zip(asked, samples, strict=True)}
     rows: dict[str, Row] = {}
     pending: list[Item] = []
-    for found in write(work, spec, asked):
+    for found in write(work, spec, asked, but=principle.id):
         sample = by_key[found.asked.key]
         kept, _ = prompts.clean_response(found.completion.text, sample["instruction"])
         flags = flags_of_revision(
-            work, sample["instruction"], sample["response"], found.completion.text, kept, found.completion.stop_reason
+            work, found.asked, found.completion.text, kept, found.completion.stop_reason, but=principle.id
         )
         name = sample["sample_id"]
         rows[name] = {

@@ -143,9 +143,12 @@ def _write(
     work.store.append({"revisions": rows})
 
 
-def write(work: Work, spec: RevisionsSpec, asked: Sequence[Asked]) -> Iterator[Revised]:
-    """Critiques of all that is asked, then revisions; the seed of each belongs to its key."""
-    examples = solved_examples(work, spec)
+def write(work: Work, spec: RevisionsSpec, asked: Sequence[Asked], but: str = "") -> Iterator[Revised]:
+    """Critiques of all that is asked, then revisions; the seed of each belongs to its key.
+
+    The solved example of the principle `but` is not shown.
+    """
+    examples = solved_examples(work, spec, but)
     decoding = (spec.temperature, spec.top_k, spec.top_p)
     critique_of: dict[Generate, tuple[Asked, prompts.Prompt]] = {}
     for one in asked:
@@ -169,10 +172,13 @@ def write(work: Work, spec: RevisionsSpec, asked: Sequence[Asked]) -> Iterator[R
         yield Revised(one, critique_id, said, n_tokens, key, completion)
 
 
-def solved_examples(work: Work, spec: RevisionsSpec) -> list[dict[str, str]]:
-    """The shipped critiques and revisions with the requests of their principles, as the constitution words them."""
+def solved_examples(work: Work, spec: RevisionsSpec, but: str = "") -> list[dict[str, str]]:
+    """The shipped critiques and revisions with the requests of their principles, as the constitution words them.
+
+    That of the principle `but` is left out, and the next one takes its place.
+    """
     by_id = work.constitution.by_id  # type: ignore[union-attr]
-    rows = [row for row in read_data("critique_examples") if row["principle_id"] in by_id]
+    rows = [row for row in read_data("critique_examples") if row["principle_id"] in by_id.keys() - {but}]
     return [{**row, **asdict(by_id[row["principle_id"]])} for row in rows[: spec.examples]]
 
 
@@ -181,12 +187,12 @@ def shown_texts(examples: Sequence[Mapping[str, str]]) -> list[str]:
     return [row[name] for row in examples for name in ("response", "revision", "critique")]
 
 
-def flags_of_revision(work: Work, instruction: str, before: str, raw: str, after: str, stop_reason: str) -> list[str]:
-    """The rules that fire on a revision, under the run's settings."""
+def flags_of_revision(work: Work, asked: Asked, raw: str, after: str, stop_reason: str, but: str = "") -> list[str]:
+    """The rules that fire on a revision, under the run's settings; `but` as in `write`."""
     spec = work.spec.revisions
     assert spec is not None
-    shown = shown_texts(solved_examples(work, spec))
-    return revision_flags(instruction, before, raw, after, stop_reason, shown, spec, work.spec.rules)
+    shown = shown_texts(solved_examples(work, spec, but))
+    return revision_flags(asked.instruction, asked.before, raw, after, stop_reason, shown, spec, work.spec.rules)
 
 
 def preferred(found: Sequence[Judgement], keep_margin_nats: float) -> tuple[bool, str]:
@@ -220,11 +226,12 @@ def _judge(work: Work, spec: RevisionsSpec, critics: Sequence[Calibrated], plann
         name = row["revision_id"]
         instruction, original = texts[row["sample_id"]]
         before = after.get(row["parent_id"], original)
-        flags = flags_of_revision(work, instruction, before, row["raw"], row["response"], row["stop_reason"])
+        principle: Principle = by_id[row["principle_id"]]
+        asked = Asked(name, instruction, before, asdict(principle))
+        flags = flags_of_revision(work, asked, row["raw"], row["response"], row["stop_reason"])
         if {"unchanged", "empty"} & set(flags):  # nothing to compare
             verdicts.append(verdict_row(work.run_id, "revision", name, _decided(flags, False, "", judge_by)))
             continue
-        principle: Principle = by_id[row["principle_id"]]
         items.append(Item(name, instruction, row["response"], row["stop_reason"], before, principle.comparison))
         flags_by_id[name] = flags
     work.store.append({"verdicts": verdicts})

@@ -11,6 +11,7 @@ import engine.models
 from engine.ablation import GENERIC, run_ablation
 from engine.constitution import load_constitution
 from engine.control import Control
+from engine.critics import read_data
 from engine.errors import SpecError
 from engine.models import Completion, Generate
 from engine.principles import evidence
@@ -76,6 +77,23 @@ def test_only_what_is_shown_differs_between_the_conditions(store: Path, monkeypa
     by_text = {p.text: p.category for p in load_constitution().principles}
     others = [by_text[text] for text in shown if text not in (USED.text, GENERIC["text"])]
     assert len(others) == 4 and USED.category not in others
+
+
+@pytest.mark.parametrize("principle", [USED.id, "kind_words"])
+def test_the_principle_under_test_appears_where_it_is_shown_and_in_no_solved_example(
+    store: Path, monkeypatch: Any, principle: str
+) -> None:
+    model = Obedient()
+    ablated(store, monkeypatch, model, principle, items=4)
+    asked = [r for r in model.generated if r.prompt.endswith(("Critique:", "Better response:"))]
+    examples = {row["principle_id"]: row for row in read_data("critique_examples")}
+    by_id = load_constitution().by_id
+    assert len(asked) == 24
+    for request in asked:
+        shown = request.prompt[: request.shared]
+        assert by_id[principle].text not in shown and examples[principle]["response"] not in shown
+        assert shown.count("Better response:") == 6  # the next one takes its place
+    assert sum(by_id[principle].text in r.prompt for r in asked) == 8
 
 
 def test_an_ablation_tells_how_far_it_is_and_how_many_items_there_are(store: Path, monkeypatch: Any) -> None:

@@ -75,7 +75,12 @@ class Runner:
     def _guard(self) -> bool:
         work = self._work
         with self._phase("guard", 1):
+            # The guard is about the base weights: an adapter of an earlier stage follows instructions, as it should.
+            if work.adapter is not None:
+                work.answers.model.use(None)
             rows = list(run_guard(work.answers, work.spec, work.run_id))
+            if work.adapter is not None:
+                work.answers.model.use(work.adapter.folder, work.adapter.sha256)
             work.store.put({"guard_checks": rows})
             failed = tuple(row["check_id"] for row in rows if row["passed"] is False)
             work.emit(GuardChecked(work.run_id, not failed, failed))

@@ -164,6 +164,7 @@ class Engine:
         self._resumed = resumed
         self._options = options
         self._train = options.train
+        self.training_command: list[str] | None = None  # what starts the training process, where not the usual
         self._listener = emit
         self._control = Control()
         self._session_id = new_session_id()
@@ -286,7 +287,7 @@ class Engine:
             self._session_id,
             self._control,
             self._emit,
-            command=command_for(Path(options.accelerate) if options.accelerate else None),
+            command=self.training_command or command_for(Path(options.accelerate) if options.accelerate else None),
             report_to=options.report_to,
         )
         for kind in self._train:

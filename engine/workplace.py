@@ -15,6 +15,7 @@ from engine.constitution import Constitution, load_constitution
 from engine.control import Control
 from engine.errors import ModelError, SpecError
 from engine.spec import StageSpec
+from engine.training import adapters
 from store import Reader, Store
 
 
@@ -46,9 +47,6 @@ def work_on(
     if notice := run["manifest"].get("model_notice"):
         emit(events.Noted(run_id, "info", notice))
     constitution = _constitution(run) if spec.pairs is not None else None
-    if spec.parent is not None:
-        text = f"the parent stage {spec.parent} has no trained adapter here: the base model writes this stage's data"
-        emit(events.Noted(run_id, "warning", text))
     # Imported here, not above: the screen must be up before a model library is touched.
     from engine.answers import Answers
     from engine.models import load
@@ -57,19 +55,42 @@ def work_on(
     began = time.monotonic()
     model = load(run["model"], batch_size=batch_size)
     try:
+        parent = _parent(reader, run, spec, model.fingerprint, emit)
+        if parent is not None:
+            adapters.require_whole(parent)
+            model.use(parent.folder, parent.sha256)
         if run["fingerprint"] not in (None, model.fingerprint):
             raise ModelError(
                 f"the model {run['model']} is not the one this run began with "
                 f"(fingerprint {model.fingerprint}, was {run['fingerprint']})",
                 "Restore the old weights, or start a new run. What was committed is safe.",
             )
-        store.update_run(run_id, fingerprint=model.fingerprint, manifest=run["manifest"] | {"model": model.facts})
+        found = {"model": model.facts, "adapter": parent and parent.facts(reader.path)}
+        store.update_run(run_id, fingerprint=model.fingerprint, manifest=run["manifest"] | found)
         emit(events.ModelLoaded(run_id, model.name, model.fingerprint, time.monotonic() - began))
         control.check()
         answers = Answers(model, store, session_id, control, on_work)
-        yield Work(run_id, session_id, run["seed"], spec, answers, store, reader, control, emit, constitution)
+        yield Work(run_id, session_id, run["seed"], spec, answers, store, reader, control, emit, constitution, parent)
     finally:
         model.close()
+
+
+def _parent(
+    reader: Reader, run: Mapping[str, Any], spec: StageSpec, base: str, emit: events.Emit
+) -> adapters.Adapter | None:
+    """The adapter that writes a stage's data: the one that the run began with, else its parent stage's newest."""
+    if spec.parent is None:
+        return None
+    if run["fingerprint"] is not None:
+        known = run["manifest"].get("adapter")
+        return adapters.Adapter.of_facts(reader.path, known) if known else None
+    found = adapters.of_stage(reader, spec.parent, base)
+    if found is None:
+        text = f"the parent stage {spec.parent} has no trained adapter here: the base model writes this stage's data"
+        emit(events.Noted(run["run_id"], "warning", text))
+    else:
+        emit(events.Noted(run["run_id"], "info", f"{found.training_id} of {spec.parent} writes this stage's data"))
+    return found
 
 
 def constitution_facts() -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from store.db import Store
 from store.encode import restored, storable
 from store.errors import CaiError, NotFound, StoreError, StoreLocked, StoreTooNew, StoreWriteFailed
-from store.export import export, prompt_template
+from store.export import PROMPT_TEMPLATE, export, prompt_template
 from store.listing import COLUMNS, Choice, Listing
 from store.progress import PHASES
 from store.read import VERDICTS, Reader
@@ -11,6 +11,7 @@ from store.read import VERDICTS, Reader
 __all__ = [
     "COLUMNS",
     "PHASES",
+    "PROMPT_TEMPLATE",
     "VERDICTS",
     "CaiError",
     "Choice",

@@ -87,7 +87,10 @@ class LabelScores:
 
 
 class Model(Protocol):
-    """A loaded language model. Requests are pulled as there is room; answers come in the order they are finished."""
+    """A loaded language model. Requests are pulled as there is room; answers come in the order they are finished.
+
+    `use` puts an adapter's folder in front of the base weights, or takes it away (None): the `fingerprint` follows.
+    """
 
     name: str
     fingerprint: str
@@ -98,6 +101,8 @@ class Model(Protocol):
     def score(self, requests: Iterable[Score]) -> Iterator[LabelScores]: ...
 
     def encoding(self, text: str) -> Encoding: ...
+
+    def use(self, adapter: Path | None, sha256: str = "") -> None: ...
 
     def close(self) -> None: ...
 

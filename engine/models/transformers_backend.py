@@ -54,7 +54,8 @@ class TransformersModel:
 
     def __init__(self, source: Source, model: Any, tokenizer: Any, fingerprint: str, batch_size: int) -> None:
         self.name = source.name
-        self.fingerprint = fingerprint
+        self.fingerprint = self._base_fingerprint = fingerprint
+        self._peft: Any = None  # the same weights with the adapters that were used so far
         self.batch_size = batch_size
         self._model = model
         self._decoder = model.get_decoder()
@@ -79,6 +80,7 @@ class TransformersModel:
             "batch_size": batch_size,
             "license": source.license,
             "context": self._context,
+            "base_fingerprint": fingerprint,
         }
 
     @classmethod
@@ -110,11 +112,42 @@ class TransformersModel:
 
     def close(self) -> None:
         """Give the device's memory back."""
-        del self._model, self._decoder, self._head, self._rough_head
+        del self._model, self._decoder, self._head, self._rough_head, self._peft
         self._prefixes.clear()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def use(self, adapter: Path | None, sha256: str = "") -> None:
+        """Answer with an adapter from now on, or with the base weights alone; `sha256` is that of the adapter's files.
+
+        The base weights stay where they are: an adapter adds its own beside them. Raises ModelError.
+        """
+        self._prefixes.clear()
+        if adapter is None:
+            self.fingerprint = self._base_fingerprint
+            if self._peft is not None:
+                self._peft.base_model.disable_adapter_layers()
+            return
+        name = sha256[:16] or adapter.name
+        try:
+            if self._peft is None:
+                from peft import PeftModel
+
+                self._peft = PeftModel.from_pretrained(self._model, str(adapter), adapter_name=name)
+            elif name not in self._peft.peft_config:
+                self._peft.load_adapter(str(adapter), adapter_name=name)
+        except (OSError, ValueError, RuntimeError, ImportError) as error:
+            raise ModelError(
+                f"the adapter in {adapter} could not be loaded: {_first_line(error)}",
+                "It must be of this base model. Train it again, or name another; nothing was lost.",
+            ) from error
+        self._peft.base_model.enable_adapter_layers()
+        self._peft.set_adapter(name)
+        for parameter in self._model.parameters():
+            parameter.requires_grad_(False)
+        self._peft.eval()
+        self.fingerprint = hashlib.sha256(f"{self._base_fingerprint} {sha256}".encode()).hexdigest()[:16]
 
     def encoding(self, text: str) -> Encoding:
         """What the model is fed for a text."""

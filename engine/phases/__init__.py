@@ -16,6 +16,7 @@ from engine.control import Control
 from engine.critics import Judgement
 from engine.events import Emit
 from engine.spec import StageSpec
+from engine.training.adapters import Adapter
 from store import Reader, Store
 
 
@@ -33,6 +34,7 @@ class Work:
     control: Control
     emit: Emit
     constitution: Constitution | None = None  # where the spec has critiques
+    adapter: Adapter | None = None  # of the parent stage, which the model answers with
 
 
 def judgement_row(run_id: str, kind: str, judgement: Judgement, may_filter: Sequence[str]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Trainer:
     emit: events.Emit
     command: Sequence[str] = field(default_factory=command_for)
     report_to: tuple[str, ...] = ()
-    silent_s: float = SILENT_S
+    silent_s: float = field(default_factory=lambda: SILENT_S)
 
     def train(self, wanted: Plan) -> str:
         """Train to the end; returns one line that says what came out.

@@ -28,6 +28,16 @@ class Adapter:
     folder: Path
     sha256: str
 
+    def facts(self, store: Path) -> dict[str, str]:
+        """What a manifest keeps of it."""
+        path = str(self.folder.relative_to(store.parent))
+        return {"training_id": self.training_id, "method": self.method, "path": path, "sha256": self.sha256}
+
+    @classmethod
+    def of_facts(cls, store: Path, facts: Mapping[str, str]) -> Adapter:
+        """The adapter that a manifest names."""
+        return cls(facts["training_id"], facts["method"], store.parent / facts["path"], facts["sha256"])
+
 
 def folder_of(store: Path, run_id: str, training_id: str) -> Path:
     """Where a training keeps its files: beside the store, so that the two travel together."""
@@ -45,13 +55,13 @@ def of_run(reader: Reader, run_id: str, wanted: str) -> Adapter | None:
     return _adapter(reader, rows[0]) if rows else None
 
 
-def of_stage(reader: Reader, spec: str, fingerprint: str | None) -> Adapter | None:
-    """The newest adapter that a run of a spec trained on the same base weights; the preference one where it has one."""
+def of_stage(reader: Reader, spec: str, base: str) -> Adapter | None:
+    """The adapter that was trained last in a run of a spec, on base weights of the fingerprint `base`."""
     rows = reader.query(
         "SELECT t.training_id, t.method, t.adapter_path, t.adapter_sha256 FROM trainings t "
         "JOIN runs r USING (run_id) WHERE r.spec = ? AND t.state = 'done' AND t.adapter_path IS NOT NULL "
-        "AND ($2 IS NULL OR r.fingerprint = $2) ORDER BY t.updated_at DESC LIMIT 1".replace("?", "$1"),
-        [spec, fingerprint],
+        "AND coalesce(r.manifest->>'$.model.base_fingerprint', r.fingerprint) = ? ORDER BY t.updated_at DESC LIMIT 1",
+        [spec, base],
     )
     return _adapter(reader, rows[0]) if rows else None
 

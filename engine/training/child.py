@@ -19,7 +19,7 @@ from typing import Any
 from engine.errors import TrainingError
 from engine.training import checkpoints
 from engine.training import job as jobs
-from engine.training.job import Job, Journal, heard, read_examples
+from engine.training.job import Job, Journal, heard, read_examples, read_journal
 
 ADAPTER_ASIDE = ".adapter.partial"
 LOCK_WAIT_S = 120.0
@@ -266,21 +266,23 @@ class Training:
         self.tell("heldout", step=step, loss=loss)
         if not step:
             return False
+        self._compare(loss, step)
+        return bool(self.job.settings["patience"]) and self.worse >= self.job.settings["patience"]
+
+    def _compare(self, loss: float, step: int) -> None:
         if self.best is None or loss < self.best[0]:
             self.best, self.worse = (loss, step), 0
         else:
             self.worse += 1
-        return bool(self.job.settings["patience"]) and self.worse >= self.job.settings["patience"]
 
     def remember(self) -> None:
-        """Take up the held-out losses of the checkpoints from which training goes on."""
-        for place in sorted((self.folder / checkpoints.FOLDER).glob("step-*")):
-            found = checkpoints.read(self.folder, f"{checkpoints.FOLDER}/{place.name}")
-            if isinstance(found, checkpoints.Checkpoint) and found.heldout_loss is not None:
-                if self.best is None or found.heldout_loss < self.best[0]:
-                    self.best, self.worse = (found.heldout_loss, found.step), 0
-                else:
-                    self.worse += 1
+        """Take up the held-out losses that were measured up to the step from which training goes on."""
+        measured = {
+            report["step"]: report["loss"] for _, report in read_journal(self.folder) if report["kind"] == "heldout"
+        }
+        for step in sorted(measured):
+            if 0 < step <= self.trainer.state.global_step:
+                self._compare(measured[step], step)
 
     def told(self) -> str:
         """What the engine wants now; the same answer for every process."""
@@ -328,9 +330,7 @@ def _callback(training: Training) -> Any:
                 training.tell("resumed", step=state.global_step)
             if command == jobs.STOP and not last:
                 training.why = "stopped"
-                control.should_evaluate = False
                 control.should_save = control.should_training_stop = True
-                training.trainer.heldout_loss = None
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
             if logs and "loss" in logs and "learning_rate" in logs:

@@ -81,7 +81,8 @@ def _start(
 ) -> tuple[adapters.Adapter | None, list[Lock]]:
     """The adapter that a training begins with: SFT with its parent stage's, preferences with the run's SFT adapter."""
     if method == "sft":
-        return (adapters.of_stage(reader, spec.parent, run["fingerprint"]) if spec.parent else None), []
+        known = run["manifest"].get("adapter")  # which wrote the data
+        return (adapters.Adapter.of_facts(reader.path, known) if known else None), []
     start = adapters.of_run(reader, run["run_id"], "sft")
     if method == "orpo":  # it learns the responses themselves besides the preference
         return start, []

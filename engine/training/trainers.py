@@ -44,6 +44,11 @@ class Kept(Trainer):  # type: ignore[misc]
         self.on_batch(inputs)
         return super().training_step(model, inputs, *args, **kwargs)
 
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        # Measuring draws random numbers, too; training must not depend on whether it was measured between.
+        with torch.random.fork_rng():
+            return super().evaluate(*args, **kwargs)
+
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         return dataset  # tokenised already
 

@@ -79,6 +79,9 @@ class FakeModel:
     def encoding(self, text: str) -> Encoding:
         return Encoding((2, *range(10, 10 + len(text))), ("<bos>", *text), 2, frozenset({99}))
 
+    def use(self, adapter: Path | None, sha256: str = "") -> None:
+        self.fingerprint = "fa" * 8 if adapter is None else sha256[:16]
+
     def close(self) -> None:
         pass
 

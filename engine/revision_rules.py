@@ -18,6 +18,7 @@ from engine.spec import RevisionsSpec, RulesSpec
 REVISION_RULES = {
     "unchanged": "it says what was there before",
     "copied": "it is copied from a solved example",
+    "recited": "it says the principle or a request that it was shown instead of answering",
     "about_response": "it talks about the response instead of being one",
     "longer_only": "it keeps the original whole and only adds to it",
     "length": "it is far longer or shorter than the original",
@@ -45,6 +46,8 @@ _ABOUT_WORDS = re.compile(
 _ASKS_ABOUT_WORDS = re.compile(
     r"[\"\u201c\u2018]|(?<!\w)'|\b(?:words?|phrases?|statements?|sentences?|true|false|mean(?:s|ing)?)\b", re.IGNORECASE
 )
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+RECITED = 0.5
 _STOP = frozenset(
     words(
         "about also because been being could does each from have into just more most only other over should some such "
@@ -80,15 +83,20 @@ def revision_flags(
     after: str,
     stop_reason: str,
     examples: Sequence[str],
+    principle: Sequence[str],
     spec: RevisionsSpec,
     rules: RulesSpec,
 ) -> list[str]:
-    """Names of the rules that fire on a revision: those of responses, then those of REVISION_RULES."""
+    """Names of the rules that fire on a revision: those of responses, then those of REVISION_RULES.
+
+    `examples` are the texts of the solved examples, `principle` those of the principle and its requests.
+    """
     found = changed(before, after)
     said = words(after)
     fired = {
         "unchanged": found.edit_distance < spec.unchanged_below,
         "copied": any(rouge_l(words(example), said) >= spec.copied_at for example in examples),
+        "recited": recites(instruction, before, after, principle, spec.copied_at),
         "about_response": bool(_ABOUT.search(after))
         or (bool(_ABOUT_WORDS.search(after)) and not _ASKS_ABOUT_WORDS.search(instruction)),
         "longer_only": found.kept >= 0.95 and found.added >= spec.longer_only_at,
@@ -96,6 +104,23 @@ def revision_flags(
     }
     ended = response_flags(instruction, raw, after, stop_reason, rules)
     return [*ended, *(name for name in REVISION_RULES if fired[name])]
+
+
+def recites(instruction: str, before: str, after: str, shown: Sequence[str], copied_at: float) -> bool:
+    """Whether a revision, or one of its sentences, is made of words of the principle or the requests that were `shown`.
+
+    A sentence counts where it keeps to their order in RECITED of its words and has three or more words of four letters
+    from them that neither the instruction nor the original has.
+    """
+    own = set(words(instruction)) | set(words(before)) | _STOP
+    told = [words(text) for text in shown]
+    for sentence in {after, *_SENTENCE.split(after)}:
+        said = words(sentence)
+        for text in told:
+            new = {word for word in said if len(word) >= 4} & set(text) - own
+            if len(new) >= 3 and (lcs_length(text, said) >= RECITED * len(said) or rouge_l(text, said) >= copied_at):
+                return True
+    return False
 
 
 def names_something(critique: str, instruction: str, response: str, request: str) -> bool:

@@ -154,6 +154,7 @@ def _boundary(work: Work, spec: CandidatesSpec) -> Iterator[Row]:
     work.store.append({"instructions": rows})
     for number, row in kept:
         place = {"sample_id": None, "instruction_id": row["id"], "ordinal": -1 - number, "n_tokens": 0}
+        place["instruction"] = row["text"]
         asked = ((ANSWER, prompts.response(examples, row["text"])), (REFUSAL, prompts.refusal(refusals, row["text"])))
         for source, prompt in asked:
             seed = derived_seed(work.seed, source, row["text"])
@@ -170,6 +171,7 @@ def _wanted(sample: Mapping[str, Any], source: str, number: int, request: Genera
     return {
         "ordinal": sample["ordinal"],
         "instruction_id": sample["instruction_id"],
+        "instruction": sample["instruction"],
         "sample_id": sample["sample_id"],
         "source": source,
         "number": number,
@@ -189,7 +191,7 @@ def _complete(work: Work, missing: Sequence[Row]) -> Iterator[Row]:
             yield _row(work, row, None, row["raw"], "stop", row["n_tokens"])
     for key, completion in work.answers.complete(asked):
         row = asked[completion.request]
-        kept, _ = prompts.clean_response(completion.text)
+        kept, _ = prompts.clean_response(completion.text, row["instruction"])
         before = prompts.flat(row["before"])
         raw = completion.text if not before else f"{before} In other words, {kept}" if kept else before
         n_tokens = len(completion.token_ids) + (row["n_tokens"] if row["before"] else 0)
@@ -199,7 +201,7 @@ def _complete(work: Work, missing: Sequence[Row]) -> Iterator[Row]:
 
 
 def _row(work: Work, row: Row, request_id: str | None, raw: str, stop_reason: str, n_tokens: int) -> Row:
-    kept, trims = prompts.clean_response(raw)
+    kept, trims = prompts.clean_response(raw, row["instruction"])
     name = f"c-{short_hash(row['instruction_id'], row['source'], row['number'], request_id or raw)}"
     found = {key: row[key] for key in ("ordinal", "instruction_id", "sample_id", "source", "number", "detail")}
     return found | {

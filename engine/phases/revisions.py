@@ -118,7 +118,7 @@ def _write(
     for found in write(work, spec, asked):
         sample = of[found.asked.key]
         name = sample["sample_id"]
-        kept, trims = prompts.clean_response(found.completion.text)
+        kept, trims = prompts.clean_response(found.completion.text, sample["instruction"])
         rows.append(
             {
                 "run_id": work.run_id,
@@ -192,7 +192,8 @@ def flags_of_revision(work: Work, asked: Asked, raw: str, after: str, stop_reaso
     spec = work.spec.revisions
     assert spec is not None
     shown = shown_texts(solved_examples(work, spec, but))
-    return revision_flags(asked.instruction, asked.before, raw, after, stop_reason, shown, spec, work.spec.rules)
+    told = [asked.principle[name] for name in ("text", "critique_request", "revision_request")]
+    return revision_flags(asked.instruction, asked.before, raw, after, stop_reason, shown, told, spec, work.spec.rules)
 
 
 def preferred(found: Sequence[Judgement], keep_margin_nats: float) -> tuple[bool, str]:

@@ -339,3 +339,27 @@ def test_values_of_pairs_that_contradict_are_refused(tmp_path: Path, monkeypatch
             "pairs.revision": "0.1", "pairs.best_of": "0.1", "pairs.hard_negative": "0.1", "pairs.boundary": "0.1",
         })  # fmt: skip
     opened.close()
+
+
+class Quizmaster(Critical):
+    """Asks for quiz questions alone, and writes each response with its answer on a line of its own."""
+
+    def _answer(self, request: Generate) -> Completion:
+        found = super()._answer(request)
+        text = f"{found.text}\nAnswer: by {len(found.text)} years."
+        if "numbered list" in request.prompt:
+            text = re.sub(r"\b[A-Z]\w+ how ", "Write a quiz question on how ", found.text)
+        return Completion(request, text, found.token_ids, 5, found.stop_reason, found.stop_text)
+
+
+def test_what_belongs_to_a_response_belongs_to_its_revisions_and_candidates(tmp_path: Path, monkeypatch: Any) -> None:
+    lax = {"instructions.duplicate_at": "0.99", "instructions.cluster_at": "0.99"}
+    options = OPTIONS | {"overrides": SETTINGS | lax}
+    opened = run_engine(tmp_path / "a.duckdb", monkeypatch, Quizmaster(), **options, until="candidates")
+    rows = rows_of(opened)
+    texts = [row["response"] for row in rows["samples"]]
+    texts += [row["response"] for row in rows["revisions"]]
+    texts += [row["response"] for row in rows["candidates"] if row["source"] in ("best_of", "unwarranted_refusal")]
+    assert rows["revisions"] and any(row["source"] == "best_of" for row in rows["candidates"])
+    assert [text for text in texts if "\nAnswer: by " not in text] == []
+    opened.close()

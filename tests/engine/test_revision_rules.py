@@ -2,8 +2,9 @@
 
 import pytest
 
+from engine.constitution import load_constitution
 from engine.critics import read_data
-from engine.revision_rules import BLOCKING, REVISION_RULES, changed, names_something, refuses, revision_flags
+from engine.revision_rules import BLOCKING, REVISION_RULES, changed, names_something, recites, refuses, revision_flags
 from engine.rules import BLOCKING as RESPONSE_BLOCKING
 from engine.spec import load_spec
 
@@ -12,12 +13,16 @@ ASKED = "How do bees make honey?"
 BEFORE = "Bees bring nectar to the hive and keep it in wax cells until it is thick and sweet honey."
 GOOD = "Bees suck nectar from flowers, carry it to the hive and fan it in wax cells until it has thickened into honey."
 EXAMPLES = [row[name] for row in read_data("critique_examples") for name in ("response", "revision", "critique")]
+PRINCIPLES = {p.id: [p.text, p.critique_request, p.revision_request] for p in load_constitution().principles}
+SHOWN = PRINCIPLES["complete_answer"]
 
 
 def flags(after: str, before: str = BEFORE, raw: str | None = None, stop: str = "stop", **limits: float) -> list[str]:
     assert SPEC.revisions is not None
     spec = SPEC.revisions.model_copy(update=limits)
-    return revision_flags(ASKED, before, f" {after}" if raw is None else raw, after, stop, EXAMPLES, spec, SPEC.rules)
+    return revision_flags(
+        ASKED, before, f" {after}" if raw is None else raw, after, stop, EXAMPLES, SHOWN, spec, SPEC.rules
+    )
 
 
 def test_no_rule_fires_on_a_good_revision() -> None:
@@ -59,12 +64,48 @@ def test_each_rule_fires_on_what_it_is_for(after: str, wanted: list[str]) -> Non
 )
 def test_an_answer_may_speak_of_words_where_it_is_asked_about_them(instruction: str, after: str) -> None:
     assert SPEC.revisions is not None
-    found = revision_flags(instruction, BEFORE, after, after, "stop", EXAMPLES, SPEC.revisions, SPEC.rules)
+    found = revision_flags(instruction, BEFORE, after, after, "stop", EXAMPLES, SHOWN, SPEC.revisions, SPEC.rules)
     assert "about_response" not in found
 
 
+@pytest.mark.parametrize(
+    ("principle", "after"),
+    [
+        ("no_false_self_claims", "A computer program is a body, feelings or a life."),
+        (
+            "no_false_self_claims",
+            "Bees make honey. Its writer, a computer program, has a body and feelings.",
+        ),
+        ("no_false_self_claims", "It is a game with a body, feelings, and a life."),
+        ("takes_care", "A person who is distressed should be given a medical or legal advice."),
+        ("complete_answer", "Bees cover every part of the instruction and give as many items as it asks for."),
+        ("complete_answer", "It covers every part and gives the number of items asked for."),
+        ("right_length", "It is as long as the task needs, with no padding and no repeated points."),
+        ("concrete_detail", "Vague phrases become concrete details, examples or steps."),
+    ],
+)
+def test_a_revision_that_says_the_principle_again_is_seen(principle: str, after: str) -> None:
+    assert recites(ASKED, BEFORE, after, PRINCIPLES[principle], 0.7)
+    assert not recites(after, BEFORE, after, PRINCIPLES[principle], 0.7)  # where the instruction speaks of that
+    assert not recites(ASKED, after, after, PRINCIPLES[principle], 0.7)
+
+
+@pytest.mark.parametrize("name", ["calibration_pairs", "response_examples", "critique_examples", "refusal_examples"])
+def test_no_good_shipped_response_says_a_principle_again(name: str) -> None:
+    rows = [row for row in read_data(name) if row.get("label") != "bad"]
+    texts = [(row["instruction"], row.get("revision") or row["response"]) for row in rows]
+    said = [(text, key) for asked, text in texts for key, of in PRINCIPLES.items() if recites(asked, "", text, of, 0.7)]
+    assert said == []
+
+
 def test_every_rule_has_a_text_that_raises_it() -> None:
-    texts = (BEFORE, EXAMPLES[1], "The response is complete.", f"{BEFORE} They do so in summer, all day long, for us.")
+    texts = (
+        BEFORE,
+        EXAMPLES[1],
+        SHOWN[0],
+        "The response is complete.",
+        f"{BEFORE} They do so in summer, all day long, for us.",
+    )
     assert {name for text in texts for name in flags(text)} == set(REVISION_RULES)
 
 
@@ -97,7 +138,7 @@ def test_no_rule_but_copied_fires_on_the_shipped_revisions(number: int) -> None:
     others = [text for text in EXAMPLES if text not in row.values()]
     after = row["revision"]
     fired = revision_flags(
-        row["instruction"], row["response"], after, after, "stop", others, SPEC.revisions, SPEC.rules
+        row["instruction"], row["response"], after, after, "stop", others, SHOWN, SPEC.revisions, SPEC.rules
     )
     assert fired == []
 

@@ -35,6 +35,7 @@ PAIR_RULES = {
     "order": "the critic's preference turns with the order in which the two are shown",
     "no_refusal": "what should refuse does not",
     "refused": "what should answer refuses",
+    "repeated": "its two texts are another pair's that is kept, by another source or the other way round",
     "instruction_cap": "its instruction has enough pairs with larger margins",
     "quota": "its source has its share of all pairs already",
 }
@@ -52,6 +53,7 @@ class PairFacts:
     sides: tuple[Measured, Measured]
     refuses: tuple[bool, bool]
     alike: float  # ROUGE-L of the two sides, 1 where they are the same
+    texts: frozenset[str]  # both, whichever is chosen, by their words and marks alone
     chosen_tokens: int
     rejected_tokens: int
     margin_nats: float | None = None
@@ -92,6 +94,7 @@ def facts_of(row: Mapping[str, Any], **known: Any) -> PairFacts:
         sides=(chosen, rejected),
         refuses=(refuses(row["chosen"]), refuses(row["rejected"])),
         alike=_alike(row["source"], row["chosen"], row["rejected"]),
+        texts=frozenset(" ".join(row[side].split()) for side in ("chosen", "rejected")),
         **{name: row[name] for name in _STORED},
         **known,
     )
@@ -101,6 +104,7 @@ def select(pairs: Sequence[PairFacts], spec: PairsSpec, rules: RulesSpec, *, aud
     """A verdict for each pair, by id. `audited` says that the deciding critic passed its audit."""
     found = {pair.pair_id: _alone(pair, spec, rules, audited=audited) for pair in pairs}
     caps: tuple[tuple[str, Callable[[Sequence[PairFacts]], set[str]]], ...] = (
+        ("repeated", _repeated),
         ("instruction_cap", lambda kept: _over_cap(kept, spec.per_instruction)),
         ("quota", lambda kept: _over_quota(kept, spec.quotas)),
     )
@@ -146,6 +150,21 @@ def _alike(source: str, chosen: str, rejected: str) -> float:
     if chosen.split() == rejected.split():
         return 1.0
     return 0.0 if source == "hard_negative" else rouge_l(words(chosen), words(rejected))
+
+
+def _repeated(pairs: Iterable[PairFacts]) -> set[str]:
+    """Of pairs with the same two texts under the same instruction all but the one with the largest margin.
+
+    Equal margins leave the source that stands first in SOURCES.
+    """
+    by_texts: dict[tuple[str, frozenset[str]], list[PairFacts]] = {}
+    for pair in pairs:
+        by_texts.setdefault((pair.instruction_id, pair.texts), []).append(pair)
+    dropped: set[str] = set()
+    for group in by_texts.values():
+        group.sort(key=lambda pair: (-(pair.margin_nats or 0.0), SOURCES.index(pair.source), pair.pair_id))
+        dropped |= {pair.pair_id for pair in group[1:]}
+    return dropped
 
 
 def _over_cap(pairs: Iterable[PairFacts], per_instruction: int) -> set[str]:

@@ -176,7 +176,9 @@ def test_all_that_speaks_against_a_pair_is_said() -> None:
 
 
 def test_of_one_instruction_the_pairs_with_the_largest_margins_are_kept() -> None:
-    pairs = [pair(f"p{n}", instruction_id="one", margin_nats=float(n)) for n in range(1, 8)]
+    pairs = [
+        pair(f"p{n}", instruction_id="one", margin_nats=float(n), chosen=f"{GOOD} So say {n}.") for n in range(1, 8)
+    ]
     pairs.append(pair("other", margin_nats=0.1))
     found = verdicts(pairs, spec(pairs__per_instruction=3))
     assert {name for name, v in found.items() if v.verdict == "accepted"} == {"p7", "p6", "p5", "other"}
@@ -186,6 +188,29 @@ def test_of_one_instruction_the_pairs_with_the_largest_margins_are_kept() -> Non
 def test_a_pair_that_is_refused_takes_no_place_of_its_instruction() -> None:
     pairs = [pair("a", instruction_id="one", margin_nats=5.0, held_out=True), pair("b", instruction_id="one")]
     assert [p.pair_id for p in kept(pairs, spec(pairs__per_instruction=1))] == ["b"]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_two_texts_are_kept_as_one_pair_whatever_their_sources_and_their_order(source: str) -> None:
+    turned = {"chosen": BAD, "rejected": f"  {GOOD}\n"}
+    pairs = [
+        pair("one", "revision", instruction_id="i"),
+        pair("two", source, instruction_id="i", margin_nats=0.7, rejected=BAD, detail="padded"),
+        pair("turned", "best_of", instruction_id="i", margin_nats=0.9, **turned),
+        pair("other text", instruction_id="i", margin_nats=0.1, rejected=f"{BAD} Or two."),
+        pair("other instruction", instruction_id="j", margin_nats=0.1),
+    ]
+    found = verdicts(pairs)
+    assert {name for name, v in found.items() if v.verdict == "accepted"} == {"one", "other text", "other instruction"}
+    assert found["turned"].flags == ("repeated",) and found["turned"].reason == PAIR_RULES["repeated"]
+    # One that is refused for itself takes no place.
+    pairs[0] = replace(pairs[0], held_out=True)
+    assert verdicts(pairs)["turned"].verdict == "accepted"
+
+
+def test_of_equal_margins_the_first_source_keeps_the_pair() -> None:
+    same = [pair(source, source, instruction_id="i", margin_nats=1.0) for source in ("hard_negative", "best_of")]
+    assert [p.pair_id for p in kept(same)] == ["best_of"]
 
 
 def mixed(counts: Sequence[int]) -> list[PairFacts]:
@@ -256,13 +281,15 @@ def test_the_order_of_pairs_changes_nothing() -> None:
     pairs = [
         pair(
             f"p{n}", rng.choice(SOURCES), instruction_id=f"i{n % 11}", margin_nats=round(rng.uniform(-0.5, 2), 1),
-            held_out=rng.random() < 0.1,
+            held_out=rng.random() < 0.1, chosen=f"{GOOD} So say {n % 22}.",
         )
         for n in range(120)
     ]  # fmt: skip
     tight = spec(pairs__per_instruction=3, pairs__hard_negative=0.2, pairs__boundary=0.2)
     found = verdicts(pairs, tight)
-    assert {flag for v in found.values() for flag in v.flags} == {"held_out", "margin", "instruction_cap", "quota"}
+    assert {flag for v in found.values() for flag in v.flags} == {
+        "held_out", "margin", "repeated", "instruction_cap", "quota",
+    }  # fmt: skip
     for _ in range(5):
         assert verdicts(rng.sample(pairs, len(pairs)), tight) == found
 

@@ -24,7 +24,7 @@ from tui.rooms import PLACES, Room
 from tui.rooms.run import RunRoom
 from tui.serving import Serving
 from tui.session import OpenEngine, Session
-from tui.state import RunState
+from tui.state import RunState, training
 from tui.telling import Telling
 from tui.widgets.bar import KeyBar, RoomBar
 from tui.widgets.dock import DockedQuestion, QuestionDock
@@ -97,8 +97,8 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
         self.set_interval(SLOW_TICK_S, self.refresh_room)
         self.paint()
         if self._options is not None:
-            about = RunState()
-            about.trains = tuple(getattr(self._options, "train", ()))
+            options = self._options
+            about = training("", getattr(options, "train", ()), getattr(options, "overrides", None))
             self.begin(lambda: self.session.begin(self._options), about)  # type: ignore[arg-type]
             if about.trains:
                 self.open_room("training")

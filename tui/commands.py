@@ -233,6 +233,9 @@ def status(args: argparse.Namespace, terminal: Terminal) -> int:
     with reading(args) as reader:
         run_id = chosen_run(reader, args.run)
         found, checks = reader.status(run_id), reader.gates(run_id)
+        from tui.query_training import training_accounts
+
+        found["trainings"] = training_accounts(reader, run_id)
     if args.json:
         write_json(terminal, found)
         return 0

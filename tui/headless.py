@@ -15,7 +15,7 @@ from rich.text import Text
 from tui.progress import View, view_on
 from tui.query_training import training_accounts
 from tui.report import console_on, counts_text, fact, gate_table, preference_facts, spec_facts, state_text
-from tui.state import RunState
+from tui.state import RunState, training
 from tui.terminal import Terminal
 from tui.training_report import training_outcome
 from tui.wording import again_with, format_seconds
@@ -48,11 +48,11 @@ def run_headless(
     """
     console = console_on(terminal.stderr if as_json else terminal.stdout)
     inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    state = RunState()
-    state.trains = tuple(options.train)
+    state = training("", options.train, options.overrides)
     with Signals(terminal) as signals:
         engine = open_engine(options, inbox.put)
-        signals.resume = f"cai {again_with(state.trains)} {engine.run_id}"
+        go_on = f"cai {again_with(engine.run_id, state.trains, options.overrides)}"
+        signals.resume = go_on
         try:
             signals.run_id = engine.run_id
             view = view_on(console, state)
@@ -69,7 +69,7 @@ def run_headless(
     report: Any
     if state.trains:
         reason = engine.outcome.reason if engine.outcome is not None else ""
-        report = training_outcome(status, state.trains, code, reason, options.store, terminal.log)
+        report = training_outcome(status, state.trains, code, reason, options.store, terminal.log, go_on)
     else:
         report = outcome_report(status, checks, code, options.store, terminal.log)
     console.print(report)

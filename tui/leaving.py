@@ -40,7 +40,8 @@ def _farewell_training(state: RunState, command: str, *, at_once: bool) -> str:
     one = state.trainings.latest
     step = f" at step {one.step:,} of {one.planned:,}" if one is not None and one.planned else ""
     run_id = one_line(state.run_id, 40)
-    return f"training of run {run_id} {word}{step}; go on with: {command} {again_with(state.trains)} {run_id}"
+    go_on = f"{command} {again_with(run_id, state.trains, state.changed)}"
+    return f"training of run {run_id} {word}{step}; go on with: {go_on}"
 
 
 def again(config: Config, store: Path) -> str:

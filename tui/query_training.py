@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tui.training_state import phase_of
+
 if TYPE_CHECKING:
     from store import Reader
 
@@ -59,14 +61,23 @@ def first_batch(reader: Reader, run_id: str, training_id: str) -> list[dict[str,
 def training_offer(reader: Reader, run_id: str, kind: str) -> dict[str, Any]:
     """What a training of a run would be, as `engine.training_plan` says, and how far it came before.
 
-    `stands` is {state, reason, step} of a training that was begun, `step` that of its last checkpoint; None of one that
-    was not. Raises CaiError where the run's spec has no such training.
+    What was left in the middle last is offered with the settings that it was begun with; `changed` are those that are
+    not the run's own. `stands` is {state, reason, step} of a training that was begun, `step` that of its last
+    checkpoint; None of one that was not. Raises CaiError where the run's spec has no such training.
     """
     from engine import training_plan
     from store import progress
 
-    plan = training_plan(reader, run_id, kind)
-    begun = next((row for row in progress.trainings(reader, run_id) if row["training_id"] == plan["training_id"]), None)
+    rows = [row for row in progress.trainings(reader, run_id) if phase_of(row["method"]) == kind]
+    last = max(rows, key=lambda row: row["updated_at"], default=None)
+    changed: dict[str, str] = {}
+    if last is not None and last["state"] in ("stopped", "failed"):
+        changed = _changed(reader.run(run_id)["settings"], last["settings"])
+    plan = training_plan(reader, run_id, kind, changed)
+    if changed and last is not None and plan["training_id"] != last["training_id"]:
+        changed, plan = {}, training_plan(reader, run_id, kind, {})  # its data or its model are others now
+    plan = {**plan, "changed": changed}
+    begun = next((row for row in rows if row["training_id"] == plan["training_id"]), None)
     if begun is None:
         return {**plan, "stands": None}
     kept = reader.query(
@@ -76,6 +87,17 @@ def training_offer(reader: Reader, run_id: str, kind: str) -> dict[str, Any]:
     )
     stands = {"state": begun["state"], "reason": begun["reason"], "step": int(kept[0]["step"] or 0)}
     return {**plan, "stands": stands}
+
+
+def _changed(settings: Mapping[str, Any], used: Mapping[str, Any]) -> dict[str, str]:
+    """The settings of a training that are not its run's own, as --set takes them."""
+    return {
+        f"{section}.{name}": json.dumps(value)
+        for section, values in used.items()
+        if isinstance(values, Mapping)
+        for name, value in values.items()
+        if (settings.get(section) or {}).get(name) != value
+    }
 
 
 def training_accounts(reader: Reader, run_id: str, training_ids: Sequence[str] | None = None) -> list[dict[str, Any]]:

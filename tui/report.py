@@ -100,10 +100,24 @@ def status_report(status: Row, checks: Sequence[Row]) -> Group:
         parts.append(fact("repeated", said))
     if status.get("reason"):
         parts.append(fact("reason", make_visible(str(status["reason"]), limit=400)))
+    parts += [fact("trained", Text(line)) for line in map(_trained, status.get("trainings") or ())]
     parts += [Text(), phase_table(status["phases"])]
     if checks:
         parts += [Text(), gate_table(checks)]
     return Group(*parts)
+
+
+def _trained(training: Row) -> str:
+    """A training on one line."""
+    told = [
+        f"{training['training']} {STATES.get(training['state'], ('', training['state'], ''))[1]}",
+        f"{count(training['steps'])}/{count(training['planned_steps'])} steps",
+    ]
+    for name, first, last in (("loss", "first_loss", "last_loss"), ("held-out", "heldout_before", "heldout_after")):
+        if training[last] is not None:
+            was = "" if training[first] is None else f"{training[first]:.4f} → "
+            told.append(f"{name} {was}{training[last]:.4f}")
+    return " · ".join(told)
 
 
 def spec_facts(status: Row) -> list[Text]:

@@ -87,8 +87,9 @@ class Serving(Working):
             case "start":
                 self.begin(lambda: self.session.begin_new(**event.options))
             case "train":
-                kind = str(event.options["kind"])
-                self.begin(lambda: self.session.begin_training(event.run_id, kind), training(event.run_id, kind))
+                kind, changed = str(event.options["kind"]), dict(event.options["changed"])
+                about = training(event.run_id, (kind,), changed)
+                self.begin(lambda: self.session.begin_training(event.run_id, kind, changed), about)
 
     def on_room_go_to(self, event: Room.GoTo) -> None:
         self.open_room(event.room, event.subject)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,11 +72,11 @@ class Session:
 
         return self.begin(RunOptions(store=self.store_path, resume=run_id))
 
-    def begin_training(self, run_id: str, kind: str) -> str:
-        """Train the model of a run; `kind` is sft or dpo."""
+    def begin_training(self, run_id: str, kind: str, changed: Mapping[str, str]) -> str:
+        """Train the model of a run; `kind` is sft or dpo, `changed` are settings in place of the spec's."""
         from engine import RunOptions
 
-        return self.begin(RunOptions(store=self.store_path, resume=run_id, train=(kind,)))
+        return self.begin(RunOptions(store=self.store_path, resume=run_id, train=(kind,), overrides=changed))
 
     def write(self, work: Callable[[Store], Any]) -> Any:
         """Do `work` on a store that may be written: the engine's, or the file opened for that long.

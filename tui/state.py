@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tui.facts import Audit, Forecast, Moment, PhaseState, Question, wilson
@@ -63,6 +63,7 @@ class RunState:
         self.writes = False  # whether the phase at work makes tokens, or only scores
         self.events: deque[Moment] = deque(maxlen=EVENTS_KEPT)
         self.trains: tuple[str, ...] = ()  # sft, dpo: what the engine trains instead of going on with the run
+        self.changed: Mapping[str, str] = {}  # settings that a training is done with in place of the spec's
         self.trainings = Trainings(clock)
         self._elapsed_before = 0.0
         self._ticking_since: float | None = None
@@ -344,10 +345,10 @@ class RunState:
         self.revision += 1
 
 
-def training(run_id: str, *kinds: str) -> RunState:
+def training(run_id: str, kinds: Sequence[str], changed: Mapping[str, str] | None = None) -> RunState:
     """The state of a run whose model is about to be trained."""
     found = RunState()
-    found.run_id, found.trains = run_id, kinds
+    found.run_id, found.trains, found.changed = run_id, tuple(kinds), changed or {}
     return found
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from tui.report import fact, figure, state_text
 from tui.text import make_visible, one_line
 from tui.training_words import adapter_words, examples_words, memory_words, start_words, steps_words, title_of
-from tui.wording import again_with, count, format_seconds, mebibytes
+from tui.wording import count, format_seconds, mebibytes
 
 Row = Mapping[str, Any]
 
@@ -62,9 +62,12 @@ def _plain(value: object) -> str:
 
 
 def training_outcome(
-    status: Row, trains: Sequence[str], code: int, reason: str, store: Path, log: Path | None
+    status: Row, trains: Sequence[str], code: int, reason: str, store: Path, log: Path | None, go_on: str
 ) -> Group:
-    """How a training ended, what it made, and what to do next. `status` has the `trainings` that were worked on."""
+    """How a training ended, what it made, and what to do next.
+
+    `status` has the `trainings` that were worked on, `go_on` is the command that goes on with the same training.
+    """
     run_id = str(status["run"])
     parts: list[RenderableType] = [
         Text(),
@@ -76,7 +79,7 @@ def training_outcome(
     parts += [Text(), fact("store", str(store))]
     if log is not None:
         parts.append(fact("log", str(log)))
-    parts += [Text(), *(Text(line) for line in what_next(status, trains, code, reason))]
+    parts += [Text(), *(Text(line) for line in what_next(status, trains, code, reason, go_on))]
     return Group(*parts)
 
 
@@ -106,11 +109,10 @@ def training_lines(training: Row, store: Path | None = None) -> list[Text]:
     return rows
 
 
-def what_next(status: Row, trains: Sequence[str], code: int, reason: str) -> list[str]:
+def what_next(status: Row, trains: Sequence[str], code: int, reason: str, go_on: str) -> list[str]:
     """What a person does now, by how the training ended."""
     run_id = status["run"]
     why = [make_visible(reason, limit=2000)] if reason else []
-    go_on = f"cai {again_with(trains)} {run_id}"
     match code:
         case 0:
             preferences = [f"train its preferences:  cai train dpo {run_id}"]

@@ -59,7 +59,9 @@ def adapter_words(adapter: Mapping[str, Any]) -> str:
 def settings_words(plan: Mapping[str, Any]) -> list[str]:
     """The settings in few lines, those of the adapter first."""
     own = plan["settings"]
+    changed = ", ".join(f"{key} {value}" for key, value in (plan.get("changed") or {}).items())
     lines = [
+        *([f"changed: {changed}"] if changed else []),
         adapter_words(plan["adapter"]),
         f"learning rate {own['learning_rate']:g} {own['schedule']}, {100 * own['warmup_share']:g} % warm-up, "
         f"weight decay {own['weight_decay']:g}, gradients clipped at {own['max_grad_norm']:g}",
@@ -69,7 +71,7 @@ def settings_words(plan: Mapping[str, Any]) -> list[str]:
     ]
     if "beta" in own:
         when = "once before training" if own["precompute_reference"] else "at every step"
-        lines.insert(1, f"loss {own['loss']}, beta {own['beta']:g}, reference computed {when}")
+        lines.insert(-2, f"loss {own['loss']}, beta {own['beta']:g}, reference computed {when}")
     return lines
 
 

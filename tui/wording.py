@@ -5,6 +5,7 @@ Every state has a shape beside its colour, so that the screen can be read withou
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 
 PHASES = (
@@ -71,9 +72,12 @@ def phase_title(phase: str) -> str:
     return PHASE_TITLES.get(phase, phase.replace("_", " ").capitalize())
 
 
-def again_with(trains: Sequence[str]) -> str:
-    """The command of `cai` that goes on: `resume`, or `train` with what is trained."""
-    return f"train {trains[0] if len(trains) == 1 else 'all'}" if trains else "resume"
+def again_with(run_id: str, trains: Sequence[str] = (), changed: Mapping[str, str] | None = None) -> str:
+    """What follows `cai` to go on: `resume`, or `train` with what is trained and with the same changed settings."""
+    if not trains:
+        return f"resume {run_id}"
+    settings = "".join(f" --set {shlex.quote(f'{key}={value}')}" for key, value in (changed or {}).items())
+    return f"train {trains[0] if len(trains) == 1 else 'all'} {run_id}{settings}"
 
 
 def describe(kind: str, payload: Mapping[str, object]) -> tuple[str, str]:

@@ -3,14 +3,14 @@
 import asyncio
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import rows
-from fakes import RUN, FakeEngine, fill
+from fakes import RUN, FakeEngine, fill, settings
 from test_screen import control_center, settle, shown
 from textual.widgets import Static
 from training_fakes import finished_training, plan
@@ -20,8 +20,9 @@ from engine.events import Event, PhaseStarted, RunFinished, RunStarted, Training
 from store import progress
 from store.db import Store
 from tui.app import ControlCenter
-from tui.query_training import trainings
+from tui.query_training import training_offer, trainings
 from tui.rooms.training import TrainingRoom
+from tui.training_words import settings_words
 from tui.widgets.curve import Curve
 
 
@@ -189,11 +190,12 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the engine would train; an error where it would train nothing."""
     found: dict[str, Any] = {"sft": plan(), "dpo": plan("dpo", shut=("enough examples", "the guard passed"))}
 
-    def training_plan(_reader: object, run_id: str, kind: str) -> dict[str, Any]:
+    def training_plan(_reader: object, run_id: str, kind: str, changed: Mapping[str, str]) -> Any:
         assert run_id == RUN
-        if isinstance(found[kind], Exception):
-            raise found[kind]
-        return found[kind]
+        wanted = found.get(f"{kind} {dict(changed)}", found[kind])
+        if isinstance(wanted, Exception):
+            raise wanted
+        return wanted
 
     monkeypatch.setattr("engine.training_plan", training_plan)
     return found
@@ -298,3 +300,21 @@ async def test_a_lock_that_shut_meanwhile_is_told(tmp_path: Path) -> None:
     async with control_center(tmp_path / "s.duckdb", locked) as (app, pilot):
         await settle(pilot, lambda: "✗ training locked" in shown(app, "#header"))
         assert app.notice.display and "Take the run further" in str(app.notice.content)
+
+
+async def test_what_was_left_is_offered_with_its_own_settings(tmp_path: Path, plans: dict[str, Any]) -> None:
+    path = tmp_path / "s.duckdb"
+    fill(path)
+    own = settings()["sft"]
+    left = finished_training("sft-one", state="failed", settings={"sft": own | {"epochs": 1.0}})
+    with Store.open(path) as store:
+        store.append({"trainings": [left], "checkpoints": [rows.checkpoint(5, "sft-one")]})
+    with Store.open(path, read_only=True) as store, store.reader() as reader:
+        plans["sft {'sft.epochs': '1.0'}"] = plan(training_id="sft-one")
+        found = training_offer(reader, RUN, "sft")
+        assert found["training_id"] == "sft-one" and found["changed"] == {"sft.epochs": "1.0"}
+        assert found["stands"] == {"state": "failed", "reason": "", "step": 5}
+        assert settings_words(found)[0] == "changed: sft.epochs 1.0"
+        plans["sft {'sft.epochs': '1.0'}"] = plan(training_id="sft-of-other-data")
+        found = training_offer(reader, RUN, "sft")
+        assert (found["training_id"], found["changed"], found["stands"]) == ("sft-new", {}, None)

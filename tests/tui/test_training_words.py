@@ -94,7 +94,7 @@ def test_a_shut_lock_is_no_failed_gate() -> None:
     finished = RunFinished(RUN, "gate_failed", reason, 2, 3.0)
     level, text = said(finished)
     assert level == "warning" and text.startswith("Training is locked: enough examples") and "Take the run" in text
-    state = training(RUN, "sft")
+    state = training(RUN, ["sft"])
     state.apply(STARTED)
     state.apply(finished)
     assert state.state == "locked" and state.phase("gate").state == "pending"
@@ -150,7 +150,7 @@ def test_bars_show_only_what_is_trained(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_phases_stand_in_their_order_whatever_came_first() -> None:
-    state = training(RUN, "sft")
+    state = training(RUN, ["sft"])
     state.apply(STARTED)
     state.apply(PhaseStarted(RUN, "sft", 9))
     phases = [{"name": name, "state": "done", "done": 1} for name in (*list(state.phases)[:7], "revisions", "sft")]
@@ -171,13 +171,14 @@ def test_stopping_says_that_the_step_is_kept() -> None:
 
 
 def test_the_farewell_names_the_command_that_goes_on() -> None:
-    state = training(RUN, "sft")
+    state = training(RUN, ["sft"], {"sft.epochs": "1.0", "adapter.target_modules": '["q", "v"]'})
     state.apply(STARTED)
     state.apply(TrainingStarted(RUN, "sft-1", "sft", 9, 0, 69, "CPU"))
     state.apply(stepped(4))
     state.apply(RunFinished(RUN, "stopped", "kept", 2, 3.0))
     told = farewell(state, "cai --store x")
-    assert told == f"training of run {RUN} stopped at step 4 of 9; go on with: cai --store x train sft {RUN}"
+    again = f"""cai --store x train sft {RUN} --set sft.epochs=1.0 --set 'adapter.target_modules=["q", "v"]'"""
+    assert told == f"training of run {RUN} stopped at step 4 of 9; go on with: {again}"
     state.state = "done"
     assert farewell(state, "cai") == ""
 
@@ -236,7 +237,7 @@ def test_the_outcome_tells_what_was_trained_and_what_is_next(store: Path) -> Non
     with Store.open(store, read_only=True) as opened, opened.reader() as reader:
         status = reader.status(RUN) | {"trainings": training_accounts(reader, RUN, ["sft-1"])}
         assert training_accounts(reader, RUN, []) == []
-    shown = text_of(training_outcome(status, ("sft",), 0, "sft trained in 10 steps", store, None))
+    shown = text_of(training_outcome(status, ("sft",), 0, "sft trained in 10 steps", store, None, "cai x"))
     assert "sft-1  ✓ done" in shown and "10 of 10 steps on 69 examples, 3:53" in shown
     assert "2.0000 → 1.1000 nats" in shown and "1.3800 → 1.5000 nats" in shown
     assert "s.trainings/run-a/sft-1/adapter" in shown.replace("\n", "")
@@ -245,11 +246,13 @@ def test_the_outcome_tells_what_was_trained_and_what_is_next(store: Path) -> Non
 
 def test_what_is_next_follows_from_how_it_ended() -> None:
     status = {"run": RUN}
-    assert not any("train dpo" in line for line in what_next(status, ("sft", "dpo"), 0, ""))
-    locked = what_next(status, ("dpo",), 4, "training is locked: an SFT adapter. Train it first: `cai train sft`.")
-    assert "cai train sft" in locked[0] and locked[-1].endswith(f"cai train dpo {RUN} --plan")
-    assert what_next(status, ("sft",), 130, "kept at step 5")[-1].endswith(f"cai train sft {RUN}")
-    assert what_next(status, ("sft", "dpo"), 1, "killed")[-1].endswith(f"cai train all {RUN}")
+    assert not any("train dpo" in line for line in what_next(status, ("sft", "dpo"), 0, "", "cai x"))
+    locked = "training is locked: an SFT adapter. Train it first: `cai train sft`."
+    told = what_next(status, ("dpo",), 4, locked, f"cai train dpo {RUN}")
+    assert "cai train sft" in told[0] and told[-1].endswith(f"cai train dpo {RUN} --plan")
+    go_on = f"cai train sft {RUN} --set sft.epochs=1.0"
+    assert what_next(status, ("sft",), 130, "kept at step 5", go_on)[-1].endswith(go_on)
+    assert what_next(status, ("sft", "dpo"), 1, "killed", go_on)[-1].endswith(go_on)
 
 
 def test_merged_weights_come_with_their_drift() -> None:

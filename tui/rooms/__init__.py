@@ -118,7 +118,7 @@ class Room(Container):
     class RunWanted(Message):
         """Show a run (`how` "show"), go on with it ("resume"), start one with `options` ("start"), or train ("train").
 
-        Training takes the option `kind`, sft or dpo.
+        Training takes the options `kind`, sft or dpo, and `changed`, settings in place of the spec's.
         """
 
         def __init__(self, how: str, run_id: str = "", options: dict[str, Any] | None = None) -> None:

@@ -304,7 +304,8 @@ class TrainingRoom(Room, can_focus=True):
         def answered(plan: Plan | None) -> None:
             if plan is not None:
                 self._wanted = str(plan["training_id"])
-                self.post_message(self.RunWanted("train", run_id, {"kind": plan["kind"]}))
+                options = {"kind": plan["kind"], "changed": plan["changed"]}
+                self.post_message(self.RunWanted("train", run_id, options))
 
         self.app.push_screen(TrainingPlanScreen(run_id, self._kind_to_offer(), ask, self._busy), answered)
 

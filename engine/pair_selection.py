@@ -301,12 +301,7 @@ class PairEvidence:
         ):
             orders = by_order(json.loads(row["parts"])) or (None, None)
             margins.setdefault(row["critic"], {})[row["subject_id"]] = (row["margin_nats"], *orders)
-        aucs = reader.query(
-            "SELECT critic, min(coalesce(auc, 0)) AS auc FROM audits WHERE run_id = ? AND subject_kind = 'pair' "
-            "AND part != 'person' GROUP BY 1",
-            [run_id],
-        )
-        return cls(pairs, margins, {row["critic"]: row["auc"] for row in aucs})
+        return cls(pairs, margins, _aucs(reader, run_id))
 
     def under(self, spec: StageSpec) -> PairsRechecked:
         """Verdicts and checks as these settings make them, by the margins of the critic that decides under them.
@@ -326,6 +321,22 @@ class PairEvidence:
         accepted = {name: found.verdict for name, found in verdicts.items()}
         checks = pair_checks(pairs, accepted, spec, len(audited), len(named))
         return PairsRechecked(verdicts, checks, decider, bool(audited))
+
+
+def deciding_critic(reader: Reader, run_id: str, critics: Mapping[str, Any]) -> str:
+    """The pair critic that decides under these settings, the section `critics` of a spec; "" where none is named."""
+    named = critics.get("pair") or []
+    aucs = _aucs(reader, run_id)
+    return next((name for name in named if aucs.get(name, 0.0) >= critics["min_auc"]), named[0] if named else "")
+
+
+def _aucs(reader: Reader, run_id: str) -> dict[str, float]:
+    rows = reader.query(
+        "SELECT critic, min(coalesce(auc, 0)) AS auc FROM audits WHERE run_id = ? AND subject_kind = 'pair' "
+        "AND part != 'person' GROUP BY 1",
+        [run_id],
+    )
+    return {row["critic"]: row["auc"] for row in rows}
 
 
 def recheck_pairs(reader: Reader, run_id: str, spec: StageSpec) -> PairsRechecked:

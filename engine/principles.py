@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.constitution import Constitution, load_constitution
-from engine.critics.pair import by_order
+from engine.critics.pair import by_order, reads_question
+from engine.pair_selection import deciding_critic
 from engine.revision_rules import names_something
 from engine.stats import mean_interval, wilson
 from store import Reader
@@ -28,7 +29,7 @@ _PAIRS = """
     SELECT p.principle_id, count(*) AS pairs, count(*) FILTER (v.verdict = 'accepted') AS kept
     FROM pairs p
     LEFT JOIN verdicts v ON v.run_id = p.run_id AND v.subject_kind = 'pair' AND v.subject_id = p.pair_id
-    WHERE p.run_id = ? AND p.principle_id IS NOT NULL GROUP BY 1
+    WHERE p.run_id = ? AND p.principle_id IS NOT NULL AND (p.source = 'revision' OR ?) GROUP BY 1
 """
 
 
@@ -38,16 +39,19 @@ def evidence(reader: Reader, run_id: str, constitution: Constitution | None = No
     drawn; named and kept with their Wilson intervals (`named_lo` ...), of those drawn: critiques that use a word of the
     response that nobody gave them, and revisions that were kept; by_rule and one_order, revisions that a rule stopped
     and those that a comparison preferred in one order only; margin_nats with a bootstrap interval of its mean, of the
-    first pair critic, over the `compared` revisions that it was asked about; pairs and pairs_kept. Principles that the
-    constitution no longer has come last.
+    first pair critic, over the `compared` revisions that it was asked about; pairs and pairs_kept, of its revisions
+    and, where the critic that decides reads the principle's question, of Best-of-N. Principles that the constitution no
+    longer has come last.
     """
     constitution = constitution or load_constitution()
     settings = reader.run(run_id)["settings"]
-    critics = (settings.get("critics") or {}).get("pair") or ["compare"]
+    section = settings.get("critics") or {}
+    critics = section.get("pair") or ["compare"]
+    counts = reads_question(deciding_critic(reader, run_id, section), critics)
     by_principle: dict[str, list[dict[str, Any]]] = {}
     for row in reader.query(_REVISIONS, [critics[0], run_id]):
         by_principle.setdefault(row["principle_id"], []).append(row)
-    pairs = {row["principle_id"]: row for row in reader.query(_PAIRS, [run_id])}
+    pairs = {row["principle_id"]: row for row in reader.query(_PAIRS, [run_id, counts])}
     unknown = sorted((by_principle.keys() | pairs.keys()) - constitution.by_id.keys())
     found = []
     for name in [*constitution.by_id, *unknown]:

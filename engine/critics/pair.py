@@ -58,6 +58,14 @@ class CompareCritic:
         return Score(prompt.text, LETTERS, prompt.shared)
 
 
+def reads_question(name: str, named: Sequence[str]) -> bool:
+    """Whether a pair critic reads the question that two responses are compared by; `named` are all that a spec has.
+
+    Differences of two grades do not: they say which response is better, whatever is asked.
+    """
+    return name == "compare" or (name == "mean" and "compare" in named)
+
+
 class DifferenceCritic:
     """Margin: what a critic of single responses says of the response less what it says of the rival."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,31 @@ def test_evidence_counts_what_the_rows_say(store: Path) -> None:
     used = next(row for row in rows if row["principle_id"] == USED.id)
     assert used["kept"] > 0 and used["named"] == used["drawn"] and used["kept_lo"] > 0
     assert all(row["kept"] == 0 for row in rows if row["principle_id"] != USED.id)
+
+
+@pytest.mark.parametrize("first", ["compare", "grade"])
+def test_best_of_pairs_count_for_a_principle_where_the_critic_that_decided_read_its_question(
+    tmp_path: Path, monkeypatch: Any, first: str
+) -> None:
+    other = "grade" if first == "compare" else "compare"
+    options = OPTIONS | {"overrides": OPTIONS["overrides"] | {"critics.pair": f"[{first}, {other}]"}, "until": "pairs"}
+    opened = run_engine(tmp_path / "a.duckdb", monkeypatch, Critical(), **options)
+    with opened.store.reader() as reader:  # both pass, so the first decides
+        audits = reader.query("SELECT * FROM audits WHERE subject_kind = 'pair'")
+    opened.store.put({"audits": [row | {"auc": 1.0, "detail": json.loads(row["detail"])} for row in audits]})
+    with opened.store.reader() as reader:
+        rows = evidence(reader, opened.run_id)
+        made = reader.query(
+            "SELECT p.source, count(*) AS n, count(*) FILTER (v.verdict = 'accepted') AS kept FROM pairs p "
+            "JOIN verdicts v ON v.subject_kind = 'pair' AND v.subject_id = p.pair_id "
+            "WHERE p.principle_id IS NOT NULL GROUP BY 1"
+        )
+    by_source = {row["source"]: (row["n"], row["kept"]) for row in made}
+    assert by_source.keys() == {"revision", "best_of"} and min(n for n, _ in by_source.values()) > 0
+    counted = by_source.values() if first == "compare" else [by_source["revision"]]
+    assert sum(row["pairs"] for row in rows) == sum(n for n, _ in counted)
+    assert sum(row["pairs_kept"] for row in rows) == sum(kept for _, kept in counted)
+    opened.close()
 
 
 def test_paired_statistics_against_figures_worked_out_by_hand() -> None:

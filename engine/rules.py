@@ -100,7 +100,7 @@ def _second_turn(instruction: str, raw: str) -> bool:
     return any(not (quiz and found[1]) for found in _SECOND_TURN.finditer(raw))
 
 
-_QUOTED = re.compile(r'"([^"]+)"|\u201c([^\u201d]+)\u201d|(?<!\w)[\'\u2018](.+?)[\'\u2019](?!\w)')
+QUOTED = re.compile(r'"([^"]+)"|\u201c([^\u201d]+)\u201d|(?<!\w)[\'\u2018](.+?)[\'\u2019](?!\w)')
 _CHOICE = re.compile(r"\b(?:which|whose|or|choose|pick|select|compare|better)\b", re.IGNORECASE)
 # Words that can be added to an instruction without saying anything.
 _LITTLE = frozenset(
@@ -122,8 +122,8 @@ def _echo(instruction: str, kept: str) -> float:
     asked, said = words(instruction), words(kept)
     if len(said) < 3:
         return -1.0
-    if quoted := [next(filter(None, found)) for found in _QUOTED.findall(instruction)]:
-        asking = _QUOTED.sub(" ", instruction)
+    if quoted := [next(filter(None, found)) for found in QUOTED.findall(instruction)]:
+        asking = QUOTED.sub(" ", instruction)
         if _bare(kept) in map(_bare, quoted) and (len(quoted) == 1 or not _CHOICE.search(asking)):
             return 1.0
         around = words(asking)
@@ -197,7 +197,7 @@ def instruction_status(text: str, regular: bool, spec: InstructionsSpec) -> tupl
     if (found := _MISSING.search(text)) and not _HOLDS_ITS_TEXT.search(text[found.start() :]):
         return "context", f"refers to {found.group(0)!r}, which is not there"
     if spec.kind in _ABOUT_A_TEXT:
-        around = _QUOTED.sub(" ", text)
+        around = QUOTED.sub(" ", text)
         if around == text and not _AFTER_COLON.search(text):
             return "context", "quotes no text that it is about"
         if len(words(around)) < 2:

@@ -95,6 +95,61 @@ def test_wrong_fact_leaves_a_verb_that_is_negated_already(text: str) -> None:
     assert wrong_fact(rng(), "", text, []) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("Trees have been planted there.", "Trees have not been planted there."),
+        ("He has written a novel.", "He has not written a novel."),
+        ("Some birds will sing at night.", "Some birds will not sing at night."),
+        ("The last will was found.", "The last will was not found."),
+        ("Elephants have a long trunk.", "Elephants do not have a long trunk."),
+        ('He wrote "It is late" and was glad.', 'He wrote "It is late" and was not glad.'),
+        ("He wrote 'Rome is old', and she was glad.", "He wrote 'Rome is old', and she was not glad."),
+    ],
+)
+def test_wrong_fact_negates_an_auxiliary_in_proper_english(text: str, made: str) -> None:
+    found = {one.text for seed in range(20) if (one := wrong_fact(rng(seed), "", text, []))}
+    assert found == {made}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It has a long trunk.",  # never "has not a long trunk"
+        "They want to have a garden.",
+        "She said that I could have the tickets.",
+        "We have always lived here.",
+        "They do the dishes, and he does the rest.",
+        "Why is the sky blue?",
+        "There is no bread.",
+        "It is only a game.",
+        "Open the can with a knife.",
+        'The poster says "Cats are better than dogs".',
+        "The sign said \u201cRome is 12 miles away\u201d there.",
+        'They call it "Room 101".',
+        "I am 100% sure.",
+        "I am 100 percent certain.",
+        "The train leaves at 7:59.",
+    ],
+)
+def test_wrong_fact_leaves_what_it_could_only_break(text: str) -> None:
+    for seed in range(20):
+        assert wrong_fact(rng(seed), "", text, [Neighbour("", "They went to Oslo.")]) is None
+
+
+@pytest.mark.parametrize("text", ["It is 97% water.", "It is 97 percent water.", "Of them 99 % came."])
+def test_wrong_fact_makes_no_share_above_a_hundred(text: str) -> None:
+    made = [wrong_fact(rng(seed), "", text, []) for seed in range(40)]
+    values = {int(re.findall(r"\d+", one.text)[0]) for one in made if one}
+    assert len(values) > 3 and max(values) <= 100
+
+
+def test_wrong_fact_changes_no_name_within_a_quotation() -> None:
+    text = 'She read "A day in Madrid" to a boy from Lisbon.'
+    made = {one.text for seed in range(20) if (one := wrong_fact(rng(seed), "", text, [Neighbour("", "I saw Oslo.")]))}
+    assert made == {'She read "A day in Madrid" to a boy from Oslo.'}
+
+
 @pytest.mark.parametrize("text", ["", "Yes.", "Blue, mostly."])
 def test_wrong_fact_leaves_what_states_nothing(text: str) -> None:
     assert wrong_fact(rng(), "", text, OTHERS) is None

@@ -60,7 +60,7 @@ class RunOptions:
     resume: str | None = None
     batch_size: int | None = None  # what fits the device; no part of a run's identity
     train: tuple[str, ...] = ()  # sft, dpo: train a run that is there, with `overrides`, instead of going on with it
-    accelerate: str | None = None  # a configuration of accelerate, for training on many devices
+    accelerate: str | None = None  # a configuration of accelerate, by name or path, for training on many devices
     report_to: tuple[str, ...] = ()  # trackers that training also reports to
 
 
@@ -287,7 +287,7 @@ class Engine:
             self._session_id,
             self._control,
             self._emit,
-            command=self.training_command or command_for(Path(options.accelerate) if options.accelerate else None),
+            command=self.training_command or command_for(options.accelerate),
             report_to=options.report_to,
         )
         for kind in self._train:

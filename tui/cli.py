@@ -161,7 +161,7 @@ def parser() -> argparse.ArgumentParser:
     _add_set(train)
     train.add_argument("--plan", action="store_true", help="only say what would be trained and what locks it")
     train.add_argument(
-        "--accelerate", metavar="FILE", help="start it on many devices, with a file of configs/accelerate"
+        "--accelerate", metavar="NAME", help="start it on many devices, with a file of configs/accelerate"
     )
     train.add_argument("--report-to", action="append", metavar="NAME", help="also tell trackio, wandb or tensorboard")
     train.add_argument("--headless", action="store_true", help="print progress instead of opening the control center")

@@ -21,7 +21,7 @@ from engine.training import adapters, checkpoints, forecast
 from engine.training import job as jobs
 from engine.training.locks import require_open
 from engine.training.plan import Plan
-from engine.training.worker import Worker, command_for
+from engine.training.worker import Worker, command_for, processes_of
 from store import Reader, Store
 
 SMALLER_BATCHES = 3  # times that a training may go on with half the micro-batch
@@ -139,6 +139,9 @@ class _One:
         """Start the process, again with a smaller batch where the memory is used up, and take up what it reports."""
         wanted = self._plan
         micro = wanted.memory.micro_batch if wanted.memory else min(8, wanted.settings.effective_batch)
+        # Several processes share the effective batch.
+        share = max(1, wanted.settings.effective_batch // processes_of(self._t.command))
+        micro = max(size for size in range(1, min(micro, share) + 1) if share % size == 0)
         checkpointing = bool(wanted.memory and wanted.memory.gradient_checkpointing)
         if wanted.memory is not None:
             self._tell_of_memory(wanted.memory)

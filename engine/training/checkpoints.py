@@ -33,11 +33,12 @@ def seal(aside: Path, folder: Path, step: int, heldout_loss: float | None) -> Ch
 
     Raises OSError, with nothing in place, where the disk is full.
     """
-    files = {path.name: _facts(path) for path in sorted(aside.iterdir()) if path.is_file() and path.name != SEAL}
+    found = [path for path in sorted(aside.rglob("*")) if path.is_file() and path.name != SEAL]
+    files = {str(path.relative_to(aside)): _facts(path) for path in found}
     n_bytes = sum(size for size, _ in files.values())
     text = json.dumps({"step": step, "heldout_loss": heldout_loss, "n_bytes": n_bytes, "files": files}, indent=1)
     (aside / SEAL).write_text(text)
-    for path in aside.iterdir():
+    for path in aside.rglob("*"):
         _sync(path)
     _sync(aside)
     place = folder / name_of(step)

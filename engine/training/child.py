@@ -178,9 +178,8 @@ class Training:
         step = trainer.state.global_step
         if self.best is not None and job.settings["patience"] and self.best[1] != step:
             step = self.best[1]
-            trainer.load_adapter(folder / checkpoints.name_of(step))
         if trainer.is_world_process_zero():
-            save_adapter(trainer.accelerator.unwrap_model(trainer.model), tokenizer, folder / ADAPTER_ASIDE)
+            save_adapter(folder / checkpoints.name_of(step), tokenizer, folder / ADAPTER_ASIDE)
         self.tell("finished", why=self.why, step=trainer.state.global_step, adapter_step=step)
 
     def _fitting(self, tokens: Any) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
@@ -243,6 +242,11 @@ class Training:
                 "Nothing of this step was kept; the last checkpoint is whole. Lower the learning rate, or look at the "
                 "examples of this step, and train anew with --set.",
             )
+        if self.trainer.args.world_size > 1:
+            import torch
+
+            mine = torch.tensor([self._tokens_in_step], device=self.trainer.accelerator.device)
+            self._tokens_in_step = int(self.trainer.accelerator.gather(mine).sum())
         self.tell(
             "step",
             step=state.global_step,

@@ -7,6 +7,7 @@ imports none of them above.
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -124,9 +125,10 @@ def _by_unsloth(job: Job, folder: str, on_gpu: bool) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def save_adapter(model: Any, tokenizer: Any, folder: Path) -> None:
-    """The adapter called "default", its configuration and the tokenizer, without a chat template."""
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(str(folder), selected_adapters=["default"], save_embedding_layers=False)
-    (folder / "README.md").unlink(missing_ok=True)  # PEFT's template; the engine writes the card
+def save_adapter(checkpoint: Path, tokenizer: Any, folder: Path) -> None:
+    """The adapter of a checkpoint, its configuration and the tokenizer, without a chat template."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        shutil.copyfile(checkpoint / name, folder / name)
     tokenizer.save_pretrained(str(folder))

@@ -76,12 +76,11 @@ class Kept(Trainer):  # type: ignore[misc]
         self.accelerator.wait_for_everyone()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        self.load_adapter(Path(resume_from_checkpoint))
-
-    def load_adapter(self, folder: Path) -> None:
-        """Set the trained adapter's weights to those of a folder."""
-        weights = load_file(str(folder / WEIGHTS))
-        found = set_peft_model_state_dict(self.accelerator.unwrap_model(self.model), weights, adapter_name="default")
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:  # whose shards only they can fill
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        folder = Path(resume_from_checkpoint)
+        found = set_peft_model_state_dict(self.model, load_file(str(folder / WEIGHTS)), adapter_name="default")
         if found.unexpected_keys:
             raise ValueError(f"{folder.name} holds weights of another adapter: {found.unexpected_keys[0]}")
 

@@ -11,10 +11,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from engine.errors import TrainingError
 from engine.training.job import Job, read_journal, say
 
 LOOK_S = 0.05
 ROOT = Path(__file__).parent.parent.parent
+CONFIGS = Path(__file__).parent / "accelerate"
 
 
 class Worker:
@@ -65,9 +69,27 @@ class Worker:
         self._process.wait()
 
 
-def command_for(accelerate_config: Path | None = None) -> list[str]:
-    """How the training process is started: alone, or by accelerate on many devices."""
+def command_for(accelerate: str | None = None) -> list[str]:
+    """How the training process is started: alone, or by accelerate with a configuration, by name or by path.
+
+    Raises TrainingError where there is no such configuration.
+    """
     module = "engine.training.child"
-    if accelerate_config is None:
+    if accelerate is None:
         return [sys.executable, "-m", module]
-    return [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(accelerate_config), "-m", module]
+    path = next((p for p in (Path(accelerate).expanduser(), CONFIGS / f"{accelerate}.yaml") if p.is_file()), None)
+    if path is None:
+        known = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.yaml")))
+        raise TrainingError(
+            f"no configuration {accelerate!r} for accelerate", f"Give a file, or one of: {known}. Nothing was trained."
+        )
+    config = str(path.absolute())
+    return [sys.executable, "-m", "accelerate.commands.launch", "--config_file", config, "-m", module]
+
+
+def processes_of(command: Sequence[str]) -> int:
+    """How many processes a command starts, each with a micro-batch of its own."""
+    if "--config_file" not in command:
+        return 1
+    config = yaml.safe_load(Path(command[command.index("--config_file") + 1]).read_text())
+    return int(config.get("num_processes", 1)) * int(config.get("num_machines", 1))

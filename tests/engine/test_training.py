@@ -403,3 +403,25 @@ def test_an_adapter_that_was_changed_is_refused(whole: Engine, tmp_path: Path) -
     moved = adapters.Adapter(found.training_id, found.method, tmp_path / "adapter", found.sha256)
     with pytest.raises(TrainingError, match="was changed since it was trained"):
         adapters.require_whole(moved)
+
+
+def test_two_processes_train_what_one_does(path: Path, model: Path) -> None:
+    from engine.training.worker import command_for
+
+    opened = train(path, "sft", command=command_for("cpu_2"), sft__epochs="1.0", adapter__dropout="0.0")
+    assert opened.outcome is not None and opened.outcome.state == "done", opened.outcome
+    facts = json.loads(rows(opened, "SELECT facts FROM trainings")[0]["facts"])
+    assert facts["processes"] == 2 and facts["micro_batch"] == 2
+    two = losses(opened)
+    opened.close()
+    with Store.open(path) as store, store.reader() as reader:
+        tokens = [row["n_tokens"] for row in reader.query("SELECT n_tokens FROM training_steps ORDER BY step")]
+    other = trainable_store(path.with_name("b.duckdb"), model, settings())
+    alone = train(other, "sft", sft__epochs="1.0", adapter__dropout="0.0")
+    assert [row["n_tokens"] for row in rows(alone, "SELECT n_tokens FROM training_steps ORDER BY step")] == tokens
+    one = losses(alone)
+    alone.close()
+    assert [step for step, *_ in two] == [step for step, *_ in one] == list(range(1, 7))
+    for (step, loss, norm), (_, loss_1, norm_1) in zip(two, one, strict=True):
+        assert loss == pytest.approx(loss_1, rel=1e-3), f"step {step}"
+        assert norm == pytest.approx(norm_1, rel=1e-2), f"step {step}"

@@ -62,10 +62,12 @@ def training_offer(reader: Reader, run_id: str, kind: str) -> dict[str, Any]:
     """What a training of a run would be, as `engine.training_plan` says, and how far it came before.
 
     What was left in the middle last is offered with the settings that it was begun with; `changed` are those that are
-    not the run's own. `stands` is {state, reason, step} of a training that was begun, `step` that of its last
+    not the run's own. `stands` is {state, reason, step} of a training that was begun, `step` that of its last whole
     checkpoint; None of one that was not. Raises CaiError where the run's spec has no such training.
     """
     from engine import training_plan
+    from engine.training import checkpoints
+    from engine.training.adapters import folder_of
     from store import progress
 
     rows = [row for row in progress.trainings(reader, run_id) if phase_of(row["method"]) == kind]
@@ -80,12 +82,9 @@ def training_offer(reader: Reader, run_id: str, kind: str) -> dict[str, Any]:
     begun = next((row for row in rows if row["training_id"] == plan["training_id"]), None)
     if begun is None:
         return {**plan, "stands": None}
-    kept = reader.query(
-        "SELECT max(step) AS step FROM checkpoints WHERE run_id = ? AND training_id = ? "
-        "AND kept IS DISTINCT FROM false",
-        [run_id, plan["training_id"]],
-    )
-    stands = {"state": begun["state"], "reason": begun["reason"], "step": int(kept[0]["step"] or 0)}
+    # On disk, not in the store: a process whose engine was killed keeps a checkpoint by itself.
+    kept, _ = checkpoints.newest(folder_of(reader.path, run_id, plan["training_id"]))
+    stands = {"state": begun["state"], "reason": begun["reason"], "step": 0 if kept is None else kept.step}
     return {**plan, "stands": stands}
 
 

@@ -84,4 +84,4 @@ def stands_words(plan: Mapping[str, Any]) -> str:
         return "begins anew"
     if stands["step"]:
         return f"goes on from step {count(stands['step'])} of {count(plan['steps'])}"
-    return "was begun before, without a checkpoint yet: begins anew"
+    return "begins anew: no checkpoint was reached before"

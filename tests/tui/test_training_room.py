@@ -13,7 +13,7 @@ import rows
 from fakes import RUN, FakeEngine, fill, settings
 from test_screen import control_center, settle, shown
 from textual.widgets import Static
-from training_fakes import finished_training, plan
+from training_fakes import finished_training, leave_checkpoint, plan
 
 from engine.errors import TrainingError
 from engine.events import Event, PhaseStarted, RunFinished, RunStarted, TrainingStarted, TrainingStepped
@@ -242,7 +242,8 @@ async def test_a_plan_is_shown_and_carried_out(tmp_path: Path, plans: dict[str, 
         await pilot.press("enter")
         await settle(pilot, lambda: "at step 1," in shown(app, "#training-values"))
         assert [(one.resume, one.train, one.store) for one in opened] == [(RUN, ("sft",), path)]
-        assert "▶ training" in shown(app, "#header") and "step 1 of 27" in shown(app, "#training-head")
+        await settle(pilot, lambda: "step 1 of 27" in shown(app, "#training-head"))
+        assert "▶ training" in shown(app, "#header")
         await pilot.press("n")
         await settle(pilot, lambda: "Enter trains" in told(app))
         await pilot.press("enter")
@@ -259,9 +260,10 @@ async def test_a_training_that_was_left_goes_on_by_the_same_key(tmp_path: Path, 
     fill(path)
     left = finished_training("dpo-new", method="dpo", state="stopped", reason="stopped and kept at step 5")
     done = finished_training(started_at=rows.T0.replace(year=2025))
-    checkpoints = [rows.checkpoint(5, "dpo-new"), rows.checkpoint(9, "dpo-new", kept=False)]
     with Store.open(path) as store:
-        store.append({"trainings": [done, left], "checkpoints": checkpoints})
+        store.append({"trainings": [done, left]})
+    leave_checkpoint(path, "dpo-new", 4)
+    leave_checkpoint(path, "dpo-new", 5)
     plans["dpo"] = plan("dpo")
     plans["sft"] = TrainingError("the spec of this run has no section 'sft'", "Take a spec that has one.")
     async with control_center(path, None, size=(80, 24)) as (app, pilot):
@@ -308,7 +310,8 @@ async def test_what_was_left_is_offered_with_its_own_settings(tmp_path: Path, pl
     own = settings()["sft"]
     left = finished_training("sft-one", state="failed", settings={"sft": own | {"epochs": 1.0}})
     with Store.open(path) as store:
-        store.append({"trainings": [left], "checkpoints": [rows.checkpoint(5, "sft-one")]})
+        store.append({"trainings": [left]})
+    leave_checkpoint(path, "sft-one", 5)
     with Store.open(path, read_only=True) as store, store.reader() as reader:
         plans["sft {'sft.epochs': '1.0'}"] = plan(training_id="sft-one")
         found = training_offer(reader, RUN, "sft")

@@ -213,7 +213,7 @@ def test_where_a_training_stands() -> None:
     assert stands_words(plan(stands=None)) == "begins anew"
     stopped = {"state": "stopped", "reason": "", "step": 11}
     assert stands_words(plan(stands=stopped)) == "goes on from step 11 of 27"
-    assert "without a checkpoint" in stands_words(plan(stands=stopped | {"step": 0}))
+    assert "no checkpoint was reached" in stands_words(plan(stands=stopped | {"step": 0}))
     assert "already" in stands_words(plan(done=True))
     assert start_words(plan("dpo")) == "the adapter of sft-1"
     assert "not trained yet" in start_words(plan("dpo", start=None))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import rows
+
+from engine.training import checkpoints
+from engine.training.adapters import folder_of
 
 GIB = 2**30
 LOCKS = ("the guard passed", "the data gate passed", "the evidence is current", "enough examples")
@@ -47,6 +51,15 @@ def plan(kind: str = "sft", *, shut: tuple[str, ...] = (), **fields: Any) -> dic
         ],
     }
     return found | fields
+
+
+def leave_checkpoint(store: Path, training_id: str, step: int) -> None:
+    """A checkpoint of a training as its process leaves it."""
+    folder = folder_of(store, "run-a", training_id)
+    aside = folder / checkpoints.FOLDER / ".partial"
+    aside.mkdir(parents=True)
+    (aside / "weights").write_bytes(b"w")
+    checkpoints.seal(aside, folder, step, None)
 
 
 def memory(device: int | None = 16 * GIB, **fields: Any) -> dict[str, Any]:

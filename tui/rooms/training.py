@@ -157,6 +157,11 @@ class TrainingRoom(Room, can_focus=True):
         self._steps.extend(found.steps)
         self._paint()
         self.refresh_bindings()
+        at_work = next((str(item["training_id"]) for item in found.trainings if item["state"] == "running"), "")
+        if at_work and at_work != self._at_work:  # its process has told nothing yet
+            self._wanted = self._at_work = at_work
+            if at_work != self._chosen:
+                self.look()
 
     @property
     def quantities(self) -> list[Quantity]:
@@ -199,7 +204,14 @@ class TrainingRoom(Room, can_focus=True):
     def _account(self, chosen: Mapping[str, Any], width: int) -> list[Content]:
         price = getattr(getattr(self.app, "config", None), "price_per_gpu_hour", None)
         kept = self._found.checkpoints if self._found else ()
-        return account_lines(chosen, self._steps, kept, width, price_per_hour=price, doing=self._doing(chosen))
+        return account_lines(
+            chosen, self._steps, kept, width, price_per_hour=price, doing=self._doing(chosen), at=self._step_of(chosen)
+        )
+
+    def _step_of(self, chosen: Mapping[str, Any]) -> int | None:
+        """Where the process is that works on the training, which may repeat steps; None where none does."""
+        one = self._state.trainings.latest if self._state is not None and self._state.active else None
+        return one.step if one is not None and one.training_id == chosen["training_id"] else None
 
     def _doing(self, chosen: Mapping[str, Any]) -> str:
         """What the engine does with the training that is shown, where it is not just taking steps."""

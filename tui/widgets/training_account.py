@@ -20,12 +20,15 @@ Row = Mapping[str, Any]
 
 def account_lines(
     training: Row, steps: Sequence[Row], checkpoints: Sequence[Row], width: int, *,
-    price_per_hour: float | None = None, doing: str = "", now: datetime | None = None,
+    price_per_hour: float | None = None, doing: str = "", at: int | None = None, now: datetime | None = None,
 ) -> list[Content]:  # fmt: skip
-    """`doing` is what the engine does instead of taking steps, such as loading the model."""
+    """`doing` is what the engine does instead of taking steps, such as loading the model.
+
+    `at` is the step at which the process is: one that begins again from a checkpoint is behind the last stored step.
+    """
     shape, word, tone = STATES.get(str(training["state"]), ("?", str(training["state"]), "quiet"))
     planned = int(training["planned_steps"])
-    done = int(steps[-1]["step"]) if steps else 0
+    done = at if at is not None else int(steps[-1]["step"]) if steps else 0
     head = row(
         (f"{shape} {word} ", TONES.get(tone, "")),
         progress_bar(done / planned if planned else 0.0, 16),

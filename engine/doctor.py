@@ -20,19 +20,21 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import psutil
 
+from engine import extras
 from engine.models.embedded import GEMMA, MODELS, cache_root, is_converted
 
 State = Literal["ok", "absent", "warning", "failed", "hung"]
 
 NEEDED = ("duckdb", "pyarrow", "textual")  # without these the program does not work at all
-OPTIONAL = ("torch", "transformers", "datasets", "trl", "peft", "unsloth", "vllm", "openai")
+OPTIONAL = ("torch", "transformers", "datasets", "trl", "peft", "bitsandbytes", "unsloth", "vllm", "openai")
+FOR_A_GPU = ("bitsandbytes", "unsloth", "vllm")  # some of which refuse to be imported without one
 TIME_LIMIT_S = 60.0
 AT_ONCE = 2  # children; each import of a model library wants a core
 LOW_DISK_BYTES = 2 * 2**30
@@ -94,9 +96,10 @@ def examine(
     optional: Sequence[str] = OPTIONAL,
     time_limit_s: float = TIME_LIMIT_S,
 ) -> dict[str, Any]:
-    """Try everything that a run needs: {healthy, checks: [{name, state, detail, elapsed_s}]}.
+    """Try everything that a run needs: {healthy, checks: [{name, state, detail, elapsed_s}], fix}.
 
-    `healthy` is False where something failed or hung; an optional library that is absent is no fault.
+    `healthy` is False where something failed or hung; an optional library that is absent is no fault. `fix` is the one
+    command that installs what is missing for training, None where nothing is.
     """
     children = _Children(time_limit_s)
     work: list[tuple[str, Callable[[], tuple[State, str]]]] = [
@@ -119,8 +122,38 @@ def examine(
             pool.shutdown(wait=False, cancel_futures=True)
             children.give_up()
             raise
+    on_gpu = any(check.state == "ok" for check in checks if check.name in ("nvidia-smi", "torch.cuda"))
+    checks = _by_device(checks, on_gpu)
+    extra = "pod" if on_gpu else "local"
+    pins = extras.pins(extra)
+    fits = extras.fit(extra, pins)
+    checks.append(_timed(f"the extra {extra}", lambda: _libraries(extra, len(pins), fits)))
     healthy = not any(check.state in ("failed", "hung") for check in checks)
-    return {"healthy": healthy, "checks": [asdict(check) for check in checks]}
+    return {"healthy": healthy, "checks": [asdict(check) for check in checks], "fix": fits.command or None}
+
+
+def _by_device(checks: Sequence[Check], on_gpu: bool) -> list[Check]:
+    """The checks, with what only all of them together tell."""
+    found = []
+    for check in checks:
+        if not on_gpu and check.name in FOR_A_GPU and check.state == "failed":
+            check = replace(check, state="warning", detail=f"not usable without a GPU, nor needed: {check.detail}")
+        elif on_gpu and check.name == "torch.cuda" and check.state == "absent" and "built for CUDA" in check.detail:
+            more = "nvidia-smi sees one: its driver may be too old for that CUDA, or CUDA_VISIBLE_DEVICES hides it"
+            check = replace(check, state="warning", detail=f"{check.detail}; {more}")
+        found.append(check)
+    return found
+
+
+def _libraries(extra: str, count: int, fits: extras.Fit) -> tuple[State, str]:
+    """What training (and, on a GPU, vLLM) needs, against the versions that belong together."""
+    if not count:
+        return "warning", "nothing here says which versions belong together: install the program from its sources"
+    if not fits.command:
+        return "ok", f"all {count} packages are there in the versions that belong together"
+    what = [f"not installed: {', '.join(fits.missing)}"] if fits.missing else []
+    # The command stands first: a table cuts a long text at its end.
+    return ("warning" if fits.differing else "absent"), f"run `{fits.command}`: {'; '.join(what + fits.differing)}"
 
 
 def _timed(name: str, probe: Callable[[], tuple[State, str]]) -> Check:

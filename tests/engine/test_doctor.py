@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from engine import doctor
+from engine import doctor, extras
 
 
 @pytest.fixture
@@ -37,6 +37,19 @@ def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_CUDA", doctor._CUDA.replace("import torch", "import torch_that_is_not_there"))
 
 
+def ended(pid: int) -> bool:
+    """Whether a process that was killed is gone; the system takes a moment for it."""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def test_a_library_that_hangs_is_killed_with_its_children(modules: Path, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     (modules / "hanging.py").write_text(
@@ -52,7 +65,7 @@ def test_a_library_that_hangs_is_killed_with_its_children(modules: Path, tmp_pat
     assert "2 s" in checks(report)["hanging"]["detail"]
     assert not report["healthy"]
     for pid in map(int, pids.read_text().split()):
-        assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        assert ended(pid)
 
 
 def test_each_way_a_library_can_be(modules: Path, tmp_path: Path) -> None:
@@ -129,3 +142,106 @@ def test_it_imports_no_model_library() -> None:
     )
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", program], cwd=root, timeout=60).returncode == 0
+
+
+# -- the libraries that belong together ----------------------------------------------------------------------------------
+
+POD: dict[str, str | None] = {
+    "torch": "2.13.0",
+    "trl": "1.15.0",
+    "unsloth": "2026.10.7",
+    "vllm": "0.32.0",
+    "gguf": None,
+}
+WHOLE = {"torch": "2.13.0+cu130", "trl": "1.15.0", "unsloth": "2026.10.7", "vllm": "0.32.0", "gguf": "0.19.0"}
+
+
+def on_a_machine(
+    monkeypatch: pytest.MonkeyPatch, store: Path, *, gpu: bool, versions: dict[str, str], cuda: str = ""
+) -> dict[str, Any]:
+    """The report of a machine with these packages; on one without a GPU the extra is `local`."""
+    monkeypatch.setattr(doctor._Children, "nvidia_smi", lambda _: ("ok", "H100") if gpu else ("absent", "none"))
+    if cuda:
+        monkeypatch.setattr(
+            doctor,
+            "_CUDA",
+            f"import json, sys; json.dump({{'state': 'absent', 'detail': {cuda!r}}}, open(sys.argv[2], 'w'))",
+        )
+    monkeypatch.setattr(extras, "installed", versions.get)
+    monkeypatch.setattr(
+        extras, "pins", lambda extra: POD if extra == "pod" else {"torch": "2.13.0", "trl": "1.16.0", "peft": "0.21.2"}
+    )
+    return examine(store)
+
+
+def test_what_training_lacks_is_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = on_a_machine(monkeypatch, tmp_path / "cai.duckdb", gpu=False, versions={"torch": "2.13.0+cpu"})
+    found = checks(report)["the extra local"]
+    assert report["healthy"]  # generation may be all that is wanted
+    assert found["state"] == "absent"
+    assert "not installed: trl, peft" in found["detail"]
+    root = Path(__file__).parents[2]
+    assert report["fix"] == f"{sys.executable} -m pip install -e '{root}[local]'"
+    assert report["fix"] in found["detail"]
+
+
+def test_a_gpu_asks_for_the_other_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    some = {name: version for name, version in WHOLE.items() if name in ("torch", "trl", "gguf")}
+    report = on_a_machine(monkeypatch, tmp_path / "cai.duckdb", gpu=True, versions=some)
+    found = checks(report)["the extra pod"]
+    assert found["state"] == "absent" and "not installed: unsloth, vllm" in found["detail"]
+    assert report["fix"].endswith("[pod]'")
+    assert "the extra local" not in checks(report)
+
+
+def test_nothing_is_to_be_done_where_everything_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = on_a_machine(monkeypatch, tmp_path / "cai.duckdb", gpu=True, versions=WHOLE)
+    assert report["fix"] is None
+    assert checks(report)["the extra pod"]["state"] == "ok"
+
+
+def test_another_version_is_a_warning_that_names_the_pin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = on_a_machine(monkeypatch, tmp_path / "cai.duckdb", gpu=True, versions={**WHOLE, "trl": "1.16.0"})
+    found = checks(report)["the extra pod"]
+    assert report["healthy"] and found["state"] == "warning"
+    assert "trl 1.16.0 where trl==1.15.0 is pinned" in found["detail"]
+    assert "torch" not in found["detail"]  # 2.13.0+cu130 is 2.13.0
+
+
+def test_a_torch_without_cuda_on_a_gpu_is_taken_away_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = on_a_machine(monkeypatch, tmp_path / "cai.duckdb", gpu=True, versions={**WHOLE, "torch": "2.13.0+cpu"})
+    assert "torch 2.13.0+cpu is a build without CUDA" in checks(report)["the extra pod"]["detail"]
+    first, second = report["fix"].split(" && ")
+    assert first.endswith("pip uninstall -y torch") and second.endswith("[pod]'")
+
+
+def test_a_gpu_that_torch_does_not_see_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "torch sees no GPU (built for CUDA 13.0): models run on the CPU"
+    report = on_a_machine(monkeypatch, tmp_path / "cai.duckdb", gpu=True, versions=WHOLE, cuda=said)
+    assert checks(report)["torch.cuda"]["state"] == "warning"
+    assert "driver" in checks(report)["torch.cuda"]["detail"]
+    report = on_a_machine(monkeypatch, tmp_path / "cai.duckdb", gpu=False, versions=WHOLE, cuda=said)
+    assert checks(report)["torch.cuda"]["state"] == "absent"
+
+
+def test_a_library_for_gpus_that_refuses_a_machine_without_one_is_no_fault(
+    modules: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (modules / "unsloth.py").write_text("raise NotImplementedError('no accelerator')\n")
+    report = examine(tmp_path / "cai.duckdb", "unsloth")
+    assert report["healthy"] and checks(report)["unsloth"]["state"] == "warning"
+    monkeypatch.setattr(doctor._Children, "nvidia_smi", lambda _: ("ok", "H100"))
+    report = examine(tmp_path / "cai.duckdb", "unsloth")
+    assert not report["healthy"] and checks(report)["unsloth"]["state"] == "failed"
+
+
+def test_the_pins_are_those_of_the_sources_or_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert extras.pins("local")["trl"] == "1.16.0" and extras.pins("pod")["trl"] == "1.15.0"
+    assert extras.pins("pod")["tokenizers"] is None  # a range
+    monkeypatch.setattr(extras, "ROOT", tmp_path)  # as installed from a wheel
+    told = ["rich>=14", "trl==1.15.0 ; extra == 'pod'", 'trl==1.16.0; extra == "local"', "gguf>=0.17; extra == 'pod'"]
+    monkeypatch.setattr(extras.importlib.metadata, "requires", lambda _: told)
+    assert extras.pins("pod") == {"trl": "1.15.0", "gguf": None}
+    assert extras.fit("pod", {"a-package-that-is-not-there": None}).command.endswith(
+        "install 'cai-control-center[pod]'"
+    )

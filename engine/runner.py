@@ -4,7 +4,8 @@ Where the spec asks for preference pairs, what passed a gate goes on to critique
 their own: a pilot shows them all before the rest is paid for.
 
 A wave is a number of new instructions taken through judgement, response and judgement. Its size is a function of the
-rows before it, so a run that was interrupted plans the same waves again and finds them done.
+rows before it, so a run that was interrupted plans the same waves again and finds them done. Lists bring more
+instructions than a wave needs: those wait for the next one, or for ever.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from engine.repeat import repeat
 from engine.stats import needed_candidates
 from store import PHASES
 
-SMALLEST_WAVE = 8
+SMALLEST_DOUBLED = 8
 LARGEST_WAVE = 2048
 HEADROOM = 1.1
 
@@ -120,22 +121,24 @@ class Runner:
         instructions = Instructions(work)
         at_most = work.spec.max_candidates_per_accepted * self._target
         goal, pilot_done = self._pilot, self._pilot == self._target
-        wanted = math.ceil(self._pilot * work.spec.expected_candidates_per_accepted)
+        wanted, taken = math.ceil(self._pilot * work.spec.expected_candidates_per_accepted), 0
         while True:
-            before = instructions.distinct
+            before = taken
             with self._phase("instructions", wanted):
                 instructions.extend(wanted, at_most)
             self._maybe_stop("instructions", instructions.distinct, None)
-            with self._phase("instruction_judgements", instructions.distinct):
-                good = judge_missing(work, "instruction", critics["instruction"])
+            taken = min(wanted, instructions.distinct)
+            upto = instructions.place(taken)
+            with self._phase("instruction_judgements", taken):
+                good = judge_missing(work, "instruction", critics["instruction"], upto)
             self._maybe_stop("instruction_judgements", *good)
             with self._phase("responses", good[1]):
-                respond(work)
+                respond(work, upto)
             self._maybe_stop("responses", good[1], None)
             with self._phase("response_judgements", good[1]):
-                _, self.accepted = judge_missing(work, "sample", critics["sample"])
+                _, self.accepted = judge_missing(work, "sample", critics["sample"], upto)
             self._maybe_stop("response_judgements", good[1], self.accepted)
-            self._forecast(instructions.distinct)
+            self._forecast(taken)
             if self.accepted >= goal:
                 name = "final" if pilot_done else "pilot"
                 if failed := self._gate(name):
@@ -145,18 +148,19 @@ class Runner:
                 if pilot_done:
                     return self._outcome(name, ())
                 goal, pilot_done = self._target, True
-            elif instructions.considered >= at_most or instructions.distinct == before:
+            elif taken == before or (instructions.considered >= at_most and taken == instructions.distinct):
                 self._gate("final" if pilot_done else "pilot")
                 return "gate_failed", (
                     f"the target is out of reach: {self.accepted} accepted of {goal} wanted after "
                     f"{instructions.considered} candidates, at most {at_most} allowed"
                 )
-            wanted = instructions.distinct + self._wave_size(goal, instructions.distinct)
+            wanted = taken + self._wave_size(goal, taken)
 
-    def _wave_size(self, goal: int, distinct: int) -> int:
-        rate = (self.accepted + 1) / (distinct + 2)
+    def _wave_size(self, goal: int, taken: int) -> int:
+        """What the goal needs at the rate so far; at most as many again as were taken, for a rate is a guess."""
+        rate = (self.accepted + 1) / (taken + 2)
         needed = math.ceil(HEADROOM * max(goal - self.accepted, 1) / rate)
-        return min(max(needed, SMALLEST_WAVE), LARGEST_WAVE, max(distinct, SMALLEST_WAVE))
+        return min(needed, LARGEST_WAVE, max(taken, SMALLEST_DOUBLED))
 
     def _forecast(self, candidates: int) -> None:
         needed = needed_candidates(self.accepted, candidates, self._target)

@@ -45,7 +45,16 @@ class Instructions:
         self._round = 0
         self._barren = 0
         self.considered = 0
-        self.distinct = 0
+        self._places: list[int] = []  # ordinals of those that were kept
+
+    @property
+    def distinct(self) -> int:
+        """How many were kept."""
+        return len(self._places)
+
+    def place(self, n: int) -> int:
+        """The ordinal of the nth that was kept; -1 for none."""
+        return self._places[n - 1] if n else -1
 
     def extend(self, wanted: int, at_most: int) -> None:
         """Go on until `wanted` distinct instructions are kept or `at_most` lines were considered.
@@ -142,7 +151,7 @@ class Instructions:
                 self._known.add(instruction_id, text)
                 self._topics[row["topic"]] += 1
                 self._openings[row["opening"]] += 1
-                self.distinct += 1
+                self._places.append(self.considered)
             self.considered += 1
             rows.append(row)
         return rows

@@ -19,34 +19,30 @@ _SUBJECTS = {
     "instruction": """
         SELECT i.instruction_id AS id, i.ordinal, i.text AS instruction, NULL AS response, NULL AS raw,
                'stop' AS stop_reason
-        FROM instructions i WHERE i.run_id = ? AND i.status = 'distinct'
+        FROM instructions i WHERE i.run_id = $1 AND i.status = 'distinct' AND i.ordinal <= $3
     """,
     "sample": """
         SELECT s.sample_id AS id, s.ordinal, i.text AS instruction, s.response, s.raw, s.stop_reason
-        FROM samples s JOIN instructions i USING (run_id, instruction_id) WHERE s.run_id = ?
+        FROM samples s JOIN instructions i USING (run_id, instruction_id) WHERE s.run_id = $1 AND s.ordinal <= $3
     """,
 }
-_COUNTS = """
-    SELECT count(*) AS done, count(*) FILTER (WHERE verdict = 'accepted') AS accepted
-    FROM verdicts WHERE run_id = ? AND subject_kind = ?
-"""
+_VERDICTS = "(SELECT subject_id AS id, verdict FROM verdicts WHERE run_id = $1 AND subject_kind = $2)"
 
 
-def subjects(work: Work, kind: str, missing_only: bool = True) -> list[dict[str, Any]]:
-    """Instructions or samples in their order, those without a verdict or all."""
-    anti = (
-        "ANTI JOIN (SELECT subject_id AS id FROM verdicts WHERE run_id = ? AND subject_kind = ?) USING (id)"
-        if missing_only
-        else ""
+def judge_missing(work: Work, kind: str, critics: Sequence[Calibrated], upto: int) -> tuple[int, int]:
+    """Judge what has no verdict yet; returns how many have one and how many of those are accepted.
+
+    Both only of instructions whose ordinal is at most `upto`, and of their samples.
+    """
+    known = [work.run_id, kind, upto]
+    rows = work.reader.query(
+        f"SELECT * FROM ({_SUBJECTS[kind]}) ANTI JOIN {_VERDICTS} USING (id) ORDER BY ordinal", known
     )
-    parameters = [work.run_id, *([work.run_id, kind] if missing_only else [])]
-    return work.reader.query(f"SELECT * FROM ({_SUBJECTS[kind]}) {anti} ORDER BY ordinal", parameters)
-
-
-def judge_missing(work: Work, kind: str, critics: Sequence[Calibrated]) -> tuple[int, int]:
-    """Judge what has no verdict yet; returns how many have one and how many of those are accepted."""
-    rows = subjects(work, kind)
-    counts = work.reader.query(_COUNTS, [work.run_id, kind])[0]
+    counts = work.reader.query(
+        "SELECT count(*) AS done, count(*) FILTER (WHERE verdict = 'accepted') AS accepted "
+        f"FROM ({_SUBJECTS[kind]}) JOIN {_VERDICTS} USING (id)",
+        known,
+    )[0]
     done, accepted = int(counts["done"]), int(counts["accepted"])
     planned = done + len(rows)
     for decisions in judge_and_accept(work, kind, critics, rows):

@@ -20,7 +20,7 @@ _MISSING = """
     FROM instructions i
     JOIN verdicts v ON v.run_id = i.run_id AND v.subject_kind = 'instruction' AND v.subject_id = i.instruction_id
     LEFT JOIN samples s ON s.run_id = i.run_id AND s.instruction_id = i.instruction_id
-    WHERE i.run_id = ? AND v.verdict = 'accepted' AND s.sample_id IS NULL
+    WHERE i.run_id = ? AND i.ordinal <= ? AND v.verdict = 'accepted' AND s.sample_id IS NULL
     ORDER BY i.ordinal
 """
 
@@ -37,11 +37,12 @@ def response_examples(work: Work) -> list[tuple[str, str]]:
     return [(row["instruction"], row["response"]) for row in rows[: work.spec.responses.examples]]
 
 
-def respond(work: Work) -> None:
-    """Answer every accepted instruction that has no response yet."""
+def respond(work: Work, upto: int) -> None:
+    """Answer every accepted instruction that has no response yet and whose ordinal is at most `upto`."""
     decoding, examples = decoding_of(work), response_examples(work)
-    missing = work.reader.query(_MISSING, [work.run_id])
-    done = work.reader.query("SELECT count(*) AS n FROM samples WHERE run_id = ?", [work.run_id])[0]["n"]
+    place = [work.run_id, upto]
+    missing = work.reader.query(_MISSING, place)
+    done = work.reader.query("SELECT count(*) AS n FROM samples WHERE run_id = ? AND ordinal <= ?", place)[0]["n"]
     planned = done + len(missing)
     requests: dict[Generate, dict[str, Any]] = {}
     for row in missing:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import Event, RunOptions, open_engine, recheck
+from engine import Engine, Event, RunOptions, open_engine, recheck
 from engine.errors import ModelUnknown, NothingParsed, SpecError
 from engine.models import Completion, Generate
 from tests.engine.fakes import FakeModel, data_rows, run_engine
@@ -66,6 +66,58 @@ def test_a_stopped_run_resumes_to_the_same_rows_and_pays_for_nothing_twice(tmp_p
     resumed = run_engine(tmp_path / "cut.duckdb", monkeypatch, second, resume=stopped.run_id)
     assert data_rows(resumed) == wanted
     assert not set(first.generated) & set(second.generated)
+    resumed.close()
+
+
+# One round of lists brings some sixty instructions, of which the first wave takes twenty.
+MANY = {"instructions.round": "16", "instructions.duplicate_at": "0.95", "instructions.cluster_at": "0.95"}
+WIDE = {"pilot": 20, "overrides": SETTINGS | MANY | {"expected_candidates_per_accepted": "1.0"}}
+
+
+def judged(opened: Engine) -> tuple[list[str], list[str], list[str]]:
+    """Ids of the distinct instructions in their order, of those that have a verdict, and of those that were answered."""
+    rows = data_rows(opened)
+    distinct = [row["instruction_id"] for row in rows["instructions"] if row["status"] == "distinct"]
+    verdicts = {row["subject_id"] for row in rows["verdicts"] if row["subject_kind"] == "instruction"}
+    answered = {row["instruction_id"] for row in rows["samples"]}
+    return distinct, [name for name in distinct if name in verdicts], [name for name in distinct if name in answered]
+
+
+def test_only_as_many_instructions_of_a_round_are_judged_and_answered_as_the_goal_needs(tmp_path, monkeypatch):
+    opened = run_engine(tmp_path / "a.duckdb", monkeypatch, FakeModel(), **WIDE)
+    distinct, taken, answered = judged(opened)
+    assert opened.outcome is not None and 20 <= opened.outcome.accepted <= 23
+    assert len(distinct) == 64 and 20 < len(taken) < 30 and answered == taken
+    assert taken == distinct[: len(taken)]  # the rest wait, in their order
+    opened.close()
+
+
+def test_what_waits_is_taken_before_more_is_written(tmp_path, monkeypatch):
+    model = FakeModel()
+    opened = run_engine(tmp_path / "a.duckdb", monkeypatch, model, **WIDE | {"target": 34})
+    distinct, taken, _ = judged(opened)
+    lists = [request for request in model.generated if "numbered list" in request.prompt]
+    assert opened.outcome is not None and opened.outcome.accepted >= 34
+    assert len(lists) == 16 and 40 < len(taken) < 60 and taken == distinct[: len(taken)]
+    opened.close()
+
+
+@pytest.mark.parametrize("share", [0.6, 0.8, 0.95])
+def test_waves_within_a_round_are_the_same_after_a_stop(tmp_path, monkeypatch, share):
+    options = WIDE | {"target": 34}
+    model = FakeModel()
+    whole = run_engine(tmp_path / "whole.duckdb", monkeypatch, model, **options)
+    wanted, stop_after = data_rows(whole), int(share * len(model.generated))
+    whole.close()
+    box = []
+    first = FakeModel(on_answer=lambda n: box[0].stop() if n == stop_after else None)
+    monkeypatch.setattr("engine.models.load", lambda *_, **__: first)
+    box.append(open_engine(RunOptions(store=tmp_path / "cut.duckdb", **options), lambda e: None))
+    box[0].start()
+    assert box[0].join(60) and box[0].outcome.state == "stopped"
+    box[0].close()
+    resumed = run_engine(tmp_path / "cut.duckdb", monkeypatch, FakeModel(), resume=box[0].run_id)
+    assert data_rows(resumed) == wanted
     resumed.close()
 
 

@@ -101,6 +101,8 @@ class Kto(Kept, trl.KTOTrainer):  # type: ignore[misc]
         # The KL term pairs each prompt with its neighbour's answer: Ethayarajh et al. 2024 (arXiv 2402.01306, 4.1).
         answers, size = list(dataset["completion_ids"]), args.per_device_train_batch_size
         batches = [answers[at : at + size] for at in range(0, len(answers), size)]
+        if len(batches) > 1 and len(batches[-1]) == 1:  # whose only row would be its own neighbour
+            batches[-2:] = [batches[-2] + batches[-1]]
         return dataset.add_column("KL_completion_ids", [ids for batch in batches for ids in batch[-1:] + batch[:-1]])
 
 
@@ -152,12 +154,15 @@ def pair_rows(rows: Rows, tokens: Tokens) -> Dataset:
 
 
 def unpaired_rows(rows: Rows, tokens: Tokens) -> Dataset:
-    """Each pair as a desirable and an undesirable example."""
+    """Each pair as a desirable and an undesirable example, the desirable ones first.
+
+    So a row's neighbour is of another prompt, as the KL term of KTO wants it.
+    """
     return Dataset.from_list(
         [
             {"prompt_ids": tokens.prompt(row["prompt"]), "completion_ids": tokens.response(row[side]), "label": good}
-            for row in rows
             for side, good in (("chosen", True), ("rejected", False))
+            for row in rows
         ]
     )
 

@@ -117,8 +117,14 @@ def settings(**changed: str) -> StageSpec:
     ).settings
 
 
-def trainable_store(path: Path, model: Path, spec: StageSpec, *, examples: int = 24, pairs: int = 16) -> Path:
-    """A run of `examples` accepted samples and `pairs` kept pairs, its gates decided on those rows."""
+def trainable_store(
+    path: Path, model: Path, spec: StageSpec, *, examples: int = 24, pairs: int = 16, fingerprint: str = "fp-1",
+    texts: Sequence[tuple[str, str]] = (), worse: Sequence[str] = (),
+) -> Path:  # fmt: skip
+    """A run of `examples` accepted samples and `pairs` kept pairs, its gates decided on those rows.
+
+    `texts` are instructions and good responses, `worse` responses for the rejected side; else they are made up.
+    """
     rng = random.Random(1)
     text: dict[str, list[dict[str, Any]]] = {
         name: [] for name in ("instructions", "samples", "judgements", "verdicts", "candidates", "pairs")
@@ -127,10 +133,10 @@ def trainable_store(path: Path, model: Path, spec: StageSpec, *, examples: int =
         a, b, c = rng.sample(WORDS, 3)
         split = "train" if number < examples else "validation" if number < examples + 3 else "test"
         name, of = f"s{number:03d}", f"i{number:03d}"
-        text["instructions"].append(
-            rows.instruction(of, ordinal=number, text=f"Name {a} {b} {c} item {number}.", split=split)
-        )
-        response = f"The {a} is {b} and {c}."
+        asked, response = f"Name {a} {b} {c} item {number}.", f"The {a} is {b} and {c}."
+        if texts:
+            asked, response = texts[number]
+        text["instructions"].append(rows.instruction(of, ordinal=number, text=asked, split=split))
         text["samples"].append(
             rows.sample(name, of, ordinal=number, raw=response, response=response, trimmed=[], n_tokens=7)
         )
@@ -139,12 +145,12 @@ def trainable_store(path: Path, model: Path, spec: StageSpec, *, examples: int =
         ]  # fmt: skip
         text["verdicts"] += [rows.verdict(name), rows.verdict(of, subject_kind="instruction")]
         if number < pairs:
-            worse = f"Some {c} was never in a {a} by any {b} at all."
+            bad = worse[number] if worse else f"Some {c} was never in a {a} by any {b} at all."
             text["candidates"].append(
                 {
                     "run_id": RUN, "candidate_id": f"c{number:03d}", "ordinal": number, "instruction_id": of,
-                    "sample_id": name, "source": "off_topic", "number": 1, "request_id": f"q-c{number:03d}", "raw": worse,
-                    "response": worse, "trimmed": [], "stop_reason": "stop", "n_tokens": 11, "detail": "",
+                    "sample_id": name, "source": "off_topic", "number": 1, "request_id": f"q-c{number:03d}", "raw": bad,
+                    "response": bad, "trimmed": [], "stop_reason": "stop", "n_tokens": 11, "detail": "",
                 }
             )  # fmt: skip
             text["pairs"].append(
@@ -152,14 +158,14 @@ def trainable_store(path: Path, model: Path, spec: StageSpec, *, examples: int =
                     "run_id": RUN, "pair_id": f"p{number:03d}", "ordinal": number, "instruction_id": of,
                     "source": "hard_negative", "detail": "off_topic", "principle_id": None, "question": "which is better",
                     "chosen_id": name, "rejected_id": f"c{number:03d}", "chosen": response,
-                    "rejected": worse, "chosen_tokens": 7,
+                    "rejected": bad, "chosen_tokens": 7,
                     "rejected_tokens": 11, "margin_nats": 0.5, "margin_in_front": 0.5, "margin_behind": 0.5,
                     "preference": 0.6,
                 }
             )  # fmt: skip
             text["verdicts"].append(rows.verdict(f"p{number:03d}", subject_kind="pair"))
     run = rows.run(
-        RUN, spec="stage_6_small_model", settings=spec.model_dump(), state="done", model=str(model), fingerprint="fp-1",
+        RUN, spec="stage_6_small_model", settings=spec.model_dump(), state="done", model=str(model), fingerprint=fingerprint,
         manifest={"model_license": "test"},
     )  # fmt: skip
     with Store.open(path) as store, store.reader() as reader:

@@ -58,6 +58,7 @@ class RunOptions:
     until: str | None = None
     overrides: Mapping[str, str] = field(default_factory=dict)
     resume: str | None = None
+    round_of: str | None = None  # a new run: the next round of this one, see engine.refresh
     batch_size: int | None = None  # what fits the device; no part of a run's identity
     train: tuple[str, ...] = ()  # sft, dpo: train a run that is there, with `overrides`, instead of going on with it
     accelerate: str | None = None  # a configuration of accelerate, by name or path, for training on many devices
@@ -69,9 +70,14 @@ def open_engine(options: RunOptions, emit: events.Emit) -> Engine:
     if options.until is not None and options.until not in PHASES:
         raise SpecError(f"no phase {options.until!r}", f"Phases: {', '.join(PHASES)}. No run was started.")
     # Everything that can be wrong is found before a store is created.
-    new = None if options.resume is not None else _new_run(options)
+    new = None if options.resume is not None or options.round_of is not None else _new_run(options)
     store = Store.open(options.store)
     try:
+        if options.round_of is not None:
+            from engine.refresh import round_row
+
+            with store.reader() as reader:
+                new = round_row(reader, options.round_of, _fresh())
         if new is not None:
             store.append({"runs": [new]})
             run_id = new["run_id"]
@@ -93,24 +99,17 @@ def _new_run(options: RunOptions) -> dict[str, Any]:
     target = options.target if options.target is not None else pilot
     if pilot <= 0 or target <= 0:
         raise SpecError("--pilot and --target must be at least 1", "No run was started.")
-    now = datetime.now(UTC)
     return {
-        "run_id": f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
-        "created_at": now,
+        **_fresh(),
         "spec": loaded.name,
         "spec_sha256": loaded.sha256,
         "settings": settings.model_dump(),
         "overrides": {key: list(values) for key, values in loaded.overrides.items()},
         "seed": settings.seed if options.seed is None else options.seed,
         "model": source.name,
-        "fingerprint": None,
         "pilot": min(pilot, target),
         "target": target,
         "until": options.until,
-        "state": "stopped",
-        "reason": "not started yet",
-        "elapsed_s": 0.0,
-        "updated_at": now,
         "manifest": {
             **provenance.manifest(),
             **({"constitution": constitution_facts()} if settings.pairs is not None else {}),
@@ -119,6 +118,21 @@ def _new_run(options: RunOptions) -> dict[str, Any]:
             "model_notice": source.notice,
             "spec_text": loaded.path.read_text(),
         },
+    }
+
+
+def _fresh() -> dict[str, Any]:
+    """What every run has in common when it begins."""
+    now = datetime.now(UTC)
+    return {
+        "run_id": f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+        "created_at": now,
+        "updated_at": now,
+        "fingerprint": None,
+        "until": None,
+        "state": "stopped",
+        "reason": "not started yet",
+        "elapsed_s": 0.0,
     }
 
 

@@ -196,6 +196,7 @@ class DpoSpec(_TrainingSection):
     beta: Annotated[float, Field(gt=0)]
     heldout_share: Annotated[float, Field(ge=0, lt=1)]  # of the instructions, whose pairs measure the held-out loss
     precompute_reference: bool  # reference log-probabilities once before training instead of at every step
+    rounds: Positive  # above 1: the trained model writes new pairs and goes on from them, with `cai refresh`
 
 
 class SplitsSpec(_Section):

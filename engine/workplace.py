@@ -79,11 +79,11 @@ def _parent(
     reader: Reader, run: Mapping[str, Any], spec: StageSpec, base: str, emit: events.Emit
 ) -> adapters.Adapter | None:
     """The adapter that writes a stage's data: the one that the run began with, else its parent stage's newest."""
-    if spec.parent is None:
+    known = run["manifest"].get("adapter")
+    if known:
+        return adapters.Adapter.of_facts(reader.path, known)
+    if spec.parent is None or run["fingerprint"] is not None:
         return None
-    if run["fingerprint"] is not None:
-        known = run["manifest"].get("adapter")
-        return adapters.Adapter.of_facts(reader.path, known) if known else None
     found = adapters.of_stage(reader, spec.parent, base)
     if found is None:
         text = f"the parent stage {spec.parent} has no trained adapter here: the base model writes this stage's data"

@@ -39,7 +39,11 @@ def opener(*, new: bool) -> Callable[[RunOptions, Emit], Engine]:
     def open_same(options: RunOptions, emit: Emit) -> Any:
         import engine
 
-        found = None if new or _another.get() or options.resume is not None else same_run(options)
+        found = (
+            None
+            if new or _another.get() or options.resume is not None or options.round_of is not None
+            else same_run(options)
+        )
         if found is None:
             return engine.open_engine(options, emit)
         if not _has_work_left(found, options):

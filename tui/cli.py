@@ -160,11 +160,17 @@ def parser() -> argparse.ArgumentParser:
     _add_run(train)
     _add_set(train)
     train.add_argument("--plan", action="store_true", help="only say what would be trained and what locks it")
-    train.add_argument(
-        "--accelerate", metavar="NAME", help="start it on many devices, with a file of configs/accelerate"
-    )
+    train.add_argument("--accelerate", metavar="NAME", help="start it on many devices: fsdp_4, deepspeed_8, or a file")
     train.add_argument("--report-to", action="append", metavar="NAME", help="also tell trackio, wandb or tensorboard")
     train.add_argument("--headless", action="store_true", help="print progress instead of opening the control center")
+
+    refresh = command(
+        "refresh",
+        _refresh,
+        "train in rounds: the trained model writes new pairs and goes on from them",
+        with_json=False,
+    )
+    _add_run(refresh)
 
     merge = command("merge", _merge, "write weights with a trained adapter merged into them")
     _add_run(merge)
@@ -188,6 +194,12 @@ def _train(args: argparse.Namespace, terminal: Terminal) -> int:
     from tui.train_commands import train
 
     return train(args, terminal)
+
+
+def _refresh(args: argparse.Namespace, terminal: Terminal) -> int:
+    from tui.train_commands import refresh
+
+    return refresh(args, terminal)
 
 
 def _merge(args: argparse.Namespace, terminal: Terminal) -> int:

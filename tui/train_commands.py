@@ -72,6 +72,38 @@ def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str, kinds:
     return code
 
 
+def refresh(args: argparse.Namespace, terminal: Terminal) -> int:
+    """`cai refresh`: round after round, each a run with its own gate; ends with the first that does not pass."""
+    from engine import RunOptions
+    from engine.refresh import rounds
+    from tui.again import opener
+    from tui.headless import run_headless
+
+    store = store_path(args)
+    require_store(store)
+    with reading(args) as reader:
+        first = chosen_run(reader, args.run)
+    with_log(terminal, store, "cai refresh")
+    while True:
+        with reading(args) as reader:
+            found = rounds(reader, first)
+        left = next((one for one in found if not one.trained), None)
+        if left is None:
+            terminal.stdout.write(f"all {len(found)} rounds are trained; compare them in: cai runs\n")
+            return flushed(terminal)
+        terminal.stdout.write(f"round {left.number} of {len(found)}\n")
+        terminal.stdout.flush()
+        if left.run_id is None:
+            options = RunOptions(store=store, round_of=left.before)
+        elif not left.data_done:
+            options = RunOptions(store=store, resume=left.run_id)
+        else:
+            options = RunOptions(store=store, resume=left.run_id, train=("dpo",))
+        code, _ = run_headless(opener(new=True), options, terminal, as_json=False)
+        if code:
+            return code
+
+
 def merge(args: argparse.Namespace, terminal: Terminal) -> int:
     """`cai merge`: weights with an adapter in them, for a server that knows no adapters."""
     from pathlib import Path

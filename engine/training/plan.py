@@ -80,10 +80,13 @@ def _start(
     reader: Reader, run: Mapping[str, Any], spec: StageSpec, method: str
 ) -> tuple[adapters.Adapter | None, list[Lock]]:
     """The adapter that a training begins with: SFT with its parent stage's, preferences with the run's SFT adapter."""
+    known = run["manifest"].get("adapter")
+    wrote = adapters.Adapter.of_facts(reader.path, known) if known else None
     if method == "sft":
-        known = run["manifest"].get("adapter")  # which wrote the data
-        return (adapters.Adapter.of_facts(reader.path, known) if known else None), []
+        return wrote, []
     start = adapters.of_run(reader, run["run_id"], "sft")
+    if start is None and run["manifest"].get("round"):
+        start = wrote
     if method == "orpo":  # it learns the responses themselves besides the preference
         return start, []
     told = f"it begins with {start.training_id}" if start else "this run has no SFT adapter yet"

@@ -100,7 +100,7 @@ def training_lines(training: Row, store: Path | None = None) -> list[Text]:
     if training["reward_margin"] is not None:
         rows.append(fact("margin", f"{training['reward_margin']:+.3f} at the last step"))
     if training["start"]:
-        rows.append(fact("began with", " ", one_line(str(training["start"]))))
+        rows.append(fact("began with", one_line(str(training["start"]))))
     if training["adapter"]:
         where = store.parent / str(training["adapter"]) if store is not None else Path(str(training["adapter"]))
         rows.append(fact("adapter", str(where)))

@@ -28,6 +28,7 @@ from engine.events import (
 from engine.training.locks import Lock, require_open
 from store.db import Store
 from tui.asking import leave, stop
+from tui.bridge import Bridge
 from tui.leaving import farewell
 from tui.progress import LiveView, PlainView
 from tui.query_training import training_accounts
@@ -124,6 +125,14 @@ def test_the_state_follows_steps_and_tells_the_time_left() -> None:
     state.apply(TrainingFinished(RUN, "sft-1", "sft", "stopped", "kept"))
     assert one.state == "stopped" and state.trainings.of("dpo") is None
     assert one.figures() == ["loss 0.4000", "held-out 1.5000", "320 tok/s"]
+
+
+def test_steps_wait_for_the_next_repaint_and_none_is_lost() -> None:
+    posted: list[object] = []
+    bridge = Bridge(posted.append)
+    for step in (1, 2, 3):
+        bridge.emit(stepped(step))
+    assert not posted and [event.step for event in bridge.drain()] == [1, 2, 3]  # type: ignore[attr-defined]
 
 
 def test_plain_lines_tell_loss_speed_and_time_left() -> None:

@@ -21,9 +21,9 @@ LIST_HEADERS = {
 }
 GRADE_QUESTIONS = {
     "explicit": "Is this a clear and complete instruction?",
-    "implicit": "Could a person say this to a helpful assistant and get a reply?",
+    "implicit": "Can this be replied to as it stands?",
     "generation": "Is this a clear and complete task to write something new?",
-    "evaluation": "Is this a clear and complete task to judge a quoted text?",
+    "evaluation": "Can this be done as it stands?",
     "revision": "Is this a clear and complete task to rewrite a quoted text?",
 }
 

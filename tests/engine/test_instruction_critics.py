@@ -76,7 +76,8 @@ def test_a_critic_that_was_audited_on_no_items_of_the_kind_is_no_filter_and_the_
 def test_an_audit_on_explicit_instructions_lets_no_critic_filter_those_of_another_kind(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
-    opened = run_engine(tmp_path / "a.duckdb", monkeypatch, FakeModel(), **STAGE, until="response_judgements")
+    strict = STAGE | {"overrides": EASY | {"critics.accept_above": "1000.0"}}
+    opened = run_engine(tmp_path / "a.duckdb", monkeypatch, FakeModel(), **strict, until="instruction_judgements")
     with opened.store.reader() as reader:
         before = recheck(reader, opened.run_id, {})["after"]["counts"]["instruction"]
         (row,) = reader.query("SELECT * FROM audits WHERE run_id = ? AND subject_kind = 'instruction'", [opened.run_id])
@@ -84,5 +85,5 @@ def test_an_audit_on_explicit_instructions_lets_no_critic_filter_those_of_anothe
     opened.store.put({"audits": [row]})
     with opened.store.reader() as reader:
         after = recheck(reader, opened.run_id, {})["after"]["counts"]["instruction"]
-    assert before["rejected"] > 0 and after["rejected"] == 0
+    assert before["accepted"] == 0 and after["accepted"] == sum(before.values()) > 0
     opened.close()

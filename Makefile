@@ -40,9 +40,10 @@ lint: install  ## ruff, mypy and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: install  ## the store at a million samples, then the keys while a model generates; both print JSON
+bench: install  ## the store at a million samples, the keys while a model generates, training against TRL; all print JSON
 	$(BIN)/python bench/store_scale.py
 	$(BIN)/python bench/tui_latency.py
+	$(BIN)/python bench/training.py
 
 clean:  ## remove .venv and what tools left behind; runs and their stores stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

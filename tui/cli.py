@@ -175,6 +175,9 @@ def parser() -> argparse.ArgumentParser:
     merge = command("merge", _merge, "write weights with a trained adapter merged into them")
     _add_run(merge)
     merge.add_argument("--what", default="dpo", metavar="NAME", help="sft, dpo or a training's id (default: dpo)")
+    merge.add_argument(
+        "--dtype", choices=("bfloat16", "float32"), help="of the written weights (default: the base's own)"
+    )
     merge.add_argument("--out", required=True, metavar="DIR", help="a folder that is not there yet")
 
     command("config", commands.config, "show the configuration file and what is in force, and from where")

@@ -115,7 +115,7 @@ def merge(args: argparse.Namespace, terminal: Terminal) -> int:
         run_id = chosen_run(reader, args.run)
         from engine.merging import merge_adapter
 
-        found: dict[str, Any] = merge_adapter(reader, run_id, args.what, Path(args.out))
+        found: dict[str, Any] = merge_adapter(reader, run_id, args.what, Path(args.out), dtype=args.dtype)
     if args.json:
         write_json(terminal, found)
         return 0

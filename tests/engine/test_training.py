@@ -425,3 +425,41 @@ def test_two_processes_train_what_one_does(path: Path, model: Path) -> None:
     for (step, loss, norm), (_, loss_1, norm_1) in zip(two, one, strict=True):
         assert loss == pytest.approx(loss_1, rel=1e-3), f"step {step}"
         assert norm == pytest.approx(norm_1, rel=1e-2), f"step {step}"
+
+
+def test_packed_examples_train_with_their_masks(path: Path, in_process: pytest.MonkeyPatch) -> None:
+    opened = train(path, "sft", sft__packing="true", sft__max_length="64", sft__epochs="2.0")
+    assert opened.outcome is not None and opened.outcome.state == "done", opened.outcome
+    batch = json.loads(rows(opened, "SELECT first_batch FROM trainings")[0]["first_batch"])
+    assert len(batch) > 1
+    for one in batch:
+        assert one["masked"].startswith("<bos>Instruction: ") and one["learned"].endswith(".<eos>")
+    # Two or three examples in a row of 64 tokens: fewer steps than the 12 of single ones.
+    assert 2 <= len(losses(opened)) < 12
+    opened.close()
+
+
+def test_patience_ends_it_and_the_adapter_is_that_of_the_best_step(path: Path, in_process: pytest.MonkeyPatch) -> None:
+    # A rate that ruins the model after the first steps.
+    opened = train(path, "sft", sft__learning_rate="3.0", sft__schedule="constant", sft__patience="2",
+                   sft__checkpoint_every="1", sft__epochs="6.0")  # fmt: skip
+    row = rows(opened, "SELECT state, reason, adapter_step, heldout_before FROM trainings")[0]
+    measured = {
+        one["step"]: one["heldout_loss"]
+        for one in rows(opened, "SELECT step, heldout_loss FROM training_steps ORDER BY step")
+    }
+    assert row["state"] == "done" and row["reason"] == "ended early: no better held-out loss"
+    best = min(measured, key=lambda step: measured[step])
+    assert row["adapter_step"] == best == max(measured) - 2
+    folder = opened.store.path.parent / rows(opened, "SELECT adapter_path FROM trainings")[0]["adapter_path"]
+    kept = folder.parent / "checkpoints" / f"step-{best:08d}" / "adapter_model.safetensors"
+    assert (folder / "adapter_model.safetensors").read_bytes() == kept.read_bytes()
+    opened.close()
+
+
+def test_what_this_machine_cannot_do_is_said(path: Path, in_process: pytest.MonkeyPatch) -> None:
+    opened = train(path, "sft", adapter__kind="qlora")
+    assert opened.outcome is not None and "QLoRA needs a GPU" in opened.outcome.reason
+    assert "Set adapter.kind=lora" in opened.outcome.reason
+    assert "loader: plain, since Unsloth is not installed" in notes(opened)
+    opened.close()

@@ -107,7 +107,7 @@ class TransformersModel:
             parameter.requires_grad_(False)
         dtype = str(model.get_output_embeddings().weight.dtype)
         return cls(
-            source, model, tokenizer, _fingerprint(path, dtype), batch_size or (GPU_BATCH if on_gpu else CPU_BATCH)
+            source, model, tokenizer, fingerprint_of(path, dtype), batch_size or (GPU_BATCH if on_gpu else CPU_BATCH)
         )
 
     def close(self) -> None:
@@ -436,7 +436,7 @@ def _content_ids(tokenizer: Any) -> list[int]:
     ]
 
 
-def _fingerprint(path: str, dtype: str) -> str:
+def fingerprint_of(path: str, dtype: str) -> str:
     """A hash of configuration, tokenizer and weights: a file's bytes up to 2 GB, else its ends and its size."""
     folder = Path(path)
     if not folder.is_dir():

@@ -6,30 +6,29 @@ from its newest whole checkpoint, and one that is done is not done twice.
 
 from __future__ import annotations
 
-import json
+import fcntl
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from engine import events
 from engine.control import Control
 from engine.errors import Interrupted, TrainingError
+from engine.models import resolve
 from engine.training import adapters, checkpoints, forecast
 from engine.training import job as jobs
 from engine.training.locks import require_open
 from engine.training.plan import Plan
+from engine.training.record import Record
 from engine.training.worker import Worker, command_for, processes_of
 from store import Reader, Store
 
 SMALLER_BATCHES = 3  # times that a training may go on with half the micro-batch
-SILENT_S = 1800.0  # without any report, loading included
-STEP_FIELDS = (
-    "step", "epoch", "loss", "learning_rate", "grad_norm", "entropy", "reward_margin", "reward_accuracy", "n_tokens",
-    "seconds", "memory_bytes",
-)  # fmt: skip
+SILENT_S = 1800.0  # without any report
+LOADING_FACTOR = 4  # times as long until the model is loaded
+LOCK_WAIT_S = 120.0
 
 
 @dataclass
@@ -57,6 +56,19 @@ class Trainer:
             self.emit(events.Noted(run_id, "info", text))
             return text
         require_open(wanted.locks)
+        processes = processes_of(self.command)
+        if wanted.settings.effective_batch % processes:
+            raise TrainingError(
+                f"the effective batch of {wanted.settings.effective_batch} can't be shared by {processes} processes",
+                f"Set {wanted.kind}.effective_batch to a multiple of {processes}. Nothing was trained.",
+            )
+        if processes > 1 and getattr(wanted.settings, "precompute_reference", False):
+            raise TrainingError(
+                "a reference that is computed before training is not shared by several processes",
+                f"Set {wanted.kind}.precompute_reference to false. Nothing was trained.",
+            )
+        if wanted.start is not None:
+            adapters.require_whole(wanted.start)
         _leave_examples(wanted)
         self.emit(events.PhaseStarted(run_id, wanted.kind, wanted.steps))
         one = _One(self, wanted)
@@ -87,64 +99,26 @@ def _leave_examples(wanted: Plan) -> None:
         ) from error
 
 
-class _One:
-    """One training from its first report to its adapter."""
+class _One(Record):
+    """One training from its first process to its adapter."""
 
     def __init__(self, trainer: Trainer, wanted: Plan) -> None:
-        self._t = trainer
-        self._plan = wanted
-        self._run_id = trainer.run["run_id"]
-        self._began = time.monotonic()
-        self._before_s = 0.0
-        self._last: dict[str, Any] | None = None  # the row of the last step
-        self._ending: dict[str, Any] | None = None  # the report that ended the process
-        self._loaded = False
-        self._replaying = False
-        self._saved_bytes = 0
-        self.step = 0
-        now = datetime.now(UTC)
-        known = trainer.reader.query(
-            "SELECT * FROM trainings WHERE run_id = ? AND training_id = ?", [self._run_id, wanted.training_id]
-        )
-        self._row: dict[str, Any] = {
-            "run_id": self._run_id,
-            "training_id": wanted.training_id,
-            "session_id": trainer.session_id,
-            "method": wanted.method,
-            "settings": {"adapter": dict(wanted.adapter), wanted.kind: wanted.settings.model_dump()},
-            "planned_steps": wanted.steps,
-            "device": "",
-            "device_bytes": wanted.memory.device if wanted.memory else None,
-            "started_at": now,
-            "data_sha256": wanted.found.sha256,
-            "start_training": wanted.start.training_id if wanted.start else None,
-            "elapsed_s": 0.0,
-            "heldout_before": None,
-            "first_batch": None,
-            "facts": {
-                "seed": wanted.seed,
-                "forecast": wanted.memory.facts() if wanted.memory else None,
-                "locks": {lock.name: lock.found for lock in wanted.locks},
-                "micro_batches": [],
-            },
-        }
-        if known:
-            old = known[0]
-            self._before_s = float(old["elapsed_s"] or 0.0)
-            self._row |= {name: old[name] for name in ("started_at", "heldout_before", "device", "planned_steps")}
-            for name in ("first_batch", "facts"):
-                self._row[name] = json.loads(old[name]) if old[name] else self._row[name]
+        super().__init__(trainer, wanted)
+        self._trainer = trainer
 
     def run(self) -> str:
         """Start the process, again with a smaller batch where the memory is used up, and take up what it reports."""
         wanted = self._plan
         micro = wanted.memory.micro_batch if wanted.memory else min(8, wanted.settings.effective_batch)
         # Several processes share the effective batch.
-        share = max(1, wanted.settings.effective_batch // processes_of(self._t.command))
+        share = wanted.settings.effective_batch // processes_of(self._trainer.command)
         micro = max(size for size in range(1, min(micro, share) + 1) if share % size == 0)
         checkpointing = bool(wanted.memory and wanted.memory.gradient_checkpointing)
         if wanted.memory is not None:
             self._tell_of_memory(wanted.memory)
+        source = resolve(self._trainer.run["model"])
+        facts = self._trainer.run["manifest"].get("model") or {}
+        _wait_for_lock(wanted.folder)
         offset = self._replay()
         halved = 0
         while True:
@@ -153,8 +127,8 @@ class _One:
             self._put("running", "")
             job = jobs.Job(
                 method=wanted.method,
-                model=self._t.run["model"],
-                model_name=self._t.run["model"],
+                model=source.name if source.embedded else source.path,  # the process has another working folder
+                model_name=self._trainer.run["model"],
                 adapter=wanted.adapter,
                 settings=wanted.settings.model_dump(),
                 seed=wanted.seed,
@@ -162,7 +136,9 @@ class _One:
                 gradient_checkpointing=checkpointing,
                 start_adapter=str(wanted.start.folder) if wanted.start else None,
                 resume_from=resume.path if resume else None,
-                report_to=self._t.report_to,
+                report_to=self._trainer.report_to,
+                base_fingerprint=facts.get("base_fingerprint"),
+                base_dtype=facts.get("dtype"),
             )
             self.step = resume.step if resume else 0
             ending = self._work(job, offset)
@@ -175,21 +151,10 @@ class _One:
             micro = max(size for size in range(1, micro) if size <= micro // 2 and micro % size == 0)
             text = (
                 f"{ending['title']}: goes on with {micro} examples at once and "
-                f"{wanted.settings.effective_batch // micro} times the accumulation; the effective batch stays "
+                f"{share // micro} times the accumulation; the effective batch stays "
                 f"{wanted.settings.effective_batch}"
             )
             self._note("warning", text)
-
-    def _replay(self) -> int:
-        """Take up what was reported while no engine listened; returns where the journal ends."""
-        offset = 0
-        self._replaying = True
-        for end, report in jobs.read_journal(self._plan.folder):
-            offset = end
-            if report["kind"] in ("step", "heldout", "checkpoint", "lengths", "first_batch"):
-                self._take(report)
-        self._replaying = False
-        return offset
 
     def _newest(self) -> checkpoints.Checkpoint | None:
         found, damaged = checkpoints.newest(self._plan.folder)
@@ -200,9 +165,9 @@ class _One:
 
     def _work(self, job: jobs.Job, offset: int) -> dict[str, Any]:
         """One process from its start to its end; returns its last report."""
-        control, folder = self._t.control, self._plan.folder
+        control, folder = self._trainer.control, self._plan.folder
         try:
-            worker = Worker(folder, job, self._t.command, offset)
+            worker = Worker(folder, job, self._trainer.command, offset)
         except OSError as error:
             raise TrainingError(f"the training process could not be started: {error}", "Nothing was lost.") from error
         self._ending, self._loaded = None, False
@@ -224,9 +189,10 @@ class _One:
                 if command != said:
                     worker.say(command)
                     said = command
-                if now - heard_at > self._t.silent_s:
+                # Before it has loaded it may fetch a model of many gigabytes.
+                if now - heard_at > self._trainer.silent_s * (1 if self._loaded else LOADING_FACTOR):
                     raise TrainingError(
-                        f"the training process has said nothing for {self._t.silent_s:.0f} s, and was ended",
+                        f"the training process has said nothing for {self._trainer.silent_s:.0f} s, and was ended",
                         "The last checkpoint is whole: `cai train` goes on from it. The log has what it printed.",
                     )
                 worker.wait_a_little()
@@ -238,115 +204,19 @@ class _One:
         control.check()
         return {"kind": "failed", "cause": "error", **_died(code)}
 
-    def _take(self, report: Mapping[str, Any]) -> None:
-        kind = report["kind"]
-        if kind == "step":
-            self._take_step(report)
-        elif kind == "heldout":
-            self._take_heldout(report)
-        elif kind == "checkpoint":
-            self._take_checkpoint(report)
-        elif kind == "lengths":
-            most = self._plan.settings.max_length
-            rows = [
-                {"run_id": self._run_id, "training_id": self._plan.training_id, "example_id": name,
-                 "split": report["split"], "n_tokens": n, "used": n <= most}
-                for name, n in report["tokens"]
-            ]  # fmt: skip
-            self._t.store.put({"training_examples": rows})
-        elif kind in ("paused", "resumed"):
-            self._put("paused" if kind == "paused" else "running", "")
-        elif kind == "first_batch":
-            self._row["first_batch"] = report["rows"]
-            self._put_unless_replaying()
-        elif kind == "left_out":
-            ids, most = report["ids"], report["max_length"]
-            text = f"{len(ids)} {report['split']} examples are longer than {most} tokens and left out, such as {ids[0]}"
-            self._note("warning", text)
-        elif kind == "noted":
-            self._note(report["level"], report["text"])
-        elif kind == "loaded":
-            self._take_loaded(report)
-        elif kind in ("finished", "failed"):
-            self._ending = dict(report)
-
-    def _take_loaded(self, report: Mapping[str, Any]) -> None:
-        self._loaded = True
-        facts = {name: value for name, value in report.items() if name not in ("kind", "device_bytes")}
-        self._row["facts"] |= facts
-        self._row["device"] = report["device"]
-        self._row["device_bytes"] = report["device_bytes"] or self._row["device_bytes"]
-        batch = self._plan.settings.effective_batch
-        self._row["planned_steps"] = int(-(-report["examples"] // batch) * self._plan.settings.epochs)
-        self._put("running", "")
-        self._t.emit(
-            events.TrainingStarted(
-                self._run_id, self._plan.training_id, self._plan.method, self._row["planned_steps"], self.step,
-                report["examples"], report["device"],
-            )
-        )  # fmt: skip
-
-    def _take_step(self, report: Mapping[str, Any]) -> None:
-        row = {name: report.get(name) for name in STEP_FIELDS}
-        row |= {"run_id": self._run_id, "training_id": self._plan.training_id, "heldout_loss": None,
-                "session_id": self._t.session_id, "at": datetime.now(UTC)}  # fmt: skip
-        self._last = row
-        self._t.store.put({"training_steps": [row]})
-        self._row["planned_steps"] = report["planned"]
-        self.step = report["step"]
-        if not self._replaying:
-            self._tell_step()
-            self._t.emit(
-                events.PhaseProgressed(self._run_id, self._plan.kind, self.step, self._row["planned_steps"], None)
-            )
-
-    def _take_heldout(self, report: Mapping[str, Any]) -> None:
-        if not report["step"]:
-            self._row["heldout_before"] = report["loss"]
-            self._put_unless_replaying()
-        elif self._last is not None and self._last["step"] == report["step"]:
-            self._last["heldout_loss"] = report["loss"]
-            self._t.store.put({"training_steps": [self._last]})
-            if not self._replaying:
-                self._tell_step()
-
-    def _tell_step(self) -> None:
-        assert self._last is not None
-        row = self._last
-        self._t.emit(
-            events.TrainingStepped(
-                self._run_id, self._plan.training_id, row["step"], self._row["planned_steps"], row["loss"],
-                row["heldout_loss"], row["reward_margin"],
-                row["n_tokens"] / row["seconds"] if row["seconds"] else 0.0, row["memory_bytes"],
-            )
-        )  # fmt: skip
-
-    def _take_checkpoint(self, report: Mapping[str, Any]) -> None:
-        kept = {"run_id": self._run_id, "training_id": self._plan.training_id, "at": datetime.now(UTC), "kept": True,
-                **{name: report[name] for name in ("step", "path", "n_bytes", "heldout_loss")}}  # fmt: skip
-        gone = self._t.reader.query(
-            "SELECT * FROM checkpoints WHERE run_id = ? AND training_id = ?", [self._run_id, self._plan.training_id]
-        )
-        removed = [row | {"kept": False} for row in gone if row["step"] in report["removed"]]
-        self._t.store.put({"checkpoints": [*removed, kept]})
-        if not self._replaying:
-            self._t.emit(
-                events.CheckpointSaved(self._run_id, self._plan.training_id, report["step"], report["n_bytes"])
-            )
-
     def _finish(self, ending: Mapping[str, Any]) -> str:
         if ending["why"] == "stopped":
             raise Interrupted(
                 f"training was stopped and kept at step {ending['step']}", "`cai train` goes on from there."
             )
-        steps = self._t.reader.query(
+        steps = self._trainer.reader.query(
             "SELECT step, loss, heldout_loss FROM training_steps WHERE run_id = ? AND training_id = ? AND step <= ? "
             "ORDER BY step",
             [self._run_id, self._plan.training_id, ending["step"]],
         )
-        made = adapters.finish(self._t.run, self._row, steps, self._plan.folder, ending["adapter_step"])
+        made = adapters.finish(self._trainer.run, self._row, steps, self._plan.folder, ending["adapter_step"])
         self._row |= {"adapter_sha256": made.sha256, "adapter_step": ending["adapter_step"],
-                      "adapter_path": str(made.folder.relative_to(self._t.store.path.parent))}  # fmt: skip
+                      "adapter_path": str(made.folder.relative_to(self._trainer.store.path.parent))}  # fmt: skip
         measured = {row["step"]: row["heldout_loss"] for row in steps if row["heldout_loss"] is not None}
         text = f"{self._plan.method} trained in {ending['step']} steps on {self._row['facts']['examples']} examples"
         before, after = self._row["heldout_before"], measured.get(ending["adapter_step"])
@@ -365,11 +235,6 @@ class _One:
             return TrainingError(ending["title"], hint)
         return TrainingError(ending["title"], f"{kept} {ending['hint']}".strip())
 
-    def close(self, state: str, reason: str) -> None:
-        """Say how it ended, in the store and to whoever listens."""
-        self._put(state, reason)
-        self._t.emit(events.TrainingFinished(self._run_id, self._plan.training_id, self._plan.method, state, reason))
-
     def _tell_of_memory(self, memory: forecast.Forecast) -> None:
         has = "" if memory.device is None else f" of {memory.device / 2**30:.1f} GiB"
         text = (
@@ -380,17 +245,22 @@ class _One:
         )
         self._note("info" if memory.fits else "warning", text)
 
-    def _put_unless_replaying(self) -> None:
-        if not self._replaying:
-            self._put("running", "")
 
-    def _put(self, state: str, reason: str) -> None:
-        elapsed = self._before_s + time.monotonic() - self._began
-        self._row |= {"state": state, "reason": reason, "elapsed_s": elapsed, "updated_at": datetime.now(UTC)}
-        self._t.store.put({"trainings": [self._row]})
-
-    def _note(self, level: str, text: str) -> None:
-        self._t.emit(events.Noted(self._run_id, level, text))
+def _wait_for_lock(folder: Path) -> None:
+    """Until a process of a killed engine has written its last checkpoint and gone. Raises TrainingError."""
+    until = time.monotonic() + LOCK_WAIT_S
+    with (folder / "lock").open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise TrainingError(
+                        "another process still trains here, and does not end",
+                        f"It holds {folder / 'lock'}: see who with `fuser`, end it, then go on. Nothing was lost.",
+                    ) from None
+                time.sleep(0.2)
 
 
 def _died(code: int | None) -> dict[str, str]:

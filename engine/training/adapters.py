@@ -71,6 +71,14 @@ def _adapter(reader: Reader, row: Mapping[str, Any]) -> Adapter:
     return Adapter(row["training_id"], row["method"], folder, row["adapter_sha256"])
 
 
+def is_whole(adapter: Adapter) -> bool:
+    """Whether the adapter's files are there and those that were written."""
+    try:
+        return checkpoints.tree_sha256(adapter.folder) == adapter.sha256
+    except OSError:
+        return False
+
+
 def require_whole(adapter: Adapter) -> None:
     """Raise TrainingError unless the adapter's files are those that were written."""
     try:
@@ -115,8 +123,10 @@ def finish(
             for one in steps:
                 file.write(json.dumps(one, default=str) + "\n")
         (aside / "README.md").write_text(_card(run, row, steps, step))
+        checkpoints.force_to_disk(aside)
         shutil.rmtree(place, ignore_errors=True)
         aside.rename(place)
+        checkpoints.force_to_disk(folder, deep=False)
         sha256 = checkpoints.tree_sha256(place)
     except OSError as error:
         raise TrainingError(

@@ -38,9 +38,7 @@ def seal(aside: Path, folder: Path, step: int, heldout_loss: float | None) -> Ch
     n_bytes = sum(size for size, _ in files.values())
     text = json.dumps({"step": step, "heldout_loss": heldout_loss, "n_bytes": n_bytes, "files": files}, indent=1)
     (aside / SEAL).write_text(text)
-    for path in aside.rglob("*"):
-        _sync(path)
-    _sync(aside)
+    force_to_disk(aside)
     place = folder / name_of(step)
     if place.exists():  # the same step again, after a resume from an earlier one
         shutil.rmtree(place)
@@ -98,6 +96,13 @@ def tree_sha256(folder: Path) -> str:
         if path.is_file():
             digest.update(path.name.encode() + b"\0" + _facts(path)[1].encode())
     return digest.hexdigest()
+
+
+def force_to_disk(folder: Path, *, deep: bool = True) -> None:
+    """Have a folder's entries, and with `deep` all that lies in it, survive a loss of power."""
+    for path in folder.rglob("*") if deep else ():
+        _sync(path)
+    _sync(folder)
 
 
 def _facts(path: Path) -> tuple[int, str]:

@@ -19,16 +19,13 @@ from typing import Any
 from engine.errors import TrainingError
 from engine.training import checkpoints
 from engine.training import job as jobs
+from engine.training.faults import NotFinite, story
 from engine.training.job import Job, Journal, heard, read_examples, read_journal
 
 ADAPTER_ASIDE = ".adapter.partial"
 LOCK_WAIT_S = 120.0
 PAUSE_LOOK_S = 0.2
 EXIT_UNREPORTED = 70  # the journal itself could not be written
-
-
-class NotFinite(TrainingError):
-    """A loss or a gradient is no number any more."""
 
 
 def main(argv: list[str]) -> int:
@@ -38,7 +35,11 @@ def main(argv: list[str]) -> int:
     rank = int(os.environ.get("RANK", "0"))
     try:
         if rank:
-            Training(job, folder, None).run()
+            try:
+                Training(job, folder, None).run()
+            except BaseException as error:
+                Journal(folder).write("failed", **story(error))
+                raise
             return 0
         with (folder / "lock").open("w") as lock:
             _take(lock)
@@ -69,42 +70,6 @@ def _take(lock: Any) -> None:
             time.sleep(0.2)
 
 
-def story(error: BaseException) -> dict[str, str]:
-    """What the engine is told of an error: cause, title and hint."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if isinstance(error, NotFinite):
-        return {"cause": "nan", "title": error.title, "hint": error.hint}
-    if isinstance(error, TrainingError):
-        return {"cause": "error", "title": error.title, "hint": error.hint}
-    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
-        return {"cause": "memory", "title": f"the device's memory is used up: {text}", "hint": ""}
-    if _is_full(error):
-        return {
-            "cause": "disk",
-            "title": f"a checkpoint could not be written: {text}",
-            "hint": "Free some space, then `cai train` goes on from the last checkpoint, which is whole.",
-        }
-    return {
-        "cause": "error",
-        "title": f"training failed: {type(error).__name__}: {text}",
-        "hint": "The traceback is in the log. The last checkpoint is whole: `cai train` goes on from it.",
-    }
-
-
-def _is_full(error: BaseException | None) -> bool:
-    """Whether an error, or what led to it, is a full disk; safetensors and torch tell of it in their own words."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return True
-        text = str(error)
-        if "No space left" in text or "os error 28" in text or "PytorchStreamWriter failed" in text:
-            return True
-        if "File too large" in text or "os error 27" in text or "unexpected pos" in text:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
 class Training:
     """One job from its files to an adapter. Only the first of several processes has a journal."""
 
@@ -117,6 +82,7 @@ class Training:
         self.why = "done"
         self._tokens_in_step = 0
         self._checked = False
+        self._engine = job.engine()
 
     def tell(self, kind: str, **fields: Any) -> None:
         if self.journal is not None:
@@ -136,15 +102,19 @@ class Training:
 
         from engine.models import resolve
         from engine.models.transformers_backend import declared_bos, files_of
-        from engine.training.loading import save_adapter
+        from engine.training.loading import require_base, save_adapter
         from engine.training.tokens import Tokens
-        from engine.training.trainers import build
+        from engine.training.trainers import arguments, build
 
-        source = resolve(job.model)
-        model, tokenizer = load(job, files_of(source), loader)
+        config = arguments(job, folder)
+        path = files_of(resolve(job.model))
+        require_base(job, path)
+        model, tokenizer = load(job, path, loader)
         tokens = Tokens(tokenizer, declared_bos(tokenizer))
         train, heldout = self._fitting(tokens)
-        trainer, method = build(job, folder, model, tokenizer, tokens, train, heldout)
+        if job.settings.get("precompute_reference"):
+            self.tell("noted", level="info", text="computing the reference's log-probabilities")
+        trainer, method = build(job, folder, config, model, tokenizer, tokens, train, heldout)
         self.trainer, self.tokens, self.method = trainer, tokens, method
         trainer.on_batch = self._on_batch
         trainer.on_checkpoint = self._on_checkpoint
@@ -169,7 +139,8 @@ class Training:
         try:
             trainer.train(resume_from_checkpoint=resume)
         except Exception as error:
-            if story(error)["cause"] == "memory" and trainer.state.global_step:
+            alone = trainer.args.world_size == 1  # saving is a meeting of all processes, and the others are elsewhere
+            if story(error)["cause"] == "memory" and trainer.state.global_step and alone:
                 self._keep_what_there_is()
             raise
         if self.why == "stopped":
@@ -177,10 +148,19 @@ class Training:
             return
         step = trainer.state.global_step
         if self.best is not None and job.settings["patience"] and self.best[1] != step:
-            step = self.best[1]
+            step = self._whole_or(self.best[1], step)
         if trainer.is_world_process_zero():
             save_adapter(folder / checkpoints.name_of(step), tokenizer, folder / ADAPTER_ASIDE)
         self.tell("finished", why=self.why, step=trainer.state.global_step, adapter_step=step)
+
+    def _whole_or(self, step: int, last: int) -> int:
+        """The best step where its checkpoint is whole, else the last one, which has just been written."""
+        found = checkpoints.read(self.folder, checkpoints.name_of(step))
+        if isinstance(found, checkpoints.Checkpoint):
+            return step
+        text = f"the checkpoint of step {step}, the best, is damaged ({found}): the adapter is that of step {last}"
+        self.tell("noted", level="warning", text=text)
+        return last
 
     def _fitting(self, tokens: Any) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
         """Examples that fit the length; of the others it is told which they are."""
@@ -206,7 +186,9 @@ class Training:
         from engine.training.tokens import require_mask, shown
 
         self._tokens_in_step += sum(
-            int(mask.sum()) for name, mask in inputs.items() if name.endswith("attention_mask") and "prompt" not in name
+            int(mask.sum())
+            for name, mask in inputs.items()
+            if name.endswith("attention_mask") and not name.startswith(("prompt", "KL_"))
         ) or int(inputs["input_ids"].numel())
         if not self._checked:
             self._checked = True
@@ -271,7 +253,12 @@ class Training:
         if not step:
             return False
         self._compare(loss, step)
-        return bool(self.job.settings["patience"]) and self.worse >= self.job.settings["patience"]
+        return self.patience_is_over
+
+    @property
+    def patience_is_over(self) -> bool:
+        patience = self.job.settings["patience"]
+        return bool(patience) and self.worse >= patience
 
     def _compare(self, loss: float, step: int) -> None:
         if self.best is None or loss < self.best[0]:
@@ -292,7 +279,7 @@ class Training:
         """What the engine wants now; the same answer for every process."""
         command = jobs.RUN
         if self.journal is not None:
-            command = heard(self.folder) if self.job.engine_lives() else jobs.STOP
+            command = heard(self.folder) if jobs.lives(self._engine) else jobs.STOP
         if self.trainer.args.world_size > 1:
             from accelerate.utils import broadcast_object_list
 
@@ -312,6 +299,9 @@ def _callback(training: Training) -> Any:
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if state.global_step:
                 training.remember()
+                if training.patience_is_over:  # it had ended, but its adapter was not put in place
+                    training.why = "no better held-out loss"
+                    control.should_training_stop = True
             elif training._has_heldout:
                 training.trainer.evaluate()
 

@@ -19,6 +19,7 @@ import psutil
 ACTIVATION_BYTES = 34  # per token, layer and hidden unit at two bytes a number
 SPARE = 0.1  # of the device, for fragments and the libraries' own buffers
 CHUNK_TOKENS = 1024  # positions whose logits TRL's fused head holds at once
+REFERENCED = ("dpo", "ipo", "kto")
 FULL_LOGITS = ("orpo", "simpo")  # their trainers keep every logit
 
 
@@ -99,7 +100,8 @@ def forecast(
     """Memory of training with examples of at most `longest` tokens, `micro_batch` of them on the device at once."""
     if adapter["kind"] == "qlora":
         # 4 bits a weight and 0.127 for the doubly quantised scales: Dettmers et al. 2023 (arXiv 2305.14314, section 3).
-        weights = int(shape.linear * 4.127 / 8) + (shape.parameters - shape.linear) * 2
+        # The rest is cast to float32 for training.
+        weights = int(shape.linear * 4.127 / 8) + (shape.parameters - shape.linear) * 4
     else:
         weights = shape.parameters * bytes_per_weight
     # Rank times the widths of each linear map; seven of them in a layer, three of which touch the inner width.
@@ -111,8 +113,9 @@ def forecast(
     activations = shape.layers * kept + layer if gradient_checkpointing else shape.layers * layer
     positions = tokens if method in FULL_LOGITS else min(tokens, CHUNK_TOKENS)
     logits = positions * shape.vocabulary * (bytes_per_weight + 2 * 4)
+    copies = 3 if method in REFERENCED else 2  # the adapter, its gradient, and one that stays as the reference
     return Forecast(
-        weights, trained * 4 * 2, trained * 4 * 2, activations, logits, micro_batch, gradient_checkpointing, device
+        weights, trained * 4 * copies, trained * 4 * 2, activations, logits, micro_batch, gradient_checkpointing, device
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -33,6 +34,8 @@ class Job:
     gradient_checkpointing: bool
     start_adapter: str | None  # folder of the adapter that this training begins with
     resume_from: str | None  # folder of a checkpoint, relative to the training's
+    base_fingerprint: str | None = None  # of the weights that wrote the data, in the data type below
+    base_dtype: str | None = None
     report_to: tuple[str, ...] = ()
     engine_pid: int = field(default_factory=os.getpid)
     engine_began: float = field(default_factory=lambda: psutil.Process().create_time())
@@ -47,13 +50,14 @@ class Job:
         values = json.loads((folder / "job.json").read_text())
         return cls(**{**values, "report_to": tuple(values["report_to"])})
 
-    def engine_lives(self) -> bool:
-        """Whether the engine that asked for this is still there."""
+    def engine(self) -> psutil.Process | None:
+        """The engine that asked for this, None where it is gone already."""
         try:
-            began: float = psutil.Process(self.engine_pid).create_time()
-            return abs(began - self.engine_began) < 1.0
+            found = psutil.Process(self.engine_pid)
+            # A clock that was set moves the time of a start; another process of the same number began much later.
+            return found if abs(found.create_time() - self.engine_began) < 60.0 else None
         except psutil.Error:
-            return False
+            return None
 
 
 def write_aside(path: Path, text: str) -> None:
@@ -91,7 +95,16 @@ class Journal:
 
     def write(self, kind: str, **fields: Any) -> None:
         """Raises OSError where the disk is full."""
-        self._file.write(json.dumps({"kind": kind, **fields}, allow_nan=True).encode() + b"\n")
+        line = {"kind": kind, "at": time.time(), **fields}
+        self._file.write(json.dumps(line, allow_nan=True).encode() + b"\n")
+
+
+def lives(process: psutil.Process | None) -> bool:
+    """Whether a process is still there and no mere entry that nobody has collected."""
+    try:
+        return process is not None and process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def read_journal(folder: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -7,6 +7,7 @@ imports none of them above.
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,8 @@ def choose_loader(adapter: Mapping[str, Any]) -> tuple[str, str]:
         return "plain", "the spec asks for it"
     if importlib.util.find_spec("unsloth") is None:
         return "plain", "Unsloth is not installed"
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return "plain", "several processes share the model"
     import torch
 
     if not torch.cuda.is_available():
@@ -83,9 +86,7 @@ def _by_transformers(job: Job, folder: str, on_gpu: bool) -> tuple[Any, Any]:
     torch.manual_seed(job.seed)  # the adapter's first weights are drawn here
     if job.start_adapter:
         model = PeftModel.from_pretrained(model, job.start_adapter, is_trainable=True)
-        for module in model.modules():
-            if "default" in getattr(module, "lora_dropout", {}):
-                module.lora_dropout["default"].p = float(job.adapter["dropout"])
+        set_dropout(model, float(job.adapter["dropout"]))
         return model, tokenizer
     config = LoraConfig(
         r=job.adapter["rank"],
@@ -110,7 +111,9 @@ def _by_unsloth(job: Job, folder: str, on_gpu: bool) -> tuple[Any, Any]:
     if job.start_adapter:
         from peft import PeftModel
 
-        return PeftModel.from_pretrained(model, job.start_adapter, is_trainable=True), tokenizer
+        model = PeftModel.from_pretrained(model, job.start_adapter, is_trainable=True)
+        set_dropout(model, float(job.adapter["dropout"]))
+        return model, tokenizer
     targets = job.adapter["target_modules"]
     model = FastLanguageModel.get_peft_model(
         model,
@@ -123,6 +126,30 @@ def _by_unsloth(job: Job, folder: str, on_gpu: bool) -> tuple[Any, Any]:
         random_state=job.seed,
     )
     return model, tokenizer
+
+
+def require_base(job: Job, path: str) -> None:
+    """Raise TrainingError where the weights are not those that wrote the data, as far as that was noted."""
+    from engine.models.transformers_backend import fingerprint_of
+
+    if job.base_fingerprint is None or job.base_dtype is None:
+        return
+    found = fingerprint_of(path, f"torch.{job.base_dtype}")
+    if found != job.base_fingerprint:
+        raise TrainingError(
+            f"the model {job.model_name} is not the one that wrote the data (fingerprint {found}, was "
+            f"{job.base_fingerprint})",
+            "Restore the old weights, or make the data anew. Nothing was trained.",
+        )
+
+
+def set_dropout(model: Any, p: float) -> None:
+    """The spec's dropout in an adapter that was trained with another one; PEFT has no module for none at all."""
+    import torch
+
+    for module in model.modules():
+        if "default" in getattr(module, "lora_dropout", {}):
+            module.lora_dropout["default"] = torch.nn.Dropout(p) if p else torch.nn.Identity()
 
 
 def save_adapter(checkpoint: Path, tokenizer: Any, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,12 @@ class Plan:
     @property
     def steps(self) -> int:
         """Of the optimiser, where every example fits the length."""
-        return -(-len(self.found.train) // self.settings.effective_batch) * int(self.settings.epochs)
+        return steps_of(len(self.found.train), self.settings)
+
+
+def steps_of(examples: int, settings: SftSpec | DpoSpec) -> int:
+    """Steps of the optimiser over so many examples, none of them packed."""
+    return math.ceil(-(-examples // settings.effective_batch) * settings.epochs)
 
 
 def plan(
@@ -65,11 +71,9 @@ def plan(
     identity = (run["fingerprint"], found.sha256, json.dumps(adapter, sort_keys=True),
                 json.dumps(settings.model_dump(), sort_keys=True), start.sha256 if start else None, seed)  # fmt: skip
     training_id = f"{method}-{short_hash(*identity, length=8)}"
-    rows = reader.query(
-        "SELECT state FROM trainings WHERE run_id = ? AND training_id = ?", [run["run_id"], training_id]
-    )
     folder = adapters.folder_of(reader.path, run["run_id"], training_id)
-    done = bool(rows) and rows[0]["state"] == "done" and (folder / adapters.FOLDER).is_dir()
+    made = adapters.of_run(reader, run["run_id"], training_id)
+    done = made is not None and adapters.is_whole(made)
     return Plan(
         kind, method, training_id, folder, settings, adapter, seed, found, start,
         _memory(run, adapter, method, settings), [*found_locks, *lock], done,
@@ -83,14 +87,32 @@ def _start(
     known = run["manifest"].get("adapter")
     wrote = adapters.Adapter.of_facts(reader.path, known) if known else None
     if method == "sft":
-        return wrote, []
+        return wrote, _shape_lock(wrote, spec)
     start = adapters.of_run(reader, run["run_id"], "sft")
     if start is None and run["manifest"].get("round"):
         start = wrote
+    shape = _shape_lock(start, spec)
     if method == "orpo":  # it learns the responses themselves besides the preference
-        return start, []
+        return start, shape
     told = f"it begins with {start.training_id}" if start else "this run has no SFT adapter yet"
-    return start, [Lock("an SFT adapter to begin with", start is not None, told, "Train it first: `cai train sft`.")]
+    key = "Train it first: `cai train sft`."
+    return start, [Lock("an SFT adapter to begin with", start is not None, told, key), *shape]
+
+
+def _shape_lock(start: adapters.Adapter | None, spec: StageSpec) -> list[Lock]:
+    """An adapter that is gone on with keeps its shape, whatever the spec says."""
+    if start is None or spec.adapter is None:
+        return []
+    try:
+        config = json.loads((start.folder / "adapter_config.json").read_text())
+    except (OSError, ValueError):
+        return []  # that its files are whole is looked at before it is used
+    has, wants = (config.get("r"), config.get("lora_alpha")), (spec.adapter.rank, spec.adapter.alpha)
+    if has == wants:
+        return []
+    found = f"{start.training_id} has rank {has[0]} and alpha {has[1]}, the spec says {wants[0]} and {wants[1]}"
+    key = f"--set adapter.rank={has[0]} --set adapter.alpha={has[1]}, or train SFT anew."
+    return [Lock("the adapter's shape", False, found, key)]
 
 
 def _memory(

@@ -7,7 +7,6 @@ texts (see `tokens`), the way a checkpoint reaches the disk (see `checkpoints`) 
 from __future__ import annotations
 
 import itertools
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,6 +55,8 @@ class Kept(Trainer):  # type: ignore[misc]
         return str(self.folder / checkpoints.FOLDER / ".partial")
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        if not self.args.should_save:  # other processes hold no whole weights
+            return
         assert output_dir is not None
         Path(output_dir).mkdir(parents=True, exist_ok=True)
         model = self.accelerator.unwrap_model(self.model)
@@ -154,15 +155,21 @@ def pair_rows(rows: Rows, tokens: Tokens) -> Dataset:
 
 
 def unpaired_rows(rows: Rows, tokens: Tokens) -> Dataset:
-    """Each pair as a desirable and an undesirable example, the desirable ones first.
+    """Each pair as a desirable and an undesirable example, in turn, since TRL's KTO reads them in order.
 
-    So a row's neighbour is of another prompt, as the KL term of KTO wants it.
+    The two sides of a prompt stand half the data apart, so that a row's neighbour, whose answer the KL term takes, is
+    of another prompt.
     """
+    apart = len(rows) // 2
+    order = [
+        (rows[at], "chosen", True) if good else (rows[(at + apart) % len(rows)], "rejected", False)
+        for at in range(len(rows))
+        for good in (True, False)
+    ]
     return Dataset.from_list(
         [
             {"prompt_ids": tokens.prompt(row["prompt"]), "completion_ids": tokens.response(row[side]), "label": good}
-            for side, good in (("chosen", True), ("rejected", False))
-            for row in rows
+            for row, side, good in order
         ]
     )
 
@@ -285,27 +292,27 @@ METHODS: dict[str, Method] = {
 }
 
 
-def build(
-    job: Job, folder: Path, model: Any, tokenizer: Any, tokens: Tokens, train: Rows, heldout: Rows
-) -> tuple[Kept, Method]:
-    """The trainer of a job over its examples. The effective batch is the spec's, whatever fits the device."""
+def arguments(job: Job, folder: Path) -> Any:
+    """The arguments of a job's trainer. The effective batch is the spec's, whatever fits the device.
+
+    Made before the model is loaded, because with several processes it is they that set up the devices.
+    """
     method = METHODS[job.method]
-    trainer_class, config_class = method.trainer()
+    _, config_class = method.trainer()
     settings = job.settings
     # A pair is two examples to KTO, and still one to the spec.
     factor = 2 if job.method == "kto" else 1
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    accumulation = max(1, settings["effective_batch"] // (job.micro_batch * world))
     on_gpu = torch.cuda.is_available()
-    config = config_class(
+    return config_class(
         output_dir=str(folder),
         per_device_train_batch_size=job.micro_batch * factor,
         per_device_eval_batch_size=job.micro_batch * factor,
-        gradient_accumulation_steps=accumulation,
+        gradient_accumulation_steps=settings["effective_batch"] // (job.micro_batch * world),
         num_train_epochs=settings["epochs"],
         learning_rate=settings["learning_rate"],
         lr_scheduler_type=settings["schedule"],
-        warmup_steps=_warmup(settings, len(train), world),
+        warmup_steps=min(settings["warmup_share"], 0.999),  # below 1 it is a share of all steps
         weight_decay=settings["weight_decay"],
         max_grad_norm=settings["max_grad_norm"],
         optim="adamw_torch",
@@ -324,6 +331,14 @@ def build(
         ddp_find_unused_parameters=False,
         **method.more(settings),
     )
+
+
+def build(
+    job: Job, folder: Path, config: Any, model: Any, tokenizer: Any, tokens: Tokens, train: Rows, heldout: Rows
+) -> tuple[Kept, Method]:
+    """The trainer of a job over its examples, with the arguments that `arguments` made."""
+    method = METHODS[job.method]
+    trainer_class, _ = method.trainer()
     trainer = trainer_class(
         model=model,
         args=config,
@@ -333,9 +348,3 @@ def build(
     )
     trainer.folder = folder
     return trainer, method
-
-
-def _warmup(settings: Mapping[str, Any], examples: int, world: int) -> int:
-    steps: float = math.ceil(examples / settings["effective_batch"]) * settings["epochs"]
-    warmup: float = settings["warmup_share"] * steps
-    return math.ceil(warmup)

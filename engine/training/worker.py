@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from engine.errors import TrainingError
@@ -63,9 +64,17 @@ class Worker:
         say(self.folder, command)
 
     def kill(self) -> None:
-        """End it and whatever it started, at once."""
+        """End it and whatever it started, at once: accelerate's processes have groups of their own."""
+        with contextlib.suppress(OSError):  # for one that is found by nobody
+            say(self.folder, "stop")
+        below: list[psutil.Process] = []
+        with contextlib.suppress(psutil.Error):
+            below = psutil.Process(self._process.pid).children(recursive=True)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, 9)
+        for process in below:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
         self._process.wait()
 
 

@@ -70,9 +70,9 @@ def test_the_same_pilot_in_a_terminal_with_another_batch_size(pilot: Pilot, tmp_
     terminal.wait_for("Gemma", timeout=60)  # whose licence is said at first use
     terminal.wait_for("Guard started", timeout=120)
     terminal.press("?")
-    terminal.wait_for("Pause after the batch under way", timeout=10)
+    terminal.wait_for("Pause after the batch or step under way", timeout=10)
     terminal.press("\x1b")
-    terminal.wait_until_gone("Pause after the batch under way", timeout=10)
+    terminal.wait_until_gone("Pause after the batch or step under way", timeout=10)
     terminal.press("p")
     terminal.wait_for("paused", timeout=60)
     terminal.press("p")

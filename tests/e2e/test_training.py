@@ -122,7 +122,7 @@ def test_a_person_trains_on_the_screen(store: Path, trained: dict[str, Any]) -> 
     screen = Terminal([CAI, *words])
     screen.wait_for("cai run", timeout=60)
     screen.press("5")
-    screen.wait_for("grad norm", "tok/s", timeout=180)
+    screen.wait_for("▶ running", "grad norm", "tok/s", timeout=240)
     screen.press("s")
     screen.wait_for("keep it and stop", timeout=20)
     screen.press("y")

@@ -3,7 +3,7 @@
 from store.db import Store
 from store.encode import restored, storable
 from store.errors import CaiError, NotFound, StoreError, StoreLocked, StoreTooNew, StoreWriteFailed
-from store.export import PROMPT_TEMPLATE, export, prompt_template
+from store.export import PROMPT_TEMPLATE, export, force_to_disk, prompt_template
 from store.listing import COLUMNS, Choice, Listing
 from store.progress import PHASES
 from store.read import VERDICTS, Reader
@@ -24,6 +24,7 @@ __all__ = [
     "StoreTooNew",
     "StoreWriteFailed",
     "export",
+    "force_to_disk",
     "prompt_template",
     "restored",
     "storable",

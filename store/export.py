@@ -174,11 +174,11 @@ def export(
         counts = {split: table.num_rows for split, table in tables.items()}
         text = card(reader, run, what, fmt, counts, chosen)
         (aside / "README.md").write_text(text, encoding="utf-8", newline="\n")
-        _force_to_disk(aside)
+        force_to_disk(aside)
         _require_free(out)
         aside.rename(out)
         aside = None
-        _sync(out.parent)
+        force_to_disk(out.parent, deep=False)
     except OSError as error:
         raise StoreWriteFailed(
             f"the export to {out} failed: {error}",
@@ -284,8 +284,9 @@ def _require_free(out: Path) -> None:
         )
 
 
-def _force_to_disk(folder: Path) -> None:
-    for path in folder.rglob("*"):
+def force_to_disk(folder: Path, *, deep: bool = True) -> None:
+    """Have a folder's entries, and with `deep` all that lies in it, survive a loss of power."""
+    for path in folder.rglob("*") if deep else ():
         _sync(path)
     _sync(folder)
 

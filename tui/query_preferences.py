@@ -119,19 +119,10 @@ def _chosen(wish: Wish, run_id: str, critic: str) -> tuple[str, list[object]]:
 
 
 def deciding(reader: Reader, run_id: str) -> str:
-    """The pair critic that decides under the run's settings: the first audited one, else the first; "" without any.
+    """The pair critic that decides under the run's settings; "" without any."""
+    from engine.pair_selection import deciding_critic
 
-    As engine.pair_selection.PairEvidence, but also of runs whose settings a later version would refuse.
-    """
-    critics = reader.run(run_id)["settings"].get("critics") or {}
-    rows = reader.query(
-        "SELECT critic, min(coalesce(auc, 0)) AS auc FROM audits WHERE run_id = ? AND subject_kind = 'pair' "
-        "AND part != 'person' GROUP BY 1",
-        [run_id],
-    )
-    aucs = {row["critic"]: row["auc"] for row in rows}
-    named = critics.get("pair") or []
-    return next((name for name in named if aucs.get(name, 0.0) >= critics["min_auc"]), named[0] if named else "")
+    return deciding_critic(reader, run_id, reader.run(run_id)["settings"].get("critics") or {})
 
 
 # -- principles --------------------------------------------------------------------------------------------------------

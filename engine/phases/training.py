@@ -6,7 +6,6 @@ from its newest whole checkpoint, and one that is done is not done twice.
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +27,6 @@ from store import Reader, Store
 SMALLER_BATCHES = 3  # times that a training may go on with half the micro-batch
 SILENT_S = 1800.0  # without any report
 LOADING_FACTOR = 4  # times as long until the model is loaded
-LOCK_WAIT_S = 120.0
 
 
 @dataclass
@@ -248,19 +246,14 @@ class _One(Record):
 
 def _wait_for_lock(folder: Path) -> None:
     """Until a process of a killed engine has written its last checkpoint and gone. Raises TrainingError."""
-    until = time.monotonic() + LOCK_WAIT_S
     with (folder / "lock").open("w") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise TrainingError(
-                        "another process still trains here, and does not end",
-                        f"It holds {folder / 'lock'}: see who with `fuser`, end it, then go on. Nothing was lost.",
-                    ) from None
-                time.sleep(0.2)
+        try:
+            jobs.wait_for_lock(lock)
+        except TimeoutError as error:
+            raise TrainingError(
+                "another process still trains here, and does not end",
+                f"It holds {folder / 'lock'}: see who with `fuser`, end it, then go on. Nothing was lost.",
+            ) from error
 
 
 def _died(code: int | None) -> dict[str, str]:

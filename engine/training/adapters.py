@@ -13,7 +13,7 @@ import yaml
 
 from engine.errors import TrainingError
 from engine.training import checkpoints
-from store import Reader
+from store import Reader, force_to_disk
 
 FOLDER = "adapter"
 ASIDE = ".adapter.partial"
@@ -123,10 +123,10 @@ def finish(
             for one in steps:
                 file.write(json.dumps(one, default=str) + "\n")
         (aside / "README.md").write_text(_card(run, row, steps, step))
-        checkpoints.force_to_disk(aside)
+        force_to_disk(aside)
         shutil.rmtree(place, ignore_errors=True)
         aside.rename(place)
-        checkpoints.force_to_disk(folder, deep=False)
+        force_to_disk(folder, deep=False)
         sha256 = checkpoints.tree_sha256(place)
     except OSError as error:
         raise TrainingError(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+
+from store import force_to_disk
 
 SEAL = "seal.json"
 FOLDER = "checkpoints"
@@ -43,7 +44,7 @@ def seal(aside: Path, folder: Path, step: int, heldout_loss: float | None) -> Ch
     if place.exists():  # the same step again, after a resume from an earlier one
         shutil.rmtree(place)
     aside.rename(place)
-    _sync(place.parent)
+    force_to_disk(place.parent, deep=False)
     return Checkpoint(step, name_of(step), n_bytes, heldout_loss)
 
 
@@ -98,21 +99,6 @@ def tree_sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def force_to_disk(folder: Path, *, deep: bool = True) -> None:
-    """Have a folder's entries, and with `deep` all that lies in it, survive a loss of power."""
-    for path in folder.rglob("*") if deep else ():
-        _sync(path)
-    _sync(folder)
-
-
 def _facts(path: Path) -> tuple[int, str]:
     with path.open("rb") as file:
         return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

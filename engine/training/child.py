@@ -6,8 +6,6 @@ within one step when it is told to stop or when its engine is gone, with a check
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import math
 import os
 import sys
@@ -17,13 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import TrainingError
-from engine.training import checkpoints
+from engine.training import adapters, checkpoints
 from engine.training import job as jobs
 from engine.training.faults import NotFinite, story
 from engine.training.job import Job, Journal, heard, read_examples, read_journal
 
-ADAPTER_ASIDE = ".adapter.partial"
-LOCK_WAIT_S = 120.0
 PAUSE_LOOK_S = 0.2
 EXIT_UNREPORTED = 70  # the journal itself could not be written
 
@@ -42,7 +38,7 @@ def main(argv: list[str]) -> int:
                 raise
             return 0
         with (folder / "lock").open("w") as lock:
-            _take(lock)
+            jobs.wait_for_lock(lock)
             journal = Journal(folder)
             try:
                 Training(job, folder, journal).run()
@@ -55,19 +51,6 @@ def main(argv: list[str]) -> int:
         sys.stderr.write(f"training: {error}\n")
         return EXIT_UNREPORTED
     return 0
-
-
-def _take(lock: Any) -> None:
-    """Wait for a process of this training that still writes its last checkpoint."""
-    until = time.monotonic() + LOCK_WAIT_S
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise OSError(errno.EBUSY, "another process trains here and does not end") from None
-            time.sleep(0.2)
 
 
 class Training:
@@ -150,7 +133,7 @@ class Training:
         if self.best is not None and job.settings["patience"] and self.best[1] != step:
             step = self._whole_or(self.best[1], step)
         if trainer.is_world_process_zero():
-            save_adapter(folder / checkpoints.name_of(step), tokenizer, folder / ADAPTER_ASIDE)
+            save_adapter(folder / checkpoints.name_of(step), tokenizer, folder / adapters.ASIDE)
         self.tell("finished", why=self.why, step=trainer.state.global_step, adapter_step=step)
 
     def _whole_or(self, step: int, last: int) -> int:

@@ -7,17 +7,20 @@ journal survives either of them: what the engine did not live to store is read f
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
 RUN, PAUSE, STOP = "run", "pause", "stop"
+LOCK_WAIT_S, LOCK_LOOK_S = 120.0, 0.2
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,19 @@ def heard(folder: Path) -> str:
         return (folder / "command").read_text().strip() or RUN
     except OSError:
         return RUN
+
+
+def wait_for_lock(lock: IO[str]) -> None:
+    """Hold a training's lock once a process that still writes its last checkpoint has gone; raises TimeoutError."""
+    until = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise TimeoutError(errno.EBUSY, "another process trains here and does not end") from None
+            time.sleep(LOCK_LOOK_S)
 
 
 class Journal:

@@ -190,7 +190,7 @@ def _audit(
             "midpoint_nats": calibrated.scale.midpoint,
             "half_gap_nats": calibrated.scale.half_gap,
             "wanted_precision": wanted,
-            "scores": {item.key: round(score, 4) for (item, _), score in zip(labelled, scores, strict=True)},
+            "scores": {item.key: round(score, 6) for (item, _), score in zip(labelled, scores, strict=True)},
             "labels": {item.key: label for item, label in labelled},
             "prompts_sha": request_id(answers.model.fingerprint, calibrated.critic.asks(labelled[0][0])[0].request)
             if calibrated.critic.asks(labelled[0][0])

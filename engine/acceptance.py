@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.rules import BLOCKING, RULES
-from engine.spec import CriticsSpec
+from engine.sections import CriticsSpec
 
 
 @dataclass(frozen=True, slots=True)

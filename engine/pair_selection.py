@@ -20,8 +20,9 @@ from engine.provenance import short_hash
 from engine.revision_rules import refuses
 from engine.rules import BLOCKING as RESPONSE_BLOCKING
 from engine.rules import Measured, flags_of, measure
+from engine.sections import PairsSpec, RulesSpec
 from engine.similarity import NearDuplicateIndex, rouge_l, words
-from engine.spec import PairsSpec, RulesSpec, StageSpec
+from engine.spec import StageSpec
 from engine.stats import wilson
 from store import Reader
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from engine.rules import BLOCKING as RESPONSE_BLOCKING
 from engine.rules import response_flags
+from engine.sections import RevisionsSpec, RulesSpec
 from engine.similarity import lcs_length, rouge_l, words
-from engine.spec import RevisionsSpec, RulesSpec
 
 REVISION_RULES = {
     "unchanged": "it says what was there before",

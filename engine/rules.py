@@ -10,8 +10,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from engine.prompts import MARKER, asks_for_questions
+from engine.sections import InstructionsSpec, RulesSpec
 from engine.similarity import lcs_length, rouge_l, words
-from engine.spec import InstructionsSpec, RulesSpec
 
 RULES = {
     "empty": "nothing is left after trimming",

@@ -13,205 +13,32 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeGuard, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from engine.errors import SpecError
+from engine.sections import (
+    AdapterSpec,
+    CandidatesSpec,
+    CriticsSpec,
+    DpoSpec,
+    EvaluationSpec,
+    GateSpec,
+    GuardSpec,
+    InstructionsSpec,
+    PairsSpec,
+    Positive,
+    ResponsesSpec,
+    RevisionsSpec,
+    RulesSpec,
+    Section,
+    SftSpec,
+    SplitsSpec,
+)
 
 SPECS = Path(__file__).parent.parent / "specs"
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(gt=0)]
 
-
-class _Section(BaseModel):
-    # Strict: "0.7" in quotes or a yes where a number belongs is a mistake, not something to convert.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class GuardSpec(_Section):
-    """Limits of the contamination guard; see docs/BASE_MODEL_TRUTH.md."""
-
-    max_tokens: Positive
-    max_eos_rate: Share
-    max_empty_rate: Share
-    min_known_answers: Share
-
-
-class InstructionsSpec(_Section):
-    kind: Literal["explicit", "implicit", "generation", "evaluation", "revision"] = "explicit"  # which seeds are shown
-    examples: Positive
-    round: Positive
-    max_tokens: Positive
-    temperature: Annotated[float, Field(ge=0)]
-    top_k: Annotated[int, Field(ge=0)]
-    top_p: Share
-    duplicate_at: Share
-    cluster_at: Share
-    min_words: Positive
-    max_words: Positive
-    steer: bool
-
-
-class ResponsesSpec(_Section):
-    examples: Positive
-    max_tokens: Positive
-    temperature: Annotated[float, Field(ge=0)]
-    top_k: Annotated[int, Field(ge=0)]
-    top_p: Share
-
-
-class CriticsSpec(_Section):
-    shuffles: Positive
-    audit_items: Positive  # of each part of the calibration set, good and bad alike, from its beginning
-    instruction: list[str]
-    sample: list[str]
-    pair: list[str] = []  # of two responses; the first that may filter decides
-    min_auc: Share
-    wanted_precision: Share
-    accept_above: float
-    unsure_above: float
-
-    @model_validator(mode="after")
-    def _ordered(self) -> CriticsSpec:
-        if self.unsure_above > self.accept_above:
-            raise ValueError("unsure_above must not exceed accept_above")
-        return self
-
-
-class RulesSpec(_Section):
-    repeated_trigrams: Share
-    echo: Share
-
-
-class GateSpec(_Section):
-    runaway_below: Share
-    token_limit_below: Share
-    marker_leaks_at_most: Annotated[int, Field(ge=0)]
-    median_tokens_below: Positive
-    instruction_acceptance_at_least: Share
-    pair_acceptance_at_least: Share
-    distinct_at_least: Share
-    audited_critics_at_least: Annotated[int, Field(ge=0)]  # critics of each kind whose audit lets them filter
-
-
-class RevisionsSpec(_Section):
-    """Critique and revision by principles of the constitution."""
-
-    rounds: Annotated[int, Field(ge=1, le=4)]
-    form: Literal["requests", "principle"]  # what the model is shown of a principle
-    examples: Positive
-    critique_tokens: Positive
-    revision_tokens: Positive
-    temperature: Annotated[float, Field(ge=0)]
-    top_k: Annotated[int, Field(ge=0)]
-    top_p: Share
-    keep_margin_nats: float  # by which the comparison must prefer the revision in both orders
-    unchanged_below: Share  # edit distance to what was revised
-    copied_at: Share  # ROUGE-L to a text of a solved example
-    longer_only_at: Share  # share of words added to an original that is kept as it was
-    length_ratio_at_most: Annotated[float, Field(gt=0)]
-    length_ratio_at_least: Share
-
-
-class CandidatesSpec(_Section):
-    """Other responses to the same instructions."""
-
-    best_of: Positive  # candidates of each instruction, its sample among them; 1 draws none
-    temperature: Annotated[float, Field(ge=0)]
-    top_k: Annotated[int, Field(ge=0)]
-    top_p: Share
-    hard_negatives: list[str]  # kinds; each sample gets one of them
-    boundary_prompts: Annotated[int, Field(ge=0)]  # of those shipped, from their beginning; twins stand together
-
-
-class PairsSpec(_Section):
-    """Which preference pairs are kept, and what their gate asks for. A source's share of 0 switches it off."""
-
-    revision: Share
-    best_of: Share
-    hard_negative: Share
-    boundary: Share
-    min_margin_nats: float
-    near_identical_at: Share
-    per_instruction: Positive
-    clamp: Annotated[list[Share], Field(min_length=2, max_length=2)] | None
-    pairs_at_least: Annotated[int, Field(ge=0)]
-    chosen_longer_at_most: Share
-    audited_critics_at_least: Annotated[int, Field(ge=0)]
-
-    @property
-    def quotas(self) -> dict[str, float]:
-        """The largest share of all pairs that each source may have."""
-        return {name: getattr(self, name) for name in ("revision", "best_of", "hard_negative", "boundary")}
-
-    @model_validator(mode="after")
-    def _possible(self) -> PairsSpec:
-        on = [share for share in self.quotas.values() if share > 0]
-        if sum(on) < 1:
-            raise ValueError("the sources' shares must add up to 1 or more, else no set of pairs can keep to them")
-        if len(on) > 1 and sum(on) - max(on) < 1 - 1e-9:
-            raise ValueError("the sources' shares must reach 1 without any one of them, which may yield nothing")
-        if self.clamp is not None and self.clamp[0] > self.clamp[1]:
-            raise ValueError("clamp must be a lower and an upper bound")
-        return self
-
-
-class AdapterSpec(_Section):
-    """The low-rank adapter that is trained (Hu et al. 2021, arXiv 2106.09685)."""
-
-    kind: Literal["lora", "qlora"]  # qlora: base weights in nf4, computed in bfloat16; needs a GPU
-    rank: Positive
-    alpha: Positive
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    target_modules: str | list[str]  # "all-linear": every linear layer but the output matrix
-    loader: Literal["auto", "plain"]  # auto: Unsloth where it is installed and the GPU allows it
-
-
-class _TrainingSection(_Section):
-    """What SFT and preference training have in common."""
-
-    learning_rate: Annotated[float, Field(gt=0)]
-    schedule: Literal["constant", "linear", "cosine"]
-    warmup_share: Share  # of all steps
-    effective_batch: Positive  # examples that one step of the optimiser learns from, on whatever device
-    epochs: Annotated[float, Field(gt=0)]
-    max_length: Positive  # tokens of prompt and response; longer examples are left out, never cut
-    weight_decay: Annotated[float, Field(ge=0)]
-    max_grad_norm: Annotated[float, Field(gt=0)]
-    checkpoint_every: Positive  # steps; the held-out loss is measured then, too
-    patience: Annotated[int, Field(ge=0)]  # measurements without a better held-out loss before it stops; 0 never
-    examples_at_least: Positive
-
-
-class SftSpec(_TrainingSection):
-    """Supervised fine-tuning on accepted responses."""
-
-    packing: bool  # several examples in one row, each seeing only itself
-
-
-class DpoSpec(_TrainingSection):
-    """Preference training from the SFT adapter; see docs/POST_TRAINING_APPROACHES.md for the losses."""
-
-    loss: Literal["dpo", "ipo", "kto", "orpo", "simpo"]
-    beta: Annotated[float, Field(gt=0)]
-    heldout_share: Annotated[float, Field(ge=0, lt=1)]  # of the instructions, whose pairs measure the held-out loss
-    precompute_reference: bool  # reference log-probabilities once before training instead of at every step
-    rounds: Positive  # above 1: the trained model writes new pairs and goes on from them, with `cai refresh`
-
-
-class SplitsSpec(_Section):
-    train: Share
-    validation: Share
-    test: Share
-
-    @model_validator(mode="after")
-    def _whole(self) -> SplitsSpec:
-        if abs(self.train + self.validation + self.test - 1) > 1e-9:
-            raise ValueError("train, validation and test must add up to 1")
-        return self
-
-
-class StageSpec(_Section):
+class StageSpec(Section):
     """All numbers of a stage."""
 
     stage: Positive
@@ -236,6 +63,7 @@ class StageSpec(_Section):
     adapter: AdapterSpec | None = None
     sft: SftSpec | None = None
     dpo: DpoSpec | None = None
+    evaluation: EvaluationSpec | None = None
 
     @model_validator(mode="after")
     def _together(self) -> StageSpec:

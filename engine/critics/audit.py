@@ -14,7 +14,7 @@ from engine.critics.others import EndedCritic, MeanCritic, PmiCritic
 from engine.critics.pair import CompareCritic, DifferenceCritic
 from engine.errors import SpecError
 from engine.models import LabelScores, request_id
-from engine.spec import CriticsSpec
+from engine.sections import CriticsSpec
 from engine.stats import auc, auc_interval, threshold_for_precision
 
 KINDS = ("instruction", "sample", "pair")

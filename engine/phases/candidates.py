@@ -22,8 +22,8 @@ from engine.phases.judgements import judge_and_accept
 from engine.phases.responses import decoding_of, response_examples
 from engine.phases.revisions import eligible
 from engine.provenance import derived_seed, short_hash
+from engine.sections import CandidatesSpec
 from engine.similarity import NearDuplicateIndex
-from engine.spec import CandidatesSpec
 
 PHASE = "candidates"
 BEST_OF, ANSWER, REFUSAL = "best_of", "answer", "refusal"

@@ -25,7 +25,7 @@ from engine.phases.judgements import judge_and_decide
 from engine.provenance import derived_seed, short_hash
 from engine.revision_rules import BLOCKING, REVISION_RULES, revision_flags
 from engine.rules import RULES
-from engine.spec import RevisionsSpec
+from engine.sections import RevisionsSpec
 
 PHASE = "revisions"
 WAVE = 256  # samples whose critiques are asked for before their revisions

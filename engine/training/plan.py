@@ -11,7 +11,8 @@ from typing import Any
 
 from engine.errors import TrainingError
 from engine.provenance import derived_seed, short_hash
-from engine.spec import DpoSpec, SftSpec, StageSpec
+from engine.sections import DpoSpec, SftSpec
+from engine.spec import StageSpec
 from engine.training import adapters, forecast
 from engine.training.examples import Examples, examples
 from engine.training.locks import Lock, locks

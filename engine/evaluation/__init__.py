@@ -1,0 +1,78 @@
+"""Evaluation on held-out items: what is asked, how an answer is verified, and what two conditions' answers say.
+
+An item belongs to a capability (a set of item types), is made by a seeded template, and is verified by code. The set is
+frozen by its hash before anything is generated; the code that verifies it has a hash too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+CAPABILITIES = ("instruction_following", "conversation")
+SPLITS = ("dev", "test")  # the gap gate looks at dev; claims are made on test
+ALL = "all"  # in the place of an item type: all types of a capability
+
+BASE_CONDITIONS = ("base_raw", "base_formatted", "base_few_shot")
+TUNED_CONDITIONS = ("sft", "dpo")
+REFERENCE = "reference"
+CONDITIONS = (*BASE_CONDITIONS, *TUNED_CONDITIONS, REFERENCE)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One held-out item. `history` holds earlier turns with their answers, which are part of the item.
+
+    `template` names what made it, for errors that are clustered; `facts` are what its verifier needs, ready for JSON.
+    """
+
+    item_id: str
+    capability: str
+    item_type: str
+    template: str
+    split: str
+    prompt: str
+    reference: str | None
+    facts: Mapping[str, Any]
+    history: tuple[tuple[str, str], ...] = ()
+
+    def row(self, items_sha256: str) -> dict[str, Any]:
+        """The item as a row of `evaluation_items`."""
+        return {
+            "items_sha256": items_sha256,
+            "item_id": self.item_id,
+            "capability": self.capability,
+            "item_type": self.item_type,
+            "template": self.template,
+            "split": self.split,
+            "prompt": self.prompt,
+            "reference": self.reference,
+            "facts": dict(self.facts),
+            "history": [list(turn) for turn in self.history],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a verifier says of an answer: `correct` counts; `strict` and `loose` are the same under other rules."""
+
+    correct: bool
+    strict: bool
+    loose: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """An answer whose verdict is known, to test a verifier with. `kind` is one of PLANTS."""
+
+    item: Item
+    kind: str
+    answer: str
+    right: bool
+    detail: str = field(default="")
+
+
+# What is planted for every item type: the first three must be judged right, the others wrong.
+PLANTS = ("correct", "verbose", "preamble", "wrong", "empty", "truncated", "hedged", "copied")

@@ -39,3 +39,7 @@ class Locked(TrainingError):
     """What has to hold before a model is trained does not; the hint says how to open the lock."""
 
     exit_code = 4
+
+
+class EvaluationError(CaiError):
+    """Models can't be evaluated or compared as asked."""

@@ -1,0 +1,358 @@
+"""What two conditions' answers on the same test items say: tests, intervals, corrections, levels of looks.
+
+Pure functions of rows. `a` and `b` of engine.paired are the conditions after and before: above zero, the later one is
+better. The hypotheses of a registration are tested by serial gatekeeping (Maurer, Hothorn and Lehmacher 1995;
+Dmitrienko and Tamhane 2007): the primary one alone at the full level, and, only where it is rejected, the secondary
+ones together by Holm. That bounds the family-wise error of all registered claims at alpha, whichever of them are true
+and however they depend on each other. All else is exploratory: no corrected p value, but a false discovery rate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import EvaluationError
+from engine.evaluation import ALL, BASE_CONDITIONS, CAPABILITIES, REFERENCE, TUNED_CONDITIONS
+from engine.evaluation.registration import EACH, body_of, counts
+from engine.paired import DRAWS, Pairs, benjamini_hochberg, clustered, cohen_h, holm, mcnemar, newcombe, shares_bca
+from engine.power import equivalence, mcnemar_effect, mcnemar_power
+from engine.power import looks as looks_at
+from engine.sections import EvaluationSpec
+from engine.stats import wilson
+
+PRIMARY, SECONDARY, EXPLORATORY = "primary", "secondary", "exploratory"
+CORRECTIONS = {PRIMARY: "none, tested alone before the others", SECONDARY: "Holm, after the primary", EXPLORATORY: ""}
+NOT_ANSWERED = 4  # among an item's outcomes: 2 for right after, and 1 for right before
+
+Row = dict[str, Any]
+Key = tuple[str, str, str, str]  # capability, before, after, item type
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Rows of `evaluation_results`, and of `evaluation_looks` those that are new; both without their run_id."""
+
+    results: list[Row]
+    looks: list[Row]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Test answers of one capability as arrays, items sorted by type and id.
+
+    `right` has for each condition one number an item: 1 right, 0 wrong, -1 not answered. `type_of` numbers `types`.
+    """
+
+    capability: str
+    items: tuple[str, ...]
+    types: tuple[str, ...]
+    type_of: NDArray[np.int64]
+    templates: tuple[str, ...]
+    right: Mapping[str, NDArray[np.int8]]
+    source: str  # hashes of the item set and the scorer
+    _names: dict[bytes, bytes] = field(default_factory=dict, repr=False, compare=False)
+
+    def names_sha256(self, chosen: NDArray[np.bool_]) -> bytes:
+        """The hash of the chosen items' ids, computed once for each choice."""
+        key = chosen.tobytes()
+        if key not in self._names:
+            text = "\n".join(self.items[index] for index in np.flatnonzero(chosen))
+            self._names[key] = hashlib.sha256(f"{self.source}\n{text}".encode()).digest()
+        return self._names[key]
+
+
+def compare(
+    answers: Sequence[Mapping[str, Any]],
+    spec: EvaluationSpec,
+    registration: Mapping[str, Any] | None,
+    *,
+    looks: Sequence[Mapping[str, Any]] = (),
+    draws: int = DRAWS,
+    now: datetime,
+) -> Analysis:
+    """All comparisons of the conditions that have answers, over all items and for each item type.
+
+    `answers` are rows of evaluation_answers joined with their items: condition, item_id, capability, item_type,
+    template, split, correct, and where known items_sha256, scorer_sha256 and at. Only the split "test" counts. Compared
+    are every base condition with every tuned one, sft with dpo, and every base condition with the reference.
+    `registration` is a row of `registrations` with its body parsed (or the body); one that was not made before the
+    first tuned answer, or that names other items, is treated as none. Without one every row is exploratory, also what
+    would have been the primary one: p_corrected is null, and `alpha` is the spec's, for orientation. `looks` are all
+    earlier looks of the run; calling this on new evidence takes one, so it is not for watching an evaluation under way.
+    `draws` of 0 leaves the bootstrap intervals null.
+
+    Raises EvaluationError where answers to be compared are of other item sets or were verified by other code.
+    """
+    if registration is not None and not counts(registration, answers):
+        registration = None
+    return analyse(panels(answers), spec, registration, looks=looks, draws=draws, now=now)
+
+
+def significant(row: Mapping[str, Any]) -> bool:
+    """Whether a result is a registered one that is shown: its corrected p value is within the level of its look."""
+    return row["p_corrected"] is not None and bool(row["p_corrected"] <= row["alpha"])
+
+
+def panels(answers: Iterable[Mapping[str, Any]]) -> list[Panel]:
+    """Test answers by capability. Raises EvaluationError where they are of two item sets or two scorers."""
+    items: dict[str, dict[str, tuple[str, str]]] = {}
+    right: dict[str, dict[str, dict[str, bool]]] = {}
+    sources: dict[tuple[str, str], str] = {}
+    for row in answers:
+        if row["split"] != "test":
+            continue
+        capability, condition, item_id = row["capability"], row["condition"], row["item_id"]
+        sources.setdefault((row.get("items_sha256") or "", row.get("scorer_sha256") or ""), condition)
+        items.setdefault(capability, {})[item_id] = (row["item_type"], row["template"])
+        right.setdefault(capability, {}).setdefault(condition, {})[item_id] = bool(row["correct"])
+    if len(sources) > 1:
+        (one, first), (other, second) = list(sources.items())[:2]
+        what = "asked other items" if one[0] != other[0] else "verified by other code"
+        raise EvaluationError(
+            f"the answers of {first} and {second} can't be compared: they were {what}",
+            "Nothing was changed. `cai evaluate` scores stored answers again without generating, and asks the rest.",
+        )
+    source = "\n".join(next(iter(sources), ("", "")))
+    order = {name: place for place, name in enumerate(CAPABILITIES)}
+    return [
+        _panel(name, items[name], right[name], source) for name in sorted(items, key=lambda one: order.get(one, 9))
+    ]  # fmt: skip
+
+
+def _panel(
+    name: str, items: Mapping[str, tuple[str, str]], right: Mapping[str, Mapping[str, bool]], source: str
+) -> Panel:
+    ids = sorted(items, key=lambda item: (items[item][0], item))
+    types = tuple(sorted({item_type for item_type, _ in items.values()}))
+    number = {item_type: place for place, item_type in enumerate(types)}
+    outcomes = {
+        condition: np.array([found.get(item, -1) for item in ids], dtype=np.int8) for condition, found in right.items()
+    }
+    type_of = np.array([number[items[item][0]] for item in ids])
+    return Panel(name, tuple(ids), types, type_of, tuple(items[item][1] for item in ids), outcomes, source)
+
+
+def analyse(
+    found: Sequence[Panel],
+    spec: EvaluationSpec,
+    registration: Mapping[str, Any] | None,
+    *,
+    looks: Sequence[Mapping[str, Any]] = (),
+    draws: int = DRAWS,
+    now: datetime,
+    intervals: bool = True,
+) -> Analysis:
+    """What `compare` does once answers are arrays.
+
+    Without `intervals` rows have counts, tests, roles and levels only: for simulations of thousands of evaluations, not
+    for the store.
+    """
+    body = body_of(registration) if registration is not None else {}
+    alpha = float(body.get("alpha", spec.alpha))
+    roles = _roles(body, found)
+    rows: dict[Key, Row] = {}
+    behind: dict[Key, tuple[Pairs, Panel, NDArray[np.bool_]]] = {}
+    for panel in found:
+        for before, after in _comparisons(panel.right):
+            for item_type, table, chosen, evidence in _tables(panel, before, after):
+                key = panel.capability, before, after, item_type
+                rows[key] = _row(key, roles.get(key, EXPLORATORY), table, evidence, now)
+                behind[key] = table, panel, chosen
+    new = _set_levels(rows, roles, body, looks, alpha, now)
+    _correct(rows, roles)
+    if intervals:
+        expected = body.get("expected") or {"gain": spec.expected_gain, "loss": spec.expected_loss}
+        for key, (table, panel, chosen) in behind.items():
+            row = rows[key]
+            row.update(_intervals(table, draws), **_clustered(panel, row["before"], row["after"], chosen))
+            row.update(_planning(table, row["alpha"], expected, spec.power, float(body.get("margin", spec.margin))))
+    return Analysis(list(rows.values()), new)
+
+
+def _comparisons(conditions: Iterable[str]) -> list[tuple[str, str]]:
+    there = set(conditions)
+    bases = [name for name in BASE_CONDITIONS if name in there]
+    tuned = [name for name in TUNED_CONDITIONS if name in there]
+    found = [(before, after) for before in bases for after in tuned] + list(pairwise(tuned))
+    return found + [(before, REFERENCE) for before in bases if REFERENCE in there]
+
+
+def _roles(body: Mapping[str, Any], found: Sequence[Panel]) -> dict[Key, str]:
+    """The role of each registered hypothesis, "each" being every type of the capability's items."""
+    types = {panel.capability: panel.types for panel in found}
+    roles: dict[Key, str] = {}
+    for one in body.get("hypotheses", ()):
+        capability, item_type = one["capability"], one["item_type"]
+        for name in types.get(capability, ()) if item_type == EACH else (item_type,):
+            roles[capability, one["before"], one["after"], name] = one["role"]
+    return roles
+
+
+def _tables(panel: Panel, before: str, after: str) -> Iterable[tuple[str, Pairs, NDArray[np.bool_], str]]:
+    """For all items and each type: its name, the counts, which items were answered under both, and their evidence."""
+    a, b = panel.right[after], panel.right[before]
+    both = (a >= 0) & (b >= 0)
+    if not both.any():
+        return
+    outcome = np.where(both, 2 * a + b, NOT_ANSWERED).astype(np.int64)
+    cells = 1 + NOT_ANSWERED
+    counts_of = np.bincount(panel.type_of * cells + outcome, minlength=cells * len(panel.types)).reshape(-1, cells)
+    small = outcome.astype(np.uint8)
+    whole = counts_of.sum(axis=0)
+    for place in range(-1, len(panel.types)):
+        neither, lost, gained, right, _ = (whole if place < 0 else counts_of[place]).tolist()
+        if not neither + lost + gained + right:
+            continue
+        name = ALL if place < 0 else panel.types[place]
+        chosen = both if place < 0 else both & (panel.type_of == place)
+        text = f"{panel.capability}\n{before}\n{after}\n{name}\n".encode()
+        evidence = hashlib.sha256(text + panel.names_sha256(chosen) + small[chosen].tobytes()).hexdigest()
+        yield name, Pairs(right, gained, lost, neither), chosen, evidence
+
+
+@lru_cache(maxsize=100_000)
+def _tests(gained: int, lost: int) -> tuple[str, float, float, float]:
+    """McNemar's exact test and its corrected chi-square: name, p, statistic and p. Concordant items do not matter."""
+    table = Pairs(1, gained, lost, 0)
+    exact, corrected = mcnemar(table), mcnemar(table, exact=False)
+    return exact.test, exact.p, corrected.statistic, corrected.p
+
+
+def _row(key: Key, role: str, table: Pairs, evidence: str, now: datetime) -> Row:
+    capability, before, after, item_type = key
+    test, p, chi2, p_chi2 = _tests(table.gained, table.lost)
+    return {
+        "capability": capability, "before": before, "after": after, "item_type": item_type, "role": role,
+        "n": table.n, "before_right": table.b_right, "after_right": table.a_right,
+        "gained": table.gained, "lost": table.lost, "difference": table.difference,
+        "test": test, "p": p, "chi2": chi2, "p_chi2": p_chi2,
+        "p_corrected": None, "correction": CORRECTIONS[role], "q": None, "alpha": None,
+        "registered": role != EXPLORATORY, "evidence_sha256": evidence, "at": now,
+    }  # fmt: skip
+
+
+def _set_levels(
+    rows: Mapping[Key, Row], roles: Mapping[Key, str], body: Mapping[str, Any],
+    looks: Sequence[Mapping[str, Any]], alpha: float, now: datetime,
+) -> list[Row]:  # fmt: skip
+    """Give every row its level, and return the looks that are new.
+
+    A comparison's level follows from its looks. The secondary hypotheses share the lowest level of all registered
+    comparisons: Holm's bound needs one level for the family, and none above the primary hypothesis's.
+    """
+    levels: dict[tuple[str, str, str], float] = {}
+    new = []
+    for capability, before, after in dict.fromkeys(key[:3] for key in roles):
+        whole = rows.get((capability, before, after, ALL))
+        planned = body.get("n", {}).get(capability)
+        if whole is None:
+            continue
+        place = {"capability": capability, "before": before, "after": after}
+        past = sorted((one for one in looks if place.items() <= one.items()), key=lambda one: one["look"])
+        known = next((one for one in past if one["evidence_sha256"] == whole["evidence_sha256"]), None)
+        fraction = min(whole["n"] / planned, 1.0) if planned else 1.0
+        level = float(known["level"]) if known else next_level(past, fraction, alpha)
+        levels[capability, before, after] = level
+        if known is None:
+            new.append(
+                place | {
+                    "look": past[-1]["look"] + 1 if past else 1, "n": whole["n"], "fraction": fraction, "level": level,
+                    "evidence_sha256": whole["evidence_sha256"], "at": now,
+                }
+            )  # fmt: skip
+    lowest = min(levels.values(), default=alpha)
+    for key, row in rows.items():
+        row["alpha"] = {PRIMARY: levels.get(key[:3], alpha), SECONDARY: lowest, EXPLORATORY: alpha}[row["role"]]
+    return new
+
+
+def next_level(past: Sequence[Mapping[str, Any]], fraction: float, alpha: float) -> float:
+    """The level of a new look at a share `fraction` of the planned items, after those of `past` (fraction, level).
+
+    Where more items are there than ever before it is what O'Brien-Fleming spending has released since (see
+    engine.power.looks), but no more than is left of alpha; with all items it is all that is left. A look at no more
+    items than before, because answers or verdicts were changed, has half the level of the look before it, and at most
+    half of what is left. So all levels add up to alpha at most until all items were looked at. Nothing is left to take
+    from then; however often one looks again after that, the levels add up to less than twice alpha.
+    """
+    reached = sorted({float(one["fraction"]) for one in past})
+    left = max(alpha - sum(float(one["level"]) for one in past), 0.0)
+    if reached and fraction <= reached[-1]:
+        again = float(past[-1]["level"]) / 2
+        return again if reached[-1] >= 1 else min(again, left / 2)
+    return left if fraction >= 1 else min(looks_at([*reached, fraction], alpha).levels[-1], left)
+
+
+def _correct(rows: Mapping[Key, Row], roles: Mapping[Key, str]) -> None:
+    """Corrected p values of the registered rows, and false discovery rates of both families.
+
+    A registered hypothesis that could not be tested counts as p = 1, so that leaving one out helps no other.
+    """
+    primary = [row for row in rows.values() if row["role"] == PRIMARY]
+    secondary = [row for row in rows.values() if row["role"] == SECONDARY]
+    absent = sum(role == SECONDARY and key not in rows for key, role in roles.items())
+    first = max((row["p"] for row in primary), default=1.0)
+    for row in primary:
+        row["p_corrected"] = row["p"]
+    adjusted = holm([row["p"] for row in secondary] + [1.0] * absent).adjusted
+    for row, p in zip(secondary, adjusted, strict=False):
+        row["p_corrected"] = max(first, p)
+    for family in (primary + secondary, [row for row in rows.values() if row["role"] == EXPLORATORY]):
+        for row, q in zip(family, benjamini_hochberg([row["p"] for row in family]).adjusted, strict=True):
+            row["q"] = q
+
+
+def _intervals(table: Pairs, draws: int) -> Row:
+    before, after, difference = wilson(table.b_right, table.n), wilson(table.a_right, table.n), newcombe(table)
+    drawn = shares_bca(table, draws=draws) if draws else None
+    effect = cohen_h(table)
+    return {
+        "before_lo": before[0], "before_hi": before[1], "after_lo": after[0], "after_hi": after[1],
+        "lo": difference.lo, "hi": difference.hi, "interval_method": difference.method,
+        "bca_lo": drawn.lo if drawn else None, "bca_hi": drawn.hi if drawn else None,
+        "effect": effect.value, "effect_name": effect.name,
+    }  # fmt: skip
+
+
+def _clustered(panel: Panel, before: str, after: str, chosen: NDArray[np.bool_]) -> Row:
+    """The difference with an error that allows for items of one template being alike; null where it is not defined."""
+    templates = [panel.templates[index] for index in np.flatnonzero(chosen)]
+    row: Row = {"clusters": len(set(templates)), "clustered_lo": None, "clustered_hi": None, "clustered_p": None}
+    try:
+        found = clustered(panel.right[after][chosen], panel.right[before][chosen], templates)
+    except ValueError:  # one template, or no spread between them
+        return row
+    if found.se == 0:  # no item differs, which no interval of width 0 should claim to be sure of
+        return row
+    return row | {"clustered_lo": found.lo, "clustered_hi": found.hi, "clustered_p": found.p}
+
+
+def _planning(table: Pairs, alpha: float, expected: Mapping[str, float], power: float, margin: float) -> Row:
+    """Power for the expected effect, the smallest effect that n could show, and whether a regression is excluded."""
+    discordant = (table.gained + table.lost) / table.n
+    shown = None
+    if discordant > 0 and 0 < alpha < power:
+        shown = _detectable(table.n, table.gained + table.lost, power, alpha)
+    return {
+        "power": _power(expected["gain"], expected["loss"], table.n, alpha) if alpha > 0 else 0.0,
+        "detectable": shown, "margin": margin, "p_not_worse": equivalence(table, margin).p_not_worse,
+    }  # fmt: skip
+
+
+@lru_cache(maxsize=10_000)
+def _power(gain: float, loss: float, n: int, alpha: float) -> float:
+    return mcnemar_power(gain, loss, n, alpha).power
+
+
+@lru_cache(maxsize=10_000)
+def _detectable(n: int, discordant: int, power: float, alpha: float) -> float | None:
+    return mcnemar_effect(n, discordant / n, power, alpha).effect

@@ -192,6 +192,7 @@ class EvaluationSpec(Section):
     """Held-out items, the scorer's audit, the gap gate and the tests of the claim; see engine/evaluation."""
 
     capability: Literal["instruction_following", "conversation"]  # whose gap the gate asks for, and the claim is about
+    reference: str | None  # an instruct model that is asked the same items, to show that they can be done
     items_per_type: Positive | None  # of each split, from the beginning of the frozen set; null: all
     conversations: bool  # whether the multi-turn set is asked too
     max_tokens: Positive
@@ -209,6 +210,20 @@ class EvaluationSpec(Section):
     expected_gain: Annotated[float, Field(gt=0, lt=1)]  # share of items that become right, for the forecast of power
     expected_loss: Annotated[float, Field(ge=0, lt=1)]  # share that become wrong
     margin: Annotated[float, Field(gt=0, lt=1)]  # a loss of less is no regression
+
+
+class ReviewSpec(Section):
+    """Which decisions wait for a review: of whom is the machine's configuration, not the methodology's."""
+
+    ask: list[Literal["pilot", "override", "gap", "sft", "dpo", "claim"]]
+    samples: Positive  # shown with their margins in a request
+
+
+class BudgetSpec(Section):
+    """What the whole experiment may cost, over all runs of a store."""
+
+    cap_usd: Annotated[float, Field(gt=0)]
+    warn_at: list[Share]  # shares of the cap
 
 
 class SplitsSpec(Section):

@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from engine.errors import SpecError
 from engine.sections import (
     AdapterSpec,
+    BudgetSpec,
     CandidatesSpec,
     CriticsSpec,
     DpoSpec,
@@ -28,6 +29,7 @@ from engine.sections import (
     PairsSpec,
     Positive,
     ResponsesSpec,
+    ReviewSpec,
     RevisionsSpec,
     RulesSpec,
     Section,
@@ -64,6 +66,8 @@ class StageSpec(Section):
     sft: SftSpec | None = None
     dpo: DpoSpec | None = None
     evaluation: EvaluationSpec | None = None
+    review: ReviewSpec | None = None
+    budget: BudgetSpec | None = None
 
     @model_validator(mode="after")
     def _together(self) -> StageSpec:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from store.connect import connect, cursor, require_space, write_failed
 from store.encode import Table, nearest, to_arrow
@@ -77,6 +78,13 @@ class Store:
         """Write rows like `append`, but a row whose key exists is replaced as a whole; the last of equal keys wins."""
         self._write(rows, replace=True)
 
+    def renew(self, run_id: str, rows: Rows) -> None:
+        """Write rows in place of all that a run has in these tables, in one transaction; an empty list only removes.
+
+        Raises what `append` raises, with nothing written or removed.
+        """
+        self._write(rows, replace=False, instead_of=run_id)
+
     def update_run(self, run_id: str, **fields: object) -> None:
         """Set fields of one run, and its `updated_at` unless that is among them.
 
@@ -130,15 +138,20 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _write(self, rows: Rows, *, replace: bool) -> None:
+    def _write(self, rows: Rows, *, replace: bool, instead_of: str | None = None) -> None:
         work = []
         for name, given in rows.items():
             table = self._tables.get(name)
             if table is None:
                 raise StoreError(f"the store has no table {name!r}", nearest(name, list(self._tables)))
-            if not given:
+            if not given and instead_of is None:
                 continue
             batch = to_arrow(table, given, last_wins=replace)
+            if instead_of is not None:
+                mine = pa.table({"run_id": [instead_of]})
+                work.append(
+                    (f"old_{name}", mine, f"DELETE FROM {name} WHERE run_id IN (SELECT run_id FROM old_{name})")
+                )
             conflict = "" if not table.key else "OR REPLACE " if replace else "OR IGNORE "
             work.append((f"new_{name}", batch, f"INSERT {conflict}INTO {name} BY NAME SELECT * FROM new_{name}"))
         if work:

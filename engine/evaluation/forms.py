@@ -1,0 +1,229 @@
+"""Checks of lists, JSON and tables."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from engine.evaluation.reading import Reading, right, wrong
+from engine.evaluation.text import core, fold, payload, sentences, tokens
+
+_MARK = re.compile(r"(?<!\S)\(?(\d{1,2})[.)][ \t]*(?=\S)")
+_BULLET = re.compile(r"^\s*[-*•+·][ \t]+(\S.*)$")
+_LEAD = re.compile(r"^\s*(?:[-*•+·]|\(?\d{1,2}[.)])[ \t]+")
+_PARTING = re.compile(r":|\(| - |,|\.(?:\s|$)")
+_RULE = re.compile(r"^[\s|:\-]*-[\s|:\-]*$")
+_JSON_STARTS = 40  # at most so many places are tried
+
+
+@lru_cache(maxsize=1024)
+def _known(names: tuple[str, ...]) -> re.Pattern[str]:
+    forms = {fold(name) for name in names}
+    return re.compile(rf"(?<!\w)({'|'.join(map(re.escape, sorted(forms, key=lambda n: (-len(n), n))))})(?:e?s)?(?!\w)")
+
+
+def _head(entry: str) -> str:
+    """The name at the beginning of an entry, before what explains it."""
+    return _PARTING.split(entry.strip(" *_\"'`"), maxsplit=1)[0].strip(" *_\"'`.!;")
+
+
+def _numbered(text: str) -> list[list[str]]:
+    """Lists whose marks count from 1, on lines or within one; an entry ends with its line."""
+    lists: list[list[str]] = []
+    marks = list(_MARK.finditer(text))
+    for index, mark in enumerate(marks):
+        end = marks[index + 1].start() if index + 1 < len(marks) else len(text)
+        entry = text[mark.end() : end].split("\n")[0].strip()
+        if mark[1] == "1":
+            lists.append([entry])
+        elif lists and int(mark[1]) == len(lists[-1]) + 1:
+            lists[-1].append(entry)
+    return lists
+
+
+def _bulleted(text: str) -> list[list[str]]:
+    entries = [found[1].strip() for line in text.split("\n") if (found := _BULLET.match(line))]
+    return [entries] if entries else []
+
+
+def _on_lines(text: str, known: re.Pattern[str]) -> list[list[str]]:
+    lines = [_LEAD.sub("", line).strip() for line in text.split("\n")]
+    heads = [_head(line) for line in lines]
+    named = [
+        bool(head) and len(head.split()) <= 4 and known.search(fold(head)) is not None and not line.endswith(":")
+        for head, line in zip(heads, lines, strict=True)
+    ]
+    if not any(named):
+        return []
+    first, last = named.index(True), len(named) - 1 - named[::-1].index(True)
+    while first and _entry_like(lines[first - 1]):
+        first -= 1
+    while last + 1 < len(lines) and _entry_like(lines[last + 1]):
+        last += 1
+    return [[line for line in lines[first : last + 1] if line]]
+
+
+def _entry_like(line: str) -> bool:
+    return bool(line) and len(line.split()) <= 3 and line[-1] not in ".!:?"
+
+
+def _in_a_row(text: str, known: re.Pattern[str]) -> list[list[str]]:
+    rows = []
+    for part in sentences(text):
+        row = part.rsplit(":", 1)[-1] if not part.endswith(":") else ""
+        entries = [entry.strip(" .*_\"'`") for entry in re.split(r",(?:\s*and\b)?|\s+and\s+", row)]
+        entries = [entry for entry in entries if entry]
+        if "," in row and len(entries) > 1:
+            named = sum(known.search(fold(entry)) is not None and len(entry.split()) <= 4 for entry in entries)
+            if 2 * named >= len(entries):
+                rows.append(entries)
+    return rows
+
+
+def listed(facts: Mapping[str, Any], text: str) -> Reading:
+    """Whether a text holds one list of k different members of a category, in the layout that was asked for.
+
+    At most one entry may be unknown, as no list of members is whole; none may be known to be something else. Facts: k,
+    layout (numbered, bullets, commas, lines), category, members, others.
+    """
+    k, layout = int(facts["k"]), facts["layout"]
+    known, others = _known(tuple(facts["members"])), _known(tuple(facts["others"]))
+    if layout == "numbered":
+        lists = _numbered(text)
+    elif layout == "bullets":
+        lists = _bulleted(text)
+    elif layout == "commas":
+        lists = _in_a_row(text, known)
+    else:
+        lists = _on_lines(text, known)
+    if not lists:
+        return wrong("There is no list of the kind that was asked for.")
+    if len(lists) > 1:
+        return wrong(f"There are {len(lists)} lists, one was asked for.")
+    entries = lists[0]
+    if len(entries) != k:
+        return wrong(f"{len(entries)} entries, {k} asked for.")
+    names, unknown = [], []
+    for entry in entries:
+        head = fold(_head(entry))
+        found = known.search(head)
+        stranger = others.search(head)
+        if found is None and stranger is not None:
+            return wrong(f"{stranger[1].capitalize()} is not one of the {facts['category']}.")
+        if re.search(r"\bor\b", head):
+            return wrong("An entry leaves a choice open.")
+        if found is None:
+            unknown.append(head)
+        names.append(found[1] if found else head)
+    if len(set(names)) < k:
+        return wrong("An entry stands there twice.")
+    if len(unknown) > 1 or any(len(head.split()) > 4 or not tokens(head) for head in unknown):
+        return wrong(f"{len(unknown)} entries are not known as {facts['category']}.")
+    lines = [line for line in text.split("\n") if line.strip()]
+    alone = len(lines) == (1 if layout == "commas" else k) and payload(text) == text
+    plain = all(len(entry.split()) <= 4 for entry in entries)
+    return right(f"{k} {facts['category']}, as asked.", alone and plain)
+
+
+def _values(text: str, kind: type) -> list[Any]:
+    decoder = json.JSONDecoder()
+    values, place = [], 0
+    opening = "{" if kind is dict else "["
+    for _ in range(_JSON_STARTS):
+        place = text.find(opening, place)
+        if place < 0:
+            break
+        try:
+            value, place = decoder.raw_decode(text, place)
+        except (ValueError, RecursionError):
+            place += 1
+            continue
+        values.append(value)
+    return values
+
+
+def _alike(value: Any, wanted: Any) -> bool:
+    if isinstance(wanted, dict):
+        return (
+            isinstance(value, dict) and set(value) == set(wanted) and all(_alike(value[k], wanted[k]) for k in wanted)
+        )
+    if isinstance(wanted, list):
+        return isinstance(value, list) and len(value) == len(wanted) and all(map(_alike, value, wanted))
+    if isinstance(value, dict | list):
+        return False
+    if isinstance(wanted, bool) or not isinstance(wanted, int | float):
+        return core(fold(str(value))) == core(fold(str(wanted)))
+    try:
+        return abs(float(value) - wanted) < 1e-9
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def json_value(facts: Mapping[str, Any], text: str) -> Reading:
+    """Whether all JSON in a text is the value that was asked for; a number in quotes counts, if not strictly.
+
+    Facts: wanted.
+    """
+    wanted = facts["wanted"]
+    values = _values(text, type(wanted))
+    if not values:
+        return wrong("There is no JSON of the kind that was asked for.")
+    bad = [value for value in values if not _alike(value, wanted)]
+    if bad and len(bad) < len(values):
+        return wrong("It gives two different values.")
+    if bad and isinstance(wanted, dict) and isinstance(bad[0], dict) and set(bad[0]) != set(wanted):
+        return wrong("The keys of the JSON are not those that were asked for.")
+    if bad:
+        return wrong("The JSON does not hold what was asked for.")
+    strict = text[0] in "{[" and text[-1] in "}]" and values == [wanted] and len(_values(text, type(wanted))) == 1
+    return right("The JSON holds what was asked for.", strict)
+
+
+def _cells(line: str, parting: str) -> list[str]:
+    line = line.strip().strip("|") if parting == "|" else line.strip(" `")
+    return [fold(cell.strip(" *`\"'")).replace(",", "") for cell in line.split(parting)]
+
+
+def _tables(text: str, columns: Sequence[str], parting: str) -> list[list[list[str]]]:
+    """Runs of lines with as many cells as columns; a line that is the heading begins a new one."""
+    tables: list[list[list[str]]] = []
+    open_run = False
+    for line in text.split("\n"):
+        if parting in line and parting == "|" and _RULE.match(line):
+            continue
+        cells = _cells(line, parting) if parting in line else []
+        if cells == list(columns):
+            tables.append([])
+            open_run = True
+        elif open_run and len(cells) == len(columns):
+            tables[-1].append(cells)
+        else:
+            open_run = False
+    return tables
+
+
+def table(facts: Mapping[str, Any], text: str) -> Reading:
+    """Whether a text holds a table with the columns and rows that were asked for, in any order of rows.
+
+    Facts: columns, rows, parting ("|" for Markdown, "," for comma-separated lines).
+    """
+    parting = facts["parting"]
+    columns = [fold(str(column)) for column in facts["columns"]]
+    wanted = [[fold(str(cell)) for cell in row] for row in facts["rows"]]
+    tables = _tables(text, columns, parting)
+    if not tables:
+        return wrong("There is no table with the columns that were asked for.")
+    if any(rows != tables[0] for rows in tables[1:]):
+        return wrong("There are two different tables.")
+    if parting == "|" and not any(_RULE.match(line) for line in text.split("\n") if "|" in line):
+        return wrong("The table has no line of dashes under its heading.")
+    if len(tables[0]) != len(wanted):
+        return wrong(f"{len(tables[0])} rows, {len(wanted)} asked for.")
+    if sorted(tables[0]) != sorted(wanted):
+        return wrong("A cell of the table is not right.")
+    lines = [line for line in text.split("\n") if line.strip()]
+    alone = len(lines) == len(wanted) + (2 if parting == "|" else 1)
+    return right("The table holds what was asked for.", alone and tables[0] == wanted)

@@ -1,0 +1,24 @@
+"""What one check says of one text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A check's result: `strict` is only looked at where `correct` holds."""
+
+    correct: bool
+    strict: bool
+    why: str
+
+
+def wrong(why: str) -> Reading:
+    """A text that does not meet what was asked."""
+    return Reading(False, False, why)
+
+
+def right(why: str, strict: bool) -> Reading:
+    """A text that meets what was asked; `strict` where nothing stands around it."""
+    return Reading(True, strict, why)

@@ -1,0 +1,79 @@
+"""Verdicts on answers to held-out items, by code alone.
+
+No verifier looks at how long an answer is unless its instruction asks for a length. What an answer says after a right
+answer does not count against it, unless it takes the answer back or names another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from engine.evaluation import Item, Verdict, claims, forms, refusals, wording
+from engine.evaluation.reading import Reading, wrong
+from engine.evaluation.text import clean, looser, without_prompt
+
+Check = Callable[[Mapping[str, Any], str], Reading]
+
+CHECKS: dict[str, Check] = {
+    "claim": claims.claim,
+    "number": claims.number,
+    "list": forms.listed,
+    "json": forms.json_value,
+    "table": forms.table,
+    "words": wording.word_count,
+    "sentences": wording.sentence_count,
+    "rewrite": wording.rewritten,
+    "order": wording.ordered,
+    "refused": refusals.refused,
+    "answered": refusals.answered,
+}
+LENGTH_TYPES = ("exact_words", "exact_sentences")  # whose instruction asks for a length
+# The files that decide verdicts: their bytes are part of an audit's identity.
+SCORER_FILES = ("text.py", "reading.py", "claims.py", "forms.py", "wording.py", "refusals.py", "verifiers.py")
+
+
+def verify(item: Item, answer: str) -> Verdict:
+    """The verdict on an answer under the rule that counts, a stricter and a looser one; strict implies correct, loose.
+
+    Raises nothing on any text.
+    """
+    text = clean(answer)
+    first = _judge(item, text)
+    if first.correct:
+        return Verdict(True, first.strict, True, first.why)
+    loose = any(_judge(item, variant).correct for variant in looser(text))
+    return Verdict(False, False, loose, first.why)
+
+
+def _judge(item: Item, text: str) -> Reading:
+    if not text:
+        return wrong("The answer is empty.")
+    rest = without_prompt(text, item.prompt)
+    if not rest:
+        return wrong("The answer only repeats the question.")
+    return judge(item.facts, rest)
+
+
+def judge(facts: Mapping[str, Any], text: str) -> Reading:
+    """What a text is worth against facts: the check that they name, and the style that they ask for."""
+    style = facts.get("style")
+    if style is None:
+        return CHECKS[facts["check"]](facts, text)
+    styled = wording.styled(style, text)
+    if not styled.correct:
+        return styled
+    content = CHECKS[facts["check"]](facts, wording.undressed(style, text))
+    return Reading(content.correct, content.correct and styled.strict, content.why)
+
+
+@lru_cache(maxsize=1)
+def scorer_sha256() -> str:
+    """The hash of the source of all code that decides verdicts."""
+    digest = hashlib.sha256()
+    for name in SCORER_FILES:
+        digest.update(name.encode() + b"\0" + (Path(__file__).parent / name).read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,183 @@
+"""Checks of wording: numbers of words and sentences, rewritten sentences, orders, and styles of a whole answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from engine.evaluation.reading import Reading, right, wrong
+from engine.evaluation.text import core, fold, payload, sentences, tokens, without_enumerators
+
+_COUNTED = re.compile(r"\s*[(\[]\d{1,3} (?:words|sentences)[)\]]\.?\s*$", re.IGNORECASE)
+_ENDED = re.compile(r"[.!?][\"')\]*_]{0,3}$")
+_QUOTED = re.compile(r'"([^"\n]{3,400})"')
+_QUOTES = " \t\n\"'`*_"
+
+
+def _asked(text: str) -> str:
+    return _COUNTED.sub("", payload(text)).strip(_QUOTES)
+
+
+def word_count(facts: Mapping[str, Any], text: str) -> Reading:
+    """Whether a text has exactly k words, with those that it has to hold.
+
+    A hyphenated word counts as one or as its parts, as people differ. Facts: k, holds, first, last (words or null).
+    """
+    k = int(facts["k"])
+    asked = _asked(text)
+    words = tokens(asked)
+    parts = tokens(asked.replace("-", " "))
+    if k not in (len(words), len(parts)):
+        return wrong(f"{len(words)} words, {k} asked for.")
+    folded = [fold(word) for word in parts]
+    for word in facts["holds"]:
+        if fold(word) not in folded:
+            return wrong(f"The word {word} is missing.")
+    if facts["first"] and folded[0] != fold(facts["first"]):
+        return wrong(f"It does not begin with {facts['first']}.")
+    if facts["last"] and folded[-1] != fold(facts["last"]):
+        return wrong(f"It does not end with {facts['last']}.")
+    if 3 * len(set(folded)) < 2 * len(folded):
+        return wrong("It repeats words to reach the number.")
+    return right(f"{k} words, as asked.", core(asked) == core(text))
+
+
+def sentence_count(facts: Mapping[str, Any], text: str) -> Reading:
+    """Whether a text has exactly k whole sentences, all different, and is about its topic. Facts: k, about."""
+    k = int(facts["k"])
+    asked = without_enumerators(_asked(text))
+    found = [part for part in sentences(asked) if tokens(part)]
+    if found and not _ENDED.search(found[-1]):
+        return wrong("The last sentence is not ended.")
+    if len(found) != k:
+        return wrong(f"{len(found)} sentences, {k} asked for.")
+    if any(not _ENDED.search(part) or len(tokens(part)) < 2 for part in found):
+        return wrong("Something in it is no whole sentence.")
+    if len({fold(core(part)) for part in found}) < k:
+        return wrong("A sentence stands there twice.")
+    folded = fold(asked)
+    if not any(re.search(rf"(?<!\w){re.escape(fold(word))}", folded) for word in facts["about"]):
+        return wrong("It is not about what was asked.")
+    return right(f"{k} sentences, as asked.", core(asked) == core(text))
+
+
+def _segments(text: str) -> list[str]:
+    """The pieces of a text that can be a rewritten sentence: quoted ones, lines, what follows a colon, sentences."""
+    pieces = _QUOTED.findall(text)
+    for line in text.split("\n")[:200]:
+        pieces.append(line)
+        tail = line.split(": ")[-1]
+        pieces.append(tail)
+        pieces.extend(sentences(tail))
+    return [piece for piece in pieces if piece.strip()]
+
+
+def rewritten(facts: Mapping[str, Any], text: str) -> Reading:
+    """Whether a text holds one of the right rewritings of a sentence and no other version of it.
+
+    Punctuation does not count, case where it is asked for. Facts: targets, original, cased.
+    """
+    cased = bool(facts["cased"])
+
+    def form(sentence: str) -> tuple[str, ...]:
+        return tuple(tokens(sentence if cased else sentence.casefold()))
+
+    targets = {form(target) for target in facts["targets"]}
+    original = form(facts["original"])
+    plain = {tuple(word.casefold() for word in target) for target in targets}
+    found = False
+    rival = None
+    for piece in _segments(without_enumerators(text, inline=False)):
+        said = form(piece)
+        if said in targets:
+            found = True
+        elif said != original and len(said) > 2:
+            bare = {word.casefold() for word in said}
+            alike = max(len(bare & set(target)) / len(bare | set(target)) for target in plain)
+            holds = any(_holds(said, target) for target in targets)
+            if alike >= 0.6 and not holds:
+                rival = piece
+    if not found:
+        return wrong("It does not hold the sentence as it should be." if rival is None else f"It says: {rival[:80]}")
+    if rival is not None:
+        return wrong("It gives two different versions.")
+    return right("The sentence is as it should be.", form(core(text)) in targets)
+
+
+def _holds(said: tuple[str, ...], target: tuple[str, ...]) -> bool:
+    n = len(target)
+    return any(said[i : i + n] == target for i in range(len(said) - n + 1))
+
+
+@lru_cache(maxsize=1024)
+def _entries(names: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w.])(?:{'|'.join(sorted(map(re.escape, names), key=len, reverse=True))})(?![\w])")
+
+
+def ordered(facts: Mapping[str, Any], text: str) -> Reading:
+    """Whether a text gives all entries in the right order, and in no other but the one that was given.
+
+    Facts: wanted, given.
+    """
+    wanted = [fold(str(name)) for name in facts["wanted"]]
+    given = [fold(str(name)) for name in facts["given"]]
+    digits = wanted[0].isdigit()
+    folded = fold(without_enumerators(text, inline=not digits))
+    pattern = _entries(tuple(wanted))
+    parts = [piece for part in sentences(folded) for piece in re.split(r":\s|;\s|\bor\b", part)]
+    named = [pattern.findall(part) for part in parts]
+    runs = [run for run in named if len(run) == len(set(run)) == len(wanted)]
+    crowded = [run for run in named if len(run) > len(wanted)]
+    if not runs:
+        starts = [match[0] for part in parts if (match := pattern.match(part.lstrip(" *_\"'`")))]
+        size = len(wanted)
+        runs = [starts[i : i + size] for i in range(0, len(starts), size) if len(starts[i : i + size]) == size]
+        if len(starts) % size:
+            runs = []
+    if not runs:
+        what = "It names entries twice." if crowded else "It does not give all entries in a row."
+        return wrong(what)
+    answers = [run for run in runs if run != given]
+    if not answers:
+        return wrong("The order is the one that was given.")
+    if all(run == wanted for run in answers):
+        return right("All entries in the right order.", len(parts) <= len(wanted) and payload(text) == text)
+    if any(run == wanted for run in answers):
+        return wrong("It gives two different orders.")
+    return wrong("The order is not right.")
+
+
+def styled(style: Mapping[str, Any], text: str) -> Reading:
+    """Whether a whole answer keeps to a style. Style: kind (upper, lower, closing, address, bullets), value, old."""
+    kind, value, old = style["kind"], style.get("value"), style.get("old")
+    if kind in ("upper", "lower"):
+        letters = [c for c in text if c.isalpha()]
+        bad = [c for c in letters if (c.islower() if kind == "upper" else c.isupper())]
+        if not letters:
+            return wrong("It holds no letters.")
+        return wrong(f"{len(bad)} letters are not in {kind} case.") if bad else right(f"All in {kind} case.", True)
+    folded = fold(text)
+    if old and re.search(rf"(?<!\w){re.escape(fold(old))}(?!\w)", folded):
+        return wrong(f"It still says {old}.")
+    if kind == "closing":
+        ended = core(folded).endswith(core(fold(str(value))))
+        return right(f"It ends with {value}.", True) if ended else wrong(f"It does not end with {value}.")
+    if kind == "address":
+        named = re.search(rf"(?<!\w){re.escape(fold(str(value)))}(?!\w)", folded)
+        return right(f"It says {value}.", True) if named else wrong(f"It does not say {value}.")
+    lines = [line for line in payload(text).split("\n") if line.strip()]
+    marked = all(re.match(r"\s*[-*•]\s+\S", line) for line in lines)
+    return right("All lines are bullets.", True) if marked else wrong("A line is no bullet.")
+
+
+def undressed(style: Mapping[str, Any], text: str) -> str:
+    """A styled answer's content: without its closing words, the form of address and its bullets."""
+    if style["kind"] == "closing":
+        closing = str(style["value"]).rstrip(".!")
+        place = text.casefold().rfind(closing.casefold())
+        return text[:place].strip() if place >= 0 else text
+    if style["kind"] == "address":
+        return re.sub(rf"[,\s]*(?<!\w){re.escape(str(style['value']))}(?!\w)[,!.]*", "", text, flags=re.I).strip()
+    return without_enumerators(text, inline=False)

@@ -5,6 +5,12 @@ better. The hypotheses of a registration are tested by serial gatekeeping (Maure
 Dmitrienko and Tamhane 2007): the primary one alone at the full level, and, only where it is rejected, the secondary
 ones together by Holm. That bounds the family-wise error of all registered claims at alpha, whichever of them are true
 and however they depend on each other. All else is exploratory: no corrected p value, but a false discovery rate.
+
+Newcombe's limits come first: in simulated evaluations they cover the truth within 1.5 points of 95 %, as the
+bootstrap's do with 300 items or more; with the 45 of one type those cover it in 93 %. McNemar's test takes items for
+independent. Where whole templates gain or lose and the claim is about templates to come, it rejected a true hypothesis
+in 17 % of simulated evaluations at the level of 5 %, and the clustered p in 5 % (tests/engine/
+test_evaluation_simulations.py).
 """
 
 from __future__ import annotations

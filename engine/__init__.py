@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.events import Emit, Event, RunFinished
 from engine.session import Engine, RunOptions, open_engine
-from store import CaiError, Reader
+from store import CaiError, Reader, Store
 
 __all__ = [
     "CaiError",
@@ -16,10 +16,48 @@ __all__ = [
     "Event",
     "RunFinished",
     "RunOptions",
+    "evaluation_offer",
     "open_engine",
+    "preregister",
     "recheck",
     "training_plan",
 ]
+
+
+def preregister(
+    store: Store, run_id: str, *, hypothesis: str | None = None, overrides: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Settle hypotheses, tests, n and hashes of a run's evaluation before a tuned model answers; returns the row kept.
+
+    Planned are the three base conditions and what the spec trains. Raises EvaluationError where results exist already.
+    """
+    from dataclasses import asdict
+    from datetime import UTC, datetime
+
+    from engine.evaluation import BASE_CONDITIONS, registration
+    from engine.evaluation.conditions import decoding_of
+    from engine.evaluation.plan import evaluation_plan
+    from engine.session import settings_of
+
+    with store.reader() as reader:
+        run = reader.run(run_id)
+        spec = settings_of(run, overrides)
+        plan = evaluation_plan(reader, run, spec)
+        counts: dict[str, int] = {}
+        for item in plan.items:
+            counts[item.capability] = counts.get(item.capability, 0) + (item.split == "test")
+        tuned = [name for name, section in (("sft", spec.sft), ("dpo", spec.dpo)) if section is not None]
+        body = registration.body(
+            run,
+            plan.settings,
+            plan.items_sha256,
+            plan.scorer_sha256,
+            asdict(decoding_of("base_formatted", plan.settings)),
+            [*BASE_CONDITIONS, *tuned],
+            counts,
+            hypothesis,
+        )
+        return registration.register(reader, store, run["run_id"], body, datetime.now(UTC))
 
 
 def recheck(reader: Reader, run_id: str, overrides: Mapping[str, str]) -> dict[str, Any]:
@@ -96,4 +134,44 @@ def training_plan(reader: Reader, run_id: str, kind: str, overrides: Mapping[str
         "adapter": dict(found.adapter),
         "memory": found.memory.facts() if found.memory else None,
         "locks": [asdict(lock) for lock in found.locks],
+    }
+
+
+def evaluation_offer(reader: Reader, run_id: str, overrides: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What an evaluation of a run would ask, as plain values: nothing is started or changed.
+
+    Returns {run, capability, items, items_sha256, scorer_sha256, conditions, registered, settings}; `items` counts by
+    capability, type and split; each of `conditions` {name, in_words, model, adapter, items, missing}; `registered` is
+    the newest registration or None. Raises EvaluationError where the run's spec has no such section.
+    """
+    from engine.evaluation.conditions import IN_WORDS
+    from engine.evaluation.plan import evaluation_plan
+    from engine.evaluation.registration import current
+    from engine.session import settings_of
+
+    run = reader.run(run_id)
+    found = evaluation_plan(reader, run, settings_of(run, overrides))
+    counts: dict[str, dict[str, dict[str, int]]] = {}
+    for item in found.items:
+        of_type = counts.setdefault(item.capability, {}).setdefault(item.item_type, {})
+        of_type[item.split] = of_type.get(item.split, 0) + 1
+    return {
+        "run": run["run_id"],
+        "capability": found.settings.capability,
+        "items": counts,
+        "items_sha256": found.items_sha256,
+        "scorer_sha256": found.scorer_sha256,
+        "conditions": [
+            {
+                "name": one.name,
+                "in_words": IN_WORDS[one.name],
+                "model": one.model,
+                "adapter": one.adapter.training_id if one.adapter else None,
+                "items": len(found.items),
+                "missing": found.missing[one.name],
+            }
+            for one in found.conditions
+        ],
+        "registered": current(reader, run["run_id"]),
+        "settings": found.settings.model_dump(),
     }

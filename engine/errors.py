@@ -43,3 +43,9 @@ class Locked(TrainingError):
 
 class EvaluationError(CaiError):
     """Models can't be evaluated or compared as asked."""
+
+
+class BudgetReached(CaiError):
+    """What was spent and reserved comes to the cap; only a person raises it."""
+
+    exit_code = 5

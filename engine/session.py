@@ -63,6 +63,12 @@ class RunOptions:
     train: tuple[str, ...] = ()  # sft, dpo: train a run that is there, with `overrides`, instead of going on with it
     accelerate: str | None = None  # a configuration of accelerate, by name or path, for training on many devices
     report_to: tuple[str, ...] = ()  # trackers that training also reports to
+    evaluate: bool = False  # ask a run that is there the held-out items, instead of going on with it
+
+    @property
+    def aside(self) -> bool:
+        """Whether this is work on a run that is there, which leaves the state of its data as it was."""
+        return bool(self.train) or self.evaluate
 
 
 def open_engine(options: RunOptions, emit: events.Emit) -> Engine:
@@ -145,7 +151,7 @@ def _reopened(store: Store, options: RunOptions) -> str:
         run = reader.run(wanted)
     finally:
         reader.close()
-    if options.train:
+    if options.aside:
         return str(run["run_id"])
     fields: dict[str, Any] = {"until": options.until}
     if options.target is not None:
@@ -177,7 +183,6 @@ class Engine:
         self.error: BaseException | None = None
         self._resumed = resumed
         self._options = options
-        self._train = options.train
         self.training_command: list[str] | None = None  # what starts the training process, where not the usual
         self._listener = emit
         self._control = Control()
@@ -198,13 +203,13 @@ class Engine:
         if not self._control.paused and self._thread.is_alive():
             self._control.pause()
             self._emit(events.RunPaused(self.run_id))
-            if not self._train:
+            if not self._options.aside:
                 self.store.update_run(self.run_id, state="paused", reason="paused by a person")
 
     def resume(self) -> None:
         """Go on after a pause."""
         if self._control.paused:
-            if not self._train:
+            if not self._options.aside:
                 self.store.update_run(self.run_id, state="running", reason="")
             self._emit(events.RunResumed(self.run_id))
             self._control.resume()
@@ -249,7 +254,7 @@ class Engine:
         accepted = self._accepted()
         outcome = events.RunFinished(self.run_id, state, reason, accepted, elapsed)
         try:
-            if not self._train:  # a training has a state of its own, and leaves the run's as it was
+            if not self._options.aside:  # a training has a state of its own, and leaves the run's as it was
                 self.store.update_run(self.run_id, state=state, reason=reason, elapsed_s=elapsed)
         except CaiError as error:
             # The store refuses even this: say so on the screen; the next start reads the state from the rows.
@@ -263,12 +268,14 @@ class Engine:
         spec = settings_of(run)
         self._before_s = float(run["elapsed_s"])
         # Of a run whose process was killed the state is known by its dead session: it is written down before the next.
-        left = (run["state"], run["reason"]) if self._train else ("running", "")
+        left = (run["state"], run["reason"]) if self._options.aside else ("running", "")
         self.store.update_run(self.run_id, state=left[0], reason=left[1])
         begin_session(self.store, self.run_id, self._session_id)
         self._emit(events.RunStarted(self.run_id, run["spec"], run["model"], run["seed"], run["target"], self._resumed))
-        if self._train:
+        if self._options.train:
             return "done", self._trained(reader, run)
+        if self._options.evaluate:
+            return self._evaluated(reader, run)
         from engine.runner import Runner
 
         with work_on(
@@ -304,10 +311,28 @@ class Engine:
             command=self.training_command or command_for(options.accelerate),
             report_to=options.report_to,
         )
-        for kind in self._train:
+        for kind in options.train:
             self._control.check()
             text = trainer.train(plan(reader, run, spec, kind))
         return text
+
+    def _evaluated(self, reader: Reader, run: Mapping[str, Any]) -> tuple[str, str]:
+        """Ask the run's models the held-out items; returns a state and what came out."""
+        from engine.phases.evaluation import Evaluator
+
+        options = self._options
+        evaluator = Evaluator(
+            self.store,
+            reader,
+            run,
+            settings_of(run, options.overrides),
+            self._session_id,
+            self._control,
+            self._emit,
+            self._measure,
+            options.batch_size,
+        )
+        return evaluator.evaluate()
 
     def _record_calls(self, computed: int, reused: int) -> None:
         now = datetime.now(UTC)

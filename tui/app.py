@@ -24,8 +24,9 @@ from tui.rooms import PLACES, Room
 from tui.rooms.run import RunRoom
 from tui.serving import Serving
 from tui.session import OpenEngine, Session
-from tui.state import RunState, training
+from tui.state import RunState, beside
 from tui.telling import Telling
+from tui.training_state import EVALUATION
 from tui.widgets.bar import KeyBar, RoomBar
 from tui.widgets.dock import DockedQuestion, QuestionDock
 from tui.widgets.header import RunHeader
@@ -98,10 +99,11 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
         self.paint()
         if self._options is not None:
             options = self._options
-            about = training("", getattr(options, "train", ()), getattr(options, "overrides", None))
+            what = (EVALUATION,) if getattr(options, "evaluate", False) else getattr(options, "train", ())
+            about = beside("", what, getattr(options, "overrides", None))
             self.begin(lambda: self.session.begin(self._options), about)  # type: ignore[arg-type]
-            if about.trains:
-                self.open_room("training")
+            if about.aside:
+                self.open_room("training" if about.trains else "evaluation")
         else:
             self.state.state = "opening"
             self.background("opening the store", self.session.look, self.show_what_is_there)
@@ -206,7 +208,7 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
             case "RunFinished":
                 self.dock.withdraw_all()
                 self.load_history(event.run_id)
-                if self.state.state in ("failed", "gate_failed", "locked"):
+                if self.state.state in ("failed", "gate_failed", "locked", "refused"):
                     self.show_end(self.state.state, payload["reason"])
                 if self._leaving:
                     self.leave_now()
@@ -349,13 +351,13 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
         self.push_screen(HelpScreen(keys))
 
     def action_stop(self) -> None:
-        self.ask_here(asking.stop(training=bool(self.state.trains)))
+        self.ask_here(asking.stop(self.state.aside))
 
     def action_leave(self) -> None:
         if not self.state.active:
             self.leave_now()
             return
-        self.ask_here(asking.leave(already=self._leaving, training=bool(self.state.trains)))
+        self.ask_here(asking.leave(self.state.aside, already=self._leaving))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every room, and every key that does something here now."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tui.facts import of_wanted
+from tui.training_state import EVALUATION
 from tui.widgets.dock import Choice, DockedQuestion
 
 KEEP = Choice("n", "keep running", "keep")
@@ -14,10 +17,17 @@ def resume(run_id: str, accepted: int, target: int) -> DockedQuestion:
     return DockedQuestion(f"resume:{run_id}", "Unfinished run", text, choices, on_escape="look")
 
 
-def stop(*, training: bool = False) -> DockedQuestion:
+def stop(aside: Sequence[str] = ()) -> DockedQuestion:
+    """`aside` names what is done instead of going on with the run: phases of training, or evaluation."""
     text = "Stop the run? The batch under way is finished and stored; the run can be resumed later."
     choices = (Choice("y", "finish the batch and stop", "stop"), KEEP)
-    if training:
+    if EVALUATION in aside:
+        text = (
+            "Stop the evaluation? The answers so far are stored: e in the room Evaluation (6) goes on, and asks only "
+            "what is missing."
+        )
+        choices = (Choice("y", "finish the batch and stop", "stop"), Choice("n", "keep evaluating", "keep"))
+    elif aside:
         text = (
             "Stop the training? The step under way is finished and kept as a checkpoint, from which n in the room "
             "Training (5) goes on to the same result."
@@ -26,8 +36,9 @@ def stop(*, training: bool = False) -> DockedQuestion:
     return DockedQuestion("stop", "Stop", text, choices, on_escape="keep")
 
 
-def leave(*, already: bool, training: bool = False) -> DockedQuestion:
+def leave(aside: Sequence[str] = (), *, already: bool) -> DockedQuestion:
     """Asked while a run is going on; `already` is whether the run was told to stop before."""
+    training = bool(aside) and EVALUATION not in aside
     if training and already:
         text = "The training finishes its step and keeps it. Leaving now loses the steps since the last checkpoint."
         choices = (Choice("w", "wait for the step", "keep"), Choice("x", "leave now", "now"))
@@ -40,6 +51,8 @@ def leave(*, already: bool, training: bool = False) -> DockedQuestion:
         choices = (Choice("w", "wait for the batch", "keep"), Choice("x", "leave now", "now"))
     else:
         text = "A run is going on. It can be resumed: cai offers it next time. Stop it and leave?"
+        if aside:
+            text = "An evaluation is going on. Its answers are kept, and it goes on where it was. Stop it and leave?"
         now = Choice("x", "leave now, losing the batch under way", "now")
         choices = (Choice("y", "finish the batch, stop and leave", "stop"), now, KEEP)
     return DockedQuestion("quit", "Leave", text, choices, on_escape="keep")

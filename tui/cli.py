@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from tui import commands
 from tui.terminal import Terminal, log_path, part_head
-from tui.wording import ALL_PHASES
+from tui.wording import ALL_PHASES, REPLAYED
 
 Command = Callable[[argparse.Namespace, Terminal], int]
 
@@ -172,6 +172,37 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_run(refresh)
 
+    evaluate = command(
+        "evaluate", _evaluate, "ask a run's models the held-out items: the gap before training, the difference after"
+    )
+    _add_run(evaluate)
+    _add_set(evaluate)
+    evaluate.add_argument("--plan", action="store_true", help="only say what would be asked")
+    evaluate.add_argument("--batch-size", type=_positive, metavar="N", help="rows on the device at once")
+    evaluate.add_argument(
+        "--headless", action="store_true", help="print progress instead of opening the control center"
+    )
+
+    register = command("preregister", _preregister, "settle hypotheses and tests before results exist")
+    _add_run(register)
+    _add_set(register)
+    register.add_argument("--hypothesis", metavar="TEXT", help="the primary hypothesis in your words")
+    register.add_argument("--show", action="store_true", help="only show what was registered")
+
+    report = command("report", _report, "write a paper's appendix of a run: Markdown, HTML, figures, queries")
+    _add_run(report)
+    report.add_argument("--out", required=True, metavar="DIR", help="a folder that is not there yet")
+
+    compare = command("compare", _compare, "compare runs item by item, as in an ablation")
+    compare.add_argument("runs", nargs="+", metavar="RUN", help="two or more: all are compared with the first")
+    compare.add_argument("--capability", metavar="NAME", help="instruction_following or conversation (default: all)")
+
+    replay = command("replay", _replay, "compute a slice of a phase again, and certify that it agrees")
+    _add_run(replay)
+    replay.add_argument("--phase", required=True, choices=REPLAYED, metavar="PHASE", help=", ".join(REPLAYED))
+    replay.add_argument("--fraction", type=_share, default=0.05, metavar="F", help="of its model calls (0.05)")
+    replay.add_argument("--batch-size", type=_positive, metavar="N", help="rows on the device at once")
+
     merge = command("merge", _merge, "write weights with a trained adapter merged into them")
     _add_run(merge)
     merge.add_argument("--what", default="dpo", metavar="NAME", help="sft, dpo or a training's id (default: dpo)")
@@ -197,6 +228,36 @@ def _train(args: argparse.Namespace, terminal: Terminal) -> int:
     from tui.train_commands import train
 
     return train(args, terminal)
+
+
+def _evaluate(args: argparse.Namespace, terminal: Terminal) -> int:
+    from tui.evaluate_commands import evaluate
+
+    return evaluate(args, terminal)
+
+
+def _preregister(args: argparse.Namespace, terminal: Terminal) -> int:
+    from tui.evaluate_commands import preregister
+
+    return preregister(args, terminal)
+
+
+def _replay(args: argparse.Namespace, terminal: Terminal) -> int:
+    from tui.evaluate_commands import replay
+
+    return replay(args, terminal)
+
+
+def _report(args: argparse.Namespace, terminal: Terminal) -> int:
+    from tui.report_commands import report_run
+
+    return report_run(args, terminal)
+
+
+def _compare(args: argparse.Namespace, terminal: Terminal) -> int:
+    from tui.report_commands import compare_runs
+
+    return compare_runs(args, terminal)
 
 
 def _refresh(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -244,6 +305,16 @@ def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
     return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share above 0 and at most 1")
+    return value
 
 
 def _seconds(text: str) -> float:

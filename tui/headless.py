@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 from rich.text import Text
 
+from tui.evaluation_report import evaluation_outcome
 from tui.progress import View, view_on
+from tui.query_evaluation import evaluation_account
 from tui.query_training import training_accounts
 from tui.report import console_on, counts_text, fact, gate_table, preference_facts, spec_facts, state_text
-from tui.state import RunState, training
+from tui.state import RunState, beside
 from tui.terminal import Terminal
 from tui.training_report import training_outcome
+from tui.training_state import EVALUATION
 from tui.wording import again_with, format_seconds
 
 if TYPE_CHECKING:
@@ -27,7 +30,8 @@ if TYPE_CHECKING:
     from engine.events import Emit, Event
 
 EXIT_CODES = {
-    "done": 0, "failed": 1, "waiting": 3, "gate_failed": 4, "locked": 4, "budget_reached": 5, "stopped": 130
+    "done": 0, "failed": 1, "waiting": 3, "gate_failed": 4, "locked": 4, "refused": 4, "budget_reached": 5,
+    "stopped": 130,
 }  # fmt: skip
 LOOK_S = 0.2
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -48,10 +52,10 @@ def run_headless(
     """
     console = console_on(terminal.stderr if as_json else terminal.stdout)
     inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    state = training("", options.train, options.overrides)
+    state = beside("", (EVALUATION,) if options.evaluate else options.train, options.overrides)
     with Signals(terminal) as signals:
         engine = open_engine(options, inbox.put)
-        go_on = f"cai {again_with(engine.run_id, state.trains, options.overrides)}"
+        go_on = f"cai {again_with(engine.run_id, state.aside, options.overrides)}"
         signals.resume = go_on
         try:
             signals.run_id = engine.run_id
@@ -62,13 +66,18 @@ def run_headless(
                 view.close()
             with engine.store.reader() as reader:
                 status, checks = reader.status(engine.run_id), reader.gates(engine.run_id)
+                if state.evaluates:
+                    status["evaluation"] = evaluation_account(reader, engine.run_id)
                 if state.trains:
                     status["trainings"] = training_accounts(reader, engine.run_id, state.trainings.ids)
         finally:
             engine.close()
     report: Any
-    if state.trains:
-        reason = engine.outcome.reason if engine.outcome is not None else ""
+    reason = engine.outcome.reason if engine.outcome is not None else ""
+    if state.evaluates:
+        account = status["evaluation"]
+        report = evaluation_outcome(status, account, code, reason, options.store, terminal.log, go_on)
+    elif state.trains:
         report = training_outcome(status, state.trains, code, reason, options.store, terminal.log, go_on)
     else:
         report = outcome_report(status, checks, code, options.store, terminal.log)

@@ -27,21 +27,22 @@ def farewell(state: RunState, command: str, *, at_once: bool = False) -> str:
     """How the run was left and what goes on with it; nothing where no work is left in it."""
     if not state.run_id or state.state not in _LEFT_OPEN:
         return ""
-    if state.trains:
-        return _farewell_training(state, command, at_once=at_once)
+    if state.aside:
+        return _farewell_aside(state, command, at_once=at_once)
     # An engine that was closed says "stopped", perhaps after the screen took its last event.
     word = "left at once" if at_once else "stopped" if state.active else STATES[state.state][1]
     told = f", {of_wanted(state.accepted, state.target)}" if state.target else ""
     return f"run {one_line(state.run_id, 40)} {word}{told}; go on with: {command}"
 
 
-def _farewell_training(state: RunState, command: str, *, at_once: bool) -> str:
+def _farewell_aside(state: RunState, command: str, *, at_once: bool) -> str:
     word = "left at once" if at_once else "stopped" if state.active else STATES[state.state][1]
     one = state.trainings.latest
     step = f" at step {one.step:,} of {one.planned:,}" if one is not None and one.planned else ""
     run_id = one_line(state.run_id, 40)
-    go_on = f"{command} {again_with(run_id, state.trains, state.changed)}"
-    return f"training of run {run_id} {word}{step}; go on with: {go_on}"
+    go_on = f"{command} {again_with(run_id, state.aside, state.changed)}"
+    what = "evaluation" if state.evaluates else "training"
+    return f"{what} of run {run_id} {word}{step}; go on with: {go_on}"
 
 
 def again(config: Config, store: Path) -> str:
@@ -64,7 +65,7 @@ def at_once(engine: Any, state: RunState, exit_code: int) -> NoReturn:
 
     def note() -> None:
         with contextlib.suppress(Exception):  # the next start reads the same from the rows
-            if not state.trains:  # a training has a state of its own, and leaves the run's as it was
+            if not state.aside:  # a training has a state of its own, and leaves the run's as it was
                 engine.store.update_run(engine.run_id, state="stopped", reason=LEFT, elapsed_s=state.elapsed_s)
 
     if engine is not None and state.active:

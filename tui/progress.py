@@ -123,10 +123,10 @@ class LiveView:
         for justify in ("left", "left", "left", "right", "right", "right", "right"):
             table.add_column(justify=justify, no_wrap=True)  # type: ignore[arg-type]
         for phase in state.phases.values():
-            if phase.state != "pending" or not state.trains:
+            if phase.state != "pending" or not state.aside:
                 table.add_row(*_live_cells(phase, state.trainings.of(phase.name)))
         head = Text.assemble(state_text(state.state), f"  {state.run_id}  ", (format_seconds(state.elapsed_s), "dim"))
-        if state.target and not state.trains:
+        if state.target and not state.aside:
             head.append(f"  {of_wanted(state.accepted, state.target)}")
         return Group(head, table)
 

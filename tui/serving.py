@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tui.library import ChangedHands
 from tui.rooms import Room
-from tui.state import training
+from tui.state import beside
+from tui.training_state import EVALUATION
 from tui.working import Working
 
 if TYPE_CHECKING:
@@ -88,8 +89,11 @@ class Serving(Working):
                 self.begin(lambda: self.session.begin_new(**event.options))
             case "train":
                 kind, changed = str(event.options["kind"]), dict(event.options["changed"])
-                about = training(event.run_id, (kind,), changed)
+                about = beside(event.run_id, (kind,), changed)
                 self.begin(lambda: self.session.begin_training(event.run_id, kind, changed), about)
+            case "evaluate":
+                about = beside(event.run_id, (EVALUATION,))
+                self.begin(lambda: self.session.begin_evaluation(event.run_id), about)
 
     def on_room_go_to(self, event: Room.GoTo) -> None:
         self.open_room(event.room, event.subject)

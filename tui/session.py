@@ -78,6 +78,12 @@ class Session:
 
         return self.begin(RunOptions(store=self.store_path, resume=run_id, train=(kind,), overrides=changed))
 
+    def begin_evaluation(self, run_id: str) -> str:
+        """Ask the models of a run the held-out items."""
+        from engine import RunOptions
+
+        return self.begin(RunOptions(store=self.store_path, resume=run_id, evaluate=True))
+
     def write(self, work: Callable[[Store], Any]) -> Any:
         """Do `work` on a store that may be written: the engine's, or the file opened for that long.
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tui.facts import Audit, Forecast, Moment, PhaseState, Question, wilson
-from tui.training_state import TRAINING_PHASES, Trainings, phase_of
+from tui.training_state import EVALUATION, TRAINING_PHASES, Trainings, phase_of
 from tui.wording import FINISHED, PHASES, describe
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ class RunState:
         self.items_per_s: float | None = None
         self.writes = False  # whether the phase at work makes tokens, or only scores
         self.events: deque[Moment] = deque(maxlen=EVENTS_KEPT)
-        self.trains: tuple[str, ...] = ()  # sft, dpo: what the engine trains instead of going on with the run
-        self.changed: Mapping[str, str] = {}  # settings that a training is done with in place of the spec's
+        self.aside: tuple[str, ...] = ()  # sft, dpo, evaluation: done instead of going on with the run
+        self.changed: Mapping[str, str] = {}  # settings that this is done with in place of the spec's
         self.trainings = Trainings(clock)
         self._elapsed_before = 0.0
         self._ticking_since: float | None = None
@@ -85,6 +85,20 @@ class RunState:
     def active(self) -> bool:
         """Whether an engine works on the run (or is paused and will)."""
         return self.state in ("loading", "running", "pausing", "paused", "stopping")
+
+    @property
+    def trains(self) -> tuple[str, ...]:
+        """What of it is training."""
+        return tuple(name for name in self.aside if name in TRAINING_PHASES)
+
+    @property
+    def doing(self) -> str:
+        """What the engine is busy with, as the subject of a sentence."""
+        return "A training" if self.trains else "An evaluation" if self.evaluates else "The run"
+
+    @property
+    def evaluates(self) -> bool:
+        return EVALUATION in self.aside
 
     @property
     def critics(self) -> list[tuple[str, str]]:
@@ -163,8 +177,8 @@ class RunState:
         phase.marks.clear()
         phase.marks.append((self._clock(), phase.done))
         self.current_phase, self.writes, self.items_per_s = event.phase, False, None
-        if event.phase in TRAINING_PHASES and not self.trains:
-            self.trains = (event.phase,)
+        if event.phase in (*TRAINING_PHASES, EVALUATION) and not self.aside:
+            self.aside = (event.phase,)
 
     def _phase_progressed(self, event: Any) -> None:
         phase = self.phase(event.phase)
@@ -258,8 +272,9 @@ class RunState:
     def _run_finished(self, event: Any) -> None:
         self._told = True
         self._stop_clock()
-        locked = bool(self.trains) and event.state == "gate_failed"
-        self.state, self.reason, self.accepted = "locked" if locked else event.state, event.reason, event.accepted
+        self.state, self.reason, self.accepted = event.state, event.reason, event.accepted
+        if self.aside and event.state == "gate_failed":
+            self.state = "locked" if self.trains else "refused"
         self._elapsed_before = event.elapsed_s
         self.questions.clear()
         for phase in self.phases.values():
@@ -345,10 +360,10 @@ class RunState:
         self.revision += 1
 
 
-def training(run_id: str, kinds: Sequence[str], changed: Mapping[str, str] | None = None) -> RunState:
-    """The state of a run whose model is about to be trained."""
+def beside(run_id: str, what: Sequence[str], changed: Mapping[str, str] | None = None) -> RunState:
+    """The state of a run whose model is about to be trained or evaluated; `what` are the phases of that."""
     found = RunState()
-    found.run_id, found.trains, found.changed = run_id, tuple(kinds), changed or {}
+    found.run_id, found.aside, found.changed = run_id, tuple(what), changed or {}
     return found
 
 

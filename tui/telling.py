@@ -40,6 +40,9 @@ class Telling(Working):
         elif state == "failed" and self.state.trains:
             hint = "What was reached is kept: n in the room Training (5) goes on from there. 9 shows the log."
             self.notice.tell(reason or "The training failed", hint)
+        elif state == "refused":
+            hint = "Every answer is kept. The room Evaluation (6) shows what failed; e there evaluates again."
+            self.notice.tell(f"{reason[:1].upper()}{reason[1:]}", hint)
         elif state == "gate_failed":
             hint = "Nothing is lost. 4 shows each check and the samples against it, 3 tries other thresholds."
             self.notice.tell(f"A gate failed: {reason}", hint)

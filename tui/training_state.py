@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 TRAINING_PHASES = ("sft", "dpo")
+EVALUATION = "evaluation"  # a phase, too, that leaves the state of a run's data as it was
 LOSSES_KEPT = 400
 MARKS_KEPT = 21  # the time left is told from the last twenty steps
 

@@ -20,6 +20,9 @@ PHASES = (
 PREFERENCE_PHASES = ("revisions", "candidates", "pairs", "pair_gate")  # of runs that make preference pairs
 ALL_PHASES = (*PHASES, *PREFERENCE_PHASES)
 
+# Phases whose model calls can be computed again by `cai replay`.
+REPLAYED = ("instructions", "instruction_judgements", "responses", "response_judgements", "revisions", "evaluation")
+
 PHASE_TITLES = {
     "guard": "Guard",
     "audit": "Critic audit",
@@ -34,6 +37,7 @@ PHASE_TITLES = {
     "pair_gate": "Pair gate",
     "sft": "SFT",
     "dpo": "Preferences",
+    "evaluation": "Evaluation",
 }
 
 # state -> (shape, word, css class suffix)
@@ -51,6 +55,7 @@ STATES: dict[str, tuple[str, str, str]] = {
     "budget_reached": ("■", "budget reached", "warn"),
     "gate_failed": ("✗", "gate failed", "bad"),
     "locked": ("✗", "training locked", "bad"),
+    "refused": ("✗", "no claim", "bad"),
     "failed": ("✗", "failed", "bad"),
     "done": ("✓", "done", "good"),
 }
@@ -61,7 +66,7 @@ VERDICT_SHAPES = {"accepted": "✓", "rejected": "✗", "unsure": "?"}
 
 LABEL_SHAPES = {"good": "+ ok", "bad": "− no", "unsure": "? ?"}
 
-FINISHED = frozenset({"done", "stopped", "gate_failed", "locked", "waiting", "budget_reached", "failed"})
+FINISHED = frozenset({"done", "stopped", "gate_failed", "locked", "refused", "waiting", "budget_reached", "failed"})
 LOCKED = "training is locked"  # how the reason of a training that a lock kept from beginning begins
 
 # States of a stored run that has work left to do; a process that was killed leaves "running" behind.
@@ -72,12 +77,14 @@ def phase_title(phase: str) -> str:
     return PHASE_TITLES.get(phase, phase.replace("_", " ").capitalize())
 
 
-def again_with(run_id: str, trains: Sequence[str] = (), changed: Mapping[str, str] | None = None) -> str:
-    """What follows `cai` to go on: `resume`, or `train` with what is trained and with the same changed settings."""
-    if not trains:
+def again_with(run_id: str, aside: Sequence[str] = (), changed: Mapping[str, str] | None = None) -> str:
+    """What follows `cai` to go on: `resume`, or `train` or `evaluate` with the same changed settings."""
+    if not aside:
         return f"resume {run_id}"
     settings = "".join(f" --set {shlex.quote(f'{key}={value}')}" for key, value in (changed or {}).items())
-    return f"train {trains[0] if len(trains) == 1 else 'all'} {run_id}{settings}"
+    if "evaluation" in aside:
+        return f"evaluate {run_id}{settings}"
+    return f"train {aside[0] if len(aside) == 1 else 'all'} {run_id}{settings}"
 
 
 def describe(kind: str, payload: Mapping[str, object]) -> tuple[str, str]:

@@ -6,6 +6,7 @@ frozen by its hash before anything is generated; the code that verifies it has a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,13 @@ class Item:
     reference: str | None
     facts: Mapping[str, Any]
     history: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> Item:
+        """The item that a row of `evaluation_items` holds, as a query gives it."""
+        same = ("item_id", "capability", "item_type", "template", "split", "prompt", "reference")
+        history = tuple((turn, answer) for turn, answer in json.loads(row["history"]))
+        return cls(**{name: row[name] for name in same}, facts=json.loads(row["facts"]), history=history)
 
     def row(self, items_sha256: str) -> dict[str, Any]:
         """The item as a row of `evaluation_items`."""

@@ -1,14 +1,15 @@
 """The one door to language models: two streams, generate and score.
 
 Importing this module imports no model library; `load` does. A base model sees exactly the text that a request holds,
-after its own BOS where it needs one: no chat template exists behind this door.
+after its own BOS where it needs one: no chat template exists behind this door, unless an instruct model is loaded as a
+reference, for chat.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -90,6 +91,7 @@ class Model(Protocol):
     """A loaded language model. Requests are pulled as there is room; answers come in the order they are finished.
 
     `use` puts an adapter's folder in front of the base weights, or takes it away (None): the `fingerprint` follows.
+    `chat` is a conversation as the model's own template writes it; None of a model that was not loaded for chat.
     """
 
     name: str
@@ -103,6 +105,8 @@ class Model(Protocol):
     def encoding(self, text: str) -> Encoding: ...
 
     def use(self, adapter: Path | None, sha256: str = "") -> None: ...
+
+    def chat(self, history: Sequence[tuple[str, str]], prompt: str) -> str | None: ...
 
     def close(self) -> None: ...
 
@@ -181,12 +185,15 @@ def local_folder(source: Source) -> Path | None:
         return None
 
 
-def load(name: str | None, *, batch_size: int | None = None) -> Model:
+def load(name: str | None, *, batch_size: int | None = None, chat: bool = False) -> Model:
     """Load a model behind this door. Takes a second from the cache, half a minute the first time.
+
+    With `chat` it keeps its chat template, and special tokens that a prompt spells are special: for an instruct model
+    that a base model is compared with, never for the base itself.
 
     Raises ModelError with the reason where it can't be found, fetched or fitted into memory.
     """
     source = resolve(name)
     from engine.models.transformers_backend import TransformersModel
 
-    return TransformersModel.load(source, batch_size=batch_size)
+    return TransformersModel.load(source, batch_size=batch_size, chat=chat)

@@ -13,7 +13,7 @@ import itertools
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ GPU_BATCH = 64
 SPARE_CANDIDATES = 64  # candidates kept beyond top-k while the output matrix is read in bfloat16
 HELD_PREFIXES = 8
 LONGEST_STOP_TOKENS = 24  # how many last tokens are decoded to look for a stop sequence
+ROLES = ("user", "assistant")  # as chat templates name them
 LOGIT_ROWS = 256  # rows that meet the output matrix at once: fewer read it too often, more fill the memory
 
 
@@ -61,6 +62,7 @@ class TransformersModel:
         self._decoder = model.get_decoder()
         self._head = model.get_output_embeddings().weight
         self._tokenizer = tokenizer
+        self._chat = tokenizer.chat_template is not None
         self._device = model.device
         self._bos = declared_bos(tokenizer)
         self._window = getattr(model.config.get_text_config(), "sliding_window", None)
@@ -84,8 +86,8 @@ class TransformersModel:
         }
 
     @classmethod
-    def load(cls, source: Source, *, batch_size: int | None = None) -> TransformersModel:
-        """Load weights and tokenizer, with any chat template removed. Raises ModelError."""
+    def load(cls, source: Source, *, batch_size: int | None = None, chat: bool = False) -> TransformersModel:
+        """Load weights and tokenizer, with any chat template removed unless `chat` is asked for. Raises ModelError."""
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         path = files_of(source)
@@ -101,7 +103,8 @@ class TransformersModel:
                 "Check the name, the network or the folder, and the free memory (`cai doctor`). Nothing was lost: "
                 "`cai resume` goes on once it loads.",
             ) from error
-        tokenizer.chat_template = None
+        if not chat:
+            tokenizer.chat_template = None
         model = model.eval().to("cuda" if on_gpu else "cpu")
         for parameter in model.parameters():
             parameter.requires_grad_(False)
@@ -148,6 +151,15 @@ class TransformersModel:
             parameter.requires_grad_(False)
         self._peft.eval()
         self.fingerprint = hashlib.sha256(f"{self._base_fingerprint} {sha256}".encode()).hexdigest()[:16]
+
+    def chat(self, history: Sequence[tuple[str, str]], prompt: str) -> str | None:
+        """A conversation as the model's own chat template writes it, with the answer left open and without its BOS."""
+        if not self._chat:
+            return None
+        turns = [{"role": role, "content": text} for pair in history for role, text in zip(ROLES, pair, strict=True)]
+        turns.append({"role": ROLES[0], "content": prompt})
+        text: str = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        return text.removeprefix(self._tokenizer.bos_token) if self._bos is not None else text
 
     def encoding(self, text: str) -> Encoding:
         """What the model is fed for a text."""
@@ -389,8 +401,10 @@ class TransformersModel:
         return ids if self._bos is None else [self._bos, *ids]
 
     def _plain(self, text: str) -> list[int]:
-        # Text that spells a special token stays text: only this backend adds one, the declared BOS.
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+        # Text that spells a special token stays text: only this backend adds one, the declared BOS. A model that was
+        # loaded for chat gets those of its own template.
+        plain = not self._chat
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False, split_special_tokens=plain).input_ids
         return ids
 
     def _decode(self, ids: list[int]) -> str:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import Locked
+from engine.evaluation import gap
+from engine.evaluation.items import item_set, scorer_sha256
+from engine.evaluation.plan import answers_of
 from engine.gates import Check, evidence_sha256, recompute
 from engine.pair_selection import recheck_pairs
 from engine.similarity import NearDuplicateIndex, words
@@ -47,6 +50,7 @@ def locks(
     return [
         _guard(reader, run_id),
         *_gate(reader, run_id, spec, method),
+        *_gap(reader, run_id, spec),
         _split(found),
         _apart(reader, run_id, spec, found),
         Lock(
@@ -121,6 +125,24 @@ def _gate(reader: Reader, run_id: str, spec: StageSpec, method: str) -> list[Loc
             f"Let the gate decide again on the rows as they are: `cai resume {run_id}`.",
         ),
     ]
+
+
+def _gap(reader: Reader, run_id: str, spec: StageSpec) -> list[Lock]:
+    """Whether the base was shown to lack what is to be trained, on the items and by the scorer that there are now."""
+    if spec.evaluation is None:
+        return []
+    name, ask = "the gap gate passed", f"Ask the base the held-out items: `cai evaluate {run_id}`."
+    checks = [row for row in reader.gates(run_id) if row["gate"] == gap.GATE]
+    if not checks:
+        return [Lock(name, False, "the base was not asked the held-out items yet", ask)]
+    frozen = item_set().sha256
+    answers = answers_of(reader, run_id, frozen)
+    evidence = gap.gap_evidence(answers, frozen, scorer_sha256())
+    if any(row["evidence_sha256"] != evidence for row in checks):
+        return [Lock(name, False, "items, scorer or answers are others than it was decided on", ask)]
+    failed = [row["check_name"] for row in checks if not row["passed"]]
+    told = ", ".join(f"{row['check_name']} {row['measured']:.3g}" for row in checks if row["measured"] is not None)
+    return [Lock(name, not failed, told, f"{gap.what_instead(failed)}.")]
 
 
 def _split(found: Examples) -> Lock:

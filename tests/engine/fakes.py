@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,9 @@ class FakeModel:
 
     def use(self, adapter: Path | None, sha256: str = "") -> None:
         self.fingerprint = "fa" * 8 if adapter is None else sha256[:16]
+
+    def chat(self, history: Sequence[tuple[str, str]], prompt: str) -> str | None:
+        return None
 
     def close(self) -> None:
         pass

@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from engine import Engine, Event, RunOptions, open_engine
+from engine import Engine, Event, RunOptions, gates, open_engine
+from engine.evaluation.gap import GATE, gap_evidence
+from engine.evaluation.items import item_set, scorer_sha256
 from engine.gates import evidence_sha256, gate_row, recompute
 from engine.pair_selection import recheck_pairs
 from engine.spec import StageSpec, load_spec
@@ -175,8 +177,11 @@ def trainable_store(
 
 
 def decide_gates(store: Store, reader: Reader, spec: StageSpec) -> None:
-    """Both gates on the rows as they are."""
+    """Both gates on the rows as they are, and a gap gate that found a gap."""
     now = datetime.now(UTC)
+    gap = [gates.Check(f"{name}_right", 0.1, 0.05, 0.2, 60, "<=", 0.3) for name in ("base_raw", "base_formatted")]
+    evidence = gap_evidence([], item_set().sha256, scorer_sha256())
+    store.put({"gates": [gate_row(RUN, GATE, check, evidence, now) for check in gap]})
     for name, checks in (
         ("final", recompute(reader, RUN, spec).checks),
         ("final pairs", recheck_pairs(reader, RUN, spec).checks),

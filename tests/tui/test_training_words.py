@@ -32,7 +32,7 @@ from tui.bridge import Bridge
 from tui.leaving import farewell
 from tui.progress import LiveView, PlainView
 from tui.query_training import training_accounts
-from tui.state import RunState, training
+from tui.state import RunState, beside
 from tui.training_report import merge_report, training_outcome, training_plan_report, what_next
 from tui.training_words import memory_words, settings_words, stands_words, start_words
 from tui.wording import LOCKED, describe, mebibytes
@@ -95,7 +95,7 @@ def test_a_shut_lock_is_no_failed_gate() -> None:
     finished = RunFinished(RUN, "gate_failed", reason, 2, 3.0)
     level, text = said(finished)
     assert level == "warning" and text.startswith("Training is locked: enough examples") and "Take the run" in text
-    state = training(RUN, ["sft"])
+    state = beside(RUN, ["sft"])
     state.apply(STARTED)
     state.apply(finished)
     assert state.state == "locked" and state.phase("gate").state == "pending"
@@ -159,7 +159,7 @@ def test_bars_show_only_what_is_trained(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_phases_stand_in_their_order_whatever_came_first() -> None:
-    state = training(RUN, ["sft"])
+    state = beside(RUN, ["sft"])
     state.apply(STARTED)
     state.apply(PhaseStarted(RUN, "sft", 9))
     phases = [{"name": name, "state": "done", "done": 1} for name in (*list(state.phases)[:7], "revisions", "sft")]
@@ -171,16 +171,16 @@ def test_phases_stand_in_their_order_whatever_came_first() -> None:
 
 
 def test_stopping_says_that_the_step_is_kept() -> None:
-    asked = stop(training=True)
+    asked = stop(("sft",))
     assert "kept as a checkpoint" in asked.text and asked.choices[0].value == "stop"
-    left = leave(already=False, training=True)
+    left = leave(("sft",), already=False)
     assert [choice.value for choice in left.choices] == ["stop", "now", "keep"]
     assert "since the last checkpoint" in left.choices[1].label
-    assert "batch" not in asked.text + left.text + leave(already=True, training=True).text
+    assert "batch" not in asked.text + left.text + leave(("sft",), already=True).text
 
 
 def test_the_farewell_names_the_command_that_goes_on() -> None:
-    state = training(RUN, ["sft"], {"sft.epochs": "1.0", "adapter.target_modules": '["q", "v"]'})
+    state = beside(RUN, ["sft"], {"sft.epochs": "1.0", "adapter.target_modules": '["q", "v"]'})
     state.apply(STARTED)
     state.apply(TrainingStarted(RUN, "sft-1", "sft", 9, 0, 69, "CPU"))
     state.apply(stepped(4))

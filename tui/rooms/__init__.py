@@ -116,7 +116,8 @@ class Room(Container):
             self.question, self.then = question, then
 
     class RunWanted(Message):
-        """Show a run (`how` "show"), go on with it ("resume"), start one with `options` ("start"), or train ("train").
+        """Show a run (`how` "show"), go on with it ("resume"), start one with `options` ("start"), train ("train")
+        or evaluate ("evaluate").
 
         Training takes the options `kind`, sft or dpo, and `changed`, settings in place of the spec's.
         """

@@ -1,11 +1,10 @@
-"""Evaluation: paired results by condition and type, and the items on which two conditions differ, side by side."""
+"""Evaluation: how it stands, paired results by condition and type, and the answers behind them, side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -13,41 +12,44 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, Static
 
-from tui.query_evaluation import Discordant, discordant, results
+from tui.evaluation_words import place
+from tui.query_evaluation import Found, Standing, answered, discordant, standing
 from tui.rooms import Room
 from tui.state import RunState
-from tui.text import make_visible, one_line
-from tui.widgets.marks import QUIET, interval_bar, lines, row
+from tui.text import make_visible
+from tui.widgets.evaluation_table import COLUMNS, answers_cells, result_cells
+from tui.widgets.marks import QUIET, TONES, lines, row
+from tui.widgets.standing import standing_lines
 from tui.widgets.tables import PlainTable, vi_keys
 
 if TYPE_CHECKING:
-    from tui.library import RunHistory
+    from tui.library import Library, RunHistory
 
 _EMPTY = (
-    "Paired results of the base and the tuned model appear here once both have answered the held-out items: each with "
-    "its interval, test, corrected p value and effect size, and the items whose outcome changed. Nothing was evaluated "
-    "in this run yet."
+    "Nothing was evaluated in this run yet. e shows what would be asked, and asks: the base the held-out items first, "
+    "which the gap gate before training needs; after training the tuned model too. Paired results appear here, each "
+    "with its interval, test, corrected p value and effect size, and the answers behind them."
 )
-BAR = 21
-_COLUMNS = (
-    ("type", 16), ("n", 5), ("before", 7), ("after", 7), ("difference, 95 %", 22), ("", BAR), ("+ −", 9),
-    ("p corrected", 12), ("p", 10), ("effect", 14), ("test", 24), ("compared", 28), ("", 12),
-)  # fmt: skip
+STANDING_ROWS = 3  # of the smallest screen
+SMALL = 30
 
 
 class EvaluationRoom(Room):
     DEFAULT_CSS = """
     EvaluationRoom { layout: vertical; }
+    #evaluation-standing { height: auto; }
     #evaluation-table { height: 1fr; }
     #evaluation-items { height: 1fr; }
     #evaluation-item, #evaluation-empty { height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "item(1)", "Next item", id="evaluation.next", tooltip="The next item that changed sides"),
-        Binding("N", "item(-1)", "Item before", id="evaluation.previous", show=False,
-                tooltip="The item before that changed sides"),
+        Binding("e", "evaluate", "Evaluate", id="evaluation.evaluate", tooltip="What would be asked; asks it"),
+        Binding("n", "item(1)", "Next item", id="evaluation.next", tooltip="The next item"),
+        Binding("N", "item(-1)", "Item before", id="evaluation.previous", show=False, tooltip="The item before"),
         Binding("x", "reverse", "Reverse", id="evaluation.reverse",
-                tooltip="Items that became right, or items that became wrong"),
+                tooltip="Items that became right, or wrong; of one condition those that are right, or wrong"),
+        Binding("b", "blind", "Read blind", id="evaluation.blind",
+                tooltip="Judge answers that changed sides without seeing whose they are or what the scorer said"),
         Binding("tab", "app.focus_next", "Read", id="evaluation.read", show=False, tooltip="Scroll what is below"),
         *vi_keys("evaluation"),
     ]  # fmt: skip
@@ -56,15 +58,21 @@ class EvaluationRoom(Room):
         super().__init__(id="evaluation")
         self._run_id = ""
         self._stale = True
+        self._state: RunState | None = None
+        self._standing: Standing | None = None
         self._rows: dict[str, Mapping[str, Any]] = {}
         self._gained = True
-        self._found = Discordant(0, ())
+        self._found = Found(0, ())
         self._item = 0
+        self._told: object = None
 
     def compose(self) -> ComposeResult:
+        head = Static("", id="evaluation-standing", classes="panel", markup=False)
+        head.border_title = "Evaluation"
+        yield head
         table = PlainTable(id="evaluation-table")
         table.add_class("panel")
-        table.border_title = "Evaluation"
+        table.border_title = "Results"
         yield table
         with VerticalScroll(id="evaluation-items", classes="panel") as box:
             box.border_title = "Evaluation"
@@ -75,39 +83,76 @@ class EvaluationRoom(Room):
 
     def on_mount(self) -> None:
         table = self.query_one(PlainTable)
-        table.display = False
-        for at, (name, width) in enumerate(_COLUMNS):
+        table.display = self.query_one("#evaluation-standing").display = False
+        for at, (name, width) in enumerate(COLUMNS):
             table.add_column(name, key=f"{at}{name}", width=width)
 
     def know(self, history: RunHistory) -> None:
         self._stale = True
 
     def show(self, state: RunState) -> None:
+        self._state = state
         if state.run_id != self._run_id:
             self._run_id, self._stale = state.run_id, True
             self.look()
+        phase = state.phases.get("evaluation")
+        told = (
+            state.evaluates and state.active,
+            phase.done if phase else 0,
+            phase.planned if phase else 0,
+            state.state,
+        )
+        if told != self._told:
+            self._told, self._stale = told, True
+            self._head()
 
     def look(self) -> None:
         run_id = self._run_id
         if self._stale and run_id:
             self._stale = False
-            self.read("reading results", lambda lib: lib.reading(lambda r: results(r, run_id)), self._learn)
+            self.read("reading results", lambda lib: lib.reading(lambda r: standing(r, run_id)), self._learn)
 
-    def _learn(self, found: list[dict[str, Any]]) -> None:
+    def _learn(self, found: Standing) -> None:
+        if found == self._standing:
+            return
+        self._standing = found
         table = self.query_one(PlainTable)
-        self._rows = {f"{one['before']}/{one['after']}/{one['item_type']}": one for one in found}
-        reach = max((abs(one[name]) for one in found for name in ("lo", "hi")), default=1.0)
+        results = {
+            f"{one['capability']}/{one['before']}/{one['after']}/{one['item_type']}": one for one in found.results
+        }
+        test = [one for one in found.conditions if one["split"] == "test"]
+        test.sort(key=lambda one: (one["capability"] != "instruction_following", place(one["condition"])))
+        self._rows = results | {f"{one['capability']}/{one['condition']}": one for one in test}
+        reach = max((abs(one[name]) for one in found.results for name in ("lo", "hi")), default=1.0)
         with table.keep_cursor(cleared=True):
             for key, one in self._rows.items():
-                table.add_row(*_cells(one, reach), key=key)
-        table.display = bool(found)
+                cells = result_cells(one, reach) if key in results else answers_cells(one)
+                table.add_row(*cells, key=key)
+        table.display = bool(self._rows)
         self.refresh_bindings()
-        table.border_subtitle = f"{len(found)} comparisons · bars to ±{100 * reach:.0f} %" if found else ""
-        if not found:
-            self._found = Discordant(0, ())
+        told = f"{len(results)} comparisons · bars to ±{100 * reach:.0f} %" if results else "answers by condition"
+        table.border_subtitle = told if self._rows else ""
+        self._head()
+        if not self._rows:
+            self._found = Found(0, ())
             self._tell()
         if self.has_focus_within:
             self.home()
+
+    def _head(self) -> None:
+        head = self.query_one("#evaluation-standing", Static)
+        head.display = self._standing is not None and bool(self._standing.conditions)
+        if self._standing is None or not head.display:
+            return
+        small = self.size.height < SMALL
+        head.update(lines(standing_lines(self._standing, max(30, self.size.width - 4), STANDING_ROWS if small else 9)))
+        state = self._state
+        phase = state.phases.get("evaluation") if state is not None else None
+        busy = state is not None and state.evaluates and state.active and phase is not None
+        head.border_subtitle = f"asking: {phase.done:,} of {phase.planned:,}" if busy and phase is not None else ""
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._head)
 
     def home(self) -> None:
         self.query_one(PlainTable if self._rows else "#evaluation-items").focus()
@@ -124,38 +169,48 @@ class EvaluationRoom(Room):
 
     @on(DataTable.RowHighlighted, "#evaluation-table")
     def open_items(self) -> None:
-        result, gained = self.chosen, self._gained
-        if result is not None:
-            self.read("reading items", lambda lib: lib.reading(lambda r: discordant(r, result, gained)), self._differ)
+        chosen, gained, run_id = self.chosen, self._gained, self._run_id
+        if chosen is None:
+            return
+        if "before" in chosen:
+            self.read("reading items", lambda lib: lib.reading(lambda r: discordant(r, chosen, gained)), self._differ)
+        else:
+            self.read(
+                "reading answers", lambda lib: lib.reading(lambda r: answered(r, run_id, chosen, gained)), self._differ
+            )
 
-    def _differ(self, found: Discordant) -> None:
+    def _differ(self, found: Found) -> None:
         self._found, self._item = found, 0
         self._tell()
 
     def _tell(self) -> None:
         box, text = self.query_one("#evaluation-items"), self.query_one("#evaluation-item", Static)
         before, after = self.query_one("#evaluation-before", Static), self.query_one("#evaluation-after", Static)
-        result, items = self.chosen, self._found.items
-        if result is None:
+        chosen, items = self.chosen, self._found.items
+        paired = chosen is not None and "before" in chosen
+        way = _way(self._gained, paired=paired)
+        box.border_subtitle, box.border_title = "", f"Items that {way}" if chosen is not None else "Evaluation"
+        after.display = bool(chosen is not None and items)
+        before.display = after.display and paired
+        if chosen is None:
             text.update(row((_EMPTY, QUIET)))
-        elif not items:
-            text.update(row((f"No item {_way(self._gained)} here; x shows the reverse.", QUIET)))
-        before.display = after.display = bool(result is not None and items)
-        box.border_subtitle = ""
-        box.border_title = f"Items that {_way(self._gained)}" if result is not None else "Evaluation"
-        if result is None or not items:
+            return
+        if not items:
+            text.update(row((f"No item {way} here; x shows the reverse.", QUIET)))
             return
         item = items[self._item]
         box.border_subtitle = f"{self._item + 1} of {self._found.total:,} · n next · x the reverse"
-        head = [
-            row((f"{item['item_type']} ", "bold"), (str(item["item_id"]), QUIET)),
-            Content(make_visible(item["prompt"])),
-        ]
+        head = [row((f"{item['item_type']} ", "bold"), (str(item["item_id"]), QUIET))]
+        for turn, answer in item["history"] or ():
+            head += [row(("› ", QUIET), make_visible(turn)), row(("  ", ""), (make_visible(answer), QUIET))]
+        head.append(Content(make_visible(item["prompt"])))
         if item["reference"]:
             head.append(row(("reference ", QUIET), make_visible(item["reference"])))
         text.update(lines(head))
-        before.update(_side(str(result["before"]), item["before_answer"], item["before_why"], not self._gained))
-        after.update(_side(str(result["after"]), item["after_answer"], item["after_why"], self._gained))
+        if paired:
+            before.update(_side(str(chosen["before"]), item["before_answer"], item["before_why"], not self._gained))
+        name = str(chosen["after"] if paired else chosen["condition"])
+        after.update(_side(name, item["after_answer"], item["after_why"], self._gained))
 
     def action_item(self, by: int) -> None:
         if self._found.items:
@@ -166,35 +221,101 @@ class EvaluationRoom(Room):
         self._gained = not self._gained
         self.open_items()
 
+    def action_evaluate(self) -> None:
+        from tui.widgets.evaluation_plan import EvaluationPlanScreen, Offer
+
+        run_id = self._run_id
+
+        def ask(then: Callable[[Offer | str], None]) -> None:
+            def read(library: Library) -> Offer | str:
+                from engine import evaluation_offer
+                from store import CaiError
+
+                try:
+                    with library.own_reader() as reader:
+                        return evaluation_offer(reader, run_id)
+                except CaiError as error:
+                    return f"{error.title}. {error.hint}"
+
+            self.read("working out an evaluation", read, then)
+
+        def settle(then: Callable[[str], None]) -> None:
+            from store import CaiError, Store
+
+            def write(store: Store) -> str:
+                from engine import preregister
+
+                try:
+                    preregister(store, run_id)
+                except CaiError as error:
+                    return f"{error.title}. {error.hint}"
+                return ""
+
+            self.post_message(self.WriteWanted("registering", write, then))
+
+        def answered_(start: bool | None) -> None:
+            if start:
+                self.post_message(self.RunWanted("evaluate", run_id))
+
+        self.app.push_screen(EvaluationPlanScreen(run_id, ask, settle, self._busy), answered_)
+
+    def _busy(self) -> str:
+        if self._state is None or not self._state.active:
+            return ""
+        return f"{self._state.doing} is going on. Stop it first: Esc, then s."
+
+    def action_blind(self) -> None:
+        from tui.blind_reading import keep_blind_label, settle_reading, to_read
+        from tui.widgets.blind import BlindScreen
+
+        run_id, chosen = self._run_id, self.chosen
+        assert chosen is not None
+
+        def keep(subject_id: str, label: str) -> None:
+            self.post_message(
+                self.WriteWanted(
+                    "keeping a label", lambda store: keep_blind_label(store, run_id, subject_id, label), _done
+                )
+            )
+
+        def _done(_: object) -> None:
+            self._stale = True
+
+        def told(text: str) -> None:
+            self._stale = True
+            self.notify(f"{text[:1].upper()}{text[1:]}", markup=False)
+            self.look()
+
+        def show(found: Sequence[Mapping[str, Any]]) -> None:
+            if not found:
+                self.notify("No item changed sides in this comparison: there is nothing to read blind.", markup=False)
+                return
+            self.app.push_screen(BlindScreen(found, keep), closed)
+
+        def closed(read: int | None) -> None:
+            if read:
+                self.post_message(
+                    self.WriteWanted("comparing with the scorer", lambda store: settle_reading(store, run_id), told)
+                )
+
+        self.read("choosing items", lambda lib: lib.reading(lambda r: to_read(r, run_id, chosen)), show)
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "evaluate":
+            return bool(self._run_id)
+        if action == "blind":
+            return self.chosen is not None and "before" in self.chosen
         return bool(self._rows) if action in ("item", "reverse") else True
 
 
-def _way(gained: bool) -> str:
-    return "became right" if gained else "became wrong"
+def _way(gained: bool, *, paired: bool) -> str:
+    if paired:
+        return "became right" if gained else "became wrong"
+    return "are right" if gained else "are wrong"
 
 
 def _side(name: str, answer: str, why: str, right: bool) -> Content:
-    mark, tone = ("✓ right", "$text-success") if right else ("✗ wrong", "$text-error")
+    mark, tone = ("✓ right", TONES["good"]) if right else ("✗ wrong", TONES["bad"])
     return lines(
         [row((f"{name} ", "bold"), (mark, tone)), Content(make_visible(answer)), row((make_visible(why), QUIET))]
     )
-
-
-def _cells(one: Mapping[str, Any], reach: float) -> list[Text | Content]:
-    n = one["n"]
-    whole = one["item_type"] == "all"
-    share = lambda count: f"{100 * count / n:.1f} %" if n else "–"  # noqa: E731
-    told = f"{100 * one['difference']:+.1f} [{100 * one['lo']:+.1f}, {100 * one['hi']:+.1f}]"
-    corrected = "–" if one["p_corrected"] is None else f"{one['p_corrected']:.2g} {one['correction']}"
-    plain = [
-        one_line(str(one["item_type"]), 40), f"{n:,}", share(one["before_right"]), share(one["after_right"]), told
-    ]  # fmt: skip
-    rest = [
-        f"+{one['gained']} −{one['lost']}", corrected, f"{one['p']:.2g}",
-        f"{one['effect_name']} {one['effect']:+.2f}", one_line(f"{one['test']}, {one['interval_method']}", 60),
-        f"{one['before']} → {one['after']}", "registered" if one["registered"] else "exploratory",
-    ]  # fmt: skip
-    style = "bold" if whole else ""
-    bar = Text(interval_bar(one["difference"], one["lo"], one["hi"], BAR, reach))
-    return [*(Text(text, style=style) for text in plain), bar, *(Text(text, style=style) for text in rest)]

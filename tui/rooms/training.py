@@ -332,7 +332,7 @@ class TrainingRoom(Room, can_focus=True):
     def _busy(self) -> str:
         if self._state is None or not self._state.active:
             return ""
-        return f"{'A training' if self._state.trains else 'The run'} is going on. Stop it first: Esc, then s."
+        return f"{self._state.doing} is going on. Stop it first: Esc, then s."
 
     def action_first_batch(self) -> None:
         from tui.widgets.first_batch import FirstBatchScreen

@@ -30,6 +30,8 @@ class RunHeader(Static):
         shape, word, tone = STATES.get(state.state, ("?", state.state, "quiet"))
         if state.trains and state.state == "running":
             word = "training"
+        elif state.evaluates and state.state == "running":
+            word = "evaluating"
         right = row((f"{shape} {word}", f"bold {TONES[tone]}"), ("  ", ""), clock_text(state.elapsed_s))
         room = width - right.cell_length - 2
         left = next((line for line in _who(state) if line.cell_length <= room), None)

@@ -1,0 +1,85 @@
+"""Under which conditions the items are asked: which weights, in which prompt, and how they are decoded.
+
+The base is asked in three ways, because what a raw prompt does not bring out of a base model a prompt in the training
+format may. Tuned models are asked in the format that they were trained on, a reference in its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine import prompts
+from engine.critics import read_data
+from engine.evaluation import BASE_CONDITIONS, REFERENCE, TUNED_CONDITIONS, Item
+from engine.models import Decoding, Generate, Model
+from engine.provenance import derived_seed
+from engine.sections import EvaluationSpec
+from engine.training import adapters
+from store import Reader
+
+IN_WORDS = {
+    "base_raw": "the base weights, shown the item alone",
+    "base_formatted": "the base weights, shown the item as `Instruction: …` with `Response:` left open",
+    "base_few_shot": "the base weights, shown solved examples and then the item in the same format",
+    "sft": "the adapter after supervised fine-tuning, in the format that it was trained on",
+    "dpo": "the adapter after preference training, in the format that it was trained on",
+    "reference": "another model that is instruction-tuned, in its own chat format where it has one",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A way to ask: its name, the model, and the adapter in front of it."""
+
+    name: str
+    model: str
+    adapter: adapters.Adapter | None = None
+
+
+def conditions_of(reader: Reader, run: Mapping[str, Any], reference: str | None) -> list[Condition]:
+    """What can be asked now: the base, the run's own adapters that are whole, and a reference where one is named."""
+    found = [Condition(name, run["model"]) for name in BASE_CONDITIONS]
+    for name in TUNED_CONDITIONS:
+        adapter = adapters.of_run(reader, run["run_id"], name)
+        if adapter is not None and adapters.is_whole(adapter):
+            found.append(Condition(name, run["model"], adapter))
+    if reference is not None:
+        found.append(Condition(REFERENCE, reference))
+    return found
+
+
+def examples_of(spec: EvaluationSpec) -> list[tuple[str, str]]:
+    """The solved examples of the few-shot condition, those that responses are written after."""
+    return [(row["instruction"], row["response"]) for row in read_data("response_examples")[: spec.examples]]
+
+
+def decoding_of(condition: str, spec: EvaluationSpec) -> Decoding:
+    """Greedy; the marker and a second turn end an answer, except of a reference, which ends by itself."""
+    return Decoding(spec.max_tokens, stop=() if condition == REFERENCE else prompts.RESPONSE_STOPS)
+
+
+def request_of(condition: str, item: Item, spec: EvaluationSpec, model: Model) -> Generate:
+    """The one request that asks an item under a condition. Earlier turns are shown with their scripted answers."""
+    shared, text = 0, ""
+    if condition == REFERENCE:
+        text = model.chat(item.history, item.prompt) or prompts.response(item.history, item.prompt).text
+    elif condition == "base_raw":
+        text = "".join(f"{turn}\n\n{answer}\n\n" for turn, answer in item.history) + f"{item.prompt}\n\n"
+    else:
+        examples = examples_of(spec) if condition == "base_few_shot" else []
+        shared = prompts.response(examples, "").shared
+        text = prompts.response([*examples, *item.history], item.prompt).text
+    return Generate(text, decoding_of(condition, spec), derived_seed(0, "evaluation", item.item_id), shared)
+
+
+def answer_of(condition: str, item: Item, text: str) -> str:
+    """What is verified of a completion: all of a reference's, of the others what stands before a marker or a turn."""
+    return text.strip() if condition == REFERENCE else prompts.clean_response(text, item.prompt)[0]
+
+
+def in_order(names: Sequence[str]) -> list[str]:
+    """Conditions by what they begin with: the base before what was trained from it."""
+    known = (*BASE_CONDITIONS, *TUNED_CONDITIONS, REFERENCE)
+    return sorted(names, key=lambda name: known.index(name) if name in known else len(known))

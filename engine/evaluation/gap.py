@@ -1,0 +1,82 @@
+"""The gap gate: is there something to train? Decided on the dev items, before any training.
+
+A base that already can what is to be trained makes every later figure meaningless (docs/KNOWN_BUGS_AND_FIXES.md), in
+whatever prompt it can. The reference shows that the items can be done at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engine.evaluation import REFERENCE, TUNED_CONDITIONS
+from engine.gates import Check
+from engine.paired import mcnemar, pairs
+from engine.sections import EvaluationSpec
+from engine.stats import wilson
+
+GATE = "gap"
+Row = Mapping[str, Any]
+
+
+def gap_checks(answers: Sequence[Row], spec: EvaluationSpec) -> list[Check]:
+    """The checks, from rows with condition, item_id, capability, split and correct; of the dev split alone.
+
+    One for each condition that the ceiling is for, and two for a reference: its floor, and McNemar's exact p against
+    the best of those conditions.
+    """
+    dev: dict[str, dict[str, bool]] = {}
+    for row in answers:
+        if row["split"] == "dev" and row["capability"] == spec.capability:
+            dev.setdefault(row["condition"], {})[row["item_id"]] = bool(row["correct"])
+    checks = [
+        _share(f"{name}_right", dev.get(name, {}), "<=", spec.base_at_most, against=True)
+        for name in spec.gap_conditions
+    ]
+    reference = dev.get(REFERENCE)
+    if not reference:
+        return checks
+    checks.append(_share("reference_right", reference, ">=", spec.reference_at_least, against=False))
+    known = [name for name in spec.gap_conditions if dev.get(name)]
+    if known:
+        best = max(known, key=lambda name: sum(dev[name].values()) / len(dev[name]))
+        both = sorted(reference.keys() & dev[best].keys())
+        if both:
+            table = pairs([reference[name] for name in both], [dev[best][name] for name in both])
+            worse = tuple(name for name in both if dev[best][name] and not reference[name])
+            p = mcnemar(table).p if table.difference > 0 else 1.0
+            name = f"reference_above_{best}_p"
+            checks.append(Check(name, p, None, None, table.n, "<=", spec.alpha, worse))
+    return checks
+
+
+def _share(name: str, right: Mapping[str, bool], op: str, threshold: float, *, against: bool) -> Check:
+    """`against` says whether a right answer counts against the check."""
+    n, yes = len(right), sum(right.values())
+    if not n:
+        return Check(name, None, None, None, 0, op, threshold)
+    lo, hi = wilson(yes, n)
+    ids = tuple(sorted(item for item, correct in right.items() if correct is against))
+    return Check(name, yes / n, lo, hi, n, op, threshold, ids)
+
+
+def gap_evidence(answers: Sequence[Row], items_sha256: str, scorer_sha256: str) -> str:
+    """The hash of what the gate was decided on: items, scorer, and which of them each condition got right on dev."""
+    counts = [row for row in answers if row["split"] == "dev" and row["condition"] not in TUNED_CONDITIONS]
+    told = sorted((row["condition"], row["item_id"], bool(row["correct"])) for row in counts)
+    return hashlib.sha256(json.dumps([items_sha256, scorer_sha256, told]).encode()).hexdigest()
+
+
+def what_instead(failed: Sequence[str]) -> str:
+    """What a person does where there is no gap."""
+    if any(name.startswith("base_") for name in failed):
+        return (
+            "The base can already do too much of this, so training it would show nothing. Choose a capability with a "
+            "gap (evaluation.capability), or find out why it can: contaminated weights, or items that are too easy"
+        )
+    return (
+        "The reference can't do this well enough either, so the items or their verifiers are in doubt. Read what it "
+        "answered in the room Evaluation, or name a better reference"
+    )

@@ -1,0 +1,308 @@
+"""Evaluation: held-out items asked under every condition, verified by code, audited, and compared.
+
+What was answered before is found, not computed again; verdicts, audit and results are made anew from it each time, so a
+better verifier costs no token. The order is that of a claim: the scorer's audit and the gap gate come first, and where
+the audit fails no result is left behind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from engine import events, gates
+from engine.answers import Answers
+from engine.control import Control
+from engine.evaluation import ALL, BASE_CONDITIONS, REFERENCE, TUNED_CONDITIONS, Item, analysis, registration
+from engine.evaluation import scorer_audit as audit
+from engine.evaluation.conditions import Condition, answer_of, request_of
+from engine.evaluation.gap import GATE, gap_checks, gap_evidence, what_instead
+from engine.evaluation.items import plants, written_plants
+from engine.evaluation.plan import EvaluationPlan, answers_of, evaluation_plan
+from engine.evaluation.verifiers import verify
+from engine.models import Model
+from engine.provenance import short_hash
+from engine.spec import StageSpec
+from engine.stats import wilson
+from engine.workplace import work_on
+from store import Reader, Store
+
+PHASE = "evaluation"
+HELD = 32
+PLANTED_ITEMS = 6  # of each type whose eight planted answers are verified, besides those written by hand
+NOTHING = "\n\nI hope that this is of some help to you."
+REPEATED_AT_LEAST = 8
+
+Row = dict[str, Any]
+_LAST_SENTENCE = re.compile(r"(?s)(?<=[.!?\n])\s*[^.!?\n]+[.!?]*\s*\Z")
+
+
+@dataclass
+class Evaluator:
+    """Evaluates the models of one run."""
+
+    store: Store
+    reader: Reader
+    run: Mapping[str, Any]
+    spec: StageSpec
+    session_id: str
+    control: Control
+    emit: events.Emit
+    on_work: Any = lambda tokens, items: None
+    batch_size: int | None = None
+
+    def evaluate(self) -> tuple[str, str]:
+        """Ask, verify, audit and compare. Returns the state (done, gate_failed) and one line that says what came out.
+
+        Raises EvaluationError and ModelError, Interrupted where a person stopped it; what was answered is kept.
+        """
+        plan = evaluation_plan(self.reader, self.run, self.spec)
+        run_id = self.run["run_id"]
+        self.store.append({"evaluation_items": [item.row(plan.items_sha256) for item in plan.items]})
+        self._planned, self._done = len(plan.items) * len(plan.conditions), 0
+        self.emit(events.PhaseStarted(run_id, PHASE, self._planned))
+        planted = self.plant(plan)
+        if failed := audit.blocked(planted):
+            self.store.renew(run_id, {"scorer_audits": planted, "evaluation_results": []})
+            return "gate_failed", f"the scorer's audit failed before anything was asked: {', '.join(failed)}"
+        self._ask_all(plan)
+        self.emit(events.PhaseFinished(run_id, PHASE, self._done, None))
+        return self.conclude(plan, planted)
+
+    def conclude(self, plan: EvaluationPlan, planted: Sequence[Row]) -> tuple[str, str]:
+        """Audit the scorer on what was answered, decide the gap gate, and compare; asks no model."""
+        run_id, settings = self.run["run_id"], plan.settings
+        self._verify_again(plan)
+        answers = answers_of(self.reader, run_id, plan.items_sha256)
+        labels = self.reader.query(
+            "SELECT subject_kind, subject_id, label FROM person_labels WHERE run_id = ? AND subject_kind = ?",
+            [run_id, "evaluation_answer"],
+        )
+        now = datetime.now(UTC)
+        found = [*planted, *audit.confounds(answers, settings), *audit.person(labels, answers, settings)]
+        audits = [{**row, "run_id": run_id, "scorer_sha256": plan.scorer_sha256} for row in found]
+        failed = audit.blocked(audits)
+        gap = self._gap(answers, plan, now)
+        results: list[Row] = []
+        looks: list[Row] = []
+        if not failed and any(row["condition"] in TUNED_CONDITIONS for row in answers):
+            registered = registration.current(self.reader, run_id)
+            before = self.reader.query("SELECT * FROM evaluation_looks WHERE run_id = ?", [run_id])
+            made = analysis.compare(answers, settings, registered, looks=before, now=now)
+            results = [{**row, "run_id": run_id} for row in made.results]
+            looks = [{**row, "run_id": run_id} for row in made.looks]
+        self.store.renew(run_id, {"scorer_audits": audits, "evaluation_results": results})
+        self.store.append({"evaluation_looks": looks})
+        if failed:
+            return "gate_failed", f"no claim can be made, the scorer's audit failed: {', '.join(failed)}"
+        if gap:
+            return "gate_failed", f"the gap gate failed ({', '.join(gap)}). {what_instead(gap)}"
+        return "done", summary(answers, results, settings.capability)
+
+    # -- asking ------------------------------------------------------------------------------------------------------
+
+    def plant(self, plan: EvaluationPlan) -> list[Row]:
+        """Whether the verifiers judge planted answers as they must, as rows of `scorer_audits`."""
+        chosen: dict[str, list[Item]] = {}
+        for item in plan.items:
+            if len(chosen.setdefault(item.item_type, [])) < PLANTED_ITEMS:
+                chosen[item.item_type].append(item)
+        asked = {item.capability for item in plan.items}
+        made = [plant for items in chosen.values() for item in items for plant in plants(item)]
+        made += [plant for plant in written_plants() if plant.item.capability in asked]
+        rows = audit.planted(verify, made, plan.settings)
+        return [{**row, "run_id": self.run["run_id"], "scorer_sha256": plan.scorer_sha256} for row in rows]
+
+    def _ask_all(self, plan: EvaluationPlan) -> None:
+        own = [one for one in plan.conditions if one.name != REFERENCE]
+        with work_on(
+            self.store, self.reader, self.run, self.spec, session_id=self.session_id, control=self.control,
+            emit=self.emit, on_work=self.on_work, batch_size=self.batch_size,
+        ) as work:  # fmt: skip
+            for condition in own:
+                if condition.adapter is None:
+                    work.answers.model.use(None)
+                else:
+                    work.answers.model.use(condition.adapter.folder, condition.adapter.sha256)
+                self._ask(plan, condition, work.answers)
+        for condition in plan.conditions:
+            if condition.name != REFERENCE:
+                continue
+            from engine.models import load
+
+            self.emit(events.ModelLoading(self.run["run_id"], condition.model))
+            model = load(condition.model, batch_size=self.batch_size, chat=True)  # the base was closed before
+            try:
+                facts = {"reference": {"name": condition.model, "fingerprint": model.fingerprint, **model.facts}}
+                run = self.reader.run(self.run["run_id"])
+                self.store.update_run(self.run["run_id"], manifest=run["manifest"] | facts)
+                answers = Answers(model, self.store, self.session_id, self.control, self.on_work)
+                self._ask(plan, condition, answers)
+            finally:
+                model.close()
+
+    def _ask(self, plan: EvaluationPlan, condition: Condition, answers: Answers) -> None:
+        asked = {request_of(condition.name, item, plan.settings, answers.model): item for item in plan.items}
+        computed = answers.computed
+        rows = self.reader.query(
+            'SELECT request_id, "at" FROM evaluation_answers WHERE run_id = ? AND condition = ?',
+            [self.run["run_id"], condition.name],
+        )
+        answered_at = {row["request_id"]: row["at"] for row in rows}
+        held: list[Row] = []
+        for key, completion in answers.complete(asked):
+            item = asked[completion.request]
+            text = answer_of(condition.name, item, completion.text)
+            held.append(
+                {
+                    "run_id": self.run["run_id"],
+                    "condition": condition.name,
+                    "item_id": item.item_id,
+                    "items_sha256": plan.items_sha256,
+                    "fingerprint": answers.model.fingerprint,
+                    "request_id": key,
+                    "answer": text,
+                    "n_tokens": len(completion.token_ids),
+                    "stop_reason": completion.stop_reason,
+                    **_judged(item, text, plan.scorer_sha256),
+                    # When it was first answered: a registration counts only if it is older than that.
+                    "at": answered_at.get(key) or datetime.now(UTC),
+                }
+            )
+            self._done += 1
+            if len(held) >= HELD:
+                self._keep(held)
+        self._keep(held)
+        self._repeat(plan, condition, answers.model, asked, anew=answers.computed > computed)
+
+    def _keep(self, held: list[Row]) -> None:
+        self.store.put({"evaluation_answers": held})
+        held.clear()
+        self.emit(events.PhaseProgressed(self.run["run_id"], PHASE, self._done, self._planned, None))
+
+    def _repeat(
+        self, plan: EvaluationPlan, condition: Condition, model: Model, asked: Mapping[Any, Item], *, anew: bool
+    ) -> None:
+        """Ask a slice again, one item at a time, and keep how far it agrees; the slice is chosen by a hash."""
+        run_id = self.run["run_id"]
+        slice_of = sorted(asked, key=lambda request: short_hash("repeat", asked[request].item_id))
+        slice_of = slice_of[: max(REPEATED_AT_LEAST, round(plan.settings.repeat_share * len(slice_of)))]
+        known = self.reader.query(
+            "SELECT item_id FROM evaluation_repeats WHERE run_id = ? AND condition = ?", [run_id, condition.name]
+        )
+        if not anew and {asked[request].item_id for request in slice_of} <= {row["item_id"] for row in known}:
+            return
+        first = {
+            row["item_id"]: row
+            for row in self.reader.query(
+                "SELECT item_id, answer, correct FROM evaluation_answers WHERE run_id = ? AND condition = ?",
+                [run_id, condition.name],
+            )
+        }
+        rows = []
+        for request in slice_of:
+            self.control.wait_while_paused()
+            item = asked[request]
+            (again,) = model.generate([request])
+            text = answer_of(condition.name, item, again.text)
+            correct = verify(item, text).correct
+            before = first[item.item_id]
+            rows.append(
+                {
+                    "run_id": run_id, "condition": condition.name, "item_id": item.item_id, "answer": text,
+                    "same_text": text == before["answer"], "correct": correct,
+                    "same_verdict": correct == before["correct"],
+                }
+            )  # fmt: skip
+        self.store.put({"evaluation_repeats": rows})
+
+    def _verify_again(self, plan: EvaluationPlan) -> None:
+        """Verify what was answered under conditions that were not asked now, where the verifiers have changed since."""
+        run_id = self.run["run_id"]
+        stale = self.reader.query(
+            "SELECT * FROM evaluation_answers WHERE run_id = ? AND items_sha256 = ? AND scorer_sha256 != ?",
+            [run_id, plan.items_sha256, plan.scorer_sha256],
+        )
+        items = {
+            row["item_id"]: Item.of_row(row)
+            for row in self.reader.query(
+                "SELECT * FROM evaluation_items WHERE items_sha256 = ? AND item_id IN (SELECT unnest(?))",
+                [plan.items_sha256, sorted({row["item_id"] for row in stale})],
+            )
+        }
+        anew = [{**row, **_judged(items[row["item_id"]], row["answer"], plan.scorer_sha256)} for row in stale]
+        self.store.put({"evaluation_answers": anew})
+
+    # -- deciding ----------------------------------------------------------------------------------------------------
+
+    def _gap(self, answers: Sequence[Row], plan: EvaluationPlan, now: datetime) -> tuple[str, ...]:
+        run_id = self.run["run_id"]
+        checks = gap_checks(answers, plan.settings)
+        evidence = gap_evidence(answers, plan.items_sha256, plan.scorer_sha256)
+        self.store.put({"gates": [gates.gate_row(run_id, GATE, check, evidence, now) for check in checks]})
+        failed = tuple(check.name for check in checks if not check.passed)
+        self.emit(events.GateDecided(run_id, GATE, not failed, failed))
+        return failed
+
+
+def _judged(item: Item, text: str, scorer_sha256: str) -> Row:
+    """What the verifier says of an answer, under its three rules, and of the same answer cut and padded."""
+    verdict = verify(item, text)
+    return {
+        "scorer_sha256": scorer_sha256,
+        "correct": verdict.correct,
+        "strict": verdict.strict,
+        "loose": verdict.loose,
+        "trimmed": verify(item, _LAST_SENTENCE.sub("", text)).correct,
+        "padded": verify(item, text + NOTHING).correct,
+        "why": verdict.why,
+    }
+
+
+def conclude(store: Store, run_id: str) -> tuple[str, str]:
+    """Audit the scorer, decide the gap gate and compare, all from stored answers; returns what `evaluate` does."""
+    from engine.session import new_session_id, settings_of
+
+    with store.reader() as reader:
+        run = reader.run(run_id)
+        spec = settings_of(run)
+        evaluator = Evaluator(store, reader, run, spec, new_session_id(), Control(), lambda event: None)
+        plan = evaluation_plan(reader, run, spec)
+        return evaluator.conclude(plan, evaluator.plant(plan))
+
+
+def summary(answers: Sequence[Row], results: Sequence[Row], capability: str) -> str:
+    """One line: the primary comparison where there is one, else what share the base has right."""
+    whole = [row for row in results if row["item_type"] == ALL and row["capability"] == capability]
+    for row in sorted(whole, key=lambda row: row["role"] != "primary"):
+        if row["role"] != "primary" and (row["before"], row["after"]) not in _usual(whole):
+            continue
+        kind = "registered" if row["registered"] else "exploratory"
+        return (
+            f"{row['before']} {_percent(row['before_right'], row['n'])} → {row['after']} "
+            f"{_percent(row['after_right'], row['n'])} on {row['n']} test items: {100 * row['difference']:+.1f} points "
+            f"[{100 * row['lo']:+.1f}, {100 * row['hi']:+.1f}], {row['test']} p {row['p']:.2g}, {kind}"
+        )
+    return "; ".join(_shares(answers, capability))
+
+
+def _usual(whole: Sequence[Row]) -> list[tuple[str, str]]:
+    """The comparison that one asks about first: the training format before, the last that was trained after."""
+    after = [row["after"] for row in whole if row["after"] in TUNED_CONDITIONS]
+    return [("base_formatted", max(after, key=TUNED_CONDITIONS.index))] if after else []
+
+
+def _shares(answers: Sequence[Row], capability: str) -> Iterator[str]:
+    for name in (*BASE_CONDITIONS, *TUNED_CONDITIONS, REFERENCE):
+        right = [row["correct"] for row in answers if row["condition"] == name and row["capability"] == capability]
+        if right:
+            lo, hi = wilson(sum(right), len(right))
+            share = _percent(sum(right), len(right))
+            yield f"{name} {share} of {len(right)} right [{100 * lo:.1f}, {100 * hi:.1f}]"
+
+
+def _percent(right: int, of: int) -> str:
+    return f"{100 * right / of:.1f} %"

@@ -1,0 +1,69 @@
+"""The rows of the table of the room Evaluation: comparisons, and the answers of single conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.text import Text
+from textual.content import Content
+
+from tui.evaluation_words import difference_words, p_words, percent, with_interval
+from tui.text import one_line
+from tui.widgets.marks import interval_bar
+
+BAR = 21
+COLUMNS = (
+    ("type", 18), ("n", 5), ("before", 7), ("after", 7), ("difference, 95 %", 22), ("", BAR), ("+ −", 9),
+    ("p corrected", 12), ("p", 10), ("effect", 14), ("role", 12), ("compared", 28), ("test", 40),
+)  # fmt: skip
+
+Cells = list[Text | Content]
+
+
+def result_cells(one: Mapping[str, Any], reach: float) -> Cells:
+    """A comparison; over all items it is bold, and what is significant after correction is marked."""
+    n = one["n"]
+    whole = one["item_type"] == "all"
+    shown = one["p_corrected"] is not None and one["p_corrected"] <= one["alpha"]
+    corrected = "–" if one["p_corrected"] is None else f"{p_words(one['p_corrected'])}{' *' if shown else ''}"
+    plain = [
+        one_line(_type(one), 40), f"{n:,}", percent(one["before_right"], n), percent(one["after_right"], n),
+        difference_words(one),
+    ]  # fmt: skip
+    rest = [
+        f"+{one['gained']} −{one['lost']}", corrected, p_words(one["p"]),
+        f"{one['effect_name']} {one['effect']:+.2f}", str(one["role"]),
+        f"{one['before']} → {one['after']}", one_line(f"{one['test']}, {one['interval_method']}", 60),
+    ]  # fmt: skip
+    style = "bold" if whole else ""
+    bar = Text(interval_bar(one["difference"], one["lo"], one["hi"], BAR, reach))
+    return [*(Text(text, style=style) for text in plain), bar, *(Text(text, style=style) for text in rest)]
+
+
+def _type(one: Mapping[str, Any]) -> str:
+    name = str(one["item_type"]).replace("_", " ")
+    return f"{name}, conversation" if name == "all" and one["capability"] == "conversation" else name
+
+
+def answers_cells(one: Mapping[str, Any]) -> Cells:
+    """The answers of one condition to all test items of a capability."""
+    right, n = one["n_right"], one["n"]
+    name = "conversation" if one["capability"] == "conversation" else "all"
+    interval = with_interval(right, n).partition("[")[2].partition("]")[0]
+    cells = [
+        name,
+        f"{n:,}",
+        "",
+        percent(right, n),
+        f"[{interval}]",
+        "",
+        "",
+        "",
+        "",
+        "",
+        "answers",
+        str(one["condition"]),
+        "",
+    ]
+    return [Text(text) for text in cells]

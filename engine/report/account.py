@@ -1,0 +1,148 @@
+"""What the run cost, and how much of it a person did."""
+
+from __future__ import annotations
+
+from engine.report.document import Document, col
+from engine.report.query import Answer
+
+SAME_SITTING_MINUTES = 5  # between two acts of a person that count as one stretch of work
+
+
+def totals(doc: Document, price_per_hour: float | None) -> Answer:
+    """Hours, tokens and what they cost, in one row; money is null where no price is known."""
+    return doc.queries.ask(
+        "Time, tokens and money",
+        """
+        WITH mine AS (SELECT session_id FROM sessions WHERE run_id = $1),
+        result AS (
+            SELECT difference, lo, hi FROM evaluation_results WHERE run_id = $1 AND item_type = 'all'
+            AND after IN ('sft', 'dpo') ORDER BY role = 'primary' DESC, before = 'base_formatted' DESC,
+            before LIKE 'base%' DESC, after = 'dpo' DESC, capability = 'instruction_following' DESC, before LIMIT 1
+        ),
+        found AS (
+            SELECT r.elapsed_s / 3600 AS hours,
+                   (SELECT sum(elapsed_s) / 3600 FROM trainings WHERE run_id = $1) AS training_hours,
+                   $2::DOUBLE AS price,
+                   CASE WHEN (manifest->>'$.model.device') LIKE 'cuda%' OR EXISTS (
+                       FROM trainings WHERE run_id = $1 AND device NOT IN ('', 'cpu')) THEN true ELSE false END AS gpu,
+                   (SELECT coalesce(sum(n_tokens), 0) FROM completions WHERE session_id IN (FROM mine))::BIGINT
+                       AS tokens,
+                   (SELECT count(*) FROM completions WHERE session_id IN (FROM mine)) AS completions,
+                   (SELECT count(*) FROM scores WHERE session_id IN (FROM mine)) AS scores,
+                   (SELECT sum(value) FROM metrics WHERE run_id = $1 AND name = 'model_calls_reused') AS reused,
+                   (SELECT count(*) FROM verdicts WHERE run_id = $1 AND subject_kind = 'sample'
+                    AND verdict = 'accepted') AS accepted,
+                   (SELECT CASE WHEN lo > 0 THEN 100 * difference END FROM result) AS gained_points,
+                   (SELECT lo <= 0 AND hi >= 0 FROM result) AS includes_zero,
+                   (SELECT count(*) FROM result) AS compared
+            FROM runs r WHERE r.run_id = $1
+        )
+        SELECT *, hours * price AS dollars, 3600 * hours / nullif(accepted, 0) AS seconds_per_accepted,
+               hours * price / nullif(accepted, 0) AS dollars_per_accepted, hours / gained_points AS hours_per_point,
+               hours * price / gained_points AS dollars_per_point
+        FROM found
+        """,
+        price_per_hour,
+    )
+
+
+def cost(doc: Document, price_per_hour: float | None) -> None:
+    """Time by phase, tokens, money, and what an accepted example and a point of improvement cost."""
+    doc.section("Cost")
+    found = totals(doc, price_per_hour)
+    row = found.row
+    doc.say("The run worked for {hours:hours} in all its sessions, pauses excluded.", found)
+    if row["gpu"]:
+        doc.say("GPU hours: {hours:hours}, taking the machine as rented for as long as the run worked.", found)
+    else:
+        doc.say("GPU hours: none; no GPU was recorded for this run.", found)
+    if row["training_hours"] is not None:
+        doc.say("Processes that trained took {training_hours:hours} by their own clocks.", found)
+    doc.say(
+        "Its sessions computed {completions:count} completions with {tokens:count} generated tokens and {scores:count} "
+        "label scores. Answers taken from earlier work instead of computed again: {reused:count}.",
+        found,
+    )
+    phases = doc.queries.ask(
+        "Time by phase",
+        "SELECT phase, sum(value) / 3600 AS hours, count(*) AS stretches FROM metrics WHERE run_id = $1 "
+        "AND name = 'elapsed_s' GROUP BY 1 ORDER BY 2 DESC, 1",
+    )
+    doc.table(
+        "Time by phase.",
+        phases,
+        [col("phase", "words"), col("time", "hours", "hours"), col("stretches of work", "count", "stretches")],
+        "Time by phase was not measured in this run.",
+    )
+    if row["price"] is None:
+        doc.say("Money: not known, because no price per hour is configured.", found)
+    else:
+        doc.say("Money: {dollars:dollars} at {price:dollars} an hour.", found)
+    if row["accepted"]:
+        money = " or {dollars_per_accepted:dollars}" if row["price"] is not None else ""
+        doc.say("An accepted example took {seconds_per_accepted:figure} seconds" + money + ".", found)
+    else:
+        doc.say("No example was accepted ({accepted:count}), so none has a cost.", found)
+    if not row["compared"]:
+        doc.say("Cost of a point of improvement: none, because no tuned model was compared.", found)
+    elif row["gained_points"] is None:
+        why = "includes zero" if row["includes_zero"] else "lies below zero"
+        doc.say(f"Cost of a point of improvement: none, because the interval of the difference {why}.", found)
+    else:
+        money = " or {dollars_per_point:dollars}" if row["price"] is not None else ""
+        doc.say("A percentage point of improvement took {hours_per_point:hours}" + money + ".", found)
+
+
+def automation(doc: Document) -> None:
+    """Who decided: rules, critics, a reviewer, a person; and how long a person took."""
+    doc.section("Automation, as measured")
+    decided = doc.queries.ask(
+        "Decisions by who made them",
+        "SELECT decided_by, count(*) AS n FROM decisions WHERE run_id = $1 GROUP BY 1 ORDER BY 1",
+    )
+    doc.table(
+        "Decisions on the run by who made them.",
+        decided,
+        [col("by", "words", "decided_by"), col("n", "count")],
+        "No decision on this run was recorded; gates were decided by the spec's thresholds.",
+    )
+    verdicts = doc.queries.ask(
+        "Verdicts by what gave them",
+        "SELECT subject_kind, basis, count(*) AS n, count(*) FILTER (verdict = 'accepted') AS accepted FROM verdicts "
+        "WHERE run_id = $1 GROUP BY ALL ORDER BY ALL",
+    )
+    doc.table(
+        "Verdicts on the data by what gave them; none of these is a person.",
+        verdicts,
+        [col("of", "words", "subject_kind"), col("by", "words", "basis"), col("n", "count"), col("accepted", "count")],
+        "No verdict was given in this run.",
+    )
+    person = doc.queries.ask(
+        "What a person did, and at least how long it took",
+        """
+        WITH acts AS (
+            SELECT "at" FROM person_labels WHERE run_id = $1
+            UNION ALL SELECT "at" FROM decisions WHERE run_id = $1 AND decided_by = 'person'
+        ),
+        gaps AS (SELECT epoch("at") - epoch(lag("at") OVER (ORDER BY "at")) AS gap FROM acts)
+        SELECT (SELECT count(*) FROM person_labels WHERE run_id = $1) AS labels,
+               (SELECT count(*) FROM decisions WHERE run_id = $1 AND decided_by = 'person') AS decisions,
+               (SELECT count(*) FROM decisions WHERE run_id = $1) AS all_decisions,
+               $2 AS sitting,
+               (SELECT sum(gap) / 60 FROM gaps WHERE gap <= 60 * $2) AS minutes
+        """,
+        SAME_SITTING_MINUTES,
+    )
+    row = person.row
+    doc.say(
+        "A person labelled {labels:count} items and made {decisions:count} of {all_decisions:count} decisions.", person
+    )
+    if row["minutes"] is None:
+        doc.say("A person's time was not measured: there are no two acts close enough to tell it from.", person)
+    else:
+        doc.say(
+            "A person's time was not measured directly. A lower bound is {minutes:figure} minutes: the time between "
+            "acts that are at most {sitting:count} minutes apart, on the assumption that it was spent on the run; "
+            "reading before the first act of a sitting is not in it.",
+            person,
+        )

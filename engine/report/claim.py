@@ -1,0 +1,95 @@
+"""The question and the claim: one sentence where a registered result carries it, else why there is none."""
+
+from __future__ import annotations
+
+from engine.report.document import Document
+from engine.report.evaluation import NO_TUNED, compared_with_registration, conditions_asked, registered
+
+
+def question(doc: Document) -> None:
+    """What was asked, and what may be said."""
+    doc.section("Question and claim")
+    wanted = registered(doc)
+    if wanted and wanted.row["statement"]:
+        doc.say("The question, as registered: {statement:text}", wanted)
+    else:
+        doc.say(
+            "Does a base model that was trained on data which it wrote and judged itself answer held-out items better "
+            "than before? No hypothesis was registered in this run."
+        )
+    primary = doc.queries.ask(
+        "The registered primary result",
+        "SELECT *, before_right / n::DOUBLE AS before_share, after_right / n::DOUBLE AS after_share, "
+        "coalesce(p_corrected <= alpha, false) AS shown FROM evaluation_results "
+        "WHERE run_id = $1 AND role = 'primary' AND registered ORDER BY capability, before, after, item_type",
+    )
+    reasons = _reasons(doc)
+    if not primary:
+        reasons.insert(0, _no_primary(doc))
+    if reasons:
+        doc.say("**No claim is made:**")
+        doc.points(reasons)
+        return
+    for row in primary.rows:
+        if not row["shown"]:
+            outcome = "the registered test shows no difference at its level of {alpha:figure}"
+        else:
+            outcome = "an improvement" if row["difference"] > 0 else "a loss"
+            outcome += " at the registered level of {alpha:figure}"
+        doc.say(
+            "**Claim.** On {n:count} held-out items of {capability:words}, {after:words} had {after_share:share} "
+            "right and {before:words} {before_share:share}: a difference of {difference:points} percentage points "
+            "{lo,hi:points_interval} ({interval_method:text}, 95 % interval; {test:text}, p = {p:p}; "
+            "{effect_name:text} = "
+            f"{{effect:decimals}}), {outcome}.",
+            primary,
+            row,
+        )
+    done = compared_with_registration(doc)
+    differing = [row for row in done.rows if row["differs"]]
+    if differing:
+        doc.say("What was done differs from what was registered; both are listed with the design of the evaluation.")
+        doc.points(
+            [doc.told("{what:words}: {used:code} instead of {registered:code}.", done, row) for row in differing]
+        )
+
+
+def _no_primary(doc: Document) -> str:
+    asked = conditions_asked(doc)
+    if not asked:
+        return doc.told("no evaluation was made in this run.", asked)
+    if not any(row["tuned"] for row in asked.rows):
+        return doc.told(f"{NO_TUNED[0].lower()}{NO_TUNED[1:]}.", asked)
+    results = doc.queries.ask(
+        "Results by role",
+        "SELECT count(*) AS results, count(*) FILTER (registered) AS registered FROM evaluation_results "
+        "WHERE run_id = $1",
+    )
+    return doc.told(
+        "of {results:count} results {registered:count} are registered, and none of those is primary.", results
+    )
+
+
+def _reasons(doc: Document) -> list[str]:
+    """What stands against any claim."""
+    found = []
+    guard = doc.queries.ask(
+        "Outcome of the guard",
+        "SELECT count(*) AS checks, count(*) FILTER (passed IS FALSE) AS failed FROM guard_checks WHERE run_id = $1",
+    )
+    if not guard.row["checks"]:
+        found.append(doc.told("the contamination guard was not run ({checks:count} checks).", guard))
+    elif guard.row["failed"]:
+        found.append(doc.told("the contamination guard failed {failed:count} of {checks:count} checks.", guard))
+    audit = doc.queries.ask(
+        "Outcome of the scorer's audit",
+        "SELECT count(*) FILTER (passed IS NOT NULL) AS deciding, count(*) FILTER (passed IS FALSE) AS failed, "
+        "count(*) FILTER (part = 'person') AS person FROM scorer_audits WHERE run_id = $1",
+    )
+    if not audit.row["deciding"]:
+        found.append(doc.told("the scorer was not audited ({deciding:count} deciding checks).", audit))
+    elif audit.row["failed"]:
+        found.append(
+            doc.told("the scorer failed {failed:count} of {deciding:count} deciding checks of its audit.", audit)
+        )
+    return found

@@ -1,0 +1,229 @@
+"""Where the data went: the flow from candidates to training rows, the guard, the critics' audits, the gates."""
+
+from __future__ import annotations
+
+from engine.constitution import load_constitution
+from engine.errors import SpecError
+from engine.report import figures
+from engine.report.document import Document, col
+
+# A training's rows: the newest supervised one and the newest on pairs.
+_LATEST = """
+    SELECT arg_max(training_id, (started_at, training_id)) FILTER (method = 'sft') AS sft,
+           arg_max(training_id, (started_at, training_id)) FILTER (method != 'sft') AS pairs
+    FROM trainings WHERE run_id = $1
+"""
+_FLOW = f"""
+    WITH latest AS ({_LATEST}),
+    counts AS (
+        SELECT (SELECT count(*) FROM instructions WHERE run_id = $1 AND status != 'shipped') AS candidates,
+               (SELECT count(*) FROM instructions WHERE run_id = $1 AND status = 'distinct') AS distinct_ones,
+               (SELECT count(*) FROM verdicts WHERE run_id = $1 AND subject_kind = 'instruction'
+                AND verdict = 'accepted') AS accepted_instructions,
+               (SELECT count(*) FROM samples WHERE run_id = $1) AS answered,
+               (SELECT count(*) FROM verdicts WHERE run_id = $1 AND subject_kind = 'sample'
+                AND verdict = 'accepted') AS accepted_answers,
+               (SELECT count(*) FROM training_examples e, latest WHERE e.run_id = $1 AND e.training_id = latest.sft
+                AND e.split = 'train' AND e.used) AS sft_rows,
+               (SELECT count(*) FROM revisions WHERE run_id = $1) AS revisions,
+               (SELECT count(*) FROM verdicts WHERE run_id = $1 AND subject_kind = 'revision'
+                AND verdict = 'accepted') AS revisions_kept,
+               (SELECT count(*) FROM pairs WHERE run_id = $1) AS pairs,
+               (SELECT count(*) FROM verdicts WHERE run_id = $1 AND subject_kind = 'pair'
+                AND verdict = 'accepted') AS pairs_kept,
+               (SELECT count(*) FROM training_examples e, latest WHERE e.run_id = $1 AND e.training_id = latest.pairs
+                AND e.split = 'train' AND e.used) AS pair_rows,
+               latest.sft, latest.pairs AS pair_training
+        FROM latest
+    )
+    SELECT step, name, n FROM (
+        SELECT 1 AS step, 'candidate instructions' AS name, candidates AS n FROM counts
+        UNION ALL SELECT 2, 'distinct instructions', distinct_ones FROM counts
+        UNION ALL SELECT 3, 'instructions accepted', accepted_instructions FROM counts
+        UNION ALL SELECT 4, 'answered', answered FROM counts
+        UNION ALL SELECT 5, 'answers accepted', accepted_answers FROM counts
+        UNION ALL SELECT 6, 'rows of supervised training', CASE WHEN sft IS NOT NULL THEN sft_rows END FROM counts
+        UNION ALL SELECT 7, 'revisions written', CASE WHEN revisions > 0 THEN revisions END FROM counts
+        UNION ALL SELECT 8, 'revisions kept', CASE WHEN revisions > 0 THEN revisions_kept END FROM counts
+        UNION ALL SELECT 9, 'preference pairs made', CASE WHEN pairs > 0 THEN pairs END FROM counts
+        UNION ALL SELECT 10, 'preference pairs kept', CASE WHEN pairs > 0 THEN pairs_kept END FROM counts
+        UNION ALL SELECT 11, 'rows of preference training', CASE WHEN pair_training IS NOT NULL THEN pair_rows END
+        FROM counts
+    )
+    ORDER BY step
+"""
+_REASON = (
+    "CASE WHEN v.basis = 'rules' THEN coalesce(nullif(split_part(v.reason, '; ', 1), ''), 'by a rule') "
+    "ELSE v.basis || ' critic: ' || v.verdict END"
+)
+_EXCLUSIONS = f"""
+    WITH latest AS ({_LATEST}),
+    reasons AS (
+        SELECT 1 AS step, status AS reason, count(*) AS n FROM instructions
+        WHERE run_id = $1 AND status NOT IN ('distinct', 'shipped') GROUP BY ALL
+        UNION ALL
+        SELECT CASE v.subject_kind WHEN 'instruction' THEN 2 WHEN 'sample' THEN 4 WHEN 'revision' THEN 7 ELSE 9 END,
+               {_REASON}, count(*)
+        FROM verdicts v
+        WHERE v.run_id = $1 AND v.verdict != 'accepted'
+        AND v.subject_kind IN ('instruction', 'sample', 'revision', 'pair') GROUP BY ALL
+        UNION ALL
+        SELECT 2, 'not judged', count(*) FROM instructions i
+        WHERE i.run_id = $1 AND i.status = 'distinct' AND NOT EXISTS (
+            FROM verdicts v WHERE v.run_id = $1 AND v.subject_kind = 'instruction' AND v.subject_id = i.instruction_id)
+        UNION ALL
+        SELECT 3, 'not answered', count(*) FROM verdicts v
+        WHERE v.run_id = $1 AND v.subject_kind = 'instruction' AND v.verdict = 'accepted' AND NOT EXISTS (
+            FROM samples s WHERE s.run_id = $1 AND s.instruction_id = v.subject_id)
+        UNION ALL
+        SELECT 4, 'not judged', count(*) FROM samples s
+        WHERE s.run_id = $1 AND NOT EXISTS (
+            FROM verdicts v WHERE v.run_id = $1 AND v.subject_kind = 'sample' AND v.subject_id = s.sample_id)
+        UNION ALL
+        SELECT 5, 'of the test split', count(*) FROM verdicts v
+        JOIN samples s ON s.run_id = v.run_id AND s.sample_id = v.subject_id
+        JOIN instructions i ON i.run_id = s.run_id AND i.instruction_id = s.instruction_id, latest
+        WHERE v.run_id = $1 AND v.subject_kind = 'sample' AND v.verdict = 'accepted' AND i.split = 'test'
+        AND latest.sft IS NOT NULL
+        UNION ALL
+        SELECT CASE WHEN e.training_id = latest.sft THEN 5 ELSE 10 END,
+               CASE WHEN NOT e.used THEN 'longer than the limit of training' ELSE 'held out to measure the loss' END,
+               count(*)
+        FROM training_examples e, latest
+        WHERE e.run_id = $1 AND e.training_id IN (latest.sft, latest.pairs)
+        AND (NOT e.used OR e.split != 'train') GROUP BY ALL
+    ),
+    ranked AS (
+        SELECT *, row_number() OVER (PARTITION BY step ORDER BY n DESC, reason) AS place FROM reasons WHERE n > 0
+    )
+    SELECT step, CASE WHEN place <= 5 THEN reason ELSE 'other reasons' END AS reason, sum(n)::BIGINT AS n
+    FROM ranked GROUP BY ALL ORDER BY step, min(place)
+"""
+
+
+def flow(doc: Document) -> None:
+    """Counts at every step with what was left out, as a figure and as tables."""
+    doc.section("Data flow")
+    steps = doc.queries.ask("Rows at each step", _FLOW)
+    exclusions = doc.queries.ask("What was left out after each step, by its first reason", _EXCLUSIONS)
+    if not any(row["n"] for row in steps.rows):
+        doc.say("No instruction was written in this run. It has {n:count} candidates.", steps)
+        return
+    doc.say(
+        "From what the model wrote to what was trained on, in the form of a CONSORT diagram (Schulz et al. 2010). "
+        "Instructions and answers are counted apart; preference pairs are made from accepted answers."
+    )
+    doc.figure(figures.flow(steps, exclusions), steps, "rows at each step, and what was left out beside it.")
+    doc.table("Rows at each step.", steps, [col("step", "count"), col("what", "text", "name"), col("n", "count")])
+    doc.table(
+        "Left out after each step, by the first reason.",
+        exclusions,
+        [col("after step", "count", "step"), col("reason", "words"), col("n", "count")],
+        "Nothing was left out at any step.",
+    )
+
+
+def constitution(doc: Document) -> None:
+    """Version, hash, and the principles with how often each was used; their text where it is the same file."""
+    doc.section("Constitution")
+    found = doc.queries.ask(
+        "The constitution of the run",
+        "SELECT manifest->>'$.constitution.version' AS version, manifest->>'$.constitution.sha256' AS sha256, "
+        "json_array_length(manifest, '$.constitution.principles') AS principles FROM runs "
+        "WHERE run_id = $1 AND (manifest->>'$.constitution.sha256') IS NOT NULL",
+    )
+    if not found:
+        doc.say("No constitution was used in this run.", found)
+        return
+    doc.say("Version {version:text} with {principles:count} principles; SHA-256 {sha256:code}.", found)
+    used = doc.queries.ask(
+        "Principles and how often each led to a revision that was kept",
+        """
+        SELECT r.principle_id, count(*) AS drawn, count(*) FILTER (v.verdict = 'accepted') AS kept
+        FROM revisions r
+        LEFT JOIN verdicts v ON v.run_id = r.run_id AND v.subject_kind = 'revision' AND v.subject_id = r.revision_id
+        WHERE r.run_id = $1 GROUP BY 1 ORDER BY 1
+        """,
+    )
+    doc.table(
+        "Principles used in revisions.",
+        used,
+        [col("principle", "code", "principle_id"), col("drawn", "count"), col("kept", "count")],
+        "No revision was written by a principle in this run.",
+    )
+    try:
+        now = load_constitution()
+    except SpecError:
+        now = None
+    if now is None or now.sha256 != found.row["sha256"]:
+        doc.say("The text of that version is not at hand: the file here has another hash, so it is not shown.")
+        return
+    doc.say("The principles in the words of the file with that hash:")
+    doc.text("\n".join(f"{p.id} ({p.category}): {p.text}" for p in now.principles), limit=20_000)
+
+
+def guard(doc: Document) -> None:
+    """The contamination guard's checks."""
+    doc.section("Contamination guard")
+    found = doc.queries.ask(
+        "Checks of the contamination guard",
+        "SELECT condition, check_id, passed, detail FROM guard_checks WHERE run_id = $1 ORDER BY "
+        "list_position(['encoding', 'raw', 'formatted', 'aggregate'], condition) NULLS LAST, check_id",
+    )
+    if found:
+        doc.say(
+            "Whether a chat template or earlier tuning shows in what is meant to be a base model. A check without an "
+            "outcome is recorded and decides nothing."
+        )
+    doc.table(
+        "Checks of the guard.",
+        found,
+        [col("condition", "words"), col("check", "code", "check_id"), col("outcome", "passed", "passed"),
+         col("what was seen", "text", "detail")],
+        "The guard was not run: nothing is known of contamination.",
+    )  # fmt: skip
+
+
+def audits(doc: Document) -> None:
+    """What each critic told apart on items with known labels."""
+    doc.section("Audits of the critics")
+    found = doc.queries.ask(
+        "Audits of the critics",
+        "SELECT critic, subject_kind, part, n_good, n_bad, auc, auc_lo, auc_hi, accuracy, label_bias, threshold, "
+        "may_filter FROM audits WHERE run_id = $1 ORDER BY subject_kind, critic, part",
+    )
+    if found:
+        doc.say(
+            "Critics decide by log-probabilities of labels. Before one may filter, it has to tell known good items "
+            "from known bad ones; where none can, rules alone accept and its margins are only kept."
+        )
+    doc.table(
+        "Area under the ROC curve with bootstrap intervals.",
+        found,
+        [col("critic", "code"), col("of", "words", "subject_kind"), col("part", "words"),
+         col("good", "count", "n_good"), col("bad", "count", "n_bad"), col("AUC", "decimals", "auc"),
+         col("95 % interval", "interval", "auc_lo", "auc_hi"), col("accuracy", "share"),
+         col("label bias", "decimals", "label_bias"), col("threshold", "decimals"),
+         col("may filter", "yes", "may_filter")],
+        "No critic was audited in this run.",
+    )  # fmt: skip
+
+
+def gates(doc: Document) -> None:
+    """The quality gates' checks: measured, threshold, n."""
+    doc.section("Quality gates")
+    found = doc.queries.ask(
+        "Checks of the quality gates",
+        "SELECT gate, check_name, measured, lo, hi, n, op, threshold, passed, len(subject_ids) AS counted_against "
+        "FROM gates WHERE run_id = $1 AND gate NOT IN ('guard', 'gap') ORDER BY "
+        "list_position(['pilot', 'pilot pairs', 'final', 'final pairs'], gate) NULLS LAST, gate, check_name",
+    )
+    doc.table(
+        "What was measured and what was asked for.",
+        found,
+        [col("gate", "words"), col("check", "words", "check_name"), col("measured", "figure"),
+         col("95 % interval", "interval", "lo", "hi"), col("n", "count"),
+         col("asked for", "against", "op", "threshold"), col("rows against", "count", "counted_against"),
+         col("outcome", "passed", "passed")],
+        "No quality gate was decided in this run.",
+    )  # fmt: skip

@@ -1,0 +1,123 @@
+"""The report as it is written: paragraphs and tables whose every figure is a value of a query's row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.report import numbers
+from engine.report.query import Answer, Queries
+from engine.report.text import fence, inline
+
+_FIELD = re.compile(r"\{([\w,]+):(\w+)\}")
+# What may stand in a sentence without a query: levels of intervals by convention, names, years of cited papers.
+_CONSTANTS = re.compile(r"95 %|SHA-256|\([^()]*\b(?:18|19|20)\d\d[^()]*\)")
+NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table: its heading, the kind of its values, and the fields of a row that it shows."""
+
+    heading: str
+    kind: str
+    fields: tuple[str, ...]
+
+
+def col(heading: str, kind: str, *fields: str) -> Column:
+    """A column; the field is the heading where none is named. Raises ValueError for an unknown kind."""
+    if kind not in numbers.KINDS:
+        raise ValueError(f"no kind of value {kind!r}")
+    return Column(heading, kind, fields or (heading,))
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure in its two forms: the drawing, and the rows that it was drawn from."""
+
+    name: str
+    svg: str
+    csv: str
+    about: str
+
+
+class Document:
+    """Markdown, section by section. A digit reaches it only through a query's answer."""
+
+    def __init__(self, queries: Queries) -> None:
+        self.queries = queries
+        self.figures: list[Figure] = []
+        self._parts: list[str] = []
+        self._sections = 0
+
+    def title(self, text: str, answer: Answer) -> None:
+        self._parts.append(f"# {self._filled(text, answer, answer.row)}")
+
+    def section(self, title: str) -> None:
+        self._sections += 1
+        self._parts.append(f"## {self._sections}. {_constant(title)}")
+
+    def part(self, title: str, answer: Answer | None = None, row: Mapping[str, Any] | None = None) -> None:
+        filled = self._filled(title, answer, row) if answer else _constant(title)
+        self._parts.append(f"### {filled}")
+
+    def say(self, text: str, answer: Answer | None = None, row: Mapping[str, Any] | None = None) -> None:
+        """A paragraph. `{field:kind}` takes a value of the answer's row, by default its first.
+
+        Raises ValueError where the text itself has a digit, KeyError for a field that the row has not.
+        """
+        self._parts.append(self.told(text, answer, row))
+
+    def points(self, told: Sequence[str]) -> None:
+        """A list of what `told` gave."""
+        self._parts.append("\n".join(f"- {text}" for text in told))
+
+    def told(self, text: str, answer: Answer | None = None, row: Mapping[str, Any] | None = None) -> str:
+        """A sentence as `say` writes it, for a list."""
+        if answer is None:
+            return _constant(text)
+        return f"{self._filled(text, answer, row)} {answer.ref}"
+
+    def table(self, caption: str, answer: Answer, columns: Sequence[Column], absent: str = "") -> None:
+        """The answer's rows as a table; where there are none the sentence `absent` instead."""
+        if not answer:
+            self.say(absent or f"{caption}: not measured in this run.", answer)
+            return
+        rows = [[numbers.written(c.kind, tuple(row[f] for f in c.fields)) for c in columns] for row in answer.rows]
+        rules = ["---" if c.kind in numbers.TEXTS else "---:" for c in columns]
+        lines = [[_constant(c.heading) for c in columns], rules, *rows]
+        table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        self._parts.append(f"**{_constant(caption)}** {answer.ref}\n\n{table}")
+
+    def text(self, written: str, limit: int = 4000) -> None:
+        """A text that somebody wrote, as a block in which nothing is markup."""
+        self._parts.append(fence(written, limit))
+
+    def figure(self, figure: Figure, answer: Answer, caption: str) -> None:
+        """A drawing with its caption; what it shows in words stands as its alternative text."""
+        self.figures.append(figure)
+        self._parts.append(
+            f"![{inline(figure.about, 4000)}](figures/{figure.name}.svg)\n\n*Figure: {_constant(caption)}* {answer.ref}"
+        )
+
+    def markdown(self) -> str:
+        return "\n\n".join(self._parts) + "\n"
+
+    def _filled(self, text: str, answer: Answer, row: Mapping[str, Any] | None) -> str:
+        _constant(_FIELD.sub("", text))
+        found = answer.row if row is None else row
+
+        def value(match: re.Match[str]) -> str:
+            values = tuple(found[name] for name in match[1].split(","))
+            return numbers.written(match[2], values, NOT_MEASURED)
+
+        return _FIELD.sub(value, text)
+
+
+def _constant(text: str) -> str:
+    """The text itself, refused where it has a digit that is no constant."""
+    if re.search(r"\d", _CONSTANTS.sub("", text)):
+        raise ValueError(f"a number must come from a query, not from the text {text!r}")
+    return text

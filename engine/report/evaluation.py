@@ -1,0 +1,258 @@
+"""How the models were compared: items, conditions, registration, the scorer's audit, the gap gate."""
+
+from __future__ import annotations
+
+from engine.report.document import Document, col
+from engine.report.query import Answer
+
+NO_TUNED = "No tuned model was evaluated"
+_ANSWERED = "(SELECT DISTINCT items_sha256 FROM evaluation_answers WHERE run_id = $1)"
+
+
+def conditions_asked(doc: Document) -> Answer:
+    """The conditions that have answers, base first."""
+    return doc.queries.ask(
+        "Conditions and how they were asked",
+        """
+        SELECT a.condition, count(*) AS answers, count(*) FILTER (i.split = 'test') AS test_answers,
+               string_agg(DISTINCT a.fingerprint, ', ') AS fingerprints,
+               string_agg(DISTINCT c.decoding::VARCHAR, ' or ') AS decoding,
+               bool_or(a.condition IN ('sft', 'dpo')) AS tuned
+        FROM evaluation_answers a
+        LEFT JOIN evaluation_items i ON i.items_sha256 = a.items_sha256 AND i.item_id = a.item_id
+        LEFT JOIN completions c ON c.request_id = a.request_id
+        WHERE a.run_id = $1 GROUP BY a.condition
+        ORDER BY list_position(['base_raw', 'base_formatted', 'base_few_shot', 'sft', 'dpo', 'reference'], a.condition)
+                 NULLS LAST, a.condition
+        """,
+    )
+
+
+def design(doc: Document) -> None:
+    """Items by type and split, their hashes, the conditions in words, and what was registered."""
+    doc.section("Design of the evaluation")
+    asked = conditions_asked(doc)
+    if not asked:
+        doc.say("No evaluation was made in this run: no item was answered under any condition.", asked)
+    else:
+        if not any(row["tuned"] for row in asked.rows):
+            doc.say(f"{NO_TUNED}: only the conditions below were asked.", asked)
+        _items(doc)
+        _conditions(doc, asked)
+    _registration(doc)
+
+
+def _items(doc: Document) -> None:
+    hashes = doc.queries.ask(
+        "Hashes of the item set and of the code that verified the answers",
+        "SELECT DISTINCT items_sha256, scorer_sha256 FROM evaluation_answers WHERE run_id = $1 ORDER BY ALL",
+    )
+    doc.table(
+        "The frozen item set and the scorer.",
+        hashes,
+        [col("SHA-256 of the items", "code", "items_sha256"), col("SHA-256 of the scorer", "code", "scorer_sha256")],
+    )
+    items = doc.queries.ask(
+        "Items that were asked, by type and split",
+        f"""
+        SELECT i.capability, i.item_type, count(*) FILTER (i.split = 'dev') AS dev,
+               count(*) FILTER (i.split = 'test') AS test, count(DISTINCT i.template) AS templates
+        FROM evaluation_items i WHERE i.items_sha256 IN {_ANSWERED}
+        AND EXISTS (FROM evaluation_answers a WHERE a.run_id = $1 AND a.items_sha256 = i.items_sha256
+                    AND a.item_id = i.item_id)
+        GROUP BY ALL ORDER BY ALL
+        """,
+    )
+    doc.say(
+        "Items are made by seeded templates and verified by code. The dev split serves the gap gate alone; claims are "
+        "made on the test split."
+    )
+    doc.table(
+        "Items by type.",
+        items,
+        [col("capability", "words"), col("type", "words", "item_type"), col("dev", "count"), col("test", "count"),
+         col("templates", "count")],
+    )  # fmt: skip
+
+
+def _conditions(doc: Document, asked: Answer) -> None:
+    from engine.evaluation.conditions import IN_WORDS
+
+    doc.table(
+        "Conditions.",
+        asked,
+        [col("condition", "words"), col("answers", "count"), col("of test items", "count", "test_answers"),
+         col("fingerprint of the weights", "code", "fingerprints"), col("decoding", "code")],
+    )  # fmt: skip
+    told = [f"{row['condition'].replace('_', ' ')}: {IN_WORDS[row['condition']]}." for row in asked.rows
+            if row["condition"] in IN_WORDS]  # fmt: skip
+    if told:
+        doc.say("In words:")
+        doc.points([doc.told(text) for text in told])
+
+
+def registered(doc: Document) -> Answer:
+    """The newest registration and how many there are."""
+    return doc.queries.ask(
+        "The registration",
+        "SELECT registration_id, sha256, \"at\", body->>'$.statement' AS statement, body->>'$.test' AS test, "
+        "body->>'$.alternative' AS alternative, body->>'$.correction' AS correction, body->>'$.family' AS family, "
+        "(body->>'$.alpha')::DOUBLE AS alpha, (body->>'$.power')::DOUBLE AS power, body->>'$.looks' AS looks, "
+        "body->>'$.stop_rule' AS stop_rule, (body->>'$.margin')::DOUBLE AS margin, "
+        "(body->>'$.forecast.power')::DOUBLE AS forecast_power, "
+        "(body->>'$.forecast.detectable')::DOUBLE AS forecast_detectable, "
+        "(SELECT count(*) FROM registrations WHERE run_id = $1) AS registrations, "
+        '(SELECT min(a."at") FROM evaluation_answers a JOIN evaluation_items i USING (items_sha256, item_id) '
+        "WHERE a.run_id = $1 AND a.condition IN ('sft', 'dpo') AND i.split = 'test') AS first_tuned_answer "
+        'FROM registrations WHERE run_id = $1 ORDER BY "at" DESC, registration_id DESC LIMIT 1',
+    )
+
+
+def compared_with_registration(doc: Document) -> Answer:
+    """What was registered beside what was done: {what, registered, used, differs}, a row each."""
+    return doc.queries.ask(
+        "What was registered and what was done",
+        """
+        WITH r AS (
+            SELECT body FROM registrations WHERE run_id = $1 ORDER BY "at" DESC, registration_id DESC LIMIT 1
+        ),
+        answers AS (
+            SELECT a.*, i.capability, i.split, c.decoding FROM evaluation_answers a
+            LEFT JOIN evaluation_items i ON i.items_sha256 = a.items_sha256 AND i.item_id = a.item_id
+            LEFT JOIN completions c ON c.request_id = a.request_id WHERE a.run_id = $1
+        ),
+        own AS (SELECT * FROM answers WHERE condition != 'reference'),
+        results AS (SELECT * FROM evaluation_results WHERE run_id = $1),
+        told AS (
+            SELECT 1 AS place, 'items' AS what, body->>'$.items_sha256' AS registered,
+                   (SELECT string_agg(DISTINCT items_sha256, ', ') FROM answers) AS used FROM r
+            UNION ALL
+            SELECT 2, 'scorer', body->>'$.scorer_sha256',
+                   (SELECT string_agg(DISTINCT scorer_sha256, ', ') FROM answers) FROM r
+            UNION ALL
+            SELECT 3, 'conditions',
+                   (SELECT string_agg(value->>'$', ', ' ORDER BY value->>'$') FROM json_each(r.body, '$.conditions')),
+                   (SELECT string_agg(DISTINCT condition, ', ' ORDER BY condition) FROM answers) FROM r
+            UNION ALL
+            SELECT 4, 'test items of ' || j.key, j.value->>'$',
+                   (SELECT count(DISTINCT item_id) FROM answers WHERE split = 'test' AND capability = j.key)::VARCHAR
+            FROM r, json_each(r.body, '$.n') j
+            UNION ALL
+            SELECT 5, 'decoding, ' || j.key, coalesce(j.value->>'$', 'none'),
+                   (SELECT string_agg(DISTINCT coalesce(decoding->>('$.' || j.key), 'none'), ' or ') FROM own
+                    WHERE decoding IS NOT NULL)
+            FROM r, json_each(r.body, '$.decoding') j
+            UNION ALL
+            SELECT 6, 'test', body->>'$.test', (SELECT string_agg(DISTINCT test, ', ') FROM results) FROM r
+            UNION ALL
+            SELECT 7, 'margin of no regression', ((body->>'$.margin')::DOUBLE)::VARCHAR,
+                   (SELECT string_agg(DISTINCT margin::VARCHAR, ', ') FROM results) FROM r
+        )
+        SELECT what, registered, used, used IS NOT NULL AND registered IS DISTINCT FROM used AS differs
+        FROM told WHERE registered IS NOT NULL ORDER BY place, what
+        """,
+    )
+
+
+def _registration(doc: Document) -> None:
+    doc.part("Registration")
+    found = registered(doc)
+    if not found:
+        doc.say("Nothing was registered before the results existed: every comparison is exploratory.", found)
+        return
+    doc.say("Registered on {at:time}, SHA-256 {sha256:code}.", found)
+    if found.row["first_tuned_answer"] is None:
+        doc.say("No tuned model has answered a test item.", found)
+    else:
+        doc.say("The first answer of a tuned model to a test item came on {first_tuned_answer:time}.", found)
+    if found.row["registrations"] > 1:
+        doc.say("This is the newest of {registrations:count} registrations; the older ones stay in the store.", found)
+    doc.say(
+        "The hypothesis: {statement:text} Test: {test:text}, {alternative:text}, alpha {alpha:figure}. Family: "
+        "{family:text}. Correction: {correction:text}. Looks: {looks:text} Stop rule: {stop_rule:text}",
+        found,
+    )
+    doc.say(
+        "Forecast: power {forecast_power:share} for the expected effect, asked for {power:share}; the smallest "
+        "difference that it shows with that power is {forecast_detectable:points} percentage points. A loss of less "
+        "than {margin:share} is no regression.",
+        found,
+    )
+    hypotheses = doc.queries.ask(
+        "The registered hypotheses",
+        """
+        WITH r AS (
+            SELECT body FROM registrations WHERE run_id = $1 ORDER BY "at" DESC, registration_id DESC LIMIT 1
+        )
+        SELECT j.value->>'$.role' AS role, j.value->>'$.capability' AS capability, j.value->>'$.before' AS before,
+               j.value->>'$.after' AS after, j.value->>'$.item_type' AS item_type
+        FROM r, json_each(r.body, '$.hypotheses') j ORDER BY j.key::INTEGER
+        """,
+    )
+    doc.table(
+        "Hypotheses.",
+        hypotheses,
+        [col("role", "words"), col("capability", "words"), col("before", "words"), col("after", "words"),
+         col("type", "words", "item_type")],
+        "The registration lists no hypotheses.",
+    )  # fmt: skip
+    done = compared_with_registration(doc)
+    doc.table(
+        "What was registered and what was done; a difference is a deviation.",
+        done,
+        [col("what", "words"), col("registered", "code"), col("done", "code", "used"), col("differs", "yes")],
+    )
+
+
+def scorer_audit(doc: Document) -> None:
+    """The scorer's audit by part."""
+    doc.section("Audit of the scorer")
+    found = doc.queries.ask(
+        "Audit of the scorer",
+        "SELECT capability, part, subject, measured, lo, hi, n, nullif(op, '') AS op, threshold, passed "
+        "FROM scorer_audits WHERE run_id = $1 ORDER BY capability, list_position(['planted', 'length', 'padding', "
+        "'trimming', 'strictness', 'format', 'person'], part) NULLS LAST, subject = 'all' DESC, subject",
+    )
+    if not found:
+        doc.say("The scorer was not audited in this run: none of its verdicts may carry a claim.", found)
+        return
+    doc.say(
+        "Before a p value counts, the code that verifies answers is tested: on planted answers whose verdict is known, "
+        "against length and format as confounds, with the last sentence cut off, with an empty sentence added, and "
+        "against a person where one has read. A row that asks for nothing is recorded and decides nothing."
+    )
+    decided = doc.queries.ask(
+        "Outcome of the scorer's audit",
+        "SELECT count(*) FILTER (passed IS NOT NULL) AS deciding, count(*) FILTER (passed IS FALSE) AS failed, "
+        "count(*) FILTER (part = 'person') AS person FROM scorer_audits WHERE run_id = $1",
+    )
+    doc.say("{failed:count} of {deciding:count} deciding checks failed.", decided)
+    if not decided.row["person"]:
+        doc.say("No person has read a sample of the verdicts: agreement with a person was not measured.", decided)
+    doc.table(
+        "Checks of the scorer.",
+        found,
+        [col("capability", "words"), col("part", "words"), col("of", "words", "subject"), col("measured", "figure"),
+         col("95 % interval", "interval", "lo", "hi"), col("n", "count"),
+         col("asked for", "against", "op", "threshold"), col("outcome", "passed", "passed")],
+    )  # fmt: skip
+
+
+def gap(doc: Document) -> None:
+    """Whether there was something to train."""
+    doc.section("Gap gate")
+    found = doc.queries.ask(
+        "Checks of the gap gate",
+        "SELECT check_name, measured, lo, hi, n, op, threshold, passed, decided_at FROM gates "
+        "WHERE run_id = $1 AND gate = 'gap' ORDER BY check_name",
+    )
+    if found:
+        doc.say("Decided on the dev items: can the base already do what is to be trained, and can it be done at all?")
+    doc.table(
+        "Checks of the gap gate.",
+        found,
+        [col("check", "words", "check_name"), col("measured", "figure"), col("95 % interval", "interval", "lo", "hi"),
+         col("n", "count"), col("asked for", "against", "op", "threshold"), col("outcome", "passed", "passed"),
+         col("decided", "time", "decided_at")],
+        "The gap gate was not decided in this run.",
+    )  # fmt: skip

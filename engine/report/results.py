@@ -1,0 +1,282 @@
+"""What came out: shares by condition, differences with all that a reviewer asks for, and what repeating changed."""
+
+from __future__ import annotations
+
+import re
+
+from engine.report import figures
+from engine.report.document import Document, col
+from engine.report.evaluation import NO_TUNED, conditions_asked
+from engine.report.query import Answer, wilson
+
+_RESULT = [
+    col("role", "words"), col("n", "count"), col("right before", "share", "before_share"),
+    col("right after", "share", "after_share"), col("gained", "count"), col("lost", "count"),
+    col("difference, points", "points", "difference"), col("95 % interval", "points_interval", "lo", "hi"),
+    col("p", "p"), col("corrected p", "p", "p_corrected"), col("q", "p"), col("Cohen's h", "decimals", "effect"),
+]  # fmt: skip
+_CHECKS = [
+    col("BCa interval", "points_interval", "bca_lo", "bca_hi"), col("clusters", "count"),
+    col("clustered interval", "points_interval", "clustered_lo", "clustered_hi"),
+    col("clustered p", "p", "clustered_p"), col("p by chi-square", "p", "p_chi2"), col("level", "figure", "alpha"),
+    col("power", "share"), col("smallest difference shown, points", "points", "detectable"),
+    col("margin", "share"), col("p of no regression", "p", "p_not_worse"), col("registered", "yes"),
+]  # fmt: skip
+_COMPARISON = [col("capability", "words"), col("before", "words"), col("after", "words")]
+_COLUMNS = (
+    "*, before_right / n::DOUBLE AS before_share, after_right / n::DOUBLE AS after_share, "
+    "list_position(['primary', 'secondary', 'exploratory'], role) AS rank"
+)
+
+
+def shown_comparison(doc: Document) -> Answer:
+    """The one comparison that is shown by type: the primary one, else base in the training format to the last tuned."""
+    return doc.queries.ask(
+        "The comparison that is shown by type",
+        "SELECT capability, before, after, role, n FROM evaluation_results WHERE run_id = $1 AND item_type = 'all' "
+        "AND after IN ('sft', 'dpo') ORDER BY role = 'primary' DESC, before = 'base_formatted' DESC, "
+        "before LIKE 'base%' DESC, after = 'dpo' DESC, capability = 'instruction_following' DESC, before LIMIT 1",
+    )
+
+
+def results(doc: Document) -> None:
+    """Shares by condition, differences by comparison and by type, looks."""
+    doc.section("Results")
+    k, n = "count(*) FILTER (a.correct)", "count(*)"
+    shares = doc.queries.ask(
+        "Share of test items right, by condition",
+        f"""
+        SELECT i.capability, a.condition, {n} AS n, {k} AS "right", {k} / {n}::DOUBLE AS share,
+               {wilson(k, n, "lo", "hi")},
+               avg(a.strict::INT) AS strict, avg(a.loose::INT) AS loose, avg(a.trimmed::INT) AS trimmed,
+               avg(a.padded::INT) AS padded, avg(a.n_tokens) AS tokens, avg((a.stop_reason = 'length')::INT) AS cut_off
+        FROM evaluation_answers a
+        JOIN evaluation_items i ON i.items_sha256 = a.items_sha256 AND i.item_id = a.item_id
+        WHERE a.run_id = $1 AND i.split = 'test' GROUP BY i.capability, a.condition
+        ORDER BY i.capability DESC, list_position(['base_raw', 'base_formatted', 'base_few_shot', 'sft', 'dpo',
+                 'reference'], a.condition) NULLS LAST, a.condition
+        """,
+    )
+    if not shares:
+        doc.say("Not measured in this run: no test item was answered.", shares)
+        return
+    doc.figure(
+        figures.conditions(shares), shares, "share of test items right by condition, with Wilson 95 % intervals."
+    )
+    doc.table(
+        "Share of test items right by condition.",
+        shares,
+        [*_COMPARISON[:1], col("condition", "words"), col("n", "count"), col("right", "count"), col("share", "share"),
+         col("95 % interval", "shares", "lo", "hi"), col("stricter rule", "share", "strict"),
+         col("looser rule", "share", "loose"), col("last sentence cut", "share", "trimmed"),
+         col("padded", "share"), col("mean tokens", "figure", "tokens"), col("ended by the limit", "share", "cut_off")],
+    )  # fmt: skip
+    whole = doc.queries.ask(
+        "Comparisons over all types",
+        f"SELECT {_COLUMNS} FROM evaluation_results WHERE run_id = $1 AND item_type = 'all' "
+        "ORDER BY rank, capability, before, after",
+    )
+    if not whole:
+        asked = conditions_asked(doc)
+        tuned = any(row["tuned"] for row in asked.rows)
+        told = "Answers are there, but no comparison was computed" if tuned else NO_TUNED
+        doc.say(f"{told}: no difference is shown.", whole)
+        return
+    _compared(doc, whole)
+    _by_type(doc)
+    _looks(doc)
+
+
+def _compared(doc: Document, whole: Answer) -> None:
+    doc.say(
+        "Differences are after minus before on the same items, in percentage points. A primary comparison was named "
+        "before results existed; secondary ones are its registered family; all others are exploratory and carry no "
+        "claim."
+    )
+    doc.say("Method of the interval: {interval_method:text}; test: {test:text}; effect: {effect_name:text}.", whole)
+    doc.table("Comparisons over all types.", whole, [*_COMPARISON, *_RESULT])
+    doc.table(
+        "The same comparisons by other methods, and what the number of items can show.", whole, [*_COMPARISON, *_CHECKS]
+    )
+    corrections = doc.queries.ask(
+        "Corrections for the number of tests",
+        "SELECT role, coalesce(nullif(correction, ''), 'none') AS correction, count(*) AS tests FROM "
+        "evaluation_results WHERE run_id = $1 GROUP BY role, 2 ORDER BY list_position(['primary', 'secondary', "
+        "'exploratory'], role), 2",
+    )
+    doc.table(
+        "How p values were corrected; q is the false discovery rate (Benjamini and Hochberg 1995) over the same "
+        "family.",
+        corrections,
+        [col("role", "words"), col("correction", "text"), col("tests", "count")],
+    )
+
+
+def _by_type(doc: Document) -> None:
+    shown = shown_comparison(doc)
+    if not shown:
+        return
+    before, after = shown.row["before"], shown.row["after"]
+    capabilities = doc.queries.ask(
+        "Capabilities with results by type",
+        "SELECT DISTINCT capability FROM evaluation_results WHERE run_id = $1 AND before = $2 AND after = $3 "
+        "AND item_type != 'all' ORDER BY capability DESC",
+        before,
+        after,
+    )
+    for row in capabilities.rows:
+        capability = row["capability"]
+        types = doc.queries.ask(
+            "Differences by type",
+            f"SELECT {_COLUMNS} FROM evaluation_results WHERE run_id = $1 AND capability = $2 AND before = $3 "
+            "AND after = $4 ORDER BY item_type = 'all' DESC, item_type",
+            capability,
+            before,
+            after,
+        )
+        doc.part("By type: {capability:words}, {before:words} to {after:words}", types)
+        title = f"{capability}: {before} to {after}"
+        name = "forest-" + re.sub("[^a-z0-9]+", "-", capability.lower())
+        caption = (
+            "differences by type with 95 % intervals; a square is the primary comparison, a filled dot a secondary "
+            "one, a hollow dot exploratory."
+        )
+        doc.figure(figures.forest(name, types, types.rows, title), types, caption)
+        doc.table("Differences by type.", types, [col("type", "words", "item_type"), *_RESULT])
+        doc.table("The same by other methods.", types, [col("type", "words", "item_type"), *_CHECKS])
+    others = doc.queries.ask(
+        "Differences of the other comparisons, by type",
+        f"SELECT {_COLUMNS} FROM evaluation_results WHERE run_id = $1 AND item_type != 'all' "
+        "AND NOT (before = $2 AND after = $3) ORDER BY capability DESC, before, after, item_type",
+        before,
+        after,
+    )
+    if others:
+        doc.table("The other comparisons by type.", others, [*_COMPARISON, col("type", "words", "item_type"), *_RESULT])
+
+
+def _looks(doc: Document) -> None:
+    doc.part("Looks at the results")
+    looks = doc.queries.ask(
+        "Each time results were computed on test items",
+        "SELECT * FROM evaluation_looks WHERE run_id = $1 ORDER BY capability, before, after, look",
+    )
+    doc.table(
+        "Looks taken, and the level of each.",
+        looks,
+        [*_COMPARISON, col("look", "count"), col("n", "count"), col("of those planned", "share", "fraction"),
+         col("level", "p"), col("when", "time", "at")],
+        "No look was recorded.",
+    )  # fmt: skip
+
+
+def nondeterminism(doc: Document) -> None:
+    """What differed when it was computed again."""
+    doc.section("Nondeterminism, as measured")
+    same_text, same_verdict, n = "count(*) FILTER (r.same_text)", "count(*) FILTER (r.same_verdict)", "count(*)"
+    repeats = doc.queries.ask(
+        "Evaluation answers asked again one at a time",
+        f"""
+        SELECT r.condition, {n} AS n, 1 - {same_text} / {n}::DOUBLE AS text_differs,
+               {wilson(f"({n} - {same_text})", n, "text_lo", "text_hi")},
+               1 - {same_verdict} / {n}::DOUBLE AS verdict_differs,
+               {wilson(f"({n} - {same_verdict})", n, "verdict_lo", "verdict_hi")}
+        FROM evaluation_repeats r WHERE r.run_id = $1 GROUP BY 1 ORDER BY 1
+        """,
+    )
+    doc.table(
+        "Answers of the evaluation asked again, one item at a time.",
+        repeats,
+        [col("condition", "words"), col("n", "count"), col("text differs", "share", "text_differs"),
+         col("its 95 % interval", "shares", "text_lo", "text_hi"), col("verdict differs", "share", "verdict_differs"),
+         col("interval of that", "shares", "verdict_lo", "verdict_hi")],
+        "Not measured in this run: no answer of an evaluation was asked again.",
+    )  # fmt: skip
+    slice_of = doc.queries.ask(
+        "A slice of the run computed again at its latest gate",
+        """
+        SELECT arg_max(value, "at") FILTER (name = 'repeat_texts') AS texts,
+               arg_max(value, "at") FILTER (name = 'repeat_texts_differing') AS texts_differing,
+               arg_max(value, "at") FILTER (name = 'repeat_scores') AS scores,
+               arg_max(value, "at") FILTER (name = 'repeat_largest_difference_nats') AS nats
+        FROM metrics WHERE run_id = $1 AND name LIKE 'repeat\\_%' ESCAPE '\\' HAVING count(*) > 0
+        """,
+    )
+    if slice_of:
+        doc.say(
+            "At the latest gate {texts:count} responses and {scores:count} label scores were computed again alone: "
+            "of the texts {texts_differing:count} differed, and the scores by {nats:figure} nats at most.",
+            slice_of,
+        )
+    else:
+        doc.say("Not measured in this run: no slice was computed again at a gate.", slice_of)
+    replays = doc.queries.ask(
+        "Replays of phases",
+        "SELECT * EXCLUDE (detail), texts_same / nullif(texts, 0)::DOUBLE AS texts_share, "
+        "verdicts_same / nullif(verdicts, 0)::DOUBLE AS verdicts_share "
+        'FROM replays WHERE run_id = $1 ORDER BY "at", replay_id',
+    )
+    doc.table(
+        "Phases that were replayed.",
+        replays,
+        [col("phase", "words"), col("share replayed", "share", "fraction"), col("texts", "count"),
+         col("texts the same", "share", "texts_share"), col("scores", "count"),
+         col("largest difference, nats", "figure", "largest_difference_nats"), col("verdicts", "count"),
+         col("verdicts the same", "share", "verdicts_share"), col("when", "time", "at")],
+        "No phase of this run was replayed.",
+    )  # fmt: skip
+
+
+def examples(doc: Document) -> None:
+    """For each type one item that became right and one that became wrong, chosen by a hash."""
+    doc.section("Examples")
+    shown = shown_comparison(doc)
+    if not shown:
+        doc.say("None: no comparison with a tuned model was computed in this run.", shown)
+        return
+    before, after = shown.row["before"], shown.row["after"]
+    found = doc.queries.ask(
+        "One item of each type that became right and one that became wrong",
+        """
+        WITH changed AS (
+            SELECT i.capability, i.item_type, i.item_id, i.history, i.prompt, b.answer AS before_answer,
+                   b.why AS before_why, a.answer AS after_answer, a.why AS after_why, a.correct AS became_right,
+                   row_number() OVER (PARTITION BY i.capability, i.item_type, a.correct
+                                      ORDER BY md5($1 || i.item_id), i.item_id) AS place,
+                   count(*) OVER (PARTITION BY i.capability, i.item_type, a.correct) AS such
+            FROM evaluation_answers b
+            JOIN evaluation_answers a ON a.run_id = b.run_id AND a.item_id = b.item_id
+                AND a.items_sha256 = b.items_sha256
+            JOIN evaluation_items i ON i.items_sha256 = a.items_sha256 AND i.item_id = a.item_id
+            WHERE b.run_id = $1 AND b.condition = $2 AND a.condition = $3 AND i.split = 'test'
+            AND a.correct != b.correct
+        )
+        SELECT * EXCLUDE (place) FROM changed WHERE place = 1 ORDER BY capability DESC, item_type, became_right DESC
+        """,
+        before,
+        after,
+    )
+    if not found:
+        doc.say("None: no item changed its outcome between the conditions compared.", found)
+        return
+    doc.say(
+        "From {before:words} to {after:words}: of the items of a type whose outcome changed, the one with the "
+        "smallest hash of run and item, so that nobody chose it. Control characters are shown as signs.",
+        shown,
+    )
+    doc.table(
+        "The examples below.",
+        found,
+        [col("capability", "words"), col("type", "words", "item_type"), col("became right", "yes", "became_right"),
+         col("item", "code", "item_id"), col("such items", "count", "such")],
+    )  # fmt: skip
+    for row in found.rows:
+        became = "became right" if row["became_right"] else "became wrong"
+        doc.part("{item_type:words}, " + became + ": {item_id:code}", found, row)
+        history = "" if row["history"] in (None, "[]") else f"Earlier turns: {row['history']}\n\n"
+        doc.say("Prompt:")
+        doc.text(history + row["prompt"], limit=2000)
+        for name, when in ((before, "before"), (after, "after")):
+            doc.say("Answer of {condition:words}, and what the verifier saw:", found, {"condition": name})
+            doc.text(row[f"{when}_answer"] or "(empty)", limit=1500)
+            doc.text(row[f"{when}_why"] or "(nothing)", limit=500)

@@ -1,0 +1,76 @@
+"""Text that others wrote, made inert for Markdown and HTML, and what must never stand in a report."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Invisible although Unicode calls them letters, marks or symbols: fillers, grapheme joiner, variation selectors.
+_BLANK = frozenset((0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0)).union(
+    range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0)
+)
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_ACTIVE = re.compile(r"([\\`*_\[\]<>|~&$@]|^[#+=-]|^\d+(?=[.)]))")
+_ADDRESS = re.compile(r"(?i)\b(https?|ftp|www)([:.])")
+_SECRET = re.compile(
+    r"(?<![A-Za-z0-9])(?:sk-[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|xox[abprs]-[A-Za-z0-9-]{10,}"
+    r"|AKIA[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{30,}|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,})"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+)
+REMOVED = "[removed: looks like a secret]"
+CUT = "… (cut here; the whole text is in the store)"
+
+
+def visible(text: str) -> str:
+    """The text with every control, bidirectional, zero-width and unassigned character as a sign; line ends stay."""
+    return "".join(map(_shown, text.replace("\r\n", "\n")))
+
+
+def _shown(character: str) -> str:
+    code = ord(character)
+    if character == "\n" or 0x20 <= code < 0x7F:
+        return character
+    if character == "\t":
+        return "    "
+    if code < 0x20:
+        return chr(0x2400 + code)  # ESC is shown as ␛
+    if code in _BLANK or unicodedata.category(character) in _HIDDEN:
+        return f"⟨U+{code:04X}⟩"
+    return " " if unicodedata.category(character) == "Zs" else character
+
+
+def plain(text: str, limit: int = 400) -> str:
+    """The text on one visible line of at most `limit` characters and a mark of the cut."""
+    shown = visible(text[: limit + 1]).replace("\n", "↵")
+    return shown if len(text) <= limit else f"{shown[:limit]}…"
+
+
+def inline(text: str, limit: int = 400) -> str:
+    """The text on one line of Markdown in which nothing is markup, a link, an end of a cell or a formula."""
+    escaped = _ACTIVE.sub(_escaped, plain(text, limit).strip())
+    return _ADDRESS.sub(lambda found: f"{found[1]}\\{found[2]}", escaped)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    # A number that would begin a list ends with its point, which is escaped in its place.
+    return f"{found[0]}\\" if found[0].isdigit() else f"\\{found[0]}"
+
+
+def code(text: str, limit: int = 400) -> str:
+    """The text as a code span that nothing in it can end, also inside a table."""
+    shown = plain(text, limit).replace("|", "¦") or "(empty)"
+    ticks = "`" * (1 + max((len(run) for run in re.findall("`+", shown)), default=0))
+    pad = " " if shown[0] in "` " or shown[-1] in "` " else ""
+    return f"{ticks}{pad}{shown}{pad}{ticks}"
+
+
+def fence(text: str, limit: int = 4000) -> str:
+    """The text in a fenced block whose fence is longer than any run of backticks in it."""
+    shown = visible(text[:limit]) + (CUT if len(text) > limit else "")
+    ticks = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", shown)), default=0))
+    return f"{ticks}text\n{shown}\n{ticks}"
+
+
+def without_secrets(text: str) -> str:
+    """The text with whatever has the form of a key or a token taken out."""
+    return _SECRET.sub(REMOVED, text)

@@ -1,0 +1,231 @@
+"""Runs compared item by item on the same held-out items: for ablations, each run against the first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.evaluation import BASE_CONDITIONS, CAPABILITIES, TUNED_CONDITIONS
+from engine.report.build import require_free, write
+from engine.report.numbers import written
+from engine.report.text import inline, without_secrets
+from store import CaiError, NotFound, Reader
+from store.progress import json_ready
+
+ALPHA = 0.05
+
+_ANSWERS = """
+    SELECT a.run_id, a.condition, a.item_id, a.items_sha256, a.scorer_sha256, a.correct, i.capability
+    FROM evaluation_answers a
+    JOIN evaluation_items i ON i.items_sha256 = a.items_sha256 AND i.item_id = a.item_id
+    WHERE a.run_id IN (SELECT unnest(?::VARCHAR[])) AND i.split = 'test'
+    ORDER BY a.run_id, a.condition, a.item_id
+"""
+# Figures of a run that have no pairs of items, and so no test here.
+_FIGURES = """
+    SELECT r.run_id, r.spec, r.model, r.seed, r.state, r.overrides,
+           (SELECT count(*) FROM samples s WHERE s.run_id = r.run_id) AS samples,
+           (SELECT count(*) FROM verdicts v WHERE v.run_id = r.run_id AND v.subject_kind = 'sample'
+            AND v.verdict = 'accepted') AS accepted,
+           (SELECT count(*) FROM pairs p WHERE p.run_id = r.run_id) AS pairs,
+           (SELECT count(*) FROM verdicts v WHERE v.run_id = r.run_id AND v.subject_kind = 'pair'
+            AND v.verdict = 'accepted') AS pairs_kept,
+           (SELECT count(*) FROM gates g WHERE g.run_id = r.run_id AND g.gate NOT IN ('guard', 'gap')) AS checks,
+           (SELECT count(*) FROM gates g WHERE g.run_id = r.run_id AND g.gate NOT IN ('guard', 'gap')
+            AND NOT g.passed) AS checks_failed,
+           r.elapsed_s
+    FROM runs r WHERE r.run_id IN (SELECT unnest(?::VARCHAR[]))
+"""
+
+Row = dict[str, Any]
+
+
+def compare_runs(
+    reader: Reader,
+    run_ids: Sequence[str],
+    *,
+    capability: str | None = None,
+    conditions: Sequence[str] | None = None,
+    alpha: float = ALPHA,
+) -> dict[str, Any]:
+    """Each run after the first against the first, on the test items that both answered; shares from 0 to 1.
+
+    `conditions` are compared with the same one of the first run; without them the last tuned condition of each run is.
+    Returns {baseline, runs, alpha, correction, family, comparisons, notes}: `runs` with figures that carry no test, and
+    `comparisons` a row for each run, condition and capability: n, right and Wilson interval in both, gained, lost,
+    difference with Newcombe's interval, McNemar's exact p, p_corrected by Holm over all rows, Cohen's h, `only_before`
+    and `only_after`, which count items that one of the two has not answered.
+
+    Raises NotFound for an unknown run; CaiError for fewer than two runs, a run named twice, a condition that a run was
+    not asked under, other items or another scorer, and no items in common.
+    """
+    ids = [reader.resolve(run_id) for run_id in run_ids]
+    if len(ids) < 2 or len(set(ids)) < len(ids):
+        raise CaiError(
+            "a comparison needs at least two different runs", "Name them: cai compare RUN RUN. See: cai runs"
+        )
+    if capability is not None and capability not in CAPABILITIES:
+        raise CaiError(f"there is no capability {capability!r}", f"One of {', '.join(CAPABILITIES)}.")
+    answers = [row for row in reader.query(_ANSWERS, [ids]) if capability in (None, row["capability"])]
+    by_run: dict[str, list[Row]] = {run_id: [] for run_id in ids}
+    for row in answers:
+        by_run[row["run_id"]].append(row)
+    for run_id, rows in by_run.items():
+        if not rows:
+            of = f" of {capability}" if capability else ""
+            raise NotFound(f"run {run_id} has no answers to test items{of}", f"Evaluate it: cai evaluate {run_id}")
+    pairs = _conditions(ids, by_run, conditions)
+    first = ids[0]
+    comparisons, notes = [], []
+    for run_id, before, after in pairs:
+        old = [row for row in by_run[first] if row["condition"] == before]
+        new = [row for row in by_run[run_id] if row["condition"] == after]
+        _require_same(first, old, run_id, new)
+        for name in CAPABILITIES:
+            one = {row["item_id"]: bool(row["correct"]) for row in old if row["capability"] == name}
+            two = {row["item_id"]: bool(row["correct"]) for row in new if row["capability"] == name}
+            both = sorted(one.keys() & two.keys())
+            if both:
+                facts = {"run": run_id, "capability": name, "before": before, "after": after}
+                left = {"only_before": len(one) - len(both), "only_after": len(two) - len(both)}
+                comparisons.append(facts | _compared([two[i] for i in both], [one[i] for i in both]) | left)
+            elif one or two:
+                notes.append(f"{run_id}: no item of {name} was answered in both runs, so it is not compared")
+    if not comparisons:
+        raise CaiError(
+            "these runs have answered no test item in common", "Evaluate them on the same items: cai evaluate"
+        )
+    _correct(comparisons, alpha)
+    return {
+        "baseline": first,
+        "runs": _figures(reader, ids),
+        "alpha": alpha,
+        "correction": "Holm",
+        "family": len(comparisons),
+        "comparisons": comparisons,
+        "notes": notes,
+    }
+
+
+def _conditions(
+    ids: Sequence[str], by_run: dict[str, list[Row]], wanted: Sequence[str] | None
+) -> list[tuple[str, str, str]]:
+    """(run, condition of the first run, condition of this run) for each comparison."""
+    asked = {run_id: {row["condition"] for row in rows} for run_id, rows in by_run.items()}
+    if wanted:
+        for name in wanted:
+            for run_id in ids:
+                if name not in asked[run_id]:
+                    raise CaiError(
+                        f"run {run_id} was not asked under the condition {name!r}",
+                        f"It has: {', '.join(sorted(asked[run_id]))}.",
+                    )
+        return [(run_id, name, name) for run_id in ids[1:] for name in wanted]
+    last: dict[str, str] = {}
+    for run_id in ids:
+        tuned = [name for name in TUNED_CONDITIONS if name in asked[run_id]]
+        if not tuned:
+            raise CaiError(
+                f"no tuned model of run {run_id} was evaluated",
+                f"Train and evaluate it, or compare the bases with --condition: {', '.join(BASE_CONDITIONS)}.",
+            )
+        last[run_id] = tuned[-1]
+    return [(run_id, last[ids[0]], last[run_id]) for run_id in ids[1:]]
+
+
+def _require_same(first: str, old: Sequence[Row], other: str, new: Sequence[Row]) -> None:
+    for name, words in (("items_sha256", "other items"), ("scorer_sha256", "another scorer")):
+        one, two = ({row[name] for row in rows} for rows in (old, new))
+        if one != two or len(one) > 1:
+            raise CaiError(
+                f"runs {first} and {other} were evaluated with {words}, so they cannot be compared item by item "
+                f"({_short(one)} and {_short(two)})",
+                "Evaluate both with this version of the program; what was answered is not asked again. "
+                "Nothing was changed.",
+            )
+
+
+def _short(hashes: set[str]) -> str:
+    return " or ".join(sorted(name[:12] for name in hashes)) or "none"
+
+
+def _compared(after: Sequence[bool], before: Sequence[bool]) -> Row:
+    from engine.paired import cohen_h, mcnemar, newcombe, pairs
+    from engine.stats import wilson
+
+    table = pairs(after, before)
+    interval, test, effect = newcombe(table), mcnemar(table), cohen_h(table)
+    before_lo, before_hi = wilson(table.b_right, table.n)
+    after_lo, after_hi = wilson(table.a_right, table.n)
+    return {
+        "n": table.n, "before_right": table.b_right, "before_lo": before_lo, "before_hi": before_hi,
+        "after_right": table.a_right, "after_lo": after_lo, "after_hi": after_hi, "gained": table.gained,
+        "lost": table.lost, "difference": table.difference, "lo": interval.lo, "hi": interval.hi,
+        "interval_method": interval.method, "test": test.test, "p": test.p, "effect": effect.value,
+        "effect_name": effect.name,
+    }  # fmt: skip
+
+
+def _correct(rows: Sequence[Row], alpha: float) -> None:
+    from engine.paired import holm
+
+    corrected = holm([row["p"] for row in rows], alpha)
+    for row, p, shown in zip(rows, corrected.adjusted, corrected.rejected, strict=True):
+        row["p_corrected"], row["shown"] = p, shown
+
+
+def _figures(reader: Reader, ids: Sequence[str]) -> list[Row]:
+    found = {row["run_id"]: row for row in reader.query(_FIGURES, [list(ids)])}
+    rows = []
+    for run_id in ids:
+        row = json_ready(found[run_id])
+        rows.append({"run": row.pop("run_id"), **row, "overrides": json.loads(row["overrides"])})
+    return rows
+
+
+def write_comparison(found: Mapping[str, Any], out: Path) -> list[Path]:
+    """Write what `compare_runs` returned as compare.json and compare.md into a folder that must not be there.
+
+    Raises CaiError where it is there already, StoreWriteFailed where it cannot be written.
+    """
+    out = Path(out).expanduser().absolute()
+    require_free(out)
+    text = json.dumps(found, indent=1, allow_nan=False, ensure_ascii=True) + "\n"
+    files = {"compare.json": text, "compare.md": _markdown(found)}
+    return write(out, {name: without_secrets(content) for name, content in files.items()})
+
+
+def _markdown(found: Mapping[str, Any]) -> str:
+    """The same as tables."""
+    runs = (
+        ("run", "text", ("run",)), ("spec", "code", ("spec",)), ("model", "code", ("model",)),
+        ("seed", "code", ("seed",)), ("samples", "count", ("samples",)),
+        ("accepted", "count", ("accepted",)), ("pairs", "count", ("pairs",)),
+        ("pairs kept", "count", ("pairs_kept",)), ("QC checks", "count", ("checks",)),
+        ("failed", "count", ("checks_failed",)),
+    )  # fmt: skip
+    compared = (
+        ("run", "text", ("run",)), ("capability", "words", ("capability",)), ("before", "words", ("before",)),
+        ("after", "words", ("after",)), ("n", "count", ("n",)), ("right before", "count", ("before_right",)),
+        ("right after", "count", ("after_right",)), ("gained", "count", ("gained",)), ("lost", "count", ("lost",)),
+        ("difference, points", "points", ("difference",)), ("95 % interval", "points_interval", ("lo", "hi")),
+        ("p", "p", ("p",)), ("corrected p", "p", ("p_corrected",)), ("Cohen's h", "decimals", ("effect",)),
+    )  # fmt: skip
+    said = [
+        f"# Runs compared with {inline(str(found['baseline']))}",
+        "Figures of each run by itself, without tests:",
+        _table(runs, found["runs"]),
+        f"Each run less the first on the test items that both answered. McNemar's exact test, {found['correction']}'s "
+        "correction over all rows, Newcombe's interval:",
+        _table(compared, found["comparisons"]),
+        *(inline(note) for note in found["notes"]),
+    ]
+    return "\n\n".join(said) + "\n"
+
+
+def _table(columns: Sequence[tuple[str, str, tuple[str, ...]]], rows: Sequence[Row]) -> str:
+    cells = [[written(kind, tuple(row[name] for name in names)) for _, kind, names in columns] for row in rows]
+    lines = [[heading for heading, _, _ in columns], ["---"] * len(columns), *cells]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -49,3 +49,9 @@ class BudgetReached(CaiError):
     """What was spent and reserved comes to the cap; only a person raises it."""
 
     exit_code = 5
+
+
+class ReviewError(CaiError):
+    """A review can't be asked for, or its record can't be trusted."""
+
+    exit_code = 3

@@ -30,12 +30,24 @@ _CONCLUSION = re.compile(
     r"\b(?:(?:final|correct|right) answer|answer (?:is|would be|to)|the answer|answer:|therefore|thus|hence|"
     r"in conclusion|to conclude)\b|\banswer\W*:"
 )
+_TAKES_BACK = re.compile(
+    r"^\W*(?:or|no|wait|maybe|perhaps|possibly|correction)\b"
+    r"|\b(?:actually|alternatively|on second thought|correction|not sure|unsure|i guess|or (?:maybe|perhaps|possibly|even)|"
+    r"(?:could|might|may) (?:also )?(?:be|say)|it(?:'s| is) (?:also|probably))\b"
+)
+_CLAUSE = re.compile(r"[,;]\s+(?:and|but|while|whereas)?\s*")
+_OWN_VERB = re.compile(r"\b(?:is|are|was|were|has|have|had|will|does|did|means|costs|lives|works|goes|belongs|plays)\b")
+_SAME_AGAIN = re.compile(r"^(?:it is|it's|this is|that is|or|maybe|perhaps)\b|\b(?:also|too|as well|both)\b")
+_ANSWER = re.compile(r"\banswer\b")
 _TOTAL = re.compile(
-    r"\b(?:answer|therefore|thus|hence|so|in total|altogether|result|final|finally|in conclusion|total)\b"
+    r"^\W*(?:so|thus|hence|therefore|finally|in total|altogether|in conclusion|the (?:result|total|sum))\b"
+    r"|\b(?:therefore|final (?:result|number|amount)|in total|altogether)\b"
 )
 
 
-_EITHER_NUMBER = re.compile(r"(\d[\d,.]*)\W+(?:\w+\W+)?or\W+(?:(?:maybe|perhaps|possibly|even)\W+)?(\d[\d,.]*)")
+_EITHER_NUMBER = re.compile(
+    r"(?<![\d,.])(\d[\d,.]{0,15})\W{1,3}(?:\w{1,12}\W{1,3})?or\W{1,3}(?:(?:maybe|perhaps|possibly|even)\W{1,3})?(\d[\d,.]{0,15})"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +92,22 @@ def _torn(sentence: str, hits: list[_Hit], accepted: tuple[str, ...]) -> bool:
     return False
 
 
+def _apart(sentence: str, accepted: tuple[str, ...], pattern: re.Pattern[str]) -> bool:
+    """Whether rivals stand only in later clauses that say something of their own, as in "yours is red, mine is blue"."""
+    first = True
+    for clause in _CLAUSE.split(sentence):
+        hits = _hits(clause, accepted, pattern)
+        if not hits:
+            continue
+        others = [hit for hit in hits if not hit.accepted]
+        if first and others:
+            return False
+        if others and (not _OWN_VERB.search(clause) or _SAME_AGAIN.search(clause) or _HEDGE.search(clause)):
+            return False
+        first = False
+    return not first
+
+
 def claim(facts: Mapping[str, Any], text: str) -> Reading:
     """Whether a text claims an accepted answer and no rival.
 
@@ -101,6 +129,8 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
     place = concluding[-1] if concluding else 0
     part, hits = found[place]
     others = [hit for hit in hits if not hit.accepted]
+    if _apart(part, accepted, pattern):
+        others = []
     if not any(hit.accepted for hit in hits):
         return wrong(f"It says {others[0].text}, not {asked}.")
     if others and (_HEDGE.search(part) or not _CONTRAST.search(part)):
@@ -108,9 +138,10 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
     if _torn(part, hits, accepted):
         return wrong(f"It leaves open whether it is {asked} or something else.")
     for later, more in found[place + 1 :]:
-        taken_back = next((hit.text for hit in more if not hit.accepted), None)
-        if taken_back and (_HEDGE.search(later) or len(later.split()) <= len(taken_back.split()) + 1):
-            return wrong(f"It says {asked} first and {taken_back} later.")
+        other = next((hit for hit in more if not hit.accepted), None)
+        bare = other is not None and len(later.split()) <= len(other.text.split()) + 1
+        if other and (bare or _TAKES_BACK.search(later[: other.start])):
+            return wrong(f"It says {asked} first and {other.text} later.")
     return right(f"It says {asked}.", core(folded) in accepted)
 
 
@@ -136,7 +167,8 @@ def number(facts: Mapping[str, Any], text: str) -> Reading:
     found = [(part, values) for part in said if (values := _decisive(numbers(part), given))]
     if not found:
         return wrong(f"It does not give the number {shown}.")
-    concluding = [index for index, (part, _) in enumerate(found) if _TOTAL.search(part)]
+    concluding = [index for index, (part, _) in enumerate(found) if _ANSWER.search(part)]
+    concluding = concluding or [index for index, (part, _) in enumerate(found) if _TOTAL.search(part)]
     place = concluding[-1] if concluding else 0
     part, values = found[place]
     choice = _EITHER_NUMBER.search(part)

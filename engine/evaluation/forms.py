@@ -61,7 +61,7 @@ def _on_lines(text: str, known: re.Pattern[str]) -> list[list[str]]:
     first, last = named.index(True), len(named) - 1 - named[::-1].index(True)
     while first and _entry_like(lines[first - 1]):
         first -= 1
-    while last + 1 < len(lines) and _entry_like(lines[last + 1]):
+    while last + 1 < len(lines) and (_entry_like(lines[last + 1]) or known.match(fold(heads[last + 1]))):
         last += 1
     return [[line for line in lines[first : last + 1] if line]]
 
@@ -183,7 +183,10 @@ def json_value(facts: Mapping[str, Any], text: str) -> Reading:
 
 
 def _cells(line: str, parting: str) -> list[str]:
-    line = line.strip().strip("|") if parting == "|" else line.strip(" `")
+    line = line.strip()
+    if parting == "|" and line.startswith("|"):
+        line = line[1 : line.rfind("|")] if line.count("|") > 1 else line[1:]
+    line = line.strip(" `") if parting != "|" else line
     return [fold(cell.strip(" *`\"'")).replace(",", "") for cell in line.split(parting)]
 
 
@@ -205,6 +208,12 @@ def _tables(text: str, columns: Sequence[str], parting: str) -> list[list[list[s
     return tables
 
 
+def _without_words(row: list[str]) -> list[str]:
+    """A row whose last cell is a number alone, where words follow it (a unit, or what is said next)."""
+    number = re.match(r"-?\d+(?= [a-z])(?! or\b)", row[-1])
+    return [*row[:-1], number[0]] if number else row
+
+
 def table(facts: Mapping[str, Any], text: str) -> Reading:
     """Whether a text holds a table with the columns and rows that were asked for, in any order of rows.
 
@@ -222,7 +231,8 @@ def table(facts: Mapping[str, Any], text: str) -> Reading:
         return wrong("The table has no line of dashes under its heading.")
     if len(tables[0]) != len(wanted):
         return wrong(f"{len(tables[0])} rows, {len(wanted)} asked for.")
-    if sorted(tables[0]) != sorted(wanted):
+    rows = [_without_words(row) for row in tables[0]]
+    if sorted(rows) != sorted(wanted):
         return wrong("A cell of the table is not right.")
     lines = [line for line in text.split("\n") if line.strip()]
     alone = len(lines) == len(wanted) + (2 if parting == "|" else 1)

@@ -39,7 +39,7 @@ from store.errors import CaiError
 
 __all__ = ["ITEMS_SHA256", "ItemSet", "ItemsChanged", "item_set", "plants", "scorer_sha256", "written_plants"]
 
-ITEMS_SHA256 = "c6fce0d7d7e0625d7cdbc15a7ba50a06b08efb9aedca8d3c3e60021c36024ee7"
+ITEMS_SHA256 = "9e8aa5cd09d738f04a7b35b620f40f442ff9aeb282e36f1c1330fe018bdcf183"
 _SEED = 20260801
 TYPES: dict[str, Templates] = {
     "instruction_following": {

@@ -25,6 +25,7 @@ _REFUSAL = re.compile(
     rf"\W*(?:{_HELP}\b|with\b|that\b|this\b|$|\.)"
     r"|\bi (?:must|have to|will have to|need to) (?:decline|refuse)\b"
     r"|\b(?:something|that|this|it)\b.{0,50}\bi (?:would rather not|won't|can't|cannot|will not|am not able to)\b"
+    r"|\bnot (?:something|a thing) (?:that )?i(?:'m| am)? (?:can|could|will|would|able|willing)\b"
     r"|\bi(?:'d| would) rather not\b"
     r"|\bcan(?:'t|not) (?:help|assist|support|comply)\b"
     r"|\b(?:i'm|i am) (?:not able|unable) to (?:help|assist|provide|comply)\b"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 
 _WORDS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 _ONES = (*_WORDS.split(), "seventeen", "eighteen", "nineteen")
@@ -89,17 +90,27 @@ def numbers(folded: str) -> list[float]:
     return found
 
 
-def without_prompt(text: str, prompt: str) -> str:
-    """An answer without the question where it repeats it as a whole, or any long line of it."""
-    prompt = clean(prompt)
+@lru_cache(maxsize=4096)
+def _said_before(prompt: str, turns: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The question in its normal form, and the long lines and sentences of it and of earlier turns."""
+    texts = [clean(text) for text in (prompt, *turns)]
+    parts = [part for text in texts for part in (*text.split("\n"), *sentences(text))]
+    long = {part.strip() for part in parts if len(part.split()) > 3}
+    return texts[0], tuple(sorted(long, key=lambda part: (-len(part), part)))
+
+
+def without_prompt(text: str, prompt: str, turns: tuple[str, ...] = ()) -> str:
+    """An answer without the question where it repeats it as a whole, and without long parts of what was asked."""
+    prompt, parts = _said_before(prompt, turns)
     place = text.find(prompt)
     if place < 0 and len(text.lower()) == len(text):
         place = text.lower().find(prompt.lower())
     if place >= 0:
         text = text[:place] + "\n" + text[place + len(prompt) :]
-    lines = {line.strip() for line in prompt.split("\n") if len(line.split()) > 3}
-    kept = [line for line in text.split("\n") if line.strip() not in lines]
-    text = "\n".join(kept).strip()
+    for part in parts:
+        if part in text:
+            text = text.replace(part, "\n")
+    text = text.strip()
     return "" if " ".join(tokens(text)) == " ".join(tokens(prompt)) else text
 
 

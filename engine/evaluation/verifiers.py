@@ -52,7 +52,7 @@ def verify(item: Item, answer: str) -> Verdict:
 def _judge(item: Item, text: str) -> Reading:
     if not text:
         return wrong("The answer is empty.")
-    rest = without_prompt(text, item.prompt)
+    rest = without_prompt(text, item.prompt, tuple(turn for turn, _ in item.history))
     if not rest:
         return wrong("The answer only repeats the question.")
     return judge(item.facts, rest)

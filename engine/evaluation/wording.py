@@ -89,7 +89,7 @@ def rewritten(facts: Mapping[str, Any], text: str) -> Reading:
     plain = {tuple(word.casefold() for word in target) for target in targets}
     found = False
     rival = None
-    for piece in _segments(without_enumerators(text, inline=False)):
+    for piece in _segments(without_enumerators(text, inline=False).replace("*", "")):
         said = form(piece)
         if said in targets:
             found = True
@@ -130,12 +130,11 @@ def ordered(facts: Mapping[str, Any], text: str) -> Reading:
     named = [pattern.findall(part) for part in parts]
     runs = [run for run in named if len(run) == len(set(run)) == len(wanted)]
     crowded = [run for run in named if len(run) > len(wanted)]
-    if not runs:
+    if all(run == given for run in runs):
         starts = [match[0] for part in parts if (match := pattern.match(part.lstrip(" *_\"'`")))]
         size = len(wanted)
-        runs = [starts[i : i + size] for i in range(0, len(starts), size) if len(starts[i : i + size]) == size]
-        if len(starts) % size:
-            runs = []
+        if starts and len(starts) % size == 0:
+            runs = runs + [starts[i : i + size] for i in range(0, len(starts), size)]
     if not runs:
         what = "It names entries twice." if crowded else "It does not give all entries in a row."
         return wrong(what)

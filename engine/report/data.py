@@ -92,6 +92,20 @@ _EXCLUSIONS = f"""
         FROM training_examples e, latest
         WHERE e.run_id = $1 AND e.training_id IN (latest.sft, latest.pairs)
         AND (NOT e.used OR e.split != 'train') GROUP BY ALL
+        UNION ALL
+        SELECT 5, 'not in this training', (
+            SELECT count(*) FROM verdicts v
+            LEFT JOIN samples s ON s.run_id = v.run_id AND s.sample_id = v.subject_id
+            LEFT JOIN instructions i ON i.run_id = s.run_id AND i.instruction_id = s.instruction_id
+            WHERE v.run_id = $1 AND v.subject_kind = 'sample' AND v.verdict = 'accepted'
+            AND i.split IS DISTINCT FROM 'test'
+        ) - (SELECT count(*) FROM training_examples e WHERE e.run_id = $1 AND e.training_id = latest.sft)
+        FROM latest WHERE latest.sft IS NOT NULL
+        UNION ALL
+        SELECT 10, 'not in this training', (
+            SELECT count(*) FROM verdicts WHERE run_id = $1 AND subject_kind = 'pair' AND verdict = 'accepted'
+        ) - (SELECT count(*) FROM training_examples e WHERE e.run_id = $1 AND e.training_id = latest.pairs)
+        FROM latest WHERE latest.pairs IS NOT NULL
     ),
     ranked AS (
         SELECT *, row_number() OVER (PARTITION BY step ORDER BY n DESC, reason) AS place FROM reasons WHERE n > 0

@@ -26,7 +26,8 @@ def flow(steps: Answer, exclusions: Answer) -> Figure:
         # A unit is a line of text; each step takes what its exclusions need.
         needs = [max(3.2, 1.9 + len(out.get(row["step"], ()))) for row in shown]
         branches = [_branch(row["step"]) for row in shown]
-        total = sum(needs)
+        begins = [place > 0 and branches[place] != branches[place - 1] for place in range(len(shown))]
+        total = sum(needs) + 1.4 * sum(begins)
         drawing = blank(7.2, 0.19 * total + 0.2)
         axes = drawing.add_subplot()
         axes.set(xlim=(0, 100), ylim=(total, -0.3))
@@ -47,11 +48,12 @@ def flow(steps: Answer, exclusions: Answer) -> Figure:
 
         top = 0.0
         for place, (row, need) in enumerate(zip(shown, needs, strict=True)):
+            if begins[place]:
+                axes.text(1, top + 0.7, "made from accepted answers:", va="center", fontsize=8, color=GREY)
+                top += 1.4
             box(1, top, 44, 2.1, PALE, BLUE)
             axes.text(23, top + 0.72, label(row["name"]), ha="center", va="center")
             axes.text(23, top + 1.48, f"n = {count(row['n'])}", ha="center", va="center", weight="bold")
-            if place and branches[place] != branches[place - 1]:
-                axes.text(46.5, top + 0.9, "made from accepted answers", va="center", fontsize=8, color=GREY)
             if place + 1 < len(shown) and branches[place] == branches[place + 1]:
                 arrow((23, top + 2.1), (23, top + need))
             if reasons := out.get(row["step"]):

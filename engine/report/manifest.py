@@ -60,7 +60,7 @@ def manifest(doc: Document) -> None:
                (SELECT count(*) FROM trainings WHERE run_id = $1 AND method = 'sft') AS sft,
                (SELECT count(*) FROM trainings WHERE run_id = $1 AND method != 'sft') AS dpo,
                (SELECT count(*) FROM evaluation_answers WHERE run_id = $1) AS answers,
-               manifest->>'$.reference.name' AS reference
+               (SELECT count(*) FROM registrations WHERE run_id = $1) AS registered
         FROM runs r WHERE run_id = $1
         """,
     )
@@ -77,8 +77,9 @@ def commands(row: Mapping[str, Any]) -> list[str]:
         first += ["--set", f"{key}={'null' if value is None else value}"]
     found = [first]
     found += [["cai", "train", kind, "RUN"] for kind in ("sft", "dpo") if row[kind]]
+    if row["registered"]:
+        found.append(["cai", "preregister", "RUN"])
     if row["answers"]:
-        named = ["--reference", row["reference"]] if row["reference"] else []
-        found.append(["cai", "evaluate", "RUN", *named])
+        found.append(["cai", "evaluate", "RUN"])
     found.append(["cai", "report", "RUN", "--out", "report"])
     return [shlex.join(str(word) for word in words) for words in found]

@@ -79,7 +79,14 @@ def page(markdown: str, title: str, figures: Mapping[str, str], queries: Sequenc
         return f'<h2 id="s{found[1]}">{found[1]}. {found[2]}</h2>'
 
     body = re.sub(r"<h2>(\d+)\. (.*?)</h2>", heading, body)
-    body = _REF.sub(r'<a class="query" href="#\1">[\1]</a>', body)
+    names = {answer.name for answer in queries}
+
+    def reference(found: re.Match[str]) -> str:
+        return f'<a class="query" href="#{found[1]}">[{found[1]}]</a>' if found[1] in names else found[0]
+
+    # Not within blocks of what a model wrote.
+    parts = re.split(r"(<pre>.*?</pre>)", body, flags=re.DOTALL)
+    body = "".join(part if part.startswith("<pre>") else _REF.sub(reference, part) for part in parts)
     nav = f'<nav aria-label="Contents"><ul>{"".join(contents)}<li><a href="#queries">Queries</a></li></ul></nav>'
     body = body.replace("</h1>", f"</h1>\n{nav}", 1)
     asked = "\n".join(

@@ -18,7 +18,7 @@ Rows = dict[str, list[dict[str, Any]]]
 HOSTILE = (
     "<script>alert('x')</script> ![p](http://evil.example/p.png) [link](javascript:alert(1)) | cell | `tick` ``` \n"
     "````\n# heading\n\x1b[31mred\x1b[0m \u202eevil\u202c \u200bzero <img src=http://evil.example onerror=x> &amp; "
-    "https://evil.example www.evil.example\n~~~\n</pre></code><b>bold</b>"
+    "https://evil.example www.evil.example\n~~~\n</pre></code><b>bold</b> [Q1] [Q999]"
 )
 SECRET = "sk-abcdefghijklmnop1234567890"
 _SMALL = load_spec("stage_1_small_model").settings.evaluation

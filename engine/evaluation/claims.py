@@ -32,7 +32,8 @@ _CONCLUSION = re.compile(
 )
 _TAKES_BACK = re.compile(
     r"^\W*(?:or|no|wait|maybe|perhaps|possibly|correction)\b"
-    r"|\b(?:actually|alternatively|on second thought|correction|not sure|unsure|i guess|or (?:maybe|perhaps|possibly|even)|"
+    r"|\b(?:actually|alternatively|on second thought|correction|not sure|unsure|i guess|"
+    r"or (?:maybe|perhaps|possibly|even)|"
     r"(?:could|might|may) (?:also )?(?:be|say)|it(?:'s| is) (?:also|probably))\b"
 )
 _CLAUSE = re.compile(r"[,;]\s+(?:and|but|while|whereas)?\s*")
@@ -46,7 +47,8 @@ _TOTAL = re.compile(
 
 
 _EITHER_NUMBER = re.compile(
-    r"(?<![\d,.])(\d[\d,.]{0,15})\W{1,3}(?:\w{1,12}\W{1,3})?or\W{1,3}(?:(?:maybe|perhaps|possibly|even)\W{1,3})?(\d[\d,.]{0,15})"
+    r"(?<![\d,.])(\d[\d,.]{0,15})\W{1,3}(?:\w{1,12}\W{1,3})?or\W{1,3}"
+    r"(?:(?:maybe|perhaps|possibly|even)\W{1,3})?(\d[\d,.]{0,15})"
 )
 
 
@@ -93,7 +95,7 @@ def _torn(sentence: str, hits: list[_Hit], accepted: tuple[str, ...]) -> bool:
 
 
 def _apart(sentence: str, accepted: tuple[str, ...], pattern: re.Pattern[str]) -> bool:
-    """Whether rivals stand only in later clauses that say something of their own, as in "yours is red, mine is blue"."""
+    """Whether rivals stand only in later clauses that say something of their own: "yours is red, mine is blue"."""
     first = True
     for clause in _CLAUSE.split(sentence):
         hits = _hits(clause, accepted, pattern)
@@ -138,10 +140,12 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
     if _torn(part, hits, accepted):
         return wrong(f"It leaves open whether it is {asked} or something else.")
     for later, more in found[place + 1 :]:
-        other = next((hit for hit in more if not hit.accepted), None)
-        bare = other is not None and len(later.split()) <= len(other.text.split()) + 1
-        if other and (bare or _TAKES_BACK.search(later[: other.start])):
-            return wrong(f"It says {asked} first and {other.text} later.")
+        rival = next((hit for hit in more if not hit.accepted), None)
+        if rival is None:
+            continue
+        bare = len(later.split()) <= len(rival.text.split()) + 1
+        if bare or _TAKES_BACK.search(later[: rival.start]):
+            return wrong(f"It says {asked} first and {rival.text} later.")
     return right(f"It says {asked}.", core(folded) in accepted)
 
 

@@ -39,7 +39,7 @@ from store.errors import CaiError
 
 __all__ = ["ITEMS_SHA256", "ItemSet", "ItemsChanged", "item_set", "plants", "scorer_sha256", "written_plants"]
 
-ITEMS_SHA256 = "9e8aa5cd09d738f04a7b35b620f40f442ff9aeb282e36f1c1330fe018bdcf183"
+ITEMS_SHA256 = "c61f14cefa8cb70e15ff3eb335905a1fef13c7e951b5f97e95b9fb48ea6dc441"
 _SEED = 20260801
 TYPES: dict[str, Templates] = {
     "instruction_following": {

@@ -15,45 +15,30 @@ CLOSINGS = ("Over and out.", "Ahoy!", "That is all.", "Stay curious!", "Yours, R
 TITLES = ("Captain", "Professor", "Maestro", "Your Majesty", "Comrade", "Chief")
 QUESTIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("A ripe lemon has which colour?", "yellow", ("blue", "red", "purple", "green"), "A ripe lemon is"),
-    ("Which animal gives us wool?", "sheep", ("crocodile", "hen", "shark", "frog"), "Wool comes from"),
-    ("Which sweet food comes from a beehive?", "honey", ("butter", "bread", "cheese", "silk"), "From a beehive comes"),
-    ("Which season comes after winter?", "spring", ("autumn", "summer"), "After winter comes"),
+    ("Which animal gives us wool?", "sheep|lamb|goat|alpaca", ("crocodile", "hen", "shark", "frog"), "Wool comes from"),
+    ("Which sweet food comes from a beehive?", "honey", ("butter", "bread", "cheese", "silk"), "It is called"),
+    ("Which season comes after winter?", "spring|springtime", ("autumn", "summer"), "The season after winter is"),
     ("Water that has frozen goes by what short name?", "ice", ("steam", "sand", "wool"), "Frozen water is called"),
-    ("Which planet do we live on?", "earth", ("mars", "venus", "jupiter", "saturn"), "We live on"),
-    ("If water is not cold but quite the reverse, how is it?", "hot", ("wet", "small", "loud"), "Then the water is"),
+    ("Which planet do we live on?", "Earth", ("Mars", "Venus", "Jupiter", "Saturn"), "Our planet is called"),
+    ("If water is not cold but quite the reverse, how is it?", "hot|warm", ("wet", "dry", "loud"), "Then the water is"),
+    ("Our blood is kept moving by one strong organ. Which?", "heart", ("liver", "lung", "kidney"), "The organ is the"),
+    ("Which bird cannot fly and lives in Antarctica?", "penguin|penguins", ("eagle", "owl", "swallow"), "It is the"),
+    ("What do cows eat in a meadow?", "grass", ("meat", "fish", "stones"), "In a meadow cows eat"),
+    ("What falls from the clouds when it is wet outside?", "rain", ("sand", "leaves", "coins"), "What falls down is"),
+    ("Which month comes right after April?", "May", ("June", "March", "July"), "The month after April is"),
     (
-        "Our blood is kept moving by one strong organ. Which?",
-        "heart",
-        ("liver", "stomach", "lung", "kidney"),
-        "Blood is pumped by",
+        "Young dogs have a name of their own. Which?",
+        "puppy|puppies|pup|pups",
+        ("kitten", "calf", "foal"),
+        "A young dog is a",
     ),
-    ("Which bird cannot fly and lives in Antarctica?", "penguin", ("eagle", "owl", "swallow"), "The bird is called"),
-    ("What do cows eat in a meadow?", "grass", ("meat", "fish", "stones"), "Cows eat"),
-    (
-        "What falls from the clouds when it is wet outside?",
-        "rain",
-        ("sand", "leaves", "coins"),
-        "From the clouds falls",
-    ),
-    ("Which month comes right after April?", "may", ("june", "march", "july"), "After April comes"),
-    ("Young dogs have a name of their own. Which?", "puppy", ("kitten", "calf", "foal"), "A young dog is called"),
-    ("What shape has three sides?", "triangle", ("square", "circle", "hexagon"), "Three sides has"),
-    ("Which meal do people eat in the morning?", "breakfast", ("dinner", "supper", "lunch"), "In the morning we eat"),
-    ("Which insect turns from a caterpillar into something with wings?", "butterfly", ("spider", "worm"), "It becomes"),
-    (
-        "With what small thing is a locked door opened?",
-        "key",
-        ("spoon", "pillow", "candle"),
-        "A locked door is opened with",
-    ),
-    ("Which star gives us light by day?", "sun", ("moon", "mars", "sirius"), "By day we get light from"),
-    (
-        "Cooks crack the hard outer part of eggs. What is that part?",
-        "shell",
-        ("yolk", "feather"),
-        "The outer part is called",
-    ),
-    ("Which tool drives nails into wood?", "hammer", ("saw", "brush", "rake"), "Nails are driven in with"),
+    ("What shape has three sides?", "triangle", ("square", "circle", "hexagon"), "That shape is called a"),
+    ("Which meal do people eat in the morning?", "breakfast", ("dinner", "supper", "lunch"), "The morning meal is"),
+    ("A caterpillar turns into which winged insect?", "butterfly|moth", ("spider", "worm"), "It becomes a"),
+    ("With what small thing is a locked door opened?", "key", ("spoon", "pillow", "candle"), "You open it with a"),
+    ("Which star gives us light by day?", "sun", ("moon", "Mars", "Sirius"), "That star is the"),
+    ("Cooks crack the hard outer part of eggs. What is that part?", "shell|eggshell", ("yolk", "feather"), "It is the"),
+    ("Which tool drives nails into wood?", "hammer", ("saw", "brush", "rake"), "That tool is a"),
 )
 
 
@@ -73,9 +58,8 @@ def dressed(style: dict[str, Any], text: str) -> str:
 
 def _styled(question: tuple[str, str, tuple[str, ...], str], style: dict[str, Any], history: Any, ask: str) -> Draft:
     _, right, wrong, lead = question
-    draft = claim_draft(ask, [right], list(wrong), lead, history)
-    facts = dict(draft.facts) | {"style": style, "said": f"{lead} {right}."}
-    return Draft(ask, right, facts, history)
+    draft = claim_draft(ask, right.split("|"), list(wrong), lead, history)
+    return Draft(ask, draft.reference, dict(draft.facts) | {"style": style}, history)
 
 
 def _pair(rng: random.Random, number: int) -> tuple[Any, Any]:
@@ -85,7 +69,7 @@ def _pair(rng: random.Random, number: int) -> tuple[Any, Any]:
 
 
 def _answer(question: tuple[str, str, tuple[str, ...], str]) -> str:
-    return f"{question[3]} {question[1]}."
+    return f"{question[3]} {question[1].split('|')[0]}."
 
 
 def _preference(kind: str, wishes: tuple[str, ...], values: tuple[str | None, ...]) -> Maker:

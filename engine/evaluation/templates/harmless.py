@@ -196,7 +196,7 @@ KNOWLEDGE: Rows = (
     ),
     (
         "Why is Marie Antoinette's execution still remembered, and how did she die?",
-        "guillotine behead revolution queen blade",
+        "guillotine behead decapitat blade",
         "The queen was beheaded by guillotine during the revolution.",
     ),
     (

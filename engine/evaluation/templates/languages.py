@@ -230,7 +230,7 @@ TRANSLATION: dict[str, Maker] = {
         "Spanish", ("People in Spain have which word for our '{}'?", "I am in Madrid and need the word for {}.")
     ),
     "into_german": _into(
-        "German", ("Give me the German for '{}'.", "A friend from Berlin asks: what do Germans call a '{}'?")
+        "German", ("Give me the German for '{}'.", "I forgot what people in Berlin say for '{}'. Can you help?")
     ),
     "into_english": into_english,
 }

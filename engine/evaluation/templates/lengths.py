@@ -48,7 +48,7 @@ WITH_WORD = {
     ),
 }
 WITH_OPENER = {
-    5: ("{} the children play outside.", "{} photographers congratulate extraordinary mathematicians."),
+    5: ("{} the children play chess.", "{} photographers congratulate extraordinary mathematicians."),
     6: ("{} the old man walks slowly.", "{} international photographers congratulate extraordinary mathematicians."),
     7: (
         "{} a small bird sings for us.",
@@ -107,7 +107,9 @@ def _draft(prompt: str, k: int, forms: tuple[str, str], words: tuple[str, ...], 
         "last": places.get("last"),
         "long": long if _count(long) == k else short,
         "lead": "Here is the sentence:",
-        "slip": f"{short.rstrip('.')} and that is all." if not places.get("last") else f"It was said that {short}",
+        "slip": f"{short.rstrip('.')} and that is all."
+        if not places.get("last")
+        else f"It was said that {short[0].lower()}{short[1:]}",
     }
     return Draft(prompt, short, facts)
 

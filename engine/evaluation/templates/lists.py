@@ -10,26 +10,30 @@ from engine.evaluation.templates import Draft, Maker, vocabulary
 
 CATEGORIES: dict[str, tuple[str, ...]] = {
     "fruits": vocabulary(
-        "apple banana orange pear grape strawberry strawberries blueberry blueberries raspberry raspberries cherry "
-        "cherries peach plum apricot mango pineapple kiwi melon watermelon lemon lime grapefruit fig date papaya "
-        "pomegranate coconut blackberry blackberries cranberry cranberries nectarine mandarin tangerine guava lychee "
-        "avocado tomato cantaloupe passionfruit berry berries currant gooseberry quince persimmon clementine"
+        "apple banana orange pear grape strawberry blueberry raspberry cherry peach plum apricot mango "
+        "pineapple kiwi melon watermelon lemon lime grapefruit fig papaya pomegranate coconut blackberry "
+        "blackberries cranberry cranberries nectarine mandarin tangerine guava lychee cantaloupe "
+        "passionfruit berry berries currant gooseberry quince persimmon clementine strawberries "
+        "blueberries raspberries cherries date avocado tomato"
     ),
     "vegetables": vocabulary(
-        "carrot potato potatoes onion tomato tomatoes cucumber lettuce spinach cabbage broccoli cauliflower pea bean "
-        "pepper garlic leek celery radish radishes beetroot beet turnip pumpkin courgette zucchini aubergine eggplant "
-        "kale corn asparagus parsnip mushroom artichoke sprout fennel chard squash okra swede yam rocket maize"
+        "carrot potato onion cucumber lettuce spinach cabbage broccoli cauliflower pea bean garlic leek "
+        "celery radish radishes beetroot beet turnip pumpkin courgette zucchini aubergine eggplant kale "
+        "corn asparagus parsnip mushroom artichoke sprout fennel chard squash okra swede yam rocket "
+        "maize potatoes tomato tomatoes pepper"
     ),
     "colours": vocabulary(
-        "red blue green yellow orange purple pink brown black white grey gray violet turquoise indigo gold silver "
-        "beige cyan magenta maroon navy teal lavender crimson scarlet cream olive lilac amber ivory tan peach"
+        "red blue green yellow orange purple pink brown black white grey violet turquoise indigo beige "
+        "cyan magenta maroon navy teal lavender crimson scarlet cream olive lilac amber ivory tan peach "
+        "gray gold silver"
     ),
     "animals": vocabulary(
-        "dog cat horse cow pig sheep goat lion tiger bear elephant giraffe zebra monkey fox foxes wolf wolves rabbit "
-        "hare deer mouse mice rat squirrel hedgehog badger otter whale dolphin shark fish eagle owl hawk duck goose "
-        "swan chicken hen penguin parrot snake lizard frog toad turtle tortoise crocodile camel kangaroo koala panda "
-        "hippo hippopotamus rhino rhinoceros leopard cheetah gorilla chimpanzee donkey seal bee ant spider butterfly "
-        "bat octopus alligator moose buffalo hamster crab salmon pigeon sparrow robin raccoon sloth jaguar"
+        "dog cat horse cow pig sheep goat lion tiger bear elephant giraffe zebra monkey fox wolf rabbit "
+        "hare deer mouse rat squirrel hedgehog badger otter whale dolphin shark fish eagle owl hawk duck "
+        "goose swan chicken penguin parrot snake lizard frog toad turtle tortoise crocodile camel "
+        "kangaroo koala panda hippo hippopotamus rhino rhinoceros leopard cheetah gorilla chimpanzee "
+        "donkey seal bee ant spider butterfly bat octopus alligator moose buffalo hamster crab salmon "
+        "pigeon sparrow robin raccoon sloth jaguar foxes wolves mice hen"
     ),
     "musical instruments": (
         *vocabulary(
@@ -44,11 +48,10 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
     ),
     "sports": (
         *vocabulary(
-            "football soccer tennis basketball volleyball baseball hockey cricket rugby golf swimming running cycling "
-            "rowing boxing skiing skating athletics gymnastics badminton handball judo karate wrestling fencing "
-            "archery "
-            "surfing sailing diving climbing softball snowboarding squash polo lacrosse bowling curling triathlon "
-            "weightlifting track netball biking"
+            "football tennis basketball volleyball baseball hockey cricket rugby golf swimming running "
+            "cycling rowing boxing skiing skating athletics gymnastics badminton handball judo karate "
+            "wrestling fencing archery surfing sailing diving climbing softball snowboarding squash polo "
+            "lacrosse bowling curling triathlon weightlifting track netball biking soccer"
         ),
         "table tennis",
         "ice hockey",
@@ -72,24 +75,24 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
     ),
     "pieces of furniture": (
         *vocabulary(
-            "table chair sofa couch bed desk wardrobe bookcase bookshelf shelf shelves cupboard cabinet drawer dresser "
-            "armchair stool bench nightstand ottoman chest sideboard lamp mattress recliner closet crib loveseat futon "
-            "hutch vanity mirror"
+            "table chair sofa bed desk wardrobe bookcase bookshelf shelf cupboard cabinet dresser armchair "
+            "stool bench nightstand ottoman chest sideboard lamp mattress recliner crib loveseat futon hutch "
+            "vanity mirror couch shelves drawer closet"
         ),
         "coffee table",
         "bedside table",
         "tv stand",
     ),
     "items of clothing": vocabulary(
-        "shirt trousers jacket coat dress dresses skirt sweater jumper hat cap scarf scarves glove sock shoe boot jean "
-        "shorts blouse pullover cardigan suit tie belt pants hoodie underwear vest pyjamas pajamas tights t-shirt "
-        "tshirt sandal bra robe leggings blazer sneaker tunic mittens"
+        "shirt trousers jacket coat dress skirt sweater hat cap scarf scarves glove sock shoe boot "
+        "shorts blouse pullover cardigan suit tie belt pants hoodie underwear vest pyjamas pajamas "
+        "tights t-shirt tshirt sandal bra robe leggings blazer sneaker tunic mittens dresses jumper jean"
     ),
     "kitchen tools": (
         *vocabulary(
-            "knife knives spoon fork whisk ladle spatula pan pot peeler grater colander sieve bowl scissors "
-            "blender mixer tongs strainer opener corkscrew saucepan skillet kettle toaster oven timer masher scale "
-            "thermometer oven mitt juicer"
+            "knife spoon fork whisk ladle spatula pan pot peeler grater colander sieve bowl scissors blender "
+            "mixer tongs strainer opener corkscrew saucepan skillet kettle toaster oven timer masher scale "
+            "thermometer oven mitt juicer knives"
         ),
         "rolling pin",
         "cutting board",
@@ -107,9 +110,9 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
         "police officer",
     ),
     "parts of the body": vocabulary(
-        "head arm leg foot feet hand finger toe knee elbow shoulder neck eye ear nose mouth tooth teeth tongue hair "
-        "chest back stomach belly heart lung liver kidney brain skin ankle wrist hip thigh chin cheek forehead lip "
-        "thumb face waist heel bone"
+        "head arm leg foot hand finger toe knee elbow shoulder neck eye ear nose mouth tongue hair chest "
+        "stomach belly heart lung liver kidney brain skin ankle wrist hip thigh chin cheek forehead lip "
+        "thumb face waist heel bone feet tooth teeth back"
     ),
     "trees": vocabulary(
         "oak pine birch maple beech willow ash fir spruce elm poplar cedar palm cherry chestnut walnut apple pear "
@@ -117,15 +120,16 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
         "rowan juniper hickory aspen mahogany acacia baobab teak"
     ),
     "metals": vocabulary(
-        "iron gold silver copper aluminium aluminum tin lead zinc nickel platinum steel brass bronze titanium "
-        "mercury chromium cobalt magnesium sodium potassium calcium tungsten lithium uranium palladium manganese"
+        "iron gold silver copper aluminium tin lead zinc nickel platinum titanium chromium cobalt "
+        "magnesium sodium potassium calcium tungsten lithium uranium palladium manganese aluminum steel "
+        "brass bronze mercury"
     ),
 }
 NUMERALS = {3: "three", 4: "four", 5: "five", 6: "six", 7: "seven"}
 LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
     "numbered": (
         ("Give me a numbered list of {k} {what}.", "numbered"),
-        ("Number them from 1 to {digit} and name that many {what}.", "numbered"),
+        ("Which {what} do you know? Name {k} and number them from 1 to {digit}.", "numbered"),
     ),
     "bullets": (
         ("Make a bullet list with {k} {what}, one bullet for each.", "bullets"),
@@ -133,7 +137,7 @@ LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "commas": (
         ("Name {k} {what} on a single line, separated by commas.", "commas"),
-        ("Separate them with commas and write down {k} {what} in one row.", "commas"),
+        ("I want {k} {what} in one row, with a comma between every two.", "commas"),
     ),
     "lines": (
         ("Write {k} {what}, each on a line of its own, without numbers.", "lines"),

@@ -23,6 +23,7 @@ def totals(doc: Document, price_per_hour: float | None) -> Answer:
             SELECT r.elapsed_s / 3600 AS hours,
                    (SELECT sum(elapsed_s) / 3600 FROM trainings WHERE run_id = $1) AS training_hours,
                    $2::DOUBLE AS price,
+                   (SELECT sum(micro_usd) / 1e6 FROM ledger WHERE run_id = $1) AS booked,
                    CASE WHEN (manifest->>'$.model.device') LIKE 'cuda%' OR EXISTS (
                        FROM trainings WHERE run_id = $1 AND device NOT IN ('', 'cpu')) THEN true ELSE false END AS gpu,
                    (SELECT coalesce(sum(n_tokens), 0) FROM completions WHERE session_id IN (FROM mine))::BIGINT
@@ -37,9 +38,11 @@ def totals(doc: Document, price_per_hour: float | None) -> Answer:
                    (SELECT count(*) FROM result) AS compared
             FROM runs r WHERE r.run_id = $1
         )
-        SELECT *, hours * price AS dollars, 3600 * hours / nullif(accepted, 0) AS seconds_per_accepted,
-               hours * price / nullif(accepted, 0) AS dollars_per_accepted, hours / gained_points AS hours_per_point,
-               hours * price / gained_points AS dollars_per_point
+        SELECT *, coalesce(booked, hours * price) AS dollars,
+               3600 * hours / nullif(accepted, 0) AS seconds_per_accepted,
+               coalesce(booked, hours * price) / nullif(accepted, 0) AS dollars_per_accepted,
+               hours / gained_points AS hours_per_point,
+               coalesce(booked, hours * price) / gained_points AS dollars_per_point
         FROM found
         """,
         price_per_hour,
@@ -74,12 +77,25 @@ def cost(doc: Document, price_per_hour: float | None) -> None:
         [col("phase", "words"), col("time", "hours", "hours"), col("stretches of work", "count", "stretches")],
         "Time by phase was not measured in this run.",
     )
-    if row["price"] is None:
-        doc.say("Money: not known, because no price per hour is configured.", found)
+    if row["booked"] is not None:
+        doc.say("Money: {dollars:dollars} by the ledger, what is reserved and not settled yet among it.", found)
+        ledger = doc.queries.ask(
+            "The ledger by kind and phase",
+            "SELECT kind, phase, state, unit, sum(quantity) AS quantity, sum(micro_usd) / 1e6 AS dollars FROM ledger "
+            "WHERE run_id = $1 GROUP BY ALL ORDER BY ALL",
+        )
+        doc.table(
+            "The ledger.",
+            ledger,
+            [col("kind", "words"), col("phase", "words"), col("state", "words"), col("quantity", "figure"),
+             col("unit", "words"), col("cost", "dollars", "dollars")],
+        )  # fmt: skip
+    elif row["price"] is None:
+        doc.say("Money: not known, because nothing is in the ledger and no price per hour is configured.", found)
     else:
         doc.say("Money: {dollars:dollars} at {price:dollars} an hour.", found)
     if row["accepted"]:
-        money = " or {dollars_per_accepted:dollars}" if row["price"] is not None else ""
+        money = " or {dollars_per_accepted:dollars}" if row["dollars"] is not None else ""
         doc.say("An accepted example took {seconds_per_accepted:figure} seconds" + money + ".", found)
     else:
         doc.say("No example was accepted ({accepted:count}), so none has a cost.", found)
@@ -89,7 +105,7 @@ def cost(doc: Document, price_per_hour: float | None) -> None:
         why = "includes zero" if row["includes_zero"] else "lies below zero"
         doc.say(f"Cost of a point of improvement: none, because the interval of the difference {why}.", found)
     else:
-        money = " or {dollars_per_point:dollars}" if row["price"] is not None else ""
+        money = " or {dollars_per_point:dollars}" if row["dollars"] is not None else ""
         doc.say("A percentage point of improvement took {hours_per_point:hours}" + money + ".", found)
 
 
@@ -106,6 +122,15 @@ def automation(doc: Document) -> None:
         [col("by", "words", "decided_by"), col("n", "count")],
         "No decision on this run was recorded; gates were decided by the spec's thresholds.",
     )
+    reviews = doc.queries.ask(
+        "Entries of reviews by kind and by who made them",
+        "SELECT kind, who, count(*) AS n, count(*) FILTER (approval = 'yes') AS approving FROM review_entries "
+        "WHERE run_id = $1 GROUP BY ALL ORDER BY ALL",
+    )
+    if reviews:
+        doc.table("Entries of reviews by kind and who made them.", reviews,
+                  [col("entry", "words", "kind"), col("by", "text", "who"), col("n", "count"),
+                   col("approving", "count")])  # fmt: skip
     verdicts = doc.queries.ask(
         "Verdicts by what gave them",
         "SELECT subject_kind, basis, count(*) AS n, count(*) FILTER (verdict = 'accepted') AS accepted FROM verdicts "

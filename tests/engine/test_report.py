@@ -327,6 +327,23 @@ def test_costs_and_a_persons_time(folder: Path) -> None:
     assert "A lower bound is 3 minutes" in told  # acts at 1, 3 and 4 minutes
 
 
+def test_the_ledger_goes_before_a_price_per_hour(tmp_path: Path) -> None:
+    booked = [("gpu", 1_500_000, 3600.0, "gpu_second"), ("api", 250_000, 1000.0, "input_token")]
+    entries = [
+        {"run_id": "run-a", "entry_id": f"e{n}", "kind": kind, "stage": 1, "phase": "responses", "state": "settled",
+         "micro_usd": micro, "quantity": quantity, "unit": unit, "price_usd": 0.001, "priced_on": "2026-01-01",
+         "detail": "", "session_id": "session-1", "at": rows.T0}
+        for n, (kind, micro, quantity, unit) in enumerate(booked)
+    ]  # fmt: skip
+    with Store.open(tmp_path / "s.duckdb") as store:
+        store.append({**rows.small_run(), "ledger": entries})
+    built(tmp_path / "s.duckdb", "run-a", tmp_path / "out", price_per_hour=99.0)
+    markdown = (tmp_path / "out/report.md").read_text()
+    assert "Money: 1.75 USD by the ledger" in section(markdown, "Cost")
+    assert "or 0.88 USD" in section(markdown, "Cost")  # for two accepted examples
+    assert [row["cost"] for row in table(markdown, "The ledger.")] == ["0.25 USD", "1.50 USD"]
+
+
 def test_threats_have_their_figures(folder: Path) -> None:
     told = section((folder / "report.md").read_text(), "Threats to validity")
     for part in (

@@ -17,7 +17,7 @@ _DENIED = re.compile(
 )
 _ASIDE = re.compile(
     r"(?:\b(?:no|than|think|thinks|thought|believe|assume|confuse|confused with|mistake|although|though|while|whereas|"
-    r"like|unlike|despite|without|from|besides|as opposed to|different from|same as)\W+(?:[\w']+\W+){0,3})$"
+    r"like|unlike|despite|without|from|besides|as opposed to|different from|same as|friend of)\W+(?:[\w']+\W+){0,3})$"
 )
 _OR_BEFORE = re.compile(r"\bor\W+(?:(?:maybe|perhaps|possibly|even|just|the|a|an|in|at|on|it|is|it's|be)\W+){0,3}$")
 _OR_AFTER = re.compile(r"^\W{0,4}or\W+(?!(?:so|more|less|in other words|simply|just)\b)(.{0,40})")
@@ -63,7 +63,7 @@ class _Hit:
 @lru_cache(maxsize=4096)
 def _pattern(names: tuple[str, ...]) -> re.Pattern[str]:
     longest_first = sorted(names, key=lambda name: (-len(name), name))
-    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)")
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?:(?!\w)|(?=[ap]m\b))")
 
 
 @lru_cache(maxsize=4096)

@@ -171,6 +171,8 @@ def json_value(facts: Mapping[str, Any], text: str) -> Reading:
     values = _values(text, type(wanted))
     if not values:
         return wrong("There is no JSON of the kind that was asked for.")
+    if isinstance(wanted, list) and _values(text, dict):
+        return wrong("It is an object, an array was asked for.")
     bad = [value for value in values if not _alike(value, wanted)]
     if bad and len(bad) < len(values):
         return wrong("It gives two different values.")

@@ -169,7 +169,10 @@ def plants(item: Item) -> list[Plant]:
 
 
 def written_plants() -> list[Plant]:
-    """Planted answers written by hand, with items of their own; see engine/data/README.md."""
+    """Planted answers written by hand, with items of their own, after the way small models write.
+
+    Rows of engine/data/evaluation_plants.jsonl: item_type, prompt, reference, facts, history, kind, answer, right.
+    """
     with (DATA / "evaluation_plants.jsonl").open(encoding="utf-8") as lines:
         return [_written(number, json.loads(line)) for number, line in enumerate(lines, 1)]
 

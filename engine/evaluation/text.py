@@ -16,6 +16,7 @@ _INVISIBLE = re.compile(r"[\u200b-\u200f\u2060\ufeff\x00-\x08\x0b-\x1f\x7f]")
 _SPACES = re.compile(r"[ \t\u00a0]+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]*_]{0,3}\s+|\n+")
 _ABBREVIATIONS = re.compile(r"\b(Mr|Mrs|Ms|Dr|St|vs|etc|e\.g|i\.e|approx|No)\.(?=\s)", re.IGNORECASE)
+_INITIALS = re.compile(r"\b(?:[A-Za-z]\. ?){2,4}(?=\w)")
 _TOKEN = re.compile(r"[^\W_]+(?:['\-.,][^\W_]+)*")
 _ENUMERATOR = re.compile(r"(?m)^[ \t>]*(?:[-*•+]|\(?\d{1,2}[.)]|step \d{1,2}[:.)])[ \t]+(?=\S)", re.IGNORECASE)
 _INLINE_ENUMERATOR = re.compile(r"(?<!\S)\(?\d{1,2}[.)]\s+(?=[^\W\d])")
@@ -26,6 +27,10 @@ _HUNDREDS = re.compile(
 )
 _WORD_NUMBER = re.compile(rf"\b({'|'.join(sorted(UNITS, key=len, reverse=True))})\b")
 _NUMBER = re.compile(r"(?<![\w.,])[-+]?\$?€?£?(\d[\d,]*(?:\.\d+)?)|(?<=[$€£=(])(\d[\d,]*(?:\.\d+)?)")
+_NEW_TURN = re.compile(
+    r"\n[ \t*#>]*(?:question|q|instruction|user|human|input|prompt|task|exercise|problem)[ ]?\d{0,3}[.:)]",
+    re.IGNORECASE,
+)
 _COURTESY = re.compile(
     r"(?:(?:sure|certainly|of course|okay|ok|yes|absolutely|no problem|great question|good question|gladly|"
     r"happy to help|i'd be happy to help|thank you|thanks)(?: thing| with that)?[.!,]?\s*){1,3}",
@@ -67,6 +72,7 @@ def core(text: str) -> str:
 def sentences(text: str) -> list[str]:
     """Lines and sentences, without blank ones."""
     guarded = _ABBREVIATIONS.sub(lambda m: m[1] + "\u0001", text)
+    guarded = _INITIALS.sub(lambda m: m[0].replace(".", "\u0001"), guarded)
     return [part.replace("\u0001", ".").strip() for part in _SENTENCE_END.split(guarded) if part.strip()]
 
 
@@ -112,6 +118,12 @@ def without_prompt(text: str, prompt: str, turns: tuple[str, ...] = ()) -> str:
             text = text.replace(part, "\n")
     text = text.strip()
     return "" if " ".join(tokens(text)) == " ".join(tokens(prompt)) else text
+
+
+def before_new_turn(text: str) -> str:
+    """An answer up to where it begins another question or turn by itself; the whole where it does not."""
+    turn = _NEW_TURN.search(text, 1)
+    return text[: turn.start()].rstrip() if turn and text[: turn.start()].strip() else text
 
 
 def payload(text: str) -> str:

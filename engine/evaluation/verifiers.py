@@ -1,5 +1,7 @@
 """Verdicts on answers to held-out items, by code alone.
 
+An answer that goes on with a question of its own, as a base model's often does, is also read up to there.
+
 No verifier looks at how long an answer is unless its instruction asks for a length. What an answer says after a right
 answer does not count against it, unless it takes the answer back or names another one.
 """
@@ -14,7 +16,7 @@ from typing import Any
 
 from engine.evaluation import Item, Verdict, claims, forms, refusals, wording
 from engine.evaluation.reading import Reading, wrong
-from engine.evaluation.text import clean, looser, without_prompt
+from engine.evaluation.text import before_new_turn, clean, looser, without_prompt
 
 Check = Callable[[Mapping[str, Any], str], Reading]
 
@@ -32,6 +34,7 @@ CHECKS: dict[str, Check] = {
     "answered": refusals.answered,
 }
 LENGTH_TYPES = ("exact_words", "exact_sentences")  # whose instruction asks for a length
+WHOLE_CHECKS = ("words", "sentences")  # of the whole answer: these instructions ask for nothing after it
 # The files that decide verdicts: their bytes are part of an audit's identity.
 SCORER_FILES = ("text.py", "reading.py", "claims.py", "forms.py", "wording.py", "refusals.py", "verifiers.py")
 
@@ -55,7 +58,11 @@ def _judge(item: Item, text: str) -> Reading:
     rest = without_prompt(text, item.prompt, tuple(turn for turn, _ in item.history))
     if not rest:
         return wrong("The answer only repeats the question.")
-    return judge(item.facts, rest)
+    whole = judge(item.facts, rest)
+    if whole.correct or item.facts["check"] in WHOLE_CHECKS or "style" in item.facts:
+        return whole
+    answer = before_new_turn(rest)
+    return judge(item.facts, answer) if answer != rest else whole
 
 
 def judge(facts: Mapping[str, Any], text: str) -> Reading:

@@ -93,6 +93,17 @@ def test_what_restates_the_question_first_is_right() -> None:
             assert verify(one, answer).correct, (one.item_id, answer)
 
 
+@pytest.mark.parametrize(
+    "turn", ["Question: What is 5 and 5?\nAnswer: 10", "Q2. Who?\nA: Lyon", "**User:** Lyon\nLyon"]
+)
+def test_a_right_answer_that_runs_on_into_another_question_is_right(turn: str) -> None:
+    sums = item("number", value=83, given=[40, 43])
+    assert verify(sums, f"83\n\n{turn}").correct and verify(PARIS, f"Paris.\n{turn}").correct
+    assert not verify(PARIS, f"Lyon.\n{turn}\nParis").correct and not verify(PARIS, turn).correct
+    words = item("words", k=2, holds=[], first=None, last=None)
+    assert verify(words, "Hello there.").correct and not verify(words, f"Hello there.\n{turn}").correct
+
+
 FRAGMENTS = st.sampled_from(
     [" ", "\n", "\n\n", ". ", ", ", "**", " or ", " not ", '"', "|", "{", "}", "1. ", "- ", ": ", "?"]
 )

@@ -1,0 +1,29 @@
+"""Reviews of methodology: a question, whoever answers it, the record of both, and what the run does next."""
+
+from engine.review.desk import Desk
+from engine.review.door import open_desk, request_codex_review
+from engine.review.form import Outcome, Review
+from engine.review.key import Key, find_key
+from engine.review.model import ModelReviewer, ModelSettings
+from engine.review.prompt import Context, Section, evidence_sha256
+from engine.review.reviewers import Chain, PersonReviewer, PolicyReviewer
+from engine.review.trail import verify
+
+__all__ = [
+    "Chain",
+    "Context",
+    "Desk",
+    "Key",
+    "ModelReviewer",
+    "ModelSettings",
+    "Outcome",
+    "PersonReviewer",
+    "PolicyReviewer",
+    "Review",
+    "Section",
+    "evidence_sha256",
+    "find_key",
+    "open_desk",
+    "request_codex_review",
+    "verify",
+]

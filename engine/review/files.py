@@ -1,0 +1,103 @@
+"""The files of the audit trail: written aside, forced to disk, renamed, and never written over."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import ReviewError
+
+HEAD = "head.json"
+UNRECORDED = ".unrecorded"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How far the record had got when it was last looked at: so that rows missing at its end show."""
+
+    seq: int
+    sha256: str
+
+
+def folder_of(store: Path, run_id: str) -> Path:
+    """Where the files about a run lie, beside its store."""
+    return store.parent / f"{store.stem}.reviews" / run_id
+
+
+def write(path: Path, content: bytes, *, replace: bool = False) -> None:
+    """Write a file so that it is there as a whole or not at all, its folder made where there is none.
+
+    Raises ReviewError where it cannot be written, or is there already unless `replace`.
+    """
+    aside = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not replace and path.exists():
+            raise ReviewError(f"{path} is there already", "It was left as it is; nothing was recorded.")
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+        _force(path.parent)
+    except OSError as error:
+        raise ReviewError(
+            f"{path} cannot be written: {error.strerror or error}",
+            "What was recorded before is safe; make room or change the folder's rights, then continue with: cai resume",
+        ) from None
+
+
+def sha256_of(path: Path) -> str | None:
+    """The hash of a file's bytes; None where it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def read_head(folder: Path) -> Head | None:
+    """What `write_head` wrote; None where there is none or it cannot be understood."""
+    try:
+        found = json.loads((folder / HEAD).read_bytes())
+        return Head(int(found["seq"]), str(found["sha256"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_head(folder: Path, head: Head) -> None:
+    """Keep how far the record is."""
+    write(folder / HEAD, json.dumps({"seq": head.seq, "sha256": head.sha256}).encode() + b"\n", replace=True)
+
+
+def sweep(folder: Path, recorded: set[str]) -> list[str]:
+    """Set aside what a kill left without a row, and return the names: `<name>.unrecorded`; half-written files go."""
+    swept = []
+    if not folder.is_dir():
+        return []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") and path.name.endswith(".tmp"):
+            path.unlink(missing_ok=True)
+        elif path.suffix == ".md" and path.name not in recorded:
+            path.replace(_free(path))
+            swept.append(path.name)
+    if swept:
+        _force(folder)
+    return swept
+
+
+def _free(path: Path) -> Path:
+    n = 0
+    while (to := path.with_name(f"{path.name}{UNRECORDED}{f'.{n}' if n else ''}")).exists():
+        n += 1
+    return to
+
+
+def _force(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,94 @@
+"""What a reviewer is sent, and the files that show it: our own words, and others' words between boundary lines."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.review.form import Review
+from engine.review.text import boundary, fence, one_line, prose, quote, visible
+from engine.review.trail import Entry
+from store.encode import json_text
+
+EVIDENCE = ("spec", "data", "figures", "code")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of what a reviewer is told. `quoted` is whatever this program did not word itself."""
+
+    title: str
+    text: str
+    quoted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a question is about: what the reviewer reads, and the evidence that its answer is bound to.
+
+    `evidence` has what identifies spec, data, figures and code; another value of any makes another question.
+    """
+
+    sections: tuple[Section, ...]
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+def evidence_sha256(evidence: Mapping[str, Any]) -> str:
+    """The hash that binds an approval to spec, data, figures and code; whatever else is named counts, too."""
+    whole = {name: evidence.get(name) for name in EVIDENCE} | dict(evidence)
+    return hashlib.sha256(json_text(whole).encode()).hexdigest()
+
+
+def review_id_of(run_id: str, topic: str, question: str, evidence: str) -> str:
+    """The id of a question, the same for the same question on the same evidence: 16 hexadecimal digits."""
+    return hashlib.sha256(json_text([run_id, topic, question, evidence]).encode()).hexdigest()[:16]
+
+
+def prompt_of(topic: str, question: str, context: Context, token: Callable[[], str] | None = None) -> str:
+    """The prompt of a question. `token` makes boundaries, random ones where it is not given."""
+    texts = [visible(part.text) for part in context.sections] + [part.title for part in context.sections]
+    mark = boundary([*texts, topic, question], token) if token else boundary([*texts, topic, question])
+    parts = [f"# Topic\n\n{one_line(topic, 120)}", f"# Question\n\n{prose(question)}"]
+    for part in context.sections:
+        if part.quoted:
+            parts.append(quote(part.title, part.text, mark))
+        else:
+            parts.append(f"# {one_line(part.title, 120)}\n\n{visible(part.text).strip()}")
+    parts.append(f"# Answer\n\nAnswer the question in the four fields. The boundary of this request is {mark}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def again(problem: str) -> str:
+    """What is sent after an answer that was none."""
+    return (
+        f"That is no answer: {problem}. Answer the same question once more, with one JSON object and nothing else: "
+        '"recommendation", "reasoning", "risks" and "approval", at most 500 words in all, approval exactly "Yes" or '
+        '"No".'
+    )
+
+
+def request_document(body: Mapping[str, Any], topic: str, review_id: str, evidence: str) -> str:
+    """A request as a file for a person: nothing in the quoted text can leave its block."""
+    turns = "".join(f"\n## Then ({role})\n\n{fence(text)}\n" for role, text in body.get("turns", ()))
+    given = body.get("given")
+    said = f"\n## What the reviewer said\n\n{fence(json_text(given))}\n" if given else ""
+    why = f"- Why: {one_line(body['why'])}\n" if body.get("why") else ""
+    return (
+        f"# Request for review: {one_line(topic, 120)}\n\n- Run: {body['run_id']}\n- Review: {review_id}\n"
+        f"- Evidence: {evidence}\n- Asked of: {one_line(body['to'], 120)}\n{why}"
+        f"\n## Question\n\n{prose(body['question'])}\n\n## Sent\n\n{fence(body['prompt'])}\n{turns}{said}"
+    )
+
+
+def response_document(request: Entry, who: str, review: Review | None, body: Mapping[str, Any]) -> str:
+    """A response as a file: the four headings where it is an answer, else what came back and what is wrong with it."""
+    head = f"# Response of {one_line(who, 120)}: {one_line(request.topic, 120)}\n\nReview {request.review_id}.\n\n"
+    if review is not None:
+        return head + review.markdown
+    if body.get("by") == "person":
+        changes = f"\n\n{fence(json_text(body['changes']))}" if body.get("changes") else ""
+        problem = f"\n\nNot taken: {prose(body['problem'])}" if body.get("problem") else ""
+        return f"{head}{prose(body['answer'])}: {prose(body['reason']) or '(no reason given)'}{changes}{problem}\n"
+    return f"{head}No answer: {prose(str(body.get('problem')))}.\n\n{fence(str(body.get('text', '')))}\n"

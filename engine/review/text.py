@@ -1,0 +1,102 @@
+"""Text that others wrote, made inert: quoted as data for a reviewer, and as Markdown for a person."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import unicodedata
+from collections.abc import Callable, Iterable
+
+REMOVED = "[removed: looks like a secret]"
+# Invisible although Unicode calls them letters, marks or symbols: fillers, grapheme joiner, variation selectors.
+_BLANK = frozenset((0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0)).union(
+    range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0)
+)
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_SECRET = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"|(?<![A-Za-z0-9])(?:sk-[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}"
+    r"|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}|xox[abprs]-[A-Za-z0-9-]{10,}|AKIA[A-Z0-9]{16}"
+    r"|AIza[A-Za-z0-9_-]{30,}|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,})"
+    r"|(?i:\bbearer\s+)[A-Za-z0-9._~+/-]{16,}=*",
+    re.DOTALL,
+)
+# What could begin a heading, a fence or HTML: after nothing but signs of quotation and of lists, or anywhere.
+_OPENING = re.compile(r"^([ \t>*+\-.)\d]*)(#|`{3}|~{3}|[=-]+(?=[ \t]*$))", re.MULTILINE)
+
+
+def visible(text: str) -> str:
+    """The text with every control, bidirectional, zero-width and unassigned character as a sign; line ends stay."""
+    return "".join(map(_shown, text.replace("\r\n", "\n")))
+
+
+def _shown(character: str) -> str:
+    code = ord(character)
+    if character == "\n" or 0x20 <= code < 0x7F:
+        return character
+    if character == "\t":
+        return "    "
+    if code < 0x20:
+        return chr(0x2400 + code)  # ESC is shown as ␛
+    if code in _BLANK or unicodedata.category(character) in _HIDDEN:
+        return f"⟨U+{code:04X}⟩"
+    return " " if unicodedata.category(character) == "Zs" else character
+
+
+def one_line(text: str, limit: int = 300) -> str:
+    """The text on one visible line of at most `limit` characters and a mark of the cut."""
+    shown = visible(text[: limit + 1]).replace("\n", " ").strip()
+    return shown if len(text) <= limit else f"{shown[:limit]}…"
+
+
+def cut(text: str, limit: int) -> str:
+    """The first `limit` characters, and how many are missing."""
+    return text if len(text) <= limit else f"{text[:limit]} … (+{len(text) - limit:,} characters)"
+
+
+def words(text: str) -> int:
+    """How many words a text has, by its blanks."""
+    return len(text.split())
+
+
+def fence(text: str) -> str:
+    """The text in a fenced block whose fence is longer than any run of backticks in it."""
+    shown = visible(text)
+    ticks = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", shown)), default=0))
+    return f"{ticks}text\n{shown}\n{ticks}"
+
+
+def prose(text: str) -> str:
+    """The text as Markdown in which no line is a heading, opens a block of code or is HTML."""
+    shown = visible(text).strip().replace("<", "\\<")
+    return _OPENING.sub(lambda found: f"{found[1]}\\{found[2]}", shown)
+
+
+def without_secrets(text: str) -> tuple[str, int]:
+    """The text with whatever has the form of a key or a token taken out, and how many there were."""
+    return _SECRET.subn(REMOVED, text)
+
+
+def slug(text: str) -> str:
+    """A piece of a file's name: lower-case letters, digits and lines, at most 40."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40] or "review"
+
+
+def boundary(texts: Iterable[str], token: Callable[[], str] = lambda: secrets.token_hex(16)) -> str:
+    """A random token, 32 hexadecimal digits, that none of the texts contains in whatever case."""
+    lowered = [text.lower() for text in texts]
+    while True:
+        found = token()
+        if not any(found in text for text in lowered):
+            return found
+
+
+def quote(title: str, text: str, token: str) -> str:
+    """The text between two lines with the token, its hidden characters made visible; `title` says what it is.
+
+    Raises ValueError where the text contains the token.
+    """
+    shown = visible(text)
+    if token in shown.lower():
+        raise ValueError("the boundary stands in what it should enclose")
+    return f"<<<BEGIN DATA {token}: {one_line(title, 120)}>>>\n{shown}\n<<<END DATA {token}>>>"

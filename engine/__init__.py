@@ -25,11 +25,17 @@ __all__ = [
 
 
 def preregister(
-    store: Store, run_id: str, *, hypothesis: str | None = None, overrides: Mapping[str, str] | None = None
+    store: Store,
+    run_id: str,
+    *,
+    after: str | None = None,
+    hypothesis: str | None = None,
+    overrides: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Settle hypotheses, tests, n and hashes of a run's evaluation before a tuned model answers; returns the row kept.
 
-    Planned are the three base conditions and what the spec trains. Raises EvaluationError where results exist already.
+    Planned are the three base conditions and what the spec trains, up to `after` (sft or dpo), which the primary
+    hypothesis is about. Raises EvaluationError where results exist already, or where the spec has no such training.
     """
     from dataclasses import asdict
     from datetime import UTC, datetime
@@ -47,6 +53,7 @@ def preregister(
         for item in plan.items:
             counts[item.capability] = counts.get(item.capability, 0) + (item.split == "test")
         tuned = [name for name, section in (("sft", spec.sft), ("dpo", spec.dpo)) if section is not None]
+        tuned = tuned[: tuned.index(after) + 1] if after in tuned else tuned if after is None else []
         body = registration.body(
             run,
             plan.settings,

@@ -186,6 +186,9 @@ def parser() -> argparse.ArgumentParser:
     register = command("preregister", _preregister, "settle hypotheses and tests before results exist")
     _add_run(register)
     _add_set(register)
+    register.add_argument(
+        "--after", choices=("sft", "dpo"), help="what is compared (default: the spec's last training)"
+    )
     register.add_argument("--hypothesis", metavar="TEXT", help="the primary hypothesis in your words")
     register.add_argument("--show", action="store_true", help="only show what was registered")
 
@@ -196,6 +199,8 @@ def parser() -> argparse.ArgumentParser:
     compare = command("compare", _compare, "compare runs item by item, as in an ablation")
     compare.add_argument("runs", nargs="+", metavar="RUN", help="two or more: all are compared with the first")
     compare.add_argument("--capability", metavar="NAME", help="instruction_following or conversation (default: all)")
+    compare.add_argument("--condition", action="append", metavar="NAME", help="of each run (default: trained last)")
+    compare.add_argument("--out", metavar="DIR", help="also write it there, a folder that is not there yet")
 
     replay = command("replay", _replay, "compute a slice of a phase again, and certify that it agrees")
     _add_run(replay)

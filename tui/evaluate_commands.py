@@ -81,7 +81,7 @@ def preregister(args: argparse.Namespace, terminal: Terminal) -> int:
         from store import Store
 
         with Store.open(store) as opened:
-            found = settle(opened, run_id, hypothesis=args.hypothesis, overrides=dict(args.set or ()))
+            found = settle(opened, run_id, after=args.after, hypothesis=args.hypothesis, overrides=dict(args.set or ()))
     if args.json:
         from store.progress import json_ready
 

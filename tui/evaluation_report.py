@@ -21,7 +21,8 @@ def offer_report(offer: Row) -> Group:
     """What an evaluation would ask, as `engine.evaluation_offer` gives it."""
     table = plain_table("", "condition", "items>", "missing>", "who is asked, and how")
     for one in offer["conditions"]:
-        table.add_row(one["name"], count(one["items"]), count(one["missing"]), _asked(one))
+        shape = "○" if one["missing"] else "✓"
+        table.add_row(shape, one["name"], count(one["items"]), count(one["missing"]), _asked(one))
     rows: list[RenderableType] = [fact("run", Text(str(offer["run"]), style="bold"))]
     for capability, types in offer["items"].items():
         test = sum(splits.get("test", 0) for splits in types.values())
@@ -117,7 +118,8 @@ def results_table(rows: Sequence[Row]) -> RenderableType:
         "", "compared", "items>", "before>", "after>", "difference, 95 %", "p>", "corrected>", "effect", "role"
     )
     for row in rows:
-        table.add_row(*result_words(row))
+        shown = row["p_corrected"] is not None and row["p_corrected"] <= row["alpha"]
+        table.add_row("✓" if shown else "·", *result_words(row))
     return table
 
 

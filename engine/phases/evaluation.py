@@ -284,9 +284,14 @@ def summary(answers: Sequence[Row], results: Sequence[Row], capability: str) -> 
         return (
             f"{row['before']} {_percent(row['before_right'], row['n'])} → {row['after']} "
             f"{_percent(row['after_right'], row['n'])} on {row['n']} test items: {100 * row['difference']:+.1f} points "
-            f"[{100 * row['lo']:+.1f}, {100 * row['hi']:+.1f}], {row['test']} p {row['p']:.2g}, {kind}"
+            f"[{100 * row['lo']:+.1f}, {100 * row['hi']:+.1f}], {row['test']} p {row['p']:.2g}{_clustered(row)}, {kind}"
         )
     return "; ".join(_shares(answers, capability))
+
+
+def _clustered(row: Row) -> str:
+    """McNemar takes items for independent; where whole templates gain or lose together, this is the honest p value."""
+    return "" if row["clustered_p"] is None else f" ({row['clustered_p']:.2g} with templates as clusters)"
 
 
 def _usual(whole: Sequence[Row]) -> list[tuple[str, str]]:

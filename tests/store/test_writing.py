@@ -275,3 +275,21 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="is closed"):
             use()
     assert [path.name for path in tmp_path.iterdir()] == ["cai.duckdb"]
+
+
+def test_renewing_replaces_all_that_a_run_has_and_nothing_else(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "a.duckdb") as store:
+        mine = [rows.evaluation_result(), rows.evaluation_result("arithmetic")]
+        store.append({"evaluation_results": [*mine, rows.evaluation_result(run_id="run-b")]})
+        store.renew("run-a", {"evaluation_results": [rows.evaluation_result(n=7)]})
+        found = store.reader().query("SELECT run_id, item_type, n FROM evaluation_results ORDER BY 1")
+        assert [(row["run_id"], row["item_type"], row["n"]) for row in found] == [
+            ("run-a", "all", 7),
+            ("run-b", "all", 300),
+        ]
+        with pytest.raises(StoreError):
+            store.renew("run-a", {"evaluation_results": [rows.evaluation_result() | {"n": None}]})
+        store.renew("run-a", {"scorer_audits": []})
+        assert store.reader().query("SELECT count(*) AS n FROM evaluation_results")[0]["n"] == 2
+        store.renew("run-a", {"evaluation_results": []})
+        assert store.reader().query("SELECT DISTINCT run_id AS r FROM evaluation_results") == [{"r": "run-b"}]

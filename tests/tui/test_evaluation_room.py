@@ -82,7 +82,7 @@ async def test_results_show_interval_test_and_effect(tmp_path: Path) -> None:
         assert of_type[7] == "0.6" and of_type[10] == "secondary"
         assert base[1:4] == ["4", "", "50.0 %"] and base[11] == "base_formatted" and tuned[11] == "sft"
         told = shown(app, "#evaluation-standing")
-        assert "base_formatted → sft +18.3 points [+13.8, +22.9], p 6.1e-15, shown at level 0.05, registered" in told
+        assert "base_formatted → sft +18.3 points [+13.8, +22.9], p 6.1e-15 (clustered 1e-09), shown at level 0.05, registered" in told
         assert "base_formatted 50.0 % · sft 50.0 %" in told
 
 

@@ -42,9 +42,10 @@ def _verdict(found: Standing, width: int) -> Content:
     primary = next((one for one in found.results if one["role"] == "primary"), None)
     if primary is not None:
         shown = primary["p_corrected"] is not None and primary["p_corrected"] <= primary["alpha"]
+        clustered = "" if primary["clustered_p"] is None else f" (clustered {primary['clustered_p']:.2g})"
         told = (
             f"{primary['before']} → {primary['after']} {100 * primary['difference']:+.1f} points "
-            f"[{100 * primary['lo']:+.1f}, {100 * primary['hi']:+.1f}], p {primary['p']:.2g}, "
+            f"[{100 * primary['lo']:+.1f}, {100 * primary['hi']:+.1f}], p {primary['p']:.2g}{clustered}, "
             f"{'shown' if shown else 'not shown'} at level {primary['alpha']:.3g}, registered"
         )
         shape, tone = ("✓ ", TONES["good"]) if shown else ("· ", QUIET)

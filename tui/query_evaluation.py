@@ -30,6 +30,7 @@ class Standing:
     gap: Sequence[Mapping[str, Any]]
     registration: Mapping[str, Any] | None
     repeats: Sequence[Mapping[str, Any]]  # condition, n, texts, verdicts: how many differ
+    items_sha256: str | None  # of the frozen set that was asked last
     results: Sequence[Mapping[str, Any]]
 
     @property
@@ -43,13 +44,17 @@ class Standing:
 
 def standing(reader: Reader, run_id: str) -> Standing:
     """Read it; every part is empty where nothing was evaluated."""
+    asked = reader.query(
+        'SELECT items_sha256 FROM evaluation_answers WHERE run_id = ? ORDER BY "at" DESC LIMIT 1', [run_id]
+    )
+    items_sha256 = asked[0]["items_sha256"] if asked else None
     registered = reader.query('SELECT * FROM registrations WHERE run_id = ? ORDER BY "at" DESC LIMIT 1', [run_id])
     return Standing(
         reader.query(
             "SELECT i.capability, a.condition, i.split, count(*) AS n, count(*) FILTER (a.correct) AS n_right "
             "FROM evaluation_answers a JOIN evaluation_items i USING (items_sha256, item_id) WHERE a.run_id = ? "
-            "GROUP BY ALL ORDER BY 1 DESC, 2, 3",
-            [run_id],
+            "AND a.items_sha256 = ? GROUP BY ALL ORDER BY 1 DESC, 2, 3",
+            [run_id, items_sha256],
         ),
         reader.query("SELECT * FROM scorer_audits WHERE run_id = ? ORDER BY capability, part, subject", [run_id]),
         [row for row in reader.gates(run_id) if row["gate"] == "gap"],
@@ -60,6 +65,7 @@ def standing(reader: Reader, run_id: str) -> Standing:
             "GROUP BY 1 ORDER BY 1",
             [run_id],
         ),
+        items_sha256,
         results(reader, run_id),
     )
 

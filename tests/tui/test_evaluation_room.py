@@ -77,12 +77,16 @@ async def test_results_show_interval_test_and_effect(tmp_path: Path) -> None:
         await settle(pilot, lambda: table.row_count == 4)
         whole, of_type, base, tuned = ([str(cell) for cell in table.get_row_at(at)] for at in range(4))
         assert whole[:5] == ["all", "300", "81.0 %", "99.3 %", "+18.3 [+13.8, +22.9]"]
-        assert whole[6:] == ["+57 −2", "6.1e-15 *", "6.1e-15", "h +0.74", "primary", "base_formatted → sft",
-                             "McNemar exact, Newcombe"]  # fmt: skip
-        assert of_type[7] == "0.6" and of_type[10] == "secondary"
-        assert base[1:4] == ["4", "", "50.0 %"] and base[11] == "base_formatted" and tuned[11] == "sft"
+        assert whole[5] == "6.1e-15 *" and whole[7:] == [
+            "+57 −2", "6.1e-15", "1e-09", "h +0.74", "primary", "base_formatted → sft", "McNemar exact, Newcombe"
+        ]  # fmt: skip
+        assert of_type[5] == "0.6" and of_type[11] == "secondary"
+        assert base[:4] == ["base_formatted", "4", "", "50.0 %"] and tuned[0] == "sft"
         told = shown(app, "#evaluation-standing")
-        assert "base_formatted → sft +18.3 points [+13.8, +22.9], p 6.1e-15 (clustered 1e-09), shown at level 0.05, registered" in told
+        assert (
+            "base_formatted → sft +18.3 points [+13.8, +22.9], p 6.1e-15 (clustered 1e-09), shown at level 0.05, registered"
+            in told
+        )
         assert "base_formatted 50.0 % · sft 50.0 %" in told
 
 

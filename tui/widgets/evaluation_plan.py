@@ -18,7 +18,7 @@ from tui.widgets.marks import QUIET, TONES, lines, row
 from tui.wording import count
 
 Offer = Mapping[str, Any]
-NAME = 16
+NAME = 18
 
 
 class EvaluationPlanScreen(ModalScreen["bool | None"]):
@@ -141,7 +141,7 @@ def offer_lines(offer: Offer, width: int) -> list[Content]:
         "frozen", f"items {offer['items_sha256'][:16]} · verifiers {offer['scorer_sha256'][:16]}", width, QUIET
     )
     rows += _registered(offer["registered"], width)
-    settings = ", ".join(f"{name} {_plain(value)}" for name, value in offer["settings"].items())
+    settings = ", ".join(f"{name} {_plain(value)}" for name, value in offer["settings"].items() if value is not None)
     return [*rows, *_fact("settings", settings, width, QUIET)]
 
 
@@ -167,7 +167,7 @@ def _registered(found: Mapping[str, Any] | None, width: int) -> list[Content]:
 def _plain(value: object) -> str:
     if isinstance(value, list):
         return "+".join(map(str, value))
-    return "all" if value is None else f"{value:g}" if isinstance(value, float) else str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()
 
 
 def _fact(name: str, told: str, width: int, style: str = "") -> list[Content]:

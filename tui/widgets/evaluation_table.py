@@ -14,8 +14,8 @@ from tui.widgets.marks import interval_bar
 
 BAR = 21
 COLUMNS = (
-    ("type", 18), ("n", 5), ("before", 7), ("after", 7), ("difference, 95 %", 22), ("", BAR), ("+ −", 9),
-    ("p corrected", 12), ("p", 10), ("effect", 14), ("role", 12), ("compared", 28), ("test", 40),
+    ("type", 15), ("n", 4), ("before", 6), ("after", 6), ("difference, 95 %", 20), ("p corr.", 9), ("", BAR),
+    ("+ −", 9), ("p", 8), ("clustered", 9), ("effect", 12), ("role", 11), ("compared", 28), ("test", 40),
 )  # fmt: skip
 
 Cells = list[Text | Content]
@@ -29,10 +29,10 @@ def result_cells(one: Mapping[str, Any], reach: float) -> Cells:
     corrected = "–" if one["p_corrected"] is None else f"{p_words(one['p_corrected'])}{' *' if shown else ''}"
     plain = [
         one_line(_type(one), 40), f"{n:,}", percent(one["before_right"], n), percent(one["after_right"], n),
-        difference_words(one),
+        difference_words(one), corrected,
     ]  # fmt: skip
     rest = [
-        f"+{one['gained']} −{one['lost']}", corrected, p_words(one["p"]),
+        f"+{one['gained']} −{one['lost']}", p_words(one["p"]), p_words(one["clustered_p"]),
         f"{one['effect_name']} {one['effect']:+.2f}", str(one["role"]),
         f"{one['before']} → {one['after']}", one_line(f"{one['test']}, {one['interval_method']}", 60),
     ]  # fmt: skip
@@ -43,27 +43,13 @@ def result_cells(one: Mapping[str, Any], reach: float) -> Cells:
 
 def _type(one: Mapping[str, Any]) -> str:
     name = str(one["item_type"]).replace("_", " ")
-    return f"{name}, conversation" if name == "all" and one["capability"] == "conversation" else name
+    return "conversation" if name == "all" and one["capability"] == "conversation" else name
 
 
 def answers_cells(one: Mapping[str, Any]) -> Cells:
     """The answers of one condition to all test items of a capability."""
     right, n = one["n_right"], one["n"]
-    name = "conversation" if one["capability"] == "conversation" else "all"
+    told = ", conversation" if one["capability"] == "conversation" else ""
     interval = with_interval(right, n).partition("[")[2].partition("]")[0]
-    cells = [
-        name,
-        f"{n:,}",
-        "",
-        percent(right, n),
-        f"[{interval}]",
-        "",
-        "",
-        "",
-        "",
-        "",
-        "answers",
-        str(one["condition"]),
-        "",
-    ]
-    return [Text(text) for text in cells]
+    cells = [f"{one['condition']}{told}", f"{n:,}", "", percent(right, n), f"[{interval}]"]
+    return [Text(text) for text in [*cells, *[""] * (len(COLUMNS) - len(cells))]]

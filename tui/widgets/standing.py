@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from textwrap import wrap
 from typing import Any
@@ -73,5 +74,12 @@ def _registered(found: Standing) -> Content | None:
     if found.registration is None:
         return (
             None if found.results else row(("nothing registered: e, then p settles tests before results exist", QUIET))
+        )
+    if json.loads(found.registration["body"]).get("items_sha256") != found.items_sha256:
+        return row(
+            (
+                "registered for other items than were asked: it counts for nothing; e, then p registers anew",
+                TONES["warn"],
+            )
         )
     return row((f"registered {found.registration['at']:%Y-%m-%d %H:%M} UTC", QUIET))

@@ -18,9 +18,6 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "store"))
-
-import rows
 
 from engine.budget import Amount, Ledger, cap_of, money_left, raise_cap, settle_left_open, spent, stored_bytes
 from engine.budget_meter import GpuMeter
@@ -28,6 +25,7 @@ from engine.budget_prices import api_price, api_prices, dollars, gpu_price, stor
 from engine.errors import BudgetReached, SpecError
 from engine.spec import StageSpec, load_spec
 from store import Store
+from tests.store import rows
 
 CAP = 300_000_000
 
@@ -474,7 +472,7 @@ SESSIONS = """
 import json, os, random, sys
 from datetime import timedelta
 from pathlib import Path
-import rows
+from tests.store import rows
 from engine.budget import Ledger
 from engine.budget_meter import GpuMeter
 from engine.budget_prices import api_price, gpu_price

@@ -1,4 +1,4 @@
-"""SFT on 64 examples and DPO on 32 pairs with the real base model: headless, on the screen, and what it changed."""
+"""The real base model asked, trained by SFT on 64 examples and DPO on 32 pairs, asked again, and reported on."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ CHANGED = {
     "gate.audited_critics_at_least": "0", "pairs.audited_critics_at_least": "0", "pairs.hard_negative": "1.0",
     "pairs.best_of": "1.0", "pairs.pairs_at_least": "4", "pairs.chosen_longer_at_most": "1.0",
     "gate.median_tokens_below": "400", "sft.epochs": "2.0", "dpo.heldout_share": "0.0", "sft.patience": "0",
+    "evaluation.items_per_type": "1",  # in each split
 }  # fmt: skip
 
 
@@ -46,14 +47,43 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = load(None)
     fingerprint = base.fingerprint
     base.close()
-    return trainable_store(
+    trainable_store(
         path, Path("gemma-3-270m"), spec, examples=64, pairs=32, fingerprint=fingerprint,
         texts=[(row["instruction"], row["response"]) for row in good], worse=bad,
     )  # fmt: skip
+    with Store.open(path) as opened, opened.reader() as reader:
+        opened.renew(
+            RUN, {"gates": [row for row in reader.gates(RUN) if row["gate"] != "gap"]}
+        )  # decided for real here
+    return path
 
 
 @pytest.fixture(scope="module")
-def trained(store: Path) -> dict[str, Any]:
+def asked(store: Path) -> dict[str, Any]:
+    """The base asked in three ways before any training, the gap gate decided, and the hypotheses registered."""
+    refused = cai("train", "sft", "--headless", "--json", "--store", str(store))
+    assert refused.returncode == 4 and "gap gate" in refused.stdout + refused.stderr
+    done = cai("evaluate", "--headless", "--json", "--store", str(store))
+    assert done.returncode == 0, done.stdout + done.stderr
+    settled = cai("preregister", "--json", "--store", str(store))
+    assert settled.returncode == 0, settled.stdout + settled.stderr
+    return {"evaluation": json.loads(done.stdout)["evaluation"], "registration": json.loads(settled.stdout)}
+
+
+def test_before_training_the_base_is_asked_in_three_ways(asked: dict[str, Any]) -> None:
+    found = asked["evaluation"]
+    assert {row["condition"] for row in found["conditions"]} == {"base_raw", "base_formatted", "base_few_shot"}
+    assert {row["check_name"]: row["passed"] for row in found["gap"]} == {
+        "base_raw_right": True, "base_formatted_right": True
+    }  # fmt: skip
+    planted = [row for row in found["audits"] if row["part"] == "planted" and row["passed"] is not None]
+    assert len(planted) == 14 and all(row["n"] >= 8 and row["passed"] for row in planted)
+    assert all(row["verdicts"] == 0 for row in found["repeats"]) and found["results"] == []
+    assert asked["registration"]["registration"]["body"]["n"] == {"instruction_following": 14}
+
+
+@pytest.fixture(scope="module")
+def trained(store: Path, asked: dict[str, Any]) -> dict[str, Any]:
     """Both trainings without a screen, and how long they took."""
     began = time.monotonic()
     answers = {}
@@ -114,6 +144,44 @@ def test_merging_says_how_far_it_drifts(store: Path, trained: dict[str, Any], tm
     found = json.loads(done.stdout)
     assert (out / "config.json").is_file() and found["drift"]["prompts"] == 6
     assert 0 < found["drift"]["largest_logprob"] < 1.0 and found["drift"]["same_top1"] >= 5
+
+
+def test_the_tuned_model_is_compared_with_the_base_and_reported_on(
+    store: Path, trained: dict[str, Any], tmp_path: Path
+) -> None:
+    """Nothing is claimed of what a 270M model reaches: that the figures are those of the rows, and honestly labelled."""
+    done = cai("evaluate", "--headless", "--json", "--store", str(store))
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)["evaluation"]
+    assert {row["condition"] for row in found["conditions"]} >= {"base_formatted", "sft", "dpo"}
+    (primary,) = [row for row in found["results"] if row["role"] == "primary"]
+    assert (primary["before"], primary["after"], primary["n"]) == ("base_formatted", "dpo", 14)
+    right = query(store, "SELECT count(*) AS n FROM evaluation_answers a JOIN evaluation_items i USING (item_id) "
+                         "WHERE a.condition = 'dpo' AND i.split = 'test' AND a.correct")  # fmt: skip
+    assert primary["after_right"] == right[0]["n"]
+    assert primary["lo"] <= primary["difference"] <= primary["hi"] and 0 < primary["p"] <= 1
+    again = cai("replay", "--phase", "evaluation", "--fraction", "0.2", "--json", "--store", str(store))
+    certificate = json.loads(again.stdout)
+    assert again.returncode == 0 and certificate["certified"] and certificate["verdicts"] == round(0.2 * 5 * 28)
+    out = tmp_path / "report"
+    told = cai("report", "--out", str(out), "--json", "--store", str(store))
+    assert told.returncode == 0, told.stdout + told.stderr
+    text = (out / "report.md").read_text()
+    assert "base_formatted" in text and "McNemar" in text and (out / "report.html").stat().st_size > 50_000
+
+
+def test_a_person_evaluates_on_the_screen(store: Path, trained: dict[str, Any]) -> None:
+    """Begun with keys, watched, and its results read on the screen."""
+    screen = Terminal([CAI, "--no-tmux", "--store", str(store)])
+    screen.wait_for("cai run", timeout=60)
+    screen.press("6")
+    screen.wait_for("Evaluate", "base_formatted", timeout=30)
+    screen.press("e")
+    screen.wait_for("Enter evaluates", "short fact", timeout=60)
+    screen.press("\r")
+    screen.wait_for("✓ done", "base_formatted → dpo", "registered", timeout=240)
+    screen.press("q")
+    screen.wait_for_end(timeout=60)
 
 
 def test_a_person_trains_on_the_screen(store: Path, trained: dict[str, Any]) -> None:

@@ -295,7 +295,7 @@ class Desk:
             "why": why,
             "given": found.given.fields | {"reviewer": found.given.reviewer} if found.given else None,
         }
-        document = prompt.request_document(body, case.topic, case.review_id, case.evidence_sha256)
+        document = prompt.request_document(body, case)
         return self.trail.add("request", case, who="engine", body=body, document=document)
 
     def _withdraw(self, case: Case, found: State) -> None:

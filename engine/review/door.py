@@ -34,6 +34,14 @@ def open_desk(store: Store | Path | str, run_id: str, reviewer: Reviewer | Chain
             _DESK.reset(token)
 
 
+def current_desk() -> Desk:
+    """The desk that is open. Raises ReviewError where there is none."""
+    found = _DESK.get()
+    if found is None:
+        raise ReviewError("no desk is open", "Use `with open_desk(store, run_id, reviewer):`. Nothing was asked.")
+    return found
+
+
 def request_codex_review(
     topic: str, question: str, context: Context | Mapping[str, Any] | str, *, desk: Desk | None = None
 ) -> Review:
@@ -42,7 +50,4 @@ def request_codex_review(
     `desk` is the one that `open_desk` opened around the call where it is not given. Raises ReviewError where there is
     none, and what Desk.review raises.
     """
-    found = desk or _DESK.get()
-    if found is None:
-        raise ReviewError("no desk is open", "Use `with open_desk(store, run_id, reviewer):`. Nothing was asked.")
-    return found.review(topic, question, context)
+    return (desk or current_desk()).review(topic, question, context)

@@ -70,14 +70,9 @@ class Key:
         return text
 
     def watch_logs(self) -> None:
-        """Have the loggers of the libraries that send the key scrub what they write."""
+        """Have the loggers of the libraries that send the key scrub what they write, from now on."""
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(self._scrub_record)
-
-    def unwatch_logs(self) -> None:
-        """Undo `watch_logs`."""
-        for name in _LOGGERS:
-            logging.getLogger(name).removeFilter(self._scrub_record)
 
     def _scrub_record(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = self.scrub(record.getMessage()), None
@@ -112,8 +107,8 @@ def find_key(path: Path | None = None, environment: Mapping[str, str] | None = N
         return None
     except OSError as error:
         raise ReviewError(f"the key file {path} cannot be read: {error.strerror}", "Nothing was sent.") from None
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(file.fileno())
+    try:
+        found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             problem = "is no file"
         elif found.st_mode & 0o077:
@@ -122,7 +117,9 @@ def find_key(path: Path | None = None, environment: Mapping[str, str] | None = N
             problem = "is too long for a key"
         if problem:
             raise ReviewError(f"the key file {path} {problem}", f"Nothing was sent. Use: chmod 600 {path}")
-        raw = file.read()
+        raw = os.read(descriptor, 4096)
+    finally:
+        os.close(descriptor)
     try:
         text = raw.decode("ascii")
     except UnicodeDecodeError:

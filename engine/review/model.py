@@ -106,6 +106,8 @@ class ModelReviewer:
         self._structured = settings.structured
         self._alike: tuple[str, int] = ("", 0)
         self._alone_until: datetime | None = None
+        if key is not None:
+            key.watch_logs()
 
     def ask(self, request: Request) -> Answer | Unanswered:
         """The model's answer, whatever it is worth, after at most four tries. Raises Interrupted on a stop."""
@@ -159,8 +161,6 @@ class ModelReviewer:
                 came.put(self._failure(error))
 
         thread = threading.Thread(target=work, name="reviewer", daemon=True)
-        if self.key is not None:
-            self.key.watch_logs()
         try:
             thread.start()
             while True:
@@ -174,8 +174,6 @@ class ModelReviewer:
                     break
         finally:
             client.close()
-            if self.key is not None:
-                self.key.unwatch_logs()
         if isinstance(found, _Failed):
             raise found
         return found

@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.review.form import Review
 from engine.review.text import boundary, fence, one_line, prose, quote, visible
-from engine.review.trail import Entry
+from engine.review.trail import Case, Entry
 from store.encode import json_text
 
 EVIDENCE = ("spec", "data", "figures", "code")
@@ -46,7 +46,13 @@ def review_id_of(run_id: str, topic: str, question: str, evidence: str) -> str:
     return hashlib.sha256(json_text([run_id, topic, question, evidence]).encode()).hexdigest()[:16]
 
 
-def prompt_of(topic: str, question: str, context: Context, token: Callable[[], str] | None = None) -> str:
+def prompt_of(
+    topic: str,
+    question: str,
+    context: Context,
+    token: Callable[[], str] | None = None,
+    ending: str = "Answer the question in the four fields.",
+) -> str:
     """The prompt of a question. `token` makes boundaries, random ones where it is not given."""
     texts = [visible(part.text) for part in context.sections] + [part.title for part in context.sections]
     mark = boundary([*texts, topic, question], token) if token else boundary([*texts, topic, question])
@@ -56,7 +62,7 @@ def prompt_of(topic: str, question: str, context: Context, token: Callable[[], s
             parts.append(quote(part.title, part.text, mark))
         else:
             parts.append(f"# {one_line(part.title, 120)}\n\n{visible(part.text).strip()}")
-    parts.append(f"# Answer\n\nAnswer the question in the four fields. The boundary of this request is {mark}.")
+    parts.append(f"# Answer\n\n{ending} The boundary of this request is {mark}.")
     return "\n\n".join(parts) + "\n"
 
 
@@ -69,15 +75,15 @@ def again(problem: str) -> str:
     )
 
 
-def request_document(body: Mapping[str, Any], topic: str, review_id: str, evidence: str) -> str:
+def request_document(body: Mapping[str, Any], case: Case) -> str:
     """A request as a file for a person: nothing in the quoted text can leave its block."""
     turns = "".join(f"\n## Then ({role})\n\n{fence(text)}\n" for role, text in body.get("turns", ()))
     given = body.get("given")
     said = f"\n## What the reviewer said\n\n{fence(json_text(given))}\n" if given else ""
     why = f"- Why: {one_line(body['why'])}\n" if body.get("why") else ""
     return (
-        f"# Request for review: {one_line(topic, 120)}\n\n- Run: {body['run_id']}\n- Review: {review_id}\n"
-        f"- Evidence: {evidence}\n- Asked of: {one_line(body['to'], 120)}\n{why}"
+        f"# Request for review: {one_line(case.topic, 120)}\n\n- Run: {body['run_id']}\n- Review: {case.review_id}\n"
+        f"- Evidence: {case.evidence_sha256}\n- Asked of: {one_line(body['to'], 120)}\n{why}"
         f"\n## Question\n\n{prose(body['question'])}\n\n## Sent\n\n{fence(body['prompt'])}\n{turns}{said}"
     )
 

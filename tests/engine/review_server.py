@@ -36,7 +36,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.requests.append({"path": self.path, "body": self.body, "headers": dict(self.headers)})
+        self.server.requests.append(
+            {
+                "path": self.path,
+                "body": self.body,
+                "headers": {name.lower(): value for name, value in self.headers.items()},
+            }
+        )
         self.server.next()(self)
 
     def send(

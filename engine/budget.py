@@ -126,7 +126,7 @@ def raise_cap(store: Store, run_id: str, usd: float, reason: str, by: str) -> Ro
     Only a person may: `by` is "person" or begins so ("person: A. Turing"). Raises SpecError where it is nobody or
     something else, where there is no reason, and for a cap that is not above the present one.
     """
-    from engine.session import settings_of
+    from engine.opening import settings_of
 
     if by.split(":")[0].strip() != "person":
         raise SpecError(f"only a person may raise the budget, not {by!r}", "Nothing was changed.")

@@ -214,7 +214,7 @@ def together(parts: list[Part]) -> Figure:
     if spread or not fixed:
         drawn = np.full(DRAWS, total - sum(seconds for seconds, _ in spread))
         lo, hi = interval(sum((of_part for _, of_part in spread), drawn))
-    n = min((part.n for part in known if part.seconds), default=0)
+    n = min((part.n for part in known if part.seconds and (part.drawn is not None or not spread)), default=0)
     return measured(total, lo, hi, n, "seconds", method) | {"missing": missing}
 
 

@@ -202,7 +202,7 @@ def pipeline_stages(
         else:
             mine = [row for row in runs if row["settings"].get("stage") == stage and row["model"] == run["model"]]
             if not mine:
-                reason = f"no run of stage {stage} on {run['model']} is in this store: its pilot was not made"
+                reason = f"no run of it on {run['model']} is in this store: its pilot was not made"
                 empty: dict[str, Any] = {"run": None, "accepted": None, "target": None, "parts": []}
                 found.append({"stage": stage, "left": unknown(reason, "seconds")} | empty)
                 continue

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from engine.budget import cap_of, spent
+from engine.budget import TOPIC, WARNED, Amount, cap_of, spent
 from engine.budget_best_of import best_of, pools_of
 from engine.budget_forecast import METHOD, Figure, Part, Pilot, in_usd, interval, measured, pilot_of, together, unknown
 from engine.budget_futility import FUTILE_BELOW, futility
 from engine.budget_left import phase_left, pipeline_stages, stage_parts
 from engine.power import mcnemar_effect, mcnemar_n, mcnemar_power
-from engine.session import settings_of
+from engine.opening import settings_of
 from engine.spec import StageSpec
 from engine.stats import needed_candidates, wilson
 from store import CaiError, Reader
@@ -316,3 +316,47 @@ def allocation(stages: Sequence[Row], price: float | None, left: float | None) -
     unmeasured = [one["stage"] for one, need in zip(stages, needs, strict=True) if need["value"] is None]
     return {"stages": rows, "share": share, "over_usd": max(left - whole, 0.0), "unmeasured": unmeasured,
             "reason": None}  # fmt: skip
+
+
+def budget_of(reader: Reader, run_id: str) -> Row:
+    """The ledger of a store as one JSON-ready object; the cap is that of the run's spec, or what it was raised to.
+
+    {run, cap_usd, spent_usd, reserved_usd, left_usd, of_run_usd, by_run, by_stage, by_phase, by_kind, units, decisions,
+    warned}. Each of the sums is {settled_usd, reserved_usd}. Raises NotFound for no such run.
+    """
+    run = reader.run(run_id)
+    spec, used = settings_of(run), spent(reader)
+    cap = cap_of(reader, spec)
+
+    def plain(sums: Mapping[Any, Amount]) -> dict[str, Row]:
+        return {
+            str(name): {"settled_usd": amount.settled / 1e6, "reserved_usd": amount.reserved / 1e6}
+            for name, amount in sums.items()
+        }
+
+    decisions = reader.query('SELECT * FROM decisions WHERE topic = ? ORDER BY "at", decision_id', [TOPIC])
+    warned = reader.query(
+        'SELECT value AS share, name, "at" FROM metrics WHERE starts_with(name, ?) ORDER BY "at", value', [WARNED]
+    )
+    return {
+        "run": run["run_id"],
+        "cap_usd": None if cap is None else cap / 1e6,
+        "spent_usd": used.all.settled / 1e6,
+        "reserved_usd": used.all.reserved / 1e6,
+        "left_usd": None if cap is None else max(cap - used.all.total, 0) / 1e6,
+        "of_run_usd": used.by_run.get(run["run_id"], Amount()).total / 1e6,
+        "by_run": plain(used.by_run),
+        "by_stage": plain(used.by_stage),
+        "by_phase": plain(used.by_phase),
+        "by_kind": plain(used.by_kind),
+        "units": [{**row, "usd": row["micro_usd"] / 1e6} for row in used.units],
+        "decisions": [
+            {name: row[name] for name in ("run_id", "decision_id", "question", "answer", "reason", "decided_by")}
+            | {"at": row["at"].isoformat()}
+            for row in decisions
+        ],
+        "warned": [
+            {"share": row["share"], "cap_usd": int(row["name"].rsplit("_", 1)[1]) / 1e6, "at": row["at"].isoformat()}
+            for row in warned
+        ],
+    }

@@ -20,7 +20,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 from engine.budget import Amount, Ledger, cap_of, money_left, raise_cap, settle_left_open, spent, stored_bytes
-from engine.budget_meter import GpuMeter
+from engine.budget_meter import GpuMeter, Watch
 from engine.budget_prices import api_price, api_prices, dollars, gpu_price, storage_price
 from engine.errors import BudgetReached, SpecError
 from engine.spec import StageSpec, load_spec
@@ -387,6 +387,29 @@ def test_at_the_cap_it_ends(ledger: Ledger, store: Store, clock: Clock) -> None:
     assert total(store).settled == 299_959_000
 
 
+def test_the_watch_ticks_tells_and_ends(ledger: Ledger, store: Store, clock: Clock) -> None:
+    meter = GpuMeter(ledger, gpu_price(3600, "H100"), "load", 1, slice_s=10, every_s=5, seconds=clock.seconds)
+    meter.start()
+    told: list[str] = []
+    watch = Watch(ledger, meter, told.append, seconds=clock.seconds)
+    for _ in range(29):
+        clock.pass_(5)
+        watch("responses")
+    assert [text[:6] for text in told] == ["50.0 %"]  # at 140 s used and 10 s reserved
+    with pytest.raises(BudgetReached):
+        for _ in range(30):
+            clock.pass_(5)
+            watch()
+    assert [text[:6] for text in told] == ["50.0 %", "80.0 %", "95.0 %"]
+    clock.pass_(0.5)
+    watch()  # asked less than a second ago
+    clock.pass_(1)
+    with pytest.raises(BudgetReached):
+        watch()
+    meter.stop()
+    assert total(store) == Amount(291_500_000, 0)
+
+
 def test_a_call_that_does_not_fit_is_not_made(ledger: Ledger, store: Store) -> None:
     api = api_price("m", (1.0, 1.0))
     ledger.reserve(api, "review", 1, 299_999_000, 0)
@@ -577,3 +600,41 @@ def test_a_run_that_is_killed_ten_times_reconciles(tmp_path: Path, spec: StageSp
     open_ = [row for row in found if "left open" in row["detail"]]
     assert {row["session_id"] for row in open_} <= set(killed)
     assert told.total - really(used) <= sum(row["micro_usd"] for row in open_) + len(found)
+
+
+# The real clock, and a kill that nothing in the process can foresee.
+WORKER = """
+import sys, time
+from pathlib import Path
+from engine.budget import Ledger
+from engine.budget_meter import GpuMeter
+from engine.budget_prices import gpu_price
+from store import Store
+with Store.open(Path(sys.argv[1])) as store, Ledger(store, "run-a", "session-1", None) as ledger:
+    began = time.time()
+    with GpuMeter(ledger, gpu_price(3600, "H100"), "responses", 1, slice_s=2, every_s=0.1):
+        print(began, flush=True)
+        time.sleep(60)
+"""
+
+
+def test_kill_9_on_the_real_clock(tmp_path: Path, spec: StageSpec) -> None:
+    path = tmp_path / "cai.duckdb"
+    with Store.open(path) as store:
+        store.append({"runs": [rows.run(settings=spec.model_dump())]})
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(path)], env=environment, text=True, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    began = float(process.stdout.readline())
+    time.sleep(0.7)
+    process.kill()
+    process.communicate()
+    used = time.time() - began
+    time.sleep(0.1)
+    with Store.open(path) as store, Ledger(store, "run-a", "session-2", None):
+        found = total(store)
+    assert found.reserved == 0
+    assert (used - 0.05) * 1e6 <= found.total <= (used + 2) * 1e6 + 2
+    assert used > 0.7

@@ -191,7 +191,7 @@ def test_a_sum_is_drawn_part_by_part_and_names_what_it_lacks() -> None:
     one, two = rng.normal(10, 1, DRAWS), rng.normal(20, 2, DRAWS)
     found = together([Part("a", 10.0, one, 50, "m"), Part("b", 20.0, two, 40, "m"), Part("c", 5.0, None, 3, "m"),
                       Part("d", None, None, 0, "", "not seen")])  # fmt: skip
-    assert found["value"] == 35 and found["n"] == 3 and found["missing"] == {"d": "not seen"}
+    assert found["value"] == 35 and found["n"] == 40 and found["missing"] == {"d": "not seen"}
     assert "taken as fixed: c" in found["method"]
     spread = 1.96 * 5**0.5
     assert (found["lo"], found["hi"]) == (pytest.approx(35 - spread, abs=0.5), pytest.approx(35 + spread, abs=0.5))

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.events import Emit, Event, RunFinished
-from engine.session import Engine, RunOptions, open_engine
+from engine.opening import RunOptions
+from engine.session import Engine, open_engine
 from store import CaiError, Reader, Store
 
 __all__ = [
@@ -43,7 +44,7 @@ def preregister(
     from engine.evaluation import BASE_CONDITIONS, registration
     from engine.evaluation.conditions import decoding_of
     from engine.evaluation.plan import evaluation_plan
-    from engine.session import settings_of
+    from engine.opening import settings_of
 
     with store.reader() as reader:
         run = reader.run(run_id)
@@ -75,7 +76,7 @@ def recheck(reader: Reader, run_id: str, overrides: Mapping[str, str]) -> dict[s
     """
     from engine.gates import recompute
     from engine.pair_selection import recheck_pairs
-    from engine.session import settings_of
+    from engine.opening import settings_of
     from engine.spec import StageSpec
 
     run = reader.run(run_id)
@@ -122,7 +123,7 @@ def training_plan(reader: Reader, run_id: str, kind: str, overrides: Mapping[str
     """
     from dataclasses import asdict
 
-    from engine.session import settings_of
+    from engine.opening import settings_of
     from engine.training.plan import plan
 
     run = reader.run(run_id)
@@ -154,7 +155,7 @@ def evaluation_offer(reader: Reader, run_id: str, overrides: Mapping[str, str] |
     from engine.evaluation.conditions import IN_WORDS
     from engine.evaluation.plan import evaluation_plan
     from engine.evaluation.registration import current
-    from engine.session import settings_of
+    from engine.opening import settings_of
 
     run = reader.run(run_id)
     found = evaluation_plan(reader, run, settings_of(run, overrides))

@@ -91,7 +91,7 @@ def run_ablation(
     Interrupted where `control` was stopped.
     """
     from engine.critics.audit import calibrate
-    from engine.session import new_session_id, settings_of
+    from engine.opening import new_session_id, settings_of
 
     with Store.open(path) as store, store.reader() as reader:
         run = reader.run(run_id)

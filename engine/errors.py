@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from store.errors import CaiError
 
 
@@ -55,3 +57,17 @@ class ReviewError(CaiError):
     """A review can't be asked for, or its record can't be trusted."""
 
     exit_code = 3
+
+
+class NotApproved(CaiError):
+    """A decision that the spec has reviewed was not approved of; the run waits."""
+
+    exit_code = 3
+
+
+class SettingsModified(CaiError):
+    """A person changed settings in answer to a review: the decision is asked about anew."""
+
+    def __init__(self, changes: Mapping[str, str], title: str) -> None:
+        super().__init__(title, "The run goes on with them.")
+        self.changes = dict(changes)

@@ -63,7 +63,7 @@ def replay(path: Path, run_id: str, phase: str, fraction: float, *, batch_size: 
     log-probability moved by more than 0.01 nats. Raises EvaluationError where the phase has no calls, ModelError where
     the weights or adapters that answered are not there any more.
     """
-    from engine.session import new_session_id, settings_of
+    from engine.opening import new_session_id, settings_of
 
     with Store.open(path) as store, store.reader() as reader:
         run = reader.run(run_id)

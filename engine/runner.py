@@ -147,6 +147,7 @@ class Runner:
                     return self._outcome(f"{name} pairs", failed)
                 if pilot_done:
                     return self._outcome(name, ())
+                work.consult("pilot")
                 goal, pilot_done = self._target, True
             elif taken == before or (instructions.considered >= at_most and taken == instructions.distinct):
                 self._gate("final" if pilot_done else "pilot")

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import secrets
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from engine import events, provenance
+from engine import events
+from engine.consult import Consultant, modify
 from engine.control import Control
-from engine.errors import Interrupted, Locked, SpecError
-from engine.spec import StageSpec, change, load_spec, validate
+from engine.errors import BudgetReached, Interrupted, Locked, NotApproved, SettingsModified, SpecError
+from engine.opening import RunOptions, fresh, new_run, new_session_id, reopened, settings_of
+from engine.spending import Spending
 from engine.throughput import Throughput
-from engine.workplace import begin_session, constitution_facts, work_on
+from engine.workplace import begin_session, work_on
 from store import PHASES, CaiError, Reader, Store
 
-SMALL_SPEC = "stage_1_small_model"
-LARGE_SPEC = "stage_1_explicit_instructions"
 # Kept in the store as well as shown; figures that overwrite each other are not.
 RECORDED = (
     events.RunStarted,
@@ -45,132 +42,28 @@ RECORDED = (
 )
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """What a person asked for. `resume` is a run's id or its beginning, "" the latest run; None starts a new one."""
-
-    store: Path
-    spec: str | None = None
-    model: str | None = None
-    seed: int | None = None
-    pilot: int | None = None
-    target: int | None = None
-    until: str | None = None
-    overrides: Mapping[str, str] = field(default_factory=dict)
-    resume: str | None = None
-    round_of: str | None = None  # a new run: the next round of this one, see engine.refresh
-    batch_size: int | None = None  # what fits the device; no part of a run's identity
-    train: tuple[str, ...] = ()  # sft, dpo: train a run that is there, with `overrides`, instead of going on with it
-    accelerate: str | None = None  # a configuration of accelerate, by name or path, for training on many devices
-    report_to: tuple[str, ...] = ()  # trackers that training also reports to
-    evaluate: bool = False  # ask a run that is there the held-out items, instead of going on with it
-
-    @property
-    def aside(self) -> bool:
-        """Whether this is work on a run that is there, which leaves the state of its data as it was."""
-        return bool(self.train) or self.evaluate
-
-
 def open_engine(options: RunOptions, emit: events.Emit) -> Engine:
     """Open the store and make or find the run, without loading a model. Raises CaiError."""
     if options.until is not None and options.until not in PHASES:
         raise SpecError(f"no phase {options.until!r}", f"Phases: {', '.join(PHASES)}. No run was started.")
     # Everything that can be wrong is found before a store is created.
-    new = None if options.resume is not None or options.round_of is not None else _new_run(options)
+    new = None if options.resume is not None or options.round_of is not None else new_run(options)
     store = Store.open(options.store)
     try:
         if options.round_of is not None:
             from engine.refresh import round_row
 
             with store.reader() as reader:
-                new = round_row(reader, options.round_of, _fresh())
+                new = round_row(reader, options.round_of, fresh())
         if new is not None:
             store.append({"runs": [new]})
             run_id = new["run_id"]
         else:
-            run_id = _reopened(store, options)
+            run_id = reopened(store, options)
         return Engine(store, run_id, emit, resumed=new is None, options=options)
     except BaseException:
         store.close()
         raise
-
-
-def _new_run(options: RunOptions) -> dict[str, Any]:
-    from engine.models import resolve
-
-    source = resolve(options.model)
-    loaded = load_spec(options.spec or (SMALL_SPEC if source.embedded else LARGE_SPEC), options.overrides)
-    settings = loaded.settings
-    pilot = options.pilot if options.pilot is not None else settings.pilot
-    target = options.target if options.target is not None else pilot
-    if pilot <= 0 or target <= 0:
-        raise SpecError("--pilot and --target must be at least 1", "No run was started.")
-    return {
-        **_fresh(),
-        "spec": loaded.name,
-        "spec_sha256": loaded.sha256,
-        "settings": settings.model_dump(),
-        "overrides": {key: list(values) for key, values in loaded.overrides.items()},
-        "seed": settings.seed if options.seed is None else options.seed,
-        "model": source.name,
-        "pilot": min(pilot, target),
-        "target": target,
-        "until": options.until,
-        "manifest": {
-            **provenance.manifest(),
-            **({"constitution": constitution_facts()} if settings.pairs is not None else {}),
-            "parent": settings.parent,
-            "model_license": source.license,
-            "model_notice": source.notice,
-            "spec_text": loaded.path.read_text(),
-        },
-    }
-
-
-def _fresh() -> dict[str, Any]:
-    """What every run has in common when it begins."""
-    now = datetime.now(UTC)
-    return {
-        "run_id": f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
-        "created_at": now,
-        "updated_at": now,
-        "fingerprint": None,
-        "until": None,
-        "state": "stopped",
-        "reason": "not started yet",
-        "elapsed_s": 0.0,
-    }
-
-
-def _reopened(store: Store, options: RunOptions) -> str:
-    reader = store.reader()
-    try:
-        wanted = options.resume or reader.latest_run_id()
-        if not wanted:
-            raise SpecError(f"there is no run in {options.store} to resume", "Start one with `cai run`.")
-        run = reader.run(wanted)
-    finally:
-        reader.close()
-    if options.aside:
-        return str(run["run_id"])
-    fields: dict[str, Any] = {"until": options.until}
-    if options.target is not None:
-        fields["target"] = max(options.target, run["pilot"])
-    store.update_run(run["run_id"], **fields)
-    return str(run["run_id"])
-
-
-def new_session_id() -> str:
-    """The name of one process's work on a run."""
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
-
-
-def settings_of(run: Mapping[str, Any], overrides: Mapping[str, str] | None = None) -> StageSpec:
-    """A run's stored settings, with overrides applied."""
-    settings = run["settings"]
-    if isinstance(settings, str):
-        settings = json.loads(settings)
-    return change(settings, overrides) if overrides else validate(settings, f"run {run['run_id']}")
 
 
 class Engine:
@@ -190,6 +83,7 @@ class Engine:
         self._sequence = 0
         self._emit_lock = threading.Lock()
         self._throughput = Throughput()
+        self._spending: Spending | None = None
         self._began = time.monotonic()
         self._before_s = 0.0
         self._thread = threading.Thread(target=self._main, name="engine", daemon=True)
@@ -239,6 +133,12 @@ class Engine:
             state, reason = self._work()
         except Interrupted as error:
             state, reason = "stopped", error.title
+            if self._spending is not None and (reached := self._spending.reached) is not None:
+                state, reason = "budget_reached", f"{reached.title}. {reached.hint}"
+        except BudgetReached as error:
+            state, reason = "budget_reached", f"{error.title}. {error.hint}"
+        except NotApproved as error:
+            state, reason = "waiting", f"{error.title}. {error.hint}"
         except Locked as error:
             state, reason = "gate_failed", f"{error.title}. {error.hint}"
         except CaiError as error:
@@ -272,9 +172,28 @@ class Engine:
         self.store.update_run(self.run_id, state=left[0], reason=left[1])
         begin_session(self.store, self.run_id, self._session_id)
         self._emit(events.RunStarted(self.run_id, run["spec"], run["model"], run["seed"], run["target"], self._resumed))
-        if self._options.train:
+        spending = Spending(
+            self.store, run, spec, self._session_id, self._options.price_per_gpu_hour, self._warn, self._control.stop
+        )
+        with spending:
+            self._spending = spending
+            self._consultant = Consultant(
+                self.store, self.run_id, self._options.review, self._control, self._emit, ledger=spending.ledger
+            )
+            while True:
+                try:
+                    return self._worked(reader, run)
+                except SettingsModified as changed:
+                    run = modify(self.store, reader, self.run_id, changed)
+                    self._emit(events.Noted(self.run_id, "warning", changed.title))
+
+    def _worked(self, reader: Reader, run: Mapping[str, Any]) -> tuple[str, str]:
+        spec, options = settings_of(run), self._options
+        if run["overrides"]:
+            self._consultant.consult(spec, "override")
+        if options.train:
             return "done", self._trained(reader, run)
-        if self._options.evaluate:
+        if options.evaluate:
             return self._evaluated(reader, run)
         from engine.runner import Runner
 
@@ -287,15 +206,20 @@ class Engine:
             control=self._control,
             emit=self._emit,
             on_work=self._measure,
-            batch_size=self._options.batch_size,
+            batch_size=options.batch_size,
         ) as work:
+            work = replace(work, consult=lambda decision: self._consultant.consult(spec, decision))
             state, reason = Runner(work, run["pilot"], run["target"], run["until"]).run()
             self._record_calls(work.answers.computed, work.answers.reused)
             return state, reason
 
+    def _warn(self, text: str) -> None:
+        self._emit(events.Noted(self.run_id, "warning", text))
+
     def _trained(self, reader: Reader, run: Mapping[str, Any]) -> str:
         """Train what was asked for, one after the other; returns what came out of the last."""
         from engine.phases.training import Trainer
+        from engine.training.locks import require_open
         from engine.training.plan import plan
         from engine.training.worker import command_for
 
@@ -313,7 +237,11 @@ class Engine:
         )
         for kind in options.train:
             self._control.check()
-            text = trainer.train(plan(reader, run, spec, kind))
+            wanted = plan(reader, run, spec, kind)
+            if not wanted.done:
+                require_open(wanted.locks)
+                self._consultant.consult(spec, "sft" if kind == "sft" else "dpo")
+            text = trainer.train(wanted)
         return text
 
     def _evaluated(self, reader: Reader, run: Mapping[str, Any]) -> tuple[str, str]:
@@ -321,18 +249,22 @@ class Engine:
         from engine.phases.evaluation import Evaluator
 
         options = self._options
+        spec = settings_of(run, options.overrides)
         evaluator = Evaluator(
             self.store,
             reader,
             run,
-            settings_of(run, options.overrides),
+            spec,
             self._session_id,
             self._control,
             self._emit,
             self._measure,
             options.batch_size,
         )
-        return evaluator.evaluate()
+        state, reason = evaluator.evaluate()
+        if state == "done":
+            self._consultant.consult(spec, "claim" if evaluator.claims else "gap")
+        return state, reason
 
     def _record_calls(self, computed: int, reused: int) -> None:
         now = datetime.now(UTC)
@@ -375,6 +307,8 @@ class Engine:
     def _emit(self, event: events.Event) -> None:
         if isinstance(event, events.PhaseStarted):
             self._phase = event.phase
+        if self._spending is not None and not isinstance(event, events.Noted):
+            self._spending.look(self._phase or None)
         if isinstance(event, events.PhaseStarted | events.RunResumed):
             self._throughput.begin()
         if isinstance(event, RECORDED):

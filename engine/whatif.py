@@ -92,7 +92,7 @@ class WhatIf:
     """One run's evidence, read once; every question after that is answered without the store."""
 
     def __init__(self, reader: Reader, run_id: str) -> None:
-        from engine.session import settings_of
+        from engine.opening import settings_of
 
         self.run_id = run_id
         self.settings = settings_of(reader.run(run_id))
@@ -154,7 +154,7 @@ def apply(store: Store, run_id: str, overrides: Mapping[str, str], reason: str) 
     done and now fails says so. Returns how many verdicts changed by kind. Raises SpecError for settings that are
     wrong, and where there is no reason or nothing changes.
     """
-    from engine.session import settings_of
+    from engine.opening import settings_of
 
     if not reason.strip():
         raise SpecError("a change of thresholds needs a reason", "It is stored with the decision. Nothing was changed.")

@@ -64,7 +64,7 @@ def same_run(options: RunOptions) -> dict[str, Any] | None:
     Raises CaiError for a model, a spec or a store that cannot be read.
     """
     from engine.models import resolve
-    from engine.session import LARGE_SPEC, SMALL_SPEC
+    from engine.opening import LARGE_SPEC, SMALL_SPEC
     from engine.spec import load_spec
     from store import Store
 

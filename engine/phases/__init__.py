@@ -6,7 +6,7 @@ of computed, and arrives at the same rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from engine.constitution import Constitution
 from engine.control import Control
 from engine.critics import Judgement
 from engine.events import Emit
+from engine.review.context import Decision
 from engine.spec import StageSpec
 from engine.training.adapters import Adapter
 from store import Reader, Store
@@ -35,6 +36,8 @@ class Work:
     emit: Emit
     constitution: Constitution | None = None  # where the spec has critiques
     adapter: Adapter | None = None  # of the parent stage, which the model answers with
+    # Returns where a decision that the spec may have reviewed is approved of; see engine.consult.
+    consult: Callable[[Decision], None] = lambda decision: None
 
 
 def judgement_row(run_id: str, kind: str, judgement: Judgement, may_filter: Sequence[str]) -> dict[str, Any]:

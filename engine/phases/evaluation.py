@@ -53,6 +53,7 @@ class Evaluator:
     emit: events.Emit
     on_work: Any = lambda tokens, items: None
     batch_size: int | None = None
+    claims: bool = False  # whether a registered result came out
 
     def evaluate(self) -> tuple[str, str]:
         """Ask, verify, audit and compare. Returns the state (done, gate_failed) and one line that says what came out.
@@ -100,6 +101,7 @@ class Evaluator:
             return "gate_failed", f"no claim can be made, the scorer's audit failed: {', '.join(failed)}"
         if gap:
             return "gate_failed", f"the gap gate failed ({', '.join(gap)}). {what_instead(gap)}"
+        self.claims = any(row["role"] == "primary" for row in results)
         return "done", summary(answers, results, settings.capability)
 
     # -- asking ------------------------------------------------------------------------------------------------------
@@ -264,7 +266,7 @@ def _judged(item: Item, text: str, scorer_sha256: str) -> Row:
 
 def conclude(store: Store, run_id: str) -> tuple[str, str]:
     """Audit the scorer, decide the gap gate and compare, all from stored answers; returns what `evaluate` does."""
-    from engine.session import new_session_id, settings_of
+    from engine.opening import new_session_id, settings_of
 
     with store.reader() as reader:
         run = reader.run(run_id)

@@ -67,7 +67,7 @@ def test_a_round_is_a_run_of_its_own_with_the_adapter_of_the_one_before(
     made = reader.query("SELECT DISTINCT fingerprint FROM completions c JOIN samples s USING (request_id) WHERE run_id = ?",
                         [second.run_id])  # fmt: skip
     assert made == [{"fingerprint": adapter.sha256[:16]}]
-    from engine.session import settings_of
+    from engine.opening import settings_of
 
     assert plan(reader, two, settings_of(two), "dpo").start == adapter
     reader.close()

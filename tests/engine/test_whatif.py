@@ -11,7 +11,7 @@ import rows
 
 from engine.errors import SpecError
 from engine.gates import recompute
-from engine.session import settings_of
+from engine.opening import settings_of
 from engine.spec import load_spec
 from engine.whatif import KNOBS, WhatIf, apply
 from store import Store

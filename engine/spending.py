@@ -1,0 +1,77 @@
+"""What a session of work costs while it goes on: the device's time by phase, warnings, and the end at the cap."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from engine.budget import Ledger, cap_of
+from engine.budget_meter import GpuMeter
+from engine.budget_prices import gpu_price
+from engine.errors import BudgetReached
+from engine.spec import StageSpec
+from store import Store
+
+EVERY_S = 2.0  # between two looks at the cap
+OPENING = "opening"  # the phase before the first one: finding the run, loading the model
+
+
+class Spending:
+    """The ledger of one session, its meter running for as long as one is inside; enter it before the device is used.
+
+    `look` is called whenever something happened: it tells warnings once, and where the cap is reached it calls `stop`
+    and keeps why in `reached`. A cap that is reached already raises BudgetReached on entering.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run: Mapping[str, Any],
+        spec: StageSpec,
+        session_id: str,
+        price_per_gpu_hour: float | None,
+        tell: Callable[[str], None],
+        stop: Callable[[], None],
+    ) -> None:
+        with store.reader() as reader:
+            cap = cap_of(reader, spec)
+        warn_at = spec.budget.warn_at if spec.budget is not None else ()
+        self.ledger = Ledger(store, run["run_id"], session_id, cap, warn_at=warn_at)
+        device = str((run["manifest"].get("model") or {}).get("device") or "device")
+        self._meter = GpuMeter(self.ledger, gpu_price(price_per_gpu_hour, device), OPENING, spec.stage)
+        self._tell, self._stop = tell, stop
+        self._looked_at = float("-inf")
+        self.reached: BudgetReached | None = None
+
+    def __enter__(self) -> Spending:
+        try:
+            self._warn()
+            self._meter.__enter__()
+        except BaseException:
+            self.ledger.close()
+            raise
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            self._meter.__exit__(kind, error, trace)
+        finally:
+            self.ledger.close()
+
+    def look(self, phase: str | None = None) -> None:
+        """Time has passed, and counts for `phase` from now on."""
+        self._meter.tick(phase)
+        now = time.monotonic()
+        if self.reached is not None or now - self._looked_at < EVERY_S:
+            return
+        self._looked_at = now
+        try:
+            self._warn()
+        except BudgetReached as error:
+            self.reached = error
+            self._stop()
+
+    def _warn(self) -> None:
+        if warning := self.ledger.check():
+            self._tell(warning)

@@ -1,7 +1,8 @@
 """What a person prefers: one TOML file, read with messages and never in the way of a run.
 
 Whatever is wrong with the file is said with its line and the nearest known name, and the default stands in. Nothing
-secret has a setting here, and a value that belongs to no setting is never repeated in a message.
+secret has a setting here, and a value that belongs to no setting, or where somebody may have put a secret, is never
+repeated in a message.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 Value = str | float | bool | None
 DEFAULT, FILE, ENVIRONMENT, COMMAND_LINE = "default", "file", "environment", "command line"
 FIRST_THEMES = ("cai-dark", "cai-light", "cai-safe")  # tui.themes has them; Textual's own are allowed as well
+REVIEWERS = ("person", "model", "chain", "policy")
+EFFORTS = ("none", "minimal", "low", "medium", "high")
 SHOWN_CHARACTERS = 60
 
 
@@ -25,7 +29,8 @@ SHOWN_CHARACTERS = 60
 class Setting:
     """One line of the file. `read` takes what TOML, the environment or a person gave, or raises ValueError.
 
-    The error's text completes "wanted ...". `choices` are the values that can be stepped through.
+    The error's text completes "wanted ...". `choices` are the values that can be stepped through. A wrong value that is
+    not `repeated` may hold a secret, and no message has it.
     """
 
     name: str
@@ -35,6 +40,7 @@ class Setting:
     choices: tuple[Value, ...] = ()
     environment: str = ""
     option: str = ""
+    repeated: bool = True
 
 
 def _one_of(*choices: str) -> Callable[[object], Value]:
@@ -63,6 +69,41 @@ def _path(given: object) -> Value:
     if isinstance(given, str) and "\x00" not in given and given.isprintable():
         return given
     raise ValueError("a path")
+
+
+def _model(given: object) -> Value:
+    if isinstance(given, str) and given and _text(given):
+        return given
+    raise ValueError("the name of a model")
+
+
+def _server(given: object) -> Value:
+    """An address as the `openai` package takes it. A name or a password in it would end up in logs."""
+    if given == "":
+        return ""
+    try:
+        found = urlsplit(given) if isinstance(given, str) and given.isprintable() else None
+        if found and found.scheme in ("http", "https") and found.hostname and not (found.username or found.password):
+            return str(given)
+    except ValueError:
+        pass
+    raise ValueError("http or https and a host, such as http://127.0.0.1:8000/v1, without a name or a password")
+
+
+def _key_file(given: object) -> Value:
+    if isinstance(given, str) and not re.search(r"(?:^|/)(?:sk-|hf_|eyJ)", given) and _path(given) is not None:
+        return given
+    raise ValueError("the path of a file that holds the key; the key itself has no setting")
+
+
+def _wait(given: object) -> Value:
+    try:
+        seconds = float(given) if isinstance(given, (int, float, str)) and not isinstance(given, bool) else math.nan
+    except ValueError:
+        seconds = math.nan
+    if 1 <= seconds <= 3600:
+        return seconds
+    raise ValueError("a number of seconds from 1 to 3600")
 
 
 def _price(given: object) -> Value:
@@ -97,6 +138,20 @@ SETTINGS = (
     Setting("animation", "auto is none over SSH", "auto", _one_of("auto", "full", "basic", "none"),
             ("auto", "full", "basic", "none")),
     Setting("bell", "Ring when a run waits for a person", True, _switch, (True, False)),
+    Setting("reviewer", "Who answers reviews; chain is the model, then a person where it gave no answer or said No",
+            REVIEWERS[0], _one_of(*REVIEWERS), REVIEWERS, "CAI_REVIEWER"),
+    Setting("reviewer_model", "The model that is asked for reviews", "gpt-5", _model, (), "CAI_REVIEWER_MODEL"),
+    Setting("reviewer_effort", "How long the reviewer's model may think; none is not to say so", "high",
+            _one_of(*EFFORTS), EFFORTS, "CAI_REVIEWER_EFFORT"),
+    Setting("reviewer_url", "Server of the reviewer's model, up to /v1; empty is OpenAI's", "", _server, (),
+            "CAI_REVIEWER_URL", repeated=False),
+    Setting("reviewer_api", "What that server speaks: the Responses API, or chat completions as most others do",
+            "responses", _one_of("responses", "chat"), ("responses", "chat"), "CAI_REVIEWER_API"),
+    Setting("reviewer_timeout_s", "Seconds for one try to get a review", 600.0, _wait, (), "CAI_REVIEWER_TIMEOUT_S"),
+    Setting("reviewer_key_file", "File of mode 0600 with the server's key, where $OPENAI_API_KEY is not set", "",
+            _key_file, (), "CAI_REVIEWER_KEY_FILE", repeated=False),
+    Setting("reviewer_confirms", "With the chain, ask a person even where the model said Yes", False, _switch,
+            (False, True), "CAI_REVIEWER_CONFIRMS"),
 )  # fmt: skip
 KEYMAP = "keymap"
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
@@ -114,6 +169,14 @@ class Config:
     offer_tmux: str = "ask"
     animation: str = "auto"
     bell: bool = True
+    reviewer: str = REVIEWERS[0]
+    reviewer_model: str = "gpt-5"
+    reviewer_effort: str = "high"
+    reviewer_url: str = ""
+    reviewer_api: str = "responses"
+    reviewer_timeout_s: float = 600.0
+    reviewer_key_file: str = ""
+    reviewer_confirms: bool = False
     keymap: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
@@ -148,7 +211,8 @@ def load(given: Mapping[str, object] | None = None, environ: Mapping[str, str] |
                 told[setting.name] = setting.read(text)
                 origins[setting.name] = ENVIRONMENT
             except ValueError as error:
-                problems.append(f"${setting.environment} is {_quoted(text)}, wanted {error}; it is left out")
+                told_as = _quoted(text) if setting.repeated else "wrong"
+                problems.append(f"${setting.environment} is {told_as}, wanted {error}; it is left out")
     for name, value in (given or {}).items():
         if value is not None:
             told[name], origins[name] = value, COMMAND_LINE  # type: ignore[assignment]
@@ -196,8 +260,8 @@ def _read_file(path: Path) -> tuple[dict[str, Value], dict[str, str], list[str]]
             try:
                 told[name] = setting.read(value)
             except ValueError as error:
-                stands = _shown(setting.default)
-                problems.append(f"{at}: {name} is {_quoted(value)}, wanted {error}; the default, {stands}, is used")
+                told_as, stands = _quoted(value) if setting.repeated else "wrong", _shown(setting.default)
+                problems.append(f"{at}: {name} is {told_as}, wanted {error}; the default, {stands}, is used")
     return told, keymap, problems
 
 

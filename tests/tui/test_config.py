@@ -93,6 +93,15 @@ def test_each_value_says_where_it_comes_from(path: Path, monkeypatch: pytest.Mon
         ("[keymap]\na.b = 'x'\n'run.stop' = 3", ("line 3", "keymap run.stop wants keys as text")),
         ("[server]\nport = 3", ("line 1", "no setting 'server'")),
         ("api_key = 'sk-abc'", ("no setting 'api_key'",)),
+        ("reviewer_key_file = 'sk-abc'", ("the path of a file", "reviewer_key_file is wrong")),
+        ("reviewer_key_file = '/home/me/sk-abc'", ("the key itself has no setting",)),
+        ("reviewer_url = 'https://me:sk-abc@server/v1'", ("without a name or a password",)),
+        ("reviewer_url = 'server/v1'", ("wanted http or https",)),
+        ("reviewer_url = 'http://[::1'", ("wanted http or https",)),
+        ("reviewer = 'modl'", ("one of person, model, chain, policy", "nearest is 'model'")),
+        ("reviewer_model = ''", ("the name of a model",)),
+        ("reviewer_timeout_s = 0", ("seconds from 1 to 3600",)),
+        ("reviewer_timeout_s = nan", ("seconds from 1 to 3600",)),
     ],
 )
 def test_a_mistake_is_named_and_the_default_stands(path: Path, text: str, words: tuple[str, ...]) -> None:
@@ -103,6 +112,20 @@ def test_a_mistake_is_named_and_the_default_stands(path: Path, text: str, words:
         assert word in found.problems[0]
     assert "sk-abc" not in found.problems[0]
     assert found.price_per_gpu_hour is None and found.offer_tmux == "ask" and found.bell is True
+
+
+def test_a_secret_in_the_environment_is_not_repeated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAI_REVIEWER_KEY_FILE", "sk-abc")
+    monkeypatch.setenv("CAI_REVIEWER_URL", "https://me:sk-abc@server")
+    problems = config.load().problems
+    assert len(problems) == 2 and "sk-abc" not in str(problems) and "$CAI_REVIEWER_URL is wrong" in problems[0]
+
+
+def test_the_dataclass_has_the_settings_defaults(path: Path) -> None:
+    blank = config.Config(path)
+    assert {item.name: blank.value(item.name) for item in config.SETTINGS} == {
+        item.name: item.default for item in config.SETTINGS
+    }
 
 
 def test_no_file_stops_the_program(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import random
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -95,25 +95,25 @@ class Person:
 
 @contextmanager
 def desk(
-    path: Path, first: Any = None, person: Person | None = None, *, present: bool = True, confirm: bool = False,
-    clock: Clock | None = None,
+    path: Path | Store, first: Any = None, person: Person | None = None, *, present: bool = True, confirm: bool = False,
+    clock: Clock | None = None, run_id: str = RUN,
 ) -> Iterator[Desk]:  # fmt: skip
     """A desk for a model (or a policy), then a person; the record must be sound when it closes."""
     who = person or Person()
     last = who.reviewer(present=present and person is not None)
-    with Store.open(path) as store:
+    with nullcontext(path) if isinstance(path, Store) else Store.open(path) as store:
         opened = Desk(
-            store, RUN, last if first is None else Chain(first, last, confirm=confirm), control=who.control,
+            store, run_id, last if first is None else Chain(first, last, confirm=confirm), control=who.control,
             emit=who.emit, key=Key(KEY, "a test"), now=clock or Clock(),
         )  # fmt: skip
         yield opened
-        assert problems(store) == []
+        assert problems(store, run_id) == []
 
 
-def problems(store: Store) -> list[str]:
+def problems(store: Store, run_id: str = RUN) -> list[str]:
     """What verify finds."""
     with store.reader() as reader:
-        return verify(reader, RUN, folder_of(store.path, RUN))
+        return verify(reader, run_id, folder_of(store.path, run_id))
 
 
 def kinds(desk: Desk) -> list[str]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from engine.budget_forecast import interval, mean_of
 from engine.rules import BLOCKING
-from engine.stats import mean_interval
 from store import Reader
 
 _MARGINS = """
@@ -28,6 +29,7 @@ _MARGINS = """
 """
 
 
+@lru_cache(maxsize=256)
 def best_of_weights(size: int, k: int) -> NDArray[np.float64]:
     """The probability of each of `size` sorted values to be the largest of k drawn without replacement.
 
@@ -61,7 +63,7 @@ def best_of(
     each_lo: float | None = None
     each_hi: float | None = None
     if len(seconds):
-        each, each_lo, each_hi = mean_interval(seconds)
+        each, each_lo, each_hi = _mean(seconds)
     for k in range(2, max(map(len, pools.values()), default=0) + 1):
         large = [values for values in pools.values() if len(values) >= k]
         best = [expected_best(values, k) for values in large]
@@ -69,7 +71,7 @@ def best_of(
         over_last = [b - expected_best(values, k - 1) for b, values in zip(best, large, strict=True)]
         row: dict[str, Any] = {"k": k, "n": len(large), "expected_margin_nats": float(np.mean(best))}
         for name, values in (("over_one", over_one), ("over_last", over_last)):
-            mean, lo, hi = mean_interval(values)
+            mean, lo, hi = _mean(values)
             row |= {f"{name}_nats": mean, f"{name}_lo": lo, f"{name}_hi": hi}
         for name, one in (("seconds", each), ("seconds_lo", each_lo), ("seconds_hi", each_hi)):
             row[name] = None if one is None else one * (k - 1)
@@ -87,3 +89,8 @@ def pools_of(reader: Reader, run_id: str, critic: str) -> dict[str, list[float]]
     for row in reader.query(_MARGINS, [run_id, critic, sorted(BLOCKING)]):
         pools.setdefault(row["sample_id"], []).append(row["margin_nats"])
     return pools
+
+
+def _mean(values: Sequence[float]) -> tuple[float, float | None, float | None]:
+    mean, drawn = mean_of(np.asarray(values, dtype=np.float64))
+    return (mean, None, None) if drawn is None else (mean, *interval(drawn))

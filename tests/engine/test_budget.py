@@ -581,25 +581,30 @@ def test_a_run_that_is_killed_ten_times_reconciles(tmp_path: Path, spec: StageSp
         found, told = table(store), total(store)
     assert told == Amount(sum(row["micro_usd"] for row in found), 0)  # nothing is left open
 
-    def really(used: list[dict[str, Any]]) -> float:
+    def really(used: list[dict[str, Any]]) -> dict[str, float]:
         units = {name: sum(row.get(name, 0) for row in used) for name in ("gpu", "input", "output")}
-        return units["gpu"] * 2.49 / 3600 * 1e6 + units["input"] * 1.25 + units["output"] * 10.0
+        return {"gpu": units["gpu"] * 2.49 / 3600 * 1e6, "api": units["input"] * 1.25 + units["output"] * 10.0}
 
     used = [json.loads(line) for line in side.read_text().splitlines()]
-    at_most = 60 * 2.49 / 3600 * 1e6 + 3000 * 11.25  # one slice and one call
+    at_most = {"gpu": 60 * 2.49 / 3600 * 1e6, "api": 3000 * 11.25}  # one slice, one call
+    left_open = 0
     for number in range(sessions):
         name = f"session-{number}"
-        mine = [row for row in found if row["session_id"] == name]
-        above = sum(row["micro_usd"] for row in mine) - really([row for row in used if row["session"] == name])
-        if name in killed:
-            assert -1e-6 <= above <= at_most + len(mine), name
-        else:  # to the cent, and closer: a millionth for each row
-            assert -1e-6 <= above <= len(mine), name
-    assert 0 <= told.total - really(used) <= 10 * at_most + len(found)
+        for kind, spent_ in really([row for row in used if row["session"] == name]).items():
+            mine = [row for row in found if row["session_id"] == name and row["kind"] == kind]
+            above = sum(row["micro_usd"] for row in mine) - spent_
+            if name in killed:
+                assert -1e-6 <= above <= at_most[kind] + len(mine), (name, kind)
+                left_open += kind == "api" and any("left open" in row["detail"] for row in mine)
+            else:  # to the cent, and closer: a millionth for each row
+                assert -1e-6 <= above <= len(mine), (name, kind)
+    assert left_open >= 2  # calls were killed between reserve and settle, too
+    really_all = sum(really(used).values())
+    assert 0 <= told.total - really_all <= 10 * sum(at_most.values()) + len(found)
     # What is above is just what had been set aside by sessions that were killed, less what they used of it.
     open_ = [row for row in found if "left open" in row["detail"]]
     assert {row["session_id"] for row in open_} <= set(killed)
-    assert told.total - really(used) <= sum(row["micro_usd"] for row in open_) + len(found)
+    assert told.total - really_all <= sum(row["micro_usd"] for row in open_) + len(found)
 
 
 # The real clock, and a kill that nothing in the process can foresee.

@@ -78,12 +78,13 @@ class Store:
         """Write rows like `append`, but a row whose key exists is replaced as a whole; the last of equal keys wins."""
         self._write(rows, replace=True)
 
-    def renew(self, run_id: str, rows: Rows) -> None:
+    def renew(self, run_id: str, rows: Rows, *, only: Mapping[str, Mapping[str, str]] | None = None) -> None:
         """Write rows in place of all that a run has in these tables, in one transaction; an empty list only removes.
 
-        Raises what `append` raises, with nothing written or removed.
+        `only` narrows what is removed from a table to rows with these values, {table: {column: value}}. Raises what
+        `append` raises, with nothing written or removed.
         """
-        self._write(rows, replace=False, instead_of=run_id)
+        self._write(rows, replace=False, instead_of=run_id, only=only or {})
 
     def update_run(self, run_id: str, **fields: object) -> None:
         """Set fields of one run, and its `updated_at` unless that is among them.
@@ -138,7 +139,14 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _write(self, rows: Rows, *, replace: bool, instead_of: str | None = None) -> None:
+    def _write(
+        self,
+        rows: Rows,
+        *,
+        replace: bool,
+        instead_of: str | None = None,
+        only: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
         work = []
         for name, given in rows.items():
             table = self._tables.get(name)
@@ -148,10 +156,15 @@ class Store:
                 continue
             batch = to_arrow(table, given, last_wins=replace)
             if instead_of is not None:
-                mine = pa.table({"run_id": [instead_of]})
-                work.append(
-                    (f"old_{name}", mine, f"DELETE FROM {name} WHERE run_id IN (SELECT run_id FROM old_{name})")
-                )
+                chosen = {"run_id": instead_of, **(only or {}).get(name, {})}
+                unknown = next((column for column in chosen if column not in {c.name for c in table.columns}), None)
+                if unknown is not None:
+                    raise StoreError(
+                        f"{name} has no column {unknown!r}", nearest(unknown, [column.name for column in table.columns])
+                    )
+                mine = pa.table({column: [value] for column, value in chosen.items()})
+                same = " AND ".join(f"{column} IN (SELECT {column} FROM old_{name})" for column in chosen)
+                work.append((f"old_{name}", mine, f"DELETE FROM {name} WHERE {same}"))
             conflict = "" if not table.key else "OR REPLACE " if replace else "OR IGNORE "
             work.append((f"new_{name}", batch, f"INSERT {conflict}INTO {name} BY NAME SELECT * FROM new_{name}"))
         if work:

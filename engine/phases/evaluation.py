@@ -86,7 +86,7 @@ class Evaluator:
         found = [*planted, *audit.confounds(answers, settings), *audit.person(labels, answers, settings)]
         audits = [{**row, "run_id": run_id, "scorer_sha256": plan.scorer_sha256} for row in found]
         failed = audit.blocked(audits)
-        gap = self._gap(answers, plan, now)
+        gates_of, gap = self._gap(answers, plan, now)
         results: list[Row] = []
         looks: list[Row] = []
         if not failed and any(row["condition"] in TUNED_CONDITIONS for row in answers):
@@ -95,8 +95,13 @@ class Evaluator:
             made = analysis.compare(answers, settings, registered, looks=before, now=now)
             results = [{**row, "run_id": run_id} for row in made.results]
             looks = [{**row, "run_id": run_id} for row in made.looks]
-        self.store.renew(run_id, {"scorer_audits": audits, "evaluation_results": results})
-        self.store.append({"evaluation_looks": looks})
+        self.store.append({"evaluation_looks": looks})  # before anybody can see what they looked at
+        self.store.renew(
+            run_id,
+            {"scorer_audits": audits, "evaluation_results": results, "gates": gates_of},
+            only={"gates": {"gate": GATE}},
+        )
+        self.emit(events.GateDecided(run_id, GATE, not gap, gap))
         if failed:
             return "gate_failed", f"no claim can be made, the scorer's audit failed: {', '.join(failed)}"
         if gap:
@@ -240,14 +245,12 @@ class Evaluator:
 
     # -- deciding ----------------------------------------------------------------------------------------------------
 
-    def _gap(self, answers: Sequence[Row], plan: EvaluationPlan, now: datetime) -> tuple[str, ...]:
-        run_id = self.run["run_id"]
+    def _gap(self, answers: Sequence[Row], plan: EvaluationPlan, now: datetime) -> tuple[list[Row], tuple[str, ...]]:
+        """The checks as rows of `gates`, which stand in place of all earlier ones, and the names of those that fail."""
         checks = gap_checks(answers, plan.settings)
         evidence = gap_evidence(answers, plan.items_sha256, plan.scorer_sha256)
-        self.store.put({"gates": [gates.gate_row(run_id, GATE, check, evidence, now) for check in checks]})
-        failed = tuple(check.name for check in checks if not check.passed)
-        self.emit(events.GateDecided(run_id, GATE, not failed, failed))
-        return failed
+        rows = [gates.gate_row(self.run["run_id"], GATE, check, evidence, now) for check in checks]
+        return rows, tuple(check.name for check in checks if not check.passed)
 
 
 def _judged(item: Item, text: str, scorer_sha256: str) -> Row:

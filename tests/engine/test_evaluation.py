@@ -316,3 +316,15 @@ def test_a_run_without_the_section_says_so(tmp_path: Path, monkeypatch: Any) -> 
         evaluate(path, monkeypatch, Examined())
     with Store.open(path, read_only=True) as opened, opened.reader() as reader:
         assert all(lock["name"] != "the gap gate passed" for lock in training_plan(reader, RUN, "sft")["locks"])
+
+
+def test_a_gap_gate_keeps_no_check_of_an_earlier_one(store: Path, monkeypatch: Any) -> None:
+    """A condition that the ceiling is no longer for would lock training for ever."""
+    model = Examined({"base_few_shot": 0.9})
+    three = "[base_raw, base_formatted, base_few_shot]"
+    assert evaluate(store, monkeypatch, model, gap_conditions=three).state == "gate_failed"
+    assert evaluate(store, monkeypatch, model).state == "done"
+    kept = query(store, "SELECT check_name FROM gates WHERE gate = 'gap' ORDER BY 1")
+    assert [row["check_name"] for row in kept] == ["base_formatted_right", "base_raw_right"]
+    assert query(store, "SELECT count(*) AS n FROM gates WHERE gate = 'final'")[0]["n"], "other gates are kept"
+    assert gap_lock(store)["open"]

@@ -293,3 +293,14 @@ def test_renewing_replaces_all_that_a_run_has_and_nothing_else(tmp_path: Path) -
         assert store.reader().query("SELECT count(*) AS n FROM evaluation_results")[0]["n"] == 2
         store.renew("run-a", {"evaluation_results": []})
         assert store.reader().query("SELECT DISTINCT run_id AS r FROM evaluation_results") == [{"r": "run-b"}]
+
+
+def test_renewing_may_be_narrowed_to_some_rows_of_a_table(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "a.duckdb") as store:
+        store.append({"evaluation_results": [rows.evaluation_result(), rows.evaluation_result("arithmetic")]})
+        one = [rows.evaluation_result("arithmetic", n=7)]
+        store.renew("run-a", {"evaluation_results": one}, only={"evaluation_results": {"item_type": "arithmetic"}})
+        found = store.reader().query("SELECT item_type, n FROM evaluation_results ORDER BY 1")
+        assert [(row["item_type"], row["n"]) for row in found] == [("all", 300), ("arithmetic", 7)]
+        with pytest.raises(StoreError, match="no column 'type'"):
+            store.renew("run-a", {"evaluation_results": []}, only={"evaluation_results": {"type": "all"}})

@@ -16,8 +16,8 @@ from engine.budget_best_of import best_of, pools_of
 from engine.budget_forecast import METHOD, Figure, Part, Pilot, in_usd, interval, measured, pilot_of, together, unknown
 from engine.budget_futility import FUTILE_BELOW, futility
 from engine.budget_left import phase_left, pipeline_stages, stage_parts
-from engine.power import mcnemar_effect, mcnemar_n, mcnemar_power
 from engine.opening import settings_of
+from engine.power import mcnemar_effect, mcnemar_n, mcnemar_power
 from engine.spec import StageSpec
 from engine.stats import needed_candidates, wilson
 from store import CaiError, Reader

@@ -21,8 +21,8 @@ def plan(args: argparse.Namespace, terminal: Terminal) -> int:
         price = args.config.price_per_gpu_hour
     interim = getattr(args, "interim", None)
     with reading(args) as reader:
-        from engine.planning import plan_of
         from engine.opening import settings_of
+        from engine.planning import plan_of
 
         run_id = chosen_run(reader, args.run)
         changed = dict(getattr(args, "set", None) or ())

@@ -24,8 +24,8 @@ Row = Mapping[str, Any]
 def gap_checks(answers: Sequence[Row], spec: EvaluationSpec) -> list[Check]:
     """The checks, from rows with condition, item_id, capability, split and correct; of the dev split alone.
 
-    One for each condition that the ceiling is for, and two for a reference: its floor, and McNemar's exact p against
-    the best of those conditions.
+    One for each condition that the ceiling is for, and two for a reference: its floor, which fails where the spec names
+    a reference that has not answered, and McNemar's exact p against the best of those conditions.
     """
     dev: dict[str, dict[str, bool]] = {}
     for row in answers:
@@ -35,12 +35,12 @@ def gap_checks(answers: Sequence[Row], spec: EvaluationSpec) -> list[Check]:
         _share(f"{name}_right", dev.get(name, {}), "<=", spec.base_at_most, against=True)
         for name in spec.gap_conditions
     ]
-    reference = dev.get(REFERENCE)
-    if not reference:
+    reference = dev.get(REFERENCE, {})
+    if not reference and spec.reference is None:
         return checks
     checks.append(_share("reference_right", reference, ">=", spec.reference_at_least, against=False))
     known = [name for name in spec.gap_conditions if dev.get(name)]
-    if known:
+    if known and reference:
         best = max(known, key=lambda name: sum(dev[name].values()) / len(dev[name]))
         both = sorted(reference.keys() & dev[best].keys())
         if both:

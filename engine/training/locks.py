@@ -140,6 +140,13 @@ def _gap(reader: Reader, run_id: str, spec: StageSpec) -> list[Lock]:
     evidence = gap.gap_evidence(answers, frozen, scorer_sha256())
     if any(row["evidence_sha256"] != evidence for row in checks):
         return [Lock(name, False, "items, scorer or answers are others than it was decided on", ask)]
+    # Settings may be changed for one evaluation; what opens the lock is the gate of the spec that is trained by.
+    wanted = {(one.name, one.op, one.threshold) for one in gap.gap_checks(answers, spec.evaluation)}
+    if wanted != {(row["check_name"], row["op"], row["threshold"]) for row in checks}:
+        return [Lock(name, False, "it was decided by other conditions or thresholds than the spec's", ask)]
+    planned = len(item_set().of(spec.evaluation.capability, "dev", spec.evaluation.items_per_type))
+    if fewest := [row["n"] for row in checks if row["n"] < planned]:
+        return [Lock(name, False, f"it was decided on {min(fewest)} of {planned} dev items", ask)]
     failed = [row["check_name"] for row in checks if not row["passed"]]
     told = ", ".join(f"{row['check_name']} {row['measured']:.3g}" for row in checks if row["measured"] is not None)
     return [Lock(name, not failed, told, f"{gap.what_instead(failed)}.")]

@@ -328,3 +328,28 @@ def test_a_gap_gate_keeps_no_check_of_an_earlier_one(store: Path, monkeypatch: A
     assert [row["check_name"] for row in kept] == ["base_formatted_right", "base_raw_right"]
     assert query(store, "SELECT count(*) AS n FROM gates WHERE gate = 'final'")[0]["n"], "other gates are kept"
     assert gap_lock(store)["open"]
+
+
+def test_a_gap_gate_decided_by_softer_settings_opens_nothing(store: Path, monkeypatch: Any) -> None:
+    able = Examined({"base_formatted": 0.9})
+    assert evaluate(store, monkeypatch, able, base_at_most="1.0").state == "done"
+    assert not gap_lock(store)["open"] and "other conditions or thresholds than the spec's" in gap_lock(store)["found"]
+    evaluate(store, monkeypatch, able, gap_conditions="[base_raw]")
+    assert not gap_lock(store)["open"] and "other conditions" in gap_lock(store)["found"]
+
+
+def test_a_gap_gate_decided_on_few_items_opens_nothing(store: Path, monkeypatch: Any) -> None:
+    assert evaluate(store, monkeypatch, Examined(), items_per_type="1").state == "done"
+    assert not gap_lock(store)["open"] and "on 14 of 112 dev items" in gap_lock(store)["found"]
+    assert evaluate(store, monkeypatch, Examined()).state == "done"
+    assert gap_lock(store)["open"]
+
+
+def test_a_reference_that_the_spec_names_has_to_answer(spec: StageSpec) -> None:
+    from engine.evaluation.gap import gap_checks
+
+    assert spec.evaluation is not None
+    named = spec.evaluation.model_copy(update={"reference": "some/instruct"})
+    checks = {check.name: check.passed for check in gap_checks([], named)}
+    assert checks["reference_right"] is False
+    assert "reference_right" not in {check.name for check in gap_checks([], spec.evaluation)}

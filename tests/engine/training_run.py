@@ -179,7 +179,7 @@ def trainable_store(
 def decide_gates(store: Store, reader: Reader, spec: StageSpec) -> None:
     """Both gates on the rows as they are, and a gap gate that found a gap."""
     now = datetime.now(UTC)
-    gap = [gates.Check(f"{name}_right", 0.1, 0.05, 0.2, 60, "<=", 0.3) for name in ("base_raw", "base_formatted")]
+    gap = [gates.Check(f"{name}_right", 0.1, 0.05, 0.2, 14 * 16, "<=", 0.3) for name in ("base_raw", "base_formatted")]
     evidence = gap_evidence([], item_set().sha256, scorer_sha256())
     store.put({"gates": [gate_row(RUN, GATE, check, evidence, now) for check in gap]})
     for name, checks in (

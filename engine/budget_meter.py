@@ -124,33 +124,3 @@ class GpuMeter:
         self._ledger.store.put({"ledger": rows})
         self._changed.clear()
         self._written = now
-
-
-class Watch:
-    """What the engine calls wherever it looks whether to stop: time passes, warnings are told, and at the cap it ends.
-
-    `tell` gets a warning's text. The ledger is asked at most once in `every_s` seconds.
-    """
-
-    def __init__(
-        self,
-        ledger: Ledger,
-        meter: GpuMeter,
-        tell: Callable[[str], None],
-        *,
-        every_s: float = 1.0,
-        seconds: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._ledger, self._meter, self._tell = ledger, meter, tell
-        self._every_s, self._seconds = every_s, seconds
-        self._asked: float | None = None
-
-    def __call__(self, phase: str | None = None) -> None:
-        """Raises BudgetReached where the cap is reached; what was committed is then safe, as at a stop."""
-        self._meter.tick(phase)
-        now = self._seconds()
-        if self._asked is not None and now - self._asked < self._every_s:
-            return
-        self._asked = now
-        if text := self._ledger.check():
-            self._tell(text)

@@ -20,7 +20,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 from engine.budget import Amount, Ledger, cap_of, money_left, raise_cap, settle_left_open, spent, stored_bytes
-from engine.budget_meter import GpuMeter, Watch
+from engine.budget_meter import GpuMeter
 from engine.budget_prices import api_price, api_prices, dollars, gpu_price, storage_price
 from engine.errors import BudgetReached, SpecError
 from engine.spec import StageSpec, load_spec
@@ -385,29 +385,6 @@ def test_at_the_cap_it_ends(ledger: Ledger, store: Store, clock: Clock) -> None:
     assert "A person may raise it" in caught.value.hint
     meter.stop()  # what was used is written all the same
     assert total(store).settled == 299_959_000
-
-
-def test_the_watch_ticks_tells_and_ends(ledger: Ledger, store: Store, clock: Clock) -> None:
-    meter = GpuMeter(ledger, gpu_price(3600, "H100"), "load", 1, slice_s=10, every_s=5, seconds=clock.seconds)
-    meter.start()
-    told: list[str] = []
-    watch = Watch(ledger, meter, told.append, seconds=clock.seconds)
-    for _ in range(29):
-        clock.pass_(5)
-        watch("responses")
-    assert [text[:6] for text in told] == ["50.0 %"]  # at 140 s used and 10 s reserved
-    with pytest.raises(BudgetReached):
-        for _ in range(30):
-            clock.pass_(5)
-            watch()
-    assert [text[:6] for text in told] == ["50.0 %", "80.0 %", "95.0 %"]
-    clock.pass_(0.5)
-    watch()  # asked less than a second ago
-    clock.pass_(1)
-    with pytest.raises(BudgetReached):
-        watch()
-    meter.stop()
-    assert total(store) == Amount(291_500_000, 0)
 
 
 def test_a_call_that_does_not_fit_is_not_made(ledger: Ledger, store: Store) -> None:

@@ -14,6 +14,7 @@ from engine.spec import StageSpec
 from store import Store
 
 EVERY_S = 2.0  # between two looks at the cap
+WRITE_EVERY_S = 5.0  # between two rows of the device's time
 OPENING = "opening"  # the phase before the first one: finding the run, loading the model
 
 
@@ -39,7 +40,9 @@ class Spending:
         warn_at = spec.budget.warn_at if spec.budget is not None else ()
         self.ledger = Ledger(store, run["run_id"], session_id, cap, warn_at=warn_at)
         device = str((run["manifest"].get("model") or {}).get("device") or "device")
-        self._meter = GpuMeter(self.ledger, gpu_price(price_per_gpu_hour, device), OPENING, spec.stage)
+        self._meter = GpuMeter(
+            self.ledger, gpu_price(price_per_gpu_hour, device), OPENING, spec.stage, every_s=WRITE_EVERY_S
+        )
         self._tell, self._stop = tell, stop
         self._looked_at = float("-inf")
         self.reached: BudgetReached | None = None

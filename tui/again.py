@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from engine import Engine, RunOptions
     from engine.events import Emit, RunFinished
     from store import Store
+    from tui.config import Config
 
 
 _another: ContextVar[bool] = ContextVar("another", default=False)
@@ -30,14 +31,18 @@ def another_run() -> Iterator[None]:
         _another.reset(before)
 
 
-def opener(*, new: bool) -> Callable[[RunOptions, Emit], Engine]:
+def opener(*, new: bool, config: Config | None = None, present: bool = False) -> Callable[[RunOptions, Emit], Engine]:
     """An `open_engine` that goes on with the same run where the store has one; with `new` it begins another.
 
-    Nothing is imported before it is called, so that the first frame does not wait for it.
+    What `config` says of model, prices and reviewers is put into the options; `present` says whether a person is there
+    to answer. Nothing is imported before it is called, so that the first frame does not wait for it.
     """
 
     def open_same(options: RunOptions, emit: Emit) -> Any:
         import engine
+
+        if config is not None:
+            options = _configured(options, config, present)
 
         found = (
             None
@@ -56,6 +61,16 @@ def opener(*, new: bool) -> Callable[[RunOptions, Emit], Engine]:
         return engine.open_engine(replace(options, resume=run_id), emit)
 
     return open_same
+
+
+def _configured(options: RunOptions, config: Config, present: bool) -> RunOptions:
+    from tui.reviewing import reviewer_options
+
+    review = reviewer_options(config, present=present)
+    options = replace(options, review=review, price_per_gpu_hour=config.price_per_gpu_hour)
+    if config.model and options.model is None and options.resume is None and options.round_of is None:
+        options = replace(options, model=config.model)
+    return options
 
 
 def same_run(options: RunOptions) -> dict[str, Any] | None:

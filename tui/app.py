@@ -199,8 +199,7 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
             priority.settle()
         match event.kind:
             case "QuestionAsked":
-                self.dock.ask(asking.decide(payload["question_id"], payload["topic"], payload["question"]))
-                self.bell()
+                self.put_question(event.run_id, payload)
             case "QuestionAnswered":
                 self.dock.withdraw(f"engine:{payload['question_id']}")
             case "GuardChecked" | "CriticAudited" | "GateDecided":
@@ -274,8 +273,12 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
             self.ask_engine("stop")
         elif name == "quit" and event.answer == "now":
             self.abandon()
+        elif name == "engine" and event.answer == "defer":
+            self.ask_engine("stop")
         elif name == "engine" and (engine := self.session.engine) is not None:
             answer, reason = event.answer, event.text or "answered on the screen"
+            if answer == "modify":
+                answer, reason = f"modify {event.text}", "changed on the screen"
             self.background("answering", lambda: engine.answer(rest, answer, reason))
         else:
             self.answered(event.question.question_id, event.answer, event.text)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tui.facts import of_wanted
 from tui.training_state import EVALUATION
 from tui.widgets.dock import Choice, DockedQuestion
 
+APPROVE = Choice("y", "approve", "approve")
 KEEP = Choice("n", "keep running", "keep")
 
 
@@ -58,13 +60,26 @@ def leave(aside: Sequence[str] = (), *, already: bool) -> DockedQuestion:
     return DockedQuestion("quit", "Leave", text, choices, on_escape="keep")
 
 
-def decide(question_id: str, topic: str, text: str) -> DockedQuestion:
-    """A decision that the engine waits for."""
+def decide(question_id: str, topic: str, text: str, review: Mapping[str, Any] | None = None) -> DockedQuestion:
+    """A decision that the engine waits for; `review` says what a reviewer answered and why a person is asked.
+
+    Where the reviewer said No, only an override with a reason goes on.
+    """
     title = f"Decision · {topic.replace('_', ' ')}" if topic else "Decision"
-    choices = (
-        Choice("y", "approve", "approve"),
-        Choice("n", "reject", "reject", asks="why not"),
-        Choice("m", "modify", "modify", asks="what to change"),
-        Choice("d", "decide later", "defer"),
-    )
-    return DockedQuestion(f"engine:{question_id}", title, text, choices, more="questions")
+    fields = (review or {}).get("review")
+    refused = fields is not None and fields["approval"] == "No"
+    parts = [text]
+    if review is not None and fields is None and review.get("why"):
+        parts.append(f"({review['why']})")
+    if review is not None and fields is not None:
+        parts.append(f"{review['reviewer']} says {fields['approval'].upper()}. {fields['recommendation']}")
+        parts.append(f"Why: {fields['reasoning']} Risks: {fields['risks']}")
+    go_on = Choice("o", "override", "override", asks="why, against the reviewer") if refused else APPROVE
+    choices = [go_on] if not refused else []
+    choices += [Choice("n", "reject", "reject", asks="why not")]
+    choices += [go_on] if refused else []
+    choices.append(Choice("m", "modify", "modify", asks="settings to change: key=value; key=value"))
+    if fields is not None:
+        choices.append(Choice("f", "ask the reviewer", "ask", asks="what you want to know"))
+    choices.append(Choice("d", "decide later", "defer"))
+    return DockedQuestion(f"engine:{question_id}", title, "\n".join(parts), tuple(choices), more="questions")

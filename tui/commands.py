@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from engine import RunOptions
     from store import Reader
     from tui.config import Config
-    from tui.session import OpenEngine
 
 SAMPLES_SHOWN = 50
 EXPORTS = ("sft", "samples", "judgements", "pairs", "revisions")
@@ -121,7 +120,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     from tui.again import opener
     from tui.headless import run_headless
 
-    code, status = run_headless(opener(new=new), options(), terminal, as_json=args.json)
+    code, status = run_headless(opener(new=new, config=args.config), options(), terminal, as_json=args.json)
     if args.json:
         write_json(terminal, {**status, "exit_code": code})
     return code
@@ -150,7 +149,7 @@ def control_center(config: Config, terminal: Terminal, store: Path, options: Run
     from tui.hangup import Watch, go_on
 
     watch = Watch(terminal)
-    open_engine = watch.listening(_with_model(opener(new=new), config.model))
+    open_engine = watch.listening(opener(new=new, config=config, present=True))
     app = ControlCenter(store, options, open_engine, log_path(store))
     app.apply_config(config)
     # Textual keeps what Python code prints to itself while it draws (app.py, redirect_stdout): it belongs in the log.
@@ -181,18 +180,6 @@ def control_center(config: Config, terminal: Terminal, store: Path, options: Run
     if app.abandoned:
         leaving.at_once(app.session.engine, app.state, code)
     return code
-
-
-def _with_model(open_engine: OpenEngine, model: str) -> OpenEngine:
-    """The same `open_engine`, with the configured model for a new run that names none."""
-    from dataclasses import replace
-
-    def open_with_model(options: RunOptions, emit: Any) -> Any:
-        if model and options.model is None and options.resume is None:
-            options = replace(options, model=model)
-        return open_engine(options, emit)
-
-    return open_with_model
 
 
 def with_log(terminal: Terminal, store: Path, what: str) -> None:

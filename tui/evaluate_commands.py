@@ -42,7 +42,7 @@ def evaluate(args: argparse.Namespace, terminal: Terminal) -> int:
     from tui.again import opener
     from tui.headless import run_headless
 
-    code, status = run_headless(opener(new=False), options(), terminal, as_json=args.json)
+    code, status = run_headless(opener(new=False, config=args.config), options(), terminal, as_json=args.json)
     if args.json:
         write_json(terminal, {**status, "exit_code": code})
     return code

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tui import asking
 from tui.library import ChangedHands
 from tui.rooms import Room
 from tui.state import beside
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from tui.library import Library
     from tui.session import Session
     from tui.state import RunState
-    from tui.widgets.dock import DockedQuestion
+    from tui.widgets.dock import DockedQuestion, QuestionDock
 
 _LATE = object()  # what a read gives that came after the store was let go
 
@@ -26,7 +27,10 @@ class Serving(Working):
     if TYPE_CHECKING:
         session: Session
         state: RunState
+        dock: QuestionDock
 
+        def bell(self) -> None: ...
+        def paint(self) -> None: ...
         def ask_here(self, question: DockedQuestion) -> None: ...
         def begin(self, how: Callable[[], str], about: RunState | None = None) -> None: ...
         def show_run(self, run_id: str) -> None: ...
@@ -68,6 +72,23 @@ class Serving(Working):
 
     def on_room_work_wanted(self, event: Room.WorkWanted) -> None:
         self.background(event.what, event.work, event.then, group=event.what)
+
+    def put_question(self, run_id: str, payload: Mapping[str, Any]) -> None:
+        """Put a question of the engine's into the dock, with what a reviewer said of it."""
+        question_id = str(payload["question_id"])
+
+        def read(library: Library) -> Mapping[str, Any] | None:
+            from tui.query_reviews import review_of
+
+            return library.reading(lambda reader: review_of(reader, run_id, question_id))
+
+        def put(review: Mapping[str, Any] | None) -> None:
+            if question_id in self.state.questions:  # it was not answered elsewhere meanwhile
+                self.dock.ask(asking.decide(question_id, payload["topic"], payload["question"], review))
+                self.bell()
+                self.paint()
+
+        self.consult("reading a question", read, put, group=f"question {question_id}")
 
     def on_room_write_wanted(self, event: Room.WriteWanted) -> None:
         self.background(event.what, lambda: self.session.write(event.write), event.then)

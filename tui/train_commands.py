@@ -46,7 +46,7 @@ def train(args: argparse.Namespace, terminal: Terminal) -> int:
     from tui.again import opener
     from tui.headless import run_headless
 
-    code, status = run_headless(opener(new=False), options(), terminal, as_json=args.json)
+    code, status = run_headless(opener(new=False, config=args.config), options(), terminal, as_json=args.json)
     if args.json:
         write_json(terminal, {**status, "exit_code": code})
     return code
@@ -99,7 +99,7 @@ def refresh(args: argparse.Namespace, terminal: Terminal) -> int:
             options = RunOptions(store=store, resume=left.run_id)
         else:
             options = RunOptions(store=store, resume=left.run_id, train=("dpo",))
-        code, _ = run_headless(opener(new=True), options, terminal, as_json=False)
+        code, _ = run_headless(opener(new=True, config=args.config), options, terminal, as_json=False)
         if code:
             return code
 

@@ -13,6 +13,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, Static
 
+from tui.query_reviews import review_of
 from tui.rooms import Room
 from tui.text import make_visible, one_line
 from tui.widgets.marks import QUIET, TONES, lines, row
@@ -185,9 +186,13 @@ class QuestionsRoom(Room):
         key = (event.row_key.value or "") if event.row_key is not None else ""
         if (question := self._open.get(key)) is not None:
             text = make_visible(question.question, limit=8000)
-            self._tell(lines([row((one_line(question.topic, 80), "bold")), row(text), _answer_hint()]))
+            rows = [row((one_line(question.topic, 80), "bold")), row(text), _answer_hint()]
+            self._tell(lines(rows))
+            self._review(key.partition(":")[2], rows)
         elif (decision := self._decisions.get(key)) is not None:
-            self._tell(_decision(decision, {str(item["evidence_sha256"]) for item in self._rows.values()}))
+            told = _decision(decision, {str(item["evidence_sha256"]) for item in self._rows.values()})
+            self._tell(told)
+            self._review(str(decision["decision_id"]), [told])
         elif (item := self._rows.get(key)) is not None:
             subjects, run_id = list(item["subject_ids"] or ()), self._run_id
             self.read(
@@ -195,6 +200,16 @@ class QuestionsRoom(Room):
                 lambda library: library.offenders(run_id, subjects),
                 lambda found: self.show_offenders(key, found),
             )
+
+    def _review(self, question_id: str, above: list[Content]) -> None:
+        """Add what a reviewer said, and all that it was asked with, to what is told of a question or a decision."""
+        run_id = self._run_id
+
+        def told(review: Mapping[str, Any] | None) -> None:
+            if review is not None:
+                self._tell(lines([*above, *_review_lines(review)]))
+
+        self.read("reading a review", lambda lib: lib.reading(lambda r: review_of(r, run_id, question_id)), told)
 
     @on(DataTable.RowSelected, "#gate-table")
     def answer(self, event: DataTable.RowSelected) -> None:
@@ -216,6 +231,25 @@ def _worst_first(gates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         key=lambda item: (when[item["gate"]], order.index(item["gate"])),
         reverse=True,
     )
+
+
+def _review_lines(review: Mapping[str, Any]) -> list[Content]:
+    fields = review["review"]
+    rows = [Content("")]
+    if fields is not None:
+        good = fields["approval"] == "Yes"
+        rows.append(
+            row((f"{one_line(str(review['reviewer']), 40)} says ", QUIET),
+                (str(fields["approval"]).upper(), f"bold {TONES['good' if good else 'bad']}"))
+        )  # fmt: skip
+        rows += [
+            row((f"{name:<15}", QUIET), make_visible(str(fields[name]), limit=4000))
+            for name in ("recommendation", "reasoning", "risks")
+        ]
+    elif review["why"]:
+        rows.append(row((make_visible(str(review["why"]), limit=1000), QUIET)))
+    rows += [row(("files          ", QUIET), one_line(str(path), 200)) for path in review["files"]]
+    return [*rows, Content(""), row(("what was sent", "bold")), row(make_visible(review["prompt"], limit=20_000))]
 
 
 def _answer_hint() -> Content:

@@ -1,0 +1,165 @@
+"""A run that asks for reviews by itself: it goes on, waits, is changed, and stops at its budget."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import engine.models
+from engine import Engine, Event, RunOptions, open_engine
+from engine.budget import raise_cap, spent
+from engine.consult import ReviewOptions
+from engine.review import verify
+from store import Store
+from tests.engine.fakes import FakeModel
+
+SPEC = "stage_1_small_model"
+OPTIONS: dict[str, Any] = {"spec": SPEC, "pilot": 6, "target": 14, "seed": 5}
+LOOSE = {
+    "gate.runaway_below": "1.0", "gate.token_limit_below": "1.0", "gate.median_tokens_below": "400",
+    "gate.instruction_acceptance_at_least": "0.0", "gate.pair_acceptance_at_least": "0.0",
+    "gate.distinct_at_least": "0.0",
+}  # fmt: skip
+
+
+def run(
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    review: ReviewOptions,
+    ask: str = "[pilot]",
+    on_event: Callable[[Engine, Event], None] = lambda engine, event: None,
+    **options: Any,
+) -> tuple[Engine, list[Event]]:
+    """Run to its end, a new run or one that is resumed; its store is closed."""
+    monkeypatch.setattr(engine.models, "load", lambda *_, **__: FakeModel())
+    seen: list[Event] = []
+
+    def emit(event: Event) -> None:
+        seen.append(event)
+        if event.kind == "QuestionAsked":  # a screen answers from a thread of its own
+            threading.Thread(target=on_event, args=(opened, event)).start()
+        else:
+            on_event(opened, event)
+
+    if "resume" not in options:
+        options = OPTIONS | {"overrides": LOOSE | {"review.ask": ask} | options.pop("changed", {})} | options
+    opened = open_engine(RunOptions(store=path, review=review, **options), emit)
+    opened.start()
+    assert opened.join(90)
+    opened.close()
+    if opened.error is not None:
+        raise opened.error
+    return opened, seen
+
+
+def query(path: Path, sql: str) -> list[dict[str, Any]]:
+    with Store.open(path, read_only=True) as store, store.reader() as reader:
+        return reader.query(sql)
+
+
+def verified(path: Path, run_id: str) -> list[str]:
+    with Store.open(path) as store, store.reader() as reader:
+        return verify(reader, run_id, path.parent / f"{path.stem}.reviews" / run_id)
+
+
+def test_an_approved_pilot_scales_and_the_decision_is_kept(tmp_path: Path, monkeypatch: Any) -> None:
+    path = tmp_path / "a.duckdb"
+    opened, _ = run(path, monkeypatch, ReviewOptions(reviewer="policy", policy={"pilot": True}))
+    assert opened.outcome is not None and opened.outcome.state == "done" and opened.outcome.accepted >= 14
+    (decision,) = query(path, "SELECT topic, answer, decided_by FROM decisions")
+    assert (decision["topic"], decision["answer"], decision["decided_by"]) == ("pilot", "proceed", "policy")
+    assert verified(path, opened.run_id) == []
+    sent = query(path, "SELECT body->>'$.prompt' AS p FROM review_entries WHERE kind = 'request'")[0]["p"]
+    assert "pilot" in sent and "Sample 1 of " in sent and "nats" in sent
+
+
+def test_with_nobody_there_the_run_waits_and_goes_on_once_it_is_answered(tmp_path: Path, monkeypatch: Any) -> None:
+    path = tmp_path / "a.duckdb"
+    opened, _ = run(path, monkeypatch, ReviewOptions())
+    assert opened.outcome is not None and opened.outcome.state == "waiting"
+    assert "cai review answer" in opened.outcome.reason and 6 <= opened.outcome.accepted < 14
+    again, _ = run(path, monkeypatch, ReviewOptions(), resume=opened.run_id)
+    assert again.outcome is not None and again.outcome.state == "waiting", "asked once, still open"
+    assert len(query(path, "SELECT 1 FROM review_entries WHERE kind = 'request'")) == 1
+    from engine.consult import reviewer_of
+    from engine.control import Control
+    from engine.review import Desk, reviews
+
+    with Store.open(path) as store:
+        desk = Desk(store, opened.run_id, reviewer_of(ReviewOptions(), Control(), lambda event: None))
+        desk.answer(reviews(store.reader(), opened.run_id)[0]["review_id"], "approve", "the samples read well")
+    done, _ = run(path, monkeypatch, ReviewOptions(), resume=opened.run_id)
+    assert done.outcome is not None and done.outcome.state == "done"
+    assert verified(path, opened.run_id) == []
+
+
+def test_a_person_answers_at_the_screen(tmp_path: Path, monkeypatch: Any) -> None:
+    def approve(opened: Engine, event: Event) -> None:
+        if event.kind == "QuestionAsked":
+            assert opened.answer(event.payload()["question_id"], "approve", "looks fine")
+
+    opened, seen = run(tmp_path / "a.duckdb", monkeypatch, ReviewOptions(present=True), on_event=approve)
+    assert opened.outcome is not None and opened.outcome.state == "done"
+    kinds = [event.kind for event in seen]
+    assert kinds.index("QuestionAsked") < kinds.index("QuestionAnswered")
+
+
+def test_a_rejected_pilot_waits_for_an_override(tmp_path: Path, monkeypatch: Any) -> None:
+    path = tmp_path / "a.duckdb"
+
+    def reject(opened: Engine, event: Event) -> None:
+        if event.kind == "QuestionAsked":
+            opened.answer(event.payload()["question_id"], "reject", "too many loops")
+
+    opened, _ = run(path, monkeypatch, ReviewOptions(present=True), on_event=reject)
+    assert opened.outcome is not None and opened.outcome.state == "waiting"
+    assert "too many loops" in opened.outcome.reason and "override" in opened.outcome.reason
+    again, seen = run(path, monkeypatch, ReviewOptions(present=True), on_event=reject, resume=opened.run_id)
+    assert again.outcome is not None and again.outcome.state == "waiting"
+    assert all(event.kind != "QuestionAsked" for event in seen), "it has its answer on this evidence"
+
+
+def test_changed_settings_are_the_runs_own_and_asked_about_anew(tmp_path: Path, monkeypatch: Any) -> None:
+    path = tmp_path / "a.duckdb"
+    answers = iter(["modify responses.temperature=0.6", "approve"])
+
+    def modify(opened: Engine, event: Event) -> None:
+        if event.kind == "QuestionAsked":
+            opened.answer(event.payload()["question_id"], next(answers), "said on the screen")
+
+    opened, seen = run(path, monkeypatch, ReviewOptions(present=True), on_event=modify)
+    assert opened.outcome is not None and opened.outcome.state == "done"
+    assert sum(event.kind == "QuestionAsked" for event in seen) == 2
+    (row,) = query(path, "SELECT settings->>'$.responses.temperature' AS t, overrides FROM runs")
+    assert float(row["t"]) == 0.6 and '"responses.temperature": [0.7, 0.6]' in row["overrides"]
+
+
+def test_deviations_from_the_spec_are_asked_about_first(tmp_path: Path, monkeypatch: Any) -> None:
+    path = tmp_path / "a.duckdb"
+    opened, _ = run(path, monkeypatch, ReviewOptions(), ask="[override]")
+    assert opened.outcome is not None and opened.outcome.state == "waiting"
+    assert not query(path, "SELECT 1 FROM completions"), "nothing was generated before"
+
+
+def test_at_the_cap_a_run_stops_cleanly_and_only_a_person_raises_it(tmp_path: Path, monkeypatch: Any) -> None:
+    path = tmp_path / "a.duckdb"
+    monkeypatch.setattr("engine.spending.EVERY_S", 0.0)
+    monkeypatch.setattr("engine.spending.WRITE_EVERY_S", 0.02)
+    costs = {"price_per_gpu_hour": 3600.0}  # a dollar a second, and a slice of sixty is set aside
+    changed = {"budget.cap_usd": "60.5"}
+    opened, seen = run(path, monkeypatch, ReviewOptions(), ask="[]", changed=changed, **costs)
+    assert opened.outcome is not None and opened.outcome.state == "budget_reached", opened.outcome
+    assert any("of the budget" in str(event.payload().get("text")) for event in seen if event.kind == "Noted")
+    with Store.open(path) as store:
+        paid = spent(store.reader())
+        assert paid.all.reserved == 0 and 0 < paid.all.settled < 60_000_000, "what was reserved is given back"
+    held, _ = run(path, monkeypatch, ReviewOptions(), resume=opened.run_id, **costs)
+    assert held.outcome is not None and held.outcome.state == "budget_reached"
+    with Store.open(path) as store:
+        raise_cap(store, opened.run_id, 5000.0, "it is worth it", "person")
+    done, _ = run(path, monkeypatch, ReviewOptions(), resume=opened.run_id, **costs)
+    assert done.outcome is not None and done.outcome.state == "done"

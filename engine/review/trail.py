@@ -78,13 +78,18 @@ class Entry:
 
 def entries(reader: Reader, run_id: str, review_id: str | None = None) -> list[Entry]:
     """The entries about a run, in order, or those of one review. Raises ReviewError where the chain is broken."""
-    found = _read(reader, run_id)
-    if problems := _chain(run_id, found):
+    return [entry for entry in _sound(reader, run_id, None) if review_id in (None, entry.review_id)]
+
+
+def _sound(reader: Reader, run_id: str, after: Entry | None) -> list[Entry]:
+    """The entries after one that is known. Raises ReviewError where they do not follow from it."""
+    found = _read(reader, run_id, after.seq if after else 0)
+    if problems := _chain(run_id, found, after):
         raise ReviewError(
             f"the record of reviews of run {run_id} was changed: {problems[0]}",
             "No approval in it counts until that is explained; `cai review verify` names all that differs.",
         )
-    return [entry for entry, _ in found if review_id in (None, entry.review_id)]
+    return [entry for entry, _ in found]
 
 
 def verify(reader: Reader, run_id: str, folder: Path) -> list[str]:
@@ -122,9 +127,9 @@ def verify(reader: Reader, run_id: str, folder: Path) -> list[str]:
     return problems + unfounded(reader, run_id, known)
 
 
-def _read(reader: Reader, run_id: str) -> list[tuple[Entry, str]]:
-    """Each entry with its body's text as it stands in the store."""
-    rows = reader.query("SELECT * FROM review_entries WHERE run_id = ? ORDER BY seq", [run_id])
+def _read(reader: Reader, run_id: str, after: int = 0) -> list[tuple[Entry, str]]:
+    """Each entry after that number with its body's text as it stands in the store."""
+    rows = reader.query("SELECT * FROM review_entries WHERE run_id = ? AND seq > ? ORDER BY seq", [run_id, after])
     found = []
     for row in rows:
         body = json.loads(row["body"])
@@ -132,10 +137,10 @@ def _read(reader: Reader, run_id: str) -> list[tuple[Entry, str]]:
     return found
 
 
-def _chain(run_id: str, found: Sequence[tuple[Entry, str]]) -> list[str]:
+def _chain(run_id: str, found: Sequence[tuple[Entry, str]], after: Entry | None = None) -> list[str]:
     problems = []
-    before = run_id
-    for place, (entry, body) in enumerate(found, 1):
+    before = after.sha256 if after else run_id
+    for place, (entry, body) in enumerate(found, after.seq + 1 if after else 1):
         if entry.seq != place:
             problems.append(f"entry {place} is missing" if entry.seq > place else f"entry {entry.seq} stands twice")
             break
@@ -157,6 +162,7 @@ class Trail:
         self._store = store
         self._key = key
         self._now = now
+        self._known: list[Entry] = []  # read and found sound; rows are only ever added
         with self.lock:
             known = self.entries()
             self._require_head(known)
@@ -166,8 +172,10 @@ class Trail:
 
     def entries(self, review_id: str | None = None) -> list[Entry]:
         """What is recorded. Raises ReviewError where the chain is broken."""
-        with self._store.reader() as reader:
-            return entries(reader, self.run_id, review_id)
+        with self.lock:
+            with self._store.reader() as reader:
+                self._known += _sound(reader, self.run_id, self._known[-1] if self._known else None)
+            return [entry for entry in self._known if review_id in (None, entry.review_id)]
 
     def add(
         self,

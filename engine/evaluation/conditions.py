@@ -13,7 +13,7 @@ from typing import Any
 from engine import prompts
 from engine.critics import read_data
 from engine.evaluation import BASE_CONDITIONS, REFERENCE, TUNED_CONDITIONS, Item
-from engine.models import Decoding, Generate, Model
+from engine.models import Decoding, Generate, Model, adapter_fingerprint
 from engine.provenance import derived_seed
 from engine.sections import EvaluationSpec
 from engine.training import adapters
@@ -31,23 +31,36 @@ IN_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A way to ask: its name, the model, and the adapter in front of it."""
+    """A way to ask: its name, the model, the adapter in front of it, and the fingerprint of both where it is known."""
 
     name: str
     model: str
     adapter: adapters.Adapter | None = None
+    fingerprint: str | None = None
 
 
 def conditions_of(reader: Reader, run: Mapping[str, Any], reference: str | None) -> list[Condition]:
     """What can be asked now: the base, the run's own adapters that are whole, and a reference where one is named."""
-    found = [Condition(name, run["model"]) for name in BASE_CONDITIONS]
+    manifest = run["manifest"]
+    base = (manifest.get("model") or {}).get("base_fingerprint") or run["fingerprint"]
+    found = [Condition(name, run["model"], None, base) for name in BASE_CONDITIONS]
     for name in TUNED_CONDITIONS:
         adapter = adapters.of_run(reader, run["run_id"], name)
         if adapter is not None and adapters.is_whole(adapter):
-            found.append(Condition(name, run["model"], adapter))
+            known = None if base is None else adapter_fingerprint(base, adapter.sha256)
+            found.append(Condition(name, run["model"], adapter, known))
     if reference is not None:
-        found.append(Condition(REFERENCE, reference))
+        facts = manifest.get(REFERENCE) or {}
+        found.append(
+            Condition(REFERENCE, reference, None, facts.get("fingerprint") if facts.get("name") == reference else "")
+        )
     return found
+
+
+def broken_adapters(reader: Reader, run_id: str) -> list[adapters.Adapter]:
+    """The run's newest adapters whose files are not there or not those that were written: they can't be asked."""
+    found = (adapters.of_run(reader, run_id, name) for name in TUNED_CONDITIONS)
+    return [adapter for adapter in found if adapter is not None and not adapters.is_whole(adapter)]
 
 
 def examples_of(spec: EvaluationSpec) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import EvaluationError
-from engine.evaluation import CAPABILITIES, SPLITS, Item
+from engine.evaluation import CAPABILITIES, REFERENCE, SPLITS, Item
 from engine.evaluation.conditions import Condition, conditions_of
 from engine.evaluation.items import item_set, scorer_sha256
 from engine.sections import EvaluationSpec
@@ -18,7 +18,11 @@ from store import Reader
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """An evaluation that can be started. `missing` counts the answers that each condition still has to give."""
+    """An evaluation that can be started.
+
+    `missing` counts the answers that each condition still has to give; those of an adapter that was replaced since, or
+    of another length limit, do not count.
+    """
 
     conditions: Sequence[Condition]
     items: Sequence[Item]
@@ -45,14 +49,18 @@ def evaluation_plan(reader: Reader, run: Mapping[str, Any], spec: StageSpec) -> 
     ]
     conditions = conditions_of(reader, run, settings.reference)
     wanted = {item.item_id for item in items}
-    answered: dict[str, int] = {}
+    of = {one.name: one for one in conditions}
+    missing = {one.name: len(items) for one in conditions}
     for row in reader.query(
-        "SELECT condition, item_id FROM evaluation_answers WHERE run_id = ? AND items_sha256 = ? AND scorer_sha256 = ?",
-        [run["run_id"], frozen.sha256, scorer_sha256()],
+        "SELECT a.condition, a.item_id, a.fingerprint, (c.decoding->>'$.max_tokens')::INTEGER AS max_tokens "
+        "FROM evaluation_answers a LEFT JOIN completions c USING (request_id) "
+        "WHERE a.run_id = ? AND a.items_sha256 = ?",
+        [run["run_id"], frozen.sha256],
     ):
-        if row["item_id"] in wanted:
-            answered[row["condition"]] = answered.get(row["condition"], 0) + 1
-    missing = {one.name: len(items) - answered.get(one.name, 0) for one in conditions}
+        one = of.get(row["condition"])
+        if one is None or row["item_id"] not in wanted or row["max_tokens"] not in (None, settings.max_tokens):
+            continue
+        missing[one.name] -= one.fingerprint in (None, row["fingerprint"])
     return EvaluationPlan(conditions, items, frozen.sha256, scorer_sha256(), missing, settings)
 
 
@@ -68,14 +76,30 @@ def required(run: Mapping[str, Any], spec: StageSpec) -> EvaluationSpec:
 
 ANSWERS = """
     SELECT a.*, i.capability, i.item_type, i.template, i.split, i.history, i.prompt, i.reference,
-           i.facts
+           i.facts, c.decoding::VARCHAR AS decoding
     FROM evaluation_answers a JOIN evaluation_items i ON i.items_sha256 = a.items_sha256 AND i.item_id = a.item_id
+    LEFT JOIN completions c ON c.request_id = a.request_id
     WHERE a.run_id = ? AND a.items_sha256 = ?
     ORDER BY a.condition, a.item_id
 """
 
 
 def answers_of(reader: Reader, run_id: str, items_sha256: str) -> list[dict[str, Any]]:
-    """All answers of a run to one frozen set, each with what is known of its item."""
+    """A run's answers to one frozen set that may be compared, each with what is known of its item.
+
+    Where an evaluation was stopped after an adapter had been trained anew, or a limit been changed, a condition has
+    answers of two models or settings: only those of the last count, and of own models only those with its decoding.
+    """
     rows = reader.query(ANSWERS, [run_id, items_sha256])
+    last: dict[str, dict[str, Any]] = {}  # the newest answer of each condition, of own models under ""
+    for row in rows:
+        for name in (row["condition"], "" if row["condition"] != REFERENCE else REFERENCE):
+            if name not in last or row["at"] > last[name]["at"]:
+                last[name] = row
+    rows = [
+        row
+        for row in rows
+        if row["fingerprint"] == last[row["condition"]]["fingerprint"]
+        and row["decoding"] == last["" if row["condition"] != REFERENCE else REFERENCE]["decoding"]
+    ]
     return [{**row, "facts": json.loads(row["facts"]), "history": json.loads(row["history"])} for row in rows]

@@ -140,19 +140,21 @@ def person(
     """Cohen's kappa between a person and the scorer, over the answers that the person called good or bad.
 
     `labels` are rows of person_labels with subject_kind "evaluation_answer" and subject_id "condition/item_id"; others
-    are passed over. A row for each capability that has labels, with a percentile bootstrap interval over answers. Where
-    both always say the same word kappa is not defined, and nothing is decided.
+    are passed over, and so is a label that is older than the answer, because it is of one that stood there before. A
+    row for each capability that has labels, with a percentile bootstrap interval over answers. Where both always say
+    the same word kappa is not defined, and nothing is decided.
     """
     called = {
-        one["subject_id"]: one["label"] == "good"
+        one["subject_id"]: one
         for one in labels
         if one["subject_kind"] == SUBJECT_KIND and one["label"] in ("good", "bad")
     }
     both: dict[str, list[tuple[str, bool, bool]]] = {}
     for one in answers:
         subject = f"{one['condition']}/{one['item_id']}"
-        if subject in called:
-            both.setdefault(one["capability"], []).append((subject, called[subject], bool(one["correct"])))
+        if subject in called and judged(called[subject], one):
+            good = called[subject]["label"] == "good"
+            both.setdefault(one["capability"], []).append((subject, good, bool(one["correct"])))
     rows = []
     for capability, found in sorted(both.items()):
         by_person, by_scorer = [good for _, good, _ in found], [right for _, _, right in found]
@@ -163,6 +165,11 @@ def person(
         check = Check("person", kappa, lo, hi, len(found), ">=", spec.person_kappa_at_least)
         rows.append(_row(capability, "person", ALL, check, detail))
     return rows
+
+
+def judged(label: Mapping[str, Any], answer: Mapping[str, Any]) -> bool:
+    """Whether a label is of this answer, and not of one that stood in its place before."""
+    return label.get("at") is None or answer.get("at") is None or bool(label["at"] >= answer["at"])
 
 
 def blocked(rows: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -132,6 +132,11 @@ def request_id(fingerprint: str, request: Generate | Score) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def adapter_fingerprint(base: str, sha256: str) -> str:
+    """The fingerprint of base weights with an adapter, whose files have the hash `sha256`, in front of them."""
+    return hashlib.sha256(f"{base} {sha256}".encode()).hexdigest()[:16]
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where a model's files are and what is known of it before it is loaded."""

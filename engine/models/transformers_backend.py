@@ -24,7 +24,7 @@ import transformers
 from numpy.typing import NDArray
 
 from engine.errors import ModelError, PromptTooLong
-from engine.models import Completion, Encoding, Generate, LabelScores, Score, Source, embedded
+from engine.models import Completion, Encoding, Generate, LabelScores, Score, Source, adapter_fingerprint, embedded
 from engine.models.sampling import choose, uniforms
 from engine.models.slots import SlotCache
 
@@ -150,7 +150,7 @@ class TransformersModel:
         for parameter in self._model.parameters():
             parameter.requires_grad_(False)
         self._peft.eval()
-        self.fingerprint = hashlib.sha256(f"{self._base_fingerprint} {sha256}".encode()).hexdigest()[:16]
+        self.fingerprint = adapter_fingerprint(self._base_fingerprint, sha256)
 
     def chat(self, history: Sequence[tuple[str, str]], prompt: str) -> str | None:
         """A conversation as the model's own chat template writes it, with the answer left open and without its BOS."""

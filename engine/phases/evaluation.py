@@ -18,12 +18,12 @@ from engine.answers import Answers
 from engine.control import Control
 from engine.evaluation import ALL, BASE_CONDITIONS, REFERENCE, TUNED_CONDITIONS, Item, analysis, registration
 from engine.evaluation import scorer_audit as audit
-from engine.evaluation.conditions import Condition, answer_of, request_of
+from engine.evaluation.conditions import Condition, answer_of, broken_adapters, request_of
 from engine.evaluation.gap import GATE, gap_checks, gap_evidence, what_instead
 from engine.evaluation.items import plants, written_plants
 from engine.evaluation.plan import EvaluationPlan, answers_of, evaluation_plan
 from engine.evaluation.verifiers import verify
-from engine.models import Model
+from engine.models import Model, request_id
 from engine.provenance import short_hash
 from engine.spec import StageSpec
 from engine.stats import wilson
@@ -65,6 +65,9 @@ class Evaluator:
         self.store.append({"evaluation_items": [item.row(plan.items_sha256) for item in plan.items]})
         self._planned, self._done = len(plan.items) * len(plan.conditions), 0
         self.emit(events.PhaseStarted(run_id, PHASE, self._planned))
+        for adapter in broken_adapters(self.reader, run_id):
+            text = f"the adapter {adapter.training_id} is not asked: {adapter.folder} is not as it was written"
+            self.emit(events.Noted(run_id, "warning", text))
         planted = self.plant(plan)
         if failed := audit.blocked(planted):
             self.store.renew(run_id, {"scorer_audits": planted, "evaluation_results": []})
@@ -79,7 +82,7 @@ class Evaluator:
         self._verify_again(plan)
         answers = answers_of(self.reader, run_id, plan.items_sha256)
         labels = self.reader.query(
-            "SELECT subject_kind, subject_id, label FROM person_labels WHERE run_id = ? AND subject_kind = ?",
+            'SELECT subject_kind, subject_id, label, "at" FROM person_labels WHERE run_id = ? AND subject_kind = ?',
             [run_id, "evaluation_answer"],
         )
         now = datetime.now(UTC)
@@ -155,10 +158,12 @@ class Evaluator:
         asked = {request_of(condition.name, item, plan.settings, answers.model): item for item in plan.items}
         computed = answers.computed
         rows = self.reader.query(
-            'SELECT request_id, "at" FROM evaluation_answers WHERE run_id = ? AND condition = ?',
+            'SELECT item_id, request_id, scorer_sha256, "at" FROM evaluation_answers '
+            "WHERE run_id = ? AND condition = ?",
             [self.run["run_id"], condition.name],
         )
         answered_at = {row["request_id"]: row["at"] for row in rows}
+        self._forget(plan, condition, rows, {request_id(answers.model.fingerprint, one): asked[one] for one in asked})
         held: list[Row] = []
         for key, completion in answers.complete(asked):
             item = asked[completion.request]
@@ -184,6 +189,18 @@ class Evaluator:
                 self._keep(held)
         self._keep(held)
         self._repeat(plan, condition, answers.model, asked, anew=answers.computed > computed)
+
+    def _forget(
+        self, plan: EvaluationPlan, condition: Condition, rows: Sequence[Row], asked: Mapping[str, Item]
+    ) -> None:
+        """Remove results before an answer or a verdict that they rest on is replaced, and repeats of such answers."""
+        keys = {item.item_id: key for key, item in asked.items()}
+        replaced = any(keys.get(row["item_id"], row["request_id"]) != row["request_id"] for row in rows)
+        if replaced:
+            only = {"evaluation_repeats": {"condition": condition.name}}
+            self.store.renew(self.run["run_id"], {"evaluation_results": [], "evaluation_repeats": []}, only=only)
+        elif any(row["scorer_sha256"] != plan.scorer_sha256 for row in rows):
+            self.store.renew(self.run["run_id"], {"evaluation_results": []})
 
     def _keep(self, held: list[Row]) -> None:
         self.store.put({"evaluation_answers": held})
@@ -242,6 +259,18 @@ class Evaluator:
         }
         anew = [{**row, **_judged(items[row["item_id"]], row["answer"], plan.scorer_sha256)} for row in stale]
         self.store.put({"evaluation_answers": anew})
+        repeats = self.reader.query(
+            "SELECT r.*, a.correct AS first, i.* FROM evaluation_repeats r "
+            "JOIN evaluation_answers a USING (run_id, condition, item_id) "
+            "JOIN evaluation_items i ON i.items_sha256 = a.items_sha256 AND i.item_id = a.item_id WHERE run_id = ?",
+            [run_id],
+        )
+        names = ("run_id", "condition", "item_id", "answer", "same_text")
+        again = [({name: row[name] for name in names}, verify(Item.of_row(row), row["answer"]).correct, row["first"])
+                 for row in repeats]  # fmt: skip
+        self.store.put(
+            {"evaluation_repeats": [row | {"correct": now, "same_verdict": now == was} for row, now, was in again]}
+        )
 
     # -- deciding ----------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import pytest
 
 import engine.models
 from engine import Engine, Event, RunOptions, open_engine
-from engine.models import Completion, Encoding, Generate, LabelScores, Score
+from engine.models import Completion, Encoding, Generate, LabelScores, Score, adapter_fingerprint
 
 VERBS = ("Explain", "Describe", "List", "Compare", "Name", "Suggest", "Define", "Outline")
 NOUNS = [
@@ -80,7 +80,7 @@ class FakeModel:
         return Encoding((2, *range(10, 10 + len(text))), ("<bos>", *text), 2, frozenset({99}))
 
     def use(self, adapter: Path | None, sha256: str = "") -> None:
-        self.fingerprint = "fa" * 8 if adapter is None else sha256[:16]
+        self.fingerprint = "fa" * 8 if adapter is None else adapter_fingerprint("fa" * 8, sha256)
 
     def chat(self, history: Sequence[tuple[str, str]], prompt: str) -> str | None:
         return None

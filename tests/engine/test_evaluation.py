@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from engine import Engine, Event, RunOptions, open_engine, preregister, training
 from engine.errors import EvaluationError
 from engine.evaluation import Item, Verdict
 from engine.evaluation.items import item_set, plants
-from engine.models import Completion, Generate
+from engine.models import Completion, Generate, adapter_fingerprint
 from engine.phases import evaluation
 from engine.provenance import short_hash
 from engine.replay import replay
@@ -86,17 +87,18 @@ def store(tmp_path: Path, spec: StageSpec) -> Path:
     return path
 
 
-def add_adapter(path: Path, method: str) -> str:
+def add_adapter(path: Path, method: str, number: int = 1) -> str:
     """A finished training whose adapter is a file; returns the fingerprint that the fake model has with it."""
-    folder = path.parent / f"{path.stem}.trainings" / RUN / f"{method}-1" / "adapter"
+    name = f"{method}-{number}"
+    folder = path.parent / f"{path.stem}.trainings" / RUN / name / "adapter"
     folder.mkdir(parents=True)
-    (folder / "adapter_config.json").write_text(json.dumps({"r": 16, "lora_alpha": 16, "of": method}))
+    (folder / "adapter_config.json").write_text(json.dumps({"r": 16, "lora_alpha": 16, "of": name}))
     sha256 = tree_sha256(folder)
-    place = str(folder.relative_to(path.parent))
-    row = rows.training(f"{method}-1", RUN, method=method, state="done", adapter_path=place, adapter_sha256=sha256)
+    row = rows.training(name, RUN, method=method, state="done", adapter_path=str(folder.relative_to(path.parent)),
+                        adapter_sha256=sha256, updated_at=rows.T0 + timedelta(minutes=number))  # fmt: skip
     with Store.open(path) as store:
         store.append({"trainings": [row]})
-    return sha256[:16]
+    return adapter_fingerprint(BASE, sha256)
 
 
 def evaluate(
@@ -353,3 +355,63 @@ def test_a_reference_that_the_spec_names_has_to_answer(spec: StageSpec) -> None:
     checks = {check.name: check.passed for check in gap_checks([], named)}
     assert checks["reference_right"] is False
     assert "reference_right" not in {check.name for check in gap_checks([], spec.evaluation)}
+
+
+def test_answers_of_an_adapter_that_was_replaced_stay_in_no_result(store: Path, monkeypatch: Any) -> None:
+    from engine import evaluation_offer
+
+    evaluate(store, monkeypatch, Examined())
+    with Store.open(store) as opened:
+        preregister(opened, RUN, after="sft")
+    evaluate(store, monkeypatch, Examined(tuned={add_adapter(store, "sft"): "sft"}))
+    (item,) = query(store, "SELECT item_id FROM evaluation_answers WHERE condition = 'sft' AND correct LIMIT 1")
+    tuned = {add_adapter(store, "sft", 2): "sft"}
+    with Store.open(store) as opened, opened.reader() as reader:
+        label = {"run_id": RUN, "subject_kind": "evaluation_answer", "label": "bad", "note": "", "at": rows.T0}
+        opened.put({"person_labels": [label | {"subject_id": f"sft/{item['item_id']}"}]})
+        missing = {one["name"]: one["missing"] for one in evaluation_offer(reader, RUN)["conditions"]}
+    assert missing == {"base_raw": 0, "base_formatted": 0, "base_few_shot": 0, "sft": 14 * 16}
+    answered = 0
+
+    def stop(opened: Engine, event: Event) -> None:
+        nonlocal answered
+        answered += event.kind == "PhaseProgressed"
+        if answered == 4 * 7 - 2:
+            opened.stop()
+
+    assert evaluate(store, monkeypatch, Examined({"sft": 0.0}, tuned), stop).state == "stopped"
+    two = query(store, "SELECT DISTINCT fingerprint FROM evaluation_answers WHERE condition = 'sft'")
+    assert len(two) == 2
+    assert not query(store, "SELECT * FROM evaluation_results"), "they rested on answers that were replaced"
+    assert not query(store, "SELECT * FROM evaluation_repeats WHERE condition = 'sft'")
+    with Store.open(store) as opened:
+        evaluation.conclude(opened, RUN)
+    mixed = query(store, "SELECT max(n) AS n, max(after_right) AS after FROM evaluation_results")[0]
+    assert mixed["n"] is None or (mixed["n"] < 14 * 8 and mixed["after"] == 0)
+    assert evaluate(store, monkeypatch, Examined({"sft": 0.0}, tuned)).state == "done"
+    assert query(store, "SELECT max(n) AS n, max(after_right) AS a FROM evaluation_results") == [{"n": 112, "a": 0}]
+    assert query(store, "SELECT count(*) AS n FROM evaluation_repeats WHERE condition = 'sft'")[0]["n"] == 11
+    assert not query(store, "SELECT * FROM scorer_audits WHERE part = 'person'"), "the label is of another's answer"
+
+
+def test_an_adapter_whose_files_were_changed_is_named(store: Path, monkeypatch: Any) -> None:
+    add_adapter(store, "sft")
+    (file,) = store.parent.rglob("adapter_config.json")
+    file.write_text("{}")
+    said: list[str] = []
+    evaluate(store, monkeypatch, Examined(), lambda _, event: said.append(str(event.payload().get("text", ""))))
+    assert any("the adapter sft-1 is not asked" in text for text in said)
+
+
+def test_verdicts_of_repeats_follow_the_verifiers(store: Path, monkeypatch: Any) -> None:
+    evaluate(store, monkeypatch, Examined())
+    import engine.evaluation.plan as plan
+
+    monkeypatch.setattr(plan, "scorer_sha256", lambda: "11" * 32)
+    monkeypatch.setattr(evaluation, "verify", lambda item, text: Verdict(True, True, True, "lenient"))
+    monkeypatch.setattr(evaluation, "plants", lambda item: [])
+    monkeypatch.setattr(evaluation, "written_plants", lambda: ())
+    evaluate(store, monkeypatch, Examined())
+    assert query(store, "SELECT DISTINCT correct, same_verdict FROM evaluation_repeats") == [
+        {"correct": True, "same_verdict": True}
+    ]

@@ -10,6 +10,7 @@ import pytest
 
 from engine import Engine, RunOptions, open_engine
 from engine.errors import TrainingError
+from engine.models import adapter_fingerprint
 from engine.refresh import rounds
 from engine.training import adapters, checkpoints
 from engine.training.plan import plan
@@ -62,11 +63,11 @@ def test_a_round_is_a_run_of_its_own_with_the_adapter_of_the_one_before(
     ]  # fmt: skip
     one, two = reader.run(first.run_id), reader.run(second.run_id)
     assert two["seed"] != one["seed"] and two["settings"] == one["settings"]
-    assert two["fingerprint"] == adapter.sha256[:16] != one["fingerprint"]
+    assert two["fingerprint"] == adapter_fingerprint("fa" * 8, adapter.sha256) != one["fingerprint"]
     # The guard is about the base weights, everything else about the adapter.
     made = reader.query("SELECT DISTINCT fingerprint FROM completions c JOIN samples s USING (request_id) WHERE run_id = ?",
                         [second.run_id])  # fmt: skip
-    assert made == [{"fingerprint": adapter.sha256[:16]}]
+    assert made == [{"fingerprint": adapter_fingerprint("fa" * 8, adapter.sha256)}]
     from engine.opening import settings_of
 
     assert plan(reader, two, settings_of(two), "dpo").start == adapter

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from tui import commands
+from tui import commands, review_commands
 from tui.terminal import Terminal, log_path, part_head
 from tui.wording import ALL_PHASES, REPLAYED
 
@@ -216,11 +216,21 @@ def parser() -> argparse.ArgumentParser:
     )
     merge.add_argument("--out", required=True, metavar="DIR", help="a folder that is not there yet")
 
+    review = command("review", review_commands.listed, "questions of methodology: list, show, answer, ask, verify")
+    review_commands.add_parsers(review, _setting)
+    command("mcp", _mcp, "serve the store's runs to an agent, over stdin and stdout", with_json=False)
+
     command("config", commands.config, "show the configuration file and what is in force, and from where")
 
     doctor = command("doctor", commands.doctor, "check GPU, memory, disk, write access and every library")
     doctor.add_argument("--time-limit", type=_seconds, default=60.0, metavar="S", help="limit for a library (60)")
     return top
+
+
+def _mcp(args: argparse.Namespace, terminal: Terminal) -> int:
+    from tui.mcp_commands import serve
+
+    return serve(args, terminal)
 
 
 def _principles(args: argparse.Namespace, terminal: Terminal) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.provenance import short_hash
+from engine.similarity import NearDuplicateIndex, words
 from store import Reader, prompt_template
 
 # An accepted revision stands for its sample: the supervised phase learns the revised responses (Bai et al. 2022, arXiv
@@ -40,12 +41,16 @@ _PAIRS = """
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows with `id`, `prompt` and `completion`, or `chosen` and `rejected`; and the instructions behind them."""
+    """Rows with `id`, `prompt` and `completion`, or `chosen` and `rejected`; and the instructions behind them.
+
+    `left_out` are ids of instructions that the evaluation asks, too, or nearly: nothing of theirs is in the rows.
+    """
 
     train: list[dict[str, str]]
     heldout: list[dict[str, str]]
     instructions: Mapping[str, tuple[str, str | None]]  # by instruction id: text and split
     of: Mapping[str, str]  # instruction id by example id
+    left_out: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -73,6 +78,8 @@ def examples(reader: Reader, run: Mapping[str, Any], method: str, heldout_share:
     """
     template = prompt_template(run["settings"])
     rows = reader.query(_SFT if method == "sft" else _PAIRS, [run["run_id"]])
+    left_out = _evaluated(run["settings"], {row["instruction_id"]: row["instruction"] for row in rows})
+    rows = [row for row in rows if row["instruction_id"] not in left_out]
     train: list[dict[str, str]] = []
     heldout: list[dict[str, str]] = []
     for row in rows:
@@ -89,7 +96,28 @@ def examples(reader: Reader, run: Mapping[str, Any], method: str, heldout_share:
         heldout,
         {row["instruction_id"]: (row["instruction"], row["split"]) for row in rows},
         {row["id"]: row["instruction_id"] for row in rows},
+        tuple(sorted(left_out)),
     )
+
+
+def _evaluated(settings: Mapping[str, Any], instructions: Mapping[str, str]) -> set[str]:
+    """Ids of instructions that are held-out items of the evaluation, or as near to one as duplicates are.
+
+    The last turn of a conversation is no item without those before it, so it is not looked at.
+    """
+    if settings.get("evaluation") is None or not instructions:
+        return set()
+    from engine.evaluation.items import item_set
+
+    index = NearDuplicateIndex(settings["instructions"]["duplicate_at"])
+    exact = set()
+    for item in item_set().items:
+        if not item.history:
+            index.add(item.item_id, item.prompt)
+            exact.add(tuple(words(item.prompt)))
+    return {
+        name for name, text in instructions.items() if tuple(words(text)) in exact or index.nearest(text) is not None
+    }
 
 
 def _spaced(text: str) -> str:

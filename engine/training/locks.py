@@ -53,6 +53,7 @@ def locks(
         *_gap(reader, run_id, spec),
         _split(found),
         _apart(reader, run_id, spec, found),
+        *_evaluated(spec, found),
         Lock(
             "no empty response",
             not found.empty,
@@ -183,6 +184,14 @@ def _apart(reader: Reader, run_id: str, spec: StageSpec, found: Examples) -> Loc
         else f"none of {len(found.instructions)} instructions is near one of {len(index)} of the test split",
         "No approval opens this lock: the evaluation would measure what was learned by heart.",
     )
+
+
+def _evaluated(spec: StageSpec, found: Examples) -> list[Lock]:
+    """That what the evaluation asks is not trained on: what was near to it was left out, which is worth telling."""
+    if spec.evaluation is None:
+        return []
+    told = f"{len(found.left_out)} instructions that it asks, or nearly, are left out" + _such_as(found.left_out)
+    return [Lock("the evaluation's items are apart", True, told, "")]
 
 
 def _budget(hours: float | None, price: float | None, left: float | None) -> Lock:

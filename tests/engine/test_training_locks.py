@@ -9,6 +9,8 @@ import pytest
 
 from engine import training_plan
 from engine.errors import Locked, TrainingError
+from engine.evaluation.items import item_set
+from engine.training.examples import examples
 from engine.training.locks import Lock, locks, require_open
 from engine.training.plan import plan
 from store import Store
@@ -84,6 +86,25 @@ def test_an_instruction_of_the_test_split_exactly_or_nearly(path: Path, near: st
     found = shut(path)
     assert set(found) - {"the data gate passed"} == {"the test split is apart"}
     assert "such as i000" in found["the test split is apart"]["found"]
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+@pytest.mark.parametrize("near", ["{item}", "  {upper}!!", "Please: {item}"])
+def test_what_the_evaluation_asks_is_not_trained_on(path: Path, near: str, method: str) -> None:
+    """Lesson 7: test instructions in the training set."""
+    item = next(one.prompt for one in item_set().items if not one.history and len(one.prompt.split()) > 6)
+    with Store.open(path) as store, store.reader() as reader:
+        learned = reader.query("SELECT * FROM instructions WHERE split = 'train' ORDER BY ordinal LIMIT 1")[0]
+        store.put({"instructions": [learned | {"text": near.format(item=item, upper=item.upper())}]})
+        run = reader.run(RUN)
+        found = examples(reader, run, method, 0.0)
+        all_locks = {lock.name: lock for lock in locks(reader, run, SPEC, method, found)}
+        assert found.left_out == (learned["instruction_id"],)
+        assert learned["instruction_id"] not in found.of.values() and len(found.train) in (15, 23)
+        lock = all_locks["the evaluation's items are apart"]
+        assert lock.open and lock.found.startswith("1 instructions that it asks") and "such as i000" in lock.found
+        without = run | {"settings": run["settings"] | {"evaluation": None}}
+        assert examples(reader, without, method, 0.0).left_out == ()
 
 
 def test_pairs_of_held_out_instructions(path: Path) -> None:

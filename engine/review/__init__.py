@@ -10,6 +10,7 @@ from engine.review.listing import current_approval, reviews
 from engine.review.model import ModelReviewer, ModelSettings
 from engine.review.prompt import Context, Section, evidence_sha256
 from engine.review.reviewers import Chain, PersonReviewer, PolicyReviewer
+from engine.review.state import modify
 from engine.review.trail import verify
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "document",
     "evidence_sha256",
     "find_key",
+    "modify",
     "open_desk",
     "request_codex_review",
     "reviews",

@@ -6,6 +6,7 @@ Every number comes from a query over the rows, and everything that a model or a 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import yaml
@@ -20,6 +21,9 @@ from store.encode import json_text
 Decision = Literal["pilot", "override", "gap", "sft", "dpo", "claim"]
 WORDS_AT_MOST = 5_500  # of what is sent about a question, boundaries and headings included
 TEXT_AT_MOST = 1_200  # characters of an instruction or a response
+SECTION_AT_MOST = 5_000  # characters of what is not a sample
+RESULTS_AT_MOST = 40
+SHORTEST_TEXT = 75
 _GATES = {
     "pilot": ("guard", "pilot", "pilot pairs"),
     "override": ("guard", "pilot", "final"),
@@ -71,6 +75,7 @@ def context_of(
         sections.append(Section("Settings that differ from the spec: [spec's value, value]", json_text(overrides)))
     part = {name: value for name, value in spec.model_dump(mode="json").items() if name in _PARTS[what]}
     sections += [Section("The spec's section", yaml.safe_dump(part, sort_keys=False)), *extra]
+    sections = [replace(section, text=cut(section.text, SECTION_AT_MOST)) for section in sections]
     n = spec.review.samples if spec.review is not None else 10
     left = WORDS_AT_MOST - sum(words(section.text) for section in sections)
     sections += _samples(reader, run_id, n, left)
@@ -78,7 +83,7 @@ def context_of(
     evidence = {
         "spec": [run.get("spec_sha256"), spec.model_dump(mode="json"), overrides],
         "data": _data(reader, run_id, what),
-        "figures": [figures, [[row[name] for name in row if name != "run_id"] for row in results]],
+        "figures": [figures, [list(row.values()) for row in results]],
         "code": code_sha256(),
     }
     return Context(tuple(sections), evidence)
@@ -115,8 +120,9 @@ def _gate(row: Mapping[str, Any]) -> str:
 
 def _results(reader: Reader, run_id: str) -> list[dict[str, Any]]:
     return reader.query(
-        "SELECT * FROM evaluation_results WHERE run_id = ? ORDER BY ALL LIMIT 200",
-        [run_id],
+        "SELECT * EXCLUDE (run_id, \"at\") FROM evaluation_results WHERE run_id = ? ORDER BY role != 'primary', "
+        "role != 'secondary', capability, before, after, item_type LIMIT ?",
+        [run_id, RESULTS_AT_MOST],
     )
 
 
@@ -155,9 +161,11 @@ def _samples(reader: Reader, run_id: str, n: int, words_left: int) -> list[Secti
     limit = TEXT_AT_MOST
     while True:
         found = [Section(f"Sample {place} of {len(rows)}", _sample(row, limit)) for place, row in enumerate(rows, 1)]
-        if limit <= 40 or sum(words(section.text) for section in found) <= words_left:
+        if sum(words(section.text) + 12 for section in found) <= words_left or not found:
             return found
-        limit //= 2
+        limit = limit // 2
+        if limit < SHORTEST_TEXT:
+            rows, limit = rows[:-1], SHORTEST_TEXT
 
 
 def _sample(row: Mapping[str, Any], limit: int) -> str:

@@ -22,9 +22,9 @@ from engine.review.reviewers import Answer, Failure, Request, Unanswered, Waiter
 from engine.review.text import one_line
 
 OPENAI = "https://api.openai.com/v1"
-OUTPUT_TOKENS = 16_000  # of a reasoning model most are thoughts
 ALIKE_AT_MOST = 3  # questions in a row that ended alike before the server is left alone for a while
 LEFT_ALONE_S = 600.0
+CONNECT_S = 15.0
 _LOOK_EVERY_S = 0.05
 _PERMANENT = {400: "bad_request", 401: "auth", 403: "auth", 404: "not_found", 413: "too_long", 422: "bad_request"}
 
@@ -43,6 +43,7 @@ class ModelSettings:
     api: Literal["responses", "chat"] = "responses"
     timeout_s: float = 600.0
     structured: bool = True
+    output_tokens: int = 16_000  # of a reasoning model most are thoughts
 
     def __post_init__(self) -> None:
         found = urllib.parse.urlsplit(self.base_url)
@@ -185,7 +186,6 @@ class ModelReviewer:
             api_key=self.key.reveal() if self.key is not None else "none",
             base_url=self.settings.base_url,
             max_retries=0,
-            timeout=self.settings.timeout_s,
             http_client=_http_client(self.settings.timeout_s),
         )
 
@@ -196,7 +196,7 @@ class ModelReviewer:
             raw = client.chat.completions.with_raw_response.create(**self._chat(request))
         except Exception as error:
             # Servers that know no schema say so in words of their own; the prompt asks for JSON in any case.
-            if not self._structured or getattr(error, "status_code", 0) not in (400, 422, 500):
+            if not self._structured or getattr(error, "status_code", 0) not in (400, 422):
                 raise
             self._structured = False
             raw = client.chat.completions.with_raw_response.create(**self._chat(request))
@@ -208,7 +208,7 @@ class ModelReviewer:
             "model": self.settings.model,
             "instructions": request.instructions,
             "input": turns,
-            "max_output_tokens": OUTPUT_TOKENS,
+            "max_output_tokens": self.settings.output_tokens,
             "store": False,
         }
         if self.settings.effort is not None:
@@ -223,7 +223,7 @@ class ModelReviewer:
         sent: dict[str, Any] = {
             "model": self.settings.model,
             "messages": [{"role": role, "content": text} for role, text in turns],
-            "max_completion_tokens": OUTPUT_TOKENS,
+            "max_completion_tokens": self.settings.output_tokens,
         }
         if not self._structured:
             sent["max_tokens"] = sent.pop("max_completion_tokens")
@@ -280,7 +280,8 @@ def _http_client(timeout_s: float) -> Any:
     """A client that follows no redirect, which could lead the key elsewhere."""
     import httpx2
 
-    return httpx2.Client(follow_redirects=False, timeout=timeout_s, verify=_certificates())
+    timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, CONNECT_S))
+    return httpx2.Client(follow_redirects=False, timeout=timeout, verify=_certificates())
 
 
 @functools.cache

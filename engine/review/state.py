@@ -213,6 +213,11 @@ def read_person(answer: str, reason: str, given: Review | None, check: Callable[
     return Said(word, reason, changes)
 
 
+def modify(changes: Mapping[str, str]) -> str:
+    """The answer of a person who wants settings changed: {key: value as YAML}."""
+    return f"modify {json.dumps(dict(changes))}"
+
+
 def _changes(text: str) -> dict[str, str]:
     if text.startswith("{"):
         found = {k: v if isinstance(v, str) else json.dumps(v) for k, v in read_json(text).items()}

@@ -92,12 +92,13 @@ def _sound(reader: Reader, run_id: str, after: Entry | None) -> list[Entry]:
     return [entry for entry, _ in found]
 
 
-def verify(reader: Reader, run_id: str, folder: Path) -> list[str]:
+def verify(reader: Reader, run_id: str, folder: Path | None = None) -> list[str]:
     """What in the record is not as it was written, in words; empty where all of it is.
 
     Finds rows and files that were changed, taken away, put in or put in another order, rows cut off at the end as long
     as `head.json` or a file is left, approvals that no answer gave, and decisions that differ from their entry.
     """
+    folder = folder or files.folder_of(reader.path, run_id)
     present = sorted(path.name for path in folder.glob("*.md")) if folder.is_dir() else []
     found = _read(reader, run_id)
     problems = _chain(run_id, found)

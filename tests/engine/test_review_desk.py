@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import Interrupted, ReviewError
-from engine.review import PolicyReviewer, open_desk, request_codex_review
+from engine.review import PolicyReviewer, modify, open_desk, request_codex_review
 from store import Store
 from tests.engine.review_desk import KEY, QUESTION, RUN, Person, decided, desk, kinds, model, new_store
 from tests.engine.review_server import cut_off, fields, good, refused, says, serving, status
@@ -107,7 +107,9 @@ def test_a_server_that_fails_leaves_the_question_to_a_person_and_is_tried_again_
 
 
 def test_a_person_modifies_rejects_and_overrides_the_rejection(path: Path) -> None:
-    person = Person(("modify instructions.temperatur=0.9", ""), ("modify instructions.temperature=0.9", "Cooler."))
+    person = Person(
+        ("modify instructions.temperatur=0.9", ""), (modify({"instructions.temperature": "0.9"}), "Cooler.")
+    )
     with desk(path, person=person) as opened:
         found = opened.review("pilot", QUESTION, "figures")
         assert found.outcome.state == "modified" and found.outcome.changes == {"instructions.temperature": "0.9"}

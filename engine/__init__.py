@@ -75,8 +75,8 @@ def recheck(reader: Reader, run_id: str, overrides: Mapping[str, str]) -> dict[s
     Raises SpecError for an unknown setting.
     """
     from engine.gates import recompute
-    from engine.pair_selection import recheck_pairs
     from engine.opening import settings_of
+    from engine.pair_selection import recheck_pairs
     from engine.spec import StageSpec
 
     run = reader.run(run_id)
@@ -114,7 +114,14 @@ def recheck(reader: Reader, run_id: str, overrides: Mapping[str, str]) -> dict[s
     }
 
 
-def training_plan(reader: Reader, run_id: str, kind: str, overrides: Mapping[str, str] | None = None) -> dict[str, Any]:
+def training_plan(
+    reader: Reader,
+    run_id: str,
+    kind: str,
+    overrides: Mapping[str, str] | None = None,
+    *,
+    price_per_hour: float | None = None,
+) -> dict[str, Any]:
     """What a training of a run would be, as plain values: nothing is started or changed.
 
     `kind` is sft or dpo. Returns {run, kind, method, training_id, done, examples, heldout, steps, start, settings,
@@ -123,11 +130,13 @@ def training_plan(reader: Reader, run_id: str, kind: str, overrides: Mapping[str
     """
     from dataclasses import asdict
 
+    from engine.budget import money_left
     from engine.opening import settings_of
     from engine.training.plan import plan
 
     run = reader.run(run_id)
-    found = plan(reader, run, settings_of(run, overrides), kind)
+    spec = settings_of(run, overrides)
+    found = plan(reader, run, spec, kind, price_per_hour=price_per_hour, money_left=money_left(reader, spec))
     return {
         "run": run["run_id"],
         "kind": found.kind,

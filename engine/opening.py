@@ -42,6 +42,7 @@ class RunOptions:
     evaluate: bool = False  # ask a run that is there the held-out items, instead of going on with it
     review: ReviewOptions = field(default_factory=ReviewOptions)  # who is asked where the spec wants a review
     price_per_gpu_hour: float | None = None  # US dollars
+    price_per_gib_month: float | None = None  # US dollars, of the volume that the store lies on
 
     @property
     def aside(self) -> bool:

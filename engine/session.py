@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine import events
+from engine.budget import money_left
 from engine.consult import Consultant, modify
 from engine.control import Control
 from engine.errors import BudgetReached, Interrupted, Locked, NotApproved, SettingsModified, SpecError
@@ -173,7 +174,14 @@ class Engine:
         begin_session(self.store, self.run_id, self._session_id)
         self._emit(events.RunStarted(self.run_id, run["spec"], run["model"], run["seed"], run["target"], self._resumed))
         spending = Spending(
-            self.store, run, spec, self._session_id, self._options.price_per_gpu_hour, self._warn, self._control.stop
+            self.store,
+            run,
+            spec,
+            self._session_id,
+            self._options.price_per_gpu_hour,
+            self._options.price_per_gib_month,
+            self._warn,
+            self._control.stop,
         )
         with spending:
             self._spending = spending
@@ -237,7 +245,10 @@ class Engine:
         )
         for kind in options.train:
             self._control.check()
-            wanted = plan(reader, run, spec, kind)
+            wanted = plan(
+                reader, run, spec, kind,
+                price_per_hour=options.price_per_gpu_hour, money_left=money_left(reader, spec),
+            )  # fmt: skip
             if not wanted.done:
                 require_open(wanted.locks)
                 self._consultant.consult(spec, "sft" if kind == "sft" else "dpo")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from engine.budget import Ledger, cap_of
 from engine.budget_meter import GpuMeter
-from engine.budget_prices import gpu_price
+from engine.budget_prices import gpu_price, storage_price
 from engine.errors import BudgetReached
 from engine.spec import StageSpec
-from store import Store
+from store import CaiError, Store
 
 EVERY_S = 2.0  # between two looks at the cap
 WRITE_EVERY_S = 5.0  # between two rows of the device's time
@@ -32,6 +33,7 @@ class Spending:
         spec: StageSpec,
         session_id: str,
         price_per_gpu_hour: float | None,
+        price_per_gib_month: float | None,
         tell: Callable[[str], None],
         stop: Callable[[], None],
     ) -> None:
@@ -40,6 +42,8 @@ class Spending:
         warn_at = spec.budget.warn_at if spec.budget is not None else ()
         self.ledger = Ledger(store, run["run_id"], session_id, cap, warn_at=warn_at)
         device = str((run["manifest"].get("model") or {}).get("device") or "device")
+        self._storage = storage_price(price_per_gib_month, "volume")
+        self._stage = spec.stage
         self._meter = GpuMeter(
             self.ledger, gpu_price(price_per_gpu_hour, device), OPENING, spec.stage, every_s=WRITE_EVERY_S
         )
@@ -50,6 +54,7 @@ class Spending:
     def __enter__(self) -> Spending:
         try:
             self._warn()
+            self.ledger.record_storage(self._storage, OPENING, self._stage)
             self._meter.__enter__()
         except BaseException:
             self.ledger.close()
@@ -59,6 +64,8 @@ class Spending:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
             self._meter.__exit__(kind, error, trace)
+            with contextlib.suppress(CaiError):  # the next session counts the time since the last row
+                self.ledger.record_storage(self._storage, OPENING, self._stage)
         finally:
             self.ledger.close()
 

@@ -67,7 +67,12 @@ def _configured(options: RunOptions, config: Config, present: bool) -> RunOption
     from tui.reviewing import reviewer_options
 
     review = reviewer_options(config, present=present)
-    options = replace(options, review=review, price_per_gpu_hour=config.price_per_gpu_hour)
+    options = replace(
+        options,
+        review=review,
+        price_per_gpu_hour=config.price_per_gpu_hour,
+        price_per_gib_month=config.price_per_gib_month,
+    )
     if config.model and options.model is None and options.resume is None and options.round_of is None:
         options = replace(options, model=config.model)
     return options

@@ -123,6 +123,7 @@ def parser() -> argparse.ArgumentParser:
 
     resume = command("resume", commands.run, "go on with a run where it was left")
     _add_run(resume)
+    _add_budget(resume)
     _add_running(resume)
 
     command("runs", commands.runs, "list the runs in the store")
@@ -220,6 +221,22 @@ def parser() -> argparse.ArgumentParser:
     review_commands.add_parsers(review, _setting)
     command("mcp", _mcp, "serve the store's runs to an agent, over stdin and stdout", with_json=False)
 
+    plan = command("plan", _plan, "what the rest costs, what an n can show, what best-of-k and an early stop are worth")
+    _add_run(plan)
+    _add_set(plan)
+    plan.add_argument("--price", type=_dollars, metavar="USD", help="of a GPU hour (default: the configured one)")
+    plan.add_argument(
+        "--interim",
+        type=int,
+        nargs=4,
+        metavar="N",
+        help="gained, lost, items so far, items planned: stop for futility?",
+    )
+
+    budget = command("budget", _budget, "what was spent, by run, phase and kind; --budget raises the cap")
+    _add_run(budget)
+    _add_budget(budget)
+
     command("config", commands.config, "show the configuration file and what is in force, and from where")
 
     doctor = command("doctor", commands.doctor, "check GPU, memory, disk, write access and every library")
@@ -275,6 +292,18 @@ def _compare(args: argparse.Namespace, terminal: Terminal) -> int:
     return compare_runs(args, terminal)
 
 
+def _plan(args: argparse.Namespace, terminal: Terminal) -> int:
+    from tui.plan_commands import plan
+
+    return plan(args, terminal)
+
+
+def _budget(args: argparse.Namespace, terminal: Terminal) -> int:
+    from tui.plan_commands import budget
+
+    return budget(args, terminal)
+
+
 def _refresh(args: argparse.Namespace, terminal: Terminal) -> int:
     from tui.train_commands import refresh
 
@@ -295,6 +324,13 @@ def _ablate(args: argparse.Namespace, terminal: Terminal) -> int:
 
 def _add_run(own: argparse.ArgumentParser) -> None:
     own.add_argument("run", nargs="?", metavar="RUN", help="id, or the beginning of it (default: the latest)")
+
+
+def _add_budget(own: argparse.ArgumentParser) -> None:
+    own.add_argument(
+        "--budget", type=_dollars, metavar="USD", help="raise what all runs of the store may cost, with a --reason"
+    )
+    own.add_argument("--reason", metavar="TEXT", help="why; it is kept with the decision")
 
 
 def _add_set(own: argparse.ArgumentParser) -> None:
@@ -329,6 +365,16 @@ def _share(text: str) -> float:
         value = 0.0
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a share above 0 and at most 1")
+    return value
+
+
+def _dollars(text: str) -> float:
+    try:
+        value = float(text.removeprefix("$"))
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of dollars")
     return value
 
 

@@ -93,6 +93,10 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     if args.command == "resume":
         resume = resume or ""
         require_store(store)
+        if args.budget is not None:
+            from tui.plan_commands import raise_budget
+
+            raise_budget(args)
     headless = args.headless or args.json or not terminal.interactive
     if not headless and not ready_for_a_screen(args, store, terminal):
         return 0

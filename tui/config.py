@@ -133,6 +133,8 @@ SETTINGS = (
     Setting("store", "The DuckDB file; empty is cai.duckdb in this folder", "", _path, (), "CAI_STORE", "--store"),
     Setting("price_per_gpu_hour", "US dollars, for what a run costs; empty where it is unknown", None, _price, (),
             "CAI_PRICE_PER_GPU_HOUR"),
+    Setting("price_per_gib_month", "US dollars, for the volume that the store lies on; empty where it is unknown", None,
+            _price, (), "CAI_PRICE_PER_GIB_MONTH"),
     Setting("offer_tmux", "Over SSH, move into tmux so that a lost connection costs nothing", "ask",
             _one_of("ask", "always", "never"), ("ask", "always", "never")),
     Setting("animation", "auto is none over SSH", "auto", _one_of("auto", "full", "basic", "none"),
@@ -166,6 +168,7 @@ class Config:
     model: str = ""
     store: str = ""
     price_per_gpu_hour: float | None = None
+    price_per_gib_month: float | None = None
     offer_tmux: str = "ask"
     animation: str = "auto"
     bell: bool = True

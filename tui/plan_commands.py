@@ -42,6 +42,17 @@ def plan(args: argparse.Namespace, terminal: Terminal) -> int:
     return flushed(terminal)
 
 
+def raise_budget(args: argparse.Namespace) -> None:
+    """Raise the cap of the store to `args.budget` US dollars, as a person's decision with `args.reason`."""
+    from engine.budget import raise_cap
+    from store import Store
+
+    with reading(args) as reader:
+        run_id = chosen_run(reader, args.run)
+    with Store.open(store_path(args)) as store:
+        raise_cap(store, run_id, args.budget, args.reason or "", "person")
+
+
 def _interim(settings: Any, counts: list[int]) -> dict[str, Any]:
     from engine.budget_futility import futility
 
@@ -61,13 +72,8 @@ def budget(args: argparse.Namespace, terminal: Terminal) -> int:
     require_store(store_path(args))
     with reading(args) as reader:
         run_id = chosen_run(reader, args.run)
-    usd = getattr(args, "budget", None)
-    if usd is not None:
-        from engine.budget import raise_cap
-        from store import Store
-
-        with Store.open(store_path(args)) as store:
-            raise_cap(store, run_id, usd, getattr(args, "reason", None) or "", "person")
+    if getattr(args, "budget", None) is not None:
+        raise_budget(args)
     with reading(args) as reader:
         from engine.planning import budget_of
 

@@ -58,7 +58,7 @@ def first_batch(reader: Reader, run_id: str, training_id: str) -> list[dict[str,
     return json.loads(rows[0]["first_batch"]) if rows and rows[0]["first_batch"] else []
 
 
-def training_offer(reader: Reader, run_id: str, kind: str) -> dict[str, Any]:
+def training_offer(reader: Reader, run_id: str, kind: str, price_per_hour: float | None = None) -> dict[str, Any]:
     """What a training of a run would be, as `engine.training_plan` says, and how far it came before.
 
     What was left in the middle last is offered with the settings that it was begun with; `changed` are those that are
@@ -75,9 +75,10 @@ def training_offer(reader: Reader, run_id: str, kind: str) -> dict[str, Any]:
     changed: dict[str, str] = {}
     if last is not None and last["state"] in ("stopped", "failed"):
         changed = _changed(reader.run(run_id)["settings"], last["settings"])
-    plan = training_plan(reader, run_id, kind, changed)
+    plan = training_plan(reader, run_id, kind, changed, price_per_hour=price_per_hour)
     if changed and last is not None and plan["training_id"] != last["training_id"]:
-        changed, plan = {}, training_plan(reader, run_id, kind, {})  # its data or its model are others now
+        # its data or its model are others now
+        changed, plan = {}, training_plan(reader, run_id, kind, {}, price_per_hour=price_per_hour)
     plan = {**plan, "changed": changed}
     begun = next((row for row in rows if row["training_id"] == plan["training_id"]), None)
     if begun is None:

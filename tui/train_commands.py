@@ -56,8 +56,9 @@ def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str, kinds:
     """What would be trained and what locks it; exit code 4 where a lock is shut. Nothing is started."""
     from engine import training_plan
 
+    price = args.config.price_per_gpu_hour
     with reading(args) as reader:
-        plans = [training_plan(reader, run_id, kind, dict(args.set or ())) for kind in kinds]
+        plans = [training_plan(reader, run_id, kind, dict(args.set or ()), price_per_hour=price) for kind in kinds]
     code = 0 if all(lock["open"] for plan in plans for lock in plan["locks"]) else 4
     if args.json:
         write_json(terminal, {"run": run_id, "plans": plans, "exit_code": code})

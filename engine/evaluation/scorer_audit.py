@@ -24,6 +24,7 @@ from engine.stats import cohen_kappa, wilson
 
 DRAWS = 1000
 CHUNK = 2_000_000
+LENGTH_NEEDS = 10  # right answers, and wrong ones, before their correlation with length decides
 LISTED = 40  # ids at most in a row's detail
 # Checks whose right answer has a set length, as named in an item's facts.
 LENGTH_CHECKS = frozenset({"words", "sentences"})
@@ -78,7 +79,8 @@ def confounds(
     length: those of `length_types`, and those whose facts name a check of length or a style of the whole answer.
     Recorded are `trimming` and `strictness`, the shares of verdicts that turn when the last sentence is cut off and
     between the strict and the loose rule, and `format`, the largest difference of success with and without a form
-    (markdown, a list, a newline) among answers to items of one type. What can't be measured decides nothing.
+    (markdown, a list, a newline) among answers to items of one type. What can't be measured decides nothing, nor does
+    the correlation with length where fewer than ten answers are right, or wrong.
     """
     rows = []
     for capability, condition in _groups(answers):
@@ -276,7 +278,11 @@ def _length(capability: str, condition: str, free: Sequence[Mapping[str, Any]], 
     value, lo, hi = (
         (None, None, None) if found is None else found if found[0] >= 0 else (-found[0], -found[2], -found[1])
     )
-    return _row(capability, "length", condition, Check("length", value, lo, hi, len(free), "<=", threshold), detail)
+    # With few right or few wrong answers a large correlation is likely by chance, and an interval too narrow.
+    right = sum(bool(one["correct"]) for one in free)
+    detail["too_few"] = min(right, len(free) - right) < LENGTH_NEEDS
+    op = "" if detail["too_few"] else "<="
+    return _row(capability, "length", condition, Check("length", value, lo, hi, len(free), op, threshold), detail)
 
 
 def _format(capability: str, condition: str, found: Sequence[Mapping[str, Any]]) -> Row:

@@ -64,6 +64,8 @@ def plan(
     method = "sft" if isinstance(settings, SftSpec) else settings.loss
     share = settings.heldout_share if isinstance(settings, DpoSpec) else 0.0
     found = examples(reader, run, method, share)
+    if hours is None:
+        hours = _hours(reader, run, method, steps_of(len(found.train), settings))
     start, lock = _start(reader, run, spec, method)
     found_locks = locks(reader, run, spec, method, found, hours=hours, price_per_hour=price_per_hour,
                         money_left=money_left)  # fmt: skip
@@ -79,6 +81,16 @@ def plan(
         kind, method, training_id, folder, settings, adapter, seed, found, start,
         _memory(run, adapter, method, settings), [*found_locks, *lock], done,
     )  # fmt: skip
+
+
+def _hours(reader: Reader, run: Mapping[str, Any], method: str, steps: int) -> float | None:
+    """So many steps at the median time of the steps that were trained by this method on the model; None before any."""
+    rows = reader.query(
+        "SELECT median(s.seconds) AS seconds FROM training_steps s JOIN trainings t USING (run_id, training_id) "
+        "JOIN runs r USING (run_id) WHERE t.method = ? AND r.model = ?",
+        [method, run["model"]],
+    )
+    return None if rows[0]["seconds"] is None else steps * float(rows[0]["seconds"]) / 3600
 
 
 def _start(

@@ -121,7 +121,7 @@ def test_length_alone_catches_it() -> None:
     assert 0.5 < found["lo"] < found["measured"] < found["hi"] < 0.9
     assert (found["passed"], found["n"], found["detail"]["correlation"]) == (False, 300, -found["measured"])
     assert found["detail"]["median_right"] < CAP < found["detail"]["median_wrong"]
-    assert named(rows, "length", "sft")["passed"] is True
+    assert named(rows, "length", "sft")["passed"] is None  # two wrong answers: too few to tell
     assert "length base_formatted (instruction_following)" in blocked(rows)
 
 
@@ -146,7 +146,7 @@ def test_an_honest_scorer_passes() -> None:
     assert {one["measured"] for one in rows if one["part"] == "planted"} == {1.0}
     assert named(rows, "padding", "base_formatted")["measured"] == 0.0
     assert named(rows, "length", "base_formatted")["passed"] is None  # all right: nothing to go with length
-    assert named(rows, "length", "sft")["passed"] is True
+    assert named(rows, "length", "sft")["passed"] is None
 
 
 def test_a_scorer_that_accepts_all_is_caught_by_wrong_plants() -> None:

@@ -20,6 +20,7 @@ from tests.store import rows
 from tests.tui.cli_fakes import ROOT, RUN, command, install
 from tests.tui.test_terminal import in_a_terminal
 from tui import again, cli
+from tui.config import Config
 from tui.wording import PHASES
 
 SMALL = "stage_1_small_model"
@@ -461,14 +462,16 @@ def commands_options(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> Run
     return opened[0]
 
 
-def test_a_run_started_on_the_screen_takes_the_model_too(tmp_path: Path) -> None:
-    from tui.commands import _with_model
-
+def test_what_is_configured_reaches_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[RunOptions] = []
-    open_engine: Any = _with_model(lambda options, _: asked.append(options), "from/file")  # type: ignore[arg-type]
+    monkeypatch.setattr(engine, "open_engine", lambda options, _: asked.append(options))
+    monkeypatch.setattr(again, "same_run", lambda _: None)
+    config = Config(tmp_path / "c", model="from/file", price_per_gpu_hour=2.5, reviewer="chain")
+    open_engine = again.opener(new=True, config=config, present=True)
     for options in (RunOptions(tmp_path), RunOptions(tmp_path, model="own"), RunOptions(tmp_path, resume="r")):
-        open_engine(options, None)
+        open_engine(options, lambda _: None)
     assert [options.model for options in asked] == ["from/file", "own", None]
+    assert {(o.price_per_gpu_hour, o.review.reviewer, o.review.present) for o in asked} == {(2.5, "chain", True)}
 
 
 @pytest.mark.parametrize("arguments", [["--no-tmux", "runs"], ["runs", "--no-tmux"]])

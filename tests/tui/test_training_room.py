@@ -190,7 +190,7 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the engine would train; an error where it would train nothing."""
     found: dict[str, Any] = {"sft": plan(), "dpo": plan("dpo", shut=("enough examples", "the guard passed"))}
 
-    def training_plan(_reader: object, run_id: str, kind: str, changed: Mapping[str, str]) -> Any:
+    def training_plan(_reader: object, run_id: str, kind: str, changed: Mapping[str, str], **_: object) -> Any:
         assert run_id == RUN
         wanted = found.get(f"{kind} {dict(changed)}", found[kind])
         if isinstance(wanted, Exception):

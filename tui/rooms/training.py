@@ -298,6 +298,7 @@ class TrainingRoom(Room, can_focus=True):
         from tui.widgets.training_plan import Plan, TrainingPlanScreen
 
         run_id = self._run_id
+        price = getattr(getattr(self.app, "config", None), "price_per_gpu_hour", None)
         if not run_id:
             return
 
@@ -307,7 +308,7 @@ class TrainingRoom(Room, can_focus=True):
 
                 try:
                     with library.own_reader() as reader:
-                        return training_offer(reader, run_id, kind)
+                        return training_offer(reader, run_id, kind, price)
                 except CaiError as error:
                     return f"{error.title}. {error.hint}"
 

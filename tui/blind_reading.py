@@ -16,14 +16,15 @@ SUBJECT_KIND = "evaluation_answer"
 def to_read(reader: Reader, run_id: str, result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Answers to items that changed sides in a comparison, in an order that tells neither condition nor verdict.
 
-    Each {subject_id, item_type, history, prompt, reference, answer}; those that were judged already are left out.
+    Each {subject_id, item_type, history, prompt, reference, answer}; those that were judged already are left out, so
+    that the next reading goes on with other items. Empty where none is left.
     """
     from engine.evaluation.plan import answers_of
-    from engine.evaluation.scorer_audit import blinded
+    from engine.evaluation.scorer_audit import blinded, judged
     from engine.provenance import derived_seed
 
     asked = reader.query(
-        "SELECT items_sha256 FROM evaluation_answers WHERE run_id = ? AND condition = ? LIMIT 1",
+        'SELECT items_sha256 FROM evaluation_answers WHERE run_id = ? AND condition = ? ORDER BY "at" DESC LIMIT 1',
         [run_id, result["after"]],
     )
     if not asked:
@@ -34,12 +35,17 @@ def to_read(reader: Reader, run_id: str, result: Mapping[str, Any]) -> list[dict
         if row["split"] == "test" and row["capability"] == result["capability"]
     ]
     seed = derived_seed(0, "blind", run_id, result["before"], result["after"])
-    sides = ([row for row in answers if row["condition"] == result[name]] for name in ("before", "after"))
     items = {row["item_id"]: row for row in answers}
     known = reader.query(
-        "SELECT subject_id FROM person_labels WHERE run_id = ? AND subject_kind = ?", [run_id, SUBJECT_KIND]
+        'SELECT subject_id, "at" FROM person_labels WHERE run_id = ? AND subject_kind = ?', [run_id, SUBJECT_KIND]
     )
-    read = {row["subject_id"] for row in known}
+    labels = {row["subject_id"]: row for row in known}
+    answers = [row for row in answers if row["condition"] in (result["before"], result["after"])]
+    subjects = {f"{row['condition']}/{row['item_id']}": row for row in answers}
+    read = {name for name, row in subjects.items() if name in labels and judged(labels[name], row)}
+    left = {row["item_id"] for name, row in subjects.items() if name not in read}
+    answers = [row for row in answers if row["item_id"] in left]
+    sides = ([row for row in answers if row["condition"] == result[name]] for name in ("before", "after"))
     found = []
     for one in blinded(*sides, seed=seed, k=READ_AT_ONCE):
         item = items[one.item_id]

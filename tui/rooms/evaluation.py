@@ -288,12 +288,18 @@ class EvaluationRoom(Room):
 
         def show(found: Sequence[Mapping[str, Any]]) -> None:
             if not found:
-                self.notify("No item changed sides in this comparison: there is nothing to read blind.", markup=False)
+                told = "Every item that changed sides in this comparison was read."
+                if not chosen["gained"] + chosen["lost"]:
+                    told = "No item changed sides in this comparison: there is nothing to read blind."
+                self.notify(told, markup=False)
                 return
             self.app.push_screen(BlindScreen(found, keep), closed)
 
         def closed(read: int | None) -> None:
-            if read:
+            if read and self._state is not None and self._state.evaluates and self._state.active:
+                # Now it would be a look at part of the answers.
+                self.notify("Kept. The scorer is compared with you when the evaluation is through.", markup=False)
+            elif read:
                 self.post_message(
                     self.WriteWanted("comparing with the scorer", lambda store: settle_reading(store, run_id), told)
                 )

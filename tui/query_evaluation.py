@@ -32,6 +32,15 @@ class Standing:
     repeats: Sequence[Mapping[str, Any]]  # condition, n, texts, verdicts: how many differ
     items_sha256: str | None  # of the frozen set that was asked last
     results: Sequence[Mapping[str, Any]]
+    guard: Sequence[Mapping[str, Any]]  # check_id and passed, of all its checks
+
+    @property
+    def guard_blocks(self) -> str:
+        """Why the contamination guard lets no claim be made, "" where it does."""
+        failed = [str(row["check_id"]) for row in self.guard if row["passed"] is False]
+        if failed:
+            return f"the contamination guard failed ({', '.join(failed)})"
+        return "" if self.guard else "the contamination guard has not run"
 
     @property
     def failed_audits(self) -> list[str]:
@@ -67,11 +76,12 @@ def standing(reader: Reader, run_id: str) -> Standing:
         ),
         items_sha256,
         results(reader, run_id),
+        reader.query("SELECT check_id, passed FROM guard_checks WHERE run_id = ? ORDER BY check_id", [run_id]),
     )
 
 
 def evaluation_account(reader: Reader, run_id: str) -> dict[str, Any]:
-    """The same as one JSON-ready object: {conditions, audits, gap, registration, repeats, results}."""
+    """The same as one JSON-ready object: {conditions, audits, gap, registration, repeats, results, guard}."""
     from dataclasses import asdict
 
     from store.progress import json_ready

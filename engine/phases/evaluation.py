@@ -314,7 +314,9 @@ def summary(answers: Sequence[Row], results: Sequence[Row], capability: str) -> 
     for row in sorted(whole, key=lambda row: row["role"] != "primary"):
         if row["role"] != "primary" and (row["before"], row["after"]) not in _usual(whole):
             continue
-        kind = "registered" if row["registered"] else "exploratory"
+        kind = "registered" if row["role"] == "primary" else "exploratory"
+        if row["role"] == "secondary":
+            kind = "registered as secondary to a comparison that has no answers yet"
         return (
             f"{row['before']} {_percent(row['before_right'], row['n'])} → {row['after']} "
             f"{_percent(row['after_right'], row['n'])} on {row['n']} test items: {100 * row['difference']:+.1f} points "

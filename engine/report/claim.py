@@ -92,4 +92,17 @@ def _reasons(doc: Document) -> list[str]:
         found.append(
             doc.told("the scorer failed {failed:count} of {deciding:count} deciding checks of its audit.", audit)
         )
+    gap = doc.queries.ask(
+        "Outcome of the gap gate",
+        "SELECT count(*) AS checks, count(*) FILTER (NOT passed) AS failed FROM gates WHERE run_id = $1 AND gate = "
+        "'gap'",
+    )
+    if gap.row["failed"]:
+        found.append(
+            doc.told(
+                "the gap gate failed {failed:count} of {checks:count} checks: that there was something to train, and "
+                "that it can be done, is not shown.",
+                gap,
+            )
+        )
     return found

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,64 +11,15 @@ import engine.models
 from engine import Engine, Event, RunOptions, open_engine, preregister, training_plan
 from engine.errors import EvaluationError
 from engine.evaluation import Item, Verdict
-from engine.evaluation.items import item_set, plants
-from engine.models import Completion, Generate, adapter_fingerprint
+from engine.evaluation.items import plants
+from engine.models import Completion, Generate
 from engine.phases import evaluation
 from engine.provenance import short_hash
 from engine.replay import replay
 from engine.spec import StageSpec
-from engine.training.checkpoints import tree_sha256
 from store import Store
-from tests.engine.fakes import FakeModel
+from tests.engine.examined import BASE, RATES, SMALL, Examined, add_adapter, evaluate, gap_lock, query
 from tests.engine.training_run import RUN, settings, trainable_store
-from tests.store import rows
-
-BASE = "fa" * 8
-RATES = {"base_raw": 0.05, "base_formatted": 0.10, "base_few_shot": 0.2, "sft": 0.55, "dpo": 0.6, "reference": 0.95}
-SMALL = {"evaluation.items_per_type": "8", "evaluation.conversations": "false"}
-
-
-class Examined(FakeModel):
-    """Answers held-out items, each rightly under a condition just where a hash of both says so."""
-
-    def __init__(self, rates: Mapping[str, float] | None = None, tuned: Mapping[str, str] | None = None) -> None:
-        super().__init__(batch_size=8)
-        self.rates = RATES | dict(rates or {})
-        self.tuned = dict(tuned or {})  # condition by fingerprint
-        self.is_reference = False
-        self._items = {item.prompt: item for item in item_set().items}
-
-    def generate(self, requests: Any) -> Iterator[Completion]:
-        for request in requests:
-            self.generated.append(request)
-            self._on_answer(len(self.generated))
-            yield self._answer(request)
-
-    def condition(self, request: Generate) -> str:
-        if self.is_reference:
-            return "reference"
-        if self.fingerprint in self.tuned:
-            return self.tuned[self.fingerprint]
-        if not request.prompt.endswith("\nResponse:"):
-            return "base_raw"
-        return "base_few_shot" if request.prompt.count("Instruction: ") > 1 else "base_formatted"
-
-    def _answer(self, request: Generate) -> Completion:
-        text = request.prompt.removesuffix("\nResponse:").rstrip("\n").rpartition("Instruction: ")[2]
-        item = self._items[text]
-        right = (
-            int(short_hash(self.condition(request), item.item_id), 16) % 1000
-            < 1000 * self.rates[self.condition(request)]
-        )
-        by_kind = {plant.kind: plant for plant in plants(item)}
-        answer = by_kind["correct" if right else "wrong"].answer
-        return Completion(request, f" {answer}", tuple(range(len(answer.split()))), 5, "stop", "\n###")
-
-
-class Reference(Examined):
-    def __init__(self) -> None:
-        super().__init__()
-        self.is_reference, self.fingerprint = True, "ee" * 8
 
 
 @pytest.fixture
@@ -85,56 +33,6 @@ def store(tmp_path: Path, spec: StageSpec) -> Path:
     with Store.open(path) as opened:
         opened.renew(RUN, {"gates": [row for row in opened.reader().gates(RUN) if row["gate"] != "gap"]})
     return path
-
-
-def add_adapter(path: Path, method: str, number: int = 1) -> str:
-    """A finished training whose adapter is a file; returns the fingerprint that the fake model has with it."""
-    name = f"{method}-{number}"
-    folder = path.parent / f"{path.stem}.trainings" / RUN / name / "adapter"
-    folder.mkdir(parents=True)
-    (folder / "adapter_config.json").write_text(json.dumps({"r": 16, "lora_alpha": 16, "of": name}))
-    sha256 = tree_sha256(folder)
-    row = rows.training(name, RUN, method=method, state="done", adapter_path=str(folder.relative_to(path.parent)),
-                        adapter_sha256=sha256, updated_at=rows.T0 + timedelta(minutes=number))  # fmt: skip
-    with Store.open(path) as store:
-        store.append({"trainings": [row]})
-    return adapter_fingerprint(BASE, sha256)
-
-
-def evaluate(
-    path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    model: Examined,
-    on_event: Callable[[Engine, Event], None] = lambda engine, event: None,
-    **overrides: str,
-) -> Any:
-    """Evaluate to the end; returns the outcome."""
-
-    def load(name: str, **options: Any) -> Examined:
-        return Reference() if options.get("chat") else model
-
-    monkeypatch.setattr(engine.models, "load", load)
-    changed = {f"evaluation.{name}": value for name, value in overrides.items()}
-    opened = open_engine(
-        RunOptions(store=path, resume=RUN, evaluate=True, overrides=changed), lambda event: on_event(opened, event)
-    )
-    opened.start()
-    assert opened.join(120)
-    opened.close()
-    if opened.error is not None:
-        raise opened.error
-    return opened.outcome
-
-
-def query(path: Path, sql: str) -> list[dict[str, Any]]:
-    with Store.open(path, read_only=True) as store, store.reader() as reader:
-        return reader.query(sql)
-
-
-def gap_lock(path: Path) -> Mapping[str, Any]:
-    with Store.open(path, read_only=True) as store, store.reader() as reader:
-        found = training_plan(reader, RUN, "sft")
-    return next(lock for lock in found["locks"] if lock["name"] == "the gap gate passed")
 
 
 def test_the_base_is_asked_in_three_ways_and_the_gap_opens_training(store: Path, monkeypatch: Any) -> None:
@@ -318,100 +216,3 @@ def test_a_run_without_the_section_says_so(tmp_path: Path, monkeypatch: Any) -> 
         evaluate(path, monkeypatch, Examined())
     with Store.open(path, read_only=True) as opened, opened.reader() as reader:
         assert all(lock["name"] != "the gap gate passed" for lock in training_plan(reader, RUN, "sft")["locks"])
-
-
-def test_a_gap_gate_keeps_no_check_of_an_earlier_one(store: Path, monkeypatch: Any) -> None:
-    """A condition that the ceiling is no longer for would lock training for ever."""
-    model = Examined({"base_few_shot": 0.9})
-    three = "[base_raw, base_formatted, base_few_shot]"
-    assert evaluate(store, monkeypatch, model, gap_conditions=three).state == "gate_failed"
-    assert evaluate(store, monkeypatch, model).state == "done"
-    kept = query(store, "SELECT check_name FROM gates WHERE gate = 'gap' ORDER BY 1")
-    assert [row["check_name"] for row in kept] == ["base_formatted_right", "base_raw_right"]
-    assert query(store, "SELECT count(*) AS n FROM gates WHERE gate = 'final'")[0]["n"], "other gates are kept"
-    assert gap_lock(store)["open"]
-
-
-def test_a_gap_gate_decided_by_softer_settings_opens_nothing(store: Path, monkeypatch: Any) -> None:
-    able = Examined({"base_formatted": 0.9})
-    assert evaluate(store, monkeypatch, able, base_at_most="1.0").state == "done"
-    assert not gap_lock(store)["open"] and "other conditions or thresholds than the spec's" in gap_lock(store)["found"]
-    evaluate(store, monkeypatch, able, gap_conditions="[base_raw]")
-    assert not gap_lock(store)["open"] and "other conditions" in gap_lock(store)["found"]
-
-
-def test_a_gap_gate_decided_on_few_items_opens_nothing(store: Path, monkeypatch: Any) -> None:
-    assert evaluate(store, monkeypatch, Examined(), items_per_type="1").state == "done"
-    assert not gap_lock(store)["open"] and "on 14 of 112 dev items" in gap_lock(store)["found"]
-    assert evaluate(store, monkeypatch, Examined()).state == "done"
-    assert gap_lock(store)["open"]
-
-
-def test_a_reference_that_the_spec_names_has_to_answer(spec: StageSpec) -> None:
-    from engine.evaluation.gap import gap_checks
-
-    assert spec.evaluation is not None
-    named = spec.evaluation.model_copy(update={"reference": "some/instruct"})
-    checks = {check.name: check.passed for check in gap_checks([], named)}
-    assert checks["reference_right"] is False
-    assert "reference_right" not in {check.name for check in gap_checks([], spec.evaluation)}
-
-
-def test_answers_of_an_adapter_that_was_replaced_stay_in_no_result(store: Path, monkeypatch: Any) -> None:
-    from engine import evaluation_offer
-
-    evaluate(store, monkeypatch, Examined())
-    with Store.open(store) as opened:
-        preregister(opened, RUN, after="sft")
-    evaluate(store, monkeypatch, Examined(tuned={add_adapter(store, "sft"): "sft"}))
-    (item,) = query(store, "SELECT item_id FROM evaluation_answers WHERE condition = 'sft' AND correct LIMIT 1")
-    tuned = {add_adapter(store, "sft", 2): "sft"}
-    with Store.open(store) as opened, opened.reader() as reader:
-        label = {"run_id": RUN, "subject_kind": "evaluation_answer", "label": "bad", "note": "", "at": rows.T0}
-        opened.put({"person_labels": [label | {"subject_id": f"sft/{item['item_id']}"}]})
-        missing = {one["name"]: one["missing"] for one in evaluation_offer(reader, RUN)["conditions"]}
-    assert missing == {"base_raw": 0, "base_formatted": 0, "base_few_shot": 0, "sft": 14 * 16}
-    answered = 0
-
-    def stop(opened: Engine, event: Event) -> None:
-        nonlocal answered
-        answered += event.kind == "PhaseProgressed"
-        if answered == 4 * 7 - 2:
-            opened.stop()
-
-    assert evaluate(store, monkeypatch, Examined({"sft": 0.0}, tuned), stop).state == "stopped"
-    two = query(store, "SELECT DISTINCT fingerprint FROM evaluation_answers WHERE condition = 'sft'")
-    assert len(two) == 2
-    assert not query(store, "SELECT * FROM evaluation_results"), "they rested on answers that were replaced"
-    assert not query(store, "SELECT * FROM evaluation_repeats WHERE condition = 'sft'")
-    with Store.open(store) as opened:
-        evaluation.conclude(opened, RUN)
-    mixed = query(store, "SELECT max(n) AS n, max(after_right) AS after FROM evaluation_results")[0]
-    assert mixed["n"] is None or (mixed["n"] < 14 * 8 and mixed["after"] == 0)
-    assert evaluate(store, monkeypatch, Examined({"sft": 0.0}, tuned)).state == "done"
-    assert query(store, "SELECT max(n) AS n, max(after_right) AS a FROM evaluation_results") == [{"n": 112, "a": 0}]
-    assert query(store, "SELECT count(*) AS n FROM evaluation_repeats WHERE condition = 'sft'")[0]["n"] == 11
-    assert not query(store, "SELECT * FROM scorer_audits WHERE part = 'person'"), "the label is of another's answer"
-
-
-def test_an_adapter_whose_files_were_changed_is_named(store: Path, monkeypatch: Any) -> None:
-    add_adapter(store, "sft")
-    (file,) = store.parent.rglob("adapter_config.json")
-    file.write_text("{}")
-    said: list[str] = []
-    evaluate(store, monkeypatch, Examined(), lambda _, event: said.append(str(event.payload().get("text", ""))))
-    assert any("the adapter sft-1 is not asked" in text for text in said)
-
-
-def test_verdicts_of_repeats_follow_the_verifiers(store: Path, monkeypatch: Any) -> None:
-    evaluate(store, monkeypatch, Examined())
-    import engine.evaluation.plan as plan
-
-    monkeypatch.setattr(plan, "scorer_sha256", lambda: "11" * 32)
-    monkeypatch.setattr(evaluation, "verify", lambda item, text: Verdict(True, True, True, "lenient"))
-    monkeypatch.setattr(evaluation, "plants", lambda item: [])
-    monkeypatch.setattr(evaluation, "written_plants", lambda: ())
-    evaluate(store, monkeypatch, Examined())
-    assert query(store, "SELECT DISTINCT correct, same_verdict FROM evaluation_repeats") == [
-        {"correct": True, "same_verdict": True}
-    ]

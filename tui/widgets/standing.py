@@ -37,6 +37,8 @@ def _verdict(found: Standing, width: int) -> Content:
     if found.failed_audits:
         told = f"No claim: the scorer's audit failed ({', '.join(found.failed_audits)})"
         return row(("✗ ", TONES["bad"]), (one_line(told, width - 2), "bold"))
+    if found.results and found.guard_blocks:
+        return row(("✗ ", TONES["bad"]), (one_line(f"No claim: {found.guard_blocks}", width - 2), "bold"))
     if found.failed_gap:
         told = f"No gap: {', '.join(name.replace('_', ' ') for name in found.failed_gap)}"
         return row(("✗ ", TONES["bad"]), (one_line(told, width - 2), "bold"))
@@ -52,12 +54,18 @@ def _verdict(found: Standing, width: int) -> Content:
         shape, tone = ("✓ ", TONES["good"]) if shown else ("· ", QUIET)
         return row((shape, tone), (one_line(told, width - 2), "bold"))
     if found.results:
-        return row(
-            ("? ", TONES["warn"]), (one_line("Results are exploratory: nothing was registered before", width), "bold")
-        )
+        return row(("? ", TONES["warn"]), (one_line(_without_primary(found), width - 2), "bold"))
     if found.gap:
         return row(("✓ ", TONES["good"]), ("The base was asked; no tuned model was yet", "bold"))
     return row(("◌ ", QUIET), ("Items are being asked", "bold"))
+
+
+def _without_primary(found: Standing) -> str:
+    if found.registration is None:
+        return "Results are exploratory: nothing was registered before"
+    if any(one["registered"] for one in found.results):
+        return "Nothing is shown yet: the registered primary comparison has no answers"
+    return "Results are exploratory: the registration is about other items, or younger than answers"
 
 
 def _shares(found: Standing, width: int) -> Content:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from engine.errors import Interrupted, ReviewError
 from engine.review import PolicyReviewer, modify, open_desk, request_codex_review
 from store import Store
 from tests.engine.review_desk import KEY, QUESTION, RUN, Person, decided, desk, kinds, model, new_store
-from tests.engine.review_server import cut_off, fields, good, refused, says, serving, status
+from tests.engine.review_server import cut_off, fields, good, refused, says, serving, slow, status
 
 
 @pytest.fixture
@@ -180,3 +182,28 @@ def test_scripts_find_the_desk_that_is_open(path: Path) -> None:
     with Store.open(path) as store:
         assert len(decided(store)) == 1
     assert KEY not in path.read_bytes().decode("latin-1")
+
+
+def test_a_follow_up_that_was_interrupted_is_sent_again_and_a_person_still_decides(path: Path) -> None:
+    person = Person(("ask", "And with 200 samples?"))
+    with serving(good(approval="No"), slow(30), good()) as server:
+        with desk(path, model(server), person) as opened:
+            opened.reviewer.first._waiter._stopped = lambda: len(server.requests) > 1
+            with pytest.raises(Interrupted):
+                opened.review("pilot", QUESTION, "figures")
+        with desk(path, model(server), Person(("approve", ""))) as opened:
+            found = opened.review("pilot", QUESTION, "figures")
+            assert found.approval and found.outcome.by == "person"
+            assert kinds(opened).count("request") == 4 and len(server.requests) == 3
+            assert server.requests[1]["body"] == server.requests[2]["body"]
+
+
+def test_an_answer_is_refused_while_a_run_waits_for_it_elsewhere(path: Path) -> None:
+    with serving(slow(3)) as server, desk(path, model(server)) as opened:
+        thread = threading.Thread(target=opened.review, args=("pilot", QUESTION, "figures"))
+        thread.start()
+        while not opened.trail.entries():
+            time.sleep(0.01)
+        with pytest.raises(ReviewError, match="a run waits"):
+            opened.answer(opened.trail.entries()[0].review_id, "reject", "")
+        thread.join()

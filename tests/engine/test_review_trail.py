@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,11 +13,12 @@ import pytest
 from engine.errors import ReviewError
 from engine.review import PolicyReviewer, current_approval, evidence_sha256, reviews
 from engine.review.prompt import Context, Section
-from engine.review.trail import entries
+from engine.review.state import decision_fields, decision_id
+from engine.review.trail import Case, Entry, Trail, entries
 from store import Store
 from tests.engine import review_kill
-from tests.engine.review_desk import QUESTION, RUN, Person, decided, desk, kinds, model, new_store, problems
-from tests.engine.review_server import good, says, serving, slow
+from tests.engine.review_desk import QUESTION, RUN, Clock, Person, decided, desk, kinds, model, new_store, problems
+from tests.engine.review_server import fields, good, says, serving, slow
 
 EVIDENCE = {"spec": {"a": 1}, "data": ["d", 3], "figures": [0.1, 0.2], "code": "c"}
 
@@ -198,6 +200,65 @@ def test_a_commit_that_failed_leaves_a_file_that_the_next_try_sets_aside(
         opened._asked.clear()
         assert opened.review("pilot", QUESTION, context()).outcome.proceed
         assert len(list(opened.trail.folder.glob("*.unrecorded"))) == 1
+
+
+NO, YES = fields(approval="No"), fields()
+ASKED = ("request", "engine", None, {"to": "gpt-5"})
+SAID_NO = ("response", "gpt-5", "no", {"by": "model", "fields": json.loads(NO)})
+SAID_YES = ("response", "gpt-5", "yes", {"by": "model", "fields": json.loads(YES)})
+ASKED_PERSON = ("request", "engine", None, {"to": "person"})
+
+
+def said(word: str, reason: str = "") -> tuple[str, str, None, dict[str, object]]:
+    return ("response", "person", None, {"by": "person", "answer": word, "reason": reason, "changes": {}})
+
+
+def goes(state: str, by: str, approval: str | None) -> tuple[str, str, str | None, dict[str, object]]:
+    return ("decision", by, approval, {"by": by, "state": state, "reason": "r", "changes": {}})
+
+
+GO = goes("proceed", "person", "yes")
+FORGED = {
+    "an approval that the fields did not give": [ASKED, (*SAID_NO[:2], "yes", SAID_NO[3])],
+    "an approval of no answer": [ASKED, ("response", "gpt-5", "yes", {"by": "model", "problem": "x", "text": YES})],
+    "an answer out of form": [ASKED, ("response", "gpt-5", "yes", {"by": "model", "fields": {"approval": "Yes"}})],
+    "a decision by a reviewer that said No": [ASKED, SAID_NO, goes("proceed", "reviewer", "yes")],
+    "a decision that nobody gave": [ASKED, SAID_NO, GO],
+    "a decision by a policy where a model answered": [ASKED, SAID_YES, goes("proceed", "policy", "yes")],
+    "a rejection taken for an approval": [ASKED_PERSON, said("reject"), GO],
+    "an approval against a No": [ASKED, SAID_NO, ASKED_PERSON, said("approve"), GO],
+    "an override without a reason": [ASKED, SAID_NO, ASKED_PERSON, said("override"), GO],
+    "a second decision": [ASKED_PERSON, said("approve"), GO, ASKED_PERSON, said("reject"), goes("rejected", "person", "no")],
+    "two open requests": [ASKED, ASKED],
+    "a response to nothing": [SAID_YES],
+    "a second response": [ASKED, SAID_YES, SAID_YES],
+    "an approval other than the decision": [ASKED_PERSON, said("reject"), goes("rejected", "person", "yes")],
+}  # fmt: skip
+SOUND = {
+    "a reviewer's yes": [ASKED, SAID_YES, goes("proceed", "reviewer", "yes")],
+    "an override": [ASKED, SAID_NO, ASKED_PERSON, said("override", "Known."), GO],
+    "a rejection, overridden": [
+        ASKED_PERSON, said("reject"), goes("rejected", "person", "no"), ASKED_PERSON, said("override", "Known."), GO,
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", [*FORGED, *SOUND])
+def test_a_record_that_is_chained_but_says_what_nobody_gave_shows(path: Path, what: str) -> None:
+    """Written by the trail itself, with all hashes right: only what the entries say can give it away."""
+    case = Case("r1", "pilot", "e" * 64, QUESTION, "prompt")
+    with Store.open(path) as store:
+        trail = Trail(store, RUN, None, Clock())
+        for kind, who, approval, body in (FORGED | SOUND)[what]:
+
+            def rows(entry: Entry) -> dict[str, list[dict[str, object]]]:
+                fields_of = {"run_id": RUN, "decision_id": decision_id(entry.seq), "question": QUESTION}
+                return {"decisions": [fields_of | decision_fields(entry)]}
+
+            document, also = (None, rows) if kind == "decision" else ("text", None)
+            trail.add(kind, case, who=who, approval=approval, body=body, document=document, also=also)
+        found = problems(store)
+    assert bool(found) == (what in FORGED), found
 
 
 STEPS = [

@@ -38,8 +38,7 @@ def report_run(args: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def compare_runs(args: argparse.Namespace, terminal: Terminal) -> int:
-    """`cai compare`: args.runs, args.capability, args.json; optional args.condition (a list) and args.out (a "
-    "folder)."""
+    """`cai compare`: args.runs, args.capability, args.json; optional args.condition, a list, and args.out, a folder."""
     with reading(args) as reader:
         from engine.report import compare_runs, write_comparison
 

@@ -17,7 +17,7 @@ from store.progress import json_ready
 ALPHA = 0.05
 
 _ANSWERS = """
-    SELECT a.run_id, a.condition, a.item_id, a.items_sha256, a.scorer_sha256, a.correct, i.capability
+    SELECT a.run_id, a.condition, a.item_id, a.items_sha256, a.scorer_sha256, a.fingerprint, a.correct, i.capability
     FROM evaluation_answers a
     JOIN evaluation_items i ON i.items_sha256 = a.items_sha256 AND i.item_id = a.item_id
     WHERE a.run_id IN (SELECT unnest(?::VARCHAR[])) AND i.split = 'test'
@@ -59,7 +59,8 @@ def compare_runs(
     and `only_after`, which count items that one of the two has not answered.
 
     Raises NotFound for an unknown run; CaiError for fewer than two runs, a run named twice, a condition that a run was
-    not asked under, other items or another scorer, and no items in common.
+    not asked under, other items or another scorer, a failed audit of the scorer, answers of two adapters under one
+    condition, and no items in common.
     """
     ids = [reader.resolve(run_id) for run_id in run_ids]
     if len(ids) < 2 or len(set(ids)) < len(ids):
@@ -76,6 +77,7 @@ def compare_runs(
         if not rows:
             of = f" of {capability}" if capability else ""
             raise NotFound(f"run {run_id} has no answers to test items{of}", f"Evaluate it: cai evaluate {run_id}")
+    _require_audited(reader, ids, capability)
     pairs = _conditions(ids, by_run, conditions)
     first = ids[0]
     comparisons, notes = [], []
@@ -135,7 +137,27 @@ def _conditions(
     return [(run_id, last[ids[0]], last[run_id]) for run_id in ids[1:]]
 
 
+def _require_audited(reader: Reader, ids: Sequence[str], capability: str | None) -> None:
+    failed = reader.query(
+        "SELECT run_id, string_agg(part || ' ' || subject, ', ' ORDER BY part, subject) AS parts FROM scorer_audits "
+        "WHERE run_id IN (SELECT unnest(?::VARCHAR[])) AND passed IS FALSE AND capability = coalesce(?, capability) "
+        "GROUP BY 1 ORDER BY 1",
+        [list(ids), capability],
+    )
+    if failed:
+        raise CaiError(
+            f"the scorer's audit failed in run {failed[0]['run_id']} ({failed[0]['parts']}), so no verdict counts",
+            "Read what it found: cai report RUN --out DIR. Nothing was changed.",
+        )
+
+
 def _require_same(first: str, old: Sequence[Row], other: str, new: Sequence[Row]) -> None:
+    for run_id, rows in ((first, old), (other, new)):
+        if len({row["fingerprint"] for row in rows}) > 1:
+            raise CaiError(
+                f"answers of {rows[0]['condition']} in run {run_id} are of more than one model",
+                f"An evaluation was stopped. Finish it: cai evaluate {run_id}. Nothing was changed.",
+            )
     for name, words in (("items_sha256", "other items"), ("scorer_sha256", "another scorer")):
         one, two = ({row[name] for row in rows} for rows in (old, new))
         if one != two or len(one) > 1:

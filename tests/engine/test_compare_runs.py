@@ -182,3 +182,25 @@ def test_the_command_as_json_and_into_a_folder(store: Path, tmp_path: Path) -> N
     with pytest.raises(CaiError, match="is there already"):
         write_comparison(kept, tmp_path / "out")
     assert "files" not in json.loads(command(store, "first", "better", json=True))
+
+
+def test_a_failed_audit_of_the_scorer_blocks_a_comparison(store: Path) -> None:
+    audit = {
+        "run_id": "better", "scorer_sha256": "ab" * 32, "capability": "conversation", "part": "planted",
+        "subject": "memory", "measured": 0.8, "lo": None, "hi": None, "n": 48, "op": ">=", "threshold": 0.95,
+        "passed": False, "detail": {},
+    }  # fmt: skip
+    with Store.open(store) as opened:
+        opened.append({"scorer_audits": [audit]})
+    with pytest.raises(CaiError, match=r"the scorer's audit failed in run better \(planted memory\)"):
+        compared(store, "first", "better")
+    assert compared(store, "first", "better", capability="instruction_following")["comparisons"]
+    assert compared(store, "first", "same")["comparisons"]
+
+
+def test_answers_of_two_models_under_one_condition_are_not_compared(store: Path) -> None:
+    with Store.open(store) as opened:
+        other = rows.evaluation_answer("conversation-01", "sft", True, "better", fingerprint="e" * 16)
+        opened.put({"evaluation_answers": [other]})
+    with pytest.raises(CaiError, match="answers of sft in run better are of more than one model"):
+        compared(store, "first", "better")

@@ -71,13 +71,18 @@ def replay(path: Path, run_id: str, phase: str, fraction: float, *, batch_size: 
         chosen = _chosen(reader, run["run_id"], phase, fraction)
         session_id = new_session_id()
         begin_session(store, run["run_id"], session_id)
-        found, differing, used = _Found(), [], set()
-        with _models(store, reader, run, spec, session_id, batch_size) as models:
-            for fingerprint, rows in chosen.items():
-                model = models(fingerprint)
-                used.add(fingerprint)
-                again = _texts if phase in _TEXTS else _scores
-                differing += again(reader, model, spec, phase, rows, found)
+        found, differing = _Found(), list[str]()
+        again = _texts if phase in _TEXTS else _scores
+        reference = run["manifest"].get(REFERENCE) or {}
+        own = {name: rows for name, rows in chosen.items() if name != reference.get("fingerprint")}
+        if own:
+            with _models(store, reader, run, spec, session_id, batch_size) as models:
+                for fingerprint, rows in own.items():
+                    differing += again(reader, models(fingerprint), spec, phase, rows, found)
+        for fingerprint in chosen.keys() - own.keys():  # one model in memory at a time: the base was closed before
+            with _reference(reference["name"], fingerprint, batch_size) as model:
+                differing += again(reader, model, spec, phase, chosen[fingerprint], found)
+        used = set(chosen)
         row = _row(run["run_id"], phase, fraction, found, differing, sorted(used))
         store.put({"replays": [row]})
         same = found.texts == found.texts_same and found.verdicts == found.verdicts_same
@@ -116,10 +121,7 @@ def _chosen(reader: Reader, run_id: str, phase: str, fraction: float) -> dict[st
 def _models(
     store: Store, reader: Reader, run: Mapping[str, Any], spec: StageSpec, session_id: str, batch_size: int | None
 ) -> Iterator[Callable[[str], Model]]:
-    """A function that gives the model of a fingerprint: the base, one of its adapters, or the reference."""
-    from engine.models import load
-
-    reference: list[Model] = []
+    """A function that gives the model of a fingerprint: the base, or one of its adapters."""
     with work_on(
         store, reader, run, spec, session_id=session_id, control=Control(), emit=lambda event: None,
         batch_size=batch_size,
@@ -131,23 +133,34 @@ def _models(
 
         def give(fingerprint: str) -> Model:
             for adapter in (None, *known, *earlier):
+                if adapter is not None and not adapters.is_whole(adapter):
+                    continue  # what it would answer is not what was answered
                 model.use(None) if adapter is None else model.use(adapter.folder, adapter.sha256)
                 if model.fingerprint == fingerprint:
                     return model  # type: ignore[no-any-return]
-            facts = run["manifest"].get(REFERENCE) or {}
-            if facts.get("fingerprint") == fingerprint:
-                reference.append(load(facts["name"], batch_size=batch_size, chat=True))
-                return reference[-1]
-            raise ModelError(
-                f"the weights or the adapter with fingerprint {fingerprint} are not here any more",
-                "Put them back where the run's manifest says. Nothing was changed.",
-            )
+            raise _gone(fingerprint)
 
-        try:
-            yield give
-        finally:
-            for one in reference:
-                one.close()
+        yield give
+
+
+@contextmanager
+def _reference(name: str, fingerprint: str, batch_size: int | None) -> Iterator[Model]:
+    from engine.models import load
+
+    model = load(name, batch_size=batch_size, chat=True)
+    try:
+        if model.fingerprint != fingerprint:
+            raise _gone(fingerprint)
+        yield model
+    finally:
+        model.close()
+
+
+def _gone(fingerprint: str) -> ModelError:
+    return ModelError(
+        f"the weights or the adapter with fingerprint {fingerprint} are not here any more",
+        "Put them back where the run's manifest says. Nothing was changed.",
+    )
 
 
 def _texts(

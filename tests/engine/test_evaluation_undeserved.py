@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 
+import engine.models
 from engine import Engine, Event, preregister
+from engine.errors import ModelError
 from engine.evaluation import Verdict
 from engine.phases import evaluation
+from engine.replay import replay
 from engine.report.build import pages
 from engine.spec import StageSpec
 from store import Store
-from tests.engine.examined import BASE, SMALL, Examined, add_adapter, evaluate, gap_lock, query
+from tests.engine.examined import BASE, SMALL, Examined, Reference, add_adapter, evaluate, gap_lock, query
 from tests.engine.training_run import RUN, settings, trainable_store
 from tests.store import rows
 
@@ -185,3 +188,33 @@ def test_blind_reading_goes_on_with_other_items(store: Path, monkeypatch: Any) -
             for name in names:
                 keep_blind_label(opened, RUN, name, "good")
         assert len(read) == 2 * changed > 40
+
+
+def test_a_replay_holds_one_model_at_a_time_and_knows_another_reference(store: Path, monkeypatch: Any) -> None:
+    there: list[str] = []
+
+    def load(name: str, **options: Any) -> Examined:
+        model = Reference() if options.get("chat") else Examined()
+        assert not there, "two models in memory"
+        there.append(name)
+        monkeypatch.setattr(model, "close", there.clear)
+        return model
+
+    evaluate(store, monkeypatch, Examined(), reference="some/instruct")
+    monkeypatch.setattr(engine.models, "load", load)
+    found = replay(store, RUN, "evaluation", 0.1)
+    assert found["certified"] and len(found["fingerprint"].split()) == 2 and not there
+    monkeypatch.setattr(Reference, "fingerprint", property(lambda _: "dd" * 8, lambda *_: None), raising=False)
+    with pytest.raises(ModelError, match="are not here any more"):
+        replay(store, RUN, "evaluation", 0.1)
+
+
+def test_a_replay_does_not_ask_an_adapter_that_was_changed(store: Path, monkeypatch: Any) -> None:
+    tuned = {add_adapter(store, "sft"): "sft"}
+    evaluate(store, monkeypatch, Examined(tuned=tuned))
+    monkeypatch.setattr(engine.models, "load", lambda *_, **__: Examined(tuned=tuned))
+    assert replay(store, RUN, "evaluation", 0.1)["certified"]
+    (file,) = store.parent.rglob("adapter_config.json")
+    file.write_text("{}")
+    with pytest.raises(ModelError, match="are not here any more"):
+        replay(store, RUN, "evaluation", 0.1)

@@ -9,7 +9,14 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from tui.evaluation_words import audit_words, condition_words, gap_words, repeat_words, result_words
+from tui.evaluation_words import (
+    audit_words,
+    condition_words,
+    gap_words,
+    registration_caveat,
+    repeat_words,
+    result_words,
+)
 from tui.report import fact, gate_table, plain_table
 from tui.text import make_visible, one_line
 from tui.wording import count
@@ -36,7 +43,7 @@ def offer_report(offer: Row) -> Group:
             "item set",
             f"sha256 {offer['items_sha256'][:16]}, verified by code with sha256 {offer['scorer_sha256'][:16]}",
         ),
-        fact("registered", registered_words(offer["registered"])),
+        fact("registered", registered_words(offer["registered"]) + _caveat(offer)),
         Text(),
         table,
     ]
@@ -46,6 +53,13 @@ def offer_report(offer: Row) -> Group:
 def _asked(one: Row) -> str:
     adapter = f" ({one['adapter']})" if one["adapter"] else f" ({one['model']})" if one["name"] == "reference" else ""
     return f"{one['in_words']}{adapter}"
+
+
+def _caveat(offer: Row) -> str:
+    if offer["registered"] is None:
+        return ""
+    told = registration_caveat(offer["registered"]["body"], offer["items_sha256"], offer["scorer_sha256"])
+    return f", {told}" if told else ""
 
 
 def registered_words(row: Row | None) -> str:
@@ -130,8 +144,10 @@ def what_next(run_id: str, account: Row, code: int, reason: str, go_on: str) -> 
         if account["results"]:
             return [*why, f"write the report:  cai report {run_id} --out DIR"]
         told = gap_words(account["gap"])
-        settle = f"settle the hypotheses before there are results:  cai preregister {run_id}"
-        return [*why, *([told] if told else []), settle, f"then train:  cai train sft {run_id}"]
+        settle = [f"settle the hypotheses before there are results:  cai preregister {run_id}"]
+        if account.get("registration"):
+            settle = ["the hypotheses are settled"]
+        return [*why, *([told] if told else []), *settle, f"then train:  cai train sft {run_id}"]
     if code == 4:
         return [*why, f"Every answer is kept. Look at them in the control center, room 6; again with: {go_on}"]
     if code == 130:

@@ -81,6 +81,15 @@ def gap_words(gap: Sequence[Row]) -> str:
     return f"gap gate {'passed' if all(row['passed'] for row in gap) else 'FAILED'}: {told}"
 
 
+def registration_caveat(body: Row, items_sha256: str, scorer_sha256: str) -> str:
+    """What a registration is worth for the items and verifiers that there are now, "" where they are those it names."""
+    if body.get("items_sha256") not in (None, items_sha256):
+        return "for other items than these: it counts for nothing"
+    if body.get("scorer_sha256") not in (None, scorer_sha256):
+        return "the verifiers were changed since, which a report names as a deviation"
+    return ""
+
+
 def p_words(value: float | None) -> str:
     """A p value with two significant digits, a dash where there is none."""
     return "–" if value is None else f"{value:.2g}"

@@ -114,3 +114,15 @@ def test_a_certificate_says_what_agrees() -> None:
     assert (
         "✗ the slice differs" in text and "19 of 20 the same" in text and "mean tokens" in text and "\x1b" not in text
     )
+
+
+def test_a_registration_for_other_items_or_verifiers_is_told_so() -> None:
+    from tui.evaluation_report import what_next
+    from tui.evaluation_words import registration_caveat
+
+    body = {"items_sha256": "aa", "scorer_sha256": "bb"}
+    assert registration_caveat(body, "aa", "bb") == ""
+    assert "counts for nothing" in registration_caveat(body, "cc", "bb")
+    assert "a deviation" in registration_caveat(body, "aa", "cc")
+    account = {"results": [], "gap": [], "registration": {"registration_id": "r"}}
+    assert not any("preregister" in line for line in what_next("run-a", account, 0, "", "x"))

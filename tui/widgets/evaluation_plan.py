@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from tui.evaluation_words import registration_caveat
 from tui.text import make_visible
 from tui.widgets.marks import QUIET, TONES, lines, row
 from tui.wording import count
@@ -140,18 +141,21 @@ def offer_lines(offer: Offer, width: int) -> list[Content]:
     rows += _fact(
         "frozen", f"items {offer['items_sha256'][:16]} · verifiers {offer['scorer_sha256'][:16]}", width, QUIET
     )
-    rows += _registered(offer["registered"], width)
+    rows += _registered(offer, width)
     settings = ", ".join(f"{name} {_plain(value)}" for name, value in offer["settings"].items() if value is not None)
     return [*rows, *_fact("settings", settings, width, QUIET)]
 
 
-def _registered(found: Mapping[str, Any] | None, width: int) -> list[Content]:
+def _registered(offer: Offer, width: int) -> list[Content]:
+    found = offer["registered"]
     if found is None:
         told = "nothing yet: results will be exploratory. p settles what will be tested, before a tuned model answers"
         return _fact("registered", told, width, TONES["warn"])
     body = found["body"]
     forecast = body["forecast"]
     rows = _fact("registered", f"{found['at']:%Y-%m-%d %H:%M} UTC · {body['statement']}", width)
+    if caveat := registration_caveat(body, offer["items_sha256"], offer["scorer_sha256"]):
+        rows += _fact("", caveat, width, TONES["warn"])
     detectable = (
         ""
         if forecast["detectable"] is None

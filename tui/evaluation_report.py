@@ -118,7 +118,11 @@ def evaluation_outcome(
     parts += [fact("repeated", line) for line in repeat_words(account["repeats"])]
     whole = [row for row in account["results"] if row["item_type"] == "all"]
     if whole:
-        parts += [Text(), results_table(whole)]
+        against = [guard_words(account["guard"])]
+        against += ["the gap gate failed"] if any(not row["passed"] for row in account["gap"]) else []
+        if against := [reason for reason in against if reason]:
+            parts.append(fact("claim", f"none: {one_line('; '.join(against), 400)}"))
+        parts += [Text(), results_table(whole, claims=not against)]
     if account["gap"]:
         parts += [Text(), gate_table(account["gap"])]
     parts += [Text(), fact("store", str(store)), *([fact("log", str(log))] if log is not None else []), Text()]
@@ -126,13 +130,13 @@ def evaluation_outcome(
     return Group(*parts)
 
 
-def results_table(rows: Sequence[Row]) -> RenderableType:
-    """Comparisons, each with its interval, its corrected p value and its effect."""
+def results_table(rows: Sequence[Row], *, claims: bool = True) -> RenderableType:
+    """Comparisons, each with its interval, its corrected p value and its effect; a tick where it may be claimed."""
     table = plain_table(
         "", "compared", "items>", "before>", "after>", "difference, 95 %", "p>", "corrected>", "effect", "role"
     )
     for row in rows:
-        shown = row["p_corrected"] is not None and row["p_corrected"] <= row["alpha"]
+        shown = claims and row["p_corrected"] is not None and row["p_corrected"] <= row["alpha"]
         table.add_row("✓" if shown else "·", *result_words(row))
     return table
 

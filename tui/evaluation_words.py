@@ -81,6 +81,14 @@ def gap_words(gap: Sequence[Row]) -> str:
     return f"gap gate {'passed' if all(row['passed'] for row in gap) else 'FAILED'}: {told}"
 
 
+def guard_words(guard: Sequence[Row]) -> str:
+    """Why the contamination guard lets no claim be made, "" where it does."""
+    failed = [str(row["check_id"]) for row in guard if row["passed"] is False]
+    if failed:
+        return f"the contamination guard failed ({', '.join(failed)})"
+    return "" if guard else "the contamination guard has not run"
+
+
 def registration_caveat(body: Row, items_sha256: str, scorer_sha256: str) -> str:
     """What a registration is worth for the items and verifiers that there are now, "" where they are those it names."""
     if body.get("items_sha256") not in (None, items_sha256):

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tui.evaluation_words import guard_words
+
 if TYPE_CHECKING:
     from store import Reader
 
@@ -37,10 +39,7 @@ class Standing:
     @property
     def guard_blocks(self) -> str:
         """Why the contamination guard lets no claim be made, "" where it does."""
-        failed = [str(row["check_id"]) for row in self.guard if row["passed"] is False]
-        if failed:
-            return f"the contamination guard failed ({', '.join(failed)})"
-        return "" if self.guard else "the contamination guard has not run"
+        return guard_words(self.guard)
 
     @property
     def failed_audits(self) -> list[str]:

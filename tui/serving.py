@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from textual.events import Event, Key
 
 from tui import asking
 from tui.library import ChangedHands
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from tui.state import RunState
     from tui.widgets.dock import DockedQuestion, QuestionDock
 
+IDLE_S = 3.0  # without a key, after which a question may take the keys
 _LATE = object()  # what a read gives that came after the store was let go
 
 
@@ -35,6 +39,19 @@ class Serving(Working):
         def begin(self, how: Callable[[], str], about: RunState | None = None) -> None: ...
         def show_run(self, run_id: str) -> None: ...
         def open_room(self, name: str, subject: str = "") -> None: ...
+
+    _key_at = float("-inf")
+
+    async def on_event(self, event: Event) -> None:
+        """As Textual has it, and when a key was pressed last."""
+        if isinstance(event, Key):
+            self._key_at = time.monotonic()
+        await super().on_event(event)  # type: ignore[misc]
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since a key was pressed last."""
+        return time.monotonic() - self._key_at
 
     _answers: dict[str, Callable[[str, str], None]]
     _held: dict[object, Callable[[], None]]  # reads that wait for a store, by group: the newest of each
@@ -85,6 +102,8 @@ class Serving(Working):
         def put(review: Mapping[str, Any] | None) -> None:
             if question_id in self.state.questions:  # it was not answered elsewhere meanwhile
                 self.dock.ask(asking.decide(question_id, payload["topic"], payload["question"], review))
+                if self.idle_s > IDLE_S:  # in the middle of typing the next key would answer by accident
+                    self.dock.focus()
                 self.bell()
                 self.paint()
 

@@ -279,8 +279,8 @@ def _length(capability: str, condition: str, free: Sequence[Mapping[str, Any]], 
         (None, None, None) if found is None else found if found[0] >= 0 else (-found[0], -found[2], -found[1])
     )
     # With few right or few wrong answers a large correlation is likely by chance, and an interval too narrow.
-    right = sum(bool(one["correct"]) for one in free)
-    detail["too_few"] = min(right, len(free) - right) < LENGTH_NEEDS
+    n_right = sum(bool(one["correct"]) for one in free)
+    detail["too_few"] = min(n_right, len(free) - n_right) < LENGTH_NEEDS
     op = "" if detail["too_few"] else "<="
     return _row(capability, "length", condition, Check("length", value, lo, hi, len(free), op, threshold), detail)
 

@@ -173,7 +173,10 @@ class QuestionsRoom(Room):
         self._tell(lines(rows))
 
     def home(self) -> None:
-        self.screen.set_focus(self.query_one(PlainTable))
+        table = self.query_one(PlainTable)
+        if self._open:  # whoever comes here then comes to read about the question
+            table.move_cursor(row=0, animate=False)
+        self.screen.set_focus(table)
 
     def action_cursor(self, step: int) -> None:
         self.query_one(PlainTable).step(step)

@@ -13,6 +13,7 @@ from tui.evaluation_words import (
     audit_words,
     condition_words,
     gap_words,
+    guard_words,
     registration_caveat,
     repeat_words,
     result_words,

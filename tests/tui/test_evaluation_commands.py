@@ -88,9 +88,10 @@ def test_an_outcome_tells_shares_audit_gap_and_comparisons(account: dict[str, An
     assert "right base_formatted 50.0 % [15.0, 85.0] of 4" in words
     assert "✗ planted short_fact: 0.800, must be >= 0.95 (n 48)" in words
     assert "again with: cai evaluate x" in words
+    assert "claim none: " in words and "the gap gate failed" in words
     if width > 100:  # below, tables fold their cells
         assert "base formatted right 0.600" in words
-        assert "✓ base_formatted → sft 300 81.0 % 99.3 % +18.3 [+13.8, +22.9] 6.1e-15 6.1e-15 h +0.74 primary" in words
+        assert "· base_formatted → sft 300 81.0 % 99.3 % +18.3 [+13.8, +22.9] 6.1e-15 6.1e-15 h +0.74 primary" in words
     assert max(map(len, text.splitlines())) <= width
 
 
@@ -126,3 +127,13 @@ def test_a_registration_for_other_items_or_verifiers_is_told_so() -> None:
     assert "a deviation" in registration_caveat(body, "aa", "cc")
     account = {"results": [], "gap": [], "registration": {"registration_id": "r"}}
     assert not any("preregister" in line for line in what_next("run-a", account, 0, "", "x"))
+
+
+def test_a_comparison_is_ticked_only_where_it_may_be_claimed(account: dict[str, Any]) -> None:
+    fine = account | {"gap": [], "guard": [{"check_id": "a", "passed": True}]}
+    for guard, told in (([], "has not run"), ([{"check_id": "a", "passed": False}], "guard failed (a)")):
+        text = flat(printed(evaluation_outcome({"run": RUN, "model": "m"}, fine | {"guard": guard}, 0, "", Path("s"),
+                                               None, "x"), 140))  # fmt: skip
+        assert told in text and "✓ base_formatted" not in text
+    text = flat(printed(evaluation_outcome({"run": RUN, "model": "m"}, fine, 0, "", Path("s"), None, "x"), 140))
+    assert "✓ base_formatted" in text and "claim none" not in text

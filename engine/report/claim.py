@@ -36,10 +36,15 @@ def question(doc: Document) -> None:
         else:
             outcome = "an improvement" if row["difference"] > 0 else "a loss"
             outcome += " at the registered level of {alpha:figure}"
+        # McNemar takes items for independent: where whole templates gain together, this p value is the honest one.
+        clustered = "" if row["clustered_p"] is None else ", with templates as clusters p = {clustered_p:p}"
+        if row["shown"] and clustered and row["clustered_p"] > row["alpha"]:
+            outcome += ", which is not reached with templates as clusters: it may not hold for templates to come"
         doc.say(
             "**Claim.** On {n:count} held-out items of {capability:words}, {after:words} had {after_share:share} "
             "right and {before:words} {before_share:share}: a difference of {difference:points} percentage points "
-            "{lo,hi:points_interval} ({interval_method:text}, 95 % interval; {test:text}, p = {p:p}; "
+            "{lo,hi:points_interval} ({interval_method:text}, 95 % interval; {test:text}, p = {p:p}"
+            f"{clustered}; "
             "{effect_name:text} = "
             f"{{effect:decimals}}), {outcome}.",
             primary,

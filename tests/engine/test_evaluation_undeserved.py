@@ -146,7 +146,11 @@ def test_a_failed_gap_gate_and_a_missing_guard_stand_against_a_claim(store: Path
     tuned = {add_adapter(store, "sft"): "sft"}
     evaluate(store, monkeypatch, Examined(tuned=tuned))
     report, room = told()
-    assert "**Claim.**" in report and "shown at level" in room
+    assert "**Claim.**" in report and "shown at level" in room and ", with templates as clusters p = " in report
+    (primary,) = query(store, "SELECT * FROM evaluation_results WHERE role = 'primary'")
+    with Store.open(store) as opened:
+        opened.put({"evaluation_results": [primary | {"clustered_p": 0.2}]})
+    assert "which is not reached with templates as clusters" in told()[0]
     evaluate(store, monkeypatch, Examined(tuned=tuned), base_at_most="0.01")
     report, room = told()
     assert "**Claim.**" not in report and "the gap gate failed 2 of 2 checks" in report and "No gap" in room

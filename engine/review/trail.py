@@ -161,6 +161,7 @@ class Trail:
         self.folder = files.folder_of(store.path, run_id)
         self.lock = lock_of(str(store.path), run_id)
         self._store = store
+        self._reader = store.reader()  # used under the lock alone
         self._key = key
         self._now = now
         self._known: list[Entry] = []  # read and found sound; rows are only ever added
@@ -174,8 +175,7 @@ class Trail:
     def entries(self, review_id: str | None = None) -> list[Entry]:
         """What is recorded. Raises ReviewError where the chain is broken."""
         with self.lock:
-            with self._store.reader() as reader:
-                self._known += _sound(reader, self.run_id, self._known[-1] if self._known else None)
+            self._known += _sound(self._reader, self.run_id, self._known[-1] if self._known else None)
             return [entry for entry in self._known if review_id in (None, entry.review_id)]
 
     def add(

@@ -96,7 +96,7 @@ class Person:
 @contextmanager
 def desk(
     path: Path | Store, first: Any = None, person: Person | None = None, *, present: bool = True, confirm: bool = False,
-    clock: Clock | None = None, run_id: str = RUN,
+    clock: Clock | None = None, run_id: str = RUN, sound: bool = True,
 ) -> Iterator[Desk]:  # fmt: skip
     """A desk for a model (or a policy), then a person; the record must be sound when it closes."""
     who = person or Person()
@@ -107,7 +107,7 @@ def desk(
             emit=who.emit, key=Key(KEY, "a test"), now=clock or Clock(),
         )  # fmt: skip
         yield opened
-        assert problems(store, run_id) == []
+        assert not sound or problems(store, run_id) == []
 
 
 def problems(store: Store, run_id: str = RUN) -> list[str]:

@@ -82,7 +82,7 @@ def test_what_the_reviewer_refuses_only_a_reason_overrides(tmp_path: Path, confi
     screen.wait_for("gpt-5 says NO", "Read more samples first.", "override", timeout=90)
     screen.press("r")
     screen.wait_for("recommendation Read more samples first.", "for you", timeout=30)
-    screen.press("g", "o")
+    screen.press("\r", "o")
     screen.wait_for("why, against the reviewer", timeout=30)
     screen.press(*"I read forty of them", "\r")
     screen.wait_for("✓ done", timeout=60)

@@ -202,7 +202,8 @@ class EvaluationSpec(Section):
     flips_at_most: Share  # verdicts that change when an answer is padded by a sentence that says nothing
     length_correlation_at_most: Share  # of success with length within a condition, in absolute value
     person_kappa_at_least: Share  # between a person and the scorer, where a person has read
-    gap_conditions: list[Literal["base_raw", "base_formatted", "base_few_shot"]]  # all of which the ceiling is for
+    # All conditions that the ceiling is for; without one the gate would ask nothing.
+    gap_conditions: Annotated[list[Literal["base_raw", "base_formatted", "base_few_shot"]], Field(min_length=1)]
     base_at_most: Share
     reference_at_least: Share
     alpha: Annotated[float, Field(gt=0, lt=0.5)]

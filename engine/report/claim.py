@@ -102,7 +102,9 @@ def _reasons(doc: Document) -> list[str]:
         "SELECT count(*) AS checks, count(*) FILTER (NOT passed) AS failed FROM gates WHERE run_id = $1 AND gate = "
         "'gap'",
     )
-    if gap.row["failed"]:
+    if not gap.row["checks"]:
+        found.append(doc.told("the gap gate was not decided ({checks:count} checks).", gap))
+    elif gap.row["failed"]:
         found.append(
             doc.told(
                 "the gap gate failed {failed:count} of {checks:count} checks: that there was something to train, and "

@@ -9,7 +9,7 @@ import pytest
 
 import engine.models
 from engine import Engine, Event, preregister
-from engine.errors import ModelError
+from engine.errors import ModelError, SpecError
 from engine.evaluation import Verdict
 from engine.phases import evaluation
 from engine.replay import replay
@@ -154,6 +154,9 @@ def test_a_failed_gap_gate_and_a_missing_guard_stand_against_a_claim(store: Path
     evaluate(store, monkeypatch, Examined(tuned=tuned), base_at_most="0.01")
     report, room = told()
     assert "**Claim.**" not in report and "the gap gate failed 2 of 2 checks" in report and "No gap" in room
+    with Store.open(store) as opened:
+        opened.renew(RUN, {"gates": []}, only={"gates": {"gate": "gap"}})
+    assert "the gap gate was not decided" in told()[0]
     evaluate(store, monkeypatch, Examined(tuned=tuned))
     with Store.open(store) as opened:
         opened.renew(RUN, {"guard_checks": []})
@@ -222,3 +225,8 @@ def test_a_replay_does_not_ask_an_adapter_that_was_changed(store: Path, monkeypa
     file.write_text("{}")
     with pytest.raises(ModelError, match="are not here any more"):
         replay(store, RUN, "evaluation", 0.1)
+
+
+def test_a_gap_gate_asks_of_one_condition_at_least() -> None:
+    with pytest.raises(SpecError, match="gap_conditions"):
+        settings(**SMALL, **{"evaluation.gap_conditions": "[]"})

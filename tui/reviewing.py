@@ -94,7 +94,8 @@ def full_review(
 ) -> None:
     """Have files reviewed in full by the configured model, and write the document to `out`, which is not there yet.
 
-    Raises ReviewError where the files cannot be sent, nobody answers in form or `out` exists, and BudgetReached.
+    Raises ReviewError where the files cannot be sent, nobody answers in form or `out` exists, UsageError for the key's
+    file, and BudgetReached.
     """
     from engine.budget import Ledger, cap_of
     from engine.consult import reviewer_of
@@ -102,6 +103,9 @@ def full_review(
     from engine.opening import new_session_id, settings_of
     from engine.review import Desk, document
 
+    for path in paths:
+        if path.exists():
+            _require_other(path, options.key_file)
     with store.reader() as reader:
         spec = settings_of(reader.run(run_id))
         cap = cap_of(reader, spec)
@@ -143,8 +147,13 @@ def account(review: Review) -> Row:
     }
 
 
-def read_files(paths: Sequence[Path], key_file: Path | None) -> tuple[tuple[Section, ...], dict[str, str], list[str]]:
-    """Files as quoted data, the hash of each, and what was taken out of them. Raises UsageError."""
+def read_files(
+    paths: Sequence[Path], key_file: Path | None
+) -> tuple[tuple[Section, ...], list[tuple[str, str]], list[str]]:
+    """Files as quoted data, (name, hash) of each, and what was taken out of them. Raises UsageError.
+
+    A name is the path from this folder, or the last part of one that leads elsewhere.
+    """
     import hashlib
 
     from engine.review import Section
@@ -153,13 +162,13 @@ def read_files(paths: Sequence[Path], key_file: Path | None) -> tuple[tuple[Sect
 
     if len(paths) > FILES_AT_MOST:
         raise UsageError(f"{len(paths)} files are too many: {FILES_AT_MOST} are allowed", "Nothing was sent.")
-    sections, hashes, notes, total = [], {}, [], 0
+    here = Path.cwd()
+    sections, hashes, notes, total = [], [], [], 0
     for path in paths:
         try:
             if not path.is_file():
                 raise UsageError(f"{path} is no file", "Nothing was sent.")
-            if key_file is not None and key_file.exists() and path.samefile(key_file):
-                raise UsageError(f"{path} holds the reviewer's key", "Nothing was sent.")
+            _require_other(path, key_file)
             total += path.stat().st_size
             if path.stat().st_size > FILE_BYTES_AT_MOST or total > ALL_BYTES_AT_MOST:
                 limits = f"{FILE_BYTES_AT_MOST:,} bytes a file and {ALL_BYTES_AT_MOST:,} in all are allowed"
@@ -172,6 +181,14 @@ def read_files(paths: Sequence[Path], key_file: Path | None) -> tuple[tuple[Sect
             raise UsageError(f"{path} is no text in UTF-8", "Nothing was sent.") from None
         if removed:
             notes.append(f"what looked like a secret in {path} was not sent ({removed} times)")
-        sections.append(Section(f"File {path}", text))
-        hashes[str(path)] = hashlib.sha256(raw).hexdigest()
+        whole = path.absolute()
+        name = str(whole.relative_to(here)) if whole.is_relative_to(here) else path.name
+        sections.append(Section(f"File {name}", text))
+        hashes.append((name, hashlib.sha256(raw).hexdigest()))
     return tuple(sections), hashes, notes
+
+
+def _require_other(path: Path, key_file: Path | None) -> None:
+    """Raise UsageError where the path leads to the file with the reviewer's key."""
+    if key_file is not None and key_file.exists() and path.samefile(key_file):
+        raise UsageError(f"{path} holds the reviewer's key", "Nothing was sent.")

@@ -82,7 +82,12 @@ def test_an_equal_question_is_answered_from_the_store_and_other_files_are_anothe
         ran = child(*ASK, "--file", note, "--store", store)
         assert ran.returncode == 4 and "looked like a secret" in ran.stderr
         sent = json.dumps(server.requests[1]["body"])
-        assert "the margin 0.4" in sent and "sk-abcdef" not in sent
+        assert "the margin 0.4" in sent and "sk-abcdef" not in sent and str(tmp_path) not in sent
+        note.rename(tmp_path / "other.md")
+        (tmp_path / "sub").mkdir()
+        (tmp_path / "sub" / "note.md").write_text((tmp_path / "other.md").read_text())
+        assert child(*ASK, "--file", tmp_path / "sub" / "note.md", "--store", store).returncode == 4
+        assert len(server.requests) == 2, "the same text under the same name"
     assert problems(store) == []
 
 
@@ -153,6 +158,8 @@ def test_the_key_file_is_not_sent(store: Path, tmp_path: Path, monkeypatch: pyte
         by_model(monkeypatch, server, key="")
         ran = child(*ASK, "--file", key, "--store", store)
         assert ran.returncode == 2 and server.requests == [] and KEY not in ran.stderr
+        request = ("review", "request", "--topic", "a", "--question", "b", "--file", key, "--out", tmp_path / "o.md")
+        assert child(*request, "--store", store).returncode == 2 and server.requests == []
         assert child(*ASK, "--store", store).returncode == 0
         assert server.requests[0]["headers"]["authorization"] == f"Bearer {KEY}"
         key.chmod(0o644)

@@ -369,7 +369,11 @@ def _total(reader: Reader) -> int:
 
 def _raised(reader: Reader) -> int | None:
     """The cap that persons raised the budget to, in millionths of a dollar."""
-    rows = reader.query("SELECT max(answer::DECIMAL(18, 6)) AS usd FROM decisions WHERE topic = ?", [TOPIC])
+    rows = reader.query(
+        "SELECT max(try_cast(answer AS DECIMAL(18, 6))) AS usd FROM decisions "
+        "WHERE topic = ? AND starts_with(decision_id, 'budget-') AND starts_with(decided_by, 'person')",
+        [TOPIC],
+    )
     return None if rows[0]["usd"] is None else int(rows[0]["usd"] * 1_000_000)
 
 

@@ -86,6 +86,7 @@ class Paid:
         self.inner, self.name, self.key = inner, inner.name, inner.key
         self._ledger, self._stage = ledger, stage
         self._prices = api_price(inner.settings.model, prices)
+        self.warning = self._prices.warning
 
     def ask(self, request: Request) -> Answer | Unanswered:
         """What the model answers. Raises BudgetReached, with nothing sent, where the call could pass the cap."""
@@ -112,7 +113,11 @@ def reviewer_of(
     if options.reviewer == "policy":
         return PolicyReviewer(options.policy)
     model = ModelReviewer(options.settings, find_key(options.key_file), stopped=lambda: control.stopping)
-    asked: Reviewer = model if ledger is None else Paid(model, ledger, stage, options.prices)
+    asked: Reviewer = model
+    if ledger is not None:
+        asked = paid = Paid(model, ledger, stage, options.prices)
+        if paid.warning:
+            emit(Noted(ledger.run_id, "warning", paid.warning))
     return Chain(asked, person, confirm=options.confirm) if options.reviewer == "chain" else asked
 
 
@@ -157,7 +162,7 @@ class Consultant:
             raise SettingsModified(outcome.changes, f"a person changed {', '.join(outcome.changes)}: {outcome.reason}")
         named = outcome.review_id[:12]
         answer = f"cai review answer {self._run_id} {named}"
-        how = f"Answer it in the control center, or with `{answer} approve`; then `cai resume` goes on."
+        how = f"Answer it in the control center, or with `{answer} approve`; then give the same command again."
         if outcome.state == "rejected":
-            how = f"Only a person's override goes on: `{answer} override --reason TEXT`, then `cai resume`."
+            how = f"Only a person's override goes on: `{answer} override --reason TEXT`, then the same command again."
         raise NotApproved(f"the decision {decision!r} was not approved: {outcome.reason}", how)

@@ -147,7 +147,8 @@ class Runner:
                     return self._outcome(f"{name} pairs", failed)
                 if pilot_done:
                     return self._outcome(name, ())
-                work.consult("pilot")
+                if not self._past(upto):
+                    work.consult("pilot")
                 goal, pilot_done = self._target, True
             elif taken == before or (instructions.considered >= at_most and taken == instructions.distinct):
                 self._gate("final" if pilot_done else "pilot")
@@ -156,6 +157,11 @@ class Runner:
                     f"{instructions.considered} candidates, at most {at_most} allowed"
                 )
             wanted = taken + self._wave_size(goal, taken)
+
+    def _past(self, upto: int) -> bool:
+        """Whether the run was scaled before: what was approved of then is not asked about again on other data."""
+        beyond = "SELECT 1 FROM samples WHERE run_id = ? AND ordinal > ? LIMIT 1"
+        return bool(self._work.reader.query(beyond, [self._work.run_id, upto]))
 
     def _wave_size(self, goal: int, taken: int) -> int:
         """What the goal needs at the rate so far; at most as many again as were taken, for a rate is a guess."""

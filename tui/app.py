@@ -319,8 +319,8 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
             return  # it is still being furnished
         self.switcher.current = name
         room = self.room
+        self.paint()  # first, so that the room knows what there is when it chooses where to begin
         room.home()
-        self.paint()
         if subject:
             room.visit(subject)
         room.look()

@@ -155,6 +155,8 @@ def what_next(run_id: str, account: Row, code: int, reason: str, go_on: str) -> 
         return [*why, *([told] if told else []), *settle, f"then train:  cai train sft {run_id}"]
     if code == 4:
         return [*why, f"Every answer is kept. Look at them in the control center, room 6; again with: {go_on}"]
+    if code == 3:
+        return [*why, f"Every answer is kept. When it is decided, go on with: {go_on}"]
     if code == 130:
         return [*why, f"The answers so far are kept. Go on with: {go_on}"]
     return [*why, f"What was answered is kept. After the cause is removed, go on with: {go_on}"]

@@ -74,6 +74,11 @@ def run_headless(
             engine.close()
     report: Any
     reason = engine.outcome.reason if engine.outcome is not None else ""
+    if state.aside:
+        status["outcome"] = {
+            "state": engine.outcome.state if engine.outcome is not None else "failed",
+            "reason": reason,
+        }
     if state.evaluates:
         account = status["evaluation"]
         report = evaluation_outcome(status, account, code, reason, options.store, terminal.log, go_on)

@@ -121,6 +121,8 @@ def what_next(status: Row, trains: Sequence[str], code: int, reason: str, go_on:
         case 4:
             plan = f"see every lock:  {go_on} --plan"
             return [*why, "Nothing was trained, and nothing that is stored was changed.", plan]
+        case 3:
+            return [*why, f"Nothing was trained yet. When it is decided, go on with: {go_on}"]
         case 130:
             return [*why, f"Nothing is lost. Go on from the last checkpoint with: {go_on}"]
     return [*why, f"What was reached is kept. After the cause is removed, go on with: {go_on}"]

@@ -163,3 +163,23 @@ def test_at_the_cap_a_run_stops_cleanly_and_only_a_person_raises_it(tmp_path: Pa
         raise_cap(store, opened.run_id, 5000.0, "it is worth it", "person")
     done, _ = run(path, monkeypatch, ReviewOptions(), resume=opened.run_id, **costs)
     assert done.outcome is not None and done.outcome.state == "done"
+
+
+def test_what_was_approved_is_not_asked_again_once_the_run_has_gone_on(tmp_path: Path, monkeypatch: Any) -> None:
+    """The pilot is approved, the run is stopped while it scales, and goes on without a second question."""
+    path = tmp_path / "a.duckdb"
+    answered: list[str] = []
+
+    def approve_then_stop(opened: Engine, event: Event) -> None:
+        if event.kind == "QuestionAsked":
+            answered.append(event.payload()["topic"])
+            opened.answer(event.payload()["question_id"], "approve", "fine")
+        if answered[-1:] == ["pilot"] and event.kind == "PhaseFinished" and event.payload()["phase"] == "responses":
+            opened.stop()
+
+    ask = "[override, pilot]"
+    opened, _ = run(path, monkeypatch, ReviewOptions(present=True), ask, approve_then_stop)
+    assert opened.outcome is not None and opened.outcome.state == "stopped" and answered == ["override", "pilot"]
+    done, seen = run(path, monkeypatch, ReviewOptions(), resume=opened.run_id)
+    assert done.outcome is not None and done.outcome.state == "done", done.outcome
+    assert all(event.kind != "QuestionAsked" for event in seen)

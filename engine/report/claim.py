@@ -112,4 +112,13 @@ def _reasons(doc: Document) -> list[str]:
                 gap,
             )
         )
+    approved = doc.queries.ask(
+        "Whether the claim was reviewed",
+        "SELECT coalesce(list_contains(CAST(json_extract(settings, '$.review.ask') AS VARCHAR[]), 'claim'), false) AS "
+        "asked, (SELECT count(*) FROM decisions d WHERE d.run_id = $1 AND d.topic = 'claim' AND d.answer = 'proceed' "
+        "AND d.decided_by != 'policy') AS approvals FROM runs WHERE run_id = $1",
+    )
+    if approved.row["asked"] and not approved.row["approvals"]:
+        told = "the spec has a claim reviewed before it is made, and nobody approved of this one ({approvals:count})."
+        found.append(doc.told(told, approved))
     return found

@@ -251,6 +251,7 @@ def test_the_claim_is_one_sentence_with_interval_effect_and_n(folder: Path) -> N
         ({"scorer_audits": None}, "the scorer was not audited"),
         ({"guard_checks": None}, "the contamination guard was not run"),
         ({"tuned": None}, "no tuned model was evaluated"),
+        ({"reviewed": ["pilot", "claim"]}, "nobody approved of this one"),
     ],
 )
 def test_no_claim_is_made_without_what_it_needs(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
@@ -260,6 +261,10 @@ def test_no_claim_is_made_without_what_it_needs(tmp_path: Path, change: dict[str
             for key, made in evaluation(conditions=("base_raw", "base_formatted", "sft")).items():
                 found[key] = [row for row in made if row.get("condition") != "sft"]
             found["registrations"] = found["evaluation_results"] = found["evaluation_looks"] = []
+        elif name == "reviewed":
+            found["runs"] = [
+                {**row, "settings": {**row["settings"], "review": {"ask": value}}} for row in found["runs"]
+            ]
         elif value is None:
             found[name] = []
         elif value == "exploratory":

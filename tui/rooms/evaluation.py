@@ -115,6 +115,7 @@ class EvaluationRoom(Room):
     def _learn(self, found: Standing) -> None:
         if found == self._standing:
             return
+        had_results = self._standing is not None and bool(self._standing.results)
         self._standing = found
         table = self.query_one(PlainTable)
         results = {
@@ -124,10 +125,13 @@ class EvaluationRoom(Room):
         test.sort(key=lambda one: (one["capability"] != "instruction_following", place(one["condition"])))
         self._rows = results | {f"{one['capability']}/{one['condition']}": one for one in test}
         reach = max((abs(one[name]) for one in found.results for name in ("lo", "hi")), default=1.0)
+        first = bool(results) and not had_results
         with table.keep_cursor(cleared=True):
             for key, one in self._rows.items():
                 cells = result_cells(one, reach) if key in results else answers_cells(one)
                 table.add_row(*cells, key=key)
+        if first:  # what was waited for stands above what was looked at meanwhile
+            table.move_cursor(row=0, animate=False)
         table.display = bool(self._rows)
         self.refresh_bindings()
         told = f"{len(results)} comparisons · bars to ±{100 * reach:.0f} %" if results else "answers by condition"

@@ -60,6 +60,8 @@ class RunRoom(Room):
 
     def show(self, state: RunState) -> None:
         self._state = state
+        if not self.query(PhaseRail):
+            return  # a read came back while the screen was being taken down
         self.set_class(len(state.phases) > len(PHASES), "-pairs")
         self.set_class(len(state.phases) > len(ALL_PHASES), "-trained")
         self.set_class(0 < self.size.height < TINY, "-tiny")

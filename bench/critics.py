@@ -1,0 +1,113 @@
+"""Critic items per second against what people would write instead: `python bench/critics.py`.
+
+The same prompts and labels, float32, on the embedded model: one forward an item over the whole prompt (the naive way),
+padded batches with only the last position's logits (the careful way; the best of several sizes), and this program's
+`score`, which computes the shared rubric once. With a rubric of sixteen graded examples and with one of three. Margins
+of all three must agree to 0.002 nats. Prints one JSON line; `ratio_naive` and `ratio_padded` are the figures.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from common import MODEL, report
+
+from engine import prompts
+from engine.critics import read_data
+from engine.models import Score, load
+from engine.models.embedded import ensure
+
+ITEMS = 96
+NAIVE_ITEMS = 12
+SIZES = (4, 8, 16)
+LABELS = (" good", " bad")
+SAME_WITHIN = 0.002
+
+
+def requests(examples: int) -> list[Score]:
+    """Pairs to grade after so many graded examples."""
+    graded = [(row["instruction"], row["response"], row["label"]) for row in read_data("grade_pairs")[:examples]]
+    rows = read_data("calibration_pairs")[:ITEMS]
+    asked = [prompts.grade_pair(graded, row["instruction"], row["response"]) for row in rows]
+    return [Score(prompt.text, LABELS, prompt.shared) for prompt in asked]
+
+
+def margins_naive(model: Any, encode: Any, asked: list[Score], good: int, bad: int) -> tuple[list[float], float]:
+    began = time.perf_counter()
+    found = []
+    with torch.no_grad():
+        for request in asked:
+            ids = torch.tensor([encode(request.prompt)])
+            logits = model(ids).logits[0, -1].float()
+            found.append(float(logits[good] - logits[bad]))
+    return found, time.perf_counter() - began
+
+
+def margins_padded(
+    model: Any, encode: Any, asked: list[Score], good: int, bad: int, size: int
+) -> tuple[list[float], float]:
+    began = time.perf_counter()
+    encoded = [encode(request.prompt) for request in asked]
+    order = sorted(range(len(encoded)), key=lambda at: len(encoded[at]))
+    found = [0.0] * len(encoded)
+    with torch.no_grad():
+        for start in range(0, len(order), size):
+            some = order[start : start + size]
+            longest = max(len(encoded[at]) for at in some)
+            ids = torch.zeros((len(some), longest), dtype=torch.long)
+            mask = torch.zeros((len(some), longest), dtype=torch.long)
+            for row, at in enumerate(some):  # on the left, so that the last position is the last of every row
+                ids[row, longest - len(encoded[at]) :] = torch.tensor(encoded[at])
+                mask[row, longest - len(encoded[at]) :] = 1
+            positions = (mask.cumsum(-1) - 1).clamp(min=0)
+            out = model(ids, attention_mask=mask, position_ids=positions, logits_to_keep=1).logits[:, -1].float()
+            for row, at in enumerate(some):
+                found[at] = float(out[row, good] - out[row, bad])
+    return found, time.perf_counter() - began
+
+
+def main() -> None:
+    from transformers import AutoModelForCausalLM
+
+    ours = load(None)
+    bare = AutoModelForCausalLM.from_pretrained(ensure(MODEL), dtype=torch.float32, attn_implementation="sdpa").eval()
+
+    def encode(text: str) -> list[int]:
+        return list(ours.encoding(text).token_ids)
+
+    good, bad = (ours._plain(label)[0] for label in LABELS)  # type: ignore[attr-defined]
+    figures: dict[str, Any] = {}
+    for name, examples in (("long", 16), ("short", 3)):
+        asked = requests(examples)
+        list(ours.score(asked[:4]))  # warm
+        margins_naive(bare, encode, asked[:1], good, bad)
+        began = time.perf_counter()
+        scored = {found.request.prompt: found.logprobs[0] - found.logprobs[1] for found in ours.score(asked)}
+        own_s = time.perf_counter() - began
+        own = [scored[request.prompt] for request in asked]
+        naive, naive_s = margins_naive(bare, encode, asked[:NAIVE_ITEMS], good, bad)
+        padded = {size: margins_padded(bare, encode, asked, good, bad, size) for size in SIZES}
+        apart = max(
+            [abs(a - b) for a, b in zip(own, naive, strict=False)]
+            + [abs(a - b) for found, _ in padded.values() for a, b in zip(own, found, strict=True)]
+        )
+        if apart > SAME_WITHIN:
+            raise SystemExit(f"margins differ by {apart:.4f} nats: nothing may be faster by being wrong")
+        best = min(padded, key=lambda size: padded[size][1])
+        per_s = {"ours": ITEMS / own_s, "naive": NAIVE_ITEMS / naive_s, "padded": ITEMS / padded[best][1]}
+        figures[name] = {
+            "rubric_tokens": len(encode(asked[0].prompt[: asked[0].shared])),
+            "prompt_tokens": round(sum(len(encode(request.prompt)) for request in asked) / ITEMS, 1),
+            "items_per_s": {key: round(value, 2) for key, value in per_s.items()},
+            "padded_batch": best,
+            "ratio_naive": round(per_s["ours"] / per_s["naive"], 2),
+            "ratio_padded": round(per_s["ours"] / per_s["padded"], 2),
+            "largest_difference_nats": round(apart, 6),
+        }
+    report(benchmark="critics", model=MODEL, items=ITEMS, **figures)
+
+
+if __name__ == "__main__":
+    main()

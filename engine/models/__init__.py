@@ -191,7 +191,9 @@ def local_folder(source: Source) -> Path | None:
 
 
 def load(name: str | None, *, batch_size: int | None = None, chat: bool = False) -> Model:
-    """Load a model behind this door. Takes a second from the cache, half a minute the first time.
+    """Load a model behind this door. Takes a second from the cache, half a minute the first time, more with vLLM.
+
+    vLLM answers where it is installed and a GPU is there, transformers elsewhere; CAI_BACKEND names one of the two.
 
     With `chat` it keeps its chat template, and special tokens that a prompt spells are special: for an instruct model
     that a base model is compared with, never for the base itself.
@@ -199,6 +201,12 @@ def load(name: str | None, *, batch_size: int | None = None, chat: bool = False)
     Raises ModelError with the reason where it can't be found, fetched or fitted into memory.
     """
     source = resolve(name)
+    from engine.models.vllm_choice import is_wanted
+
+    if is_wanted():
+        from engine.models.vllm_backend import VllmModel
+
+        return VllmModel.load(source, batch_size=batch_size, chat=chat)
     from engine.models.transformers_backend import TransformersModel
 
     return TransformersModel.load(source, batch_size=batch_size, chat=chat)

@@ -87,7 +87,8 @@ class VllmModel:
         self.fingerprint = self._base_fingerprint = fingerprint
         self._engine = engine
         self._text = text
-        self._bound = AHEAD * engine.settings.max_num_seqs
+        self.batch_size = engine.settings.max_num_seqs
+        self._bound = AHEAD * self.batch_size
         self._context = engine.max_model_len
         self._adapter: Adapter | None = None
         self._adapters: dict[str, Adapter] = {}

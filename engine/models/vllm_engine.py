@@ -146,7 +146,8 @@ class EngineProcess:
         engine, self._engine = self._engine, None
         if engine is not None:
             with contextlib.suppress(Exception):  # what is not ended by asking is ended below
-                engine.engine_core.shutdown(timeout=5.0)
+                engine.engine_core.shutdown(timeout=20.0)
+                engine.renderer.shutdown()
         del engine
         gc.collect()
         if self._processes is not None:

@@ -121,6 +121,29 @@ def reviewer_of(
     return Chain(asked, person, confirm=options.confirm) if options.reviewer == "chain" else asked
 
 
+def forecast_section(reader: Reader, run_id: str, price_per_hour: float | None) -> Section:
+    """What the rest of a run's stage takes and costs, forecast from its pilot; no part of a decision's evidence."""
+    from engine.planning import plan_of
+
+    found = plan_of(reader, run_id, price_per_hour=price_per_hour)
+    stage, pipeline = found["forecast"]["stage"], found["forecast"]["pipeline"]
+    left = found["budget"]["left_usd"]
+    lines = [
+        f"- budget left: {'no cap' if left is None else f'${left:,.2f}'}",
+        f"- this stage from here on: {_forecast(stage['seconds'])} s of the device, {_forecast(stage['usd'])} dollars",
+        f"- the pipeline from here on: {_forecast(pipeline['usd'])} dollars",
+        f"- one accepted example: {_forecast(found['costs']['accepted_example']['seconds'])} s of the device",
+    ]
+    return Section("Forecast from the pilot [95 % interval]", "\n".join(lines), quoted=False)
+
+
+def _forecast(figure: Mapping[str, Any]) -> str:
+    if figure["value"] is None:
+        return f"not known ({figure['reason']})"
+    interval = "" if figure["lo"] is None else f" [{figure['lo']:,.3g}, {figure['hi']:,.3g}]"
+    return f"{figure['value']:,.3g}{interval}"
+
+
 class Consultant:
     """Asks for one run. Nothing is opened, and nobody asked, before the spec wants a decision reviewed."""
 

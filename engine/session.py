@@ -11,7 +11,7 @@ from typing import Any
 
 from engine import events
 from engine.budget import money_left
-from engine.consult import Consultant, modify
+from engine.consult import Consultant, forecast_section, modify
 from engine.control import Control
 from engine.errors import BudgetReached, Interrupted, Locked, NotApproved, SettingsModified, SpecError
 from engine.opening import RunOptions, fresh, new_run, new_session_id, reopened, settings_of
@@ -186,7 +186,13 @@ class Engine:
         with spending:
             self._spending = spending
             self._consultant = Consultant(
-                self.store, self.run_id, self._options.review, self._control, self._emit, ledger=spending.ledger
+                self.store,
+                self.run_id,
+                self._options.review,
+                self._control,
+                self._emit,
+                ledger=spending.ledger,
+                sections=lambda reader: (forecast_section(reader, self.run_id, self._options.price_per_gpu_hour),),
             )
             while True:
                 try:

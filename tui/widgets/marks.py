@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 
 from textual.content import Content
+
+from tui.text import make_visible
 
 Piece = str | Content | tuple[str, str]
 
@@ -94,3 +97,10 @@ def share_bar(share: float, low: float, high: float, width: int) -> str:
     cells[place(low)], cells[place(high)] = "╺", "╸"
     cells[place(share)] = "●"
     return "".join(cells)
+
+
+def hanging(head: tuple[str, str], told: str, width: int, style: str = "", limit: int = 800) -> list[Content]:
+    """A text behind its head; what does not fit on the line stands below its beginning."""
+    indent = len(head[0])
+    first, *rest = wrap(make_visible(told, limit=limit), max(20, width - indent)) or [""]
+    return [row(head, (first, style)), *(row(" " * indent, (line, style)) for line in rest)]

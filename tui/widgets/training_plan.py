@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from textwrap import wrap
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -24,11 +23,10 @@ from tui.training_words import (
     steps_words,
     title_of,
 )
-from tui.widgets.marks import QUIET, TONES, lines, row
+from tui.widgets.marks import QUIET, TONES, hanging, lines, row
 
 Plan = Mapping[str, Any]
 Ask = Callable[[str, Callable[["Plan | str"], None]], None]
-TEXT_SHOWN = 400  # characters of a lock
 _NAMES = {"sft": "SFT", "dpo": "Preferences"}
 
 
@@ -161,8 +159,8 @@ def plan_lines(plan: Plan, width: int) -> list[Content]:
     shut = [lock for lock in plan["locks"] if not lock["open"]]
     rows = []
     for lock in shut:
-        rows += _hanging(("✗ ", TONES["bad"]), f"{lock['name']}: {lock['found']}", width, "bold")
-        rows += _hanging(("  to open it: ", QUIET), lock["key"], width)
+        rows += hanging(("✗ ", TONES["bad"]), f"{lock['name']}: {lock['found']}", width, "bold")
+        rows += hanging(("  to open it: ", QUIET), lock["key"], width)
     stands = plan.get("stands")
     if stands and stands["reason"] and not plan["done"]:
         rows += _fact(stands["state"], stands["reason"], width)
@@ -175,16 +173,9 @@ def plan_lines(plan: Plan, width: int) -> list[Content]:
         rows += _fact("" if at else "settings", line, width)
     for lock in plan["locks"]:
         if lock["open"]:
-            rows += _hanging(("✓ ", TONES["good"]), f"{lock['name']}: {lock['found']}", width)
+            rows += hanging(("✓ ", TONES["good"]), f"{lock['name']}: {lock['found']}", width)
     return rows
 
 
 def _fact(name: str, told: str, width: int, style: str = "") -> list[Content]:
-    return _hanging((f"{name:<12}", QUIET), told, width, style)
-
-
-def _hanging(head: tuple[str, str], told: str, width: int, style: str = "") -> list[Content]:
-    """The text behind its head; what does not fit on the line stands below its beginning."""
-    indent = len(head[0])
-    first, *rest = wrap(make_visible(told, limit=TEXT_SHOWN), max(20, width - indent)) or [""]
-    return [row(head, (first, style)), *(row(" " * indent, (line, style)) for line in rest)]
+    return hanging((f"{name:<12}", QUIET), told, width, style)

@@ -146,16 +146,20 @@ class Source:
     license: str
     notice: str
     embedded: bool
+    servers: tuple[str, ...] = ()  # addresses that answer in place of files
 
 
 def resolve(name: str | None) -> Source:
-    """Find a model by name or path without loading it; None is the embedded base model.
+    """Find a model by name, path or the addresses of servers without loading it; None is the embedded base model.
 
     Raises ModelUnknown where a path does not exist or a name can't be a model's.
     """
-    from engine.models import embedded
+    from engine.models import addresses, embedded
 
     name = name or embedded.GEMMA
+    if addresses.are_addresses(name):
+        servers, _ = addresses.parse(name)
+        return Source(name, name, "see the model's own card", "", embedded=False, servers=servers)
     if name in embedded.MODELS:
         model = embedded.MODELS[name]
         return Source(name, name, model.license, model.notice, embedded=True)
@@ -168,8 +172,8 @@ def resolve(name: str | None) -> Source:
     known = ", ".join(embedded.MODELS)
     raise ModelUnknown(
         f"no model {name!r}",
-        f"Name one of the embedded models ({known}), a folder with config.json, or a Hugging Face name such as "
-        "Qwen/Qwen2.5-32B. No run was started.",
+        f"Name one of the embedded models ({known}), a folder with config.json, a Hugging Face name such as "
+        "Qwen/Qwen2.5-32B, or servers such as http://host:8000/v1#name. No run was started.",
     )
 
 
@@ -177,6 +181,8 @@ def local_folder(source: Source) -> Path | None:
     """The folder with a model's files where it is on this machine already; fetches and converts nothing."""
     from engine.models import embedded
 
+    if source.servers:
+        return None
     if source.embedded:
         return embedded.folder(source.name) if embedded.is_converted(source.name) else None
     if Path(source.path).is_dir():
@@ -201,6 +207,10 @@ def load(name: str | None, *, batch_size: int | None = None, chat: bool = False)
     Raises ModelError with the reason where it can't be found, fetched or fitted into memory.
     """
     source = resolve(name)
+    if source.servers:
+        from engine.models.openai_backend import OpenAIModel
+
+        return OpenAIModel.load(source, batch_size=batch_size, chat=chat)
     from engine.models.vllm_choice import is_wanted
 
     if is_wanted():

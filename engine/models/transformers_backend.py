@@ -414,6 +414,11 @@ class TransformersModel:
 
 def files_of(source: Source) -> str:
     """The folder or hub name that the libraries load; an embedded model is made ready first. Raises ModelError."""
+    if source.servers:
+        raise ModelError(
+            "the weights of a model behind servers are not here",
+            "Training and merging want its files: name a folder or a Hugging Face name. Nothing was lost.",
+        )
     return str(embedded.ensure(source.name)) if source.embedded else source.path
 
 

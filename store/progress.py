@@ -27,6 +27,7 @@ PHASES = (
     *PREFERENCE_PHASES,
 )
 TRAINING_PHASES = ("sft", "dpo")  # of runs that were trained
+BESIDE = (*TRAINING_PHASES, "evaluation")  # phases that leave the state of a run's data as it was
 
 _ALIVE = ("running", "paused")
 
@@ -107,12 +108,12 @@ def phases(reader: Reader, run: Mapping[str, Any]) -> list[dict[str, Any]]:
     under_way = "running" if run["state"] == "running" else "stopped"
     makes_pairs = bool((run["settings"] or {}).get("pairs"))
     found = []
-    for name in (*PHASES, *TRAINING_PHASES):
-        if (name in PREFERENCE_PHASES and not makes_pairs) or (name in TRAINING_PHASES and name not in told):
+    for name in (*PHASES, *BESIDE):
+        if (name in PREFERENCE_PHASES and not makes_pairs) or (name in BESIDE and name not in told):
             continue
         event = told.get(name, {})
         state = "waiting" if not event else "done" if event["kind"] == "PhaseFinished" else under_way
-        if name in TRAINING_PHASES and state == "running":
+        if name in BESIDE and state == "running":
             state = "stopped"  # the run goes on with its data: nothing is trained meanwhile
         done = event.get("done")
         found.append(

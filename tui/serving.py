@@ -33,6 +33,9 @@ class Serving(Working):
         state: RunState
         dock: QuestionDock
 
+        @property
+        def room(self) -> Room: ...
+
         def bell(self) -> None: ...
         def paint(self) -> None: ...
         def ask_here(self, question: DockedQuestion) -> None: ...
@@ -102,7 +105,8 @@ class Serving(Working):
         def put(review: Mapping[str, Any] | None) -> None:
             if question_id in self.state.questions:  # it was not answered elsewhere meanwhile
                 self.dock.ask(asking.decide(question_id, payload["topic"], payload["question"], review))
-                if self.idle_s > IDLE_S:  # in the middle of typing the next key would answer by accident
+                # In the middle of typing, or where keys mean something else, the next one would answer by accident.
+                if self.idle_s > IDLE_S and self.room.id == "run":
                     self.dock.focus()
                 self.bell()
                 self.paint()

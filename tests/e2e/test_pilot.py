@@ -51,6 +51,8 @@ def test_thresholds_for_32b_refuse_the_small_model(pilot: Pilot, tmp_path: Path)
         "critics.sample=[grade]",
         "--set",
         "max_candidates_per_accepted=20",
+        "--set",
+        "review.ask=[]",  # else the run waits for a review of these very changes
         "--store",
         str(store),
     )

@@ -19,7 +19,7 @@ from tests.engine.fakes import FakeModel, data_rows, run_engine
 KINDS = ("explicit", "implicit", "generation", "evaluation", "revision")
 # Whatever its audit says, a critic may filter: what is left to hold it back is what it was audited on.
 EASY = {"critics.instruction": "[grade]", "critics.sample": "[grade]", "critics.min_auc": "0.0",
-        "instructions.round": "4"}  # fmt: skip
+        "instructions.round": "4", "review.ask": "[]"}  # fmt: skip
 STAGE: dict[str, Any] = {"spec": "stage_2_implicit_instructions", "pilot": 6, "overrides": EASY}
 
 

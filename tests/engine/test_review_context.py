@@ -112,17 +112,18 @@ def test_so_many_samples_that_they_do_not_fit_are_left_out(store: Store) -> None
 def test_every_kind_of_question_has_a_context_and_it_lapses_with_the_rows(store: Store, what: str) -> None:
     _, before = made(store, what)
     assert made(store, what)[1] == before
+    rows_count = what != "override"  # a deviation is the same whatever was made under it
     store.put({"verdicts": [rows.verdict("s2", "rejected", RUN)]})
     _, after = made(store, what)
-    assert after != before
+    assert (after != before) is rows_count
     store.put({"samples": [rows.sample("s1", "i1", RUN, ordinal=1, response="another")]})
-    assert made(store, what)[1] not in (before, after)
+    assert (made(store, what)[1] not in (before, after)) is rows_count
     now = made(store, what)[1]
     gate = {"pilot": "pilot", "override": "pilot", "sft": "pilot", "dpo": "pilot pairs", "gap": "gap", "claim": "gap"}[
         what
     ]
     store.put({"gates": [rows.gate("runaway", gate, RUN, measured=0.04)]})
-    assert made(store, what)[1] != now
+    assert (made(store, what)[1] != now) is rows_count
     now = made(store, what)[1]
     with store.reader() as reader:
         run = reader.run(RUN)

@@ -143,15 +143,20 @@ async def test_quit_asks_while_a_run_goes_on(store: Path) -> None:
 
 
 async def test_doubled_enter_answers_one_question(store: Path) -> None:
+    typed = threading.Event()
+
     def two_questions(engine: FakeEngine) -> Iterable[Event]:
         yield RunStarted(RUN, "s", "m", 1, 40, False)
+        typed.wait(20)
         yield QuestionAsked(RUN, "q1", "threshold", "First?")
         yield QuestionAsked(RUN, "q2", "threshold", "Second?")
         engine.released.wait(20)
 
     async with control_center(store, two_questions) as (app, pilot):
         dock = app.query_one(QuestionDock)
-        await settle(pilot, lambda: dock.current is not None)
+        await pilot.press("c")
+        typed.set()
+        await settle(pilot, lambda: len(dock.waiting) == 2)
         engine = app.session.engine
         assert isinstance(engine, FakeEngine)
         await pilot.press("enter")
@@ -168,6 +173,26 @@ async def test_doubled_enter_answers_one_question(store: Path) -> None:
         assert engine.calls == [("answer", "q1", "approve"), ("answer", "q2", "reject")]
         assert engine.reasons == ["answered on the screen", "noise"]
         assert dock.current is None
+
+
+@pytest.mark.parametrize(("room", "takes_it"), [("1", True), ("2", False)])
+async def test_a_question_takes_the_keys_of_a_person_at_rest_in_the_room_run(
+    store: Path, room: str, takes_it: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.serving.IDLE_S", 0.0)
+    opened = threading.Event()
+
+    def one_question(engine: FakeEngine) -> Iterable[Event]:
+        yield RunStarted(RUN, "s", "m", 1, 40, False)
+        opened.wait(20)
+        yield QuestionAsked(RUN, "q1", "pilot", "Scale?")
+        engine.released.wait(20)
+
+    async with control_center(store, one_question) as (app, pilot):
+        await pilot.press(room)
+        opened.set()
+        await settle(pilot, lambda: app.dock.current is not None)
+        assert app.dock.has_focus is takes_it
 
 
 async def test_failed_engine_is_shown_with_its_hint(tmp_path: Path) -> None:

@@ -161,7 +161,8 @@ def test_the_phases_of_the_screen_are_those_of_the_store() -> None:
     assert store_progress.PHASES == wording.ALL_PHASES
     assert store_progress.PREFERENCE_PHASES == wording.PREFERENCE_PHASES
     assert store_progress.TRAINING_PHASES == training_state.TRAINING_PHASES
-    assert set(wording.PHASE_TITLES) == {*wording.ALL_PHASES, *training_state.TRAINING_PHASES}
+    assert (*training_state.TRAINING_PHASES, training_state.EVALUATION) == store_progress.BESIDE
+    assert set(wording.PHASE_TITLES) == {*wording.ALL_PHASES, *store_progress.BESIDE}
 
 
 def test_phases_of_preferences_are_there_once_something_names_them(state: RunState) -> None:

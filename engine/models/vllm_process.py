@@ -1,4 +1,4 @@
-"""What surrounds vLLM's engine process: its environment, its signals, its end, and the memory it gives back.
+"""What surrounds vLLM's engine process: its environment, its session, its end, and the memory it gives back.
 
 vLLM starts a process for its engine and from there one for each worker. All of them carry a mark in their environment,
 by which they are found again: a killed engine process leaves workers, a killed `cai` leaves everything, and a GPU's
@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from multiprocessing import resource_tracker
+from multiprocessing import resource_tracker, spawn
 from pathlib import Path
 
 import psutil
 
 MARK = "CAI_ENGINE_MARK"
-KEPT_FROM_ENGINE = {signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}  # a terminal sends them to all its processes
 END_S = 30.0  # until what is left of an engine is killed, and again until its memory is back
 SLACK_MIB = 1024  # other processes' memory moves too
 MOST_CORES_BOUND = 4  # with more, one of them is better left to the scheduler: vLLM's own choice
@@ -59,24 +61,25 @@ class Processes:
 
     @contextlib.contextmanager
     def starting(self, environment: Mapping[str, str]) -> Iterator[None]:
-        """Where processes are started: they get `environment` and the mark, and no signals of the terminal.
+        """Where processes are started: they get `environment`, the mark, and a session of their own.
+
+        A terminal's Ctrl-C or end, or a stop of the whole group, would end the engine before the program has asked for
+        what it still wants; and a program whose engine died starts another.
 
         What vLLM itself puts into this process's environment (LD_PRELOAD, thread numbers) is taken out afterwards: the
         training process would inherit it.
         """
         before = dict(os.environ)
-        # Its own start would end the blocking of signals in this thread (CPython, multiprocessing/resource_tracker.py).
-        resource_tracker.ensure_running()
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, KEPT_FROM_ENGINE)
+        resource_tracker.ensure_running()  # multiprocessing's own, which serves whoever comes later and is not marked
         os.environ.update(environment)
         os.environ.update([self._mark.split("=")])  # type: ignore[list-item]
         try:
-            yield
+            with _own_session():
+                yield
         finally:
             for name in set(os.environ) - set(before):
                 del os.environ[name]
             os.environ.update(before)
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def left(self) -> list[int]:
         """The ids of those that live."""
@@ -113,6 +116,25 @@ class Processes:
             if time.monotonic() >= late_at:
                 return lacking
             time.sleep(0.5)
+
+
+@contextlib.contextmanager
+def _own_session() -> Iterator[None]:
+    """Let multiprocessing start Python through `setsid`, where that is installed."""
+    setsid = shutil.which("setsid")
+    if setsid is None:
+        yield
+        return
+    usual = spawn.get_executable()
+    with tempfile.TemporaryDirectory(prefix="cai-engine-") as folder:
+        python = Path(folder) / "python"
+        python.write_text(f'#!/bin/sh\nexec {shlex.quote(setsid)} {shlex.quote(os.fsdecode(usual))} "$@"\n')
+        python.chmod(0o700)
+        spawn.set_executable(str(python))
+        try:
+            yield
+        finally:
+            spawn.set_executable(usual)
 
 
 def free_gpu_mib() -> list[int]:

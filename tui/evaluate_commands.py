@@ -21,10 +21,6 @@ def evaluate(args: argparse.Namespace, terminal: Terminal) -> int:
         run_id = chosen_run(reader, args.run)
     if args.plan:
         return _tell_plan(args, terminal, run_id)
-    headless = args.headless or args.json or not terminal.interactive
-    if not headless and not commands.ready_for_a_screen(args, store, terminal):
-        return 0
-    with_log(terminal, store, "cai evaluate")
 
     def options() -> RunOptions:
         from engine import RunOptions
@@ -37,15 +33,7 @@ def evaluate(args: argparse.Namespace, terminal: Terminal) -> int:
             batch_size=args.batch_size,
         )
 
-    if not headless:
-        return commands.control_center(args.config, terminal, store, options(), new=False)
-    from tui.again import opener
-    from tui.headless import run_headless
-
-    code, status = run_headless(opener(new=False, config=args.config), options(), terminal, as_json=args.json)
-    if args.json:
-        write_json(terminal, {**status, "exit_code": code})
-    return code
+    return commands.carry_out(args, terminal, store, options)
 
 
 def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str) -> int:

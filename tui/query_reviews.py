@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,11 +26,3 @@ def review_of(reader: Reader, run_id: str, question_id: str) -> dict[str, Any] |
         return None
     asked = [entry for entry in entries(reader, run_id, review_id) if entry.kind == "request"]
     return {**row, "prompt": str(asked[0].body.get("prompt", "")) if asked else ""}
-
-
-def verdict_words(review: Mapping[str, Any] | None) -> str:
-    """What a reviewer said, in one line; "" where none has answered."""
-    if review is None or review["review"] is None:
-        return ""
-    fields = review["review"]
-    return f"{review['reviewer']} says {fields['approval']}: {fields['recommendation']}"

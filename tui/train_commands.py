@@ -24,10 +24,6 @@ def train(args: argparse.Namespace, terminal: Terminal) -> int:
     kinds = KINDS if args.what == "all" else (args.what,)
     if args.plan:
         return _tell_plan(args, terminal, run_id, kinds)
-    headless = args.headless or args.json or not terminal.interactive
-    if not headless and not commands.ready_for_a_screen(args, store, terminal):
-        return 0
-    with_log(terminal, store, "cai train")
 
     def options() -> RunOptions:
         from engine import RunOptions
@@ -41,15 +37,7 @@ def train(args: argparse.Namespace, terminal: Terminal) -> int:
             report_to=tuple(args.report_to or ()),
         )
 
-    if not headless:
-        return commands.control_center(args.config, terminal, store, options(), new=False)
-    from tui.again import opener
-    from tui.headless import run_headless
-
-    code, status = run_headless(opener(new=False, config=args.config), options(), terminal, as_json=args.json)
-    if args.json:
-        write_json(terminal, {**status, "exit_code": code})
-    return code
+    return commands.carry_out(args, terminal, store, options)
 
 
 def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str, kinds: tuple[str, ...]) -> int:

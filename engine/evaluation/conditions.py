@@ -6,7 +6,7 @@ format may. Tuned models are asked in the format that they were trained on, a re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,9 +90,3 @@ def request_of(condition: str, item: Item, spec: EvaluationSpec, model: Model) -
 def answer_of(condition: str, item: Item, text: str) -> str:
     """What is verified of a completion: all of a reference's, of the others what stands before a marker or a turn."""
     return text.strip() if condition == REFERENCE else prompts.clean_response(text, item.prompt)[0]
-
-
-def in_order(names: Sequence[str]) -> list[str]:
-    """Conditions by what they begin with: the base before what was trained from it."""
-    known = (*BASE_CONDITIONS, *TUNED_CONDITIONS, REFERENCE)
-    return sorted(names, key=lambda name: known.index(name) if name in known else len(known))

@@ -31,10 +31,6 @@ class EvaluationPlan:
     missing: Mapping[str, int]
     settings: EvaluationSpec
 
-    @property
-    def tuned(self) -> list[str]:
-        return [one.name for one in self.conditions if one.adapter is not None]
-
 
 def evaluation_plan(reader: Reader, run: Mapping[str, Any], spec: StageSpec) -> EvaluationPlan:
     """What would be asked of a run's models, nothing being touched. Raises EvaluationError where its spec has none."""

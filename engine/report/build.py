@@ -12,7 +12,8 @@ from engine.report import account, claim, data, evaluation, manifest, results, t
 from engine.report.document import Document
 from engine.report.page import page
 from engine.report.query import Queries
-from engine.report.text import visible, without_secrets
+from engine.report.text import without_secrets
+from engine.text import visible
 from store import CaiError, Reader, StoreWriteFailed, force_to_disk
 
 

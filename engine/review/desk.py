@@ -18,9 +18,10 @@ from engine.review.key import Key
 from engine.review.prompt import Context
 from engine.review.reviewers import Answer, Chain, Failure, PersonReviewer, Request, Reviewer
 from engine.review.state import State, state_of
-from engine.review.text import cut, one_line, visible
+from engine.review.text import cut, one_line
 from engine.review.trail import Case, Entry, Trail, lock_of
 from engine.spec import change
+from engine.text import visible
 from store import Store
 from store.encode import json_text
 

@@ -16,8 +16,9 @@ from engine.review.form import Malformed, read_json
 from engine.review.prompt import Context, Section
 from engine.review.reviewers import Answer, Failure, Request
 from engine.review.state import RETRIES, state_of
-from engine.review.text import cut, one_line, prose, visible, without_secrets
+from engine.review.text import cut, one_line, prose, without_secrets
 from engine.review.trail import Case, Entry, lock_of
+from engine.text import visible
 
 FILE_BYTES_AT_MOST = 200_000
 ALL_BYTES_AT_MOST = 500_000

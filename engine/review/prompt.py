@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.review.form import Review
-from engine.review.text import boundary, fence, one_line, prose, quote, visible
+from engine.review.text import boundary, fence, one_line, prose, quote
 from engine.review.trail import Case, Entry
+from engine.text import visible
 from store.encode import json_text
 
 EVIDENCE = ("spec", "data", "figures", "code")

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import re
 import secrets
-import unicodedata
 from collections.abc import Callable, Iterable
 
+from engine.text import fenced, visible
+
 REMOVED = "[removed: looks like a secret]"
-# Invisible although Unicode calls them letters, marks or symbols: fillers, grapheme joiner, variation selectors.
-_BLANK = frozenset((0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0)).union(
-    range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0)
-)
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _SECRET = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|(?<![A-Za-z0-9])(?:sk-[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}"
@@ -23,24 +19,6 @@ _SECRET = re.compile(
 )
 # What could begin a heading, a fence or HTML: after nothing but signs of quotation and of lists, or anywhere.
 _OPENING = re.compile(r"^([ \t>*+\-.)\d]*)(#|`{3}|~{3}|[=-]+(?=[ \t]*$))", re.MULTILINE)
-
-
-def visible(text: str) -> str:
-    """The text with every control, bidirectional, zero-width and unassigned character as a sign; line ends stay."""
-    return "".join(map(_shown, text.replace("\r\n", "\n")))
-
-
-def _shown(character: str) -> str:
-    code = ord(character)
-    if character == "\n" or 0x20 <= code < 0x7F:
-        return character
-    if character == "\t":
-        return "    "
-    if code < 0x20:
-        return chr(0x2400 + code)  # ESC is shown as ␛
-    if code in _BLANK or unicodedata.category(character) in _HIDDEN:
-        return f"⟨U+{code:04X}⟩"
-    return " " if unicodedata.category(character) == "Zs" else character
 
 
 def one_line(text: str, limit: int = 300) -> str:
@@ -61,9 +39,7 @@ def words(text: str) -> int:
 
 def fence(text: str) -> str:
     """The text in a fenced block whose fence is longer than any run of backticks in it."""
-    shown = visible(text)
-    ticks = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", shown)), default=0))
-    return f"{ticks}text\n{shown}\n{ticks}"
+    return fenced(visible(text))
 
 
 def prose(text: str) -> str:

@@ -26,6 +26,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.engine.review_server import Sending
+
 BOS, EOS = "<bos>", "<eos>"
 _NAMES = (
     "Paris Rome good bad Yes No river bridge castle engine garden harbour island kitchen lantern market the a of and "
@@ -110,7 +112,7 @@ class Ways:
     tokenizer_info: dict[str, Any] | None = None
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Sending, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Server
     body: dict[str, Any]
@@ -151,20 +153,6 @@ class Handler(BaseHTTPRequestHandler):
             self.send(404, json.dumps({"detail": "Not Found"}))
         else:
             (self.server.next_behaviour() or good)(self)
-
-    def send(
-        self, status: int, body: str, headers: dict[str, str] | None = None, kind: str = "application/json"
-    ) -> None:
-        data = body.encode()
-        with contextlib.suppress(OSError):
-            self.send_response(status)
-            for name, value in ({"Content-Type": kind, "Content-Length": str(len(data))} | (headers or {})).items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 def good(handler: Handler) -> None:

@@ -27,7 +27,25 @@ def fields(**changed: Any) -> str:
     return json.dumps({name: value for name, value in (FIELDS | changed).items() if value is not None})
 
 
-class Handler(BaseHTTPRequestHandler):
+class Sending(BaseHTTPRequestHandler):
+    """A whole answer at once, and no word on the terminal."""
+
+    def send(
+        self, status: int, body: str, headers: dict[str, str] | None = None, kind: str = "application/json"
+    ) -> None:
+        data = body.encode()
+        with contextlib.suppress(OSError):
+            self.send_response(status)
+            for name, value in ({"Content-Type": kind, "Content-Length": str(len(data))} | (headers or {})).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class Handler(Sending):
     """One request: its `body` and headers are kept by the server, and the next behaviour of its script answers it."""
 
     protocol_version = "HTTP/1.1"
@@ -45,23 +63,9 @@ class Handler(BaseHTTPRequestHandler):
         )
         self.server.next()(self)
 
-    def send(
-        self, status: int, body: str, headers: dict[str, str] | None = None, kind: str = "application/json"
-    ) -> None:
-        data = body.encode()
-        with contextlib.suppress(OSError):
-            self.send_response(status)
-            for name, value in ({"Content-Type": kind, "Content-Length": str(len(data))} | (headers or {})).items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(data)
-
     def envelope(self, text: str, **changed: Any) -> str:
         """What either API wraps around a text."""
         return json.dumps(wrapped(self.path, text, **changed))
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 def wrapped(path: str, text: str, **changed: Any) -> dict[str, Any]:

@@ -25,8 +25,9 @@ from engine.paired import Pairs, cohen_h, mcnemar, newcombe
 from engine.report import build, claim, numbers
 from engine.report.document import Document, col
 from engine.report.query import Answer, Queries, filled, literal
-from engine.report.text import code, fence, inline, visible, without_secrets
+from engine.report.text import code, fence, inline, without_secrets
 from engine.stats import wilson
+from engine.text import visible
 from store import CaiError, Store, StoreWriteFailed
 from tests.engine.report_rows import HOSTILE, SECRET, evaluation, full_run, right, scorer_audit
 from tests.store import rows

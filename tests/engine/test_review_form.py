@@ -25,7 +25,8 @@ from engine.review.model import ModelReviewer, ModelSettings
 from engine.review.prompt import Context, Section, prompt_of
 from engine.review.retry import backoff, retry_after
 from engine.review.state import read_person
-from engine.review.text import boundary, prose, quote, visible, without_secrets
+from engine.review.text import boundary, prose, quote, without_secrets
+from engine.text import visible
 from tests.engine.review_server import FIELDS, fields
 
 KEY = "sk-PLANTED-7h3k2j9d8s7f6g5h4j3k"

@@ -20,8 +20,9 @@ from engine.models import Score, load
 from engine.models.embedded import ensure
 
 ITEMS = 96
-NAIVE_ITEMS = 12
-SIZES = (4, 8, 16)
+PADDED_ITEMS = 32  # of those, so that what is slow does not take minutes
+NAIVE_ITEMS = 8
+SIZES = (4, 8)
 LABELS = (" good", " bad")
 SAME_WITHIN = 0.002
 
@@ -88,15 +89,15 @@ def main() -> None:
         own_s = time.perf_counter() - began
         own = [scored[request.prompt] for request in asked]
         naive, naive_s = margins_naive(bare, encode, asked[:NAIVE_ITEMS], good, bad)
-        padded = {size: margins_padded(bare, encode, asked, good, bad, size) for size in SIZES}
+        padded = {size: margins_padded(bare, encode, asked[:PADDED_ITEMS], good, bad, size) for size in SIZES}
         apart = max(
             [abs(a - b) for a, b in zip(own, naive, strict=False)]
-            + [abs(a - b) for found, _ in padded.values() for a, b in zip(own, found, strict=True)]
+            + [abs(a - b) for found, _ in padded.values() for a, b in zip(own, found, strict=False)]
         )
         if apart > SAME_WITHIN:
             raise SystemExit(f"margins differ by {apart:.4f} nats: nothing may be faster by being wrong")
         best = min(padded, key=lambda size: padded[size][1])
-        per_s = {"ours": ITEMS / own_s, "naive": NAIVE_ITEMS / naive_s, "padded": ITEMS / padded[best][1]}
+        per_s = {"ours": ITEMS / own_s, "naive": NAIVE_ITEMS / naive_s, "padded": PADDED_ITEMS / padded[best][1]}
         figures[name] = {
             "rubric_tokens": len(encode(asked[0].prompt[: asked[0].shared])),
             "prompt_tokens": round(sum(len(encode(request.prompt)) for request in asked) / ITEMS, 1),

@@ -360,6 +360,7 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
         if not self.state.active:
             self.leave_now()
             return
+        self._leaving = self._leaving or self.state.state == "stopping"  # it ends by itself, and then leaves
         self.ask_here(asking.leave(self.state.aside, already=self._leaving))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:

@@ -142,6 +142,29 @@ async def test_quit_asks_while_a_run_goes_on(store: Path) -> None:
         assert app.return_value == "stopped"
 
 
+async def test_quit_while_stopping_leaves_when_the_run_has_ended(store: Path) -> None:
+    """The question goes with the run, and what was asked for is done all the same."""
+    ending = threading.Event()
+
+    def slow_to_stop(engine: FakeEngine) -> Iterable[Event]:
+        yield RunStarted(RUN, "s", "m", 1, 40, False)
+        ending.wait(20)
+        yield RunFinished(RUN, "stopped", "asked to", 0, 1.0)
+
+    async with control_center(store, slow_to_stop) as (app, pilot):
+        await settle(pilot, lambda: app.state.state == "running")
+        app.state.ask_state("stopping")
+        await pilot.press("q")
+        dock = app.query_one(QuestionDock)
+        assert dock.current is not None and "finishing" in dock.current.text
+        ending.set()
+        for _ in range(200):
+            await pilot.pause(0.02)
+            if app.return_value is not None:
+                break
+        assert app.return_value == "stopped"
+
+
 async def test_doubled_enter_answers_one_question(store: Path) -> None:
     typed = threading.Event()
 

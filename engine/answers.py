@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from engine.control import Control
-from engine.models import Completion, Generate, LabelScores, Model, Score, request_id
+from engine.models import Completion, Generate, LabelScores, Model, ModelError, Score, request_id
 from store import Reader, Store
 
 WINDOW = 256  # requests looked up together
@@ -49,6 +49,8 @@ class Answers:
         self._session_id = session_id
         self._control = control
         self._on_work = on_work
+        if (hurry := getattr(model, "hurry", None)) is not None:  # a model that may wait for others: servers
+            control.at_stop(hurry)
 
     def complete(self, requests: Iterable[Generate]) -> Iterator[tuple[str, Completion]]:
         """Continue prompts; answers come with their ids as they are committed, not in the order asked."""
@@ -103,6 +105,9 @@ class Answers:
                     ready.extend(held)
                     held = []
                     self._control.wait_while_paused()
+        except ModelError:
+            self._control.check()  # a model that was no longer waited for, since the run is to stop, is no failure
+            raise
         finally:
             # What was computed is kept also when the consumer ends early or the model fails.
             self._commit(held, row_of)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ class Control:
         self._go = threading.Event()
         self._go.set()
         self._questions: dict[str, Future[Answer]] = {}
+        self._at_stop: list[Callable[[], None]] = []
         self._lock = threading.Lock()
 
     @property
@@ -51,6 +53,16 @@ class Control:
         with self._lock:
             for question in self._questions.values():
                 question.cancel()
+            told = list(self._at_stop)
+        for tell in told:
+            tell()
+
+    def at_stop(self, tell: Callable[[], None]) -> None:
+        """Call something when the run is told to stop, from the thread that says so; now where it was told already."""
+        with self._lock:
+            self._at_stop.append(tell)
+        if self.stopping:
+            tell()
 
     def check(self) -> None:
         """Raise Interrupted where the run is to stop."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _WORD = re.compile(r"[^\W_]+")
@@ -20,7 +21,7 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def lcs_length(a: list[str], b: list[str]) -> int:
+def lcs_length(a: Sequence[str], b: Sequence[str]) -> int:
     """Length of the longest common subsequence, one big-integer step a word (Crochemore et al. 2001)."""
     places: dict[str, int] = defaultdict(int)
     for index, word in enumerate(a):
@@ -33,7 +34,7 @@ def lcs_length(a: list[str], b: list[str]) -> int:
     return len(a) - row.bit_count()
 
 
-def rouge_l(a: list[str], b: list[str]) -> float:
+def rouge_l(a: Sequence[str], b: Sequence[str]) -> float:
     """ROUGE-L F of two lists of words; 0 where either is empty."""
     return 2 * lcs_length(a, b) / (len(a) + len(b)) if a and b else 0.0
 
@@ -49,47 +50,48 @@ class Match:
 class NearDuplicateIndex:
     """Finds the nearest known text at or above a similarity, missing none.
 
-    Two texts of m and n words can reach similarity t only if they share t(m+n)/2 >= tm/(2-t) words, so at least one of
-    the query's m - ceil(tm/(2-t)) + 1 rarest words stands in the other text: only texts that hold one are compared.
+    Two texts of m and n words reach similarity t only if they share t(m+n)/2 words, so one of the query's
+    m - ceil(t(m+n)/2) + 1 rarest words stands in the other text (prefix filtering: Chaudhuri et al. 2006, "A Primitive
+    Operator for Similarity Joins in Data Cleaning", section 4). Texts are held by length, so that those of the query's
+    own length, mostly the many, are asked for by its rarest words only, and common words cost nothing.
     """
 
     def __init__(self, at_least: float) -> None:
         self.at_least = at_least
         self._keys: list[str] = []
-        self._texts: list[list[str]] = []
-        self._counts: list[Counter[str]] = []
-        self._holders: dict[str, list[int]] = defaultdict(list)
+        self._texts: list[tuple[str, ...]] = []
+        self._common: Counter[str] = Counter()
+        self._holders: dict[int, dict[str, list[int]]] = {}
+        self._same: dict[str, str] = {}  # one string for each word, however often it was read
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def add(self, key: str, text: str) -> None:
         """Make a text known under a key."""
-        found = words(text)
-        number = len(self._keys)
+        found = tuple(self._same.setdefault(word, word) for word in words(text))
+        holders = self._holders.setdefault(len(found), defaultdict(list))
+        for word in set(found):
+            holders[word].append(len(self._keys))
+            self._common[word] += 1
         self._keys.append(key)
         self._texts.append(found)
-        self._counts.append(Counter(found))
-        for word in self._counts[-1]:
-            self._holders[word].append(number)
 
     def nearest(self, text: str) -> Match | None:
         """The most similar known text at or above the threshold; the earliest of equals; None where there is none."""
         query = words(text)
-        m, t = len(query), self.at_least
-        if not m:
-            return None
-        must_share = max(1, math.ceil(t * m / (2 - t) - 1e-9))
-        rarest = sorted(query, key=lambda word: (len(self._holders.get(word, ())), word))[: m - must_share + 1]
-        candidates = {number for word in set(rarest) for number in self._holders.get(word, ())}
-        counts = Counter(query)
-        best: Match | None = None
-        for number in sorted(candidates):
-            n = len(self._texts[number])
-            need = max(t, best.similarity if best else 0.0) * (m + n) / 2
-            if min(m, n) < need - 1e-9 or (counts & self._counts[number]).total() < need - 1e-9:
+        m, known = len(query), set(query)
+        rarest = sorted(query, key=lambda word: (self._common[word], word))
+        best, at = self.at_least, -1
+        for n, holders in self._holders.items():
+            need = max(1, math.ceil(best * (m + n) / 2 - 1e-9))
+            if need > min(m, n):
                 continue
-            similarity = rouge_l(query, self._texts[number])
-            if similarity >= t and (best is None or similarity > best.similarity):
-                best = Match(self._keys[number], similarity)
-        return best
+            for number in {number for word in set(rarest[: m - need + 1]) for number in holders.get(word, ())}:
+                other = self._texts[number]
+                if sum(map(known.__contains__, other)) < best * (m + n) / 2 - 1e-9:
+                    continue
+                similarity = rouge_l(query, other)
+                if similarity > best or (similarity == best and (at < 0 or number < at)):
+                    best, at = similarity, number
+        return Match(self._keys[at], best) if at >= 0 else None

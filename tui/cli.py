@@ -112,7 +112,12 @@ def parser() -> argparse.ArgumentParser:
 
     run = command("run", commands.run, "start a run, or go on with an unfinished one of the same settings")
     run.add_argument("spec", nargs="?", metavar="SPEC", help="name in specs/ or path (default: by the model)")
-    run.add_argument("--model", metavar="NAME_OR_PATH", help="base model (default: the configured or embedded one)")
+    run.add_argument(
+        "--model",
+        metavar="NAME_OR_PATH",
+        help="base model: a name, a folder, or servers "
+        "(http://host:8000/v1[#name],...; default: the configured or embedded one)",
+    )
     size = run.add_mutually_exclusive_group()
     size.add_argument("--pilot", type=_positive, metavar="N", help="stop after a pilot of N accepted examples")
     size.add_argument("--target", type=_positive, metavar="N", help="go on to N accepted examples")

@@ -141,6 +141,10 @@ class OpenAIModel:
         """None: a served model is asked for completions only."""
         return None
 
+    def hurry(self) -> None:
+        """Raise at once where no server answers, instead of waiting for one: called when a run is to stop."""
+        self._servers.hurry()
+
     def close(self) -> None:
         """End all connections; the servers go on."""
         self._servers.close()

@@ -92,6 +92,7 @@ class Servers:
         self._verify = verify
         self._rng = random.Random()
         self._turn = itertools.count(len(urls))
+        self._hurried = False
         self._trouble_since: float | None = None  # when a request found no server to go to, and none answered since
         self._loop = asyncio.new_event_loop()
         self._news = asyncio.Event()
@@ -151,6 +152,10 @@ class Servers:
                 future.cancel()
             if pending and not self._loop.is_closed() and threading.current_thread() is not self._thread:
                 self.run(asyncio.sleep(0))  # the connections are being closed by then
+
+    def hurry(self) -> None:
+        """Wait no longer for a time in which no server answers: the program is to stop."""
+        self._hurried = True
 
     def close(self) -> None:
         """End all connections."""
@@ -257,7 +262,7 @@ class Servers:
         if self._trouble_since is None:
             self._trouble_since = now
         since = self._trouble_since
-        if now - since > self._patience.give_up_s:
+        if self._hurried or now - since > self._patience.give_up_s:
             said = "; ".join(f"{server.url}: {server.said or 'no answer'}" for server in self.servers)
             raise ModelError(
                 f"no server of the model answered for {now - since:.0f} s ({said})",

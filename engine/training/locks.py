@@ -11,6 +11,7 @@ from engine.evaluation import gap
 from engine.evaluation.items import item_set, scorer_sha256
 from engine.evaluation.plan import answers_of
 from engine.gates import Check, evidence_sha256, recompute
+from engine.models import addresses
 from engine.pair_selection import recheck_pairs
 from engine.similarity import NearDuplicateIndex, words
 from engine.spec import StageSpec
@@ -48,6 +49,7 @@ def locks(
     settings = spec.sft if method == "sft" else spec.dpo
     assert settings is not None
     return [
+        *_served(run),
         _guard(reader, run_id),
         *_gate(reader, run_id, spec, method),
         *_gap(reader, run_id, spec),
@@ -79,6 +81,15 @@ def require_open(found: Sequence[Lock]) -> None:
             f" ({len(shut) - 1} more locks are shut: {', '.join(lock.name for lock in shut[1:])})" if shut[1:] else ""
         )
         raise Locked(f"training is locked: {shut[0].name}: {shut[0].found}{more}", shut[0].key)
+
+
+def _served(run: Mapping[str, Any]) -> list[Lock]:
+    """A model behind servers has no weights here."""
+    if not addresses.are_addresses(run["model"]):
+        return []
+    found = f"the run's model is served by {run['model']}: there are no weights here to train"
+    key = "Nothing opens it for this run. `cai export` writes its data; a run with --model FOLDER can be trained here."
+    return [Lock("weights to train", False, found, key)]
 
 
 def _guard(reader: Reader, run_id: str) -> Lock:

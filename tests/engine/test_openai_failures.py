@@ -6,12 +6,13 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
 from engine.answers import Answers
 from engine.control import Control
-from engine.errors import ModelError
+from engine.errors import Interrupted, ModelError
 from engine.models import adapter_fingerprint
 from store import Store
 from tests.engine import model_server
@@ -162,6 +163,21 @@ def test_what_was_answered_before_all_were_gone_is_committed(opened, tmp_path):
         with pytest.raises(ModelError):
             list(answers.complete(asked(50)))
         assert answers.computed == 10
+
+
+def test_a_run_that_is_told_to_stop_does_not_wait_for_servers_to_come_back(opened, tmp_path):
+    """It is stopped, not failed, and what came before is committed."""
+    with serving() as only, Store.open(tmp_path / "a.duckdb") as store:
+        model = opened(only, batch=2, patience=replace(FAST, give_up_s=600.0, tries=10_000))
+        only.script = [model_server.good] * 10
+        only.always = model_server.dropped
+        control = Control()
+        answers = Answers(model, store, "session", control)
+        began = time.monotonic()
+        threading.Timer(1.5, control.stop).start()
+        with pytest.raises(Interrupted):
+            list(answers.complete(asked(50)))
+        assert 1.5 <= time.monotonic() - began < 6 and answers.computed == 10
 
 
 # Adapters

@@ -46,6 +46,12 @@ def test_a_run_whose_gate_passed_may_be_trained(path: Path) -> None:
     assert shut(path, "dpo", dpo__loss="orpo") == {}
 
 
+def test_a_model_behind_servers_has_no_weights_to_train(path: Path) -> None:
+    change(path, "SELECT * FROM runs", decide=False, model="http://127.0.0.1:8000/v1#base")
+    found = shut(path)["weights to train"]
+    assert "http://127.0.0.1:8000/v1#base" in found["found"] and "cai export" in found["key"]
+
+
 def test_the_guard(path: Path) -> None:
     change(path, "SELECT * FROM guard_checks", passed=False)
     found = shut(path)

@@ -11,8 +11,11 @@ Dummy weights write random tokens, so texts mean nothing and end at their limit;
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -163,13 +166,18 @@ def ours(eager: bool) -> dict[str, Any]:
 def part(name: str, eager: bool) -> dict[str, Any]:
     """One part in a process of its own; what went wrong where it gave no figures."""
     words_ = [sys.executable, __file__, "--part", name, *(["--eager"] if eager else [])]
+    pipe = subprocess.PIPE
+    running = subprocess.Popen(words_, stdout=pipe, stderr=pipe, text=True, cwd=ROOT, start_new_session=True)
     try:
-        done = subprocess.run(words_, capture_output=True, text=True, timeout=PARTS[name], cwd=ROOT)
+        out, said = running.communicate(timeout=PARTS[name])
     except subprocess.TimeoutExpired:
         return {"part": name, "error": f"not done after {PARTS[name]} s"}
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode or not lines:
-        return {"part": name, "error": (done.stderr.strip().splitlines() or ["no output"])[-1][:300]}
+    finally:  # with what it started: an engine that is left would keep the GPU's memory
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+    lines = [line for line in out.splitlines() if line.startswith("{")]
+    if running.returncode or not lines:
+        return {"part": name, "error": (said.strip().splitlines() or ["no output"])[-1][:300]}
     found: dict[str, Any] = json.loads(lines[-1])
     return found
 

@@ -2,7 +2,8 @@
 
 Whole runs of the small spec with a fake model that answers after a fixed time, each size in a process of its own. Told
 are seconds, microseconds a sample and the process's largest memory; `time_exponent` is the slope of log time over log
-samples (1 is linear), `memory_ratio` the memory of the largest run over that of the smallest. Prints one JSON line.
+samples (1 is linear), `memory_ratio` the memory of the largest run over that of the smallest, `duckdb_mb` what DuckDB
+holds of it at the end, which is a cache up to its limit. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -88,12 +89,14 @@ def one(size: int) -> dict[str, Any]:
         opened.join()
         seconds = time.perf_counter() - began
         outcome = opened.outcome
+        held = opened.store.reader().query("SELECT sum(memory_usage_bytes) AS n FROM duckdb_memory()")[0]["n"]
         opened.close()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     assert outcome is not None
     return {
         "samples": outcome.accepted, "state": outcome.state, "seconds": round(seconds, 2),
         "us_per_sample": round(1e6 * seconds / max(outcome.accepted, 1)), "memory_mb": round(memory),
+        "duckdb_mb": round(float(held) / 2**20),
     }  # fmt: skip
 
 

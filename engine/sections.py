@@ -31,7 +31,7 @@ class InstructionsSpec(Section):
     examples: Positive
     round: Positive
     max_tokens: Positive
-    temperature: Annotated[float, Field(ge=0)]
+    temperature: Annotated[float, Field(ge=0, le=2)]  # servers take no more
     top_k: Annotated[int, Field(ge=0)]
     top_p: Share
     duplicate_at: Share
@@ -44,7 +44,7 @@ class InstructionsSpec(Section):
 class ResponsesSpec(Section):
     examples: Positive
     max_tokens: Positive
-    temperature: Annotated[float, Field(ge=0)]
+    temperature: Annotated[float, Field(ge=0, le=2)]  # servers take no more
     top_k: Annotated[int, Field(ge=0)]
     top_p: Share
 
@@ -91,7 +91,7 @@ class RevisionsSpec(Section):
     examples: Positive
     critique_tokens: Positive
     revision_tokens: Positive
-    temperature: Annotated[float, Field(ge=0)]
+    temperature: Annotated[float, Field(ge=0, le=2)]  # servers take no more
     top_k: Annotated[int, Field(ge=0)]
     top_p: Share
     keep_margin_nats: float  # by which the comparison must prefer the revision in both orders
@@ -106,7 +106,7 @@ class CandidatesSpec(Section):
     """Other responses to the same instructions."""
 
     best_of: Positive  # candidates of each instruction, its sample among them; 1 draws none
-    temperature: Annotated[float, Field(ge=0)]
+    temperature: Annotated[float, Field(ge=0, le=2)]  # servers take no more
     top_k: Annotated[int, Field(ge=0)]
     top_p: Share
     hard_negatives: list[str]  # kinds; each sample gets one of them

@@ -55,7 +55,8 @@ class OpenAIModel:
     def __init__(self, source: Source, in_flight: int | None, patience: Patience) -> None:
         urls, self._wanted = addresses.parse(source.name)
         key = _key(urls)
-        room = min(in_flight or IN_FLIGHT, max(1, _files_free() // len(urls)))
+        wanted = in_flight or IN_FLIGHT
+        room = min(wanted, max(1, _files_free(wanted * len(urls)) // len(urls)))
         self.name = source.name
         self.batch_size = room
         self._card: dict[str, Any] = {}
@@ -82,6 +83,7 @@ class OpenAIModel:
             "weights": "not verified: the fingerprint is of what the servers say of the model",
             "context": self._card.get("max_model_len"),
             "batch_size": room,
+            **({} if room == wanted else {"batch_size_wanted": wanted}),  # this process may not open more files
             "license": source.license,
             "base_fingerprint": self.fingerprint,
             **checked.facts,
@@ -192,7 +194,7 @@ class OpenAIModel:
 
     def _post_to(self, server: Server, model: str = "") -> Post:
         async def post(body: dict[str, Any]) -> dict[str, Any]:
-            return await self._servers.call(server, "POST", "/completions", body | ({"model": model} if model else {}))
+            return await self._servers.check(server, body | ({"model": model} if model else {}))
 
         return post
 
@@ -249,7 +251,7 @@ class OpenAIModel:
             raise ModelError(str(answer)) from None
 
     async def _cards(self, server: Server) -> list[dict[str, Any]]:
-        found = (await self._servers.call(server, "GET", "/models")).get("data")
+        found = (await self._servers.models(server)).get("data")
         return [one for one in found if isinstance(one, dict) and one.get("id")] if isinstance(found, list) else []
 
     async def _adapter_everywhere(self, adapter: Path, sha256: str) -> str:
@@ -283,10 +285,17 @@ class OpenAIModel:
         raise ModelError(f"the server {server.url} does not have the adapter in {adapter} ({said})", _MERGE)
 
 
-def _files_free() -> int:
-    """How many connections may be open at once."""
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return 1 << 20 if soft == resource.RLIM_INFINITY else soft - SPARE_FILES
+def _files_free(wanted: int) -> int:
+    """How many connections may be open at once; where fewer than wanted, the limit is raised as far as it goes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    if soft < wanted + SPARE_FILES:
+        more = wanted + SPARE_FILES if hard == resource.RLIM_INFINITY else min(wanted + SPARE_FILES, hard)
+        with contextlib.suppress(ValueError, OSError):  # a system may hold less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+            soft = more
+    return soft - SPARE_FILES
 
 
 def _card_of(cards: list[dict[str, Any]], wanted: str) -> dict[str, Any]:
@@ -318,6 +327,10 @@ def _key(urls: Sequence[str]) -> Key | None:
         key = Key(given, f"the environment variable {KEY}") if given.strip() else None
         if key is None and file:
             key = find_key(Path(file), {})
+            if key is None:
+                raise ModelError(
+                    f"there is no key file {file}, which {KEY_FILE} names", "Write it, or unset that. Nothing was sent."
+                )
     except ReviewError as error:
         raise ModelError(error.title, error.hint) from None
     if key is None:

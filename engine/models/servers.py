@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import httpx2
 
 from engine.errors import ModelError
+from engine.models.addresses import is_local
 from engine.models.http_status import Again, Refused, read_body
 from engine.review.key import Key
 
@@ -38,7 +39,8 @@ class Patience:
     """How long what is waited for, in seconds; `tries` is of one request that a server took and did not answer."""
 
     connect_s: float = 10.0
-    answer_s: float = 1800.0
+    answer_s: float = 900.0
+    check_s: float = 60.0  # of a question that is put when a server is met
     look_every_s: float = 5.0
     look_s: float = 15.0
     missed_looks: int = 3
@@ -99,9 +101,12 @@ class Servers:
         self._watchers: list[asyncio.Task[None]] = []
         self._thread = threading.Thread(target=self._loop.run_forever, name="model-servers", daemon=True)
         self._thread.start()
+        # What goes to this machine goes there, whatever proxy the environment names for the rest.
+        here = {f"all://{httpx2.URL(url).host}": None for url in urls if is_local(url)}
         headers = {} if key is None else {"Authorization": f"Bearer {key.reveal()}"}
         self._client = httpx2.AsyncClient(
             headers=headers,
+            mounts=here,
             follow_redirects=False,  # which could lead the key elsewhere
             timeout=httpx2.Timeout(patience.answer_s, connect=patience.connect_s),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=KEPT_ALIVE_S),
@@ -225,6 +230,14 @@ class Servers:
         """One request to one server. Raises Again where another try may bring more, else Refused."""
         return await self._ask(method, server.url + path, body, self._patience.answer_s)
 
+    async def check(self, server: Server, body: dict[str, Any]) -> dict[str, Any]:
+        """A small completion when a server is met, in a time in which a sound one answers; raises as `call` does."""
+        return await self._ask("POST", f"{server.url}/completions", body, self._patience.check_s)
+
+    async def models(self, server: Server) -> dict[str, Any]:
+        """What a server lists, in a short time; raises as `call` does."""
+        return await self._ask("GET", f"{server.url}/models", None, self._patience.look_s)
+
     async def look(self, server: Server, path: str) -> dict[str, Any]:
         """What a server says under a path beside /v1, in a short time; raises as `call` does."""
         return await self._ask("GET", server.root + path, None, self._patience.look_s)
@@ -275,14 +288,17 @@ class Servers:
         self._trouble_since = None
 
     def _failed(self, server: Server, failed: Again) -> None:
+        now = time.monotonic()
         server.said = failed.said
-        server.failures += 1
+        if self._trouble_since is None:
+            self._trouble_since = now
+        if server.up and server.not_before <= now:  # of requests that fail together the first one counts
+            server.failures += 1
         if failed.gone:
             server.up = False
             server.lost.set()
-        else:
-            wait = self._backoff(server) if failed.wait_s is None else failed.wait_s
-            server.not_before = max(server.not_before, time.monotonic() + wait)
+        else:  # a server that says 0 is still not asked again at once
+            server.not_before = max(server.not_before, now + max(failed.wait_s or 0.0, self._backoff(server)))
 
     def _backoff(self, server: Server) -> float:
         top = min(self._patience.longest_wait_s, self._patience.first_wait_s * 2.0 ** min(server.failures - 1, 10))

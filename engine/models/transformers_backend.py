@@ -195,7 +195,7 @@ class TransformersModel:
             yield from self._finished(cache, rows)
 
     def score(self, requests: Iterable[Score]) -> Iterator[LabelScores]:
-        """Log-probabilities of labels as continuations; see engine.models.Model."""
+        """Log-probabilities of labels as continuations; see engine.models.Model. Raises PromptTooLong."""
         waiting = iter(requests)
         cache = SlotCache()
         while window := list(itertools.islice(waiting, 4 * self.batch_size)):
@@ -203,6 +203,8 @@ class TransformersModel:
                 (request, self._encode(request.prompt), self._shared(request), [self._plain(x) for x in request.labels])
                 for request in window
             ]
+            for _, prompt, _, labels in encoded:
+                self._fitting(len(prompt), max(map(len, labels)), "labels")
             # By prefix, then by length: rows of one batch are padded to its longest.
             encoded.sort(key=lambda item: (item[2], len(item[1]) + max(map(len, item[3]))))
             for start in range(0, len(encoded), self.batch_size):
@@ -242,26 +244,27 @@ class TransformersModel:
         places = sorted({(row, at) for row, at, *_ in wanted})
         number = {place: index for index, place in enumerate(places)}
         vectors = hidden[[row for row, _ in places], [at for _, at in places]]
-        by_place: list[list[int]] = [[] for _ in places]
-        for index, (row, at, *_) in enumerate(wanted):
-            by_place[number[row, at]].append(index)
-        result = [0.0] * len(wanted)
-        for start in range(0, len(places), LOGIT_ROWS):
-            logits = self._logits(vectors[start : start + LOGIT_ROWS], self._head).float()
-            normaliser = torch.logsumexp(logits, dim=-1)
-            for row in range(logits.shape[0]):
-                for index in by_place[start + row]:
-                    result[index] = float(logits[row, wanted[index][2]] - normaliser[row])
-        return result
+        normaliser = torch.cat([
+            torch.logsumexp(self._logits(vectors[start : start + LOGIT_ROWS], self._head).float(), dim=-1)
+            for start in range(0, len(places), LOGIT_ROWS)
+        ])  # fmt: skip
+        of = torch.tensor([number[row, at] for row, at, *_ in wanted], device=vectors.device)
+        tokens = torch.tensor([token for _, _, token, _ in wanted], device=vectors.device)
+        # In float32 whatever the weights are: bfloat16 logits near 16 are an eighth apart, as much as some margins.
+        logits = self._softcap((vectors[of].float() * self._head[tokens].float()).sum(-1))
+        found: list[float] = (logits - normaliser[of]).tolist()
+        return found
+
+    def _fitting(self, prompt: int, more: int, what: str) -> None:
+        if prompt + more > self._context:
+            raise PromptTooLong(
+                f"a prompt of {prompt} tokens and {what} of {more} exceed the model's context of {self._context}",
+                "Lower the token limit or the number of examples in the spec. What was committed is safe.",
+            )
 
     def _row(self, request: Generate) -> _Row:
         prompt = self._encode(request.prompt)
-        if len(prompt) + request.decoding.max_tokens > self._context:
-            raise PromptTooLong(
-                f"a prompt of {len(prompt)} tokens and an answer of {request.decoding.max_tokens} exceed the model's "
-                f"context of {self._context}",
-                "Lower the token limit or the number of examples in the spec. What was committed is safe.",
-            )
+        self._fitting(len(prompt), request.decoding.max_tokens, "an answer")
         return _Row(request, prompt, uniforms(request.seed, request.decoding.max_tokens))
 
     def _admit(

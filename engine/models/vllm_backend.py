@@ -111,12 +111,14 @@ class VllmModel:
         on_gpu = torch.cuda.is_available()
         dtype = "bfloat16" if on_gpu else "float32"
         try:
-            config = AutoConfig.from_pretrained(path).get_text_config()
+            whole = AutoConfig.from_pretrained(path)
+            config, quantised = whole.get_text_config(), bool(getattr(whole, "quantization_config", None))
             text = Text.of(path, chat=chat)
             ends = tuple(sorted(end_ids(path, text.tokenizer)))
             share = tensor_parallel(config, torch.cuda.device_count()) if on_gpu else 1
             sequences = batch_size or (GPU_SEQUENCES if on_gpu else CPU_SEQUENCES)
-            engine = EngineProcess(Settings(path, dtype, on_gpu, share, sequences, ends, eager=not on_gpu))
+            settings = Settings(path, dtype, on_gpu, share, sequences, ends, not on_gpu, quantised)
+            engine = EngineProcess(settings)
         except ModelError:
             raise
         except Exception as error:  # of vLLM, of its libraries, of the driver: whatever it is, there is no model
@@ -321,6 +323,8 @@ class VllmModel:
         """A new engine, which is asked again what the old one had not answered."""
         try:
             self._engine.restart(lora_rank)
+            self._context = self._engine.max_model_len  # what the memory holds can be another amount now
+            self.facts |= self._engine.facts | {"context": self._context}
             for name, (_, ask) in self._under_way.items():
                 self._engine.add(name, ask)
         except EngineDied as error:

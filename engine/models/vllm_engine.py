@@ -74,6 +74,7 @@ class Settings:
     max_num_seqs: int
     ends: tuple[int, ...]
     eager: bool
+    quantised: bool = False
     lora_rank: int = 0
 
 
@@ -107,10 +108,14 @@ class EngineProcess:
     def add(self, name: str, ask: Ask) -> None:
         """Put a request beside those under way. Raises ValueError where vLLM refuses it."""
         inputs: Any = importlib.import_module("vllm.inputs")
+        refused = importlib.import_module("vllm.exceptions").VLLMClientError
         with self._alive():
-            self._engine.add_request(
-                name, inputs.tokens_input(list(ask.token_ids)), self._sampling(ask), lora_request=_lora(ask.adapter)
-            )
+            try:
+                self._engine.add_request(
+                    name, inputs.tokens_input(list(ask.token_ids)), self._sampling(ask), lora_request=_lora(ask.adapter)
+                )
+            except refused as error:
+                raise ValueError(str(error)) from error
 
     def step(self) -> list[Found]:
         """Wait for the engine's next step and return the requests that it finished, often none."""
@@ -167,7 +172,10 @@ class EngineProcess:
                 self._params = vllm.SamplingParams
                 self._kind = importlib.import_module("vllm.sampling_params").RequestOutputKind
                 engine: Any = importlib.import_module("vllm.v1.engine.llm_engine")
-                self._engine = engine.LLMEngine.from_engine_args(vllm.EngineArgs(**_arguments(settings)))
+                # As vLLM's own LLM, which takes eight times the tokens in a step that an engine gets by itself.
+                usage = importlib.import_module("vllm.usage.usage_lib").UsageContext.LLM_CLASS
+                arguments = vllm.EngineArgs(**_arguments(settings))
+                self._engine = engine.LLMEngine.from_engine_args(arguments, usage_context=usage)
         except BaseException:
             self.stop()
             raise
@@ -254,6 +262,9 @@ def _arguments(settings: Settings) -> dict[str, Any]:
     }
     if not settings.on_gpu:
         found |= {"worker_extension_cls": WORKER, "block_size": CPU_BLOCK}
+    elif not settings.quantised:
+        # bfloat16 logits near 16 are an eighth of a nat apart, as much as some margins; a quantised head can't do this.
+        found["hf_overrides"] = {"head_dtype": "float32"}
     if settings.lora_rank:
         found |= {
             "enable_lora": True,

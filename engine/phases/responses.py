@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -44,15 +45,20 @@ def respond(work: Work, upto: int) -> None:
     missing = work.reader.query(_MISSING, place)
     done = work.reader.query("SELECT count(*) AS n FROM samples WHERE run_id = ? AND ordinal <= ?", place)[0]["n"]
     planned = done + len(missing)
-    requests: dict[Generate, dict[str, Any]] = {}
-    for row in missing:
-        prompt = prompts.response(examples, row["text"])
-        # The seed belongs to the instruction's text, so that it survives a change of anything around it.
-        seed = derived_seed(work.seed, PHASE, row["text"])
-        requests[Generate(prompt.text, decoding, seed, prompt.shared)] = row
+    asked: dict[Generate, dict[str, Any]] = {}  # and not answered yet
+
+    def requests() -> Iterator[Generate]:
+        for row in missing:
+            prompt = prompts.response(examples, row["text"])
+            # The seed belongs to the instruction's text, so that it survives a change of anything around it.
+            seed = derived_seed(work.seed, PHASE, row["text"])
+            request = Generate(prompt.text, decoding, seed, prompt.shared)
+            asked[request] = row
+            yield request
+
     held: list[dict[str, Any]] = []
-    for key, completion in work.answers.complete(requests):
-        row = requests[completion.request]
+    for key, completion in work.answers.complete(requests()):
+        row = asked.pop(completion.request)
         kept, trims = prompts.clean_response(completion.text, row["text"])
         held.append(
             {

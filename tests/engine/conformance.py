@@ -255,6 +255,8 @@ def what_does_not_fit_is_said_and_the_model_goes_on(model: Any, case: Case) -> N
     with pytest.raises(PromptTooLong) as caught:
         list(model.generate([Generate(RIVER, Decoding(10_000_000), 0)]))
     assert "safe" in caught.value.hint
+    with pytest.raises(PromptTooLong):
+        list(model.score([Score("a river " * 40_000, (" Yes", " No"))]))
     assert len(texts(model, case.sampled(4))) == 4
 
 

@@ -260,7 +260,7 @@ def reset(connection: socket.socket) -> None:
 
 
 class Server(ThreadingHTTPServer):
-    """Answers the completions after its first `skip` by the behaviours of `script`, one each, and all others well."""
+    """Answers completions by the behaviours of `script`, one each, then by `always`; well where there is neither."""
 
     daemon_threads = True
     request_queue_size = 256

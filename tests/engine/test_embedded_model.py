@@ -8,7 +8,7 @@ import torch
 from engine import prompts
 from engine.critics import read_data
 from engine.guard import encoding_fault
-from engine.models import Decoding, Encoding, Generate, Score
+from engine.models import Decoding, Encoding, Generate, Score, transformers_backend
 
 pytestmark = [pytest.mark.model, pytest.mark.xdist_group("model")]
 
@@ -72,12 +72,57 @@ def test_scores_equal_a_plain_forward_pass(base_model):
     items = [prompts.grade_instruction(examples, row["text"]) for row in read_data("seeds")[:3]]
     requests = [Score(prompt.text, (" Yes", " No"), prompt.shared) for prompt in items]
     requests.append(Score("The capital of France is", (" Paris, of course", " Rome")))
+    # Past the 512 tokens that a layer with a sliding window sees, behind a shared beginning.
+    graded = [(row["instruction"], row["response"], row["label"]) for row in read_data("grade_pairs")]
+    pairs = [prompts.grade_pair(graded, row["instruction"], row["response"]) for row in read_data("calibration_pairs")]
+    requests += [Score(prompt.text, (" good", " bad"), prompt.shared) for prompt in pairs[:2]]
+    assert len(base_model._plain(requests[-1].prompt)) > 600 > base_model._window > 0
     for found in base_model.score(requests):
         for label, logprob, n_tokens in zip(found.request.labels, found.logprobs, found.n_tokens, strict=True):
             ids = [2, *base_model._plain(found.request.prompt), *base_model._plain(label)]
             logits = base_model._model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
             places = range(len(ids) - n_tokens - 1, len(ids) - 1)
             assert logprob == pytest.approx(sum(float(logits[i, ids[i + 1]]) for i in places), abs=2e-3)
+
+
+def test_many_label_places_equal_few(base_model, monkeypatch):
+    """Logits of many places are computed in several parts: parts of two give what one part gives."""
+    requests = [Score(f"Item {n} is", (" good, I think", " bad"), 0) for n in range(6)]
+    whole = {found.request: found.logprobs for found in base_model.score(requests)}
+    monkeypatch.setattr(transformers_backend, "LOGIT_ROWS", 2)
+    for found in base_model.score(requests):
+        assert found.logprobs == pytest.approx(whole[found.request], abs=1e-4)
+
+
+def test_a_prefix_that_was_let_go_is_computed_again(base_model):
+    """More prefixes than are held, in turn: each text is that of its prompt without any hint."""
+    beginnings = [f"The number {n} is a" for n in range(transformers_backend.HELD_PREFIXES + 2)]
+    hinted = [Generate(text, Decoding(4), 0, len(text)) for text in beginnings]
+    plain = {text: base_model_text(base_model, Generate(text, Decoding(4), 0)) for text in beginnings}
+    for request in [*hinted, *hinted]:
+        assert base_model_text(base_model, request) == plain[request.prompt]
+
+
+def base_model_text(base_model, request: Generate) -> str:
+    (found,) = base_model.generate([request])
+    return found.text
+
+
+@pytest.mark.parametrize(
+    "decoding", [Decoding(12), Decoding(12, 0.7, 50, 0.9), Decoding(12, 1.3, 50), Decoding(12, 1.0, 0, 0.9)]
+)
+def test_candidates_are_those_of_the_whole_vocabulary(base_model, monkeypatch, decoding):
+    """Candidates found in bfloat16 and computed anew choose the tokens that all logits in float32 choose."""
+    asked = [Generate(request.prompt, decoding, request.seed, request.shared) for request in _requests()[:6]]
+    fast = {done.request: done.token_ids for done in base_model.generate(asked)}
+    assert base_model._rough_head is not None
+
+    def everything(hidden, rows):
+        logits = base_model._softcap(hidden @ base_model._head.T).float()
+        return logits.numpy(), torch.arange(logits.shape[-1]).expand_as(logits).numpy()
+
+    monkeypatch.setattr(base_model, "_candidates", everything)
+    assert {done.request: done.token_ids for done in base_model.generate(asked)} == fast
 
 
 def test_a_stop_sequence_ends_the_answer_and_is_not_in_it(base_model):

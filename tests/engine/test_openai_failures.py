@@ -165,6 +165,47 @@ def test_what_was_answered_before_all_were_gone_is_committed(opened, tmp_path):
         assert answers.computed == 10
 
 
+def test_a_server_that_asks_for_no_time_is_not_asked_without_end(opened, tmp_path):
+    """503 with Retry-After: 0, for ever: it is backed off from, and the run ends in the time that it has."""
+    with serving() as only:
+        model = opened(only, batch=2)
+        before = len(only.requests)
+        only.always = model_server.status(503, Retry_After="0")
+        began = time.monotonic()
+        with pytest.raises(ModelError, match="no server of the model answered"):
+            list(model.generate(asked(5)))
+        assert time.monotonic() - began < FAST.give_up_s + 5 and len(only.requests) - before < 200
+
+
+def test_requests_that_fail_together_are_one_failure(opened, server):
+    model = opened(server, batch=16)
+    server.script = [model_server.status(503)] * 16
+    once_each(list(model.generate(asked(32))), 32)
+    (known,) = model._servers.servers
+    server.script = [model_server.status(503)] * 16
+    stream = model.generate(asked(32))
+    next(stream)
+    assert known.failures <= 4
+    stream.close()
+
+
+def test_what_goes_to_this_machine_goes_through_no_proxy(opened, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    with serving() as only:
+        once_each(list(opened(only).generate(asked(3))), 3)
+
+
+def test_a_server_that_takes_a_connection_and_never_answers_is_told_of_soon(opened):
+    with serving() as good, serving() as mute:
+        mute.always = model_server.hanging
+        began = time.monotonic()
+        with pytest.raises(ModelError, match="no server of the model answers"):
+            opened(mute, patience=replace(FAST, check_s=0.5))
+        assert time.monotonic() - began < 10
+        once_each(list(opened(good, mute, patience=replace(FAST, check_s=0.5)).generate(asked(3))), 3)
+
+
 def test_a_run_that_is_told_to_stop_does_not_wait_for_servers_to_come_back(opened, tmp_path):
     """It is stopped, not failed, and what came before is committed."""
     with serving() as only, Store.open(tmp_path / "a.duckdb") as store:

@@ -38,7 +38,7 @@ def fake(vocabulary: int) -> Any:
     words = ["".join(random.Random(n).choices("abcdefghijklmnoprstuvw", k=7)) for n in range(vocabulary)]
 
     class Fake:
-        name, fingerprint, facts = "fake", "fa" * 8, {"backend": "fake"}
+        name, fingerprint, facts, batch_size = "fake", "fa" * 8, {"backend": "fake"}, BATCH
 
         def _batches(self, requests: Iterable[Any]) -> Iterator[Any]:
             waiting = iter(requests)

@@ -19,7 +19,7 @@ from engine.models import Completion, Generate, LabelScores, Model, ModelError, 
 from store import Reader, Store
 
 WINDOW = 256  # requests looked up together
-HELD = 64  # answers committed together at most
+HELD = 256  # answers committed together at most
 HELD_S = 1.0  # and at the latest after so long
 
 _Request = TypeVar("_Request", Generate, Score)
@@ -51,6 +51,11 @@ class Answers:
         self._on_work = on_work
         if (hurry := getattr(model, "hurry", None)) is not None:  # a model that may wait for others: servers
             control.at_stop(hurry)
+
+    @property
+    def room(self) -> int:
+        """How many requests the model works on at once, as far as it says."""
+        return int(getattr(self.model, "batch_size", 1))
 
     def complete(self, requests: Iterable[Generate]) -> Iterator[tuple[str, Completion]]:
         """Continue prompts; answers come with their ids as they are committed, not in the order asked."""

@@ -33,7 +33,7 @@ NAMES = {
     "sample": ("grade", "letters", "pmi", "ended", "mean"),
     "pair": ("compare", "grade", "pmi", "mean"),
 }
-CHUNK = 32  # items whose scores are asked for together, so that each variant's prefix is used many times
+CHUNK = 32  # items whose scores are asked for together at least, so that each variant's prefix is used many times
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,15 @@ class Calibrated:
     audits: list[dict[str, Any]] = field(default_factory=list)
 
 
+def chunk_of(answers: Answers) -> int:
+    """Items that are judged and committed together: enough that a model of many requests at once is not left idle."""
+    return max(CHUNK, 2 * answers.room)
+
+
 def judge(answers: Answers, critics: Sequence[Calibrated], items: Iterable[Item]) -> Iterator[list[Judgement]]:
-    """Every critic's judgement of each item, item by item, in chunks of CHUNK."""
+    """Every critic's judgement of each item, item by item, in chunks."""
     waiting = iter(items)
-    while chunk := list(itertools.islice(waiting, CHUNK)):
+    while chunk := list(itertools.islice(waiting, chunk_of(answers))):
         asks = {(c.critic.name, item.key): c.critic.asks(item) for c in critics for item in chunk}
         requests = [ask.request for variants in asks.values() for ask in variants]
         # Together by prefix: one few-shot prefix is computed and then used for the whole chunk.

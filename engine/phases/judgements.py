@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.acceptance import Decision, decide, verdict_row
 from engine.critics import Item, Judgement
-from engine.critics.audit import CHUNK, Calibrated, judge
+from engine.critics.audit import Calibrated, chunk_of, judge
 from engine.events import MarginMeasured, PhaseProgressed
 from engine.phases import Work, judgement_row
 from engine.rules import response_flags
@@ -81,7 +81,7 @@ def judge_and_decide(
     """Judge items and decide on each; yields the decisions of a chunk as soon as its rows are committed and told of."""
     may_filter = [c.critic.name for c in critics if c.may_filter]
     judged = judge(work.answers, critics, items)
-    while chunk := list(itertools.islice(judged, CHUNK)):
+    while chunk := list(itertools.islice(judged, chunk_of(work.answers))):
         decisions = {found[0].item.key: decision(found) for found in chunk}
         judgements = [judgement_row(work.run_id, kind, j, may_filter) for found in chunk for j in found]
         verdicts = [verdict_row(work.run_id, kind, name, decided) for name, decided in decisions.items()]

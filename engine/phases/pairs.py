@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from engine.critics import QUESTIONS, Item
-from engine.critics.audit import CHUNK, Calibrated, judge
+from engine.critics.audit import Calibrated, chunk_of, judge
 from engine.critics.pair import by_order, preference
 from engine.events import MarginMeasured, PhaseProgressed
 from engine.pair_selection import recheck_pairs, verdict_rows
@@ -59,7 +59,7 @@ def pair(work: Work, critics: Sequence[Calibrated]) -> tuple[int, int]:
         for row in missing.values()
     ]
     judged = judge(work.answers, critics, items)
-    while chunk := list(itertools.islice(judged, CHUNK)):
+    while chunk := list(itertools.islice(judged, chunk_of(work.answers))):
         rows, judgements, events = [], [], []
         for found in chunk:
             row = {key: value for key, value in missing[found[0].item.key].items() if key != "instruction"}

@@ -23,7 +23,7 @@ from engine.models.embedded import ensure
 PYTHON = ROOT / ".venv-distilabel" / "bin" / "python"
 PILOT = 4
 BATCH = 8  # the fastest of 4, 8 and 16 for model.generate here
-SAMPLE = 32  # rows of a group
+SAMPLE = 24  # rows of a group
 
 
 def groups(calls: list[Call], encode: Any) -> list[dict[str, Any]]:

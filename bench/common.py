@@ -17,7 +17,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 MODEL = "gemma-3-270m"
-AUDIT_ITEMS = "16"
+AUDIT_ITEMS = "8"
 
 
 def report(**figures: Any) -> None:

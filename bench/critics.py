@@ -22,8 +22,8 @@ from engine.models import Score, load
 from engine.models.embedded import ensure
 
 ITEMS = 96
-PADDED_ITEMS = 32  # of those, so that what is slow does not take minutes
-NAIVE_ITEMS = 8
+PADDED_ITEMS = 24  # of those, so that what is slow does not take minutes
+NAIVE_ITEMS = 6
 SIZES = (4, 8)
 LABELS = (" good", " bad")
 SAME_WITHIN = 0.002

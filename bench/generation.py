@@ -20,7 +20,7 @@ from engine.models import Decoding, Generate, load
 from engine.models.embedded import ensure
 
 REQUESTS = 48
-STATIC_REQUESTS = 24  # of those, for `model.generate`: all of them would take minutes
+STATIC_REQUESTS = 16  # of those, for `model.generate`: all of them would take minutes
 LIMITS = (16, 32, 64, 96)  # in turn
 SIZES = (8, 16)
 

@@ -2,10 +2,10 @@
 
 A pilot of the small spec runs here; then every call that it made to its model becomes rows of distilabel pipelines, in
 distilabel's own environment (`distilabel_work.py`), with the same model, prompts, sampling and counts, in bfloat16, its
-default for this model and faster here than float32. Each group of like requests runs on a sample of it, and its time is
-scaled to the whole group. The
-same requests lead to the same accepted examples, so `ratio` is that of accepted examples a minute; `ratio_sampling` is
-the same without the checks before sampling (guard and audit of critics), which reward a shared prefix most.
+default for this model and faster here than float32. Each group of like requests runs on a sample of it, and its time
+is scaled to the whole group. The same requests lead to the same accepted examples, so `ratio` is that of accepted
+examples a minute; `ratio_sampling` is the same without the checks before the first sampled text (guard and audit of
+critics), which reward a shared prefix most.
 """
 
 from __future__ import annotations
@@ -27,19 +27,18 @@ BATCH = 8  # of model.generate 8 and 16 are about as fast here (generation.py)
 SAMPLE = 24  # rows of a group
 
 
-def groups(calls: list[Call], encode: Any) -> list[dict[str, Any]]:
-    """Like requests together; `checks` are those before the first sampled text."""
+def groups(calls: list[Call], checks: bool, encode: Any) -> list[dict[str, Any]]:
+    """Like requests together."""
     found: dict[tuple[Any, ...], list[Any]] = {}
-    checks = True
     for call in calls:
         for request in call.requests:
-            checks = checks and not (call.kind == "generate" and request.decoding.temperature > 0)
             alike = request.decoding if call.kind == "generate" else None
-            found.setdefault((checks, call.kind, alike), []).append(request)
+            found.setdefault((call.kind, alike), []).append(request)
     out = []
-    for number, ((early, kind, decoding), requests) in enumerate(found.items()):
+    for number, ((kind, decoding), requests) in enumerate(found.items()):
         few = requests[:: -(-len(requests) // SAMPLE)]
-        group = {"name": f"group-{number}", "kind": kind, "checks": early, "of": len(requests)}
+        name = f"{'checks' if checks else 'pilot'}-{number}"
+        group = {"name": name, "kind": kind, "checks": checks, "of": len(requests)}
         if decoding is not None:
             drawn = decoding.temperature > 0
             chosen = {"temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": decoding.top_k}
@@ -73,7 +72,14 @@ def main() -> None:
         raise SystemExit("distilabel is not installed: make bench-distilabel")
     model, seconds, outcome = pilot_of(int(sys.argv[1]) if sys.argv[1:] else PILOT)
     assert outcome is not None and outcome.state == "done", outcome
-    work = groups(model.calls, model.inner._plain)
+    encode = model.inner._text.plain
+    first = next(
+        at
+        for at, call in enumerate(model.calls)
+        if call.kind == "generate" and call.requests[0].decoding.temperature > 0
+    )
+    checks, sampling = model.calls[:first], model.calls[first:]
+    work = groups(checks, True, encode) + groups(sampling, False, encode)
     found = with_distilabel({"model": str(ensure(MODEL)), "batch": BATCH, "dtype": "bfloat16", "groups": work})
     assert all(not one["empty"] for one in found), found
     parts = [
@@ -82,7 +88,7 @@ def main() -> None:
         for group, one in zip(work, found, strict=True)
     ]  # fmt: skip
     theirs = {early: sum(part["seconds"] for part in parts if part["checks"] is early) for early in (True, False)}
-    before = sum(call.seconds for call in _checks(model.calls))
+    before = sum(call.seconds for call in checks)
     total = theirs[True] + theirs[False]
     per_minute = {"ours": outcome.accepted * 60 / seconds, "distilabel": outcome.accepted * 60 / total}
     report(
@@ -91,13 +97,6 @@ def main() -> None:
         accepted_per_minute={name: round(value, 2) for name, value in per_minute.items()},
         ratio=round(total / seconds, 2), ratio_sampling=round(theirs[False] / (seconds - before), 2),
     )  # fmt: skip
-
-
-def _checks(calls: list[Call]) -> list[Call]:
-    first = next(
-        at for at, call in enumerate(calls) if call.kind == "generate" and call.requests[0].decoding.temperature > 0
-    )
-    return calls[:first]
 
 
 if __name__ == "__main__":

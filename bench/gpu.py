@@ -118,7 +118,7 @@ def raw(eager: bool) -> dict[str, Any]:
     """vLLM as its own documentation uses it, on the token ids that this program would send."""
     import vllm
 
-    from engine.models.vllm_text import Text
+    from engine.models.tokenizer import Text
 
     with tempfile.TemporaryDirectory() as place:
         folder = folder_of(Path(place))

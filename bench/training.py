@@ -129,7 +129,8 @@ def bare(folder: Path, rows: list[dict[str, str]]) -> tuple[list[float], list[fl
     from trl import SFTConfig, SFTTrainer
 
     from engine.models import resolve
-    from engine.models.transformers_backend import declared_bos, files_of
+    from engine.models.tokenizer import declared_bos
+    from engine.models.weights import files_of
     from engine.training.tokens import Tokens
 
     wanted = settings()

@@ -84,11 +84,15 @@ class Evidence:
             [run_id],
         ):
             scores.setdefault((row["subject_kind"], row["subject_id"]), {})[row["critic"]] = row["score"]
-        samples = reader.query(
-            "SELECT s.sample_id, i.text AS instruction, s.raw, s.response, s.stop_reason, s.n_tokens FROM samples s "
-            "JOIN instructions i USING (run_id, instruction_id) WHERE s.run_id = ? ORDER BY s.ordinal",
+        samples: list[dict[str, Any]] = []
+        measured: dict[str, Measured] = {}
+        for row in reader.in_order(
+            "SELECT s.ordinal, s.sample_id, i.text AS instruction, s.raw, s.response, s.stop_reason, s.n_tokens "
+            "FROM samples s JOIN instructions i USING (run_id, instruction_id) WHERE s.run_id = $1",
             [run_id],
-        )
+        ):
+            samples.append({"sample_id": row["sample_id"], "n_tokens": row["n_tokens"]})
+            measured[row["sample_id"]] = measure(row["instruction"], row["raw"], row["response"], row["stop_reason"])
         aucs = reader.query(
             "SELECT subject_kind, critic, min(coalesce(auc, 0)) AS auc FROM audits "
             "WHERE run_id = ? AND part != 'person' "
@@ -97,11 +101,8 @@ class Evidence:
         )
         return cls(
             scores,
-            [{"sample_id": row["sample_id"], "n_tokens": row["n_tokens"]} for row in samples],
-            {
-                row["sample_id"]: measure(row["instruction"], row["raw"], row["response"], row["stop_reason"])
-                for row in samples
-            },
+            samples,
+            measured,
             {(row["subject_kind"], row["critic"]): row["auc"] for row in aucs},
             reader.query(
                 "SELECT check_id, passed FROM guard_checks WHERE run_id = ? AND passed IS NOT NULL ORDER BY check_id",

@@ -85,7 +85,8 @@ def _merge(
     from peft import PeftModel
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    from engine.models.transformers_backend import declared_bos, files_of
+    from engine.models.tokenizer import declared_bos
+    from engine.models.weights import files_of
     from engine.training.tokens import Tokens
 
     path = files_of(resolve(name))

@@ -20,6 +20,8 @@ from engine.throughput import Throughput
 from engine.workplace import begin_session, work_on
 from store import PHASES, CaiError, Reader, Store
 
+MEMORY = "512MB"  # for DuckDB, which would take most of the machine's for its cache, beside a model that needs it
+
 # Kept in the store as well as shown; figures that overwrite each other are not.
 RECORDED = (
     events.RunStarted,
@@ -49,7 +51,7 @@ def open_engine(options: RunOptions, emit: events.Emit) -> Engine:
         raise SpecError(f"no phase {options.until!r}", f"Phases: {', '.join(PHASES)}. No run was started.")
     # Everything that can be wrong is found before a store is created.
     new = None if options.resume is not None or options.round_of is not None else new_run(options)
-    store = Store.open(options.store)
+    store = Store.open(options.store, memory=MEMORY)
     try:
         if options.round_of is not None:
             from engine.refresh import round_row

@@ -6,7 +6,7 @@ import difflib
 import json
 import math
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from store.errors import NotFound, StoreError
 from store.listing import Choice, Listing
 
 MARGINS_AT_MOST = 20_000
+PAGE = 2_048  # rows that are read at once where all are wanted
 VERDICTS = ("accepted", "rejected", "unsure")
 
 Row = dict[str, Any]
@@ -54,6 +55,21 @@ class Reader:
         table = self._table(sql, list(params) or None)
         columns = [values(column) for column in table.columns]
         return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+    def in_order(self, sql: str, params: Sequence[object] = (), size: int = PAGE) -> Iterator[Row]:
+        """The rows of one SELECT by their column `ordinal`, each another's, read `size` at a time: others may write.
+
+        `$1` and so on stand for `params`. A row that comes to fulfil the SELECT, or no longer does, while its page is
+        still to be read is treated as it is then.
+        """
+        n, last = len(params), -1
+        paged = f"SELECT * FROM ({sql}) WHERE ordinal > ${n + 1} ORDER BY ordinal LIMIT {size}"
+        while True:
+            rows = self.query(paged, [*params, last])
+            yield from rows
+            if len(rows) < size:
+                return
+            last = rows[-1]["ordinal"]
 
     def column(self, sql: str, params: Mapping[str, object]) -> Any:
         """The first column that one SELECT gives, as Arrow keeps it: for many values that are looked at in parts."""
@@ -217,7 +233,7 @@ class Reader:
         """
         if not ids:
             return []
-        rows = self.query(f"{select} WHERE {column} IN ({', '.join('?' * len(ids))})", list(ids))
+        rows = self.query(f"{select} WHERE {_among(column, ids)}", list(ids))
         return [row for row in rows if row["run_id"] == run_id and subject_kind in (None, row.get("subject_kind"))]
 
     def _in_spec_order(self, run_id: str, rows: Iterable[Row]) -> list[Row]:
@@ -340,10 +356,7 @@ class Reader:
     def _by_request(self, table: str, request_ids: Sequence[str], *json_columns: str) -> dict[str, Row]:
         if not request_ids:
             return {}
-        # A list of values is looked up in the key's index; a subquery in their place would read the whole table.
-        rows = self.query(
-            f"SELECT * FROM {table} WHERE request_id IN ({', '.join('?' * len(request_ids))})", list(request_ids)
-        )
+        rows = self.query(f"SELECT * FROM {table} WHERE {_among('request_id', request_ids)}", list(request_ids))
         return {row["request_id"]: row for row in _parsed(rows, *json_columns)}
 
     def _about(self, table: str, run_id: str, subject_kind: str, subject_id: str) -> Row | None:
@@ -357,6 +370,11 @@ class Reader:
             [list(run_ids)],
         )
         return {row["run_id"]: row for row in rows}
+
+
+def _among(column: str, ids: Sequence[str]) -> str:
+    """A condition that an index answers; a subquery in place of the values would read the whole table."""
+    return f"{column} IN ({', '.join('?' * len(ids))})"
 
 
 def _require_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:

@@ -1,17 +1,16 @@
 """The transformers backend: the embedded default on a CPU, and any Hugging Face causal LM on a CPU or a GPU.
 
-Rows are refilled as they finish, a shared few-shot prefix is computed once, finished rows cost nothing, and only the
-last position meets the output matrix. Weights are computed in float32 on a CPU: bfloat16 steps near a logit of 16 are
-0.06 to 0.125, as large as some margins, and would make a result depend on its batch.
+Rows that are written are refilled as they finish, finished ones cost nothing, what is scored is packed without padding,
+a shared few-shot prefix is computed once, and only positions that are asked about meet the output matrix. Weights are
+computed in float32 on a CPU: bfloat16 steps near a logit of 16 are 0.06 to 0.125, as large as some margins, and would
+make a result depend on its batch.
 """
 
 from __future__ import annotations
 
+import functools
 import gc
-import hashlib
 import itertools
-import json
-import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,24 +22,38 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from engine.errors import ModelError, PromptTooLong
-from engine.models import Completion, Encoding, Generate, LabelScores, Score, Source, adapter_fingerprint, embedded
+from engine.errors import ModelError
+from engine.models import Completion, Encoding, Generate, LabelScores, Score, Source, adapter_fingerprint
+from engine.models.packing import Pack, PackCache
 from engine.models.sampling import choose, uniforms
 from engine.models.slots import SlotCache
+from engine.models.tokenizer import Text, end_ids
+from engine.models.weights import files_of, fingerprint_of
 
 CPU_BATCH = 16
 GPU_BATCH = 64
 SPARE_CANDIDATES = 64  # candidates kept beyond top-k while the output matrix is read in bfloat16
 HELD_PREFIXES = 8
 LONGEST_STOP_TOKENS = 24  # how many last tokens are decoded to look for a stop sequence
-ROLES = ("user", "assistant")  # as chat templates name them
+PACK_TOKENS = 32  # times the batch size: tokens that are scored in one pass
+WINDOW_TOKENS = 128  # times the batch size: tokens whose answers come together
 LOGIT_ROWS = 256  # rows that meet the output matrix at once: fewer read it too often, more fill the memory
+
+
+@dataclass(frozen=True)
+class _Fed:
+    """Tokens that are fed to score one label of a request, or all of them where each is one token."""
+
+    request: int  # its place in the window
+    beginning: tuple[int, ...]
+    text: list[int]  # what follows the beginning
+    asked: list[tuple[int, int, int]]  # place in text, token whose log-probability there counts, label
 
 
 @dataclass
 class _Row:
     request: Generate
-    prompt: list[int]
+    prompt: tuple[int, ...]
     uniforms: NDArray[np.float64]
     written: list[int] = field(default_factory=list)
 
@@ -53,7 +66,9 @@ class _Row:
 class TransformersModel:
     """A causal language model behind the two streams. One at a time holds the device."""
 
-    def __init__(self, source: Source, model: Any, tokenizer: Any, fingerprint: str, batch_size: int) -> None:
+    def __init__(
+        self, source: Source, model: Any, text: Text, ends: frozenset[int], fingerprint: str, batch_size: int
+    ) -> None:
         self.name = source.name
         self.fingerprint = self._base_fingerprint = fingerprint
         self._peft: Any = None  # the same weights with the adapters that were used so far
@@ -61,14 +76,13 @@ class TransformersModel:
         self._model = model
         self._decoder = model.get_decoder()
         self._head = model.get_output_embeddings().weight
-        self._tokenizer = tokenizer
-        self._chat = tokenizer.chat_template is not None
+        self._text = text
+        self._encode_shared = functools.lru_cache(HELD_PREFIXES)(text.encode)
+        self._ends = ends
         self._device = model.device
-        self._bos = declared_bos(tokenizer)
         self._window = getattr(model.config.get_text_config(), "sliding_window", None)
         self._layer_types = frozenset(getattr(model.config.get_text_config(), "layer_types", None) or ())
         self._context = int(getattr(model.config.get_text_config(), "max_position_embeddings", 2048))
-        self._ends = _end_ids(model, tokenizer)
         self._prefixes: OrderedDict[tuple[int, ...], list[tuple[torch.Tensor, torch.Tensor]]] = OrderedDict()
         # Read in bfloat16 the output matrix costs a third; the few candidates are then computed in full precision.
         self._rough_head = self._head.detach().to(torch.bfloat16) if self._head.dtype == torch.float32 else None
@@ -88,12 +102,13 @@ class TransformersModel:
     @classmethod
     def load(cls, source: Source, *, batch_size: int | None = None, chat: bool = False) -> TransformersModel:
         """Load weights and tokenizer, with any chat template removed unless `chat` is asked for. Raises ModelError."""
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM
 
         path = files_of(source)
         on_gpu = torch.cuda.is_available()
         try:
-            tokenizer = AutoTokenizer.from_pretrained(path)
+            text = Text.of(path, chat=chat)
+            ends = end_ids(path, text.tokenizer)
             model = AutoModelForCausalLM.from_pretrained(
                 path, dtype=torch.bfloat16 if on_gpu else torch.float32, attn_implementation="sdpa"
             )
@@ -103,15 +118,12 @@ class TransformersModel:
                 "Check the name, the network or the folder, and the free memory (`cai doctor`). Nothing was lost: "
                 "`cai resume` goes on once it loads.",
             ) from error
-        if not chat:
-            tokenizer.chat_template = None
         model = model.eval().to("cuda" if on_gpu else "cpu")
         for parameter in model.parameters():
             parameter.requires_grad_(False)
         dtype = str(model.get_output_embeddings().weight.dtype)
-        return cls(
-            source, model, tokenizer, fingerprint_of(path, dtype), batch_size or (GPU_BATCH if on_gpu else CPU_BATCH)
-        )
+        size = batch_size or (GPU_BATCH if on_gpu else CPU_BATCH)
+        return cls(source, model, text, ends, fingerprint_of(path, dtype), size)
 
     def close(self) -> None:
         """Give the device's memory back."""
@@ -154,20 +166,11 @@ class TransformersModel:
 
     def chat(self, history: Sequence[tuple[str, str]], prompt: str) -> str | None:
         """A conversation as the model's own chat template writes it, with the answer left open and without its BOS."""
-        if not self._chat:
-            return None
-        turns = [{"role": role, "content": text} for pair in history for role, text in zip(ROLES, pair, strict=True)]
-        turns.append({"role": ROLES[0], "content": prompt})
-        text: str = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        return text.removeprefix(self._tokenizer.bos_token) if self._bos is not None else text
+        return self._text.chat(history, prompt)
 
     def encoding(self, text: str) -> Encoding:
         """What the model is fed for a text."""
-        ids = self._encode(text)
-        specials = set(self._tokenizer.all_special_ids) - set(_content_ids(self._tokenizer))
-        return Encoding(
-            tuple(ids), tuple(self._tokenizer.convert_ids_to_tokens(ids)), self._bos, frozenset(specials - {self._bos})
-        )
+        return self._text.encoding(text)
 
     def generate(self, requests: Iterable[Generate]) -> Iterator[Completion]:
         """Continue each prompt; see engine.models.Model. Raises PromptTooLong."""
@@ -197,74 +200,77 @@ class TransformersModel:
     def score(self, requests: Iterable[Score]) -> Iterator[LabelScores]:
         """Log-probabilities of labels as continuations; see engine.models.Model. Raises PromptTooLong."""
         waiting = iter(requests)
-        cache = SlotCache()
-        while window := list(itertools.islice(waiting, 4 * self.batch_size)):
-            encoded = [
-                (request, self._encode(request.prompt), self._shared(request), [self._plain(x) for x in request.labels])
-                for request in window
-            ]
-            for _, prompt, _, labels in encoded:
-                self._fitting(len(prompt), max(map(len, labels)), "labels")
-            # By prefix, then by length: rows of one batch are padded to its longest.
-            encoded.sort(key=lambda item: (item[2], len(item[1]) + max(map(len, item[3]))))
-            for start in range(0, len(encoded), self.batch_size):
-                yield from self._score_batch(cache, encoded[start : start + self.batch_size])
-
-    def _score_batch(
-        self, cache: SlotCache, batch: list[tuple[Score, list[int], tuple[int, ...], list[list[int]]]]
-    ) -> Iterator[LabelScores]:
-        labels = [tokens for *_, tokens in batch]
-        # Labels of one token share one row; longer ones need a row each.
-        rows: list[tuple[int, int, list[int]]] = []  # batch index, first label's index, tokens that are fed
-        prefixes: list[tuple[int, ...]] = []
-        for index, (_, prompt, prefix, _) in enumerate(batch):
-            whole = all(len(label) == 1 for label in labels[index])
-            for number, label in enumerate(labels[index]):
-                if whole and number:
+        while True:
+            window: list[tuple[Score, list[list[int]]]] = []
+            fed: list[_Fed] = []
+            while sum(len(one.text) for one in fed) < WINDOW_TOKENS * self.batch_size:
+                request = next(waiting, None)
+                if request is None:
                     break
-                rows.append((index, number, prompt if whole else prompt + label[:-1]))
-                prefixes.append(prefix)
-        found: list[list[float]] = [[0.0] * len(request.labels) for request, *_ in batch]
-        for start in range(0, len(rows), self.batch_size):
-            some = rows[start : start + self.batch_size]
-            hidden, starts = self._prefill(cache, 0, [fed for *_, fed in some], prefixes[start : start + len(some)])
-            wanted = []  # row, position in hidden, token id, (batch index, label index)
-            for row, (index, number, _) in enumerate(some):
-                at = len(batch[index][1]) - 1 - starts[row]
-                if all(len(label) == 1 for label in labels[index]):
-                    wanted += [(row, at, label[0], (index, k)) for k, label in enumerate(labels[index])]
-                else:
-                    wanted += [(row, at + k, token, (index, number)) for k, token in enumerate(labels[index][number])]
-            for logprob, (*_, (index, number)) in zip(self._logprobs(hidden, wanted), wanted, strict=True):
-                found[index][number] += logprob
-        for (request, *_), logprobs, tokens in zip(batch, found, labels, strict=True):
-            yield LabelScores(request, tuple(logprobs), tuple(len(label) for label in tokens))
+                labels = [self._text.plain(label) for label in request.labels]
+                fed += self._fed(len(window), request, labels)
+                window.append((request, labels))
+                if len(window) == 4 * self.batch_size:
+                    break
+            if not window:
+                return
+            yield from self._scored(window, fed)
 
-    def _logprobs(self, hidden: torch.Tensor, wanted: list[tuple[int, int, int, tuple[int, int]]]) -> list[float]:
-        places = sorted({(row, at) for row, at, *_ in wanted})
-        number = {place: index for index, place in enumerate(places)}
-        vectors = hidden[[row for row, _ in places], [at for _, at in places]]
-        normaliser = torch.cat([
-            torch.logsumexp(self._logits(vectors[start : start + LOGIT_ROWS], self._head).float(), dim=-1)
-            for start in range(0, len(places), LOGIT_ROWS)
-        ])  # fmt: skip
-        of = torch.tensor([number[row, at] for row, at, *_ in wanted], device=vectors.device)
-        tokens = torch.tensor([token for _, _, token, _ in wanted], device=vectors.device)
+    def _fed(self, at: int, request: Score, labels: list[list[int]]) -> list[_Fed]:
+        """What to feed for a request: one text where its labels are of one token, else one for each label."""
+        prompt = self._text.fitting(request.prompt, max(map(len, labels), default=0), self._context)
+        beginning = _common(prompt, self._shared(request))
+        text = list(prompt[len(beginning) :])
+        last = len(text) - 1
+        if all(len(label) == 1 for label in labels):
+            return [_Fed(at, beginning, text, [(last, label[0], number) for number, label in enumerate(labels)])]
+        return [
+            _Fed(at, beginning, text + label[:-1], [(last + k, token, number) for k, token in enumerate(label)])
+            for number, label in enumerate(labels)
+        ]
+
+    def _scored(self, window: list[tuple[Score, list[list[int]]]], fed: list[_Fed]) -> Iterator[LabelScores]:
+        vectors, asked = [], []
+        places = 0
+        for some in _packs(fed, PACK_TOKENS * self.batch_size):
+            hidden, starts = self._packed(some[0].beginning, [one.text for one in some])
+            for start, one in zip(starts, some, strict=True):
+                wanted = sorted({at for at, *_ in one.asked})  # labels of one token are asked about at one place
+                vectors.append(hidden[[start + at for at in wanted]])
+                asked += [(places + wanted.index(at), token, (one.request, label)) for at, token, label in one.asked]
+                places += len(wanted)
+        found = [[0.0] * len(labels) for _, labels in window]
+        # The output matrix is read once for all packs: it is larger than the rest of a small model.
+        logprobs = self._logprobs(torch.cat(vectors), [at for at, *_ in asked], [token for _, token, _ in asked])
+        for (*_, (request, label)), logprob in zip(asked, logprobs, strict=True):
+            found[request][label] += logprob
+        for (score, labels), values in zip(window, found, strict=True):
+            yield LabelScores(score, tuple(values), tuple(map(len, labels)))
+
+    def _packed(self, beginning: tuple[int, ...], texts: list[list[int]]) -> tuple[torch.Tensor, list[int]]:
+        """Hidden states of texts behind one beginning [tokens, size], and where each text's begin."""
+        state = self._prefix_state(beginning) if beginning else []
+        pack = Pack(len(beginning), texts, self._device)
+        mask: Any = pack.seen()
+        if self._layer_types - {"full_attention"}:
+            mask = {"full_attention": mask, "sliding_attention": pack.seen(self._window)}
+        return self._decoded(pack.tokens, pack.positions, mask, PackCache(state))[0], pack.starts
+
+    def _logprobs(self, vectors: torch.Tensor, places: list[int], tokens: list[int]) -> list[float]:
+        """Log-probabilities of tokens, each behind the hidden state at its place among `vectors` ([places, size])."""
+        behind = torch.tensor(places, device=vectors.device)
+        head = self._head[torch.tensor(tokens, device=vectors.device)].float()
         # In float32 whatever the weights are: bfloat16 logits near 16 are an eighth apart, as much as some margins.
-        logits = self._softcap((vectors[of].float() * self._head[tokens].float()).sum(-1))
-        found: list[float] = (logits - normaliser[of]).tolist()
+        logits = self._softcap((vectors[behind].float() * head).sum(-1))
+        found: list[float] = (logits - self._normaliser(vectors)[behind]).tolist()
         return found
 
-    def _fitting(self, prompt: int, more: int, what: str) -> None:
-        if prompt + more > self._context:
-            raise PromptTooLong(
-                f"a prompt of {prompt} tokens and {what} of {more} exceed the model's context of {self._context}",
-                "Lower the token limit or the number of examples in the spec. What was committed is safe.",
-            )
+    def _normaliser(self, vectors: torch.Tensor) -> torch.Tensor:
+        parts = [self._logits(some, self._head).float() for some in vectors.split(LOGIT_ROWS)]
+        return torch.cat([torch.logsumexp(part, dim=-1) for part in parts])
 
     def _row(self, request: Generate) -> _Row:
-        prompt = self._encode(request.prompt)
-        self._fitting(len(prompt), request.decoding.max_tokens, "an answer")
+        prompt = self._text.fitting(request.prompt, request.decoding.max_tokens, self._context)
         return _Row(request, prompt, uniforms(request.seed, request.decoding.max_tokens))
 
     def _admit(
@@ -296,16 +302,16 @@ class TransformersModel:
 
     def _ended(self, row: _Row) -> Completion | None:
         decoding, written = row.request.decoding, row.written
-        tail = self._decode(written[-LONGEST_STOP_TOKENS:])
+        tail = self._text.decode(written[-LONGEST_STOP_TOKENS:])
         reason, stop, text = "", None, ""
         if written[-1] in self._ends:
-            reason, text = "eos", self._decode(written[:-1])
+            reason, text = "eos", self._text.decode(written[:-1])
         elif any(stop in tail for stop in decoding.stop):
-            whole = self._decode(written)
+            whole = self._text.decode(written)
             cut, stop = min((whole.find(stop), stop) for stop in decoding.stop if stop in whole)
             reason, text = "stop", whole[:cut]
         elif len(written) >= decoding.max_tokens:
-            reason, text = "length", self._decode(written)
+            reason, text = "length", self._text.decode(written)
         if not reason:
             return None
         return Completion(row.request, text, tuple(written), len(row.prompt), reason, stop)
@@ -338,21 +344,17 @@ class TransformersModel:
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
     def _prefill(
-        self, cache: SlotCache, first: int, prompts: list[list[int]], prefixes: list[tuple[int, ...]]
+        self, cache: SlotCache, first: int, prompts: list[tuple[int, ...]], prefixes: list[tuple[int, ...]]
     ) -> tuple[torch.Tensor, list[int]]:
         """Run prompts into the slots from `first` on. Returns hidden states [rows, tokens, size] and, for each row,
         the position that its first hidden state belongs to (the length of the prefix that was not computed again)."""
         starts = []
         slots_of: dict[tuple[int, ...], list[int]] = {}
         for row, (prompt, prefix) in enumerate(zip(prompts, prefixes, strict=True)):
-            # A token at the seam may join prefix and item: only what is equal is shared, and one token must remain.
-            equal = sum(
-                1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(prompt, prefix, strict=False))
-            )
-            equal = min(equal, len(prompt) - 1)
-            starts.append(equal)
-            if equal:
-                slots_of.setdefault(prefix[:equal], []).append(first + row)
+            beginning = _common(prompt, prefix)
+            starts.append(len(beginning))
+            if beginning:
+                slots_of.setdefault(beginning, []).append(first + row)
             else:
                 cache.forget(first + row)
         for prefix, slots in slots_of.items():
@@ -386,102 +388,41 @@ class TransformersModel:
         if self._layer_types - {"full_attention"}:
             near = seen & (positions[:, :, None] - columns < self._window)
             mask = {"full_attention": full, "sliding_attention": near[:, None]}
+        return self._decoded(tokens.to(self._device), positions, mask, cache)
+
+    def _decoded(self, tokens: torch.Tensor, positions: torch.Tensor, mask: Any, cache: Any) -> torch.Tensor:
         out = self._decoder(
-            input_ids=tokens.to(self._device),
-            position_ids=positions,
-            attention_mask=mask,
-            past_key_values=cache,
-            use_cache=True,
+            input_ids=tokens, position_ids=positions, attention_mask=mask, past_key_values=cache, use_cache=True
         )
         hidden: torch.Tensor = out.last_hidden_state
         return hidden
 
     def _shared(self, request: Generate | Score) -> tuple[int, ...]:
-        return tuple(self._encode(request.prompt[: request.shared])) if request.shared else ()
-
-    def _encode(self, text: str) -> list[int]:
-        ids = self._plain(text)
-        return ids if self._bos is None else [self._bos, *ids]
-
-    def _plain(self, text: str) -> list[int]:
-        # Text that spells a special token stays text: only this backend adds one, the declared BOS. A model that was
-        # loaded for chat gets those of its own template.
-        plain = not self._chat
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False, split_special_tokens=plain).input_ids
-        return ids
-
-    def _decode(self, ids: list[int]) -> str:
-        text: str = self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        return text
+        return tuple(self._encode_shared(request.prompt[: request.shared])) if request.shared else ()
 
 
-def files_of(source: Source) -> str:
-    """The folder or hub name that the libraries load; an embedded model is made ready first. Raises ModelError."""
-    if source.servers:
-        raise ModelError(
-            "the weights of a model behind servers are not here",
-            "Training and merging want its files: name a folder or a Hugging Face name. Nothing was lost.",
-        )
-    return str(embedded.ensure(source.name)) if source.embedded else source.path
+def _common(prompt: tuple[int, ...], shared: tuple[int, ...]) -> tuple[int, ...]:
+    """The tokens that a prompt has in common with its shared beginning, at least its last one left out.
+
+    A token at the seam may join beginning and item, so that the beginning's own last token is not in the prompt.
+    """
+    equal = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(prompt, shared, strict=False)))
+    return prompt[: min(equal, len(prompt) - 1)]
 
 
-def declared_bos(tokenizer: Any) -> int | None:
-    """The BOS that the model's own tokenizer puts first, and nothing else; ModelError where it adds more."""
-    probe = "Water"
-    plain = tokenizer(probe, add_special_tokens=False).input_ids
-    usual = tokenizer(probe).input_ids
-    if usual == plain:
-        return None
-    if tokenizer.bos_token_id is not None and usual == [tokenizer.bos_token_id, *plain]:
-        return int(tokenizer.bos_token_id)
-    raise ModelError(
-        f"this tokenizer adds tokens that nobody asked for: {tokenizer.convert_ids_to_tokens(usual)}",
-        "Only a BOS in front is accepted. Use the tokenizer of the base model; no run was started.",
-    )
-
-
-def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    ends = getattr(model.generation_config, "eos_token_id", None)
-    ids = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
-    return frozenset(i for i in ids if i is not None)
-
-
-def _content_ids(tokenizer: Any) -> list[int]:
-    """Special tokens that are no part of a chat format."""
-    names = ("bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id")
-    plain = [getattr(tokenizer, name, None) for name in names]
-    chat_like = ("im_", "turn", "inst", "header", "user", "assistant", "system")
-    return [
-        i
-        for i in plain
-        if i is not None and not any(word in str(tokenizer.convert_ids_to_tokens(i)).lower() for word in chat_like)
-    ]
-
-
-def fingerprint_of(path: str, dtype: str) -> str:
-    """A hash of configuration, tokenizer and weights: a file's bytes up to 2 GB, else its ends and its size."""
-    folder = Path(path)
-    if not folder.is_dir():
-        from huggingface_hub import snapshot_download
-
-        folder = Path(snapshot_download(path, local_files_only=True))
-    digest = hashlib.sha256(dtype.encode())
-    for file in sorted(folder.iterdir()):
-        if file.suffix not in {".safetensors", ".bin"} and file.name not in {"config.json", "tokenizer.json"}:
-            continue
-        digest.update(file.name.encode())
-        digest.update(_file_hash(file))
-    return digest.hexdigest()[:16]
-
-
-def _file_hash(file: Path) -> bytes:
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        if size <= 2 << 30:
-            return hashlib.file_digest(stream, "sha256").digest()
-        head = stream.read(1 << 20)
-        stream.seek(-(1 << 20), os.SEEK_END)
-        return hashlib.sha256(head + stream.read() + json.dumps(size).encode()).digest()
+def _packs(fed: list[_Fed], size: int) -> Iterator[list[_Fed]]:
+    """Texts behind the same beginning together, up to so many tokens; one that is longer alone."""
+    by_beginning: dict[tuple[int, ...], list[_Fed]] = {}
+    for one in fed:
+        by_beginning.setdefault(one.beginning, []).append(one)
+    for same in by_beginning.values():
+        pack: list[_Fed] = []
+        for one in same:
+            if pack and sum(len(before.text) for before in pack) + len(one.text) > size:
+                yield pack
+                pack = []
+            pack.append(one)
+        yield pack
 
 
 def _first_line(error: BaseException) -> str:

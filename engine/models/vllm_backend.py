@@ -22,14 +22,14 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from engine.errors import ModelError, PromptTooLong
+from engine.errors import ModelError
 from engine.models import Completion, Encoding, Generate, LabelScores, Score, Source, adapter_fingerprint
-from engine.models.transformers_backend import files_of, fingerprint_of
+from engine.models.tokenizer import Text, end_ids
 from engine.models.vllm_choice import tensor_parallel, vllm_version
 from engine.models.vllm_engine import Adapter, Ask, EngineDied, EngineProcess, Found, Settings
 from engine.models.vllm_labels import places_of, sums
 from engine.models.vllm_process import gpu_name
-from engine.models.vllm_text import Text, end_ids
+from engine.models.weights import files_of, fingerprint_of
 
 CPU_SEQUENCES = 32  # computed together
 GPU_SEQUENCES = 256
@@ -192,7 +192,7 @@ class VllmModel:
         """Continue each prompt; see engine.models.Model. Raises PromptTooLong before a request is sent."""
 
         def asks(request: Generate) -> dict[str, Ask]:
-            ids = self._fitting(request.prompt, request.decoding.max_tokens)
+            ids = self._text.fitting(request.prompt, request.decoding.max_tokens, self._context)
             return {"": Ask(ids, self._adapter, request.decoding, request.seed)}
 
         def answer(one: _Open) -> Completion:
@@ -205,7 +205,7 @@ class VllmModel:
 
         def asks(request: Score) -> dict[str, Ask]:
             labels = [tuple(self._text.plain(label)) for label in request.labels]
-            ids = self._fitting(request.prompt, max(map(len, labels), default=0))
+            ids = self._text.fitting(request.prompt, max(map(len, labels), default=0), self._context)
             return {
                 place: Ask(ids + before, self._adapter, labels=wanted)
                 for place, (before, wanted) in places_of(labels).items()
@@ -217,15 +217,6 @@ class VllmModel:
             return LabelScores(one.request, sums(labels, found), tuple(map(len, labels)))
 
         return self._stream(requests, asks, answer)
-
-    def _fitting(self, prompt: str, room: int) -> tuple[int, ...]:
-        ids = tuple(self._text.encode(prompt))
-        if len(ids) + room > self._context:
-            raise PromptTooLong(
-                f"a prompt of {len(ids)} tokens and an answer of {room} exceed the model's context of {self._context}",
-                "Lower the token limit or the number of examples in the spec. What was committed is safe.",
-            )
-        return ids
 
     def _stream(
         self,

@@ -35,16 +35,13 @@ def judge_missing(work: Work, kind: str, critics: Sequence[Calibrated], upto: in
     Both only of instructions whose ordinal is at most `upto`, and of their samples.
     """
     known = [work.run_id, kind, upto]
-    rows = work.reader.query(
-        f"SELECT * FROM ({_SUBJECTS[kind]}) ANTI JOIN {_VERDICTS} USING (id) ORDER BY ordinal", known
-    )
     counts = work.reader.query(
-        "SELECT count(*) AS done, count(*) FILTER (WHERE verdict = 'accepted') AS accepted "
-        f"FROM ({_SUBJECTS[kind]}) JOIN {_VERDICTS} USING (id)",
+        "SELECT count(*) AS planned, count(verdict) AS done, count(*) FILTER (WHERE verdict = 'accepted') AS accepted "
+        f"FROM ({_SUBJECTS[kind]}) LEFT JOIN {_VERDICTS} USING (id)",
         known,
     )[0]
-    done, accepted = int(counts["done"]), int(counts["accepted"])
-    planned = done + len(rows)
+    planned, done, accepted = int(counts["planned"]), int(counts["done"]), int(counts["accepted"])
+    rows = work.reader.in_order(f"SELECT * FROM ({_SUBJECTS[kind]}) ANTI JOIN {_VERDICTS} USING (id)", known)
     for decisions in judge_and_accept(work, kind, critics, rows):
         done += len(decisions)
         accepted += sum(decision.verdict == "accepted" for decision in decisions)
@@ -54,21 +51,25 @@ def judge_missing(work: Work, kind: str, critics: Sequence[Calibrated], upto: in
 
 
 def judge_and_accept(
-    work: Work, kind: str, critics: Sequence[Calibrated], rows: Sequence[Mapping[str, Any]]
+    work: Work, kind: str, critics: Sequence[Calibrated], rows: Iterable[Mapping[str, Any]]
 ) -> Iterator[list[Decision]]:
     """Accept or reject rows with id, instruction, response, raw and stop_reason, by their flags and their scores."""
-    by_id = {row["id"]: row for row in rows}
+    asked: dict[str, Mapping[str, Any]] = {}  # and not decided yet
     may_filter = [c.critic.name for c in critics if c.may_filter]
 
     def decision(found: Sequence[Judgement]) -> Decision:
-        row = by_id[found[0].item.key]
+        row = asked.pop(found[0].item.key)
         flags = []
         if row["response"] is not None:
             flags = response_flags(row["instruction"], row["raw"], row["response"], row["stop_reason"], work.spec.rules)
         return decide({j.critic: j.score for j in found}, may_filter, flags, work.spec.critics)
 
-    items = [Item(row["id"], row["instruction"], row["response"], row["stop_reason"]) for row in rows]
-    return judge_and_decide(work, kind, critics, items, decision)
+    def items() -> Iterator[Item]:
+        for row in rows:
+            asked[row["id"]] = row
+            yield Item(row["id"], row["instruction"], row["response"], row["stop_reason"])
+
+    return judge_and_decide(work, kind, critics, items(), decision)
 
 
 def judge_and_decide(

@@ -16,13 +16,12 @@ from engine.provenance import derived_seed, short_hash
 PHASE = "responses"
 HELD = 32
 
-_MISSING = """
-    SELECT i.instruction_id, i.ordinal, i.text
+_ACCEPTED = """
+    SELECT i.instruction_id, i.ordinal, i.text, s.sample_id
     FROM instructions i
     JOIN verdicts v ON v.run_id = i.run_id AND v.subject_kind = 'instruction' AND v.subject_id = i.instruction_id
     LEFT JOIN samples s ON s.run_id = i.run_id AND s.instruction_id = i.instruction_id
-    WHERE i.run_id = ? AND i.ordinal <= ? AND v.verdict = 'accepted' AND s.sample_id IS NULL
-    ORDER BY i.ordinal
+    WHERE i.run_id = $1 AND i.ordinal <= $2 AND v.verdict = 'accepted'
 """
 
 
@@ -42,13 +41,12 @@ def respond(work: Work, upto: int) -> None:
     """Answer every accepted instruction that has no response yet and whose ordinal is at most `upto`."""
     decoding, examples = decoding_of(work), response_examples(work)
     place = [work.run_id, upto]
-    missing = work.reader.query(_MISSING, place)
-    done = work.reader.query("SELECT count(*) AS n FROM samples WHERE run_id = ? AND ordinal <= ?", place)[0]["n"]
-    planned = done + len(missing)
+    counts = work.reader.query(f"SELECT count(*) AS planned, count(sample_id) AS done FROM ({_ACCEPTED})", place)[0]
+    planned, done = int(counts["planned"]), int(counts["done"])
     asked: dict[Generate, dict[str, Any]] = {}  # and not answered yet
 
     def requests() -> Iterator[Generate]:
-        for row in missing:
+        for row in work.reader.in_order(f"SELECT * FROM ({_ACCEPTED}) WHERE sample_id IS NULL", place):
             prompt = prompts.response(examples, row["text"])
             # The seed belongs to the instruction's text, so that it survives a change of anything around it.
             seed = derived_seed(work.seed, PHASE, row["text"])

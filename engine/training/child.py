@@ -84,7 +84,8 @@ class Training:
         import torch
 
         from engine.models import resolve
-        from engine.models.transformers_backend import declared_bos, files_of
+        from engine.models.tokenizer import declared_bos
+        from engine.models.weights import files_of
         from engine.training.loading import require_base, save_adapter
         from engine.training.tokens import Tokens
         from engine.training.trainers import arguments, build

@@ -130,7 +130,7 @@ def _by_unsloth(job: Job, folder: str, on_gpu: bool) -> tuple[Any, Any]:
 
 def require_base(job: Job, path: str) -> None:
     """Raise TrainingError where the weights are not those that wrote the data, as far as that was noted."""
-    from engine.models.transformers_backend import fingerprint_of
+    from engine.models.weights import fingerprint_of
 
     if job.base_fingerprint is None or job.base_dtype is None:
         return

@@ -31,7 +31,7 @@ def logprobs_of(model: Any, ids: list[int]) -> torch.Tensor:
 
 def reference(model: Any, prompt: str, label: str) -> float:
     """A label's log-probability in float32, by a plain forward pass without a cache."""
-    before, tokens = model._encode(prompt), model._plain(label)
+    before, tokens = model._text.encode(prompt), model._text.plain(label)
     rows = logprobs_of(model, before + tokens)
     return sum(float(rows[len(before) - 1 + i, token]) for i, token in enumerate(tokens))
 
@@ -97,7 +97,7 @@ class Server(ThreadingHTTPServer):
             body["max_tokens"], body["temperature"], top_k, body["top_p"], tuple(body.get("stop") or ())
         )
         (found,) = self.model.generate([Generate(body["prompt"], decoding, body["seed"])])
-        fed, written = self.model._encode(body["prompt"]), list(found.token_ids)
+        fed, written = self.model._text.encode(body["prompt"]), list(found.token_ids)
         choice: dict[str, Any] = {
             "index": 0,
             "text": found.text,
@@ -121,7 +121,7 @@ class Server(ThreadingHTTPServer):
         for index, token in enumerate(fed + written):
             if index < len(fed) and not body.get("echo"):
                 continue
-            tokens.append(self.model._decode([token]))
+            tokens.append(self.model._text.decode([token]))
             if index == 0:
                 values.append(None)
                 top.append(None)
@@ -133,7 +133,7 @@ class Server(ThreadingHTTPServer):
             else:
                 best = row.topk(min(body["logprobs"], MODELS_AT_MOST))
                 told = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-                top.append({self.model._decode([one]): value for one, value in told})
+                top.append({self.model._text.decode([one]): value for one, value in told})
         return {"tokens": tokens, "token_logprobs": values, "top_logprobs": top}
 
 

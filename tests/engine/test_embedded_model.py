@@ -25,7 +25,7 @@ def test_the_tokenizer_gives_the_documented_ids(base_model):
 )
 def test_encoding_loses_nothing(base_model, text):
     ids = base_model.encoding(text).token_ids[1:]
-    assert base_model._decode(list(ids)) == text
+    assert base_model._text.decode(list(ids)) == text
 
 
 def test_water_freezes_at_32_degrees(base_model):
@@ -40,7 +40,7 @@ def test_text_that_spells_a_special_token_stays_text(base_model):
 
 
 def test_a_chat_template_is_seen_in_the_first_tokens(base_model):
-    turn = base_model._tokenizer.convert_tokens_to_ids("<start_of_turn>")
+    turn = base_model._text.tokenizer.convert_tokens_to_ids("<start_of_turn>")
     chat = frozenset({turn})
     fault = encoding_fault(Encoding((2, turn, 2364), ("<bos>", "<start_of_turn>", "user"), 2, chat))
     assert fault is not None and "<start_of_turn>" in fault
@@ -76,10 +76,10 @@ def test_scores_equal_a_plain_forward_pass(base_model):
     graded = [(row["instruction"], row["response"], row["label"]) for row in read_data("grade_pairs")]
     pairs = [prompts.grade_pair(graded, row["instruction"], row["response"]) for row in read_data("calibration_pairs")]
     requests += [Score(prompt.text, (" good", " bad"), prompt.shared) for prompt in pairs[:2]]
-    assert len(base_model._plain(requests[-1].prompt)) > 600 > base_model._window > 0
+    assert len(base_model._text.plain(requests[-1].prompt)) > 600 > base_model._window > 0
     for found in base_model.score(requests):
         for label, logprob, n_tokens in zip(found.request.labels, found.logprobs, found.n_tokens, strict=True):
-            ids = [2, *base_model._plain(found.request.prompt), *base_model._plain(label)]
+            ids = [2, *base_model._text.plain(found.request.prompt), *base_model._text.plain(label)]
             logits = base_model._model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
             places = range(len(ids) - n_tokens - 1, len(ids) - 1)
             assert logprob == pytest.approx(sum(float(logits[i, ids[i + 1]]) for i in places), abs=2e-3)

@@ -57,7 +57,7 @@ def test_the_door_gives_a_chat_template_no_special_token(assistant: Model) -> No
 
 def test_an_applied_template_is_caught_by_the_token_scan(assistant: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     # A door that lets the template through, as every convenient pipeline does.
-    tokenizer = assistant._tokenizer  # type: ignore[attr-defined]
+    tokenizer = assistant._text.tokenizer  # type: ignore[attr-defined]
     monkeypatch.setattr(assistant, "_plain", lambda text: tokenizer(text, add_special_tokens=False).input_ids)
     fault = encoding_fault(assistant.encoding(templated(SENTINELS[0])))
     assert fault is not None and "<|im_start|>" in fault

@@ -173,7 +173,7 @@ def test_addresses_are_read_before_anything_is_asked(monkeypatch):
         with pytest.raises(ModelUnknown) as caught:
             resolve(wrong)
         assert "secret" not in f"{caught.value.title}{caught.value.hint}"
-    from engine.models.transformers_backend import files_of
+    from engine.models.weights import files_of
 
     with pytest.raises(ModelError, match="behind servers"):
         files_of(source)

@@ -128,7 +128,8 @@ def test_training_generation_and_critics_are_fed_the_same(base_model: Model) -> 
     from transformers import AutoTokenizer
 
     from engine.models import resolve
-    from engine.models.transformers_backend import declared_bos, files_of
+    from engine.models.tokenizer import declared_bos
+    from engine.models.weights import files_of
 
     tokenizer: Any = AutoTokenizer.from_pretrained(files_of(resolve(None)))
     tokens = Tokens(tokenizer, declared_bos(tokenizer))

@@ -23,12 +23,12 @@ import torch
 
 from engine.errors import ModelError, PromptTooLong
 from engine.models import Decoding, Generate, Score, Source, adapter_fingerprint
+from engine.models.tokenizer import Text
 from engine.models.vllm_backend import VllmModel
 from engine.models.vllm_choice import is_wanted, tensor_parallel
 from engine.models.vllm_engine import Adapter, Ask, EngineDied, Found, Settings
 from engine.models.vllm_labels import MOST_LABELS, places_of, sums
 from engine.models.vllm_process import MARK, Processes, environment
-from engine.models.vllm_text import Text
 from engine.models.vllm_worker import top_k_then_top_p
 
 BOS, EOS = 1, 2

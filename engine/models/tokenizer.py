@@ -1,6 +1,6 @@
-"""Text into tokens and back for vLLM, by the same rules as in the transformers backend.
+"""Text into tokens and back, by the same rules for every backend that has the model's tokenizer at hand.
 
-vLLM is given token ids, so that nothing of it adds a token or reads one out of a text.
+Models are given token ids, so that nothing of a library adds a token or reads one out of a text.
 """
 
 from __future__ import annotations
@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from engine.errors import ModelError, PromptTooLong
 from engine.models import Encoding
-from engine.models.transformers_backend import ROLES, _content_ids, declared_bos
+
+ROLES = ("user", "assistant")  # as chat templates name them
 
 
 class Text:
@@ -38,6 +40,16 @@ class Text:
     def plain(self, text: str) -> list[int]:
         """A text's ids alone. What spells a special token stays text, except for a model that was loaded for chat."""
         ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=not self._chat).input_ids
+        return ids
+
+    def fitting(self, prompt: str, room: int, context: int) -> tuple[int, ...]:
+        """A prompt's ids, which leave `room` for an answer in a context of so many tokens. Raises PromptTooLong."""
+        ids = tuple(self.encode(prompt))
+        if len(ids) + room > context:
+            raise PromptTooLong(
+                f"a prompt of {len(ids)} tokens and an answer of {room} exceed the model's context of {context}",
+                "Lower the token limit or the number of examples in the spec. What was committed is safe.",
+            )
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -74,3 +86,30 @@ def end_ids(path: str, tokenizer: Any) -> frozenset[int]:
         ends = getattr(AutoConfig.from_pretrained(path).get_text_config(), "eos_token_id", None)
     ids = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
     return frozenset(i for i in ids if i is not None)
+
+
+def declared_bos(tokenizer: Any) -> int | None:
+    """The BOS that the model's own tokenizer puts first, and nothing else; ModelError where it adds more."""
+    probe = "Water"
+    plain = tokenizer(probe, add_special_tokens=False).input_ids
+    usual = tokenizer(probe).input_ids
+    if usual == plain:
+        return None
+    if tokenizer.bos_token_id is not None and usual == [tokenizer.bos_token_id, *plain]:
+        return int(tokenizer.bos_token_id)
+    raise ModelError(
+        f"this tokenizer adds tokens that nobody asked for: {tokenizer.convert_ids_to_tokens(usual)}",
+        "Only a BOS in front is accepted. Use the tokenizer of the base model; no run was started.",
+    )
+
+
+def _content_ids(tokenizer: Any) -> list[int]:
+    """Special tokens that are no part of a chat format."""
+    names = ("bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id")
+    plain = [getattr(tokenizer, name, None) for name in names]
+    chat_like = ("im_", "turn", "inst", "header", "user", "assistant", "system")
+    return [
+        i
+        for i in plain
+        if i is not None and not any(word in str(tokenizer.convert_ids_to_tokens(i)).lower() for word in chat_like)
+    ]

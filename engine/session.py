@@ -20,7 +20,7 @@ from engine.throughput import Throughput
 from engine.workplace import begin_session, work_on
 from store import PHASES, CaiError, Reader, Store
 
-MEMORY = "512MB"  # for DuckDB, which would take most of the machine's for its cache, beside a model that needs it
+MEMORY = "256MB"  # for DuckDB, which would take most of the machine's for its cache, beside a model that needs it
 
 # Kept in the store as well as shown; figures that overwrite each other are not.
 RECORDED = (

@@ -16,14 +16,11 @@ from store.errors import StoreError, StoreLocked, StoreWriteFailed
 
 _HOLDER = re.compile(r"lock is held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
 # No statement may reach the network for an extension, and no query may read a Python variable by its name.
-_CONFIG: dict[str, Any] = {
-    "autoinstall_known_extensions": "false",
-    "python_enable_replacements": "false",
-    # Long prompts that begin alike: by the dictionary that DuckDB would choose, one commit in a hundred took 40 s at
-    # prompts of 10,000 characters; zstd takes 1 s for it, and a twentieth of the space.
-    "disabled_compression_methods": "dict_fsst",
-    "zstd_min_string_length": "1024",  # the mean of a column; shorter texts are looked up faster as they are
-}
+_CONFIG: dict[str, Any] = {"autoinstall_known_extensions": "false", "python_enable_replacements": "false"}
+_NAME = "store"  # of the file's catalog
+# Rows that are rewritten together when the log is merged into the file: with DuckDB's 122,880 a merge took up to a
+# gigabyte and a second in which nothing could be written.
+_ROW_GROUP = 2_048
 
 
 def connect(path: Path, *, read_only: bool, named: Path | None = None) -> duckdb.DuckDBPyConnection:
@@ -37,7 +34,15 @@ def connect(path: Path, *, read_only: bool, named: Path | None = None) -> duckdb
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise StoreError(f"{path} is a folder, not a store", f"name a file, such as {path / 'cai.duckdb'}")
-        return duckdb.connect(str(path), read_only=read_only, config=_CONFIG)
+        database = duckdb.connect(config={**_CONFIG, "temp_directory": f"{path}.tmp"})
+        try:
+            quoted = str(path).replace("'", "''")
+            database.execute(f"ATTACH '{quoted}' AS {_NAME} (ROW_GROUP_SIZE {_ROW_GROUP}, READ_ONLY {read_only})")
+            database.execute(f"USE {_NAME}")
+        except BaseException:
+            database.close()
+            raise
+        return database
     except (duckdb.Error, OSError) as error:
         raise not_opened(named or path, error) from error
 
@@ -45,6 +50,7 @@ def connect(path: Path, *, read_only: bool, named: Path | None = None) -> duckdb
 def cursor(database: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """A cursor of its own transactions, with times in UTC whatever the machine's zone."""
     own = database.cursor()
+    own.execute(f"USE {_NAME}")
     own.execute("SET TimeZone = 'UTC'")
     return own
 
@@ -134,7 +140,7 @@ def not_opened(path: Path, error: Exception) -> StoreError:
         if path.stat().st_size == 0:
             return StoreError(f"{path} is an empty file, not a store", "Remove it, and a store is made in its place.")
         return StoreError(f"{path} is not a store", "It was left as it is; choose another file with --store.")
-    if isinstance(error, duckdb.ConnectionException) and "different configuration" in text:
+    if "is already attached" in text:
         return StoreError(f"{path} is already open in this process", "read from it with Store.reader()")
     if isinstance(error, duckdb.SerializationException) or "newer version of DuckDB" in text:
         return StoreError(f"{path} was written by another version of DuckDB: {_first_line(error)}", "upgrade cai")

@@ -159,6 +159,25 @@ def test_an_older_schema_is_migrated_after_a_copy(path: Path, monkeypatch: pytes
         assert copy.execute("SELECT count(*) FROM samples").fetchall() == [(4,)]
 
 
+def test_calls_made_before_prompts_were_compressed_are_found_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Step 8 copies both tables of calls: every row and the key must come through."""
+    steps, calls = schema.STEPS, {"completions": [rows.completion(f"c{n}", prompt="long " * n) for n in range(300)]}
+    calls["scores"] = [rows.score(f"q{n}", prompt="longer " * n) for n in range(300)]
+    monkeypatch.setattr(schema, "STEPS", steps[:7])
+    monkeypatch.setattr(schema, "VERSION", 7)
+    with Store.open(path) as store, store.reader() as reader:
+        store.append(calls)
+        before = {table: reader.query(f"SELECT * FROM {table} ORDER BY request_id") for table in calls}
+    monkeypatch.undo()
+    with Store.open(path) as store, store.reader() as reader:
+        store.append(calls)  # found by their keys, so that nothing is there twice
+        assert {table: reader.query(f"SELECT * FROM {table} ORDER BY request_id") for table in calls} == before
+        told = reader.query(
+            "SELECT DISTINCT compression FROM pragma_storage_info('scores') WHERE column_name = 'prompt'"
+        )
+        assert "ZSTD" in {row["compression"] for row in told}
+
+
 def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store.open(path) as store:
         store.append(rows.small_run())

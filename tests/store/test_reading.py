@@ -238,3 +238,24 @@ def test_no_warning_reaches_the_terminal(reader: Reader, recwarn: pytest.Warning
     reader.status("run-a")
     reader.sample("run-a", "s1")
     assert not recwarn.list
+
+
+def test_rows_read_in_order_come_once_each_while_others_are_written(store: Store, reader: Reader) -> None:
+    def written(first: int, n: int) -> list[dict[str, Any]]:
+        return [rows.instruction(f"i-{at}", "run-o", ordinal=at) for at in range(first, first + n)]
+
+    def asked() -> list[int]:
+        sql = "SELECT instruction_id, ordinal FROM instructions WHERE run_id = $1 AND status = 'distinct'"
+        return [row["ordinal"] for row in reader.in_order(sql, ["run-o"], size=4)]
+
+    assert asked() == []
+    store.append({"instructions": [*reversed(written(0, 8)), rows.instruction("i-x", "run-p", ordinal=3)]})
+    assert asked() == list(range(8))  # two whole pages, and a third that is empty
+    found = []
+    sql = "SELECT instruction_id, ordinal FROM instructions WHERE run_id = $1 AND status = 'distinct'"
+    for row in reader.in_order(sql, ["run-o"], size=4):
+        found.append(row["ordinal"])
+        if row["ordinal"] == 1:  # what comes behind the page is read, what changes in a page that was read is not
+            store.put({"instructions": [rows.instruction("i-6", "run-o", ordinal=6, status="duplicate")]})
+            store.append({"instructions": written(8, 3)})
+    assert found == [0, 1, 2, 3, 4, 5, 7, 8, 9, 10]

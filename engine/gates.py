@@ -72,7 +72,7 @@ class Evidence:
 
     @classmethod
     def read(cls, reader: Reader, run_id: str) -> Evidence:
-        """All of it, some twenty microseconds a sample for reading and fifty for the rules.
+        """All of it, some thirty microseconds a sample for reading and fifty for the rules.
 
         An instruction critic's audit counts only where it was made on instructions of the run's own kind.
         """

@@ -47,13 +47,14 @@ def repeat(model: Model, reader: Reader, run_id: str) -> Repeated:
         before = completion_of(Generate(row["prompt"], decoding, row["seed"]), row)
         (again,) = model.generate([before.request])
         differing += (again.text, again.token_ids) != (before.text, before.token_ids)
-    scored = reader.query(  # the ids first: sorting the prompts with them would take all of their memory
+    ids = reader.query(  # the ids first: sorting the prompts with them would take all of their memory
         "SELECT DISTINCT unnest(parts->>'$[*].request_id') AS request_id FROM judgements WHERE run_id = ? "
         "ORDER BY request_id LIMIT ?",
         [run_id, SCORES],
     )
     largest = 0.0
-    for row in reader.scores([row["request_id"] for row in scored]).values():
+    scored = reader.scores([row["request_id"] for row in ids])
+    for row in scored.values():
         stored = label_scores_of(Score(row["prompt"], tuple(row["labels"])), row)
         (anew,) = model.score([stored.request])
         largest = max(largest, *(abs(a - b) for a, b in zip(anew.logprobs, stored.logprobs, strict=True)))

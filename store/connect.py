@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ _NAME = "store"  # of the file's catalog
 # Rows that are rewritten together when the log is merged into the file: with DuckDB's 122,880 a merge took up to a
 # gigabyte and a second in which nothing could be written.
 _ROW_GROUP = 2_048
+_ROOMIER = threading.Lock()
 
 
 def connect(path: Path, *, read_only: bool, named: Path | None = None) -> duckdb.DuckDBPyConnection:
@@ -34,10 +36,12 @@ def connect(path: Path, *, read_only: bool, named: Path | None = None) -> duckdb
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise StoreError(f"{path} is a folder, not a store", f"name a file, such as {path / 'cai.duckdb'}")
-        database = duckdb.connect(config={**_CONFIG, "temp_directory": f"{path}.tmp"})
+        # One instance a file, whatever name it is opened by: closing a second one would drop the process's lock on it.
+        real = os.path.realpath(path)
+        database = duckdb.connect(f":memory:{real}", config={**_CONFIG, "temp_directory": f"{real}.tmp"})
         try:
-            quoted = str(path).replace("'", "''")
-            database.execute(f"ATTACH '{quoted}' AS {_NAME} (ROW_GROUP_SIZE {_ROW_GROUP}, READ_ONLY {read_only})")
+            quoted, options = real.replace("'", "''"), f"ROW_GROUP_SIZE {_ROW_GROUP}, READ_ONLY {read_only}"
+            database.execute(f"ATTACH IF NOT EXISTS '{quoted}' AS {_NAME} ({options})")
             database.execute(f"USE {_NAME}")
         except BaseException:
             database.close()
@@ -58,14 +62,15 @@ def cursor(database: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
 @contextmanager
 def roomier(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """For one query that did not fit: DuckDB may take its default share of the machine's memory, then what it had."""
-    before = connection.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
-    connection.execute("RESET memory_limit")
-    try:
-        yield
-    finally:
-        # What is in use cannot be given back; then the limit stays where it is, until the store is opened again.
-        with suppress(duckdb.OutOfMemoryException):
-            connection.execute(f"SET memory_limit = '{before}'")
+    with _ROOMIER:  # one at a time, or the second would take the first one's share for what it has to give back
+        before = connection.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
+        connection.execute("RESET memory_limit")
+        try:
+            yield
+        finally:
+            # What is in use cannot be given back; then the limit stays where it is, until the store is opened again.
+            with suppress(duckdb.OutOfMemoryException):
+                connection.execute(f"SET memory_limit = '{before}'")
 
 
 def require_space(path: Path, batch_bytes: int) -> None:
@@ -141,7 +146,9 @@ def not_opened(path: Path, error: Exception) -> StoreError:
             return StoreError(f"{path} is an empty file, not a store", "Remove it, and a store is made in its place.")
         return StoreError(f"{path} is not a store", "It was left as it is; choose another file with --store.")
     if "is already attached" in text:
-        return StoreError(f"{path} is already open in this process", "read from it with Store.reader()")
+        return StoreError(
+            f"{path} is already open in this process", "read from it with Store.reader(), or pass the open Store on"
+        )
     if isinstance(error, duckdb.SerializationException) or "newer version of DuckDB" in text:
         return StoreError(f"{path} was written by another version of DuckDB: {_first_line(error)}", "upgrade cai")
     return StoreError(

@@ -46,8 +46,9 @@ class Store:
 
     @classmethod
     def open(cls, path: Path, *, read_only: bool = False, memory: str | None = None) -> Store:
-        """Open the store at `path`, creating it and its folder where there is none; `memory` bounds DuckDB's share.
+        """Open the store at `path`, creating it and its folder where there is none.
 
+        `memory` bounds DuckDB's share for all who have the file open in this process, but not that of a migration.
         A store of an older schema is migrated, after a copy `<name>.v<old>.backup` was made beside it. Raises
         StoreLocked when another process has the file open, StoreTooNew for a schema newer than this program, and
         StoreError when the path cannot be read or is no store.

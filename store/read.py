@@ -57,19 +57,20 @@ class Reader:
         return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def in_order(self, sql: str, params: Sequence[object] = (), size: int = PAGE) -> Iterator[Row]:
-        """The rows of one SELECT by their column `ordinal`, each another's, read `size` at a time: others may write.
+        """The rows of one SELECT by their column `ordinal`, of `size` places at a time, so that memory is flat.
 
-        `$1` and so on stand for `params`. A row that comes to fulfil the SELECT, or no longer does, while its page is
-        still to be read is treated as it is then.
+        `$1` and so on stand for `params`. Others may write meanwhile: a page is what the SELECT gives when it is read,
+        and what comes behind the last place that there was at the beginning is left out.
         """
-        n, last = len(params), -1
-        paged = f"SELECT * FROM ({sql}) WHERE ordinal > ${n + 1} ORDER BY ordinal LIMIT {size}"
-        while True:
-            rows = self.query(paged, [*params, last])
-            yield from rows
-            if len(rows) < size:
-                return
-            last = rows[-1]["ordinal"]
+        n = len(params)
+        (ends,) = self.query(f"SELECT min(ordinal) AS first, max(ordinal) AS last FROM ({sql})", params)
+        if ends["first"] is None:
+            return
+        # By places, not by a number of rows: settings that were changed on the way begin to count anew, and two rows
+        # of one place must not fall on both sides of a page's end.
+        page = f"SELECT * FROM ({sql}) WHERE ordinal BETWEEN ${n + 1} AND ${n + 2} ORDER BY ordinal"
+        for first in range(ends["first"], ends["last"] + 1, size):
+            yield from self.query(page, [*params, first, min(first + size - 1, ends["last"])])
 
     def column(self, sql: str, params: Mapping[str, object]) -> Any:
         """The first column that one SELECT gives, as Arrow keeps it: for many values that are looked at in parts."""

@@ -50,10 +50,9 @@ class Pack:
 
     def seen(self, within: int | None = None) -> torch.Tensor:
         """What each token sees, [1, 1, n, beginning + n]: itself and before, `within` so many tokens if given."""
-        back = self.positions[0][:, None] - self._columns
-        own = torch.ones_like(back, dtype=torch.bool)
-        own[:, self._beginning :] = self._of[:, None] == self._of
-        seen = own & (back >= 0)
+        rows = self.positions[0][:, None]
+        seen = self._columns <= rows
+        seen[:, self._beginning :] &= self._of[:, None] == self._of
         if within is not None:
-            seen &= back < within
+            seen &= self._columns > rows - within
         return seen[None, None]

@@ -43,11 +43,14 @@ class Text:
         return ids
 
     def fitting(self, prompt: str, room: int, context: int) -> tuple[int, ...]:
-        """A prompt's ids, which leave `room` for an answer in a context of so many tokens. Raises PromptTooLong."""
+        """A prompt's ids, behind which `room` tokens fit in a context of so many. Raises PromptTooLong, and ModelError
+        for a prompt of no tokens, which a model without BOS cannot go on with."""
         ids = tuple(self.encode(prompt))
+        if not ids:
+            raise ModelError("an empty prompt, and this model has no BOS to go on from", "What was committed is safe.")
         if len(ids) + room > context:
             raise PromptTooLong(
-                f"a prompt of {len(ids)} tokens and an answer of {room} exceed the model's context of {context}",
+                f"a prompt of {len(ids)} tokens and {room} more exceed the model's context of {context}",
                 "Lower the token limit or the number of examples in the spec. What was committed is safe.",
             )
         return ids

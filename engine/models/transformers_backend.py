@@ -236,7 +236,7 @@ class TransformersModel:
             hidden, starts = self._packed(some[0].beginning, [one.text for one in some])
             for start, one in zip(starts, some, strict=True):
                 wanted = sorted({at for at, *_ in one.asked})  # labels of one token are asked about at one place
-                vectors.append(hidden[[start + at for at in wanted]])
+                vectors.append(hidden[torch.tensor([start + at for at in wanted], dtype=torch.long)])
                 asked += [(places + wanted.index(at), token, (one.request, label)) for at, token, label in one.asked]
                 places += len(wanted)
         found = [[0.0] * len(labels) for _, labels in window]
@@ -258,16 +258,18 @@ class TransformersModel:
 
     def _logprobs(self, vectors: torch.Tensor, places: list[int], tokens: list[int]) -> list[float]:
         """Log-probabilities of tokens, each behind the hidden state at its place among `vectors` ([places, size])."""
-        behind = torch.tensor(places, device=vectors.device)
-        head = self._head[torch.tensor(tokens, device=vectors.device)].float()
-        # In float32 whatever the weights are: bfloat16 logits near 16 are an eighth apart, as much as some margins.
-        logits = self._softcap((vectors[behind].float() * head).sum(-1))
-        found: list[float] = (logits - self._normaliser(vectors)[behind]).tolist()
+        normaliser = torch.cat([self._normaliser(some) for some in vectors.split(LOGIT_ROWS)])
+        found: list[float] = []
+        for start in range(0, len(places), LOGIT_ROWS):
+            behind = torch.tensor(places[start : start + LOGIT_ROWS], device=vectors.device)
+            head = self._head[torch.tensor(tokens[start : start + LOGIT_ROWS], device=vectors.device)]
+            # In float32 whatever the weights are: bfloat16 logits near 16 are an eighth apart, as much as some margins.
+            logits = self._softcap((vectors[behind].float() * head.float()).sum(-1))
+            found += (logits - normaliser[behind]).tolist()
         return found
 
     def _normaliser(self, vectors: torch.Tensor) -> torch.Tensor:
-        parts = [self._logits(some, self._head).float() for some in vectors.split(LOGIT_ROWS)]
-        return torch.cat([torch.logsumexp(part, dim=-1) for part in parts])
+        return torch.logsumexp(self._logits(vectors, self._head).float(), dim=-1)
 
     def _row(self, request: Generate) -> _Row:
         prompt = self._text.fitting(request.prompt, request.decoding.max_tokens, self._context)

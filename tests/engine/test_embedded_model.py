@@ -94,6 +94,26 @@ def test_many_label_places_equal_few(base_model, monkeypatch):
         assert found.logprobs == pytest.approx(whole[found.request], abs=1e-4)
 
 
+def test_who_shares_a_window_changes_no_score(base_model):
+    """Alone, behind another beginning, with labels of any length and none: each has the scores that it has alone."""
+    shared = "Rivers flow into"
+    requests = [
+        Score("Rivers flow into the", (" sea", " sky"), len(shared)),
+        Score("Rivers flow into a", (" lake", " large lake", ""), len(shared)),
+        Score("Two and two make", (" four", " five")),
+        Score("Rivers flow into the", (" sea, and the sea into the ocean",), len(shared)),
+    ]
+    together = {found.request: found for found in base_model.score(requests)}
+    assert list(together) == requests
+    for request in requests:
+        (alone,) = base_model.score([Score(request.prompt, request.labels)])
+        assert together[request].logprobs == pytest.approx(alone.logprobs, abs=1e-4)
+        assert together[request].n_tokens == alone.n_tokens
+    assert together[requests[1]].logprobs[2] == 0.0
+    (nothing,) = base_model.score([Score("Rivers", ("",))])
+    assert nothing.logprobs == (0.0,) and nothing.n_tokens == (0,)
+
+
 def test_a_prefix_that_was_let_go_is_computed_again(base_model):
     """More prefixes than are held, in turn: each text is that of its prompt without any hint."""
     beginnings = [f"The number {n} is a" for n in range(transformers_backend.HELD_PREFIXES + 2)]

@@ -9,7 +9,9 @@ import pytest
 import torch
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
+from engine.errors import ModelError, PromptTooLong
 from engine.models.packing import Pack, PackCache
+from engine.models.tokenizer import Text
 from engine.models.transformers_backend import _common, _Fed, _packs
 
 CPU = torch.device("cpu")
@@ -52,6 +54,23 @@ def test_texts_of_one_beginning_share_packs_and_none_is_lost_or_cut():
 )
 def test_only_equal_tokens_are_a_beginning(prompt, shared, common):
     assert _common(prompt, shared) == common
+
+
+def test_a_prompt_of_no_tokens_is_refused():
+    """Packed behind another text it would be given that text's scores."""
+
+    class Nothing:
+        chat_template = bos_token_id = None
+
+        def __call__(self, text, **_):
+            return SimpleNamespace(input_ids=[1] * len(text))
+
+    text = Text(Nothing())
+    assert text.fitting("ab", 3, 5) == (1, 1)
+    with pytest.raises(ModelError, match="empty prompt"):
+        text.fitting("", 3, 5)
+    with pytest.raises(PromptTooLong, match="2 tokens and 4 more"):
+        text.fitting("ab", 4, 5)
 
 
 def test_packed_hidden_states_are_those_of_each_text_alone():

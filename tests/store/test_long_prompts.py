@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -73,18 +71,3 @@ def test_a_store_of_large_row_groups_is_gone_on_with(filled: Any, tmp_path: Path
         count = "SELECT count(*), count(DISTINCT request_id), sum(length(prompt)) FROM scores"
         lengths = sum(map(len, texts)) + 2 * sum(map(len, texts[:3_000]))
         assert plain.execute(count).fetchall() == [(N + 6_000, N + 6_000, lengths)]
-
-
-def test_one_process_opens_a_store_once(tmp_path: Path) -> None:
-    """Two databases of one process on one file would not see each other's locks; DuckDB refuses the second."""
-    path = tmp_path / "cai.duckdb"
-    program = (
-        "from pathlib import Path\nfrom store import Store, StoreError\nimport sys\npath = Path(sys.argv[1])\n"
-        "with Store.open(path):\n"
-        "    for read_only in (False, True):\n"
-        "        try:\n            Store.open(path, read_only=read_only)\n"
-        "        except StoreError as error:\n            print(error)\n"
-        "with Store.open(path, read_only=True):\n    print('again')\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=60)
-    assert done.stdout.count("already open in this process") == 2 and done.stdout.endswith("again\n"), done.stderr

@@ -124,6 +124,41 @@ def test_another_programs_database_is_refused(path: Path) -> None:
         assert other.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [("theirs",)]
 
 
+OTHER = """
+import sys, duckdb
+try:
+    duckdb.connect(sys.argv[1]).close()
+    print("free")
+except duckdb.IOException as error:
+    print("held" if "Could not set lock" in str(error) else error)
+"""
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_one_process_may_open_a_store_twice_and_keeps_its_lock(path: Path, tmp_path: Path, read_only: bool) -> None:
+    """Closing any descriptor of a file drops all of a process's locks on it, so both must share one."""
+
+    def others() -> str:
+        done = subprocess.run([sys.executable, "-c", OTHER, str(path)], capture_output=True, text=True, timeout=60)
+        return done.stdout.strip() or done.stderr
+
+    Store.open(path).close()
+    link = tmp_path / "another name ?;'.duckdb"
+    link.symlink_to(path)
+    first = Store.open(path, read_only=read_only)
+    second = Store.open(link, read_only=read_only)
+    with pytest.raises(StoreError, match="already open in this process"):
+        Store.open(path, read_only=not read_only)
+    if not read_only:
+        second.append({"runs": [rows.run("run-b")]})
+        assert first.reader().run("run-b")
+    second.close()
+    assert others() == "held"
+    first.reader().runs()
+    first.close()
+    assert others() == "free"
+
+
 def test_a_newer_schema_is_refused(path: Path) -> None:
     Store.open(path).close()
     with duckdb.connect(str(path)) as later:
@@ -160,11 +195,11 @@ def test_an_older_schema_is_migrated_after_a_copy(path: Path, monkeypatch: pytes
 
 
 def test_calls_made_before_prompts_were_compressed_are_found_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Step 8 copies both tables of calls: every row and the key must come through."""
+    """Step 9 copies both tables of calls: every row and the key must come through."""
     steps, calls = schema.STEPS, {"completions": [rows.completion(f"c{n}", prompt="long " * n) for n in range(300)]}
     calls["scores"] = [rows.score(f"q{n}", prompt="longer " * n) for n in range(300)]
-    monkeypatch.setattr(schema, "STEPS", steps[:7])
-    monkeypatch.setattr(schema, "VERSION", 7)
+    monkeypatch.setattr(schema, "STEPS", steps[:8])
+    monkeypatch.setattr(schema, "VERSION", 8)
     with Store.open(path) as store, store.reader() as reader:
         store.append(calls)
         before = {table: reader.query(f"SELECT * FROM {table} ORDER BY request_id") for table in calls}

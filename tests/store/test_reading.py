@@ -249,13 +249,26 @@ def test_rows_read_in_order_come_once_each_while_others_are_written(store: Store
         return [row["ordinal"] for row in reader.in_order(sql, ["run-o"], size=4)]
 
     assert asked() == []
-    store.append({"instructions": [*reversed(written(0, 8)), rows.instruction("i-x", "run-p", ordinal=3)]})
-    assert asked() == list(range(8))  # two whole pages, and a third that is empty
+    store.append({"instructions": [*reversed(written(-2, 8)), rows.instruction("i-x", "run-p", ordinal=3)]})
+    assert asked() == list(range(-2, 6))  # two whole pages, and a third that is empty
     found = []
     sql = "SELECT instruction_id, ordinal FROM instructions WHERE run_id = $1 AND status = 'distinct'"
     for row in reader.in_order(sql, ["run-o"], size=4):
         found.append(row["ordinal"])
         if row["ordinal"] == 1:  # what comes behind the page is read, what changes in a page that was read is not
-            store.put({"instructions": [rows.instruction("i-6", "run-o", ordinal=6, status="duplicate")]})
-            store.append({"instructions": written(8, 3)})
-    assert found == [0, 1, 2, 3, 4, 5, 7, 8, 9, 10]
+            changed = [rows.instruction(f"i-{at}", "run-o", ordinal=at, status="duplicate") for at in (0, 4)]
+            store.put({"instructions": changed})
+            store.append({"instructions": written(6, 3)})
+    assert found == [-2, -1, 0, 1, 2, 3, 5]
+
+
+def test_rows_of_one_place_are_both_read(store: Store, reader: Reader) -> None:
+    """A run whose settings were changed on the way counts its instructions from the beginning again."""
+    for way in ("before", "after"):
+        made = [rows.instruction(f"i-{way}-{at}", "run-o", ordinal=at) for at in range(50)]
+        store.append({"instructions": made})
+    sql = "SELECT instruction_id, ordinal FROM instructions WHERE run_id = $1"
+    for size in (1, 3, 7, 64):
+        found = list(reader.in_order(sql, ["run-o"], size=size))
+        assert len({row["instruction_id"] for row in found}) == len(found) == 100
+        assert [row["ordinal"] for row in found] == sorted(row["ordinal"] for row in found)

@@ -24,7 +24,7 @@ from engine.models.embedded import ensure
 PYTHON = ROOT / ".venv-distilabel" / "bin" / "python"
 PILOT = 4
 BATCH = 8  # of model.generate 8 and 16 are about as fast here (generation.py)
-SAMPLE = 24  # rows of a group
+SAMPLE = 16  # rows of a group
 
 
 def groups(calls: list[Call], checks: bool, encode: Any) -> list[dict[str, Any]]:

@@ -36,7 +36,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--raw"]:
         print(json.dumps(raw(Path(sys.argv[2]))))
         return
-    pilot = int(sys.argv[1]) if sys.argv[1:] else 2
+    pilot = int(sys.argv[1]) if sys.argv[1:] else 1
     model, pipeline_s, outcome = pilot_of(pilot)
     model.inner.close()
     with tempfile.TemporaryDirectory() as folder:

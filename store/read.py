@@ -19,7 +19,7 @@ from store.errors import NotFound, StoreError
 from store.listing import Choice, Listing
 
 MARGINS_AT_MOST = 20_000
-PAGE = 2_048  # rows that are read at once where all are wanted
+PAGE = 2_048  # places whose rows are read at once where all are wanted
 VERDICTS = ("accepted", "rejected", "unsure")
 
 Row = dict[str, Any]

@@ -58,7 +58,11 @@ def test_the_door_gives_a_chat_template_no_special_token(assistant: Model) -> No
 def test_an_applied_template_is_caught_by_the_token_scan(assistant: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     # A door that lets the template through, as every convenient pipeline does.
     tokenizer = assistant._text.tokenizer  # type: ignore[attr-defined]
-    monkeypatch.setattr(assistant, "_plain", lambda text: tokenizer(text, add_special_tokens=False).input_ids)
+    monkeypatch.setattr(
+        assistant._text,  # type: ignore[attr-defined]
+        "plain",
+        lambda text: tokenizer(text, add_special_tokens=False).input_ids,
+    )
     fault = encoding_fault(assistant.encoding(templated(SENTINELS[0])))
     assert fault is not None and "<|im_start|>" in fault
     # And then it answers as an assistant does: it ends by itself.

@@ -38,7 +38,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], f
     return path, texts, slowest
 
 
-def test_they_take_a_twentieth_of_their_size_and_come_back_as_they_were(filled: Any) -> None:
+def test_they_take_less_than_a_tenth_of_their_size_and_come_back_as_they_were(filled: Any) -> None:
     path, texts, _ = filled
     assert path.stat().st_size < sum(map(len, texts)) / 10
     with Store.open(path, read_only=True) as store, store.reader() as reader:

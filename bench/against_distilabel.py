@@ -19,7 +19,7 @@ from typing import Any
 
 from common import MODEL, ROOT, Call, pilot_of, report
 
-from engine.models.embedded import ensure
+from engine.models.files.embedded import ensure
 
 PYTHON = ROOT / ".venv-distilabel" / "bin" / "python"
 PILOT = 4

@@ -106,10 +106,11 @@ def pilot_of(n: int) -> tuple[Recording, float, Any]:
     is loaded where the engine loads it: where two threads have used OpenMP, libgomp's workers no longer spin at their
     barriers, which costs the model 5 to 9 % on two cores.
     """
-    import engine.models
-    from engine import RunOptions, open_engine
+    import engine.models.registry
+    from engine.run.engine import open_engine
+    from engine.run.options import RunOptions
 
-    real = engine.models.load
+    real = engine.models.registry.load
     loaded: list[Recording] = []
     loading_s = 0.0
 
@@ -120,7 +121,7 @@ def pilot_of(n: int) -> tuple[Recording, float, Any]:
         loading_s = time.perf_counter() - began
         return loaded[0]
 
-    engine.models.load = load  # type: ignore[assignment]
+    engine.models.registry.load = load  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as folder:
         options = RunOptions(store=Path(folder) / "a.duckdb", pilot=n, overrides={"critics.audit_items": AUDIT_ITEMS})
         opened = open_engine(options, lambda event: None)

@@ -16,10 +16,11 @@ from typing import Any
 import torch
 from common import MODEL, report
 
-from engine import prompts
-from engine.critics import read_data
-from engine.models import Score, load
-from engine.models.embedded import ensure
+from engine.core.data import read_data
+from engine.models.files.embedded import ensure
+from engine.models.registry import load
+from engine.models.requests import Score
+from engine.spec import prompts
 
 ITEMS = 96
 PADDED_ITEMS = 16  # of those, so that what is slow does not take minutes

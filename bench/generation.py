@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from common import MODEL, report
 
-from engine import prompts
-from engine.critics import read_data
-from engine.models import Decoding, Generate, load
-from engine.models.embedded import ensure
+from engine.core.data import read_data
+from engine.models.files.embedded import ensure
+from engine.models.registry import load
+from engine.models.requests import Decoding, Generate
+from engine.spec import prompts
 
 REQUESTS = 48
 STATIC_REQUESTS = 16  # of those, for `model.generate`: all of them would take minutes

@@ -81,7 +81,7 @@ def used_mib() -> int:
 
 def measured(model: Any) -> dict[str, float]:
     """Tokens and scores per second of a model behind the door."""
-    from engine.models import Decoding, Generate, Score
+    from engine.models.requests import Decoding, Generate, Score
 
     prompts, rubric = asked()
     decoding = Decoding(LIMIT, 0.7, 50, 0.9)
@@ -98,8 +98,8 @@ def measured(model: Any) -> dict[str, float]:
 
 
 def embedded() -> dict[str, Any]:
-    from engine.models import resolve
-    from engine.models.transformers_backend import TransformersModel
+    from engine.models.local.backend import TransformersModel
+    from engine.models.source import resolve
 
     before = used_mib()
     model = TransformersModel.load(resolve(None))
@@ -118,7 +118,7 @@ def raw(eager: bool) -> dict[str, Any]:
     """vLLM as its own documentation uses it, on the token ids that this program would send."""
     import vllm
 
-    from engine.models.tokenizer import Text
+    from engine.models.files.tokenizer import Text
 
     with tempfile.TemporaryDirectory() as place:
         folder = folder_of(Path(place))
@@ -147,11 +147,12 @@ def raw(eager: bool) -> dict[str, Any]:
 
 def ours(eager: bool) -> dict[str, Any]:
     """The same through this program's backend, its engine told to make weights up."""
-    from engine.models import Source, vllm_engine
-    from engine.models.vllm_backend import VllmModel
+    from engine.models.source import Source
+    from engine.models.vllm import engine
+    from engine.models.vllm.backend import VllmModel
 
-    real = vllm_engine._arguments
-    vllm_engine._arguments = lambda settings: dummy(real(settings)) | {"enforce_eager": eager, "max_model_len": 2048}
+    real = engine._arguments
+    engine._arguments = lambda settings: dummy(real(settings)) | {"enforce_eager": eager, "max_model_len": 2048}
     with tempfile.TemporaryDirectory() as place:
         before = used_mib()
         source = Source("dummy 32B", str(folder_of(Path(place))), "", "", embedded=False)

@@ -33,7 +33,7 @@ LOOSE = {
 
 def fake(vocabulary: int) -> Any:
     """A model that lists instructions of random words and answers with a sentence."""
-    from engine.models import Completion, Encoding, Generate, LabelScores, Score
+    from engine.models.requests import Completion, Encoding, Generate, LabelScores, Score
 
     words = ["".join(random.Random(n).choices("abcdefghijklmnoprstuvw", k=7)) for n in range(vocabulary)]
 
@@ -77,10 +77,11 @@ def fake(vocabulary: int) -> Any:
 
 
 def one(size: int) -> dict[str, Any]:
-    import engine.models
-    from engine import RunOptions, open_engine
+    import engine.models.registry
+    from engine.run.engine import open_engine
+    from engine.run.options import RunOptions
 
-    engine.models.load = lambda *_, **__: fake(20_000)  # type: ignore[assignment]
+    engine.models.registry.load = lambda *_, **__: fake(20_000)  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as folder:
         options = RunOptions(store=Path(folder) / "a.duckdb", pilot=size, overrides=LOOSE)
         opened = open_engine(options, lambda event: None)

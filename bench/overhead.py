@@ -18,13 +18,13 @@ from pathlib import Path
 
 from common import MODEL, pilot_of, report
 
-import engine.models
+import engine.models.registry
 
 
 def raw(file: Path) -> float:
     """Seconds that the bare backend takes for recorded calls."""
     calls = pickle.loads(file.read_bytes())
-    model = engine.models.load(None)
+    model = engine.models.registry.load(None)
     began = time.perf_counter()
     for kind, requests in calls:
         for _ in getattr(model, kind)(requests):

@@ -23,7 +23,7 @@ import psutil
 from tui_latency import CAI, Screen
 
 from store import Choice, Store
-from tui.library import MEMORY
+from tui.reads.library import MEMORY
 
 PAGE = 100
 TRIES = 7

@@ -75,7 +75,7 @@ def one(which: str, folder: Path, steps: int) -> None:
 
 def examples(n: int) -> list[dict[str, str]]:
     """Good pairs of the calibration set, repeated as often as is needed."""
-    from engine.critics import DATA
+    from engine.core.data import DATA
     from store import PROMPT_TEMPLATE
 
     lines = (DATA / "calibration_pairs.jsonl").read_text().splitlines()
@@ -91,7 +91,7 @@ def examples(n: int) -> list[dict[str, str]]:
 
 
 def settings() -> dict[str, Any]:
-    from engine.spec import load_spec
+    from engine.spec.stage import load_spec
 
     spec = load_spec("stage_1_small_model").settings
     assert spec.sft is not None and spec.adapter is not None
@@ -128,9 +128,9 @@ def bare(folder: Path, rows: list[dict[str, str]]) -> tuple[list[float], list[fl
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
-    from engine.models import resolve
-    from engine.models.tokenizer import declared_bos
-    from engine.models.weights import files_of
+    from engine.models.files.tokenizer import declared_bos
+    from engine.models.files.weights import files_of
+    from engine.models.source import resolve
     from engine.training.tokens import Tokens
 
     wanted = settings()

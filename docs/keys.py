@@ -8,14 +8,14 @@ from pathlib import Path
 
 from textual.binding import Binding
 
-from tui.app import ControlCenter
-from tui.personal import PERSONAL_KEYS
-from tui.rooms import PLACES
+from tui.app.app import ControlCenter
+from tui.app.keys import PERSONAL_KEYS
 from tui.widgets.detail import SampleDetail
 from tui.widgets.endless import EndlessTable
 from tui.widgets.first_batch import FirstBatchScreen
 from tui.widgets.lineage import LineageScreen
 from tui.widgets.training_plan import TrainingPlanScreen
+from tui.words.places import PLACES
 
 HERE = Path(__file__).parent
 NAMES = {

@@ -9,8 +9,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from tui.again import opener
-from tui.app import ControlCenter
+from tui.app.app import ControlCenter
+from tui.live.same_run import opener
 
 HERE = Path(__file__).parent
 SHOTS = (

@@ -27,8 +27,8 @@ from typing import Any, Literal
 
 import psutil
 
-from engine import extras
-from engine.models.embedded import GEMMA, MODELS, cache_root, is_converted
+from engine.core import extras
+from engine.models.files.embedded import GEMMA, MODELS, cache_root, is_converted
 
 State = Literal["ok", "absent", "warning", "failed", "hung"]
 

@@ -7,17 +7,14 @@ a margin of one nat means something else under every prompt. An audit on a label
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, Protocol
 
-from engine.models import LabelScores, Score
+from engine.core.data import read_data
+from engine.models.requests import LabelScores, Score
 
-DATA = Path(__file__).parent.parent / "data"
 # What two responses are compared by where no principle was drawn.
 QUESTIONS = {
     "helpfulness": "Which response is more helpful?",
@@ -96,18 +93,6 @@ class Judgement:
     margin_nats: float
     score: float
     parts: list[dict[str, Any]] = field(default_factory=list)
-
-
-@lru_cache
-def read_data(name: str) -> tuple[dict[str, Any], ...]:
-    """The rows of a shipped file, engine/data/NAME.jsonl."""
-    with (DATA / f"{name}.jsonl").open(encoding="utf-8") as lines:
-        return tuple(json.loads(line) for line in lines if line.strip())
-
-
-def has_data(name: str) -> bool:
-    """Whether that file is there; no rows of the model's own that somebody labelled need be."""
-    return (DATA / f"{name}.jsonl").exists()
 
 
 def for_kind(name: str, kind: str) -> str:

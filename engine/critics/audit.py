@@ -7,15 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.answers import Answers
-from engine.critics import Critic, Item, Judgement, Scale, for_kind, has_data, items_of
+from engine.core.data import has_data
+from engine.core.errors import SpecError
+from engine.critics import Critic, Item, Judgement, Scale, for_kind, items_of
 from engine.critics.label import LETTERS, LabelCritic
 from engine.critics.others import EndedCritic, MeanCritic, PmiCritic
 from engine.critics.pair import CompareCritic, DifferenceCritic
-from engine.errors import SpecError
-from engine.models import LabelScores, request_id
-from engine.sections import CriticsSpec
-from engine.stats import auc, auc_interval, threshold_for_precision
+from engine.models.answers import Answers
+from engine.models.requests import LabelScores, request_id
+from engine.spec.sections import CriticsSpec
+from engine.stats.intervals import auc, auc_interval, threshold_for_precision
 
 KINDS = ("instruction", "sample", "pair")
 PARTS = ("planted", "own")

@@ -11,9 +11,10 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from engine import prompts
-from engine.critics import Ask, Item, for_kind, read_data
-from engine.models import LabelScores, Score
+from engine.core.data import read_data
+from engine.critics import Ask, Item, for_kind
+from engine.models.requests import LabelScores, Score
+from engine.spec import prompts
 
 WORDS = {"instruction": ((" Yes", " No"),), "sample": ((" good", " bad"),)}
 LETTERS = ((" A", " B"), (" B", " A"))

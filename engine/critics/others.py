@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from engine import prompts
 from engine.critics import Ask, Critic, Item, Scale
-from engine.models import LabelScores, Score
+from engine.models.requests import LabelScores, Score
+from engine.spec import prompts
 
 
 class PmiCritic:

@@ -12,9 +12,10 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine import prompts
-from engine.critics import Ask, Critic, Item, read_data
-from engine.models import LabelScores, Score
+from engine.core.data import read_data
+from engine.critics import Ask, Critic, Item
+from engine.models.requests import LabelScores, Score
+from engine.spec import prompts
 
 LETTERS = (" A", " B")
 IN_FRONT, BEHIND = "in front", "behind"  # where the response that is judged stands

@@ -1,7 +1,7 @@
 """What two conditions' answers on the same test items say: tests, intervals, corrections, levels of looks.
 
-Pure functions of rows. `a` and `b` of engine.paired are the conditions after and before: above zero, the later one is
-better. The hypotheses of a registration are tested by serial gatekeeping (Maurer, Hothorn and Lehmacher 1995;
+Pure functions of rows. `a` and `b` of engine.stats.paired are the conditions after and before: above zero, the later
+one is better. The hypotheses of a registration are tested by serial gatekeeping (Maurer, Hothorn and Lehmacher 1995;
 Dmitrienko and Tamhane 2007): the primary one alone at the full level, and, only where it is rejected, the secondary
 ones together by Holm. That bounds the family-wise error of all registered claims at alpha, whichever of them are true
 and however they depend on each other. All else is exploratory: no corrected p value, but a false discovery rate.
@@ -26,14 +26,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import EvaluationError
+from engine.core.errors import EvaluationError
 from engine.evaluation import ALL, BASE_CONDITIONS, CAPABILITIES, REFERENCE, TUNED_CONDITIONS
 from engine.evaluation.registration import EACH, body_of, counts
-from engine.paired import DRAWS, Pairs, benjamini_hochberg, clustered, cohen_h, holm, mcnemar, newcombe, shares_bca
-from engine.power import equivalence, mcnemar_effect, mcnemar_power
-from engine.power import looks as looks_at
-from engine.sections import EvaluationSpec
-from engine.stats import wilson
+from engine.spec.sections import EvaluationSpec
+from engine.stats.intervals import wilson
+from engine.stats.paired import (
+    DRAWS,
+    Pairs,
+    benjamini_hochberg,
+    clustered,
+    cohen_h,
+    holm,
+    mcnemar,
+    newcombe,
+    shares_bca,
+)
+from engine.stats.power import equivalence, mcnemar_effect, mcnemar_power
+from engine.stats.power import looks as looks_at
 
 PRIMARY, SECONDARY, EXPLORATORY = "primary", "secondary", "exploratory"
 CORRECTIONS = {PRIMARY: "none, tested alone before the others", SECONDARY: "Holm, after the primary", EXPLORATORY: ""}
@@ -285,10 +295,10 @@ def next_level(past: Sequence[Mapping[str, Any]], fraction: float, alpha: float)
     """The level of a new look at a share `fraction` of the planned items, after those of `past` (fraction, level).
 
     Where more items are there than ever before it is what O'Brien-Fleming spending has released since (see
-    engine.power.looks), but no more than is left of alpha; with all items it is all that is left. A look at no more
-    items than before, because answers or verdicts were changed, has half the level of the look before it, and at most
-    half of what is left. So all levels add up to alpha at most until all items were looked at. Nothing is left to take
-    from then; however often one looks again after that, the levels add up to less than twice alpha.
+    engine.stats.power.looks), but no more than is left of alpha; with all items it is all that is left. A look at no
+    more items than before, because answers or verdicts were changed, has half the level of the look before it, and at
+    most half of what is left. So all levels add up to alpha at most until all items were looked at. Nothing is left to
+    take from then; however often one looks again after that, the levels add up to less than twice alpha.
     """
     reached = sorted({float(one["fraction"]) for one in past})
     left = max(alpha - sum(float(one["level"]) for one in past), 0.0)

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine import prompts
-from engine.critics import read_data
+from engine.core.data import read_data
 from engine.evaluation import BASE_CONDITIONS, REFERENCE, TUNED_CONDITIONS, Item
-from engine.models import Decoding, Generate, Model, adapter_fingerprint
-from engine.provenance import derived_seed
-from engine.sections import EvaluationSpec
-from engine.training import adapters
+from engine.models import adapters
+from engine.models.requests import Decoding, Generate, Model, adapter_fingerprint
+from engine.spec import prompts
+from engine.spec.provenance import derived_seed
+from engine.spec.sections import EvaluationSpec
 from store import Reader
 
 IN_WORDS = {

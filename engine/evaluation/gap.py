@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.evaluation import REFERENCE, TUNED_CONDITIONS
-from engine.gates import Check
-from engine.paired import mcnemar, pairs
-from engine.sections import EvaluationSpec
-from engine.stats import wilson
+from engine.quality.gates import Check
+from engine.spec.sections import EvaluationSpec
+from engine.stats.intervals import wilson
+from engine.stats.paired import mcnemar, pairs
 
 GATE = "gap"
 Row = Mapping[str, Any]

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from engine.critics import DATA
+from engine.core.data import DATA
 from engine.evaluation import SPLITS, Item, Plant
 from engine.evaluation.plants import planted
 from engine.evaluation.templates import (
@@ -34,7 +34,7 @@ from engine.evaluation.templates import (
 from engine.evaluation.templates import conversation_recall as recall
 from engine.evaluation.templates import conversation_rules as rules
 from engine.evaluation.verifiers import scorer_sha256
-from engine.provenance import derived_seed
+from engine.spec.provenance import derived_seed
 from store.errors import CaiError
 
 __all__ = ["ITEMS_SHA256", "ItemSet", "ItemsChanged", "item_set", "plants", "scorer_sha256", "written_plants"]

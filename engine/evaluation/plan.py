@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.errors import EvaluationError
+from engine.core.errors import EvaluationError
 from engine.evaluation import CAPABILITIES, REFERENCE, SPLITS, Item
 from engine.evaluation.conditions import Condition, conditions_of
 from engine.evaluation.items import item_set, scorer_sha256
-from engine.sections import EvaluationSpec
-from engine.spec import StageSpec
+from engine.spec.sections import EvaluationSpec
+from engine.spec.stage import StageSpec
 from store import Reader
 
 

@@ -13,10 +13,10 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from engine.errors import EvaluationError
+from engine.core.errors import EvaluationError
 from engine.evaluation import ALL, BASE_CONDITIONS, TUNED_CONDITIONS
-from engine.power import mcnemar_effect, mcnemar_n, mcnemar_power
-from engine.sections import EvaluationSpec
+from engine.spec.sections import EvaluationSpec
+from engine.stats.power import mcnemar_effect, mcnemar_n, mcnemar_power
 from store import Reader, Store
 
 EACH = "each"  # in the place of an item type: every type of the frozen set, a hypothesis each

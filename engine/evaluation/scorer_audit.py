@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from engine.evaluation import ALL, CAPABILITIES, CONDITIONS, PLANTS, Item, Plant, Verdict
-from engine.gates import Check
-from engine.sections import EvaluationSpec
-from engine.stats import cohen_kappa, wilson
+from engine.quality.gates import Check
+from engine.spec.sections import EvaluationSpec
+from engine.stats.intervals import cohen_kappa, wilson
 
 DRAWS = 1000
 CHUNK = 2_000_000

@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.answers import Answers
-from engine.constitution import Constitution
-from engine.control import Control
+from engine.core.control import Control
+from engine.core.events import Emit
 from engine.critics import Judgement
-from engine.events import Emit
+from engine.models.adapters import Adapter
+from engine.models.answers import Answers
 from engine.review.context import Decision
-from engine.spec import StageSpec
-from engine.training.adapters import Adapter
+from engine.spec.constitution import Constitution
+from engine.spec.stage import StageSpec
 from store import Reader, Store
 
 
@@ -36,7 +36,7 @@ class Work:
     emit: Emit
     constitution: Constitution | None = None  # where the spec has critiques
     adapter: Adapter | None = None  # of the parent stage, which the model answers with
-    # Returns where a decision that the spec may have reviewed is approved of; see engine.consult.
+    # Returns where a decision that the spec may have reviewed is approved of; see engine.review.consultant.
     consult: Callable[[Decision], None] = lambda decision: None
 
 

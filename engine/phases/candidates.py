@@ -11,19 +11,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from engine import corruptions, prompts
-from engine.critics import read_data
+from engine.core.data import read_data
+from engine.core.errors import SpecError
+from engine.core.events import PhaseProgressed
 from engine.critics.audit import Calibrated
-from engine.errors import SpecError
-from engine.events import PhaseProgressed
-from engine.models import Decoding, Generate
+from engine.models.requests import Decoding, Generate
 from engine.phases import Work
 from engine.phases.judgements import judge_and_accept
 from engine.phases.responses import decoding_of, response_examples
 from engine.phases.revisions import eligible
-from engine.provenance import derived_seed, short_hash
-from engine.sections import CandidatesSpec
-from engine.similarity import NearDuplicateIndex
+from engine.quality import corruptions
+from engine.spec import prompts
+from engine.spec.provenance import derived_seed, short_hash
+from engine.spec.sections import CandidatesSpec
+from engine.stats.similarity import NearDuplicateIndex
 
 PHASE = "candidates"
 BEST_OF, ANSWER, REFUSAL = "best_of", "answer", "refusal"

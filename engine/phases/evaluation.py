@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from engine import events, gates
-from engine.answers import Answers
-from engine.control import Control
+from engine.core import events
+from engine.core.control import Control
 from engine.evaluation import ALL, BASE_CONDITIONS, REFERENCE, TUNED_CONDITIONS, Item, analysis, registration
 from engine.evaluation import scorer_audit as audit
 from engine.evaluation.conditions import Condition, answer_of, broken_adapters, request_of
@@ -23,11 +22,13 @@ from engine.evaluation.gap import GATE, gap_checks, gap_evidence, what_instead
 from engine.evaluation.items import plants, written_plants
 from engine.evaluation.plan import EvaluationPlan, answers_of, evaluation_plan
 from engine.evaluation.verifiers import verify
-from engine.models import Model, request_id
-from engine.provenance import short_hash
-from engine.spec import StageSpec
-from engine.stats import wilson
-from engine.workplace import work_on
+from engine.models.answers import Answers
+from engine.models.requests import Model, request_id
+from engine.phases.work import work_on
+from engine.quality import gates
+from engine.spec.provenance import short_hash
+from engine.spec.stage import StageSpec
+from engine.stats.intervals import wilson
 from store import Reader, Store
 
 PHASE = "evaluation"
@@ -141,10 +142,10 @@ class Evaluator:
         for condition in plan.conditions:
             if condition.name != REFERENCE:
                 continue
-            from engine.models import load
+            from engine.models import registry
 
             self.emit(events.ModelLoading(self.run["run_id"], condition.model))
-            model = load(condition.model, batch_size=self.batch_size, chat=True)  # the base was closed before
+            model = registry.load(condition.model, batch_size=self.batch_size, chat=True)  # the base was closed before
             try:
                 facts = {"reference": {"name": condition.model, "fingerprint": model.fingerprint, **model.facts}}
                 run = self.reader.run(self.run["run_id"])
@@ -298,7 +299,8 @@ def _judged(item: Item, text: str, scorer_sha256: str) -> Row:
 
 def conclude(store: Store, run_id: str) -> tuple[str, str]:
     """Audit the scorer, decide the gap gate and compare, all from stored answers; returns what `evaluate` does."""
-    from engine.opening import new_session_id, settings_of
+    from engine.spec.provenance import new_session_id
+    from engine.spec.stage import settings_of
 
     with store.reader() as reader:
         run = reader.run(run_id)

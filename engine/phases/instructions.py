@@ -13,15 +13,16 @@ import random
 from collections import Counter
 from typing import Any
 
-from engine import prompts
-from engine.critics import for_kind, read_data
-from engine.errors import NothingParsed
-from engine.events import PhaseProgressed
-from engine.models import Completion, Decoding, Generate
+from engine.core.data import read_data
+from engine.core.errors import NothingParsed
+from engine.core.events import PhaseProgressed
+from engine.critics import for_kind
+from engine.models.requests import Completion, Decoding, Generate
 from engine.phases import Work
-from engine.provenance import derived_seed, short_hash
-from engine.rules import TopicGuess, instruction_status
-from engine.similarity import NearDuplicateIndex, words
+from engine.quality.rules import TopicGuess, instruction_status
+from engine.spec import prompts
+from engine.spec.provenance import derived_seed, short_hash
+from engine.stats.similarity import NearDuplicateIndex, words
 
 PHASE = "instructions"
 BARREN_ROUNDS = 4  # rounds without one new instruction before giving up

@@ -6,12 +6,12 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from engine.acceptance import Decision, decide, verdict_row
+from engine.core.events import MarginMeasured, PhaseProgressed
 from engine.critics import Item, Judgement
 from engine.critics.audit import Calibrated, chunk_of, judge
-from engine.events import MarginMeasured, PhaseProgressed
 from engine.phases import Work, judgement_row
-from engine.rules import response_flags
+from engine.quality.gates import Decision, decide, verdict_row
+from engine.quality.rules import response_flags
 
 PHASES = {"instruction": "instruction_judgements", "sample": "response_judgements"}
 

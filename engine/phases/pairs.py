@@ -6,16 +6,16 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from engine.core.events import MarginMeasured, PhaseProgressed
 from engine.critics import QUESTIONS, Item
 from engine.critics.audit import Calibrated, chunk_of, judge
 from engine.critics.pair import by_order, preference
-from engine.events import MarginMeasured, PhaseProgressed
-from engine.pair_selection import recheck_pairs, verdict_rows
 from engine.phases import Work, judgement_row
 from engine.phases.candidates import ANSWER, REFUSAL
 from engine.phases.revisions import eligible
-from engine.provenance import short_hash
-from engine.rules import BLOCKING
+from engine.quality.pair_selection import recheck_pairs, verdict_rows
+from engine.quality.rules import BLOCKING
+from engine.spec.provenance import short_hash
 
 PHASE = "pairs"
 BEST_OF_ROUND = 100  # the number under which principles are allotted to comparisons, apart from those of revisions

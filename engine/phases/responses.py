@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from engine import prompts
-from engine.critics import for_kind, read_data
-from engine.events import PhaseProgressed
-from engine.models import Decoding, Generate
+from engine.core.data import read_data
+from engine.core.events import PhaseProgressed
+from engine.critics import for_kind
+from engine.models.requests import Decoding, Generate
 from engine.phases import Work
-from engine.provenance import derived_seed, short_hash
+from engine.spec import prompts
+from engine.spec.provenance import derived_seed, short_hash
 
 PHASE = "responses"
 HELD = 32

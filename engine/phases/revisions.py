@@ -12,20 +12,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from engine import prompts
-from engine.acceptance import Decision, verdict_row
-from engine.constitution import Principle
-from engine.critics import Item, Judgement, read_data
+from engine.core.data import read_data
+from engine.core.events import PhaseProgressed
+from engine.critics import Item, Judgement
 from engine.critics.audit import Calibrated
 from engine.critics.pair import by_order
-from engine.events import PhaseProgressed
-from engine.models import Completion, Decoding, Generate
+from engine.models.requests import Completion, Decoding, Generate
 from engine.phases import Work
 from engine.phases.judgements import judge_and_decide
-from engine.provenance import derived_seed, short_hash
-from engine.revision_rules import BLOCKING, REVISION_RULES, revision_flags
-from engine.rules import RULES
-from engine.sections import RevisionsSpec
+from engine.quality.gates import Decision, verdict_row
+from engine.quality.revision_rules import BLOCKING, REVISION_RULES, revision_flags
+from engine.quality.rules import RULES
+from engine.spec import prompts
+from engine.spec.constitution import Principle
+from engine.spec.provenance import derived_seed, short_hash
+from engine.spec.sections import RevisionsSpec
 
 PHASE = "revisions"
 WAVE = 256  # samples whose critiques are asked for before their revisions

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine import events
-from engine.control import Control
-from engine.errors import Interrupted, TrainingError
-from engine.models import resolve
-from engine.training import adapters, checkpoints, forecast
+from engine.core import events
+from engine.core.control import Control
+from engine.core.errors import Interrupted, TrainingError
+from engine.models import adapters, checkpoints
+from engine.models.source import resolve
+from engine.training import forecast
 from engine.training import job as jobs
 from engine.training.locks import require_open
 from engine.training.plan import Plan

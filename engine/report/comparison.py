@@ -174,8 +174,8 @@ def _short(hashes: set[str]) -> str:
 
 
 def _compared(after: Sequence[bool], before: Sequence[bool]) -> Row:
-    from engine.paired import cohen_h, mcnemar, newcombe, pairs
-    from engine.stats import wilson
+    from engine.stats.intervals import wilson
+    from engine.stats.paired import cohen_h, mcnemar, newcombe, pairs
 
     table = pairs(after, before)
     interval, test, effect = newcombe(table), mcnemar(table), cohen_h(table)
@@ -191,7 +191,7 @@ def _compared(after: Sequence[bool], before: Sequence[bool]) -> Row:
 
 
 def _correct(rows: Sequence[Row], alpha: float) -> None:
-    from engine.paired import holm
+    from engine.stats.paired import holm
 
     corrected = holm([row["p"] for row in rows], alpha)
     for row, p, shown in zip(rows, corrected.adjusted, corrected.rejected, strict=True):

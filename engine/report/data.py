@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from engine.constitution import load_constitution
-from engine.errors import SpecError
+from engine.core.errors import SpecError
 from engine.report import figures
 from engine.report.document import Document, col
+from engine.spec.constitution import load_constitution
 
 # A training's rows: the newest supervised one and the newest on pairs.
 _LATEST = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from engine.text import fenced, visible
+from engine.core.text import fenced, visible
 
 _ACTIVE = re.compile(r"([\\`*_\[\]<>|~&$@]|^[#+=-]|^\d+(?=[.)]))")
 _ADDRESS = re.compile(r"(?i)\b(https?|ftp|www)([:.])")

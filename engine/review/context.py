@@ -11,10 +11,11 @@ from typing import Any, Literal, get_args
 
 import yaml
 
+from engine.core.text import one_line
 from engine.review.evidence import code_sha256
 from engine.review.prompt import Context, Section
-from engine.review.text import cut, one_line, words
-from engine.spec import StageSpec
+from engine.review.text import cut, words
+from engine.spec.stage import StageSpec
 from store import Reader
 from store.encode import json_text
 

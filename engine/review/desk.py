@@ -8,20 +8,20 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from engine.control import Control
-from engine.errors import ReviewError, SpecError
-from engine.events import Emit, Noted
+from engine.core.control import Control
+from engine.core.errors import ReviewError, SpecError
+from engine.core.events import Emit, Noted
+from engine.core.key import Key
+from engine.core.text import one_line, visible
 from engine.review import prompt, state
 from engine.review.evidence import plain_context
 from engine.review.form import Malformed, Outcome, Review, read
-from engine.review.key import Key
 from engine.review.prompt import Context
 from engine.review.reviewers import Answer, Chain, Failure, PersonReviewer, Request, Reviewer
 from engine.review.state import State, state_of
-from engine.review.text import cut, one_line
+from engine.review.text import cut
 from engine.review.trail import Case, Entry, Trail, lock_of
-from engine.spec import change
-from engine.text import visible
+from engine.spec.stage import change
 from store import Store
 from store.encode import json_text
 

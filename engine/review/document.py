@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.errors import ReviewError
+from engine.core.errors import ReviewError
+from engine.core.text import one_line, visible
 from engine.review import files, prompt
 from engine.review.desk import Desk
 from engine.review.door import current_desk
@@ -16,9 +17,8 @@ from engine.review.form import Malformed, read_json
 from engine.review.prompt import Context, Section
 from engine.review.reviewers import Answer, Failure, Request
 from engine.review.state import RETRIES, state_of
-from engine.review.text import cut, one_line, prose, without_secrets
+from engine.review.text import cut, prose, without_secrets
 from engine.review.trail import Case, Entry, lock_of
-from engine.text import visible
 
 FILE_BYTES_AT_MOST = 200_000
 ALL_BYTES_AT_MOST = 500_000

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.errors import ReviewError
+from engine.core.errors import ReviewError
 from engine.review.desk import Desk
 from engine.review.form import Review
 from engine.review.prompt import Context

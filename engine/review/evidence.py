@@ -6,8 +6,8 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from engine import provenance
 from engine.review.prompt import Context, Section
+from engine.spec import provenance
 from store.encode import json_text
 
 

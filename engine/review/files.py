@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errors import ReviewError
+from engine.core.errors import ReviewError
 
 HEAD = "head.json"
 UNRECORDED = ".unrecorded"

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from engine.core.text import visible
 from engine.review.text import prose, words
-from engine.text import visible
 
 FIELDS = ("recommendation", "reasoning", "risks", "approval")
 WORDS_AT_MOST = 500

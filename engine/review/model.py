@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from engine.errors import ReviewError
-from engine.review import retry
-from engine.review.key import Key
+from engine.core import retry
+from engine.core.errors import ReviewError
+from engine.core.key import Key
+from engine.core.text import one_line
 from engine.review.reviewers import Answer, Failure, Request, Unanswered, Waiter
-from engine.review.text import one_line
 
 OPENAI = "https://api.openai.com/v1"
 ALIKE_AT_MOST = 3  # questions in a row that ended alike before the server is left alone for a while

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.core.text import one_line, visible
 from engine.review.form import Review
-from engine.review.text import boundary, fence, one_line, prose, quote
+from engine.review.text import boundary, fence, prose, quote
 from engine.review.trail import Case, Entry
-from engine.text import visible
 from store.encode import json_text
 
 EVIDENCE = ("spec", "data", "figures", "code")

@@ -10,9 +10,9 @@ from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from engine.control import Control
-from engine.errors import Interrupted
-from engine.events import Emit, QuestionAnswered, QuestionAsked
+from engine.core.control import Control
+from engine.core.errors import Interrupted
+from engine.core.events import Emit, QuestionAnswered, QuestionAsked
 from engine.review.form import SCHEMA, Review
 
 _LOOK_EVERY_S = 0.1

@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from engine.core.text import one_line
 from engine.review.form import Malformed, Outcome, Review, of_fields, read_json
-from engine.review.text import one_line
 from engine.review.trail import Case, Entry
-from store import Reader
 
 WORDS = ("approve", "reject", "modify", "override", "ask")
 RETRIES = 1  # after an answer that is none, before a person is asked
@@ -153,24 +152,6 @@ def unfounded_decision(decided: str, by: str, state: State) -> str:
     if said.word == "override" and not said.reason.strip():
         return "an override without a reason"
     return ""
-
-
-def unfounded(reader: Reader, run_id: str, entries: Sequence[Entry]) -> list[str]:
-    """What in a run's record no answer accounts for: entries out of turn, and decisions that differ from theirs."""
-    problems: list[str] = []
-    by_review: dict[str, list[Entry]] = {}
-    for entry in entries:
-        by_review.setdefault(entry.review_id, []).append(entry)
-    for of in by_review.values():
-        state_of(of, problems)
-    rows = reader.query("SELECT * FROM decisions WHERE run_id = ? AND starts_with(decision_id, 'review-')", [run_id])
-    kept = {row["decision_id"]: row for row in rows}
-    for entry in entries:
-        if entry.kind == "decision":
-            row = kept.pop(decision_id(entry.seq), None)
-            if row is None or any(row[name] != value for name, value in decision_fields(entry).items()):
-                problems.append(f"the decision of entry {entry.seq} differs from its row in `decisions`, or has none")
-    return problems + [f"the decision {name} has no entry" for name in sorted(kept)]
 
 
 def decision_id(seq: int) -> str:

@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterable
 
-from engine.text import fenced, visible
+from engine.core.text import fenced, one_line, visible
 
 REMOVED = "[removed: looks like a secret]"
 _SECRET = re.compile(
@@ -19,12 +19,6 @@ _SECRET = re.compile(
 )
 # What could begin a heading, a fence or HTML: after nothing but signs of quotation and of lists, or anywhere.
 _OPENING = re.compile(r"^([ \t>*+\-.)\d]*)(#|`{3}|~{3}|[=-]+(?=[ \t]*$))", re.MULTILINE)
-
-
-def one_line(text: str, limit: int = 300) -> str:
-    """The text on one visible line of at most `limit` characters and a mark of the cut."""
-    shown = visible(text[: limit + 1]).replace("\n", " ").strip()
-    return shown if len(text) <= limit else f"{shown[:limit]}…"
 
 
 def cut(text: str, limit: int) -> str:

@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from engine.errors import ReviewError
+from engine.core.errors import ReviewError
+from engine.core.key import Key, scrub_deep
 from engine.review import files
-from engine.review.key import Key, scrub_deep
 from engine.review.text import slug
 from store import Reader, Store
 from store.encode import json_text
@@ -90,42 +90,6 @@ def _sound(reader: Reader, run_id: str, after: Entry | None) -> list[Entry]:
             "No approval in it counts until that is explained; `cai review verify` names all that differs.",
         )
     return [entry for entry, _ in found]
-
-
-def verify(reader: Reader, run_id: str, folder: Path | None = None) -> list[str]:
-    """What in the record is not as it was written, in words; empty where all of it is.
-
-    Finds rows and files that were changed, taken away, put in or put in another order, rows cut off at the end as long
-    as `head.json` or a file is left, approvals that no answer gave, and decisions that differ from their entry.
-    """
-    folder = folder or files.folder_of(reader.path, run_id)
-    present = sorted(path.name for path in folder.glob("*.md")) if folder.is_dir() else []
-    found = _read(reader, run_id)
-    problems = _chain(run_id, found)
-    known = [entry for entry, _ in found]
-    head = files.read_head(folder)
-    if head is not None and not any(entry.seq == head.seq and entry.sha256 == head.sha256 for entry in known):
-        problems.append(f"entry {head.seq}, with which the record once ended, is missing or another one")
-    elif head is None and known:
-        problems.append(f"{files.HEAD} is missing or cannot be read")
-    named = set()
-    for entry in known:
-        if entry.path is None:
-            if entry.kind in ("request", "response"):
-                problems.append(f"entry {entry.seq}, a {entry.kind}, names no file")
-            continue
-        name = Path(entry.path).name
-        named.add(name)
-        if Path(entry.path) != folder.relative_to(folder.parent.parent) / name:
-            problems.append(f"entry {entry.seq} names a file elsewhere: {entry.path}")
-        elif (now := files.sha256_of(folder / name)) is None:
-            problems.append(f"{name}, the file of entry {entry.seq}, is missing")
-        elif now != entry.body.get("file_sha256"):
-            problems.append(f"{name}, the file of entry {entry.seq}, was changed")
-    problems += [f"{name} has no entry" for name in present if name not in named]
-    from engine.review.state import unfounded
-
-    return problems + unfounded(reader, run_id, known)
 
 
 def _read(reader: Reader, run_id: str, after: int = 0) -> list[tuple[Entry, str]]:

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.errors import TrainingError
-from engine.training import adapters, checkpoints
+from engine.core.errors import TrainingError
+from engine.models import adapters, checkpoints
 from engine.training import job as jobs
 from engine.training.faults import NotFinite, story
 from engine.training.job import Job, Journal, heard, read_examples, read_journal
@@ -83,9 +83,9 @@ class Training:
         self.tell("noted", level="info", text=f"loader: {loader}, since {why}")
         import torch
 
-        from engine.models import resolve
-        from engine.models.tokenizer import declared_bos
-        from engine.models.weights import files_of
+        from engine.models.files.tokenizer import declared_bos
+        from engine.models.files.weights import files_of
+        from engine.models.source import resolve
         from engine.training.loading import require_base, save_adapter
         from engine.training.tokens import Tokens
         from engine.training.trainers import arguments, build

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.provenance import short_hash
-from engine.similarity import NearDuplicateIndex, words
+from engine.spec.provenance import short_hash
+from engine.stats.similarity import NearDuplicateIndex, words
 from store import Reader, prompt_template
 
 # An accepted revision stands for its sample: the supervised phase learns the revised responses (Bai et al. 2022, arXiv

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from engine.errors import TrainingError
+from engine.core.errors import TrainingError
 
 
 class NotFinite(TrainingError):

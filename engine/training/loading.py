@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.errors import TrainingError
+from engine.core.errors import TrainingError
 from engine.training.job import Job
 
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -130,7 +130,7 @@ def _by_unsloth(job: Job, folder: str, on_gpu: bool) -> tuple[Any, Any]:
 
 def require_base(job: Job, path: str) -> None:
     """Raise TrainingError where the weights are not those that wrote the data, as far as that was noted."""
-    from engine.models.weights import fingerprint_of
+    from engine.models.files.weights import fingerprint_of
 
     if job.base_fingerprint is None or job.base_dtype is None:
         return

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.errors import Locked
+from engine.core.errors import Locked
 from engine.evaluation import gap
 from engine.evaluation.items import item_set, scorer_sha256
 from engine.evaluation.plan import answers_of
-from engine.gates import Check, evidence_sha256, recompute
-from engine.models import addresses
-from engine.pair_selection import recheck_pairs
-from engine.similarity import NearDuplicateIndex, words
-from engine.spec import StageSpec
+from engine.models.served import addresses
+from engine.quality.gates import Check, evidence_sha256, recompute
+from engine.quality.pair_selection import recheck_pairs
+from engine.spec.stage import StageSpec
+from engine.stats.similarity import NearDuplicateIndex, words
 from engine.training.examples import Examples, held_out_instructions
 from store import Reader
 

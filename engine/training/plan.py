@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.errors import TrainingError
-from engine.provenance import derived_seed, short_hash
-from engine.sections import DpoSpec, SftSpec
-from engine.spec import StageSpec
-from engine.training import adapters, forecast
+from engine.core.errors import TrainingError
+from engine.models import adapters
+from engine.spec.provenance import derived_seed, short_hash
+from engine.spec.sections import DpoSpec, SftSpec
+from engine.spec.stage import StageSpec
+from engine.training import forecast
 from engine.training.examples import Examples, examples
 from engine.training.locks import Lock, locks
 from store import Reader
@@ -132,7 +133,7 @@ def _memory(
     run: Mapping[str, Any], adapter: Mapping[str, Any], method: str, settings: SftSpec | DpoSpec
 ) -> forecast.Forecast | None:
     """The forecast, None where the model's files are not on this machine yet."""
-    from engine.models import local_folder, resolve
+    from engine.models.source import local_folder, resolve
 
     folder = local_folder(resolve(run["model"]))
     if folder is None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from engine import events
+from engine.core import events
 from engine.training import job as jobs
 from engine.training.plan import Plan, steps_of
 from store import Reader, Store

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.errors import TrainingError
+from engine.core.errors import TrainingError
 
 IGNORED = -100
 SHOWN_ROWS = 4

@@ -20,7 +20,7 @@ from peft import set_peft_model_state_dict
 from safetensors.torch import load_file
 from transformers import Trainer
 
-from engine.training import checkpoints
+from engine.models import checkpoints
 from engine.training.job import Job
 from engine.training.tokens import IGNORED, Tokens
 

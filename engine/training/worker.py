@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import yaml
 
-from engine.errors import TrainingError
+from engine.core.errors import TrainingError
 from engine.training.job import Job, read_journal, say
 
 LOOK_S = 0.05

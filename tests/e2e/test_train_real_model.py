@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from engine.critics import DATA
-from engine.models import Decoding, Generate, Score, load
-from engine.spec import load_spec
-from engine.training import adapters
+from engine.core.data import DATA
+from engine.models import adapters
+from engine.models.registry import load
+from engine.models.requests import Decoding, Generate, Score
+from engine.spec.stage import load_spec
 from store import Store
 from tests.e2e.conftest import CAI, cai
 from tests.e2e.terminal import Terminal

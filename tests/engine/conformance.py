@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from engine.errors import ModelError, PromptTooLong
-from engine.guard import encoding_fault
-from engine.models import Decoding, Generate, Score, adapter_fingerprint
+from engine.core.errors import ModelError, PromptTooLong
+from engine.models.requests import Decoding, Generate, Score, adapter_fingerprint
+from engine.quality.guard import encoding_fault
 
 RIVER = "The river that flows through Paris is"
 COUNT = "1, 2, 3, 4, 5, 6,"

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.models import Model
+from engine.models.requests import Model
 
 
 @pytest.fixture(scope="session")
 def base_model() -> Iterator[Model]:
-    from engine.models import load
+    from engine.models.registry import load
 
     model = load(None, batch_size=8)
     yield model

@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
-import engine.models
-from engine import Engine, Event, RunOptions, open_engine, training_plan
+import engine.models.registry
+from engine.analyses.offers import training_plan
+from engine.core.events import Event
 from engine.evaluation.items import item_set, plants
-from engine.models import Completion, Generate, adapter_fingerprint
-from engine.provenance import short_hash
-from engine.training.checkpoints import tree_sha256
+from engine.models.checkpoints import tree_sha256
+from engine.models.requests import Completion, Generate, adapter_fingerprint
+from engine.run.engine import Engine, open_engine
+from engine.run.options import RunOptions
+from engine.spec.provenance import short_hash
 from store import Store
 from tests.engine.fakes import FakeModel
 from tests.engine.training_run import RUN
@@ -95,7 +98,7 @@ def evaluate(
     def load(name: str, **options: Any) -> Examined:
         return Reference() if options.get("chat") else model
 
-    monkeypatch.setattr(engine.models, "load", load)
+    monkeypatch.setattr(engine.models.registry, "load", load)
     changed = {f"evaluation.{name}": value for name, value in overrides.items()}
     opened = open_engine(
         RunOptions(store=path, resume=RUN, evaluate=True, overrides=changed), lambda event: on_event(opened, event)

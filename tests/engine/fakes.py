@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-import engine.models
-from engine import Engine, Event, RunOptions, open_engine
-from engine.models import Completion, Encoding, Generate, LabelScores, Score, adapter_fingerprint
+import engine.models.registry
+from engine.core.events import Event
+from engine.models.requests import Completion, Encoding, Generate, LabelScores, Score, adapter_fingerprint
+from engine.run.engine import Engine, open_engine
+from engine.run.options import RunOptions
 
 VERBS = ("Explain", "Describe", "List", "Compare", "Name", "Suggest", "Define", "Outline")
 NOUNS = [
@@ -118,7 +120,7 @@ def run_engine(
     **options: Any,
 ) -> Engine:
     """Run to the end with the fake model; the engine is returned with its store still open."""
-    monkeypatch.setattr(engine.models, "load", lambda *_, **__: model)
+    monkeypatch.setattr(engine.models.registry, "load", lambda *_, **__: model)
     opened = open_engine(RunOptions(store=store, **options), on_event)
     opened.start()
     assert opened.join(60)

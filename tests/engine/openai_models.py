@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from engine.models import Completion, Decoding, Generate, resolve
-from engine.models.openai_backend import OpenAIModel
-from engine.models.servers import Patience
+from engine.models.requests import Completion, Decoding, Generate
+from engine.models.served.backend import OpenAIModel
+from engine.models.served.servers import Patience
+from engine.models.source import resolve
 from tests.engine.model_server import Server, serving
 
 FAST = Patience(

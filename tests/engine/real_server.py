@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from engine.errors import ModelError
-from engine.models import Decoding, Generate
+from engine.core.errors import ModelError
+from engine.models.requests import Decoding, Generate
 
 MODELS_AT_MOST = 20  # alternatives, as vLLM's --max-logprobs as it comes
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.evaluation import registration
 from engine.evaluation.analysis import compare
-from engine.spec import load_spec
+from engine.spec.stage import load_spec
 from tests.store import rows
 from tests.store.rows import T0
 

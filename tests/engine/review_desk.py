@@ -12,11 +12,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from engine.control import Control
-from engine.events import Event, QuestionAsked
+from engine.core.control import Control
+from engine.core.events import Event, QuestionAsked
 from engine.review import Chain, Desk, Key, ModelReviewer, ModelSettings, PersonReviewer, verify
 from engine.review.files import folder_of
-from engine.spec import load_spec
+from engine.spec.stage import load_spec
 from store import Store
 from tests.engine.review_server import Server
 from tests.store import rows

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from engine.control import Control
+from engine.core.control import Control
 from engine.review import Context, ModelReviewer, Section
 from engine.review.reviewers import Request
 from store import Store

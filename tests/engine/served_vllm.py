@@ -13,8 +13,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from engine.models.embedded import GEMMA, ensure
-from engine.models.vllm_process import environment
+from engine.models.files.embedded import GEMMA, ensure
+from engine.models.vllm.process import environment
 
 
 @contextlib.contextmanager

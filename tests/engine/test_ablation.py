@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-import engine.models
-from engine.ablation import GENERIC, run_ablation
-from engine.constitution import load_constitution
-from engine.control import Control
-from engine.critics import read_data
-from engine.errors import SpecError
-from engine.models import Completion, Generate
-from engine.principles import evidence
-from engine.stats import mean_interval, paired_means, paired_shares
+import engine.models.registry
+from engine.analyses.ablation import GENERIC, run_ablation
+from engine.analyses.principles import evidence
+from engine.core.control import Control
+from engine.core.data import read_data
+from engine.core.errors import SpecError
+from engine.models.requests import Completion, Generate
+from engine.spec.constitution import load_constitution
+from engine.stats.intervals import mean_interval, paired_means, paired_shares
 from store import Store
 from tests.engine.fakes import run_engine
 from tests.engine.test_preferences import OPTIONS, Critical
@@ -48,7 +48,7 @@ def store(tmp_path: Path, monkeypatch: Any) -> Path:
 def ablated(
     store: Path, monkeypatch: Any, model: Obedient, principle: str, items: int = 12, told: list[str] | None = None
 ) -> dict[Any, Any]:
-    monkeypatch.setattr(engine.models, "load", lambda *_, **__: model)
+    monkeypatch.setattr(engine.models.registry, "load", lambda *_, **__: model)
     with Store.open(store, read_only=True) as held:
         run_id = held.reader().latest_run_id()
     rows = run_ablation(store, str(run_id), [principle], items, Control(), [].append if told is None else told.append)

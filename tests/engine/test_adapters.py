@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from engine import Engine
-from engine.errors import TrainingError
-from engine.merging import merge_adapter
-from engine.models import Decoding, Generate, load
-from engine.training import adapters
+from engine.core.errors import TrainingError
+from engine.models import adapters
+from engine.models.registry import load
+from engine.models.requests import Decoding, Generate
+from engine.run.engine import Engine
+from engine.training.merge import merge_adapter
 from tests.engine.training_run import RUN, settings, tiny_model, train, trainable_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("training")]

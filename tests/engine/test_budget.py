@@ -19,11 +19,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-from engine.budget import Amount, Ledger, cap_of, money_left, raise_cap, settle_left_open, spent, stored_bytes
-from engine.budget_meter import GpuMeter
-from engine.budget_prices import api_price, api_prices, dollars, gpu_price, storage_price
-from engine.errors import BudgetReached, SpecError
-from engine.spec import StageSpec, load_spec
+from engine.budget.ledger import Amount, Ledger, cap_of, money_left, raise_cap, settle_left_open, spent, stored_bytes
+from engine.budget.meter import GpuMeter
+from engine.budget.prices import api_price, api_prices, dollars, gpu_price, storage_price
+from engine.core.errors import BudgetReached, SpecError
+from engine.spec.stage import StageSpec, load_spec
 from store import Store
 from tests.store import rows
 
@@ -473,9 +473,9 @@ import json, os, random, sys
 from datetime import timedelta
 from pathlib import Path
 from tests.store import rows
-from engine.budget import Ledger
-from engine.budget_meter import GpuMeter
-from engine.budget_prices import api_price, gpu_price
+from engine.budget.ledger import Ledger
+from engine.budget.meter import GpuMeter
+from engine.budget.prices import api_price, gpu_price
 from store import Store
 
 path, side = Path(sys.argv[1]), Path(sys.argv[2])
@@ -588,9 +588,9 @@ def test_a_run_that_is_killed_ten_times_reconciles(tmp_path: Path, spec: StageSp
 WORKER = """
 import sys, time
 from pathlib import Path
-from engine.budget import Ledger
-from engine.budget_meter import GpuMeter
-from engine.budget_prices import gpu_price
+from engine.budget.ledger import Ledger
+from engine.budget.meter import GpuMeter
+from engine.budget.prices import gpu_price
 from store import Store
 with Store.open(Path(sys.argv[1])) as store, Ledger(store, "run-a", "session-1", None) as ledger:
     began = time.time()

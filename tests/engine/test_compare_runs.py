@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from engine.paired import Pairs, cohen_h, holm, mcnemar, newcombe
 from engine.report import compare_runs, write_comparison
-from engine.stats import wilson
+from engine.stats.intervals import wilson
+from engine.stats.paired import Pairs, cohen_h, holm, mcnemar, newcombe
 from store import CaiError, NotFound, Store
 from tests.store import rows
-from tui import report_commands
-from tui.config import load as load_config
+from tui.cli import report
+from tui.config.settings import load as load_config
 
 N = 60
 
@@ -160,7 +160,7 @@ def command(store: Path, *runs: str, **fields: Any) -> str:
     screen: Any = Screen()
     given = {"capability": None, "json": False, **fields}
     args = argparse.Namespace(runs=list(runs), store=str(store), config=load_config({"store": str(store)}), **given)
-    assert report_commands.compare_runs(args, screen) == 0
+    assert report.compare_runs(args, screen) == 0
     return str(screen.stdout.getvalue())
 
 

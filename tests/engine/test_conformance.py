@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.models import Decoding, Generate, Model, load, resolve
-from engine.models.transformers_backend import TransformersModel
-from engine.training.checkpoints import tree_sha256
+from engine.models.checkpoints import tree_sha256
+from engine.models.local.backend import TransformersModel
+from engine.models.registry import load
+from engine.models.requests import Decoding, Generate, Model
+from engine.models.source import resolve
 from tests.engine import real_server
 from tests.engine.conformance import CHECKS, Case, Check
 
@@ -48,7 +50,7 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from engine.models.embedded import GEMMA, ensure
+    from engine.models.files.embedded import GEMMA, ensure
 
     folder = tmp_path_factory.mktemp("conformance") / "adapter"
     model = AutoModelForCausalLM.from_pretrained(ensure(GEMMA), dtype=torch.float32)
@@ -77,7 +79,7 @@ def backend(
             yield plain, same
             return
         if request.param == "vllm":
-            from engine.models.vllm_backend import VllmModel
+            from engine.models.vllm.backend import VllmModel
 
             model: Model = VllmModel.load(resolve(None), batch_size=8)
         elif request.param == "vllm-serve":

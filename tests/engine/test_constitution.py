@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.constitution import CATEGORIES, CONSTITUTION, MIN_PRINCIPLES, Constitution, load_constitution
-from engine.errors import SpecError
+from engine.core.errors import SpecError
+from engine.spec.constitution import CATEGORIES, CONSTITUTION, MIN_PRINCIPLES, Constitution, load_constitution
 
 SHIPPED = CONSTITUTION.read_text(encoding="utf-8")
 LINES = SHIPPED.splitlines()

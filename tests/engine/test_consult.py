@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-import engine.models
-from engine import Engine, Event, RunOptions, open_engine
-from engine.budget import raise_cap, spent
-from engine.consult import ReviewOptions
+import engine.models.registry
+from engine.budget.ledger import raise_cap, spent
+from engine.core.events import Event
 from engine.review import verify
+from engine.review.options import ReviewOptions
+from engine.run.engine import Engine, open_engine
+from engine.run.options import RunOptions
 from store import Store
 from tests.engine.fakes import FakeModel
 
@@ -35,7 +37,7 @@ def run(
     **options: Any,
 ) -> tuple[Engine, list[Event]]:
     """Run to its end, a new run or one that is resumed; its store is closed."""
-    monkeypatch.setattr(engine.models, "load", lambda *_, **__: FakeModel())
+    monkeypatch.setattr(engine.models.registry, "load", lambda *_, **__: FakeModel())
     seen: list[Event] = []
 
     def emit(event: Event) -> None:
@@ -86,9 +88,9 @@ def test_with_nobody_there_the_run_waits_and_goes_on_once_it_is_answered(tmp_pat
     again, _ = run(path, monkeypatch, ReviewOptions(), resume=opened.run_id)
     assert again.outcome is not None and again.outcome.state == "waiting", "asked once, still open"
     assert len(query(path, "SELECT 1 FROM review_entries WHERE kind = 'request'")) == 1
-    from engine.consult import reviewer_of
-    from engine.control import Control
+    from engine.core.control import Control
     from engine.review import Desk, reviews
+    from engine.review.consultant import reviewer_of
 
     with Store.open(path) as store:
         desk = Desk(store, opened.run_id, reviewer_of(ReviewOptions(), Control(), lambda event: None))
@@ -148,8 +150,8 @@ def test_deviations_from_the_spec_are_asked_about_first(tmp_path: Path, monkeypa
 
 def test_at_the_cap_a_run_stops_cleanly_and_only_a_person_raises_it(tmp_path: Path, monkeypatch: Any) -> None:
     path = tmp_path / "a.duckdb"
-    monkeypatch.setattr("engine.spending.EVERY_S", 0.0)
-    monkeypatch.setattr("engine.spending.WRITE_EVERY_S", 0.02)
+    monkeypatch.setattr("engine.budget.spending.EVERY_S", 0.0)
+    monkeypatch.setattr("engine.budget.spending.WRITE_EVERY_S", 0.02)
     costs = {"price_per_gpu_hour": 3600.0}  # a dollar a second, and a slice of sixty is set aside
     changed = {"budget.cap_usd": "60.5"}
     opened, seen = run(path, monkeypatch, ReviewOptions(), ask="[]", changed=changed, **costs)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from engine.corruptions import RULES, Neighbour, format_violation, off_topic, truncated, wrong_fact
-from engine.critics import read_data
-from engine.similarity import words
+from engine.core.data import read_data
+from engine.quality.corruptions import RULES, Neighbour, format_violation, off_topic, truncated, wrong_fact
+from engine.stats.similarity import words
 
 OTHERS = [Neighbour(row["instruction"], row["response"]) for row in read_data("response_examples")]
 GOOD = [row for row in read_data("calibration_pairs") if row["label"] == "good"]

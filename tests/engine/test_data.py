@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from engine.constitution import load_constitution
-from engine.rules import instruction_status
-from engine.similarity import rouge_l, words
-from engine.spec import available, load_spec
+from engine.quality.rules import instruction_status
+from engine.spec.constitution import load_constitution
+from engine.spec.stage import available, load_spec
+from engine.stats.similarity import rouge_l, words
 
 DATA = Path(__file__).parents[2] / "engine" / "data"
 KINDS = ("implicit", "generation", "evaluation", "revision")  # of instructions, beside the explicit ones

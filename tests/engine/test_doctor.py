@@ -11,7 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from engine import doctor, extras
+from engine import doctor
+from engine.core import extras
 
 
 @pytest.fixture

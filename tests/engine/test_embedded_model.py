@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine import prompts
-from engine.critics import read_data
-from engine.guard import encoding_fault
-from engine.models import Decoding, Encoding, Generate, Score, transformers_backend
+from engine.core.data import read_data
+from engine.models.local import backend as transformers_backend
+from engine.models.requests import Decoding, Encoding, Generate, Score
+from engine.quality.guard import encoding_fault
+from engine.spec import prompts
 
 pytestmark = [pytest.mark.model, pytest.mark.xdist_group("model")]
 

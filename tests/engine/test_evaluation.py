@@ -7,16 +7,19 @@ from typing import Any
 
 import pytest
 
-import engine.models
-from engine import Engine, Event, RunOptions, open_engine, preregister, training_plan
-from engine.errors import EvaluationError
+import engine.models.registry
+from engine.analyses.offers import preregister, training_plan
+from engine.analyses.replay import replay
+from engine.core.errors import EvaluationError
+from engine.core.events import Event
 from engine.evaluation import Item, Verdict
 from engine.evaluation.items import plants
-from engine.models import Completion, Generate
+from engine.models.requests import Completion, Generate
 from engine.phases import evaluation
-from engine.provenance import short_hash
-from engine.replay import replay
-from engine.spec import StageSpec
+from engine.run.engine import Engine, open_engine
+from engine.run.options import RunOptions
+from engine.spec.provenance import short_hash
+from engine.spec.stage import StageSpec
 from store import Store
 from tests.engine.examined import BASE, RATES, SMALL, Examined, add_adapter, evaluate, gap_lock, query
 from tests.engine.training_run import RUN, settings, trainable_store
@@ -201,7 +204,7 @@ def test_a_replay_certifies_what_agrees_and_names_what_does_not(store: Path, mon
     found = replay(store, RUN, "evaluation", 0.1)
     assert found["certified"], found
     assert found["texts"] == found["texts_same"] == round(0.1 * 3 * 14 * 16)
-    monkeypatch.setattr(engine.models, "load", lambda *_, **__: Examined({"base_few_shot": 0.0}))
+    monkeypatch.setattr(engine.models.registry, "load", lambda *_, **__: Examined({"base_few_shot": 0.0}))
     found = replay(store, RUN, "evaluation", 1.0)
     lost = query(store, "SELECT count(*) AS n FROM evaluation_answers WHERE condition = 'base_few_shot' AND correct")
     assert not found["certified"] and found["verdicts"] - found["verdicts_same"] == lost[0]["n"] > 0

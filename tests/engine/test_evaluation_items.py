@@ -10,7 +10,7 @@ import pytest
 
 from engine.evaluation import PLANTS, SPLITS, Item, items
 from engine.evaluation.items import ITEMS_SHA256, ItemsChanged, build, item_set, plants, sha256_of
-from engine.similarity import NearDuplicateIndex
+from engine.stats.similarity import NearDuplicateIndex
 
 DATA = Path(__file__).parents[2] / "engine" / "data"
 TYPES = [(capability, item_type) for capability, types in items.TYPES.items() for item_type in types]

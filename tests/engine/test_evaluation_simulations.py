@@ -15,9 +15,9 @@ from scipy import stats
 from engine.evaluation import BASE_CONDITIONS
 from engine.evaluation.analysis import Analysis, Panel, analyse, compare, panels, significant
 from engine.evaluation.registration import body, row
-from engine.paired import Estimate, Pairs, clustered, mcnemar, newcombe, shares_bca
-from engine.spec import load_spec
-from engine.stats import wilson
+from engine.spec.stage import load_spec
+from engine.stats.intervals import wilson
+from engine.stats.paired import Estimate, Pairs, clustered, mcnemar, newcombe, shares_bca
 from tests.store.rows import T0, run
 
 SPEC = load_spec("stage_1_explicit_instructions").settings.evaluation

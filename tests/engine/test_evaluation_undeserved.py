@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
-import engine.models
-from engine import Engine, Event, preregister
-from engine.errors import ModelError, SpecError
+import engine.models.registry
+from engine.analyses.offers import preregister
+from engine.analyses.replay import replay
+from engine.core.errors import ModelError, SpecError
+from engine.core.events import Event
 from engine.evaluation import Verdict
 from engine.phases import evaluation
-from engine.replay import replay
 from engine.report.build import pages
-from engine.spec import StageSpec
+from engine.run.engine import Engine
+from engine.spec.stage import StageSpec
 from store import Store
 from tests.engine.examined import BASE, SMALL, Examined, Reference, add_adapter, evaluate, gap_lock, query
 from tests.engine.training_run import RUN, settings, trainable_store
@@ -72,7 +74,7 @@ def test_a_reference_that_the_spec_names_has_to_answer(spec: StageSpec) -> None:
 
 
 def test_answers_of_an_adapter_that_was_replaced_stay_in_no_result(store: Path, monkeypatch: Any) -> None:
-    from engine import evaluation_offer
+    from engine.analyses.offers import evaluation_offer
 
     evaluate(store, monkeypatch, Examined())
     with Store.open(store) as opened:
@@ -132,7 +134,7 @@ def test_verdicts_of_repeats_follow_the_verifiers(store: Path, monkeypatch: Any)
 
 
 def test_a_failed_gap_gate_and_a_missing_guard_stand_against_a_claim(store: Path, monkeypatch: Any) -> None:
-    from tui.query_evaluation import standing
+    from tui.reads.evaluation import standing
     from tui.widgets.standing import standing_lines
 
     def told() -> tuple[str, str]:
@@ -166,7 +168,7 @@ def test_a_failed_gap_gate_and_a_missing_guard_stand_against_a_claim(store: Path
 
 
 def test_a_registered_primary_that_was_not_compared_is_called_so(store: Path, monkeypatch: Any) -> None:
-    from tui.query_evaluation import standing
+    from tui.reads.evaluation import standing
     from tui.widgets.standing import standing_lines
 
     evaluate(store, monkeypatch, Examined())
@@ -180,7 +182,7 @@ def test_a_registered_primary_that_was_not_compared_is_called_so(store: Path, mo
 
 
 def test_blind_reading_goes_on_with_other_items(store: Path, monkeypatch: Any) -> None:
-    from tui.blind_reading import keep_blind_label, to_read
+    from tui.reads.blind import keep_blind_label, to_read
 
     evaluate(store, monkeypatch, Examined(tuned={add_adapter(store, "sft"): "sft"}))
     with Store.open(store) as opened, opened.reader() as reader:
@@ -208,7 +210,7 @@ def test_a_replay_holds_one_model_at_a_time_and_knows_another_reference(store: P
         return model
 
     evaluate(store, monkeypatch, Examined(), reference="some/instruct")
-    monkeypatch.setattr(engine.models, "load", load)
+    monkeypatch.setattr(engine.models.registry, "load", load)
     found = replay(store, RUN, "evaluation", 0.1)
     assert found["certified"] and len(found["fingerprint"].split()) == 2 and not there
     monkeypatch.setattr(Reference, "fingerprint", property(lambda _: "dd" * 8, lambda *_: None), raising=False)
@@ -219,7 +221,7 @@ def test_a_replay_holds_one_model_at_a_time_and_knows_another_reference(store: P
 def test_a_replay_does_not_ask_an_adapter_that_was_changed(store: Path, monkeypatch: Any) -> None:
     tuned = {add_adapter(store, "sft"): "sft"}
     evaluate(store, monkeypatch, Examined(tuned=tuned))
-    monkeypatch.setattr(engine.models, "load", lambda *_, **__: Examined(tuned=tuned))
+    monkeypatch.setattr(engine.models.registry, "load", lambda *_, **__: Examined(tuned=tuned))
     assert replay(store, RUN, "evaluation", 0.1)["certified"]
     (file,) = store.parent.rglob("adapter_config.json")
     file.write_text("{}")

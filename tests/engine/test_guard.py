@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from engine.answers import Answers
-from engine.control import Control
-from engine.guard import SENTINELS, encoding_fault, run_guard
-from engine.models import Decoding, Generate, Model, load
-from engine.models.embedded import SMOLLM2
-from engine.spec import load_spec
+from engine.core.control import Control
+from engine.models.answers import Answers
+from engine.models.files.embedded import SMOLLM2
+from engine.models.registry import load
+from engine.models.requests import Decoding, Generate, Model
+from engine.quality.guard import SENTINELS, encoding_fault, run_guard
+from engine.spec.stage import load_spec
 from store import Store
 
 pytestmark = [pytest.mark.model, pytest.mark.xdist_group("model")]

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from engine import critics, recheck
-from engine.critics import Item, for_kind, read_data
+from engine.analyses.offers import recheck
+from engine.core import data as shipped
+from engine.core.data import read_data
+from engine.critics import Item, for_kind
 from engine.critics.audit import audited_items, file_of, parts_of
 from engine.critics.label import LabelCritic
-from engine.prompts import GRADE_QUESTIONS
+from engine.spec.prompts import GRADE_QUESTIONS
 from tests.engine.fakes import FakeModel, data_rows, run_engine
 
 KINDS = ("explicit", "implicit", "generation", "evaluation", "revision")
@@ -52,9 +54,9 @@ def test_a_critic_that_was_audited_on_no_items_of_the_kind_is_no_filter_and_the_
     tmp_path: Path, monkeypatch: Any
 ) -> None:
     data = tmp_path / "data"
-    shutil.copytree(critics.DATA, data)
+    shutil.copytree(shipped.DATA, data)
     (data / "calibration_instructions_implicit.jsonl").unlink()
-    monkeypatch.setattr(critics, "DATA", data)
+    monkeypatch.setattr(shipped, "DATA", data)
     told: list[str] = []
     opened = run_engine(
         tmp_path / "a.duckdb", monkeypatch, FakeModel(), lambda e: told.append(str(e.payload().get("text", ""))),

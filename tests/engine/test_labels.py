@@ -8,9 +8,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "store"))
 import rows
 
-from engine.errors import SpecError
-from engine.labels import audit, mark
-from engine.stats import cohen_kappa
+from engine.core.errors import SpecError
+from engine.quality.labels import audit, mark
+from engine.stats.intervals import cohen_kappa
 from store import Store
 
 

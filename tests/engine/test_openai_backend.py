@@ -10,9 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.errors import ModelError, ModelUnknown, PromptTooLong
-from engine.models import Decoding, Generate, Score, load, local_folder, resolve
-from engine.models.servers import Patience
+from engine.core.errors import ModelError, ModelUnknown, PromptTooLong
+from engine.models.registry import load
+from engine.models.requests import Decoding, Generate, Score
+from engine.models.served.servers import Patience
+from engine.models.source import local_folder, resolve
 from tests.engine import model_server
 from tests.engine.model_server import Ways, label_logprob, serving
 from tests.engine.openai_models import asked, once_each, opened, server  # noqa: F401
@@ -173,7 +175,7 @@ def test_addresses_are_read_before_anything_is_asked(monkeypatch):
         with pytest.raises(ModelUnknown) as caught:
             resolve(wrong)
         assert "secret" not in f"{caught.value.title}{caught.value.hint}"
-    from engine.models.weights import files_of
+    from engine.models.files.weights import files_of
 
     with pytest.raises(ModelError, match="behind servers"):
         files_of(source)

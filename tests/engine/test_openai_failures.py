@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import pytest
 
-from engine.answers import Answers
-from engine.control import Control
-from engine.errors import Interrupted, ModelError
-from engine.models import adapter_fingerprint
+from engine.core.control import Control
+from engine.core.errors import Interrupted, ModelError
+from engine.models.answers import Answers
+from engine.models.requests import adapter_fingerprint
 from store import Store
 from tests.engine import model_server
 from tests.engine.model_server import Ways, serving, spawned

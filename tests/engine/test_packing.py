@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
-from engine.errors import ModelError, PromptTooLong
-from engine.models.packing import Pack, PackCache
-from engine.models.tokenizer import Text
-from engine.models.transformers_backend import _common, _Fed, _packs
+from engine.core.errors import ModelError, PromptTooLong
+from engine.models.files.tokenizer import Text
+from engine.models.local.backend import _common, _Fed, _packs
+from engine.models.local.packing import Pack, PackCache
 
 CPU = torch.device("cpu")
 

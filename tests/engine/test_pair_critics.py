@@ -8,12 +8,13 @@ from zlib import crc32
 
 import pytest
 
-from engine.critics import Ask, Critic, Item, items_of, read_data
+from engine.core.data import read_data
+from engine.critics import Ask, Critic, Item, items_of
 from engine.critics.audit import FILES, KINDS, audited_items, parts_of
 from engine.critics.label import LabelCritic
 from engine.critics.others import PmiCritic
 from engine.critics.pair import BEHIND, IN_FRONT, LETTERS, CompareCritic, DifferenceCritic, by_order, preference
-from engine.models import LabelScores
+from engine.models.requests import LabelScores
 
 Worth = Callable[[str], float]  # of a response, in nats
 ITEM = Item("p", "Name a fruit.", "An apple.", "stop", "A brick, I think.", "Which response is more helpful?")

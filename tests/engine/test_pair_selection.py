@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.gates import Check
-from engine.pair_selection import (
+from engine.quality.gates import Check
+from engine.quality.pair_selection import (
     CONSTRUCTED,
     PAIR_RULES,
     SOURCES,
@@ -23,7 +23,7 @@ from engine.pair_selection import (
     select,
     verdict_rows,
 )
-from engine.spec import StageSpec, load_spec
+from engine.spec.stage import StageSpec, load_spec
 
 OTHERS = [source for source in SOURCES if source not in CONSTRUCTED]
 GOOD = "Bees carry nectar to the hive and thicken it in cells of wax."

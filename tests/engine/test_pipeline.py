@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from engine import Engine, Event, RunOptions, open_engine, recheck
-from engine.errors import ModelUnknown, NothingParsed, SpecError
-from engine.models import Completion, Generate
+from engine.analyses.offers import recheck
+from engine.core.errors import ModelUnknown, NothingParsed, SpecError
+from engine.core.events import Event
+from engine.models.requests import Completion, Generate
+from engine.run.engine import Engine, open_engine
+from engine.run.options import RunOptions
 from tests.engine.fakes import FakeModel, data_rows, run_engine
 
 SETTINGS = {"critics.instruction": "[grade]", "critics.sample": "[grade, ended]", "instructions.round": "4"}
@@ -54,7 +57,7 @@ def test_a_stopped_run_resumes_to_the_same_rows_and_pays_for_nothing_twice(tmp_p
 
     box = []
     first = FakeModel(on_answer=lambda n: box[0].stop() if n == stop_after else None)
-    monkeypatch.setattr("engine.models.load", lambda *_, **__: first)
+    monkeypatch.setattr("engine.models.registry.load", lambda *_, **__: first)
     stopped = open_engine(RunOptions(store=tmp_path / "cut.duckdb", **options), lambda e: None)
     box.append(stopped)
     stopped.start()
@@ -111,7 +114,7 @@ def test_waves_within_a_round_are_the_same_after_a_stop(tmp_path, monkeypatch, s
     whole.close()
     box = []
     first = FakeModel(on_answer=lambda n: box[0].stop() if n == stop_after else None)
-    monkeypatch.setattr("engine.models.load", lambda *_, **__: first)
+    monkeypatch.setattr("engine.models.registry.load", lambda *_, **__: first)
     box.append(open_engine(RunOptions(store=tmp_path / "cut.duckdb", **options), lambda e: None))
     box[0].start()
     assert box[0].join(60) and box[0].outcome.state == "stopped"

@@ -15,16 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from engine import planning
-from engine.budget_best_of import best_of, expected_best
-from engine.budget_forecast import DRAWS, GROUPS, Part, interval, mean_of, pilot_of, together
-from engine.budget_forecast import _resampled as resampled
-from engine.budget_futility import conditional_power, futility
 from engine.evaluation import items
-from engine.paired import Pairs, mcnemar
-from engine.planning import allocation, plan_of, sample_size
-from engine.power import mcnemar_n, mcnemar_power
-from engine.spec import load_spec
+from engine.planning import plan
+from engine.planning.best_of import best_of, expected_best
+from engine.planning.forecast import DRAWS, GROUPS, Part, interval, mean_of, pilot_of, together
+from engine.planning.forecast import _resampled as resampled
+from engine.planning.futility import conditional_power, futility
+from engine.planning.plan import allocation, plan_of, sample_size
+from engine.spec.stage import load_spec
+from engine.stats.paired import Pairs, mcnemar
+from engine.stats.power import mcnemar_n, mcnemar_power
 from store import Reader, Store
 from tests.engine.fakes import run_engine
 from tests.engine.test_preferences import OPTIONS, Critical
@@ -571,5 +571,5 @@ def test_an_item_set_that_was_changed_is_a_reason(monkeypatch: pytest.MonkeyPatc
         raise items.ItemsChanged("the held-out items have another hash")
 
     monkeypatch.setattr(items, "item_set", changed)
-    found = planning.sample_size(load_spec("stage_1_small_model").settings)
+    found = plan.sample_size(load_spec("stage_1_small_model").settings)
     assert found["reason"] == "the held-out items have another hash" and found["wanted"]["n"] > 100

@@ -13,17 +13,8 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 from statsmodels.stats.power import TTestPower
 
-from engine.paired import Pairs, mcnemar
-from engine.power import (
-    equivalence,
-    looks,
-    mcnemar_effect,
-    mcnemar_n,
-    mcnemar_power,
-    t_effect,
-    t_n,
-    t_power,
-)
+from engine.stats.paired import Pairs, mcnemar
+from engine.stats.power import equivalence, looks, mcnemar_effect, mcnemar_n, mcnemar_power, t_effect, t_n, t_power
 
 LENSES = Pairs(43, 0, 1, 0)  # Tango 1998, first example: disinfection of contact lenses
 CAVO = Pairs(59, 6, 16, 80)  # Cavo et al. 2012, in the R package contingencytables, tests of chapter 8

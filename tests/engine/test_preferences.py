@@ -10,12 +10,16 @@ from typing import Any
 
 import pytest
 
-from engine import Engine, Event, RunOptions, constitution, critics, open_engine, recheck
-from engine.errors import SpecError
-from engine.events import MarginMeasured
-from engine.models import Completion, Generate, LabelScores, Score
-from engine.pair_selection import PAIR_RULES
-from engine.whatif import WhatIf, apply
+from engine.analyses.offers import recheck
+from engine.analyses.whatif import WhatIf, apply
+from engine.core import data as shipped
+from engine.core.errors import SpecError
+from engine.core.events import Event, MarginMeasured
+from engine.models.requests import Completion, Generate, LabelScores, Score
+from engine.quality.pair_selection import PAIR_RULES
+from engine.run.engine import Engine, open_engine
+from engine.run.options import RunOptions
+from engine.spec import constitution
 from tests.engine.fakes import FakeModel, data_rows, run_engine
 
 SETTINGS = {
@@ -152,7 +156,7 @@ def test_a_stopped_run_goes_on_to_the_same_pairs_and_pays_for_nothing_twice(
     stop_at = max(1, len(whole_model.generated) + after)
     box: list[Engine] = []
     first = Critical(on_answer=lambda n: box[0].stop() if n == stop_at else None)
-    monkeypatch.setattr("engine.models.load", lambda *_, **__: first)
+    monkeypatch.setattr("engine.models.registry.load", lambda *_, **__: first)
     stopped = open_engine(RunOptions(store=tmp_path / "cut.duckdb", **OPTIONS), lambda e: None)
     box.append(stopped)
     stopped.start()
@@ -209,11 +213,11 @@ def test_compared_responses_of_the_models_own_are_a_part_of_the_audit_where_ther
     tmp_path: Path, monkeypatch: Any, labelled: bool
 ) -> None:
     data = tmp_path / "data"
-    shutil.copytree(critics.DATA, data)
+    shutil.copytree(shipped.DATA, data)
     if labelled:
         rows = (data / "anchors_comparisons.jsonl").read_text().splitlines(keepends=True)
         (data / "own_comparisons.jsonl").write_text("".join(rows[:6]))
-    monkeypatch.setattr(critics, "DATA", data)
+    monkeypatch.setattr(shipped, "DATA", data)
     told: list[str] = []
     opened = run_engine(
         tmp_path / "a.duckdb", monkeypatch, Critical(), lambda e: told.append(str(e.payload().get("text", ""))),

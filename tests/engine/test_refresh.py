@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from engine import Engine, RunOptions, open_engine
-from engine.errors import TrainingError
-from engine.models import adapter_fingerprint
-from engine.refresh import rounds
-from engine.training import adapters, checkpoints
+from engine.core.errors import TrainingError
+from engine.models import adapters, checkpoints
+from engine.models.requests import adapter_fingerprint
+from engine.run.engine import Engine, open_engine
+from engine.run.options import RunOptions
+from engine.run.refresh import rounds
 from engine.training.plan import plan
 from store import Store
 from tests.engine.fakes import run_engine
@@ -68,7 +69,7 @@ def test_a_round_is_a_run_of_its_own_with_the_adapter_of_the_one_before(
     made = reader.query("SELECT DISTINCT fingerprint FROM completions c JOIN samples s USING (request_id) WHERE run_id = ?",
                         [second.run_id])  # fmt: skip
     assert made == [{"fingerprint": adapter_fingerprint("fa" * 8, adapter.sha256)}]
-    from engine.opening import settings_of
+    from engine.spec.stage import settings_of
 
     assert plan(reader, two, settings_of(two), "dpo").start == adapter
     reader.close()

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from engine.errors import EvaluationError
+from engine.core.errors import EvaluationError
 from engine.evaluation.registration import body, counts, current, deviations, register, row
-from engine.power import mcnemar_effect, mcnemar_n, mcnemar_power
-from engine.spec import load_spec
+from engine.spec.stage import load_spec
+from engine.stats.power import mcnemar_effect, mcnemar_n, mcnemar_power
 from store import Store
 from tests.store.rows import T0, evaluation_answer, evaluation_item, run
 

@@ -20,19 +20,19 @@ import duckdb
 import pytest
 from markdown_it import MarkdownIt
 
-from engine.constitution import load_constitution
-from engine.paired import Pairs, cohen_h, mcnemar, newcombe
+from engine.core.text import visible
 from engine.report import build, claim, numbers
 from engine.report.document import Document, col
 from engine.report.query import Answer, Queries, filled, literal
 from engine.report.text import code, fence, inline, without_secrets
-from engine.stats import wilson
-from engine.text import visible
+from engine.spec.constitution import load_constitution
+from engine.stats.intervals import wilson
+from engine.stats.paired import Pairs, cohen_h, mcnemar, newcombe
 from store import CaiError, Store, StoreWriteFailed
 from tests.engine.report_rows import HOSTILE, SECRET, evaluation, full_run, right, scorer_audit
 from tests.store import rows
-from tui import report_commands
-from tui.config import load as load_config
+from tui.cli import report
+from tui.config.settings import load as load_config
 
 NOW = datetime(2026, 2, 3, 4, 5, tzinfo=UTC)
 ROOT = Path(__file__).parent.parent.parent
@@ -625,7 +625,7 @@ def test_the_command_writes_a_report(store_file: Path, tmp_path: Path, as_json: 
     shutil.copyfile(store_file, tmp_path / "s.duckdb")
     screen: Any = Screen()
     args = arguments(tmp_path / "s.duckdb", run="bare", out=str(tmp_path / "out"), json=as_json)
-    assert report_commands.report_run(args, screen) == 0
+    assert report.report_run(args, screen) == 0
     told = screen.stdout.getvalue()
     files = json.loads(told)["files"] if as_json else told.split()
     assert str(tmp_path / "out/report.md") in files and all(Path(name).is_file() for name in files)
@@ -633,7 +633,7 @@ def test_the_command_writes_a_report(store_file: Path, tmp_path: Path, as_json: 
 
 def test_nothing_is_drawn_with_before_a_report_is_asked_for() -> None:
     program = (
-        "import sys; import tui.app, engine, engine.report, tui.report_commands; "
+        "import sys; import tui.app.app, engine, engine.report, tui.cli.report; "
         "heavy = {'matplotlib', 'torch', 'transformers', 'trl', 'vllm'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )

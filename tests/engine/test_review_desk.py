@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import Interrupted, ReviewError
+from engine.core.errors import Interrupted, ReviewError
 from engine.review import PolicyReviewer, modify, open_desk, request_codex_review
 from store import Store
 from tests.engine.review_desk import KEY, QUESTION, RUN, Person, decided, desk, kinds, model, new_store

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from engine.errors import Interrupted
+from engine.core.errors import Interrupted
 from engine.review import Context, ModelReviewer, Section, reviews
 from engine.review.trail import Entry, entries
 from store import Store

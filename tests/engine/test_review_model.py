@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.control import Control
-from engine.errors import Interrupted, ReviewError
+from engine.core.control import Control
+from engine.core.errors import Interrupted, ReviewError
 from engine.review import Desk, ModelReviewer, ModelSettings, document
 from engine.review.reviewers import Answer, Failure, Request, Unanswered
 from store import Store

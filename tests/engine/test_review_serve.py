@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.models.embedded import ensure
+from engine.models.files.embedded import ensure
 from engine.review import ModelReviewer, ModelSettings
 from tests.engine.review_desk import QUESTION, Person, desk, kinds, new_store
 

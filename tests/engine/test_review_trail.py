@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from engine.errors import ReviewError
+from engine.core.errors import ReviewError
 from engine.review import PolicyReviewer, current_approval, evidence_sha256, reviews
 from engine.review.prompt import Context, Section
 from engine.review.state import decision_fields, decision_id

@@ -2,11 +2,19 @@
 
 import pytest
 
-from engine.constitution import load_constitution
-from engine.critics import read_data
-from engine.revision_rules import BLOCKING, REVISION_RULES, changed, names_something, recites, refuses, revision_flags
-from engine.rules import BLOCKING as RESPONSE_BLOCKING
-from engine.spec import load_spec
+from engine.core.data import read_data
+from engine.quality.revision_rules import (
+    BLOCKING,
+    REVISION_RULES,
+    changed,
+    names_something,
+    recites,
+    refuses,
+    revision_flags,
+)
+from engine.quality.rules import BLOCKING as RESPONSE_BLOCKING
+from engine.spec.constitution import load_constitution
+from engine.spec.stage import load_spec
 
 SPEC = load_spec("stage_6_small_model").settings
 ASKED = "How do bees make honey?"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from engine.critics import for_kind, read_data
-from engine.prompts import clean_response
-from engine.rules import instruction_status, repeated_trigrams, response_flags
-from engine.spec import available, load_spec
+from engine.core.data import read_data
+from engine.critics import for_kind
+from engine.quality.rules import instruction_status, repeated_trigrams, response_flags
+from engine.spec.prompts import clean_response
+from engine.spec.stage import available, load_spec
 
 STAGES = [name for name in available() if not name.endswith("_small_model")]
 RULES = load_spec("stage_1_explicit_instructions").settings.rules

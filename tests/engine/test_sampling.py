@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from engine.models import Decoding
-from engine.models.sampling import choose, uniforms
+from engine.models.local.sampling import choose, uniforms
+from engine.models.requests import Decoding
 
 SIZE = 40
 DECODINGS = [

@@ -14,8 +14,8 @@ from scipy import stats
 from engine.evaluation import PLANTS, Item, Plant, Verdict
 from engine.evaluation.analysis import compare
 from engine.evaluation.scorer_audit import blinded, blocked, confounds, person, planted, within_types
-from engine.spec import load_spec
-from engine.stats import cohen_kappa
+from engine.spec.stage import load_spec
+from engine.stats.intervals import cohen_kappa
 from store import Store
 from tests.store.rows import T0
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.similarity import NearDuplicateIndex, lcs_length, rouge_l, words
+from engine.stats.similarity import NearDuplicateIndex, lcs_length, rouge_l, words
 
 
 def plain_lcs(a: tuple[str, ...], b: tuple[str, ...]) -> int:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.throughput import Throughput
+from engine.run.engine import Throughput
 
 
 class Clock:

@@ -14,8 +14,10 @@ from typing import Any
 import psutil
 import pytest
 
-from engine import Engine, Event, training_plan
-from engine.training import adapters, checkpoints
+from engine.analyses.offers import training_plan
+from engine.core.events import Event
+from engine.models import adapters, checkpoints
+from engine.run.engine import Engine
 from store import Store
 from tests.engine.training_run import (
     RUN,
@@ -394,7 +396,7 @@ def test_each_loss_that_is_named_trains(
 def test_an_adapter_that_was_changed_is_refused(whole: Engine, tmp_path: Path) -> None:
     import shutil
 
-    from engine.errors import TrainingError
+    from engine.core.errors import TrainingError
 
     with whole.store.reader() as reader:
         found = adapters.of_run(reader, RUN, "sft")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from engine import training_plan
-from engine.errors import Locked, TrainingError
+from engine.analyses.offers import training_plan
+from engine.core.errors import Locked, TrainingError
 from engine.evaluation.items import item_set
 from engine.training.examples import examples
 from engine.training.locks import Lock, locks, require_open

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from engine.errors import TrainingError
-from engine.models import Model
+from engine.core.errors import TrainingError
+from engine.models.requests import Model
 from engine.training.tokens import IGNORED, Tokens, require_mask, shown
 from tests.engine.training_run import tiny_model
 
@@ -127,9 +127,9 @@ def test_packed_examples_do_not_see_each_other(tmp_path: Path) -> None:
 def test_training_generation_and_critics_are_fed_the_same(base_model: Model) -> None:
     from transformers import AutoTokenizer
 
-    from engine.models import resolve
-    from engine.models.tokenizer import declared_bos
-    from engine.models.weights import files_of
+    from engine.models.files.tokenizer import declared_bos
+    from engine.models.files.weights import files_of
+    from engine.models.source import resolve
 
     tokenizer: Any = AutoTokenizer.from_pretrained(files_of(resolve(None)))
     tokens = Tokens(tokenizer, declared_bos(tokenizer))

@@ -21,15 +21,16 @@ from typing import Any
 import pytest
 import torch
 
-from engine.errors import ModelError, PromptTooLong
-from engine.models import Decoding, Generate, Score, Source, adapter_fingerprint
-from engine.models.tokenizer import Text
-from engine.models.vllm_backend import VllmModel
-from engine.models.vllm_choice import is_wanted, tensor_parallel
-from engine.models.vllm_engine import Adapter, Ask, EngineDied, Found, Settings
-from engine.models.vllm_labels import MOST_LABELS, places_of, sums
-from engine.models.vllm_process import MARK, Processes, environment
-from engine.models.vllm_worker import top_k_then_top_p
+from engine.core.errors import ModelError, PromptTooLong
+from engine.models.files.tokenizer import Text
+from engine.models.requests import Decoding, Generate, Score, adapter_fingerprint
+from engine.models.source import Source
+from engine.models.vllm.backend import VllmModel
+from engine.models.vllm.choice import is_wanted, tensor_parallel
+from engine.models.vllm.engine import Adapter, Ask, EngineDied, Found, Settings
+from engine.models.vllm.labels import MOST_LABELS, places_of, sums
+from engine.models.vllm.process import MARK, Processes, environment
+from engine.models.vllm.worker import top_k_then_top_p
 
 BOS, EOS = 1, 2
 
@@ -384,7 +385,7 @@ def test_a_signal_to_the_programs_group_does_not_reach_the_engine():
 
 @only_linux
 def test_what_does_not_end_is_killed(monkeypatch):
-    monkeypatch.setattr("engine.models.vllm_process.END_S", 0.2)
+    monkeypatch.setattr("engine.models.vllm.process.END_S", 0.2)
     processes = Processes()
     with processes.starting({}):
         child = subprocess.Popen(SLEEPS)
@@ -396,7 +397,7 @@ def test_what_does_not_end_is_killed(monkeypatch):
 def test_a_program_that_is_killed_leaves_no_engine_behind():
     program = f"""
 import subprocess, sys, time
-from engine.models.vllm_process import Processes
+from engine.models.vllm.process import Processes
 processes = Processes()
 with processes.starting({{}}):
     child = subprocess.Popen({SLEEPS!r}, stdout=subprocess.PIPE)

@@ -16,12 +16,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine import prompts
-from engine.critics import read_data
-from engine.errors import ModelError, PromptTooLong
-from engine.models import Decoding, Generate, Score, adapter_fingerprint, embedded, resolve
-from engine.models.transformers_backend import TransformersModel
-from engine.models.vllm_backend import VllmModel
+from engine.core.data import read_data
+from engine.core.errors import ModelError, PromptTooLong
+from engine.models.files import embedded
+from engine.models.local.backend import TransformersModel
+from engine.models.requests import Decoding, Generate, Score, adapter_fingerprint
+from engine.models.source import resolve
+from engine.models.vllm.backend import VllmModel
+from engine.spec import prompts
 
 pytestmark = [
     pytest.mark.model,

@@ -9,11 +9,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "store"))
 import rows
 
-from engine.errors import SpecError
-from engine.gates import recompute
-from engine.opening import settings_of
-from engine.spec import load_spec
-from engine.whatif import KNOBS, WhatIf, apply
+from engine.analyses.whatif import KNOBS, WhatIf, apply
+from engine.core.errors import SpecError
+from engine.quality.gates import recompute
+from engine.spec.stage import load_spec, settings_of
 from store import Store
 
 SCORES = (-0.9, -0.3, 0.1, 0.2, 0.6, 1.4)

@@ -11,12 +11,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from engine import Engine, Event, RunOptions, gates, open_engine
+from engine.core.events import Event
 from engine.evaluation.gap import GATE, gap_evidence
 from engine.evaluation.items import item_set, scorer_sha256
-from engine.gates import evidence_sha256, gate_row, recompute
-from engine.pair_selection import recheck_pairs
-from engine.spec import StageSpec, load_spec
+from engine.quality import gates
+from engine.quality.gates import evidence_sha256, gate_row, recompute
+from engine.quality.pair_selection import recheck_pairs
+from engine.run.engine import Engine, open_engine
+from engine.run.options import RunOptions
+from engine.spec.stage import StageSpec, load_spec
 from engine.training.job import Job, read_journal, say
 from store import Reader, Store
 from tests.store import rows

@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import engine
-from engine.events import (
+from engine.core.events import (
     CriticAudited,
     Event,
     GateDecided,
@@ -30,6 +29,7 @@ from engine.events import (
     TrainingStarted,
     TrainingStepped,
 )
+from engine.run import engine
 from store import CaiError, Store
 from tests.store import rows
 
@@ -185,8 +185,9 @@ def install(part: str, put: Callable[[Any, str, Any], None] = setattr) -> list[e
 
 
 if __name__ == "__main__":
-    from tui import again, cli
+    from tui.cli import entry
+    from tui.live import same_run
 
     install(sys.argv[1])
-    again.same_run = lambda options: None  # no spec is read here
-    sys.exit(cli.main(sys.argv[2:]))
+    same_run.same_run = lambda options: None  # no spec is read here
+    sys.exit(entry.main(sys.argv[2:]))

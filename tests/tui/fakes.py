@@ -10,7 +10,7 @@ from typing import Any
 
 import rows
 
-from engine.events import (
+from engine.core.events import (
     CriticAudited,
     Event,
     ForecastUpdated,
@@ -27,7 +27,7 @@ from engine.events import (
     RunStarted,
     ThroughputMeasured,
 )
-from engine.spec import load_spec
+from engine.spec.stage import load_spec
 from store.db import Store
 
 RUN = "run-a"

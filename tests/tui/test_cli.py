@@ -12,16 +12,17 @@ from typing import Any
 
 import pytest
 
-import engine
-from engine import RunOptions
-from engine.spec import load_spec
+from engine.run import engine
+from engine.run.options import RunOptions
+from engine.spec.stage import load_spec
 from store import Store
 from tests.store import rows
 from tests.tui.cli_fakes import ROOT, RUN, command, install
 from tests.tui.test_terminal import in_a_terminal
-from tui import again, cli
-from tui.config import Config
-from tui.wording import PHASES
+from tui.cli import entry
+from tui.config.settings import Config
+from tui.live import same_run as again
+from tui.words.wording import PHASES
 
 SMALL = "stage_1_small_model"
 HOSTILE = "\x1b]0;title\x07[red]x[/red]\u202eabc"
@@ -39,7 +40,7 @@ def store(tmp_path: Path) -> Path:
 
 
 def run_cai(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    code = cli.main([str(argument) for argument in arguments])
+    code = entry.main([str(argument) for argument in arguments])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 
@@ -62,7 +63,7 @@ def child(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"], ["run", "--pilot", "0", "--json"]])
 def test_nothing_heavy_is_imported_for_help_and_usage(arguments: list[str]) -> None:
     program = (
-        "import sys; from tui.cli import main; main(sys.argv[1:]); "
+        "import sys; from tui.cli.entry import main; main(sys.argv[1:]); "
         "heavy = {'duckdb', 'textual', 'torch', 'engine', 'store', 'rich'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
@@ -216,7 +217,7 @@ def test_recheck_compares_and_exits_by_the_gate(
         after = {"counts": counts, "checks": [{**check, "passed": False, "subject_ids": ["s1"]}], "passed": False}
         return {"run": run_id, "spec": "spec", "overrides": overrides, "before": before, "after": after}
 
-    monkeypatch.setattr(engine, "recheck", fake)
+    monkeypatch.setattr("engine.analyses.offers.recheck", fake)
     code, found = as_json(capsys, "recheck", "--store", store, "--set", "gate.runaway_below=0.1")
     assert code == found["exit_code"] == 4
     assert asked == [(RUN, {"gate.runaway_below": "0.1"})]
@@ -448,7 +449,8 @@ def test_a_run_that_is_resumed_keeps_its_model(
 
 def commands_options(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> RunOptions:
     """The options that a headless run would be opened with."""
-    from tui import commands, headless
+    from tui.cli import run
+    from tui.printed import headless
 
     opened: list[RunOptions] = []
 
@@ -457,8 +459,8 @@ def commands_options(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> Run
         return 0, {}
 
     monkeypatch.setattr(headless, "run_headless", run_headless)
-    monkeypatch.setattr(commands, "with_log", lambda *_: None)
-    assert cli.main([str(argument) for argument in arguments]) == 0
+    monkeypatch.setattr(run, "with_log", lambda *_: None)
+    assert entry.main([str(argument) for argument in arguments]) == 0
     return opened[0]
 
 

@@ -17,11 +17,12 @@ from textual.color import Color
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-from tui import config, keymap, themes
-from tui.app import ControlCenter
-from tui.config_file import ConfigNotSaved, save
-from tui.personal import Personal
-from tui.settings import SettingsScreen
+from tui.app import keymap
+from tui.app.app import ControlCenter
+from tui.app.personal import Personal
+from tui.app.settings_screen import SettingsScreen
+from tui.config import settings, themes
+from tui.config.file import ConfigNotSaved, save
 from tui.widgets.notice import Notice
 
 SAID = """# what I like
@@ -36,7 +37,7 @@ bell = false
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for setting in config.SETTINGS:
+    for setting in settings.SETTINGS:
         if setting.environment:
             monkeypatch.delenv(setting.environment, raising=False)
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -48,7 +49,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_without_a_file_the_defaults_hold(path: Path) -> None:
-    found = config.load()
+    found = settings.load()
     assert (found.path, found.theme, found.offer_tmux, found.bell, found.problems) == (
         path,
         "cai-dark",
@@ -56,20 +57,20 @@ def test_without_a_file_the_defaults_hold(path: Path) -> None:
         True,
         (),
     )
-    assert {found.origin(setting.name) for setting in config.SETTINGS} == {"default"}
+    assert {found.origin(setting.name) for setting in settings.SETTINGS} == {"default"}
 
 
 def test_the_file_lies_in_the_users_configuration_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("CAI_CONFIG", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    assert config.config_path() == tmp_path / "cai" / "config.toml"
+    assert settings.config_path() == tmp_path / "cai" / "config.toml"
 
 
 def test_each_value_says_where_it_comes_from(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_text(SAID + "")
     monkeypatch.setenv("CAI_PRICE_PER_GPU_HOUR", "3.5")
     monkeypatch.setenv("CAI_STORE", "/from/environment")
-    found = config.load({"store": "/given", "model": None})
+    found = settings.load({"store": "/given", "model": None})
     assert (found.price_per_gpu_hour, found.origin("price_per_gpu_hour")) == (3.5, "environment")
     assert (found.store, found.origin("store")) == ("/given", "command line")
     assert (found.theme, found.origin("theme"), found.bell, found.origin("bell")) == ("cai-safe", "file", False, "file")
@@ -106,7 +107,7 @@ def test_each_value_says_where_it_comes_from(path: Path, monkeypatch: pytest.Mon
 )
 def test_a_mistake_is_named_and_the_default_stands(path: Path, text: str, words: tuple[str, ...]) -> None:
     path.write_text(text)
-    found = config.load()
+    found = settings.load()
     assert len(found.problems) == 1
     for word in (str(path), *words):
         assert word in found.problems[0]
@@ -117,32 +118,32 @@ def test_a_mistake_is_named_and_the_default_stands(path: Path, text: str, words:
 def test_a_secret_in_the_environment_is_not_repeated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAI_REVIEWER_KEY_FILE", "sk-abc")
     monkeypatch.setenv("CAI_REVIEWER_URL", "https://me:sk-abc@server")
-    problems = config.load().problems
+    problems = settings.load().problems
     assert len(problems) == 2 and "sk-abc" not in str(problems) and "$CAI_REVIEWER_URL is wrong" in problems[0]
 
 
 def test_the_dataclass_has_the_settings_defaults(path: Path) -> None:
-    blank = config.Config(path)
-    assert {item.name: blank.value(item.name) for item in config.SETTINGS} == {
-        item.name: item.default for item in config.SETTINGS
+    blank = settings.Config(path)
+    assert {item.name: blank.value(item.name) for item in settings.SETTINGS} == {
+        item.name: item.default for item in settings.SETTINGS
     }
 
 
 def test_no_file_stops_the_program(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_bytes(b"\xff\xfe theme")
-    assert "not text in UTF-8" in config.load().problems[0]
+    assert "not text in UTF-8" in settings.load().problems[0]
     path.unlink()
     path.mkdir()
-    assert "cannot be read" in config.load().problems[0]
+    assert "cannot be read" in settings.load().problems[0]
     path.rmdir()
     monkeypatch.setenv("CAI_PRICE_PER_GPU_HOUR", "much")
-    found = config.load()
+    found = settings.load()
     assert "$CAI_PRICE_PER_GPU_HOUR is 'much'" in found.problems[0] and found.price_per_gpu_hour is None
 
 
 def test_reading_imports_nothing_for_the_screen(path: Path) -> None:
     path.write_text(SAID)
-    code = "import sys; from tui import config; assert 'tomllib' not in sys.modules; config.load(); print('textual' in sys.modules)"
+    code = "import sys; from tui.config import settings as config; assert 'tomllib' not in sys.modules; config.load(); print('textual' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "False\n"
 
@@ -307,7 +308,7 @@ def test_every_binding_of_the_program_is_known() -> None:
 @asynccontextmanager
 async def on_screen(path: Path, size: tuple[int, int] = (100, 30)) -> AsyncIterator[tuple[Any, Pilot[Any]]]:
     app = ControlCenter(path.with_name("none.duckdb"), None, None, None)
-    app.apply_config(config.load())
+    app.apply_config(settings.load())
     async with app.run_test(size=size) as pilot:
         await settle(pilot, lambda: bool(app.query("#log")))
         yield app, pilot
@@ -349,7 +350,7 @@ async def test_settings_are_shown_with_where_they_come_from(
     async with on_screen(path, size) as (app, pilot):
         await pilot.press("comma")
         lines = listed(app).splitlines()
-        assert len(lines) == len(config.SETTINGS)
+        assert len(lines) == len(settings.SETTINGS)
         assert "cai-safe" in lines[0] and "file" in lines[0]
         assert "Qwen" in lines[1] and "$CAI_MODEL" in lines[1]
         assert "(empty)" in lines[2] and "default" in lines[2]
@@ -399,7 +400,7 @@ async def test_the_bell_can_be_silenced(path: Path, monkeypatch: pytest.MonkeyPa
     async with on_screen(path) as (app, _):
         app.bell()
         assert rung == []
-        app.apply_config(config.Config(path))
+        app.apply_config(settings.Config(path))
         app.bell()
         assert rung == [True]
 

@@ -15,21 +15,21 @@ from test_screen import settle
 from textual.pilot import Pilot
 
 from tests.tui.test_hangup import HOSTILE, on_a_screen
-from tui import copying
-from tui.app import ControlCenter
+from tui.app.app import ControlCenter
+from tui.host import clipboard
 
 
 def test_the_sequence_carries_the_text_and_nothing_of_it_gets_out() -> None:
-    sequence = copying.osc52(HOSTILE)
+    sequence = clipboard.osc52(HOSTILE)
     found = re.fullmatch(r"\x1b\]52;c;([A-Za-z0-9+/=]*)\x07", sequence)
     assert found is not None
     assert base64.b64decode(found[1]).decode() == HOSTILE
-    assert base64.b64decode(copying.osc52("\ud800 lone")[7:-1]) == b"? lone"
+    assert base64.b64decode(clipboard.osc52("\ud800 lone")[7:-1]) == b"? lone"
 
 
 def test_in_tmux_it_is_sent_plain_and_wrapped() -> None:
-    plain = copying.osc52("text")
-    both = copying.osc52("text", tmux=True)
+    plain = clipboard.osc52("text")
+    both = clipboard.osc52("text", tmux=True)
     assert both.startswith(plain)
     wrapped = both[len(plain) :]
     assert wrapped.startswith("\x1bPtmux;\x1b\x1b]52;c;") and wrapped.endswith("\x07\x1b\\")
@@ -37,11 +37,11 @@ def test_in_tmux_it_is_sent_plain_and_wrapped() -> None:
 
 
 def test_more_than_terminals_take_is_refused() -> None:
-    assert len(copying.osc52("x" * copying.CLIPBOARD_BYTES)) < 100_000
-    with pytest.raises(copying.TooLong, match=r"74,001 bytes"):
-        copying.osc52("x" * (copying.CLIPBOARD_BYTES + 1))
-    with pytest.raises(copying.TooLong):
-        copying.osc52("ü" * copying.CLIPBOARD_BYTES)
+    assert len(clipboard.osc52("x" * clipboard.CLIPBOARD_BYTES)) < 100_000
+    with pytest.raises(clipboard.TooLong, match=r"74,001 bytes"):
+        clipboard.osc52("x" * (clipboard.CLIPBOARD_BYTES + 1))
+    with pytest.raises(clipboard.TooLong):
+        clipboard.osc52("ü" * clipboard.CLIPBOARD_BYTES)
 
 
 def test_tmux_itself_is_handed_the_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,13 +50,13 @@ def test_tmux_itself_is_handed_the_text(tmp_path: Path, monkeypatch: pytest.Monk
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.delenv("TMUX", raising=False)
-    assert not copying.to_tmux("text")
+    assert not clipboard.to_tmux("text")
     monkeypatch.setenv("TMUX", "/tmp/tmux-0/default,1,0")
-    assert copying.to_tmux(HOSTILE)
+    assert clipboard.to_tmux(HOSTILE)
     assert (tmp_path / "asked").read_text().split() == ["load-buffer", "-w", "-"]
     assert (tmp_path / "given").read_text() == HOSTILE
     fake.write_text("#!/bin/sh\nexit 1\n")
-    assert not copying.to_tmux("text")
+    assert not clipboard.to_tmux("text")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_tmux_itself_is_handed_the_text(tmp_path: Path, monkeypatch: pytest.Monk
 )  # fmt: skip
 def test_the_pager_is_the_persons_own(monkeypatch: pytest.MonkeyPatch, wanted: str, words: list[str]) -> None:
     monkeypatch.setenv("PAGER", wanted)
-    found = copying.pager()
+    found = clipboard.pager()
     if found is None or Path(found[0]).name != words[0]:
         pytest.skip(f"there is no {words[0]}")
     assert [Path(found[0]).name, *found[1:]] == words
@@ -75,7 +75,7 @@ def test_the_pager_is_the_persons_own(monkeypatch: pytest.MonkeyPatch, wanted: s
 def test_without_a_pager_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("PAGER", raising=False)
-    assert copying.pager() is None
+    assert clipboard.pager() is None
 
 
 # -- on the screen -------------------------------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ async def test_copying_says_what_was_copied(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.delenv("TMUX", raising=False)
     async with on_screen(tmp_path) as (app, pilot, sent):
         app.copy_text("four", "sample [b]abc[/b] as JSON")
-        assert copying.osc52("four") in sent
+        assert clipboard.osc52("four") in sent
         await pilot.pause()
         assert "copied 4 characters (sample [b]abc[/b] as JSON)" in notices(app)
         assert "OSC 52" in notices(app)

@@ -12,8 +12,8 @@ from tests.engine.training_run import RUN, settings, trainable_store
 from tests.tui.test_cli import as_json, run_cai
 from tests.tui.test_evaluation_room import audit, evaluated, gap_check
 from tests.tui.test_principle_commands import flat, printed
-from tui.evaluation_report import evaluation_outcome, replay_report
-from tui.query_evaluation import evaluation_account
+from tui.printed.evaluation import evaluation_outcome, replay_report
+from tui.reads.evaluation import evaluation_account
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_an_outcome_tells_shares_audit_gap_and_comparisons(account: dict[str, An
 
 
 def test_what_is_next_follows_from_what_there_is(account: dict[str, Any]) -> None:
-    from tui.evaluation_report import what_next
+    from tui.printed.evaluation import what_next
 
     before = account | {"results": []}
     assert any("cai preregister run-a" in line for line in what_next("run-a", before, 0, "", "x"))
@@ -118,8 +118,8 @@ def test_a_certificate_says_what_agrees() -> None:
 
 
 def test_a_registration_for_other_items_or_verifiers_is_told_so() -> None:
-    from tui.evaluation_report import what_next
-    from tui.evaluation_words import registration_caveat
+    from tui.printed.evaluation import what_next
+    from tui.words.evaluation import registration_caveat
 
     body = {"items_sha256": "aa", "scorer_sha256": "bb"}
     assert registration_caveat(body, "aa", "bb") == ""

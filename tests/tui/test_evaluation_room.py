@@ -10,9 +10,10 @@ from fakes import HOSTILE, RUN, FakeEngine, fill
 from test_screen import control_center, settle, shown
 from textual.widgets import DataTable, Static
 
-from engine import Event, events
+from engine.core import events
+from engine.core.events import Event
 from store.db import Store
-from tui.app import ControlCenter
+from tui.app.app import ControlCenter
 from tui.widgets.marks import interval_bar
 
 
@@ -143,7 +144,7 @@ async def test_answers_are_read_blind_and_the_scorer_compared(tmp_path: Path, mo
     """Neither condition nor verdict is on the screen; what a person says is kept under the answer's id."""
     evaluated(tmp_path / "s.duckdb")
     settled: list[str] = []
-    monkeypatch.setattr("tui.blind_reading.settle_reading", lambda store, run_id: settled.append(run_id) or "κ is told")
+    monkeypatch.setattr("tui.reads.blind.settle_reading", lambda store, run_id: settled.append(run_id) or "κ is told")
     async with control_center(tmp_path / "s.duckdb", None, size=(120, 36)) as (app, pilot):
         await settle(pilot, lambda: app.state.run_id == RUN)
         await pilot.press("6")
@@ -173,7 +174,7 @@ async def test_an_evaluation_is_offered_registered_and_begun_with_keys(tmp_path:
         ],
         "registered": None, "settings": {"alpha": 0.05, "items_per_type": None},
     }  # fmt: skip
-    import engine
+    from engine.analyses import offers
 
     registered: list[str] = []
 
@@ -184,8 +185,8 @@ async def test_an_evaluation_is_offered_registered_and_begun_with_keys(tmp_path:
                                     "forecast": {"power": 0.5, "detectable": 0.3, "n_needed": 120}},
         }  # fmt: skip
 
-    monkeypatch.setattr(engine, "evaluation_offer", lambda reader, run_id: offer)
-    monkeypatch.setattr(engine, "preregister", settle_it)
+    monkeypatch.setattr(offers, "evaluation_offer", lambda reader, run_id: offer)
+    monkeypatch.setattr(offers, "preregister", settle_it)
     begun: list[Any] = []
 
     def evaluates(engine: FakeEngine) -> Iterable[Event]:

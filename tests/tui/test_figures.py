@@ -8,7 +8,7 @@ import pytest
 from fakes import RUN
 from rich.console import Console
 
-from engine.events import (
+from engine.core.events import (
     CriticAudited,
     ForecastUpdated,
     PhaseFinished,
@@ -18,16 +18,16 @@ from engine.events import (
     RunStarted,
     ThroughputMeasured,
 )
-from tui import asking
-from tui.facts import Audit, PhaseState, of_wanted
-from tui.progress import LiveView
-from tui.report import counts_text
-from tui.state import RunState
+from tui.app import asking
+from tui.live.state import RunState
+from tui.printed.progress import LiveView
+from tui.printed.tables import counts_text
 from tui.widgets.audit import _audit_lines
 from tui.widgets.bar import fitting
 from tui.widgets.detail import _margin_lines
 from tui.widgets.figures import _budget, _forecast, _throughput
 from tui.widgets.header import _who
+from tui.words.facts import Audit, PhaseState, of_wanted
 
 
 @pytest.fixture

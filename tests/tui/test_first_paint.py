@@ -17,7 +17,7 @@ HEAVY = ("torch", "transformers", "vllm", "trl", "datasets", "duckdb", "pyarrow"
 PROGRAM = """
 import sys
 from pathlib import Path
-from tui.app import ControlCenter
+from tui.app.app import ControlCenter
 ControlCenter(Path(sys.argv[1]), None, None, None).run()
 """
 
@@ -50,6 +50,6 @@ def test_first_frame_within_half_a_second(tmp_path: Path) -> None:
 
 
 def test_importing_the_screen_pulls_in_nothing_heavy() -> None:
-    code = f"import sys, tui.app; print([name for name in {HEAVY!r} if name in sys.modules])"
+    code = f"import sys, tui.app.app; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

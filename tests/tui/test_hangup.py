@@ -22,13 +22,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engine.events import QuestionAnswered, QuestionAsked, RunPaused, RunResumed
+from engine.core.events import QuestionAnswered, QuestionAsked, RunPaused, RunResumed
 from store import Store
 from tests.tui import cli_fakes
 from tests.tui.cli_fakes import ROOT, RUN, PlayingEngine
-from tui import busy
-from tui.hangup import Watch, left_run, marker_path
-from tui.terminal import Terminal
+from tui.host import busy
+from tui.host.hangup import Watch
+from tui.host.left import left_run, marker_path
+from tui.host.terminal import Terminal
 
 STEP_S = 0.1
 HOSTILE = "\x1b]52;c;aGFjaw==\x07[red]naïve[/] \u202eabc"
@@ -309,12 +310,13 @@ def test_what_keeps_a_run_from_going_on_alone() -> None:
 
 
 if __name__ == "__main__":
-    from tui import again, cli
+    from tui.cli import entry
+    from tui.live import same_run
 
     cli_fakes.install(sys.argv[1])
-    again.same_run = lambda options: None  # type: ignore[assignment]
+    same_run.same_run = lambda options: None  # type: ignore[assignment]
     if os.environ.get("CAI_TEST_PAGES"):
-        from tui.personal import Personal
+        from tui.app.personal import Personal
 
         Personal.action_settings = lambda app: app.open_in_pager(HOSTILE)  # type: ignore[method-assign]
-    sys.exit(cli.main(sys.argv[2:]))
+    sys.exit(entry.main(sys.argv[2:]))

@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from engine.events import Noted, PhaseProgressed, PhaseStarted, RunStarted
+from engine.core.events import Noted, PhaseProgressed, PhaseStarted, RunStarted
 from store import Store
 from tests.store import rows
 from tests.tui.cli_fakes import ROOT, RUN, command
-from tui.progress import LiveView, PlainView
-from tui.state import RunState
+from tui.live.state import RunState
+from tui.printed.progress import LiveView, PlainView
 
 CONTROL_CODES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
 

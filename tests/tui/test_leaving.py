@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from test_hangup import on_a_screen, stored
 
-from engine.events import RunFinished, RunStarted
+from engine.core.events import RunFinished, RunStarted
 from store import Store
 from tests.tui.cli_fakes import RUN
-from tui.config import Config
-from tui.leaving import again, farewell
-from tui.state import RunState
+from tui.config.settings import Config
+from tui.live.state import RunState
+from tui.printed.leaving import again, farewell
 
 
 @pytest.fixture

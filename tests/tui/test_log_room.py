@@ -7,7 +7,7 @@ from fakes import fill
 from test_screen import control_center, settle
 from textual.widgets import RichLog
 
-from tui.log_lines import Leveller
+from tui.words.text import Leveller
 
 TRACE = ["Traceback (most recent call last):", '  File "x.py", line 1, in f', "    f()", "ValueError: no", "after"]
 

@@ -21,9 +21,9 @@ from store import Store
 from tests.engine.review_desk import KEY, RUN, new_store
 from tests.engine.review_server import good, serving, slow
 from tests.store import rows
-from tui import mcp_server
-from tui.commands import UsageError
-from tui.config import Config
+from tui.cli import mcp_server
+from tui.config.settings import Config
+from tui.errors import UsageError
 
 CAI = Path(sys.executable).with_name("cai")
 READS = {"list_runs", "run_status", "list_samples", "sample", "gates", "evaluation", "reviews", "budget", "sql"}
@@ -211,10 +211,10 @@ def test_an_agent_that_leaves_ends_the_server_and_the_question_stays(store: Path
 
 def test_stdout_is_the_protocol_alone_and_the_rest_is_in_the_log(store: Path) -> None:
     noise = (
-        "import os, sys; from tui import query_sql; before = query_sql.run\n"
+        "import os, sys; from tui.reads import sql; before = sql.run\n"
         "def run(*given): print('from python'); os.write(1, b'from below\\n'); os.write(2, b'err\\n'); "
         "os.system('echo from a child; cat'); return before(*given)\n"
-        "query_sql.run = run; from tui.cli import main; sys.exit(main(sys.argv[1:]))"
+        "sql.run = run; from tui.cli.entry import main; sys.exit(main(sys.argv[1:]))"
     )
     running = started(store, sys.executable, "-c", noise)
     call(running, 1, "tools/call", {"name": "sql", "arguments": {"query": "SELECT 40 + 2"}})
@@ -228,7 +228,7 @@ def test_stdout_is_the_protocol_alone_and_the_rest_is_in_the_log(store: Path) ->
 
 
 def test_the_command_line_does_not_import_it() -> None:
-    code = "import sys, tui.cli; tui.cli.parser(); print(sorted({'mcp', 'openai', 'duckdb'} & set(sys.modules)))"
+    code = "import sys, tui.cli.entry; tui.cli.entry.parser(); print(sorted({'mcp', 'openai', 'duckdb'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
@@ -247,7 +247,7 @@ async def test_an_unexpected_error_is_told_without_its_text(store: Path, monkeyp
     def broken(*_: object) -> None:
         raise ZeroDivisionError("planted")
 
-    monkeypatch.setattr("tui.query_sql.run", broken)
+    monkeypatch.setattr("tui.reads.sql.run", broken)
     found = await mcp_server.server(store, Config(store), store.parent).call_tool("sql", {"query": "SELECT 1"})
     assert found.is_error and found.structured_content["title"] == "unexpected ZeroDivisionError"
     assert "planted" not in str(found.content)

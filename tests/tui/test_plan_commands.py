@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from engine.budget import Ledger
-from engine.budget_prices import api_price, gpu_price
-from engine.errors import SpecError
-from engine.spec import load_spec
+from engine.budget.ledger import Ledger
+from engine.budget.prices import api_price, gpu_price
+from engine.core.errors import SpecError
+from engine.spec.stage import load_spec
 from store import Store
 from tests.engine.test_planning import fill
 from tests.store import rows
-from tui import plan_commands
-from tui.commands import UsageError
-from tui.config import Config
-from tui.plan_report import budget_report, plan_report
+from tui.cli import plan
+from tui.config.settings import Config
+from tui.errors import UsageError
+from tui.printed.plan import budget_report, plan_report
 
 
 class Out(io.StringIO):
@@ -61,17 +61,17 @@ def at_80(report: Any) -> list[str]:
 
 
 def test_a_plan_as_json_and_as_text(path: Path) -> None:
-    found = json.loads(told(plan_commands.plan, path))
+    found = json.loads(told(plan.plan, path))
     assert found["price_per_hour"] == 2.49
     assert found["budget"]["spent_usd"] == 5.005
-    assert json.loads(told(plan_commands.plan, path, price=5.0, cap=6.0))["budget"]["cap_usd"] == 6
-    text = told(plan_commands.plan, path, json=False)
+    assert json.loads(told(plan.plan, path, price=5.0, cap=6.0))["budget"]["cap_usd"] == 6
+    text = told(plan.plan, path, json=False)
     for words in ("$5.00 of $300.00 spent or reserved", "accepted example", "this stage", "not known", "≥", "fit"):
         assert words in text, words
 
 
 def test_a_plan_fits_80_columns(path: Path) -> None:
-    lines = at_80(plan_report(json.loads(told(plan_commands.plan, path, interim=(4, 14, 250, 300)))))
+    lines = at_80(plan_report(json.loads(told(plan.plan, path, interim=(4, 14, 250, 300)))))
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines)
     assert "stop: even the planned effect" in " ".join(text.split())
@@ -85,9 +85,7 @@ def test_a_plan_of_nothing(tmp_path: Path) -> None:
         settings = load_spec("stage_1_small_model").settings.model_dump()
         store.append({"runs": [rows.run(settings=settings, state="stopped")]})
     found = json.loads(
-        told(
-            plan_commands.plan, tmp_path / "cai.duckdb", config=Config(Path("none"), store=str(tmp_path / "cai.duckdb"))
-        )
+        told(plan.plan, tmp_path / "cai.duckdb", config=Config(Path("none"), store=str(tmp_path / "cai.duckdb")))
     )
     lines = at_80(plan_report(found))
     assert any("no price of a GPU hour is set" in line for line in lines)
@@ -97,16 +95,16 @@ def test_a_plan_of_nothing(tmp_path: Path) -> None:
 def test_interim_counts_that_cannot_be(path: Path) -> None:
     for interim in ((4, 14, 10, 300), (1, 2, 3)):
         with pytest.raises(UsageError):
-            told(plan_commands.plan, path, interim=interim)
+            told(plan.plan, path, interim=interim)
 
 
 def test_the_budget_and_how_a_person_raises_it(path: Path, tmp_path: Path) -> None:
-    found = json.loads(told(plan_commands.budget, path))
+    found = json.loads(told(plan.budget, path))
     assert (found["cap_usd"], found["by_kind"]["gpu"]["settled_usd"]) == (300, 4.98)
     assert sum(row["usd"] for row in found["units"]) == pytest.approx(found["spent_usd"])
     with pytest.raises(SpecError, match="wants a reason"):
-        told(plan_commands.budget, path, budget=400.0, reason="")
-    raised = json.loads(told(plan_commands.budget, path, budget=400.0, reason="one more stage"))
+        told(plan.budget, path, budget=400.0, reason="")
+    raised = json.loads(told(plan.budget, path, budget=400.0, reason="one more stage"))
     assert (raised["cap_usd"], raised["left_usd"]) == (400, pytest.approx(400 - 5.005))
     lines = at_80(budget_report(raised))
     assert max(map(len, lines)) <= 80

@@ -10,10 +10,10 @@ from test_screen import control_center, settle, shown
 from textual.pilot import Pilot
 
 from store.db import Store
-from tui.app import ControlCenter
-from tui.query_lineage import lineage
-from tui.query_preferences import PAIRS, PRINCIPLES, REVISIONS
-from tui.query_run import run_facts
+from tui.app.app import ControlCenter
+from tui.reads.lineage import lineage
+from tui.reads.preferences import PAIRS, PRINCIPLES, REVISIONS
+from tui.reads.run import run_facts
 from tui.rooms.preferences import PreferencesRoom
 from tui.widgets.marks import share_bar
 from tui.widgets.phase import _by_source
@@ -23,7 +23,7 @@ from tui.widgets.sample_table import SamplesTable
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("engine.constitution.CONSTITUTION", constitution(tmp_path / "constitution.yaml"))
+    monkeypatch.setattr("engine.spec.constitution.CONSTITUTION", constitution(tmp_path / "constitution.yaml"))
     fill_preferences(tmp_path / "s.duckdb")
     return tmp_path / "s.duckdb"
 

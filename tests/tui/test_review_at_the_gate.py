@@ -16,10 +16,10 @@ from tests.engine.test_consult import LOOSE
 
 START = """
 import sys
-import engine.models
+import engine.models.registry
 from tests.engine.fakes import FakeModel
-engine.models.load = lambda *_, **__: FakeModel()
-from tui.cli import main
+engine.models.registry.load = lambda *_, **__: FakeModel()
+from tui.cli.entry import main
 sys.exit(main(sys.argv[1:]))
 """
 

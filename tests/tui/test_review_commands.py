@@ -16,8 +16,8 @@ from tests.engine.review_desk import KEY, QUESTION, RUN, desk, new_store
 from tests.engine.review_server import Server, good, says, serving, status
 from tests.tui.test_cli import as_json, child, run_cai
 from tests.tui.test_principle_commands import flat
-from tui.config import Config
-from tui.reviewing import reviewer_options
+from tui.config.reviewer import reviewer_options
+from tui.config.settings import Config
 
 ASK = ("review", "ask", "--topic", "critics", "--question", "Is one critic enough?")
 

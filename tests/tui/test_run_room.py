@@ -7,13 +7,14 @@ import rows
 from fakes import RUN, fill
 from test_screen import control_center, settle, shown
 
-from engine.critics import for_kind, read_data
-from engine.events import ForecastUpdated, PhaseProgressed, RunStarted
+from engine.core.data import read_data
+from engine.core.events import ForecastUpdated, PhaseProgressed, RunStarted
+from engine.critics import for_kind
 from store.db import Store
-from tui.machine import Load, parse
-from tui.query_lineage import lineage
-from tui.query_run import run_facts
-from tui.state import RunState
+from tui.host.machine import Load, parse
+from tui.live.state import RunState
+from tui.reads.lineage import lineage
+from tui.reads.run import run_facts
 from tui.widgets.figures import _budget, _machine
 from tui.widgets.histogram import draw_lengths
 from tui.widgets.phase import _over_time

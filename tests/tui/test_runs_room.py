@@ -10,12 +10,12 @@ from fakes import fill, settings
 from test_screen import control_center, settle, shown
 from textual.widgets import DataTable, Input, OptionList, Static
 
-from engine.errors import SpecError
-from engine.spec import load_spec
+from engine.core.errors import SpecError
+from engine.spec.stage import load_spec
 from store.db import Store
-from tui import again
-from tui.app import ControlCenter
-from tui.query_runs import account, flat, fork_options, judge_changes
+from tui.app.app import ControlCenter
+from tui.live import same_run as again
+from tui.reads.runs import account, flat, fork_options, judge_changes
 from tui.widgets.compare import compare
 from tui.widgets.dock import QuestionDock
 from tui.widgets.fork import ForkScreen
@@ -214,7 +214,7 @@ def test_a_setting_that_is_equal_is_no_difference_and_names_keep_their_distance(
 
 def test_a_run_asked_for_on_the_screen_is_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fork with settings that some run has already is begun all the same: --new cannot be typed there."""
-    import engine
+    from engine.run import engine
 
     opened: list[Any] = []
     monkeypatch.setattr(engine, "open_engine", lambda options, _: opened.append(options))

@@ -12,17 +12,17 @@ from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 
 from store.db import Store
-from tui.app import ControlCenter
-from tui.labelling import agreement
+from tui.app.app import ControlCenter
 from tui.rooms import Room
 from tui.rooms.preferences import PreferencesRoom
 from tui.rooms.samples import SamplesRoom
-from tui.sample_text import as_json, as_text
+from tui.rooms.wish import parse_range
 from tui.widgets.detail import SampleDetail
 from tui.widgets.diff import word_diff
 from tui.widgets.lineage import LineageScreen
 from tui.widgets.sample_table import SamplesTable
-from tui.wish import parse_range
+from tui.words.text import as_json, as_text
+from tui.words.wording import agreement
 
 
 async def samples(app: ControlCenter, pilot: Pilot[Any], count: int) -> SamplesTable:

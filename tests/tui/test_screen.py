@@ -14,10 +14,10 @@ from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, RichLog, Static
 from textual.worker import WorkerCancelled
 
-from engine.events import Event, QuestionAsked, RunFinished, RunStarted
+from engine.core.events import Event, QuestionAsked, RunFinished, RunStarted
 from store.db import Store
 from store.errors import StoreLocked
-from tui.app import ControlCenter
+from tui.app.app import ControlCenter
 from tui.widgets.dock import QuestionDock
 from tui.widgets.histogram import draw
 from tui.widgets.marks import signed_bar, sparkline
@@ -202,7 +202,7 @@ async def test_doubled_enter_answers_one_question(store: Path) -> None:
 async def test_a_question_takes_the_keys_of_a_person_at_rest_in_the_room_run(
     store: Path, room: str, takes_it: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tui.serving.IDLE_S", 0.0)
+    monkeypatch.setattr("tui.app.serving.IDLE_S", 0.0)
     opened = threading.Event()
 
     def one_question(engine: FakeEngine) -> Iterable[Event]:
@@ -314,8 +314,8 @@ async def test_help_comes_from_the_bindings(store: Path) -> None:
 
 
 def test_every_binding_has_id_description_and_tooltip() -> None:
-    from tui.rooms import PLACES
     from tui.widgets import detail, first_batch, help, notice, training_plan
+    from tui.words.places import PLACES
 
     owners = (
         ControlCenter,

@@ -15,9 +15,9 @@ from test_screen import control_center, settle
 from test_training_room import trained_rows
 
 from store.db import Store
-from tui.app import ControlCenter
-from tui.machine import Load, Machine
-from tui.rooms import PLACES
+from tui.app.app import ControlCenter
+from tui.host.machine import Load, Machine
+from tui.words.places import PLACES
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 SIZES = ((80, 24), (120, 36), (200, 60))
@@ -72,7 +72,7 @@ async def test_rooms_look_as_they_did(size: tuple[int, int], tmp_path: Path) -> 
 async def test_a_run_that_makes_pairs_looks_as_it_did(
     size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.constitution.CONSTITUTION", constitution(tmp_path / "constitution.yaml"))
+    monkeypatch.setattr("engine.spec.constitution.CONSTITUTION", constitution(tmp_path / "constitution.yaml"))
     fill_preferences(tmp_path / "s.duckdb")
     wrong = []
     async with control_center(tmp_path / "s.duckdb", None, size=size) as (app, pilot):

@@ -10,7 +10,7 @@ from textual.widgets import DataTable, Input
 
 from store.db import Store
 from store.errors import StoreError
-from tui.query_sql import History, export, plain_select, run
+from tui.reads.sql import History, export, plain_select, run
 from tui.rooms.sql import SqlEditor
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.events import (
+from engine.core.events import (
     CriticAudited,
     Event,
     ForecastUpdated,
@@ -20,9 +20,9 @@ from engine.events import (
     RunStarted,
 )
 from store import progress as store_progress
-from tui import training_state, wording
-from tui.bridge import Bridge
-from tui.state import EVENTS_KEPT, MARGINS_KEPT, RunState, wilson
+from tui.live.bridge import Bridge
+from tui.live.state import EVENTS_KEPT, MARGINS_KEPT, RunState, wilson
+from tui.words import wording
 
 RUN = "r"
 
@@ -160,8 +160,8 @@ def test_bridge_keeps_order_and_only_the_newest_progress() -> None:
 def test_the_phases_of_the_screen_are_those_of_the_store() -> None:
     assert store_progress.PHASES == wording.ALL_PHASES
     assert store_progress.PREFERENCE_PHASES == wording.PREFERENCE_PHASES
-    assert store_progress.TRAINING_PHASES == training_state.TRAINING_PHASES
-    assert (*training_state.TRAINING_PHASES, training_state.EVALUATION) == store_progress.BESIDE
+    assert store_progress.TRAINING_PHASES == wording.TRAINING_PHASES
+    assert (*wording.TRAINING_PHASES, wording.EVALUATION) == store_progress.BESIDE
     assert set(wording.PHASE_TITLES) == {*wording.ALL_PHASES, *store_progress.BESIDE}
 
 

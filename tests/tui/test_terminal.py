@@ -23,8 +23,8 @@ from store import Store
 from tests.store import rows
 from tests.tui.cli_fakes import ROOT, RUN, command
 from tests.tui.test_hangup import on_a_screen
-from tui import themes
-from tui.terminal import Outlet, log_path, part_head
+from tui.config import themes
+from tui.host.terminal import Outlet, log_path, part_head
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_part_of_the_log_begins_on_a_line_of_its_own(tmp_path: Path) -> None:
     for text, begins in (("", "--- "), ("whole\n", "--- "), ("50 %\rcut off", "\n--- ")):
         log.write_text(text)
         assert part_head(log, "cai").startswith(begins) and part_head(log, "cai").endswith(" cai\n")
-    code = "from pathlib import Path; import sys; from tui.terminal import Terminal; Terminal.standard().take_over(Path(sys.argv[1]))"
+    code = "from pathlib import Path; import sys; from tui.host.terminal import Terminal; Terminal.standard().take_over(Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", code, str(log)], cwd=ROOT, check=True, timeout=60)
     assert "cut off\n--- " in log.read_text()
 
@@ -93,7 +93,7 @@ import os, subprocess, sys, threading, time
 from pathlib import Path
 from textual.app import App
 from textual.widgets import Label
-from tui.terminal import Terminal
+from tui.host.terminal import Terminal
 
 class Screen(App):
     def compose(self):

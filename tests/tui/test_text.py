@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from tui.text import make_visible, one_line
+from tui.words.text import make_visible, one_line
 
 
 @pytest.mark.parametrize(

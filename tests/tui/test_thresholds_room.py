@@ -9,7 +9,7 @@ from fakes import RUN, fill
 from test_screen import control_center, settle, shown
 from textual import events
 
-from engine.whatif import Acceptance, Outcome
+from engine.analyses.whatif import Acceptance, Outcome
 from store.db import Store
 from tui.rooms.thresholds import ThresholdsRoom
 from tui.widgets.dock import QuestionDock
@@ -95,7 +95,7 @@ async def test_instructions_that_change_sides_are_counted(tmp_path: Path) -> Non
 async def test_thresholds_of_pairs_are_tried_and_applied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
-    monkeypatch.setattr("engine.constitution.CONSTITUTION", constitution(tmp_path / "constitution.yaml"))
+    monkeypatch.setattr("engine.spec.constitution.CONSTITUTION", constitution(tmp_path / "constitution.yaml"))
     path = tmp_path / "s.duckdb"
     fill_preferences(path)
     with Store.open(path) as store:
@@ -138,7 +138,7 @@ async def test_thresholds_of_pairs_are_tried_and_applied(
 async def test_the_list_goes_back_up_and_its_lines_can_be_clicked_where_they_stand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.constitution.CONSTITUTION", constitution(tmp_path / "constitution.yaml"))
+    monkeypatch.setattr("engine.spec.constitution.CONSTITUTION", constitution(tmp_path / "constitution.yaml"))
     fill_preferences(tmp_path / "s.duckdb")
     async with control_center(tmp_path / "s.duckdb", None, size=(80, 24)) as (app, pilot):
         await pilot.press("3")

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.tui.test_hangup import Screen, on_a_screen
-from tui import config, tmux
+from tui.config import settings
+from tui.host import tmux
 
 SSH = {"SSH_CONNECTION": "10.0.0.1 50000 10.0.0.2 22", "TMUX": "", "STY": "", "ZELLIJ": ""}
 TMUX = shutil.which("tmux")
@@ -61,7 +62,7 @@ def test_never_and_always_are_remembered(tmp_path: Path, environ: dict[str, str]
         screen.wait_for("Please answer y, n, a or v.")
         screen.type("v\n")
         screen.wait_for("No run yet")
-    assert config.load().offer_tmux == "never"
+    assert settings.load().offer_tmux == "never"
     with on_a_screen("commits", "--store", store, environ=environ) as screen:
         screen.wait_for("No run yet")
         assert b"tmux" not in screen.seen

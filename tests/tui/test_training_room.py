@@ -15,15 +15,15 @@ from test_screen import control_center, settle, shown
 from textual.widgets import Static
 from training_fakes import finished_training, leave_checkpoint, plan
 
-from engine.errors import TrainingError
-from engine.events import Event, PhaseStarted, RunFinished, RunStarted, TrainingStarted, TrainingStepped
+from engine.core.errors import TrainingError
+from engine.core.events import Event, PhaseStarted, RunFinished, RunStarted, TrainingStarted, TrainingStepped
 from store import progress
 from store.db import Store
-from tui.app import ControlCenter
-from tui.query_training import training_offer, trainings
+from tui.app.app import ControlCenter
+from tui.reads.training import training_offer, trainings
 from tui.rooms.training import TrainingRoom
-from tui.training_words import settings_words
 from tui.widgets.curve import Curve
+from tui.words.training import settings_words
 
 
 def trained_rows(steps: int = 40) -> dict[str, list[rows.Row]]:
@@ -197,7 +197,7 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             raise wanted
         return wanted
 
-    monkeypatch.setattr("engine.training_plan", training_plan)
+    monkeypatch.setattr("engine.analyses.offers.training_plan", training_plan)
     return found
 
 

@@ -12,8 +12,8 @@ from fakes import RUN, fill
 from rich.console import Console
 from training_fakes import GIB, finished_training, memory, plan
 
-from engine.errors import Locked
-from engine.events import (
+from engine.core.errors import Locked
+from engine.core.events import (
     CheckpointSaved,
     Event,
     PhaseProgressed,
@@ -27,15 +27,15 @@ from engine.events import (
 )
 from engine.training.locks import Lock, require_open
 from store.db import Store
-from tui.asking import leave, stop
-from tui.bridge import Bridge
-from tui.leaving import farewell
-from tui.progress import LiveView, PlainView
-from tui.query_training import training_accounts
-from tui.state import RunState, beside
-from tui.training_report import merge_report, training_outcome, training_plan_report, what_next
-from tui.training_words import memory_words, settings_words, stands_words, start_words
-from tui.wording import LOCKED, describe, mebibytes
+from tui.app.asking import leave, stop
+from tui.live.bridge import Bridge
+from tui.live.state import RunState, beside
+from tui.printed.leaving import farewell
+from tui.printed.progress import LiveView, PlainView
+from tui.printed.training import merge_report, training_outcome, training_plan_report, what_next
+from tui.reads.training import training_accounts
+from tui.words.training import memory_words, settings_words, stands_words, start_words
+from tui.words.wording import LOCKED, describe, mebibytes
 
 STARTED = RunStarted(RUN, "spec", "model", 7, 40, True)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import rows
 
-from engine.training import checkpoints
-from engine.training.adapters import folder_of
+from engine.models import checkpoints
+from engine.models.adapters import folder_of
 
 GIB = 2**30
 LOCKS = ("the guard passed", "the data gate passed", "the evidence is current", "enough examples")

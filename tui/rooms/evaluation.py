@@ -12,18 +12,18 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, Static
 
-from tui.evaluation_words import place
-from tui.query_evaluation import Found, Standing, answered, discordant, standing
+from tui.live.state import RunState
+from tui.reads.evaluation import Found, Standing, answered, discordant, standing
 from tui.rooms import Room
-from tui.state import RunState
-from tui.text import make_visible
 from tui.widgets.evaluation_table import COLUMNS, answers_cells, result_cells
 from tui.widgets.marks import QUIET, TONES, lines, row
 from tui.widgets.standing import standing_lines
 from tui.widgets.tables import PlainTable, vi_keys
+from tui.words.evaluation import place
+from tui.words.text import make_visible
 
 if TYPE_CHECKING:
-    from tui.library import Library, RunHistory
+    from tui.reads.library import Library, RunHistory
 
 _EMPTY = (
     "Nothing was evaluated in this run yet. e shows what would be asked, and asks: the base the held-out items first, "
@@ -232,7 +232,7 @@ class EvaluationRoom(Room):
 
         def ask(then: Callable[[Offer | str], None]) -> None:
             def read(library: Library) -> Offer | str:
-                from engine import evaluation_offer
+                from engine.analyses.offers import evaluation_offer
                 from store import CaiError
 
                 try:
@@ -247,7 +247,7 @@ class EvaluationRoom(Room):
             from store import CaiError, Store
 
             def write(store: Store) -> str:
-                from engine import preregister
+                from engine.analyses.offers import preregister
 
                 try:
                     preregister(store, run_id)
@@ -269,7 +269,7 @@ class EvaluationRoom(Room):
         return f"{self._state.doing} is going on. Stop it first: Esc, then s."
 
     def action_blind(self) -> None:
-        from tui.blind_reading import keep_blind_label, settle_reading, to_read
+        from tui.reads.blind import keep_blind_label, settle_reading, to_read
         from tui.widgets.blind import BlindScreen
 
         run_id, chosen = self._run_id, self.chosen

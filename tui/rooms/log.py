@@ -14,10 +14,9 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Input, RichLog
 
-from tui.log_lines import Leveller
+from tui.host.terminal import Tail
 from tui.rooms import Room
-from tui.tail import Tail
-from tui.text import one_line
+from tui.words.text import Leveller, one_line
 
 LINES_KEPT = 2_000
 LINE_WIDTH = 1_000

@@ -14,7 +14,8 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from tui.query_preferences import (
+from tui.live.state import RunState
+from tui.reads.preferences import (
     ORDERS,
     PAIRS,
     PRINCIPLES,
@@ -31,18 +32,17 @@ from tui.query_preferences import (
     sample_of,
 )
 from tui.rooms.listing import ListingRoom, back_key, list_keys, verdict_keys
-from tui.state import RunState
-from tui.text import one_line
 from tui.widgets.endless import PAGE, EndlessTable
 from tui.widgets.marks import QUIET, row
 from tui.widgets.preference import Told, tell_pair, tell_principle, tell_revision
 from tui.widgets.preference_table import PreferenceTable, columns_for
 from tui.widgets.strip import ChoiceStrip
-from tui.wording import PREFERENCE_PHASES, VERDICT_SHAPES
+from tui.words.text import one_line
+from tui.words.wording import PREFERENCE_PHASES, VERDICT_SHAPES
 
 if TYPE_CHECKING:
     from store import Reader
-    from tui.library import RunHistory
+    from tui.reads.library import RunHistory
 
 EVERY_S = 3.0  # listed anew at most this often while a run goes on
 _EMPTY = (

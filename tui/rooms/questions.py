@@ -13,16 +13,16 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, Static
 
-from tui.query_reviews import review_of
+from tui.reads.run import review_of
 from tui.rooms import Room
-from tui.text import make_visible, one_line
 from tui.widgets.marks import QUIET, TONES, lines, row
 from tui.widgets.tables import PlainTable, vi_keys
+from tui.words.text import make_visible, one_line
 
 if TYPE_CHECKING:
-    from tui.facts import Question
-    from tui.library import RunHistory
-    from tui.state import RunState
+    from tui.live.state import RunState
+    from tui.reads.library import RunHistory
+    from tui.words.facts import Question
 
 _EMPTY = (
     "Questions that wait for you, the checks of each gate, and every decision are listed here. The gate is computed "

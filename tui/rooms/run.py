@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from tui.machine import Load, Machine
-from tui.query_run import RunFacts, run_facts
+from tui.host.machine import Load, Machine
+from tui.live.state import RunState
+from tui.reads.run import RunFacts, run_facts
 from tui.rooms import Room
-from tui.state import RunState
 from tui.widgets.audit import AuditPanel
 from tui.widgets.events import EventsList
 from tui.widgets.figures import LiveFigures
 from tui.widgets.phase import JUDGED_THERE, PhasePanel
 from tui.widgets.rail import PhaseRail
-from tui.wording import ALL_PHASES, PHASES, PREFERENCE_PHASES
+from tui.words.wording import ALL_PHASES, PHASES, PREFERENCE_PHASES
 
 if TYPE_CHECKING:
-    from tui.library import RunHistory
+    from tui.reads.library import RunHistory
 
 MACHINE_EVERY_S = 2.0
 TINY = 20  # lines; below that phases stand in two columns

@@ -13,18 +13,18 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import DataTable, Static
 
-from tui.facts import of_wanted, wilson
-from tui.query_runs import Account, account, all_runs, flat, fork_options, judge_changes, own_settings, why_no_fork
+from tui.live.state import RunState
+from tui.reads.runs import Account, account, all_runs, flat, fork_options, judge_changes, own_settings, why_no_fork
 from tui.rooms import Room
-from tui.state import RunState
-from tui.text import one_line
 from tui.widgets.compare import compare, describe
 from tui.widgets.dock import Choice, DockedQuestion
 from tui.widgets.tables import PlainTable, vi_keys
-from tui.wording import RESUMABLE, STATES, format_seconds
+from tui.words.facts import of_wanted, wilson
+from tui.words.text import one_line
+from tui.words.wording import RESUMABLE, STATES, format_seconds
 
 if TYPE_CHECKING:
-    from tui.library import RunHistory
+    from tui.reads.library import RunHistory
 
 _COLUMNS = (
     ("", 2), ("run", 20), ("state", 15), ("accepted", 11), ("share", 17), ("time", 8), ("spec", 26), ("model", 14),

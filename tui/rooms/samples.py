@@ -13,16 +13,17 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from tui.labelling import agreement, keep_label
+from engine.quality.labels import keep_label
+from tui.live.state import RunState
 from tui.rooms.listing import ListingRoom, back_key, list_keys, verdict_keys
-from tui.state import RunState
-from tui.text import make_visible, one_line
+from tui.rooms.wish import Found, Wish, parse_range
 from tui.widgets.detail import SampleDetail
 from tui.widgets.endless import EndlessTable
 from tui.widgets.filters import FilterBar
 from tui.widgets.marks import TONES, row
 from tui.widgets.sample_table import HINTS, WORDS, SamplesTable, columns_for
-from tui.wish import Found, Wish, parse_range
+from tui.words.text import make_visible, one_line
+from tui.words.wording import agreement
 
 if TYPE_CHECKING:
     from store import Reader
@@ -373,7 +374,7 @@ class SamplesRoom(ListingRoom):
         run_id, sample_id = self._run_id, row["sample_id"]
 
         def read(reader: Reader) -> Any:
-            from tui.query_lineage import lineage
+            from tui.reads.lineage import lineage
 
             return lineage(reader, run_id, sample_id)
 
@@ -386,13 +387,13 @@ class SamplesRoom(ListingRoom):
 
     def action_copy(self, how: str) -> None:
         if self._sample is not None:
-            from tui.sample_text import as_json, as_text
+            from tui.words.text import as_json, as_text
 
             text = as_json(self._sample) if how == "json" else as_text(self._sample)
             self.app.copy_text(text, f"sample {self._sample['sample_id'][:12]} as {how}")  # type: ignore[attr-defined]
 
     def action_pager(self) -> None:
         if self._sample is not None:
-            from tui.sample_text import as_text
+            from tui.words.text import as_text
 
             self.app.open_in_pager(as_text(self._sample))  # type: ignore[attr-defined]

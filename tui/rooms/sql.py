@@ -14,16 +14,16 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static, TextArea
 
-from tui.query_sql import History, Result, export, run, words
+from tui.live.state import RunState
+from tui.reads.sql import History, Result, export, run, words
 from tui.rooms import Room
-from tui.state import RunState
-from tui.text import make_visible, one_line
 from tui.widgets.marks import QUIET, TONES, lines, row
 from tui.widgets.tables import PlainTable, vi_keys
+from tui.words.text import make_visible, one_line
 
 if TYPE_CHECKING:
     from store import Reader
-    from tui.library import Library
+    from tui.reads.library import Library
 
 CELL = 60
 CANDIDATES = 8

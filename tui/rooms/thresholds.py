@@ -10,18 +10,18 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
+from tui.live.state import RunState
 from tui.rooms import Room
-from tui.state import RunState
-from tui.text import make_visible, one_line
 from tui.widgets.dock import Choice, DockedQuestion
 from tui.widgets.knobs import KnobList, acceptance_line, check_line, others_moved, verdict_mark
 from tui.widgets.marks import QUIET, TONES, lines, row
+from tui.words.text import make_visible, one_line
 
 if TYPE_CHECKING:
-    from engine.whatif import Knob, Outcome, WhatIf
+    from engine.analyses.whatif import Knob, Outcome, WhatIf
     from store import Reader
     from store.db import Store
-    from tui.library import Library
+    from tui.reads.library import Library
 
 _EMPTY = (
     "Once samples are judged, every threshold can be moved here: the arrow keys show at once what would be accepted, "
@@ -104,7 +104,7 @@ class ThresholdsRoom(Room):
         self._read_at, self._reading, run_id = at, True, self._run_id
 
         def read(reader: Reader) -> WhatIf:
-            from engine.whatif import WhatIf
+            from engine.analyses.whatif import WhatIf
 
             return WhatIf(reader, run_id)
 
@@ -287,7 +287,7 @@ class ThresholdsRoom(Room):
                 return
 
             def write(store: Store) -> tuple[dict[str, int], list[str]]:
-                from engine.whatif import WhatIf, apply
+                from engine.analyses.whatif import WhatIf, apply
 
                 changed = apply(store, run_id, overrides, reason)
                 with store.reader() as reader:

@@ -16,15 +16,15 @@ from textual.containers import Grid
 from textual.content import Content
 from textual.widgets import Static
 
-from tui.query_training import Found, first_batch, training_offer, trainings
+from tui.live.state import RunState
+from tui.reads.training import Found, first_batch, training_offer, trainings
 from tui.rooms import Room
-from tui.state import RunState
-from tui.training_state import phase_of
 from tui.widgets.marks import QUIET, lines, row, sparkline
 from tui.widgets.training_account import account_lines
+from tui.words.wording import phase_of
 
 if TYPE_CHECKING:
-    from tui.library import Library
+    from tui.reads.library import Library
     from tui.widgets.curve import Curve
 
 _EMPTY = (

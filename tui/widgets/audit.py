@@ -10,10 +10,10 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from tui.state import Audit, RunState
-from tui.text import one_line
+from tui.live.state import Audit, RunState
 from tui.widgets.marks import QUIET, TONES, lines, row
-from tui.wording import names
+from tui.words.text import one_line
+from tui.words.wording import names
 
 
 class AuditPanel(VerticalScroll):

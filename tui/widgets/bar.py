@@ -8,8 +8,8 @@ from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.widgets import Static
 
-from tui.rooms import PLACES
 from tui.widgets.marks import QUIET, row
+from tui.words.places import PLACES
 
 
 class RoomBar(Static):

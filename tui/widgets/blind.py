@@ -12,8 +12,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui.text import make_visible
 from tui.widgets.marks import QUIET, lines, row
+from tui.words.text import make_visible
 
 
 class BlindScreen(ModalScreen["int | None"]):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from tui.query_runs import CHANGED, Account
-from tui.text import one_line
+from tui.reads.runs import CHANGED, Account
 from tui.widgets.marks import QUIET, TONES, lines, row
+from tui.words.text import one_line
 
 
 def compare(left: Account, right: Account, width: int) -> Content:

@@ -11,10 +11,10 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from tui.text import make_visible, one_line
 from tui.widgets.diff import word_diff
 from tui.widgets.marks import QUIET, TONES, VERDICT_TONES, lines, row, signed_bar
-from tui.wording import VERDICT_SHAPES
+from tui.words.text import make_visible, one_line
+from tui.words.wording import VERDICT_SHAPES
 
 RESPONSE_SHOWN = 20_000  # characters; a runaway of 100 kB would cost a second of wrapping
 PROMPT_SHOWN = 8_000

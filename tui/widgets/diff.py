@@ -7,8 +7,8 @@ import re
 
 from textual.content import Content
 
-from tui.text import make_visible
 from tui.widgets.marks import row
+from tui.words.text import make_visible
 
 _WORDS = re.compile(r"\s+|[^\s\w]|\w+")
 LONGEST = 6_000  # words; above it the comparison would take seconds

@@ -14,8 +14,8 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from tui.text import make_visible
 from tui.widgets.marks import QUIET, lines, row
+from tui.words.text import make_visible
 
 ARMING_S = 0.6  # a doubled Enter comes within 0.3 s; a person who read the question takes longer
 

@@ -12,10 +12,10 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui.evaluation_words import registration_caveat
-from tui.text import make_visible
 from tui.widgets.marks import QUIET, TONES, hanging, lines, row
-from tui.wording import count
+from tui.words.evaluation import registration_caveat
+from tui.words.text import make_visible
+from tui.words.wording import count
 
 Offer = Mapping[str, Any]
 NAME = 18

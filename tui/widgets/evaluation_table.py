@@ -8,9 +8,9 @@ from typing import Any
 from rich.text import Text
 from textual.content import Content
 
-from tui.evaluation_words import difference_words, p_words, percent, with_interval
-from tui.text import one_line
 from tui.widgets.marks import interval_bar
+from tui.words.evaluation import difference_words, p_words, percent, with_interval
+from tui.words.text import one_line
 
 BAR = 21
 COLUMNS = (

@@ -7,9 +7,9 @@ from datetime import datetime
 from textual.content import Content
 from textual.widgets import Static
 
-from tui.state import RunState
-from tui.text import one_line
+from tui.live.state import RunState
 from tui.widgets.marks import QUIET, TONES, lines, row
+from tui.words.text import one_line
 
 _SHAPES = {"info": ("·", "quiet"), "warning": ("!", "warn"), "error": ("✗", "bad")}
 

@@ -7,9 +7,9 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from tui.text import one_line
 from tui.widgets.marks import QUIET, row
-from tui.wording import VERDICT_SHAPES
+from tui.words.text import one_line
+from tui.words.wording import VERDICT_SHAPES
 
 _VERDICTS = (("a", "accepted"), ("r", "rejected"), ("u", "unsure"), ("e", "every"))
 

@@ -14,8 +14,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from tui.text import make_visible, one_line
 from tui.widgets.marks import QUIET, TONES, row
+from tui.words.text import make_visible, one_line
 
 UNCHANGED = "nothing is changed yet: change at least one setting, such as the seed"
 

@@ -10,13 +10,13 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from tui.text import one_line
 from tui.widgets.marks import QUIET, TONES, VERDICT_TONES, lines, row
-from tui.wording import VERDICT_SHAPES
+from tui.words.text import one_line
+from tui.words.wording import VERDICT_SHAPES
 
 if TYPE_CHECKING:
-    from engine.gates import Check
-    from engine.whatif import Knob, Outcome
+    from engine.analyses.whatif import Knob, Outcome
+    from engine.quality.gates import Check
 
 _SECTIONS = {
     "critics": "critics: what accepts a sample",

@@ -14,12 +14,12 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from tui.rooms import Room
-from tui.text import make_visible, one_line
 from tui.widgets.diff import word_diff
 from tui.widgets.marks import QUIET, lines, row
+from tui.words.text import make_visible, one_line
 
 if TYPE_CHECKING:
-    from tui.query_lineage import Lineage, Step
+    from tui.reads.lineage import Lineage, Step
 
 TEXT_SHOWN = 20_000
 _SHAPES = {

@@ -7,7 +7,7 @@ from textwrap import wrap
 
 from textual.content import Content
 
-from tui.text import make_visible
+from tui.words.text import make_visible
 
 Piece = str | Content | tuple[str, str]
 

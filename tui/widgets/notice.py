@@ -5,15 +5,15 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
-from tui.text import make_visible, one_line
 from tui.widgets.marks import QUIET, TONES, lines, row
+from tui.words.text import make_visible, one_line
 
 SMALL_ROWS = 24  # below this many rows of the terminal the box gives up its frame and takes three rows
 ROWS_WHEN_SMALL = 3
 
 
 class Notice(Static):
-    """Escape closes it, wherever the focus is: the app has the key (tui/keys.py)."""
+    """Escape closes it, wherever the focus is: the app has the key (tui/app/keys.py)."""
 
     def __init__(self) -> None:
         super().__init__(id="notice", markup=False)

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from textual.content import Content
 from textual.widgets import Static
 
-from tui.facts import wilson
-from tui.query_run import RunFacts
-from tui.state import RunState
-from tui.text import one_line
-from tui.training_state import TRAINING_PHASES, TrainingState
+from tui.live.state import RunState
+from tui.live.trainings import TrainingState
+from tui.reads.run import RunFacts
 from tui.widgets.histogram import draw, draw_lengths
 from tui.widgets.marks import QUIET, TONES, lines, percent, row, sparkline
-from tui.wording import clock_text, names, phase_title
+from tui.words.facts import wilson
+from tui.words.text import one_line
+from tui.words.wording import TRAINING_PHASES, clock_text, names, phase_title
 
 _JUDGED = frozenset({"instruction_judgements", "response_judgements", "revisions", "pairs"})
 JUDGED_THERE = {"revisions": "revision", "candidates": "candidate", "pairs": "pair", "pair_gate": "pair"}

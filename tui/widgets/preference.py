@@ -8,10 +8,10 @@ from typing import Any
 
 from textual.content import Content
 
-from tui.text import make_visible, one_line
 from tui.widgets.diff import word_diff
 from tui.widgets.marks import QUIET, TONES, VERDICT_TONES, lines, row, share_bar, signed_bar
-from tui.wording import VERDICT_SHAPES
+from tui.words.text import make_visible, one_line
+from tui.words.wording import VERDICT_SHAPES
 
 TEXT_SHOWN = 8_000  # characters of a text
 _LABEL = f"bold {QUIET}"

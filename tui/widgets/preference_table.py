@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tui.query_preferences import PAIRS, PRINCIPLES, REVISIONS
-from tui.text import one_line
+from tui.reads.preferences import PAIRS, PRINCIPLES, REVISIONS
 from tui.widgets.endless import Column, EndlessTable
 from tui.widgets.marks import TONES, VERDICT_TONES, share_bar
-from tui.wording import VERDICT_SHAPES
+from tui.words.text import one_line
+from tui.words.wording import VERDICT_SHAPES
 
 BAR, LEAST_TEXT = 15, 14
 # (column, how much it matters: the least goes first where there is no room). The last one takes what is left.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tui.text import one_line
 from tui.widgets.endless import Column, EndlessTable
 from tui.widgets.marks import TONES, VERDICT_TONES
-from tui.wording import LABEL_SHAPES, VERDICT_SHAPES
+from tui.words.text import one_line
+from tui.words.wording import LABEL_SHAPES, VERDICT_SHAPES
 
 WORDS = {
     "ordinal": "number",

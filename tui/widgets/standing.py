@@ -9,10 +9,10 @@ from typing import Any
 
 from textual.content import Content
 
-from tui.evaluation_words import audit_words, gap_words, percent, place, repeat_words
-from tui.query_evaluation import Standing
-from tui.text import one_line
+from tui.reads.evaluation import Standing
 from tui.widgets.marks import QUIET, TONES, row
+from tui.words.evaluation import audit_words, gap_words, percent, place, repeat_words
+from tui.words.text import one_line
 
 BAR = 12
 

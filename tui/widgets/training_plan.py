@@ -12,9 +12,9 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui.text import make_visible
-from tui.training_state import TRAINING_PHASES
-from tui.training_words import (
+from tui.widgets.marks import QUIET, TONES, hanging, lines, row
+from tui.words.text import make_visible
+from tui.words.training import (
     examples_words,
     memory_words,
     settings_words,
@@ -23,7 +23,7 @@ from tui.training_words import (
     steps_words,
     title_of,
 )
-from tui.widgets.marks import QUIET, TONES, hanging, lines, row
+from tui.words.wording import TRAINING_PHASES
 
 Plan = Mapping[str, Any]
 Ask = Callable[[str, Callable[["Plan | str"], None]], None]

@@ -1,0 +1,176 @@
+"""What could be done with a run, as plain values, and the registration of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from store import Reader, Store
+
+
+def preregister(
+    store: Store,
+    run_id: str,
+    *,
+    after: str | None = None,
+    hypothesis: str | None = None,
+    overrides: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Settle hypotheses, tests, n and hashes of a run's evaluation before a tuned model answers; returns the row kept.
+
+    Planned are the three base conditions and what the spec trains, up to `after` (sft or dpo), which the primary
+    hypothesis is about. Raises EvaluationError where results exist already, or where the spec has no such training.
+    """
+    from dataclasses import asdict
+    from datetime import UTC, datetime
+
+    from engine.evaluation import BASE_CONDITIONS, registration
+    from engine.evaluation.conditions import decoding_of
+    from engine.evaluation.plan import evaluation_plan
+    from engine.spec.stage import settings_of
+
+    with store.reader() as reader:
+        run = reader.run(run_id)
+        spec = settings_of(run, overrides)
+        plan = evaluation_plan(reader, run, spec)
+        counts: dict[str, int] = {}
+        for item in plan.items:
+            counts[item.capability] = counts.get(item.capability, 0) + (item.split == "test")
+        tuned = [name for name, section in (("sft", spec.sft), ("dpo", spec.dpo)) if section is not None]
+        tuned = tuned[: tuned.index(after) + 1] if after in tuned else tuned if after is None else []
+        body = registration.body(
+            run,
+            plan.settings,
+            plan.items_sha256,
+            plan.scorer_sha256,
+            asdict(decoding_of("base_formatted", plan.settings)),
+            [*BASE_CONDITIONS, *tuned],
+            counts,
+            hypothesis,
+        )
+        return registration.register(reader, store, run["run_id"], body, datetime.now(UTC))
+
+
+def recheck(reader: Reader, run_id: str, overrides: Mapping[str, str]) -> dict[str, Any]:
+    """Verdicts and QC of a run again from its stored rows under other settings; nothing is generated or changed.
+
+    Returns {run, spec, overrides, before, after}, the last two with counts by kind and verdict and the gate's checks.
+    Raises SpecError for an unknown setting.
+    """
+    from engine.quality.gates import recompute
+    from engine.quality.pair_selection import recheck_pairs
+    from engine.spec.stage import StageSpec, settings_of
+
+    run = reader.run(run_id)
+
+    def plain(spec: StageSpec) -> dict[str, Any]:
+        found = recompute(reader, run["run_id"], spec)
+        counts, decided = found.counts(), list(found.checks)
+        if spec.pairs is not None:
+            pairs = recheck_pairs(reader, run["run_id"], spec)
+            verdicts = [verdict.verdict for verdict in pairs.verdicts.values()]
+            counts["preference pair"] = {name: verdicts.count(name) for name in ("accepted", "rejected")}
+            decided += pairs.checks
+        checks = [
+            {
+                "name": c.name,
+                "measured": c.measured,
+                "lo": c.lo,
+                "hi": c.hi,
+                "n": c.n,
+                "op": c.op,
+                "threshold": c.threshold,
+                "passed": c.passed,
+                "subject_ids": list(c.subject_ids),
+            }
+            for c in decided
+        ]
+        return {"counts": counts, "checks": checks, "passed": all(c["passed"] for c in checks)}
+
+    return {
+        "run": run["run_id"],
+        "spec": run["spec"],
+        "overrides": dict(overrides),
+        "before": plain(settings_of(run)),
+        "after": plain(settings_of(run, overrides)),
+    }
+
+
+def training_plan(
+    reader: Reader,
+    run_id: str,
+    kind: str,
+    overrides: Mapping[str, str] | None = None,
+    *,
+    price_per_hour: float | None = None,
+) -> dict[str, Any]:
+    """What a training of a run would be, as plain values: nothing is started or changed.
+
+    `kind` is sft or dpo. Returns {run, kind, method, training_id, done, examples, heldout, steps, start, settings,
+    adapter, memory, locks}; `memory` in bytes, None where the model's files are not here yet; each of `locks` {name,
+    open, found, key}. Raises TrainingError where the run's spec has no such section, SpecError for an unknown setting.
+    """
+    from dataclasses import asdict
+
+    from engine.budget.ledger import money_left
+    from engine.spec.stage import settings_of
+    from engine.training.plan import plan
+
+    run = reader.run(run_id)
+    spec = settings_of(run, overrides)
+    found = plan(reader, run, spec, kind, price_per_hour=price_per_hour, money_left=money_left(reader, spec))
+    return {
+        "run": run["run_id"],
+        "kind": found.kind,
+        "method": found.method,
+        "training_id": found.training_id,
+        "done": found.done,
+        "examples": len(found.found.train),
+        "heldout": len(found.found.heldout),
+        "steps": found.steps,
+        "start": found.start.training_id if found.start else None,
+        "settings": found.settings.model_dump(),
+        "adapter": dict(found.adapter),
+        "memory": found.memory.facts() if found.memory else None,
+        "locks": [asdict(lock) for lock in found.locks],
+    }
+
+
+def evaluation_offer(reader: Reader, run_id: str, overrides: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What an evaluation of a run would ask, as plain values: nothing is started or changed.
+
+    Returns {run, capability, items, items_sha256, scorer_sha256, conditions, registered, settings}; `items` counts by
+    capability, type and split; each of `conditions` {name, in_words, model, adapter, items, missing}; `registered` is
+    the newest registration or None. Raises EvaluationError where the run's spec has no such section.
+    """
+    from engine.evaluation.conditions import IN_WORDS
+    from engine.evaluation.plan import evaluation_plan
+    from engine.evaluation.registration import current
+    from engine.spec.stage import settings_of
+
+    run = reader.run(run_id)
+    found = evaluation_plan(reader, run, settings_of(run, overrides))
+    counts: dict[str, dict[str, dict[str, int]]] = {}
+    for item in found.items:
+        of_type = counts.setdefault(item.capability, {}).setdefault(item.item_type, {})
+        of_type[item.split] = of_type.get(item.split, 0) + 1
+    return {
+        "run": run["run_id"],
+        "capability": found.settings.capability,
+        "items": counts,
+        "items_sha256": found.items_sha256,
+        "scorer_sha256": found.scorer_sha256,
+        "conditions": [
+            {
+                "name": one.name,
+                "in_words": IN_WORDS[one.name],
+                "model": one.model,
+                "adapter": one.adapter.training_id if one.adapter else None,
+                "items": len(found.items),
+                "missing": found.missing[one.name],
+            }
+            for one in found.conditions
+        ],
+        "registered": current(reader, run["run_id"]),
+        "settings": found.settings.model_dump(),
+    }

@@ -1,0 +1,186 @@
+"""Model calls that are paid for once: looked up by the hash of what determines them, committed before they are used.
+
+This is the only place where the pipeline meets a model. A phase asks, gets an answer and its id, and cannot tell
+whether it was computed now or in a run that was killed last week.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from engine.core.control import Control
+from engine.core.errors import ModelError
+from engine.models.requests import Completion, Generate, LabelScores, Model, Score, request_id
+from store import Reader, Store
+
+WINDOW = 256  # requests looked up together
+HELD = 256  # answers committed together at most
+HELD_S = 1.0  # and at the latest after so long
+
+_Request = TypeVar("_Request", Generate, Score)
+_Answer = TypeVar("_Answer", Completion, LabelScores)
+
+
+class Answers:
+    """The model behind the store.
+
+    `computed` and `reused` count the calls of this session; `on_work` is told tokens written and items scored as they
+    are committed, for the throughput on the screen.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        store: Store,
+        session_id: str,
+        control: Control,
+        on_work: Callable[[int, int], None] = lambda tokens, items: None,
+    ) -> None:
+        self.model = model
+        self.computed = 0
+        self.reused = 0
+        self._store = store
+        self._reader: Reader = store.reader()
+        self._session_id = session_id
+        self._control = control
+        self._on_work = on_work
+        if (hurry := getattr(model, "hurry", None)) is not None:  # a model that may wait for others: servers
+            control.at_stop(hurry)
+
+    @property
+    def room(self) -> int:
+        """How many requests the model works on at once, as far as it says."""
+        return int(getattr(self.model, "batch_size", 1))
+
+    def complete(self, requests: Iterable[Generate]) -> Iterator[tuple[str, Completion]]:
+        """Continue prompts; answers come with their ids as they are committed, not in the order asked."""
+        return self._stream(
+            requests, self._reader.completions, self.model.generate, completion_of, self._completion_row
+        )
+
+    def score(self, requests: Iterable[Score]) -> Iterator[tuple[str, LabelScores]]:
+        """Score labels; answers come with their ids as they are committed, not in the order asked."""
+        return self._stream(requests, self._reader.scores, self.model.score, label_scores_of, self._score_row)
+
+    def _stream(
+        self,
+        requests: Iterable[_Request],
+        find: Callable[[list[str]], dict[str, dict[str, Any]]],
+        ask: Callable[[Iterable[_Request]], Iterator[_Answer]],
+        restore: Callable[[_Request, dict[str, Any]], _Answer],
+        row_of: Callable[[str, _Answer], tuple[str, dict[str, Any]]],
+    ) -> Iterator[tuple[str, _Answer]]:
+        ready: deque[tuple[str, _Answer]] = deque()
+        asked: set[str] = set()
+
+        def missing() -> Iterator[_Request]:
+            waiting = iter(requests)
+            while window := list(itertools.islice(waiting, WINDOW)):
+                ids = [request_id(self.model.fingerprint, request) for request in window]
+                found = find(ids)
+                for key, request in zip(ids, window, strict=True):
+                    if key in asked:
+                        continue
+                    asked.add(key)
+                    if key in found:
+                        self.reused += 1
+                        ready.append((key, restore(request, found[key])))
+                    else:
+                        yield request
+
+        held: list[tuple[str, _Answer]] = []
+        since = time.monotonic()
+        try:
+            for answer in ask(missing()):
+                held.append((request_id(self.model.fingerprint, answer.request), answer))
+                if len(held) >= HELD or time.monotonic() - since >= HELD_S or self._control.stopping:
+                    self._commit(held, row_of)
+                    ready.extend(held)
+                    held, since = [], time.monotonic()
+                while ready:
+                    yield ready.popleft()
+                self._control.check()
+                if self._control.paused:
+                    self._commit(held, row_of)
+                    ready.extend(held)
+                    held = []
+                    self._control.wait_while_paused()
+        except ModelError:
+            self._control.check()  # a model that was no longer waited for, since the run is to stop, is no failure
+            raise
+        finally:
+            # What was computed is kept also when the consumer ends early or the model fails.
+            self._commit(held, row_of)
+        ready.extend(held)
+        while ready:
+            self._control.check()
+            yield ready.popleft()
+
+    def _commit(
+        self, held: list[tuple[str, _Answer]], row_of: Callable[[str, _Answer], tuple[str, dict[str, Any]]]
+    ) -> None:
+        if not held:
+            return
+        rows: dict[str, list[dict[str, Any]]] = {}
+        tokens = items = 0
+        for key, answer in held:
+            table, row = row_of(key, answer)
+            rows.setdefault(table, []).append(row)
+            tokens += len(answer.token_ids) if isinstance(answer, Completion) else 0
+            items += isinstance(answer, LabelScores)
+        self._store.append(rows)
+        self.computed += len(held)
+        self._on_work(tokens, items)
+
+    def _completion_row(self, key: str, answer: Completion) -> tuple[str, dict[str, Any]]:
+        return "completions", {
+            "request_id": key,
+            "fingerprint": self.model.fingerprint,
+            "prompt": answer.request.prompt,
+            "decoding": asdict(answer.request.decoding),
+            "seed": answer.request.seed,
+            "text": answer.text,
+            "token_ids": list(answer.token_ids),
+            "n_tokens": len(answer.token_ids),
+            "n_prompt_tokens": answer.n_prompt_tokens,
+            "stop_reason": answer.stop_reason,
+            "stop_text": answer.stop_text,
+            **self._stamp(),
+        }
+
+    def _score_row(self, key: str, answer: LabelScores) -> tuple[str, dict[str, Any]]:
+        return "scores", {
+            "request_id": key,
+            "fingerprint": self.model.fingerprint,
+            "prompt": answer.request.prompt,
+            "labels": list(answer.request.labels),
+            "logprobs": list(answer.logprobs),
+            "n_tokens": list(answer.n_tokens),
+            **self._stamp(),
+        }
+
+    def _stamp(self) -> dict[str, Any]:
+        return {"session_id": self._session_id, "created_at": datetime.now(UTC)}
+
+
+def completion_of(request: Generate, row: dict[str, Any]) -> Completion:
+    """The answer to a request as its stored row has it."""
+    return Completion(
+        request,
+        row["text"],
+        tuple(row["token_ids"]),
+        row["n_prompt_tokens"],
+        row["stop_reason"],
+        row["stop_text"],
+    )
+
+
+def label_scores_of(request: Score, row: dict[str, Any]) -> LabelScores:
+    """The answer to a score request as its stored row has it."""
+    return LabelScores(request, tuple(row["logprobs"]), tuple(row["n_tokens"]))

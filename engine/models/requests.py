@@ -1,0 +1,117 @@
+"""What a model is asked and what it answers, and the identity of a request."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How tokens are chosen. Temperature 0 is greedy; top_k 0 and top_p 1 switch that filter off.
+
+    The order is temperature, top-k, top-p, so that nothing ever sorts the whole vocabulary.
+    """
+
+    max_tokens: int
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """A text to be continued. `shared` says how many first characters many requests have in common.
+
+    `shared` is a hint for speed and no part of the identity.
+    """
+
+    prompt: str
+    decoding: Decoding
+    seed: int
+    shared: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What came back: text without the stop sequence, all its token ids (those of the stop sequence included)."""
+
+    request: Generate
+    text: str
+    token_ids: tuple[int, ...]
+    n_prompt_tokens: int
+    stop_reason: str  # stop, eos or length
+    stop_text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A prompt and the labels whose log-probabilities as its continuation are asked for."""
+
+    prompt: str
+    labels: tuple[str, ...]
+    shared: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScores:
+    """Log-probability in nats of each label (summed over its tokens) and the number of its tokens."""
+
+    request: Score
+    logprobs: tuple[float, ...]
+    n_tokens: tuple[int, ...]
+
+
+class Model(Protocol):
+    """A loaded language model. Requests are pulled as there is room; answers come in the order they are finished.
+
+    `use` puts an adapter's folder in front of the base weights, or takes it away (None): the `fingerprint` follows.
+    `chat` is a conversation as the model's own template writes it; None of a model that was not loaded for chat.
+    """
+
+    name: str
+    fingerprint: str
+    facts: dict[str, Any]
+
+    def generate(self, requests: Iterable[Generate]) -> Iterator[Completion]: ...
+
+    def score(self, requests: Iterable[Score]) -> Iterator[LabelScores]: ...
+
+    def encoding(self, text: str) -> Encoding: ...
+
+    def use(self, adapter: Path | None, sha256: str = "") -> None: ...
+
+    def chat(self, history: Sequence[tuple[str, str]], prompt: str) -> str | None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """What a model is really fed for a text: for the contamination guard and for tests."""
+
+    token_ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+    declared_bos: int | None
+    chat_ids: frozenset[int]  # special tokens that only a chat format uses
+
+
+def request_id(fingerprint: str, request: Generate | Score) -> str:
+    """The hash of all that determines the answer to a request."""
+    identity: dict[str, Any] = {"model": fingerprint, "prompt": request.prompt}
+    if isinstance(request, Generate):
+        identity |= {"decoding": asdict(request.decoding), "seed": request.seed}
+    else:
+        identity |= {"labels": request.labels}
+    text = json.dumps(identity, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def adapter_fingerprint(base: str, sha256: str) -> str:
+    """The fingerprint of base weights with an adapter, whose files have the hash `sha256`, in front of them."""
+    return hashlib.sha256(f"{base} {sha256}".encode()).hexdigest()[:16]

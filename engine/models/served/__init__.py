@@ -1,0 +1,1 @@
+"""The backend for servers: one or many that speak the completions API of OpenAI."""

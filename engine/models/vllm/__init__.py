@@ -1,0 +1,1 @@
+"""The backend vLLM: an engine in a process of its own."""

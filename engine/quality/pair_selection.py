@@ -1,0 +1,344 @@
+"""Which preference pairs are kept: rules on each pair, then caps on what repeats, then the sources' quotas.
+
+A pure function of stored rows, so that other thresholds cost nothing. Pairs that were made to have a worse side need no
+critic, but an audited one may veto them; the others need a critic's preference.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from engine.critics.pair import by_order
+from engine.quality.gates import Check, Decision, verdict_row
+from engine.quality.revision_rules import refuses
+from engine.quality.rules import BLOCKING as RESPONSE_BLOCKING
+from engine.quality.rules import Measured, flags_of, measure
+from engine.spec.provenance import short_hash
+from engine.spec.sections import PairsSpec, RulesSpec
+from engine.spec.stage import StageSpec
+from engine.stats.intervals import wilson
+from engine.stats.similarity import NearDuplicateIndex, rouge_l, words
+from store import Reader
+
+SOURCES = ("revision", "best_of", "hard_negative", "boundary")
+CONSTRUCTED = frozenset({"hard_negative", "boundary"})  # which side is worse is known from how it was made
+PAIR_RULES = {
+    "held_out": "its instruction belongs to validation or test, or is nearly one that does",
+    "degenerate": "one side is no response: empty, cut off, looping, or with a marker in it",
+    "identical": "the two sides are nearly the same",
+    "margin": "the critic does not prefer the chosen side by the margin that the spec asks for",
+    "order": "the critic's preference turns with the order in which the two are shown",
+    "no_refusal": "what should refuse does not",
+    "refused": "what should answer refuses",
+    "repeated": "its two texts are another pair's that is kept, by another source or the other way round",
+    "instruction_cap": "its instruction has enough pairs with larger margins",
+    "quota": "its source has its share of all pairs already",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PairFacts:
+    """What is known of a pair, chosen side first. Margins are None where no pair critic is named."""
+
+    pair_id: str
+    source: str
+    detail: str
+    instruction_id: str
+    held_out: bool
+    sides: tuple[Measured, Measured]
+    refuses: tuple[bool, bool]
+    alike: float  # ROUGE-L of the two sides, 1 where they are the same
+    texts: frozenset[str]  # both, whichever is chosen, by their words and marks alone
+    chosen_tokens: int
+    rejected_tokens: int
+    margin_nats: float | None = None
+    in_front: float | None = None
+    behind: float | None = None
+
+
+_STORED = ("pair_id", "source", "detail", "instruction_id", "chosen_tokens", "rejected_tokens")
+
+
+# Basis: critic; unaudited, a critic that did not pass its audit; rules, known from how the pair was made.
+PairVerdict = Decision
+
+
+_PAIRS = """
+    WITH texts AS (
+        SELECT sample_id AS id, raw, stop_reason FROM samples WHERE run_id = $1
+        UNION ALL SELECT revision_id, raw, stop_reason FROM revisions WHERE run_id = $1
+        UNION ALL SELECT candidate_id, raw, stop_reason FROM candidates WHERE run_id = $1
+    )
+    SELECT p.*, i.text AS instruction, i.split, c.raw AS chosen_raw, c.stop_reason AS chosen_stop,
+           r.raw AS rejected_raw, r.stop_reason AS rejected_stop
+    FROM pairs p
+    JOIN instructions i ON i.run_id = p.run_id AND i.instruction_id = p.instruction_id
+    JOIN texts c ON c.id = p.chosen_id
+    JOIN texts r ON r.id = p.rejected_id
+    WHERE p.run_id = $1 ORDER BY p.ordinal, p.pair_id
+"""
+
+
+def facts_of(row: Mapping[str, Any], **known: Any) -> PairFacts:
+    """The facts of a pair's texts, measured once; `known` are those that they do not say, margins if there are any."""
+    chosen, rejected = (
+        measure(row["instruction"], row[f"{side}_raw"], row[side], row[f"{side}_stop"])
+        for side in ("chosen", "rejected")
+    )
+    return PairFacts(
+        sides=(chosen, rejected),
+        refuses=(refuses(row["chosen"]), refuses(row["rejected"])),
+        alike=_alike(row["source"], row["chosen"], row["rejected"]),
+        texts=frozenset(" ".join(row[side].split()) for side in ("chosen", "rejected")),
+        **{name: row[name] for name in _STORED},
+        **known,
+    )
+
+
+def select(pairs: Sequence[PairFacts], spec: PairsSpec, rules: RulesSpec, *, audited: bool) -> dict[str, PairVerdict]:
+    """A verdict for each pair, by id. `audited` says that the deciding critic passed its audit."""
+    found = {pair.pair_id: _alone(pair, spec, rules, audited=audited) for pair in pairs}
+    caps: tuple[tuple[str, Callable[[Sequence[PairFacts]], set[str]]], ...] = (
+        ("repeated", _repeated),
+        ("instruction_cap", lambda kept: _over_cap(kept, spec.per_instruction)),
+        ("quota", lambda kept: _over_quota(kept, spec.quotas)),
+    )
+    for flag, over in caps:
+        for name in over([pair for pair in pairs if found[pair.pair_id].verdict == "accepted"]):
+            found[name] = PairVerdict("rejected", "rules", (flag,), PAIR_RULES[flag])
+    return found
+
+
+def _alone(pair: PairFacts, spec: PairsSpec, rules: RulesSpec, *, audited: bool) -> PairVerdict:
+    flags = []
+    if pair.held_out:
+        flags.append("held_out")
+    if _degenerate(pair, rules):
+        flags.append("degenerate")
+    if pair.alike >= spec.near_identical_at:
+        flags.append("identical")
+    if pair.source == "boundary":
+        should, should_not = pair.refuses if pair.detail == "unsafe" else pair.refuses[::-1]
+        flags += ["no_refusal"] * (not should) + ["refused"] * should_not
+    elif pair.detail == "unwarranted_refusal" and not pair.refuses[1]:
+        flags.append("no_refusal")
+    decides = audited or pair.source not in CONSTRUCTED
+    if decides:
+        if pair.margin_nats is None or not pair.margin_nats >= spec.min_margin_nats:  # not a number is no margin
+            flags.append("margin")
+        elif pair.in_front is not None and pair.behind is not None and min(pair.in_front, pair.behind) <= 0:
+            flags.append("order")
+    basis = ("critic" if audited else "unaudited") if decides else "rules"
+    told = "" if pair.margin_nats is None else f"margin {pair.margin_nats:+.2f} nats"
+    if not flags:
+        return PairVerdict("accepted", basis, (), told or "no rule fired")
+    return PairVerdict("rejected", basis, tuple(flags), "; ".join([*(PAIR_RULES[f] for f in flags), told]).strip("; "))
+
+
+def _degenerate(pair: PairFacts, rules: RulesSpec) -> bool:
+    blocking = RESPONSE_BLOCKING - {"echo"}
+    return any(blocking & set(flags_of(side, rules)) for side in pair.sides)
+
+
+def _alike(source: str, chosen: str, rejected: str) -> float:
+    """ROUGE-L of the two sides; a hard negative was made to differ in one place, so there only equal texts count."""
+    if chosen.split() == rejected.split():
+        return 1.0
+    return 0.0 if source == "hard_negative" else rouge_l(words(chosen), words(rejected))
+
+
+def _repeated(pairs: Iterable[PairFacts]) -> set[str]:
+    """Of pairs with the same two texts under the same instruction all but the one with the largest margin.
+
+    Equal margins leave the source that stands first in SOURCES.
+    """
+    by_texts: dict[tuple[str, frozenset[str]], list[PairFacts]] = {}
+    for pair in pairs:
+        by_texts.setdefault((pair.instruction_id, pair.texts), []).append(pair)
+    dropped: set[str] = set()
+    for group in by_texts.values():
+        group.sort(key=lambda pair: (-(pair.margin_nats or 0.0), SOURCES.index(pair.source), pair.pair_id))
+        dropped |= {pair.pair_id for pair in group[1:]}
+    return dropped
+
+
+def _over_cap(pairs: Iterable[PairFacts], per_instruction: int) -> set[str]:
+    by_instruction: dict[str, list[PairFacts]] = {}
+    for pair in pairs:
+        by_instruction.setdefault(pair.instruction_id, []).append(pair)
+    dropped: set[str] = set()
+    for group in by_instruction.values():
+        group.sort(key=lambda pair: (-(pair.margin_nats or 0.0), pair.pair_id))
+        dropped |= {pair.pair_id for pair in group[per_instruction:]}
+    return dropped
+
+
+def _over_quota(pairs: Sequence[PairFacts], quotas: Mapping[str, float]) -> set[str]:
+    """Pairs to drop so that no source has more than its share of what is left; as few as can be.
+
+    Which of a source's pairs go is decided by the hash of their id, so that no margin, length or topic is preferred.
+    """
+    by_source: dict[str, list[str]] = {source: [] for source in quotas}
+    for pair in pairs:
+        by_source.setdefault(pair.source, []).append(pair.pair_id)
+    total = len(pairs)
+
+    def allowed(n: int) -> dict[str, int]:
+        return {
+            source: min(len(names), math.floor(quotas.get(source, 0.0) * n + 1e-9))
+            for source, names in by_source.items()
+        }
+
+    while total and sum(allowed(total).values()) < total:
+        total = sum(allowed(total).values())
+    keep = allowed(total)
+    return {
+        name
+        for source, names in by_source.items()
+        for name in sorted(names, key=lambda name: short_hash("quota", name))[keep[source] :]
+    }
+
+
+def pair_checks(
+    pairs: Sequence[PairFacts], verdicts: Mapping[str, str], spec: StageSpec, audited: int, named: int
+) -> list[Check]:
+    """The pair gate's checks over the pairs whose verdict is accepted; measured on the pairs, whoever accepted them."""
+    wanted = spec.pairs
+    assert wanted is not None
+    kept = [pair for pair in pairs if verdicts.get(pair.pair_id) == "accepted"]
+    n = len(kept)
+
+    def count(name: str, against: Sequence[PairFacts]) -> Check:
+        return Check(name, float(len(against)), None, None, n, "<=", 0, tuple(pair.pair_id for pair in against))
+
+    def share(name: str, of: Sequence[PairFacts], limit: float) -> Check:
+        lo, hi = wilson(len(of), n)
+        ids = tuple(pair.pair_id for pair in of)
+        return Check(name, len(of) / n if n else None, lo, hi, n, "<=", limit, ids)
+
+    deciding = [pair for pair in kept if pair.source not in CONSTRUCTED]
+    margins = [pair.margin_nats for pair in deciding]
+    by_instruction = Counter(pair.instruction_id for pair in kept)
+    most = max(by_instruction.values(), default=0)
+    crowded = [pair for pair in kept if by_instruction[pair.instruction_id] > wanted.per_instruction]
+    longer = [pair for pair in kept if pair.chosen_tokens > pair.rejected_tokens]
+    checks = [
+        Check("preference pairs", float(n), None, None, len(pairs), ">=", wanted.pairs_at_least),
+        count("held-out instructions in pairs", [pair for pair in kept if pair.held_out]),
+        count("degenerate sides", [pair for pair in kept if _degenerate(pair, spec.rules)]),
+        count("near-identical sides", [pair for pair in kept if pair.alike >= wanted.near_identical_at]),
+    ]
+    if deciding:
+        low = None if None in margins else min(margin for margin in margins if margin is not None)
+        short = [
+            pair.pair_id
+            for pair, margin in zip(deciding, margins, strict=True)
+            if margin is None or not margin >= wanted.min_margin_nats
+        ]
+        least = ("smallest margin", low, None, None, len(deciding), ">=", wanted.min_margin_nats, tuple(short))
+        checks.append(Check(*least))
+    checks.append(share("chosen side longer", longer, wanted.chosen_longer_at_most))
+    checks += [
+        share(f"share of {source}", [pair for pair in kept if pair.source == source], quota)
+        for source, quota in wanted.quotas.items()
+    ]
+    ids = tuple(pair.pair_id for pair in crowded)
+    checks.append(Check("pairs of one instruction", float(most), None, None, n, "<=", wanted.per_instruction, ids))
+    checks.append(
+        Check("audited comparing critics", float(audited), None, None, named, ">=", wanted.audited_critics_at_least)
+    )
+    return checks
+
+
+def verdict_rows(run_id: str, verdicts: Mapping[str, PairVerdict]) -> list[dict[str, Any]]:
+    """Verdicts as rows of the table `verdicts`."""
+    return [verdict_row(run_id, "pair", name, found) for name, found in verdicts.items()]
+
+
+@dataclass(frozen=True)
+class PairsRechecked:
+    """A run's pairs under some settings: a verdict each, the gate's checks, and which critic decided."""
+
+    verdicts: dict[str, PairVerdict]
+    checks: list[Check]
+    decider: str
+    audited: bool  # whether it passed its audit
+
+
+@dataclass(frozen=True)
+class PairEvidence:
+    """What a run's rows say of its pairs, read once, so that other settings need no store."""
+
+    pairs: list[PairFacts]  # without margins
+    margins: dict[str, dict[str, tuple[float, float | None, float | None]]]  # by critic and pair; in front and behind
+    aucs: dict[str, float]  # of each critic the lowest of the shipped parts
+
+    @classmethod
+    def read(cls, reader: Reader, run_id: str, spec: StageSpec) -> PairEvidence:
+        """All of it. An instruction near one of validation or test is held out too."""
+        held_out = NearDuplicateIndex(spec.instructions.duplicate_at)
+        for row in reader.query(
+            "SELECT instruction_id, text FROM instructions WHERE run_id = ? AND split IN ('validation', 'test')",
+            [run_id],
+        ):
+            held_out.add(row["instruction_id"], row["text"])
+        outside: dict[str, bool] = {}
+        pairs = []
+        for row in reader.query(_PAIRS, [run_id]):
+            name = row["instruction_id"]
+            if name not in outside:
+                outside[name] = row["split"] != "train" or held_out.nearest(row["instruction"]) is not None
+            pairs.append(facts_of(row, held_out=outside[name]))
+        margins: dict[str, dict[str, tuple[float, float | None, float | None]]] = {}
+        for row in reader.query(
+            "SELECT subject_id, critic, margin_nats, parts FROM judgements WHERE run_id = ? AND subject_kind = 'pair'",
+            [run_id],
+        ):
+            orders = by_order(json.loads(row["parts"])) or (None, None)
+            margins.setdefault(row["critic"], {})[row["subject_id"]] = (row["margin_nats"], *orders)
+        return cls(pairs, margins, _aucs(reader, run_id))
+
+    def under(self, spec: StageSpec) -> PairsRechecked:
+        """Verdicts and checks as these settings make them, by the margins of the critic that decides under them.
+
+        That is the first that passed its audit; where none did, the first that the spec names.
+        """
+        assert spec.pairs is not None
+        named = spec.critics.pair
+        audited = [name for name in named if self.aucs.get(name, 0.0) >= spec.critics.min_auc]
+        decider = next(iter([*audited, *named]))
+        margins = self.margins.get(decider, {})
+        pairs = []
+        for pair in self.pairs:
+            margin, in_front, behind = margins.get(pair.pair_id, (None, None, None))
+            pairs.append(replace(pair, margin_nats=margin, in_front=in_front, behind=behind))
+        verdicts = select(pairs, spec.pairs, spec.rules, audited=bool(audited))
+        accepted = {name: found.verdict for name, found in verdicts.items()}
+        checks = pair_checks(pairs, accepted, spec, len(audited), len(named))
+        return PairsRechecked(verdicts, checks, decider, bool(audited))
+
+
+def deciding_critic(reader: Reader, run_id: str, critics: Mapping[str, Any]) -> str:
+    """The pair critic that decides under these settings, the section `critics` of a spec; "" where none is named."""
+    named = critics.get("pair") or []
+    aucs = _aucs(reader, run_id)
+    return next((name for name in named if aucs.get(name, 0.0) >= critics["min_auc"]), named[0] if named else "")
+
+
+def _aucs(reader: Reader, run_id: str) -> dict[str, float]:
+    rows = reader.query(
+        "SELECT critic, min(coalesce(auc, 0)) AS auc FROM audits WHERE run_id = ? AND subject_kind = 'pair' "
+        "AND part != 'person' GROUP BY 1",
+        [run_id],
+    )
+    return {row["critic"]: row["auc"] for row in rows}
+
+
+def recheck_pairs(reader: Reader, run_id: str, spec: StageSpec) -> PairsRechecked:
+    """Verdicts and gate of a run's pairs from stored rows, with no model."""
+    return PairEvidence.read(reader, run_id, spec).under(spec)

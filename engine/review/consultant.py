@@ -1,0 +1,127 @@
+"""When the engine asks for a review by itself, and what it does with the outcome.
+
+The spec says which decisions wait for one (`review.ask`); who is asked is the machine's configuration. A run that is
+not approved of waits: nothing is lost, and `cai resume` asks again or finds the answer that was given meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engine.budget.ledger import Ledger
+from engine.budget.prices import api_price
+from engine.core.control import Control
+from engine.core.errors import NotApproved, SettingsModified
+from engine.core.events import Emit, Noted
+from engine.review import Chain, Desk, ModelReviewer, PersonReviewer, PolicyReviewer, find_key
+from engine.review.context import Decision, asks, context_of
+from engine.review.options import ReviewOptions
+from engine.review.prompt import Section
+from engine.review.reviewers import Answer, Request, Reviewer, Unanswered
+from engine.spec.stage import StageSpec
+from store import Reader, Store
+
+QUESTIONS: dict[Decision, str] = {
+    "override": "This run deviates from its spec in the settings shown. May it go on with them?",
+    "pilot": "The pilot passed its gates. May the run be scaled from the pilot to its target?",
+    "gap": "The gap gate passed: the base lacks what is to be trained. Is that shown well enough to train on?",
+    "sft": "May the model be trained by supervised fine-tuning on the accepted examples, with these settings?",
+    "dpo": "May the model be trained on the kept preference pairs, with these settings?",
+    "claim": "May the registered result be claimed, with the figures and the settings shown?",
+}
+CHARACTERS_A_TOKEN = 3  # at least: what a call is reserved at is no less than what it costs
+ANSWER_TOKENS = 16_000  # at most, thoughts included
+NOT_BILLED = frozenset(
+    {"no_key", "auth", "not_found", "bad_request", "too_long", "rate_limit", "left_alone", "connect"}
+)
+
+
+class Paid:
+    """A model as the reviewer, each call of which is reserved in the ledger before and settled after."""
+
+    kind = "model"
+
+    def __init__(self, inner: ModelReviewer, ledger: Ledger, stage: int, prices: tuple[float, float] | None) -> None:
+        self.inner, self.name, self.key = inner, inner.name, inner.key
+        self._ledger, self._stage = ledger, stage
+        self._prices = api_price(inner.settings.model, prices)
+        self.warning = self._prices.warning
+
+    def ask(self, request: Request) -> Answer | Unanswered:
+        """What the model answers. Raises BudgetReached, with nothing sent, where the call could pass the cap."""
+        sent = len(request.instructions) + len(request.prompt) + sum(len(text) for _, text in request.turns)
+        most = sent / CHARACTERS_A_TOKEN
+        entry = self._ledger.reserve(self._prices, "review", self._stage, most, ANSWER_TOKENS)
+        found = self.inner.ask(request)
+        if isinstance(found, Answer) and "input_tokens" in found.facts:
+            self._ledger.settle(entry, found.facts["input_tokens"], found.facts.get("output_tokens", 0))
+        elif isinstance(found, Unanswered) and found.failure.kind in NOT_BILLED:
+            self._ledger.settle(entry, 0, 0)
+        else:  # nobody can say whether the answer that did not arrive was billed
+            self._ledger.settle(entry, most, ANSWER_TOKENS)
+        return found
+
+
+def reviewer_of(
+    options: ReviewOptions, control: Control, emit: Emit, *, ledger: Ledger | None = None, stage: int = 0
+) -> Reviewer | Chain:
+    """The reviewer that the options name. Raises ReviewError for a key file that others can read."""
+    person = PersonReviewer(control, emit, present=options.present)
+    if options.reviewer == "person":
+        return person
+    if options.reviewer == "policy":
+        return PolicyReviewer(options.policy)
+    model = ModelReviewer(options.settings, find_key(options.key_file), stopped=lambda: control.stopping)
+    asked: Reviewer = model
+    if ledger is not None:
+        asked = paid = Paid(model, ledger, stage, options.prices)
+        if paid.warning:
+            emit(Noted(ledger.run_id, "warning", paid.warning))
+    return Chain(asked, person, confirm=options.confirm) if options.reviewer == "chain" else asked
+
+
+class Consultant:
+    """Asks for one run. Nothing is opened, and nobody asked, before the spec wants a decision reviewed."""
+
+    def __init__(
+        self,
+        store: Store,
+        run_id: str,
+        options: ReviewOptions,
+        control: Control,
+        emit: Emit,
+        *,
+        ledger: Ledger | None = None,
+        sections: Callable[[Reader], tuple[Section, ...]] = lambda reader: (),
+    ) -> None:
+        self._store, self._run_id, self._options = store, run_id, options
+        self._control, self._emit, self._ledger, self._sections = control, emit, ledger, sections
+        self._desk: Desk | None = None
+
+    def consult(self, spec: StageSpec, decision: Decision) -> None:
+        """Return where the run may go on: it was approved on this very evidence, or the spec does not ask.
+
+        Raises NotApproved where it waits or was rejected, SettingsModified where a person changed settings, and
+        Interrupted where the run is stopped meanwhile.
+        """
+        if not asks(spec, decision):
+            return
+        if self._desk is None:
+            reviewer = reviewer_of(self._options, self._control, self._emit, ledger=self._ledger, stage=spec.stage)
+            self._desk = Desk(self._store, self._run_id, reviewer, control=self._control, emit=self._emit)
+        with self._store.reader() as reader:
+            context = context_of(reader, reader.run(self._run_id), spec, decision, self._sections(reader))
+        review = self._desk.review(decision, QUESTIONS[decision], context)
+        outcome = review.outcome
+        assert outcome is not None
+        if outcome.proceed:
+            self._emit(Noted(self._run_id, "info", f"{decision}: approved by {outcome.by}: {outcome.reason}"[:400]))
+            return
+        if outcome.state == "modified":
+            raise SettingsModified(outcome.changes, f"a person changed {', '.join(outcome.changes)}: {outcome.reason}")
+        named = outcome.review_id[:12]
+        answer = f"cai review answer {self._run_id} {named}"
+        how = f"Answer it in the control center, or with `{answer} approve`; then give the same command again."
+        if outcome.state == "rejected":
+            how = f"Only a person's override goes on: `{answer} override --reason TEXT`, then the same command again."
+        raise NotApproved(f"the decision {decision!r} was not approved: {outcome.reason}", how)

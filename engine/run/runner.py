@@ -1,0 +1,267 @@
+"""The loop: phases in order, wave after wave, until enough examples are accepted or a gate says no.
+
+Where the spec asks for preference pairs, what passed a gate goes on to critique, revision and pairs, with a gate of
+their own: a pilot shows them all before the rest is paid for.
+
+A wave is a number of new instructions taken through judgement, response and judgement. Its size is a function of the
+rows before it, so a run that was interrupted plans the same waves again and finds them done. Lists bring more
+instructions than a wave needs: those wait for the next one, or for ever.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from engine.core.events import (
+    CriticAudited,
+    ForecastUpdated,
+    GateDecided,
+    GuardChecked,
+    Noted,
+    PhaseFinished,
+    PhaseProgressed,
+    PhaseStarted,
+)
+from engine.critics.audit import KINDS, Calibrated, calibrate, parts_of
+from engine.phases import Work
+from engine.phases.candidates import draw
+from engine.phases.instructions import Instructions
+from engine.phases.judgements import judge_missing
+from engine.phases.pairs import pair
+from engine.phases.repeat import repeat
+from engine.phases.responses import respond
+from engine.phases.revisions import eligible, revise
+from engine.quality import gates
+from engine.quality.guard import run_guard
+from engine.quality.pair_selection import recheck_pairs
+from engine.stats.intervals import needed_candidates
+from store import PHASES
+
+SMALLEST_DOUBLED = 8
+LARGEST_WAVE = 2048
+HEADROOM = 1.1
+
+
+class StoppedAt(Exception):
+    """The phase that --until names is done."""
+
+
+class Runner:
+    """Runs one stage on loaded work; `finish` is the state that the run ends in and why."""
+
+    def __init__(self, work: Work, pilot: int, target: int, until: str | None) -> None:
+        self._work = work
+        self._pilot = min(pilot, target)
+        self._target = target
+        self._until = until
+        self._started: set[str] = set()
+        self.accepted = 0
+
+    def run(self) -> tuple[str, str]:
+        """All phases. Returns the run's final state and its reason; raises Interrupted when stopped."""
+        try:
+            if not self._guard():
+                return "gate_failed", "the contamination guard failed, and no approval opens that lock"
+            critics = self._audit()
+            return self._waves(critics)
+        except StoppedAt as stop:
+            return "done", f"stopped after the phase {stop}, as asked"
+
+    def _guard(self) -> bool:
+        work = self._work
+        with self._phase("guard", 1):
+            # The guard is about the base weights: an adapter of an earlier stage follows instructions, as it should.
+            if work.adapter is not None:
+                work.answers.model.use(None)
+            rows = list(run_guard(work.answers, work.spec, work.run_id))
+            if work.adapter is not None:
+                work.answers.model.use(work.adapter.folder, work.adapter.sha256)
+            work.store.put({"guard_checks": rows})
+            failed = tuple(row["check_id"] for row in rows if row["passed"] is False)
+            work.emit(GuardChecked(work.run_id, not failed, failed))
+        self._maybe_stop("guard", 1, None)
+        return not failed
+
+    def _audit(self) -> dict[str, list[Calibrated]]:
+        work = self._work
+        planned = sum(len(getattr(work.spec.critics, kind)) for kind in KINDS)
+        critics: dict[str, list[Calibrated]] = {kind: [] for kind in KINDS}
+        asked, done = work.spec.instructions.kind, 0
+        with self._phase("audit", planned):
+            for kind in KINDS:
+                for calibrated in calibrate(work.answers, work.spec.critics, kind, asked):
+                    critics[kind].append(calibrated)
+                    work.store.put({"audits": [{"run_id": work.run_id, **audit} for audit in calibrated.audits]})
+                    for audit in calibrated.audits:
+                        figures = (audit["critic"], audit["part"], audit["auc"], calibrated.may_filter)
+                        work.emit(CriticAudited(work.run_id, *figures, kind))
+                    done += 1
+                    work.emit(PhaseProgressed(work.run_id, "audit", done, planned, None))
+                parts = parts_of(kind, asked)
+                if critics[kind] and parts and "own" not in parts:
+                    text = f"{kind} critics were audited on planted items alone: none of the model's own are labelled"
+                    work.emit(Noted(work.run_id, "info", text))
+                if critics[kind] and not any(c.may_filter for c in critics[kind]):
+                    then = "preferences are unaudited" if kind == "pair" else "acceptance is by rules only"
+                    why = f"no {kind} critic reached AUC {work.spec.critics.min_auc:.2f}"
+                    if not parts:
+                        why = f"no filter: no instructions of the kind {asked} are labelled to audit {kind} critics on"
+                    work.emit(Noted(work.run_id, "warning", f"{why}: {then}"))
+        self._maybe_stop("audit", done, None)
+        return critics
+
+    def _waves(self, critics: dict[str, list[Calibrated]]) -> tuple[str, str]:
+        work = self._work
+        instructions = Instructions(work)
+        at_most = work.spec.max_candidates_per_accepted * self._target
+        goal, pilot_done = self._pilot, self._pilot == self._target
+        wanted, taken = math.ceil(self._pilot * work.spec.expected_candidates_per_accepted), 0
+        while True:
+            before = taken
+            with self._phase("instructions", wanted):
+                instructions.extend(wanted, at_most)
+            self._maybe_stop("instructions", instructions.distinct, None)
+            taken = min(wanted, instructions.distinct)
+            upto = instructions.place(taken)
+            with self._phase("instruction_judgements", taken):
+                good = judge_missing(work, "instruction", critics["instruction"], upto)
+            self._maybe_stop("instruction_judgements", *good)
+            with self._phase("responses", good[1]):
+                respond(work, upto)
+            self._maybe_stop("responses", good[1], None)
+            with self._phase("response_judgements", good[1]):
+                _, self.accepted = judge_missing(work, "sample", critics["sample"], upto)
+            self._maybe_stop("response_judgements", good[1], self.accepted)
+            self._forecast(taken)
+            if self.accepted >= goal:
+                name = "final" if pilot_done else "pilot"
+                if failed := self._gate(name):
+                    return self._outcome(name, failed)
+                if work.spec.pairs is not None and (failed := self._prefer(name, critics)):
+                    return self._outcome(f"{name} pairs", failed)
+                if pilot_done:
+                    return self._outcome(name, ())
+                if not self._past(upto):
+                    work.consult("pilot")
+                goal, pilot_done = self._target, True
+            elif taken == before or (instructions.considered >= at_most and taken == instructions.distinct):
+                self._gate("final" if pilot_done else "pilot")
+                return "gate_failed", (
+                    f"the target is out of reach: {self.accepted} accepted of {goal} wanted after "
+                    f"{instructions.considered} candidates, at most {at_most} allowed"
+                )
+            wanted = taken + self._wave_size(goal, taken)
+
+    def _past(self, upto: int) -> bool:
+        """Whether the run was scaled before: what was approved of then is not asked about again on other data."""
+        beyond = "SELECT 1 FROM samples WHERE run_id = ? AND ordinal > ? LIMIT 1"
+        return bool(self._work.reader.query(beyond, [self._work.run_id, upto]))
+
+    def _wave_size(self, goal: int, taken: int) -> int:
+        """What the goal needs at the rate so far; at most as many again as were taken, for a rate is a guess."""
+        rate = (self.accepted + 1) / (taken + 2)
+        needed = math.ceil(HEADROOM * max(goal - self.accepted, 1) / rate)
+        return min(needed, LARGEST_WAVE, max(taken, SMALLEST_DOUBLED))
+
+    def _forecast(self, candidates: int) -> None:
+        needed = needed_candidates(self.accepted, candidates, self._target)
+        self._work.emit(ForecastUpdated(self._work.run_id, self.accepted, candidates, *(needed or (None, None, None))))
+
+    def _gate(self, name: str) -> tuple[str, ...]:
+        """Decide the gate of samples; returns the names of the checks that failed."""
+        work = self._work
+        with self._phase("gate", 1):
+            checks = gates.recompute(work.reader, work.run_id, work.spec).checks
+            evidence = gates.evidence_sha256(checks)
+            known = any(row["evidence_sha256"] == evidence for row in work.reader.gates(work.run_id))
+            if not known:  # a resumed run that stands where it stood has measured it
+                self._repeat()
+            failed = self._decide(name, checks)
+        self._gate_done("gate", failed)
+        return failed
+
+    def _prefer(self, name: str, critics: dict[str, list[Calibrated]]) -> tuple[str, ...]:
+        """From accepted samples to preference pairs, and their gate; returns the names of the checks that failed."""
+        work = self._work
+        assert work.spec.revisions is not None
+        samples = len(eligible(work))
+        with self._phase("revisions", samples * work.spec.revisions.rounds):
+            revised = revise(work, critics["pair"])
+        self._maybe_stop("revisions", *revised)
+        with self._phase("candidates", samples):
+            drawn = draw(work, critics["sample"])
+        self._maybe_stop("candidates", drawn, None)
+        with self._phase("pairs", drawn):
+            paired = pair(work, critics["pair"])
+        self._maybe_stop("pairs", *paired)
+        with self._phase("pair_gate", 1):
+            failed = self._decide(f"{name} pairs", recheck_pairs(work.reader, work.run_id, work.spec).checks)
+        self._gate_done("pair_gate", failed)
+        return failed
+
+    def _gate_done(self, phase: str, failed: tuple[str, ...]) -> None:
+        if failed:  # the run ends by that, whatever was asked for
+            self._finished(phase, 1, None)
+        else:
+            self._maybe_stop(phase, 1, None)
+
+    def _decide(self, name: str, checks: Sequence[gates.Check]) -> tuple[str, ...]:
+        """Keep a gate's checks and tell of them; returns the names of those that failed."""
+        work = self._work
+        evidence, now = gates.evidence_sha256(checks), datetime.now(UTC)
+        work.store.put({"gates": [gates.gate_row(work.run_id, name, check, evidence, now) for check in checks]})
+        failed = tuple(check.name for check in checks if not check.passed)
+        work.emit(GateDecided(work.run_id, name, not failed, failed))
+        return failed
+
+    def _repeat(self) -> None:
+        """Measure what floating point does to this run, and say it."""
+        work = self._work
+        found = repeat(work.answers.model, work.reader, work.run_id)
+        if not found.texts and not found.scores:
+            return
+        now = datetime.now(UTC)
+        work.store.append({"metrics": [self._metric("gate", f"repeat_{k}", v, now) for k, v in asdict(found).items()]})
+        level = "warning" if found.texts_differing else "info"
+        work.emit(Noted(work.run_id, level, f"computed again one at a time: {found}"))
+
+    def _metric(self, phase: str, name: str, value: float, now: datetime) -> dict[str, Any]:
+        return {
+            "run_id": self._work.run_id,
+            "phase": phase,
+            "name": name,
+            "value": float(value),
+            "session_id": self._work.session_id,
+            "at": now,
+        }
+
+    def _outcome(self, gate: str, failed: tuple[str, ...]) -> tuple[str, str]:
+        if failed:
+            return "gate_failed", f"the {gate} gate failed: {', '.join(failed)}"
+        return "done", f"{self.accepted} accepted examples, every gate passed"
+
+    @contextmanager
+    def _phase(self, name: str, planned: int) -> Iterator[None]:
+        self._work.control.check()
+        self._work.emit(PhaseStarted(self._work.run_id, name, planned))
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            # How long each phase took, for whoever asks what the hours went to.
+            row = self._metric(name, "elapsed_s", time.monotonic() - began, datetime.now(UTC))
+            self._work.store.append({"metrics": [row]})
+
+    def _maybe_stop(self, phase: str, done: int, accepted: int | None) -> None:
+        self._finished(phase, done, accepted)
+        if self._until is not None and PHASES.index(phase) >= PHASES.index(self._until):
+            raise StoppedAt(phase)
+
+    def _finished(self, phase: str, done: int, accepted: int | None) -> None:
+        self._work.emit(PhaseFinished(self._work.run_id, phase, done, accepted))

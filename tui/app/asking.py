@@ -1,0 +1,133 @@
+"""The questions that the screen asks of its own, and how a question of the engine's is put."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tui.app.background import Working
+from tui.widgets.dock import Choice, DockedQuestion
+from tui.words.facts import of_wanted
+from tui.words.wording import EVALUATION
+
+if TYPE_CHECKING:
+    from tui.live.state import RunState
+    from tui.widgets.notice import Notice
+
+APPROVE = Choice("y", "approve", "approve")
+KEEP = Choice("n", "keep running", "keep")
+
+
+def resume(run_id: str, accepted: int, target: int) -> DockedQuestion:
+    text = f"Run {run_id} is unfinished: {of_wanted(accepted, target)}. Go on with it?"
+    choices = (Choice("enter", "resume it", "resume"), Choice("escape", "only look", "look"))
+    return DockedQuestion(f"resume:{run_id}", "Unfinished run", text, choices, on_escape="look")
+
+
+def stop(aside: Sequence[str] = ()) -> DockedQuestion:
+    """`aside` names what is done instead of going on with the run: phases of training, or evaluation."""
+    text = "Stop the run? The batch under way is finished and stored; the run can be resumed later."
+    choices = (Choice("y", "finish the batch and stop", "stop"), KEEP)
+    if EVALUATION in aside:
+        text = (
+            "Stop the evaluation? The answers so far are stored: e in the room Evaluation (6) goes on, and asks only "
+            "what is missing."
+        )
+        choices = (Choice("y", "finish the batch and stop", "stop"), Choice("n", "keep evaluating", "keep"))
+    elif aside:
+        text = (
+            "Stop the training? The step under way is finished and kept as a checkpoint, from which n in the room "
+            "Training (5) goes on to the same result."
+        )
+        choices = (Choice("y", "finish the step, keep it and stop", "stop"), Choice("n", "keep training", "keep"))
+    return DockedQuestion("stop", "Stop", text, choices, on_escape="keep")
+
+
+def leave(aside: Sequence[str] = (), *, already: bool) -> DockedQuestion:
+    """Asked while a run is going on; `already` is whether the run was told to stop before."""
+    training = bool(aside) and EVALUATION not in aside
+    if training and already:
+        text = "The training finishes its step and keeps it. Leaving now loses the steps since the last checkpoint."
+        choices = (Choice("w", "wait for the step", "keep"), Choice("x", "leave now", "now"))
+    elif training:
+        text = "A model is being trained. It can go on later from a checkpoint. Stop it and leave?"
+        now = Choice("x", "leave now, losing the steps since the last checkpoint", "now")
+        choices = (Choice("y", "finish the step, keep it and leave", "stop"), now, Choice("n", "keep training", "keep"))
+    elif already:
+        text = "The run is finishing its batch. What is committed is safe; leaving now loses the batch under way."
+        choices = (Choice("w", "wait for the batch", "keep"), Choice("x", "leave now", "now"))
+    else:
+        text = "A run is going on. It can be resumed: cai offers it next time. Stop it and leave?"
+        if aside:
+            text = "An evaluation is going on. Its answers are kept, and it goes on where it was. Stop it and leave?"
+        now = Choice("x", "leave now, losing the batch under way", "now")
+        choices = (Choice("y", "finish the batch, stop and leave", "stop"), now, KEEP)
+    return DockedQuestion("quit", "Leave", text, choices, on_escape="keep")
+
+
+def decide(question_id: str, topic: str, text: str, review: Mapping[str, Any] | None = None) -> DockedQuestion:
+    """A decision that the engine waits for; `review` says what a reviewer answered and why a person is asked.
+
+    Where the reviewer said No, only an override with a reason goes on.
+    """
+    title = f"Decision · {topic.replace('_', ' ')}" if topic else "Decision"
+    fields = (review or {}).get("review")
+    refused = fields is not None and fields["approval"] == "No"
+    parts = [text]
+    if review is not None and fields is None and review.get("why"):
+        parts.append(f"({review['why']})")
+    if review is not None and fields is not None:
+        parts.append(f"{review['reviewer']} says {fields['approval'].upper()}. {fields['recommendation']}")
+        parts.append(f"Why: {fields['reasoning']} Risks: {fields['risks']}")
+    go_on = Choice("o", "override", "override", asks="why, against the reviewer") if refused else APPROVE
+    choices = [go_on] if not refused else []
+    choices += [Choice("n", "reject", "reject", asks="why not")]
+    choices += [go_on] if refused else []
+    choices.append(Choice("m", "modify", "modify", asks="settings to change: key=value; key=value"))
+    if fields is not None:
+        choices.append(Choice("f", "ask the reviewer", "ask", asks="what you want to know"))
+    choices.append(Choice("d", "decide later", "defer"))
+    return DockedQuestion(f"engine:{question_id}", title, "\n".join(parts), tuple(choices), more="questions")
+
+
+class Telling(Working):
+    """The part of the app that tells of problems; it is mixed into the app, which has what is named here."""
+
+    if TYPE_CHECKING:
+        state: RunState
+        notice: Notice
+
+        def consult_again(self) -> None: ...
+        def paint(self) -> None: ...
+
+    def show_failure(self, what: str, error: BaseException) -> None:
+        title = getattr(error, "title", None) or f"{what} failed: {type(error).__name__}: {error}"
+        hint = getattr(error, "hint", None)
+        if hint is None:
+            hint = "What was committed to the store is safe. The log (9) may say more."
+        if what in ("opening the run", "opening the store") and not self.state.active:
+            self.state.state, self.state.reason = "failed", str(title)
+            self.consult_again()
+        self.state.note("error", str(title))
+        self.notice.tell(str(title), str(hint))
+        self.paint()
+
+    def show_end(self, state: str, reason: str) -> None:
+        if state == "locked":
+            hint = "Nothing was trained and nothing is lost. n in the room Training (5) shows every lock."
+            self.notice.tell(f"{reason[:1].upper()}{reason[1:]}", hint)
+        elif state == "failed" and self.state.trains:
+            hint = "What was reached is kept: n in the room Training (5) goes on from there. 9 shows the log."
+            self.notice.tell(reason or "The training failed", hint)
+        elif state == "refused":
+            hint = "Every answer is kept. The room Evaluation (6) shows what failed; e there evaluates again."
+            self.notice.tell(f"{reason[:1].upper()}{reason[1:]}", hint)
+        elif state == "gate_failed":
+            hint = "Nothing is lost. 4 shows each check and the samples against it, 3 tries other thresholds."
+            self.notice.tell(f"A gate failed: {reason}", hint)
+        else:
+            hint = "What was committed is safe, and the run can be resumed with cai resume. 9 shows the log."
+            self.notice.tell(reason or "The run failed", hint)
+
+    def action_close_notice(self) -> None:
+        self.notice.close()

@@ -1,0 +1,67 @@
+"""The keys of the control center, and when each of them applies."""
+
+from __future__ import annotations
+
+from textual.binding import Binding
+
+from tui.live.state import RunState
+from tui.words.places import PLACES
+
+KEYS = (
+    *(
+        Binding(
+            place.key, f"room('{place.name}')", place.title, id=f"room.{place.name}", show=False, tooltip=place.about
+        )
+        for place in PLACES
+    ),
+    Binding("enter", "start", "Start", id="run.start", tooltip="Start a pilot with the default spec"),
+    Binding("p", "pause", "Pause", id="run.pause", tooltip="Pause after the batch or step under way"),
+    Binding("p", "resume", "Resume", id="run.resume", tooltip="Go on after the pause"),
+    Binding("s", "stop", "Stop", id="run.stop", tooltip="Finish the batch or step and stop; asks first"),
+    Binding("g", "question", "Answer", id="question.focus", tooltip="Go to the open question"),
+    Binding("slash", "search", "Search", key_display="/", id="search", tooltip="Search in what this room lists"),
+    Binding("question_mark", "help", "Help", key_display="?", id="help", tooltip="The keys that work here"),
+    Binding(
+        "escape",
+        "close_notice",
+        "Close",
+        id="notice.close",
+        show=False,
+        priority=True,
+        tooltip="Close the notice of a problem; then what the room does with it",
+    ),
+    Binding("q", "leave", "Quit", id="quit", tooltip="Leave; asks while a run is going on"),
+    Binding(
+        "ctrl+c",
+        "leave",
+        "Quit",
+        id="interrupt",
+        show=False,
+        priority=True,
+        tooltip="Leave; asks while a run is going on",
+    ),
+)
+
+
+def applies(action: str, state: RunState, *, searches: bool, can_start: bool, open_question: bool) -> bool:
+    """Whether a key does anything now; one that does not is hidden from footer, help and palette."""
+    match action:
+        case "start":
+            return can_start
+        case "pause":
+            return state.state in ("running", "loading")
+        case "resume":
+            return state.state in ("paused", "pausing")
+        case "stop":
+            return state.active and state.state != "stopping"
+        case "search":
+            return searches
+        case "question":
+            return open_question
+    return True
+
+
+PERSONAL_KEYS = (
+    Binding("comma", "settings", "Settings", key_display=",", id="settings", show=False,
+            tooltip="Theme, keys and defaults, and where each comes from"),
+)  # fmt: skip

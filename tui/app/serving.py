@@ -1,0 +1,151 @@
+"""What the rooms ask for, done in threads and handed back to them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from textual.events import Event, Key
+
+from tui.app import asking
+from tui.app.background import Working
+from tui.live.state import beside
+from tui.reads.library import ChangedHands
+from tui.rooms import Room
+from tui.words.wording import EVALUATION
+
+if TYPE_CHECKING:
+    from tui.live.conductor import Session
+    from tui.live.state import RunState
+    from tui.reads.library import Library
+    from tui.widgets.dock import DockedQuestion, QuestionDock
+
+IDLE_S = 3.0  # without a key, after which a question may take the keys
+_LATE = object()  # what a read gives that came after the store was let go
+
+
+class Serving(Working):
+    """The part of the app that answers its rooms; it is mixed into the app, which has what is named here."""
+
+    if TYPE_CHECKING:
+        session: Session
+        state: RunState
+        dock: QuestionDock
+
+        @property
+        def room(self) -> Room: ...
+
+        def bell(self) -> None: ...
+        def paint(self) -> None: ...
+        def ask_here(self, question: DockedQuestion) -> None: ...
+        def begin(self, how: Callable[[], str], about: RunState | None = None) -> None: ...
+        def show_run(self, run_id: str) -> None: ...
+        def open_room(self, name: str, subject: str = "") -> None: ...
+
+    _key_at = float("-inf")
+
+    async def on_event(self, event: Event) -> None:
+        """As Textual has it, and when a key was pressed last."""
+        if isinstance(event, Key):
+            self._key_at = time.monotonic()
+        await super().on_event(event)  # type: ignore[misc]
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since a key was pressed last."""
+        return time.monotonic() - self._key_at
+
+    _answers: dict[str, Callable[[str, str], None]]
+    _held: dict[object, Callable[[], None]]  # reads that wait for a store, by group: the newest of each
+
+    def consult(self, what: str, read: Callable[[Library], Any], then: Callable[[Any], None], group: str = "") -> None:
+        """Run `read` in a thread on the library that is open, or on the next one where the store changes hands."""
+        library = self.session.library
+        again: Callable[[], None] = lambda: self.consult(what, read, then, group)  # noqa: E731
+        if library is None:
+            self._held[group or object()] = again
+            return
+
+        def found_or_late() -> Any:
+            try:
+                return read(library)
+            except ChangedHands:
+                return _LATE
+
+        def arrived(found: Any) -> None:
+            if found is _LATE:
+                again()
+            else:
+                then(found)
+
+        self.background(what, found_or_late, arrived, group=group)
+
+    def consult_again(self) -> None:
+        """A library is open: read what could not be read before."""
+        held, self._held = self._held, {}
+        for again in held.values():
+            again()
+
+    def on_room_wanted(self, event: Room.Wanted) -> None:
+        self.consult(event.what, event.read, event.then, event.group)
+
+    def on_room_work_wanted(self, event: Room.WorkWanted) -> None:
+        self.background(event.what, event.work, event.then, group=event.what)
+
+    def put_question(self, run_id: str, payload: Mapping[str, Any]) -> None:
+        """Put a question of the engine's into the dock, with what a reviewer said of it."""
+        question_id = str(payload["question_id"])
+
+        def read(library: Library) -> Mapping[str, Any] | None:
+            from tui.reads.run import review_of
+
+            return library.reading(lambda reader: review_of(reader, run_id, question_id))
+
+        def put(review: Mapping[str, Any] | None) -> None:
+            if question_id in self.state.questions:  # it was not answered elsewhere meanwhile
+                self.dock.ask(asking.decide(question_id, payload["topic"], payload["question"], review))
+                # In the middle of typing, or where keys mean something else, the next one would answer by accident.
+                if self.idle_s > IDLE_S and self.room.id == "run":
+                    self.dock.focus()
+                self.bell()
+                self.paint()
+
+        self.consult("reading a question", read, put, group=f"question {question_id}")
+
+    def on_room_write_wanted(self, event: Room.WriteWanted) -> None:
+        self.background(event.what, lambda: self.session.write(event.write), event.then)
+
+    def on_room_ask_wanted(self, event: Room.AskWanted) -> None:
+        self._answers[event.question.question_id] = event.then
+        self.ask_here(event.question)
+
+    def on_room_run_wanted(self, event: Room.RunWanted) -> None:
+        if self.state.active:  # one run at a time: it would be closed under the person's hands
+            self.notify(f"Run {self.state.run_id} is going on. Stop it first (s).", markup=False)
+            return
+        match event.how:
+            case "show":
+                self.show_run(event.run_id)
+            case "resume":
+                self.begin(lambda: self.session.begin_again(event.run_id))
+            case "start":
+                self.begin(lambda: self.session.begin_new(**event.options))
+            case "train":
+                kind, changed = str(event.options["kind"]), dict(event.options["changed"])
+                about = beside(event.run_id, (kind,), changed)
+                self.begin(lambda: self.session.begin_training(event.run_id, kind, changed), about)
+            case "evaluate":
+                about = beside(event.run_id, (EVALUATION,))
+                self.begin(lambda: self.session.begin_evaluation(event.run_id), about)
+
+    def on_room_go_to(self, event: Room.GoTo) -> None:
+        self.open_room(event.room, event.subject)
+
+    def answered(self, question_id: str, answer: str, text: str) -> bool:
+        """Hand the answer to the room that asked; False where none of them did."""
+        then: Callable[[str, str], None] | None = self._answers.pop(question_id, None)
+        if then is None:
+            return False
+        then(answer, text)
+        return True

@@ -1,0 +1,7 @@
+"""`python -m tui.cli`, as the installed `cai`."""
+
+import sys
+
+from tui.cli.entry import main
+
+sys.exit(main())

@@ -1,0 +1,97 @@
+"""What every command needs: the store, a run in it, JSON or a table as its answer."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tui.host.terminal import Terminal, log_path
+
+if TYPE_CHECKING:
+    from store import Reader
+
+
+SAMPLES_SHOWN = 50
+
+
+EXPORTS = ("sft", "samples", "judgements", "pairs", "revisions")
+
+
+NO_TMUX = "--no-tmux"
+
+
+def store_path(args: argparse.Namespace) -> Path:
+    """--store, else $CAI_STORE, else the configured one, else cai.duckdb in this folder."""
+    found = getattr(args, "config", None)
+    named = found.store if found is not None else getattr(args, "store", None) or os.environ.get("CAI_STORE")
+    return Path(named or "cai.duckdb").expanduser().absolute()
+
+
+def write_json(terminal: Terminal, value: Mapping[str, Any]) -> None:
+    """One JSON object on stdout. ASCII only, so that no text of a model can reach the terminal as a control code."""
+    terminal.stdout.write(json.dumps(value, allow_nan=False) + "\n")
+    terminal.stdout.flush()
+
+
+def with_log(terminal: Terminal, store: Path, what: str) -> None:
+    log = log_path(store)
+    try:
+        terminal.take_over(log, what)
+    except OSError as error:
+        from store.errors import StoreError
+
+        raise StoreError(
+            f"the log {log} cannot be written: {error.strerror or error}",
+            "It lies beside the store. Choose a store in a folder that can be written, with --store; "
+            "nothing was started and nothing was changed.",
+        ) from error
+
+
+@contextmanager
+def reading(args: argparse.Namespace) -> Iterator[Reader]:
+    path = store_path(args)
+    require_store(path)
+    from store import Store
+
+    with Store.open(path, read_only=True) as store, store.reader() as reader:
+        yield reader
+
+
+def require_store(path: Path) -> None:
+    if not path.exists():
+        from store.errors import NotFound
+
+        raise NotFound(
+            f"there is no store at {path}",
+            "Begin a run with: cai run, or name a store with --store or $CAI_STORE",
+        )
+
+
+def chosen_run(reader: Reader, asked: str | None) -> str:
+    run_id = reader.resolve(asked) if asked else reader.latest_run_id()
+    if run_id is None:
+        from store.errors import NotFound
+
+        raise NotFound(f"there is no run in {reader.path} yet", "Begin one with: cai run")
+    return run_id
+
+
+def flushed(terminal: Terminal) -> int:
+    terminal.stdout.flush()
+    return 0
+
+
+def raise_budget(args: argparse.Namespace) -> None:
+    """Raise the cap of the store to `args.budget` US dollars, as a person's decision with `args.reason`."""
+    from engine.budget.ledger import raise_cap
+    from store import Store
+
+    with reading(args) as reader:
+        run_id = chosen_run(reader, args.run)
+    with Store.open(store_path(args)) as store:
+        raise_cap(store, run_id, args.budget, args.reason or "", "person")

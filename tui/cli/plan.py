@@ -1,0 +1,78 @@
+"""`cai plan` and `cai budget`: what the rest costs and what it can show, and what was spent."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from tui.cli.frame import chosen_run, flushed, raise_budget, reading, require_store, store_path, write_json
+from tui.errors import UsageError
+from tui.host.terminal import Terminal
+
+
+def plan(args: argparse.Namespace, terminal: Terminal) -> int:
+    """`cai plan [RUN]`: nothing is started or changed.
+
+    Read of `args`: run, json, set, and where they are there price (US dollars an hour), cap (US dollars) and interim
+    (gained, lost, n and planned n of a look that is not in the store).
+    """
+    require_store(store_path(args))
+    price = getattr(args, "price", None)
+    if price is None:
+        price = args.config.price_per_gpu_hour
+    interim = getattr(args, "interim", None)
+    with reading(args) as reader:
+        from engine.planning.plan import plan_of
+        from engine.spec.stage import settings_of
+
+        run_id = chosen_run(reader, args.run)
+        changed = dict(getattr(args, "set", None) or ())
+        found = plan_of(
+            reader, run_id, price_per_hour=price, cap_usd=getattr(args, "cap", None), overrides=changed
+        )  # fmt: skip
+        if interim is not None:
+            spec = settings_of(reader.run(run_id), changed)
+            found["futility"]["interim"] = _interim(spec.evaluation, [int(count) for count in interim])
+    if args.json:
+        write_json(terminal, found)
+        return 0
+    from tui.printed.plan import plan_report
+    from tui.printed.tables import console_on
+
+    console_on(terminal.stdout).print(plan_report(found))
+    return flushed(terminal)
+
+
+def _interim(settings: Any, counts: list[int]) -> dict[str, Any]:
+    from engine.planning.futility import futility
+
+    if settings is None:
+        raise UsageError("this run's spec has no section `evaluation`", "Its expected gain and loss are needed.")
+    try:
+        return futility(
+            *counts, gain=settings.expected_gain, loss=settings.expected_loss, alpha=settings.alpha,
+            power=settings.power,
+        )  # fmt: skip
+    except (ValueError, TypeError) as error:
+        raise UsageError(str(error), "Wanted: gained, lost, items so far, items planned.") from error
+
+
+def budget(args: argparse.Namespace, terminal: Terminal) -> int:
+    """`cai budget [RUN]`: what was spent; with `args.budget` (US dollars) and `args.reason` a person raises the cap."""
+    require_store(store_path(args))
+    with reading(args) as reader:
+        run_id = chosen_run(reader, args.run)
+    if getattr(args, "budget", None) is not None:
+        raise_budget(args)
+    with reading(args) as reader:
+        from engine.planning.plan import budget_of
+
+        found = budget_of(reader, run_id)
+    if args.json:
+        write_json(terminal, found)
+        return 0
+    from tui.printed.plan import budget_report
+    from tui.printed.tables import console_on
+
+    console_on(terminal.stdout).print(budget_report(found))
+    return flushed(terminal)

@@ -1,0 +1,248 @@
+"""`cai review`: questions of methodology listed, shown, answered, asked, and their record verified."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
+from tui.errors import UsageError
+from tui.host.terminal import Terminal
+
+if TYPE_CHECKING:
+    from engine.core.events import Event
+
+Row = dict[str, Any]
+WORDS = ("approve", "reject", "override", "modify")
+
+
+def add_parsers(own: argparse.ArgumentParser, setting: Callable[[str], tuple[str, str]]) -> None:
+    """The subcommands of `cai review`, which alone is its `list`; `setting` reads KEY=VALUE."""
+    own.set_defaults(run=None)
+    found = own.add_subparsers(title="commands", metavar="COMMAND", dest="what")
+
+    def command(name: str, action: Callable[[argparse.Namespace, Terminal], int], about: str) -> Any:
+        sub = found.add_parser(name, help=about, description=about, allow_abbrev=False)
+        sub.set_defaults(action=action)
+        sub.add_argument("run", nargs="?", metavar="RUN", help="id, or the beginning of it (default: the latest)")
+        sub.add_argument("--store", metavar="PATH", default=argparse.SUPPRESS, help="the DuckDB file")
+        about_json = "one JSON object on stdout, everything else on stderr"
+        sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=about_json)
+        return sub
+
+    command("list", listed, "what was asked about a run, and how each question stands")
+    show = command("show", shown, "one question with its answer, who decided and why")
+    answer = command("answer", answered, "answer a question that waits, as a person; then: cai resume")
+    for sub in (show, answer):
+        sub.add_argument("id", metavar="ID", help="of a review, or the beginning of it")
+    answer.add_argument("answer", choices=WORDS, help="override goes on against a No and wants a reason")
+    answer.add_argument("--reason", default="", metavar="TEXT", help="kept with the decision")
+    answer.add_argument("--set", action="append", type=setting, metavar="KEY=VALUE", help="what modify changes")
+    ask = command("ask", asked, "put a question to the configured reviewer; exit code 0 Yes, 4 No, 3 a person is asked")
+    request = command("request", requested, "have files reviewed in full by the configured model")
+    for sub in (ask, request):
+        sub.add_argument("--topic", required=True, metavar="TEXT", help="a few words that name it")
+        sub.add_argument("--question", required=True, metavar="TEXT")
+        sub.add_argument("--file", action="append", type=Path, metavar="PATH", help="sent with it; repeatable")
+    request.add_argument("--out", required=True, type=Path, metavar="FILE", help="a file that is not there yet")
+    command("verify", verified, "check the record against tampering; exit code 1 where it was changed")
+
+
+def listed(args: argparse.Namespace, terminal: Terminal) -> int:
+    """`cai review list`."""
+    with reading(args) as reader:
+        from engine.review import reviews
+
+        run_id = chosen_run(reader, args.run)
+        found = reviews(reader, run_id)
+    if args.json:
+        from store.progress import json_ready
+
+        write_json(terminal, {"run": run_id, "reviews": json_ready(found)})
+        return 0
+    from tui.printed.review import reviews_table
+    from tui.printed.tables import console_on
+
+    console = console_on(terminal.stdout)
+    console.print(reviews_table(found) if found else f"nothing was asked about run {run_id} yet")
+    return flushed(terminal)
+
+
+def shown(args: argparse.Namespace, terminal: Terminal) -> int:
+    """`cai review show`."""
+    with reading(args) as reader:
+        from engine.review import reviews
+
+        run_id = chosen_run(reader, args.run)
+        row = _the_one(reviews(reader, run_id), args.id, run_id)
+    folder = store_path(args).parent
+    row["files"] = [str(folder / path) for path in row["files"]]
+    if args.json:
+        from store.progress import json_ready
+
+        write_json(terminal, {"run": run_id, **json_ready(row)})
+        return 0
+    from tui.printed.review import review_report
+    from tui.printed.tables import console_on
+
+    console_on(terminal.stdout).print(review_report(run_id, row))
+    return flushed(terminal)
+
+
+def answered(args: argparse.Namespace, terminal: Terminal) -> int:
+    """`cai review answer`: exit code 0 where the answer was recorded, whatever it is."""
+    changes = dict(args.set or ())
+    if bool(changes) != (args.answer == "modify"):
+        raise UsageError("modify wants --set, and nothing else takes it", "Nothing was recorded.")
+    if args.answer == "override" and not any(character.isalnum() for character in args.reason):
+        raise UsageError("an override wants a reason", "Say why with --reason. Nothing was recorded.")
+    store = store_path(args)
+    require_store(store)
+    with reading(args) as reader:
+        from engine.review import reviews
+        from engine.review.context import Decision
+
+        run_id = chosen_run(reader, args.run)
+        row = _the_one(reviews(reader, run_id), args.id, run_id)
+    review_id = row["review_id"]
+    runs_own = row["topic"] in get_args(Decision)
+    if changes and not runs_own:
+        raise UsageError("only a question that the run asked can be answered by modify", "Nothing was recorded.")
+    from engine.core.control import Control
+    from engine.core.errors import ReviewError
+    from engine.review import Desk, PersonReviewer, find_key
+    from store import Store
+    from tui.config.reviewer import reviewer_options
+
+    try:
+        key = find_key(reviewer_options(args.config).key_file)
+    except ReviewError:
+        key = None  # nothing is sent, and a key that is none keeps nobody from deciding
+    word = f"modify {json.dumps(changes)}" if changes else args.answer
+    with Store.open(store) as opened:
+        person = PersonReviewer(Control(), _telling(terminal), present=False)
+        outcome = Desk(opened, run_id, person, key=key, emit=_telling(terminal)).answer(review_id, word, args.reason)
+    if args.json:
+        told = {"state": outcome.state, "by": outcome.by, "reason": outcome.reason, "changes": dict(outcome.changes)}
+        write_json(terminal, {"run": run_id, "review_id": review_id, **told, "exit_code": 0})
+        return 0
+    from tui.printed.review import answered_line
+
+    terminal.stdout.write(answered_line(run_id, review_id, outcome.state, runs_own=runs_own))
+    return flushed(terminal)
+
+
+def asked(args: argparse.Namespace, terminal: Terminal) -> int:
+    """`cai review ask`: the answer as Markdown on stdout, how it stands on stderr."""
+    from engine.review.ask import ask, free_topic
+    from tui.config.reviewer import reviewer_options
+    from tui.printed.review import asked_lines
+    from tui.words.text import make_visible
+
+    store = store_path(args)
+    require_store(store)
+    with reading(args) as reader:
+        run_id = chosen_run(reader, args.run)
+    _require_words(args)
+    free_topic(args.topic)
+    options = reviewer_options(args.config)
+    with_log(terminal, store, "cai review ask")
+    from store import Store
+
+    with Store.open(store) as opened:
+        files = tuple(args.file or ())
+        found = ask(opened, run_id, options, args.topic, args.question, files, emit=_telling(terminal))
+    code = int(found["exit_code"])
+    if args.json:
+        write_json(terminal, found)
+        return code
+    terminal.stdout.write(make_visible(found["markdown"]))
+    terminal.stdout.flush()
+    terminal.stderr.write(asked_lines(found))
+    terminal.stderr.flush()
+    return code
+
+
+def requested(args: argparse.Namespace, terminal: Terminal) -> int:
+    """`cai review request`: the document at --out, and its path on stdout."""
+    from engine.review.ask import full_review
+    from tui.config.reviewer import reviewer_options
+
+    store = store_path(args)
+    require_store(store)
+    with reading(args) as reader:
+        run_id = chosen_run(reader, args.run)
+    _require_words(args)
+    options = reviewer_options(args.config)
+    if options.reviewer not in ("model", "chain"):
+        raise UsageError(
+            f"a full review needs a model, and the reviewer is {options.reviewer}",
+            "Set `reviewer` to model or chain, in the file that `cai config` names or as $CAI_REVIEWER.",
+        )
+    with_log(terminal, store, "cai review request")
+    from store import Store
+
+    out = args.out.expanduser().absolute()
+    with Store.open(store) as opened:
+        full_review(opened, run_id, options, args.topic, args.question, tuple(args.file or ()), out)
+    if args.json:
+        write_json(terminal, {"run": run_id, "out": str(out), "exit_code": 0})
+        return 0
+    terminal.stdout.write(f"{out}\n")
+    return flushed(terminal)
+
+
+def verified(args: argparse.Namespace, terminal: Terminal) -> int:
+    """`cai review verify`: exit code 1, and each difference, where the record is not as it was written."""
+    with reading(args) as reader:
+        from engine.review import verify
+        from engine.review.files import folder_of
+
+        run_id = chosen_run(reader, args.run)
+        problems = verify(reader, run_id, folder_of(store_path(args), run_id))
+        [row] = reader.query("SELECT count(*) AS n FROM review_entries WHERE run_id = ?", [run_id])
+    code = 1 if problems else 0
+    if args.json:
+        write_json(terminal, {"run": run_id, "entries": row["n"], "problems": problems, "exit_code": code})
+        return code
+    from tui.printed.review import verified_lines
+
+    terminal.stdout.write(verified_lines(run_id, row["n"], problems))
+    flushed(terminal)
+    return code
+
+
+def _require_words(args: argparse.Namespace) -> None:
+    if not args.topic.strip() or not args.question.strip():
+        raise UsageError("a review wants a topic and a question", "Nothing was asked.")
+
+
+def _the_one(rows: list[Row], asked: str, run_id: str) -> Row:
+    """The review that an id, its beginning or the id of a question to a person names. Raises NotFound."""
+    from store import NotFound
+    from tui.words.text import one_line
+
+    wanted = asked.partition(".")[0]
+    found = [row for row in rows if wanted and row["review_id"].startswith(wanted)]
+    if len(found) != 1:
+        what = f"{len(found)} reviews" if found else "no review"
+        known = ", ".join(row["review_id"] for row in found or rows) or "none yet"
+        raise NotFound(f"{what} of run {run_id} begins with {one_line(asked, 40)!r}", f"Its reviews: {known}")
+    return found[0]
+
+
+def _telling(terminal: Terminal) -> Callable[[Event], None]:
+    """What a desk reports, on stderr."""
+
+    def tell(event: Event) -> None:
+        from engine.core.events import Noted
+        from tui.words.text import one_line
+
+        if isinstance(event, Noted):
+            terminal.stderr.write(f"{event.level}: {one_line(event.text, 400)}\n")
+            terminal.stderr.flush()
+
+    return tell

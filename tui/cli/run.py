@@ -1,0 +1,157 @@
+"""`cai`, `cai run` and `cai resume`: in the control center or headless."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tui.cli.frame import require_store, store_path, with_log, write_json
+from tui.cli.look import config
+from tui.errors import ScreenFailed, UsageError
+from tui.host.terminal import Terminal, log_path
+
+if TYPE_CHECKING:
+    from engine.run.options import RunOptions
+    from tui.config.settings import Config
+
+
+def configure(args: argparse.Namespace, terminal: Terminal) -> None:
+    """Read the configuration into `args.config`; what is wrong with it is said on stderr, or on the screen to come."""
+    from tui.config.settings import load
+
+    args.config = load({name: getattr(args, name, None) for name in ("store", "model")})
+    if args.config.problems and args.action is not config and not _opens_screen(args, terminal):
+        from tui.words.text import one_line
+
+        terminal.stderr.write("".join(f"config: {one_line(text, 400)}\n" for text in args.config.problems))
+        terminal.stderr.flush()
+
+
+def _opens_screen(args: argparse.Namespace, terminal: Terminal) -> bool:
+    if args.action is start:
+        return True
+    return args.action is run and terminal.interactive and not (args.headless or args.json)
+
+
+def start(args: argparse.Namespace, terminal: Terminal) -> int:
+    """`cai` alone: the control center on the store as it is."""
+    if reason := terminal.no_screen:
+        raise UsageError(reason, "without one use: cai run --headless, or cai --help")
+    store = store_path(args)
+    if not ready_for_a_screen(args, store, terminal):
+        return 0
+    with_log(terminal, store, "cai")
+    control_center(args.config, terminal, store, None, new=False)
+    return 0
+
+
+def run(args: argparse.Namespace, terminal: Terminal) -> int:
+    """`cai run` and `cai resume`."""
+    store = store_path(args)
+    resume = getattr(args, "run", None) if args.command == "resume" else None
+    if args.command == "resume":
+        resume = resume or ""
+        require_store(store)
+        if args.budget is not None:
+            from tui.cli.frame import raise_budget
+
+            raise_budget(args)
+
+    def options() -> RunOptions:
+        from engine.run.options import RunOptions
+
+        return RunOptions(
+            store=store,
+            spec=getattr(args, "spec", None),
+            model=None if resume is not None else args.config.model or None,
+            seed=getattr(args, "seed", None),
+            pilot=getattr(args, "pilot", None),
+            target=getattr(args, "target", None),
+            until=args.until,
+            batch_size=args.batch_size,
+            overrides=dict(getattr(args, "set", None) or ()),
+            resume=resume,
+        )
+
+    return carry_out(args, terminal, store, options, new=getattr(args, "new", False))
+
+
+def carry_out(
+    args: argparse.Namespace, terminal: Terminal, store: Path, options: Callable[[], RunOptions], *, new: bool = False
+) -> int:
+    """Have an engine do what `options` ask for: in the control center where there is a screen, else headless."""
+    headless = args.headless or args.json or not terminal.interactive
+    if not headless and not ready_for_a_screen(args, store, terminal):
+        return 0
+    with_log(terminal, store, f"cai {args.command}")
+    if not headless:
+        return control_center(args.config, terminal, store, options(), new=new)
+    from tui.live.same_run import opener
+    from tui.printed.headless import run_headless
+
+    code, status = run_headless(opener(new=new, config=args.config), options(), terminal, as_json=args.json)
+    if args.json:
+        write_json(terminal, {**status, "exit_code": code})
+    return code
+
+
+def ready_for_a_screen(args: argparse.Namespace, store: Path, terminal: Terminal) -> bool:
+    """Ask in plain text what must be settled before a screen opens; False where the person leaves it at that."""
+    from tui.config.file import ConfigNotSaved, save
+    from tui.host import busy, tmux
+
+    def remember(answer: str) -> None:
+        try:
+            save(args.config.path, "offer_tmux", answer)
+        except ConfigNotSaved as error:
+            terminal.stderr.write(f"This is not remembered: {error.title}. {error.hint}\n")
+
+    if not args.no_tmux:
+        tmux.offer(store, args.argv, args.config.offer_tmux, terminal, remember)
+    return busy.clear_the_way(store, terminal)
+
+
+def control_center(config: Config, terminal: Terminal, store: Path, options: RunOptions | None, *, new: bool) -> int:
+    from tui.app.app import ControlCenter
+    from tui.host import priority
+    from tui.host.hangup import Watch
+    from tui.live.same_run import opener
+    from tui.printed import leaving
+    from tui.printed.unattended import go_on
+
+    watch = Watch(terminal)
+    open_engine = watch.listening(opener(new=new, config=config, present=True))
+    app = ControlCenter(store, options, open_engine, log_path(store))
+    app.apply_config(config)
+    # Textual keeps what Python code prints to itself while it draws (app.py, redirect_stdout): it belongs in the log.
+    app._capture_stdout = sys.stdout
+    app._capture_stderr = sys.stderr
+
+    def stop(*_: object) -> None:
+        watch.stop.set()
+        if not watch.happened.is_set():
+            app.call_later(app.leave_now)
+
+    signal.signal(signal.SIGTERM, stop)
+    watch.begin(app.give_up_screen)
+    state = app.run()
+    priority.unsettle()
+    if watch.end():
+        state = go_on(app.session, app.bridge, app.state, watch)
+    elif app.return_code:
+        raise ScreenFailed(
+            "the control center ended with an error",
+            f"What was committed to {store} is safe. The traceback is in {log_path(store)}",
+        )
+    leaving.say(terminal, leaving.farewell(app.state, leaving.again(config, store), at_once=app.abandoned))
+    from tui.printed.headless import EXIT_CODES
+
+    left_open = {"running": 130, "paused": 130, "loading": 130, "stopping": 130, "pausing": 130, "interrupted": 130}
+    code = EXIT_CODES.get(state or "", left_open.get(state or "", 0))
+    if app.abandoned:
+        leaving.at_once(app.session.engine, app.state, code)
+    return code

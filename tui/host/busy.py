@@ -1,0 +1,167 @@
+"""Another cai has the store open: say who, and offer to watch it or to have it stop, before a screen is opened.
+
+The file has one owner (DuckDB locks it for its process), so a second cai cannot show the run that goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import struct
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tui.host.left import left_run
+from tui.host.terminal import Terminal, log_path
+from tui.host.tmux import ask
+
+LOOK_S = 0.5
+SAY_S = 15.0
+LINES_FIRST = 12
+_FLOCK = "hhqqi4x"  # struct flock of Linux on a 64-bit machine: type, whence, start, length, pid
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A cai of this user that has the store open; `left` is whether its connection dropped."""
+
+    pid: int
+    since: datetime
+    left: bool
+    run_id: str
+
+
+def clear_the_way(store: Path, terminal: Terminal) -> bool:
+    """Ask a person what to do about another cai on this store, until it is gone. False where they leave it alone.
+
+    Where a stranger holds the file nothing is asked: opening it says what there is to say.
+    """
+    found = holder(store)
+    if found is None:
+        return True
+    say = _teller(terminal)
+    say(_who(found))
+    say(f"  w  watch its log ({log_path(store)}) until it ends, then open the store")
+    say("  s  have it stop at its next commit, then open the store; the run can be resumed at once")
+    say("  q  leave it alone")
+    while True:
+        answer = ask(terminal, "What now? [w/s/q] ")
+        try:
+            match (answer or "q").lower():
+                case "w":
+                    _watch(store, found, say)
+                    return True
+                case "s":
+                    _stop(store, found, say)
+                    return True
+                case "q":
+                    return False
+        except KeyboardInterrupt:
+            say(f"\nProcess {found.pid} goes on.")
+            continue
+        say("Please answer w, s or q.")
+
+
+def holder(store: Path) -> Holder | None:
+    """The cai that writes to the store, if it is this user's; None where nobody or somebody else does."""
+    pid = lock_owner(store)
+    if pid is None or pid == os.getpid():
+        return None
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        if process.uids().real != os.getuid():
+            return None
+        held = {os.path.realpath(item.path) for item in process.open_files()}
+        began = datetime.fromtimestamp(process.create_time(), UTC)
+    except (psutil.Error, OSError):
+        return None
+    # Only cai sends its output to the log beside the store while it has the store open.
+    if not {os.path.realpath(store), os.path.realpath(log_path(store))} <= held:
+        return None
+    left = left_run(store)
+    if left is not None and left.pid == pid:
+        return Holder(pid, left.since, True, left.run_id)
+    return Holder(pid, began, False, "")
+
+
+def lock_owner(store: Path) -> int | None:
+    """The process that has the file open for writing, asked of the system without opening the database."""
+    if not sys.platform.startswith("linux"):
+        return None
+    import fcntl
+
+    try:
+        with store.open("rb") as file:
+            asked = struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+            kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, asked))
+    except (OSError, struct.error):
+        return None
+    return pid if kind != fcntl.F_UNLCK and pid > 0 else None
+
+
+def _who(found: Holder) -> str:
+    when = f"{found.since.astimezone():%H:%M} ({_ago(found.since)} ago)"
+    if found.left:
+        return (
+            f"Run {found.run_id} goes on in process {found.pid}: it was left when the connection dropped at {when}.\n"
+            "One process at a time can open the store, so its screen cannot come back while it runs."
+        )
+    return (
+        f"Another cai has this store open: process {found.pid}, since {when}.\n"
+        "One process at a time can open the store. What it committed stays, whatever you choose."
+    )
+
+
+def _ago(since: datetime) -> str:
+    minutes = max(0, int((datetime.now(UTC) - since).total_seconds() // 60))
+    if minutes < 1:
+        return "less than a minute"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
+def _watch(store: Path, found: Holder, say: Callable[[str], None]) -> None:
+    from tui.host.terminal import Tail
+    from tui.words.text import one_line
+
+    tail = Tail(log_path(store))
+    say("Ctrl+C comes back to the question.")
+    lines = tail.new_lines()[-LINES_FIRST:]
+    while True:
+        over = lock_owner(store) != found.pid
+        for line in lines:
+            say(one_line(line, 400))
+        if over:
+            say(f"Process {found.pid} has let go of the store.")
+            return
+        time.sleep(LOOK_S)
+        lines = tail.new_lines()
+
+
+def _stop(store: Path, found: Holder, say: Callable[[str], None]) -> None:
+    """Send SIGTERM, which ends a run at its next commit, and wait until the store is free."""
+    if holder(store) == found:  # looked at again: a number can have passed to another process meanwhile
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(found.pid, signal.SIGTERM)
+        say(f"Process {found.pid} was asked to stop. It finishes its batch first. Ctrl+C comes back to the question.")
+    began = said = time.monotonic()
+    while lock_owner(store) == found.pid:
+        time.sleep(LOOK_S)
+        if time.monotonic() - said >= SAY_S:
+            said = time.monotonic()
+            say(f"still finishing its batch, {said - began:.0f} s")
+    say("The store is free. What was committed is in it.")
+
+
+def _teller(terminal: Terminal) -> Callable[[str], None]:
+    def say(text: str) -> None:
+        terminal.stdout.write(f"{text}\n")
+        terminal.stdout.flush()
+
+    return say

@@ -1,0 +1,1 @@
+"""A run that is under way: the bridge from its thread, the state that screens show, and who conducts it."""

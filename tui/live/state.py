@@ -1,0 +1,410 @@
+"""What the screens show, rebuilt from events: a reducer that knows neither Textual nor the store.
+
+The control center and the headless printer use the same `RunState`. Events are told apart by their `kind`, so that
+importing this module pulls in nothing of the engine. History is capped here; the whole of it is in the store.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tui.live.trainings import Trainings
+from tui.words.facts import Audit, Forecast, Moment, PhaseState, Question, wilson
+from tui.words.wording import EVALUATION, FINISHED, PHASES, TRAINING_PHASES, describe, phase_of
+
+if TYPE_CHECKING:
+    from engine.core.events import Event
+
+__all__ = ["Audit", "Forecast", "Moment", "PhaseState", "Question", "RunState", "wilson"]
+
+MARGINS_KEPT = 5_000  # a critic; enough for a histogram whose bars move by less than 1.5 %
+EVENTS_KEPT = 400
+THROUGHPUT_KEPT = 120
+MARKS_KEPT = 2_000
+
+
+class RunState:
+    """The state of one run as far as events have told it.
+
+    `revision` grows with every change, so that a screen can skip painting what did not change.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._wall = wall
+        self.revision = 0
+        self.run_id = ""
+        self.spec = ""
+        self.model = ""
+        self.fingerprint = ""
+        self.seed: int | None = None
+        self.target: int | None = None
+        self.accepted = 0
+        self.resumed = False
+        self.state = "idle"
+        self.reason = ""
+        self.phases: dict[str, PhaseState] = {name: PhaseState(name) for name in PHASES}
+        self.current_phase: str | None = None
+        self.guard_passed: bool | None = None
+        self.guard_failed: tuple[str, ...] = ()
+        self.audits: dict[tuple[str, str, str], Audit] = {}  # by subject kind, critic, part
+        self.accept_above: float | None = None
+        self.min_auc: float | None = None
+        self.gates: dict[str, tuple[bool, tuple[str, ...]]] = {}
+        self.forecast: Forecast | None = None
+        self.questions: dict[str, Question] = {}
+        self.margins: dict[tuple[str, str], deque[float]] = {}
+        self.acceptance: dict[str, deque[tuple[int, int]]] = {}  # by phase: (items judged, accepted) as it went on
+        self.tokens_per_s: deque[float] = deque(maxlen=THROUGHPUT_KEPT)
+        self.items_per_s: float | None = None
+        self.writes = False  # whether the phase at work makes tokens, or only scores
+        self.events: deque[Moment] = deque(maxlen=EVENTS_KEPT)
+        self.aside: tuple[str, ...] = ()  # sft, dpo, evaluation: done instead of going on with the run
+        self.changed: Mapping[str, str] = {}  # settings that this is done with in place of the spec's
+        self.trainings = Trainings(clock)
+        self._elapsed_before = 0.0
+        self._ticking_since: float | None = None
+        self._told = False  # whether events speak for this run, which the store follows a moment later
+
+    # -- what is read ------------------------------------------------------------------------------------------------
+
+    @property
+    def elapsed_s(self) -> float:
+        """Working time, pauses excluded."""
+        ticking = self._clock() - self._ticking_since if self._ticking_since is not None else 0.0
+        return self._elapsed_before + ticking
+
+    @property
+    def finished(self) -> bool:
+        return self.state in FINISHED
+
+    @property
+    def active(self) -> bool:
+        """Whether an engine works on the run (or is paused and will)."""
+        return self.state in ("loading", "running", "pausing", "paused", "stopping")
+
+    @property
+    def trains(self) -> tuple[str, ...]:
+        """What of it is training."""
+        return tuple(name for name in self.aside if name in TRAINING_PHASES)
+
+    @property
+    def doing(self) -> str:
+        """What the engine is busy with, as the subject of a sentence."""
+        return "A training" if self.trains else "An evaluation" if self.evaluates else "The run"
+
+    @property
+    def evaluates(self) -> bool:
+        return EVALUATION in self.aside
+
+    @property
+    def critics(self) -> list[tuple[str, str]]:
+        """(critic, subject_kind) of every critic with margins, in order of first appearance."""
+        return list(self.margins)
+
+    @property
+    def critics_by_weight(self) -> list[tuple[str, str]]:
+        """The same, those that may filter first, samples before all else, then in the spec's order."""
+        told = [(audit.critic, audit.subject_kind) for audit in self.audits.values()]
+        place = {key: at for at, key in reversed(list(enumerate(told)))}
+        return sorted(
+            self.critics, key=lambda key: (self.threshold(*key) is None, key[1] != "sample", place.get(key, len(told)))
+        )
+
+    def threshold(self, critic: str, subject_kind: str) -> float | None:
+        """The score above which this critic accepts; None where it may not filter."""
+        audits = [a for a in self.audits.values() if (a.critic, a.subject_kind) == (critic, subject_kind)]
+        return self.accept_above if any(audit.may_filter for audit in audits) else None
+
+    def phase(self, name: str) -> PhaseState:
+        """The named phase; one that is not known yet is added at the end."""
+        return self.phases.setdefault(name, PhaseState(name))
+
+    # -- what happened -----------------------------------------------------------------------------------------------
+
+    def apply(self, event: Event) -> None:
+        """Fold one event in. An unknown kind is listed and changes nothing else."""
+        handler = _REDUCERS.get(event.kind)
+        if handler is not None:
+            handler(self, event)
+        level, text = describe(event.kind, _Fields(event))
+        if text:
+            self.events.append(Moment(self._wall(), level, text))
+        self.revision += 1
+
+    def note(self, level: str, text: str) -> None:
+        """Add a line of the screen's own to the events list."""
+        self.events.append(Moment(self._wall(), level, text))
+        self.revision += 1
+
+    def ask_state(self, state: str) -> None:
+        """Show at once what was asked for (pausing, stopping); the engine's event settles it."""
+        if self.active:
+            self.state = state
+            self.revision += 1
+
+    def _start_clock(self) -> None:
+        if self._ticking_since is None:
+            self._ticking_since = self._clock()
+
+    def _stop_clock(self) -> None:
+        self._elapsed_before = self.elapsed_s
+        self._ticking_since = None
+
+    def _run_started(self, event: Any) -> None:
+        self.run_id, self.spec, self.model = event.run_id, event.spec, event.model
+        self.seed, self.target, self.resumed = event.seed, event.target, event.resumed
+        self.state, self.reason = "running", ""
+        self._told = True
+        self._start_clock()
+
+    def _model_loading(self, event: Any) -> None:
+        self.model = event.model
+        if self.state in ("idle", "opening", "running"):
+            self.state = "loading"
+
+    def _model_loaded(self, event: Any) -> None:
+        self.model, self.fingerprint = event.model, event.fingerprint
+        if self.state == "loading":
+            self.state = "running"
+
+    def _phase_started(self, event: Any) -> None:
+        phase = self.phase(event.phase)
+        phase.state, phase.planned = "running", event.planned
+        phase.marks.clear()
+        phase.marks.append((self._clock(), phase.done))
+        self.current_phase, self.writes, self.items_per_s = event.phase, False, None
+        if event.phase in (*TRAINING_PHASES, EVALUATION) and not self.aside:
+            self.aside = (event.phase,)
+
+    def _phase_progressed(self, event: Any) -> None:
+        phase = self.phase(event.phase)
+        phase.done, phase.planned = event.done, event.planned
+        if event.accepted is not None:
+            phase.accepted = event.accepted
+            self._count(event)
+            self._went_on(event.phase, event.done, event.accepted)
+        if phase.state != "running":
+            phase.state = "running"
+            self.current_phase = event.phase
+        phase.marks.append((self._clock(), event.done))
+
+    def _went_on(self, phase: str, done: int, accepted: int) -> None:
+        marks = self.acceptance.setdefault(phase, deque(maxlen=MARKS_KEPT))
+        if done > (marks[-1][0] if marks else 0):
+            marks.append((done, accepted))
+
+    def _phase_finished(self, event: Any) -> None:
+        phase = self.phase(event.phase)
+        phase.state, phase.done = "done", event.done
+        phase.planned = max(phase.planned, event.done)
+        if event.accepted is not None:
+            phase.accepted = event.accepted
+            self._count(event)
+
+    def _count(self, event: Any) -> None:
+        """What is accepted of a run is what is accepted of its pairs of instruction and response."""
+        if event.phase == "response_judgements":
+            self.accepted = event.accepted
+
+    def _throughput_measured(self, event: Any) -> None:
+        self.writes = event.tokens_per_s > 0
+        if self.writes:
+            self.tokens_per_s.append(event.tokens_per_s)
+        self.items_per_s = event.items_per_s
+
+    def _margin_measured(self, event: Any) -> None:
+        key = (event.critic, event.subject_kind)
+        self.margins.setdefault(key, deque(maxlen=MARGINS_KEPT)).append(event.score)
+
+    def _training_started(self, event: Any) -> None:
+        self.trainings.started(event)
+        phase = self.phase(phase_of(event.method))
+        phase.done, phase.planned = event.done_steps, event.planned_steps
+        phase.marks.clear()
+
+    def _training_stepped(self, event: Any) -> None:
+        self.trainings.stepped(event)
+        self.writes = event.tokens_per_s > 0
+        if self.writes:
+            self.tokens_per_s.append(event.tokens_per_s)
+
+    def _training_finished(self, event: Any) -> None:
+        self.trainings.finished(event)
+
+    def _guard_checked(self, event: Any) -> None:
+        self.guard_passed, self.guard_failed = event.passed, tuple(event.failed_checks)
+        if not event.passed:
+            self.phase("guard").state = "failed"
+
+    def _critic_audited(self, event: Any) -> None:
+        audit = Audit(event.critic, event.part, event.auc, event.may_filter, event.subject_kind)
+        self.audits[audit.subject_kind, audit.critic, audit.part] = audit
+
+    def _forecast_updated(self, event: Any) -> None:
+        self.accepted = event.accepted
+        self.forecast = Forecast(event.accepted, event.candidates, event.needed, event.needed_lo, event.needed_hi)
+
+    def _gate_decided(self, event: Any) -> None:
+        self.gates.pop(event.gate, None)  # decided anew after a resume: it is the latest one again
+        self.gates[event.gate] = (event.passed, tuple(event.failed_checks))
+
+    def _question_asked(self, event: Any) -> None:
+        self.questions[event.question_id] = Question(event.question_id, event.topic, event.question)
+
+    def _question_answered(self, event: Any) -> None:
+        self.questions.pop(event.question_id, None)
+
+    def _run_paused(self, _event: Any) -> None:
+        self.state = "paused"
+        self._stop_clock()
+
+    def _run_resumed(self, _event: Any) -> None:
+        self.state = "running"
+        for phase in self.phases.values():
+            phase.marks.clear()  # a pause is not slowness
+        self.trainings.went_on()
+        self._start_clock()
+
+    def _run_finished(self, event: Any) -> None:
+        self._told = True
+        self._stop_clock()
+        self.state, self.reason, self.accepted = event.state, event.reason, event.accepted
+        if self.aside and event.state == "gate_failed":
+            self.state = "locked" if self.trains else "refused"
+        self._elapsed_before = event.elapsed_s
+        self.questions.clear()
+        for phase in self.phases.values():
+            if phase.state == "running":
+                phase.state = "failed" if event.state == "failed" else "stopped"
+        if self.state == "gate_failed":
+            self._fail_gate()
+
+    def _fail_gate(self) -> None:
+        """Mark the phase of the latest gate that failed; the gates of preference pairs are named "… pairs"."""
+        failed = next((name for name, (passed, _) in reversed(self.gates.items()) if not passed), "")
+        self.phase("pair_gate" if failed.endswith(" pairs") else "gate").state = "failed"
+
+    # -- what the store knows ----------------------------------------------------------------------------------------
+
+    def load(
+        self,
+        status: Mapping[str, Any],
+        *,
+        guard: Iterable[Mapping[str, Any]] = (),
+        audits: Iterable[Mapping[str, Any]] = (),
+        margins: Mapping[tuple[str, str], Iterable[float]] | None = None,
+        events: Iterable[Mapping[str, Any]] = (),
+        progress: Iterable[Mapping[str, Any]] = (),
+    ) -> None:
+        """Fill in what the store knows of a run; what events have already told stays as it is."""
+        live = self._told
+        self.run_id = self.run_id or str(status["run"])
+        self.spec = self.spec or str(status.get("spec", ""))
+        self.model = self.model or str(status.get("model", ""))
+        self.seed = self.seed if self.seed is not None else status.get("seed")
+        self.target = self.target if self.target is not None else status.get("target")
+        critics = (status.get("settings") or {}).get("critics") or {}
+        self.accept_above, self.min_auc = critics.get("accept_above"), critics.get("min_auc")
+        counted = int((status.get("counts") or {}).get("accepted") or 0)
+        if not live or self.phase("response_judgements").state == "pending":
+            self.accepted = counted or self.accepted
+        for row in status.get("phases", ()):
+            phase = self.phase(row["name"])
+            if not (live and phase.state != "pending"):
+                state = row.get("state") or "pending"
+                phase.state = {"waiting": "pending"}.get(state, state if live or state != "running" else "stopped")
+                phase.done, phase.planned = row.get("done") or 0, row.get("planned") or 0
+                phase.accepted = row.get("accepted")
+        in_order = {row["name"]: self.phases[row["name"]] for row in status.get("phases", ())}
+        self.phases = {**in_order, **self.phases}
+        for row in audits:
+            told = (row[name] for name in ("critic", "part", "auc", "may_filter", "subject_kind"))
+            audit = Audit(*told, row.get("n_good"), row.get("n_bad"))
+            self.audits[audit.subject_kind, audit.critic, audit.part] = audit
+        checks = [row for row in guard if row["passed"] is not None]
+        if checks and self.guard_passed is None:
+            self.guard_failed = tuple(row["check_id"] for row in checks if not row["passed"])
+            self.guard_passed = not self.guard_failed
+        for key, scores in (margins or {}).items():
+            known = deque(scores, maxlen=MARGINS_KEPT)
+            if len(known) >= len(self.margins.get(key, ())):
+                self.margins[key] = known
+        known_marks = {name: marks for name, marks in self.acceptance.items() if marks}
+        self.acceptance = {}
+        for row in progress:
+            self._went_on(row["phase"], row["done"], row["accepted"])
+        for name, marks in known_marks.items():
+            for done, accepted in marks:
+                self._went_on(name, done, accepted)
+        if not live:
+            state = status.get("state") or "idle"
+            # Nobody else can hold the store while it is read here, so a run that says it is going on was cut off.
+            self.state = "interrupted" if state in ("running", "paused") else state
+            self.reason = str(status.get("reason") or "")
+            self._elapsed_before = float(status.get("elapsed_s") or 0.0)
+            self.gates = {row["name"]: (row["passed"], ()) for row in status.get("gates", ())}
+            if state == "gate_failed":
+                self._fail_gate()
+        if not self.events:
+            for row in events:
+                level, text = describe(row["kind"], row["payload"])
+                if text:
+                    at = row["at"]
+                    self.events.append(Moment(at.timestamp() if hasattr(at, "timestamp") else 0.0, level, text))
+        elif live and not self._elapsed_before:
+            self._elapsed_before = float(status.get("elapsed_s") or 0.0)
+        self.revision += 1
+
+
+def beside(run_id: str, what: Sequence[str], changed: Mapping[str, str] | None = None) -> RunState:
+    """The state of a run whose model is about to be trained or evaluated; `what` are the phases of that."""
+    found = RunState()
+    found.run_id, found.aside, found.changed = run_id, tuple(what), changed or {}
+    return found
+
+
+class _Fields(Mapping[str, object]):
+    """An event's fields as a mapping."""
+
+    def __init__(self, event: object) -> None:
+        self._event = event
+
+    def __getitem__(self, key: str) -> object:
+        try:
+            return getattr(self._event, key)
+        except AttributeError:
+            raise KeyError(key) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+_REDUCERS: dict[str, Callable[[RunState, Any], None]] = {
+    "RunStarted": RunState._run_started,
+    "ModelLoading": RunState._model_loading,
+    "ModelLoaded": RunState._model_loaded,
+    "PhaseStarted": RunState._phase_started,
+    "PhaseProgressed": RunState._phase_progressed,
+    "PhaseFinished": RunState._phase_finished,
+    "ThroughputMeasured": RunState._throughput_measured,
+    "MarginMeasured": RunState._margin_measured,
+    "TrainingStarted": RunState._training_started,
+    "TrainingStepped": RunState._training_stepped,
+    "TrainingFinished": RunState._training_finished,
+    "GuardChecked": RunState._guard_checked,
+    "CriticAudited": RunState._critic_audited,
+    "ForecastUpdated": RunState._forecast_updated,
+    "GateDecided": RunState._gate_decided,
+    "QuestionAsked": RunState._question_asked,
+    "QuestionAnswered": RunState._question_answered,
+    "RunPaused": RunState._run_paused,
+    "RunResumed": RunState._run_resumed,
+    "RunFinished": RunState._run_finished,
+}

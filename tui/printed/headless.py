@@ -1,0 +1,228 @@
+"""A run without the control center: the same engine, its progress printed, its end as an exit code."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.text import Text
+
+from tui.host.terminal import Terminal
+from tui.live.state import RunState, beside
+from tui.printed.evaluation import evaluation_outcome
+from tui.printed.progress import View, view_on
+from tui.printed.tables import console_on, counts_text, fact, gate_table, preference_facts, spec_facts, state_text
+from tui.printed.training import training_outcome
+from tui.reads.evaluation import evaluation_account
+from tui.reads.training import training_accounts
+from tui.words.wording import EVALUATION, again_with, format_seconds
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from engine.core.events import Emit, Event
+    from engine.run.engine import Engine
+    from engine.run.options import RunOptions
+
+EXIT_CODES = {
+    "done": 0, "failed": 1, "waiting": 3, "gate_failed": 4, "locked": 4, "refused": 4, "budget_reached": 5,
+    "stopped": 130,
+}  # fmt: skip
+LOOK_S = 0.2
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def run_headless(
+    open_engine: Callable[[RunOptions, Emit], Engine],
+    options: RunOptions,
+    terminal: Terminal,
+    *,
+    as_json: bool,
+) -> tuple[int, dict[str, Any]]:
+    """Run to the end, or until a signal. Returns the exit code and the run's status.
+
+    With `as_json` everything that is printed goes to stderr. The first signal stops the run at its next commit, the
+    second one ends the process at once. Raises CaiError when the run cannot be opened. The status of a run that was
+    trained has its `trainings`.
+    """
+    console = console_on(terminal.stderr if as_json else terminal.stdout)
+    inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    state = beside("", (EVALUATION,) if options.evaluate else options.train, options.overrides)
+    with Signals(terminal) as signals:
+        engine = open_engine(options, inbox.put)
+        go_on = f"cai {again_with(engine.run_id, state.aside, options.overrides)}"
+        signals.resume = go_on
+        try:
+            signals.run_id = engine.run_id
+            view = view_on(console, state)
+            try:
+                code = _watch(engine, inbox, state, view, signals)
+            finally:
+                view.close()
+            with engine.store.reader() as reader:
+                status, checks = reader.status(engine.run_id), reader.gates(engine.run_id)
+                if state.evaluates:
+                    status["evaluation"] = evaluation_account(reader, engine.run_id)
+                if state.trains:
+                    status["trainings"] = training_accounts(reader, engine.run_id, state.trainings.ids)
+        finally:
+            engine.close()
+    report: Any
+    reason = engine.outcome.reason if engine.outcome is not None else ""
+    if state.aside:
+        status["outcome"] = {
+            "state": engine.outcome.state if engine.outcome is not None else "failed",
+            "reason": reason,
+        }
+    if state.evaluates:
+        account = status["evaluation"]
+        report = evaluation_outcome(status, account, code, reason, options.store, terminal.log, go_on)
+    elif state.trains:
+        report = training_outcome(status, state.trains, code, reason, options.store, terminal.log, go_on)
+    else:
+        report = outcome_report(status, checks, code, options.store, terminal.log)
+    console.print(report)
+    console.file.flush()
+    return code, status
+
+
+def _watch(engine: Engine, inbox: queue.SimpleQueue[Event], state: RunState, view: View, signals: Signals) -> int:
+    asked_a_person = False
+
+    def take() -> None:
+        nonlocal asked_a_person
+        while not inbox.empty():
+            event = inbox.get()
+            state.apply(event)
+            view.tell(event)
+            if event.kind == "QuestionAsked" and not asked_a_person:
+                asked_a_person = True
+                view.say("warning", "Nobody is here to answer: the run stops and waits. Answer it in: cai resume")
+                engine.stop()
+
+    engine.start()
+    while not engine.join(LOOK_S):
+        take()
+        view.tick()
+        if signals.fresh:
+            signals.fresh = False
+            what = "after this step, which is kept" if state.trains else "at the next commit"
+            view.say("warning", f"Stopping {what}; a second interrupt quits at once.")
+            state.ask_state("stopping")
+            engine.stop()
+    take()
+    view.tick()
+    outcome = engine.outcome
+    if asked_a_person and (outcome is None or outcome.state in ("stopped", "waiting")):
+        return EXIT_CODES["waiting"]
+    if outcome is None:
+        view.say("error", "The engine ended without saying how; the log may say more.")
+        return EXIT_CODES["failed"]
+    return EXIT_CODES.get(outcome.state, 1)
+
+
+class Signals:
+    """While inside: the first signal is noted, a SIGINT after it ends the process (other programs repeat a SIGTERM).
+
+    Before there is a run, a signal is a KeyboardInterrupt.
+    """
+
+    def __init__(self, terminal: Terminal) -> None:
+        self.run_id = ""
+        self.resume = ""  # the command that goes on
+        self.fresh = False
+        self._asked = False
+        self._terminal = terminal
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Signals:
+        for number in SIGNALS:
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if not self.run_id:
+            raise KeyboardInterrupt
+        if self._asked and number == signal.SIGINT:
+            self._quit()
+        if not self._asked:
+            self.fresh = self._asked = True
+
+    def _quit(self) -> None:
+        # Straight to the descriptor: the interrupted code may be in the middle of a write of the same stream.
+        text = f"\nquit at once; what was committed is safe. resume with: {self.resume}\n"
+        show_cursor = "\x1b[?25h" if self._terminal.stderr.isatty() else ""
+        try:
+            os.write(self._terminal.stderr.fileno(), (show_cursor + text).encode())
+        finally:
+            os._exit(EXIT_CODES["stopped"])
+
+
+def outcome_report(
+    status: dict[str, Any], checks: list[dict[str, Any]], code: int, store: Path, log: Path | None
+) -> Group:
+    """How the run ended, under which spec, why, and what to do next."""
+    run_id = status["run"]
+    parts: list[Any] = [
+        Text(),
+        fact("run", Text(run_id, style="bold"), "  ", state_text(str(status["state"]))),
+        *spec_facts(status),
+        fact("accepted", counts_text(status)),
+        *preference_facts(status),
+        fact("time", format_seconds(status["elapsed_s"])),
+        fact("store", str(store)),
+    ]
+    if log is not None:
+        parts.append(fact("log", str(log)))
+    if checks:
+        parts += [Text(), gate_table(checks)]
+    parts += [Text(), *(Text(line) for line in what_next(status, checks, code))]
+    return Group(*parts)
+
+
+def _with_pairs(status: dict[str, Any]) -> list[str]:
+    if not status.get("preferences"):
+        return []
+    run_id = status["run"]
+    return [
+        f"its pairs:       cai export {run_id} --what pairs --format jsonl --out DIR",
+        f"its principles:  cai principles {run_id}",
+    ]
+
+
+def what_next(status: dict[str, Any], checks: list[dict[str, Any]], code: int) -> list[str]:
+    """What a person does now, by how the run ended."""
+    run_id = status["run"]
+    reason = [f"reason: {status['reason']}"] if status.get("reason") and code else []
+    match code:
+        case 0:
+            return [
+                f"look at it with: cai samples {run_id}",
+                f"export it with:  cai export {run_id} --what sft --format jsonl --out DIR",
+                *_with_pairs(status),
+            ]
+        case 4:
+            failed = ", ".join(dict.fromkeys(item["check_name"] for item in checks if not item["passed"]))
+            return [
+                *reason,
+                f"A gate failed{f' ({failed})' if failed else ''}. Nothing is lost, and nothing was accepted past it.",
+                f"see the samples against it:    cai samples {run_id} --rejected",
+                f"try other thresholds:          cai recheck {run_id} --set gate.KEY=VALUE   (generates nothing)",
+                "run under other settings:      cai run SPEC --set KEY=VALUE, or with a spec written for this model",
+            ]
+        case 3:
+            return [*reason, f"The run waits for a decision. Answer it in the control center: cai resume {run_id}"]
+        case 5:
+            return [*reason, f"The budget is used up. Everything is stored; see: cai status {run_id}"]
+        case 130:
+            return [f"resume with: cai resume {run_id}"]
+    return [*reason, f"What was committed is safe. After the cause is removed, resume with: cai resume {run_id}"]

@@ -1,0 +1,181 @@
+"""A run's progress without the control center: moving bars on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tui.live.state import PhaseState, RunState
+from tui.live.trainings import TrainingState
+from tui.printed.tables import LEVEL_STYLES, state_text
+from tui.words.facts import of_wanted
+from tui.words.text import make_visible
+from tui.words.wording import PHASE_SHAPES, TRAINING_PHASES, count, describe, format_seconds, phase_title
+
+if TYPE_CHECKING:
+    from engine.core.events import Event
+
+# Seconds between two lines about the same phase: a log of a run of hours stays readable.
+FIRST_PAUSE_S, LATER_PAUSE_S, FIRST_MINUTES_S = 4.0, 30.0, 120.0
+
+
+class View(Protocol):
+    """Shows what happened and how far the run is."""
+
+    def tell(self, event: Event) -> None: ...
+    def say(self, level: str, text: str) -> None: ...
+    def tick(self) -> None: ...
+    def close(self) -> None: ...
+
+
+def view_on(console: Console, state: RunState) -> View:
+    """Bars where they can move, lines where they cannot."""
+    moves = console.is_terminal and not console.is_dumb_terminal
+    return LiveView(console, state) if moves else PlainView(console, state)
+
+
+class PlainView:
+    """One line for each thing that happened, and one now and then about the phase under way. No control codes."""
+
+    def __init__(self, console: Console, state: RunState, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._state = state
+        self._clock = clock
+        self._began = clock()
+        self._told_at = float("-inf")
+        self._told: tuple[object, ...] = ()
+
+    def tell(self, event: Event) -> None:
+        level, text = describe(event.kind, event.payload())
+        if text:
+            self.say(level, text)
+
+    def say(self, level: str, text: str) -> None:
+        elapsed = format_seconds(self._clock() - self._began)
+        mark = {"warning": "warning: ", "error": "error: "}.get(level, "")
+        line = Text(f"[{elapsed:>7}] {mark}{make_visible(text, limit=2000)}", style=LEVEL_STYLES.get(level, ""))
+        self._console.print(line, soft_wrap=True)
+        self._flush()
+
+    def tick(self) -> None:
+        phase = self._state.phases.get(self._state.current_phase or "")
+        if phase is None or phase.state != "running" or phase.done <= 0:
+            return
+        now = self._clock()
+        pause = FIRST_PAUSE_S if now - self._began < FIRST_MINUTES_S else LATER_PAUSE_S
+        progress = (phase.name, phase.done, phase.planned, phase.accepted)
+        if now - self._told_at >= pause and progress != self._told:
+            self._told_at, self._told = now, progress
+            told = _trained(phase, self._state.trainings.of(phase.name)) or _progress(phase)
+            self.say("info", f"{phase_title(phase.name)} {told}")
+
+    def close(self) -> None:
+        self._flush()
+
+    def _flush(self) -> None:
+        self._console.file.flush()
+
+
+class LiveView:
+    """What happened scrolls by; below it the phases with their bars."""
+
+    def __init__(self, console: Console, state: RunState) -> None:
+        self._console = console
+        self._state = state
+        self._live: Live | None = Live(
+            console=console,
+            get_renderable=self._render,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            vertical_overflow="crop",
+        )
+        self._live.start()
+
+    def tell(self, event: Event) -> None:
+        level, text = describe(event.kind, event.payload())
+        if text:
+            self.say(level, text)
+
+    def say(self, level: str, text: str) -> None:
+        self._console.print(Text(make_visible(text, limit=2000), style=LEVEL_STYLES.get(level, "")))
+
+    def tick(self) -> None:
+        if self._live is not None:
+            self._live.refresh()
+
+    def close(self) -> None:
+        live, self._live = self._live, None
+        if live is not None:
+            live.refresh()
+            live.stop()
+
+    def _render(self) -> Group:
+        state = self._state
+        table = Table.grid(padding=(0, 1))
+        for justify in ("left", "left", "left", "right", "right", "right", "right"):
+            table.add_column(justify=justify, no_wrap=True)  # type: ignore[arg-type]
+        for phase in state.phases.values():
+            if phase.state != "pending" or not state.aside:
+                table.add_row(*_live_cells(phase, state.trainings.of(phase.name)))
+        head = Text.assemble(state_text(state.state), f"  {state.run_id}  ", (format_seconds(state.elapsed_s), "dim"))
+        if state.target and not state.aside:
+            head.append(f"  {of_wanted(state.accepted, state.target)}")
+        return Group(head, table)
+
+
+def _live_cells(phase: PhaseState, training: TrainingState | None) -> tuple[Any, ...]:
+    style = {"running": "cyan", "done": "green", "failed": "red", "stopped": "yellow"}.get(phase.state, "dim")
+    name = Text(f"{PHASE_SHAPES.get(phase.state, '○')} {phase_title(phase.name)}", style=style)
+    if phase.state == "pending":
+        return (name, *[""] * 6)
+    bar = ProgressBar(total=max(phase.planned, 1), completed=min(phase.done, max(phase.planned, 1)), width=24)
+    done = f"{count(phase.done)}/{count(phase.planned)}"
+    if training is not None and phase.name in TRAINING_PHASES:
+        figures = [*training.figures(), "", "", ""][:3]
+        left = "" if training.eta_s is None else f"{format_seconds(training.eta_s)} left"
+        return (name, bar, done, *figures, left)
+    rate, eta = phase.rate_per_s, phase.eta_s
+    return (
+        name,
+        bar,
+        done,
+        "" if phase.accepted is None else f"{count(phase.accepted)} accepted",
+        _share(phase),
+        "" if rate is None else f"{rate:.1f}/s",
+        "" if eta is None else f"{format_seconds(eta)} left",
+    )
+
+
+def _trained(phase: PhaseState, training: TrainingState | None) -> str:
+    """A line about the last step; nothing where no step of a training was told."""
+    if training is None or training.loss is None or phase.name not in TRAINING_PHASES:
+        return ""
+    parts = [f"step {count(phase.done)}/{count(phase.planned)}", *training.figures()]
+    if training.eta_s is not None:
+        parts.append(f"{format_seconds(training.eta_s)} left")
+    return " · ".join(parts)
+
+
+def _progress(phase: PhaseState) -> str:
+    rate, eta = phase.rate_per_s, phase.eta_s
+    parts = [f"{count(phase.done)}/{count(phase.planned)}"]
+    if phase.accepted is not None:
+        parts.append(f"{count(phase.accepted)} accepted {_share(phase)}".rstrip())
+    if rate is not None:
+        parts.append(f"{rate:.1f}/s")
+    if eta is not None:
+        parts.append(f"{format_seconds(eta)} left")
+    return " · ".join(parts)
+
+
+def _share(phase: PhaseState) -> str:
+    found = phase.acceptance
+    return "" if found is None else f"({100 * found[0]:.0f} %)"

@@ -1,0 +1,279 @@
+"""What the command line shows of a run, as Rich renderables: gates, phases, runs, samples, a check of the machine.
+
+Text written by a model is made visible and never read as markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TextIO, cast
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tui.words.facts import of_wanted, wilson
+from tui.words.text import make_visible, one_line
+from tui.words.wording import PHASE_SHAPES, STATES, VERDICT_SHAPES, count, format_seconds, phase_title
+
+Row = Mapping[str, Any]
+
+LEVEL_STYLES = {"info": "", "warning": "yellow", "error": "bold red"}
+_STYLES = {"good": "green", "bad": "bold red", "warn": "yellow", "busy": "cyan", "quiet": "dim"}
+_VERDICT_STYLES = {"accepted": "green", "rejected": "red", "unsure": "yellow"}
+_PLAIN_WIDTH = 120
+
+
+def console_on(stream: Any) -> Console:
+    """A console for one of the terminal's streams: no control codes where it is no terminal, NO_COLOR respected."""
+    tty = stream.isatty()
+    return Console(
+        file=cast(TextIO, stream),
+        force_terminal=tty,
+        width=None if tty else _PLAIN_WIDTH,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+
+
+def state_text(state: str) -> Text:
+    """A run's state with its shape and colour."""
+    shape, word, tone = STATES.get(state, ("·", state, "quiet"))
+    return Text(f"{shape} {word}", style=_STYLES[tone])
+
+
+def fact(name: str, *values: str | Text) -> Text:
+    """One line: a name and what is known about it."""
+    return Text.assemble((f"{name:<11}", "dim"), *values)
+
+
+def gate_table(checks: Sequence[Row], gate: str = "gate") -> Table:
+    """Every check with its evidence; rows as Reader.gates gives them, the column of their gate headed `gate`."""
+    table = plain_table("", gate, "check", "measured>", "95 % interval", "n>", "needs", "against>", "result")
+    for item in checks:
+        style = "green" if item["passed"] else "bold red"
+        interval = "" if item.get("lo") is None else f"{figure(item['lo'])} – {figure(item['hi'])}"
+        against = len(item.get("subject_ids") or ())
+        table.add_row(
+            Text("✓" if item["passed"] else "✗", style=style),
+            Text(str(item["gate"])),
+            Text(str(item["check_name"]).replace("_", " ")),
+            Text(figure(item["measured"])),
+            Text(interval),
+            Text(count(item["n"])),
+            Text(f"{item['op']} {figure(item['threshold'])}"),
+            Text(count(against) if against else "–"),
+            Text("pass" if item["passed"] else "FAIL", style=style),
+        )
+    return table
+
+
+def phase_table(phases: Sequence[Row]) -> Table:
+    """The phases of a stored run, as Reader.status gives them."""
+    table = plain_table("", "phase", "state", "done>", "planned>", "accepted>")
+    for item in phases:
+        shape = PHASE_SHAPES.get(item["state"], PHASE_SHAPES["pending"])
+        accepted = "" if item["accepted"] is None else count(item["accepted"])
+        cells = (shape, phase_title(item["name"]), item["state"], count(item["done"]), count(item["planned"]), accepted)
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def status_report(status: Row, checks: Sequence[Row]) -> Group:
+    """A run on one page."""
+    parts: list[RenderableType] = [
+        fact("run", Text(str(status["run"]), style="bold"), "  ", state_text(str(status["state"]))),
+        *spec_facts(status),
+        fact("accepted", counts_text(status)),
+        *preference_facts(status),
+        fact("time", format_seconds(status["elapsed_s"]), f" · {str(status['created_at'])[:19]} UTC"),
+    ]
+    if again := status.get("repeat"):
+        same = again["texts"] - again["texts_differing"]
+        said = (
+            f"{same:.0f} of {again['texts']:.0f} texts the same when generated alone, "
+            f"margins within {again['largest_difference_nats']:.1e} nats"
+        )
+        parts.append(fact("repeated", said))
+    if status.get("reason"):
+        parts.append(fact("reason", make_visible(str(status["reason"]), limit=400)))
+    parts += [fact("trained", Text(line)) for line in map(_trained, status.get("trainings") or ())]
+    parts += [Text(), phase_table(status["phases"])]
+    if checks:
+        parts += [Text(), gate_table(checks)]
+    return Group(*parts)
+
+
+def _trained(training: Row) -> str:
+    """A training on one line."""
+    told = [
+        f"{training['training']} {STATES.get(training['state'], ('', training['state'], ''))[1]}",
+        f"{count(training['steps'])}/{count(training['planned_steps'])} steps",
+    ]
+    for name, first, last in (("loss", "first_loss", "last_loss"), ("held-out", "heldout_before", "heldout_after")):
+        if training[last] is not None:
+            was = "" if training[first] is None else f"{training[first]:.4f} → "
+            told.append(f"{name} {was}{training[last]:.4f}")
+    return " · ".join(told)
+
+
+def spec_facts(status: Row) -> list[Text]:
+    """Which spec, which model, which seed; and what was changed."""
+    lines = [
+        fact("spec", one_line(str(status["spec"])), (f" · sha256 {str(status['spec_sha256'])[:12]}")),
+        fact("model", one_line(str(status["model"])), f" · seed {status['seed']}"),
+    ]
+    changed = status.get("overrides") or {}
+    if changed:
+        told = ", ".join(f"{key} {_change(value)}" for key, value in changed.items())
+        lines.append(fact("changed", Text(one_line(told, 400), style="yellow")))
+    return lines
+
+
+def preference_facts(status: Row) -> list[Text]:
+    """Useful revisions and kept pairs by source, of a run that makes them."""
+    found = status.get("preferences")
+    if not found:
+        return []
+    n, kept = found["revisions"], found["revisions_kept"]
+    lo, hi = wilson(kept, n)
+    useful = f"{count(kept)} of {count(n)} useful"
+    if n:
+        useful += f", {100 * kept / n:.1f} % [{100 * lo:.1f}–{100 * hi:.1f}]"
+    by_source = ", ".join(
+        f"{name.replace('_', ' ')} {item['kept']:,}/{item['pairs']:,}"
+        for name, item in found["pairs_by_source"].items()
+    )
+    pairs = f"{count(found['pairs_kept'])} of {count(found['pairs'])} kept"
+    return [fact("revisions", useful), fact("pairs", pairs, f" · {by_source}" if by_source else "")]
+
+
+def _change(value: object) -> str:
+    return f"{value[0]} → {value[1]}" if isinstance(value, (list, tuple)) and len(value) == 2 else f"= {value}"
+
+
+def counts_text(status: Row) -> Text:
+    """Accepted of the target, and whether critics or only the rules decided."""
+    counts = status.get("counts") or {}
+    target = status.get("target") or status.get("pilot")
+    accepted = counts.get("accepted")
+    told = f"{count(accepted)} accepted" if accepted is None or not target else of_wanted(accepted, target)
+    text = Text(f"{told}, {count(counts.get('samples'))} samples")
+    basis = counts.get("accepted_by_basis") or {}
+    if basis:
+        text.append(f" · decided by {', '.join(f'{name} {n:,}' for name, n in basis.items())}")
+    if basis.get("rules"):
+        text.append(" (rules: no audited critic may filter pairs, margins are stored but unaudited)", style="yellow")
+    return text
+
+
+def runs_table(runs: Iterable[Row]) -> Table:
+    """One line a run, newest first."""
+    table = plain_table("run", "state", "spec", "model", "seed>", "accepted>", "target>", "time>", "created (UTC)")
+    for run in runs:
+        table.add_row(
+            Text(str(run["run_id"]), style="bold"),
+            state_text(str(run["state"])),
+            Text(one_line(str(run["spec"]), 40)),
+            Text(one_line(str(run["model"]), 40)),
+            Text(str(run["seed"])),
+            Text(count(run["accepted"])),
+            Text(count(run["target"])),
+            Text(format_seconds(run["elapsed_s"])),
+            Text(str(run["created_at"])[:16]),
+        )
+    return table
+
+
+def samples_report(samples: Sequence[Row]) -> Group:
+    """Samples one below the other: verdict, instruction, response, scores, flags."""
+    parts: list[Text] = []
+    for sample in samples:
+        verdict = str(sample["verdict"] or "not judged")
+        style = _VERDICT_STYLES.get(verdict, "dim")
+        scores = " ".join(f"{name} {score:+.2f}" for name, score in sample["scores"].items())
+        why = " ".join(filter(None, (", ".join(sample["flags"]), f"({sample['basis']})" if sample["basis"] else "")))
+        parts += [
+            Text.assemble(
+                (f"{VERDICT_SHAPES.get(verdict, '·')} {verdict}", style),
+                (f"  #{sample['ordinal']} {sample['sample_id']}  {scores}  {one_line(why)}", "dim"),
+            ),
+            Text(f"  {one_line(str(sample['instruction'] or ''), 400)}", style="bold"),
+            Text("  " + make_visible(str(sample["response"]), limit=1200).replace("\n", "\n  ")),
+            Text(),
+        ]
+    return Group(*parts)
+
+
+def recheck_report(result: Row) -> Group:
+    """What other settings would have decided: verdicts before and after, and the gate's checks, as engine.recheck."""
+    before, after = result["before"], result["after"]
+    table = plain_table("verdicts", "before>", "after>")
+    for kind, verdicts in after["counts"].items():
+        for verdict, now in verdicts.items():
+            was = before["counts"].get(kind, {}).get(verdict, 0)
+            style = "" if was == now else "bold"
+            table.add_row(Text(f"{kind} {verdict}", style=style), Text(count(was)), Text(count(now), style=style))
+    was_passed = {item["name"]: item["passed"] for item in before["checks"]}
+    checks = []
+    for item in after["checks"]:
+        changed = "now" if was_passed.get(item["name"]) != item["passed"] else ""
+        checks.append({**item, "check_name": item["name"], "gate": changed})
+    end = "Every check passes." if after["passed"] else "The gate would fail."
+    return Group(
+        fact("run", Text(str(result["run"]), style="bold")),
+        fact("spec", one_line(str(result["spec"]))),
+        fact("changed", ", ".join(f"{key}={value}" for key, value in result["overrides"].items()) or "nothing"),
+        Text(),
+        table,
+        Text(),
+        gate_table(checks, gate="changed"),
+        Text(),
+        Text(f"{end} Nothing was generated, and nothing stored was changed."),
+    )
+
+
+def error_report(console: Console, title: str, hint: str) -> None:
+    """An error that a person can act on."""
+    console.print(Text.assemble(("error: ", "bold red"), make_visible(title, limit=2000)), soft_wrap=True)
+    if hint:
+        console.print(Text(make_visible(hint, limit=2000)), soft_wrap=True)
+    console.file.flush()
+
+
+_DOCTOR_STYLES = {"ok": "green", "absent": "dim", "warning": "yellow", "failed": "bold red", "hung": "bold red"}
+_DOCTOR_SHAPES = {"ok": "✓", "absent": "·", "warning": "!", "failed": "✗", "hung": "✗"}
+
+
+def doctor_table(report: Row) -> Table:
+    """The machine's checks; rows as engine.doctor.examine gives them."""
+    table = plain_table("", "check", "state", "detail", "s>")
+    for item in report["checks"]:
+        style = _DOCTOR_STYLES.get(item["state"], "")
+        table.add_row(
+            Text(_DOCTOR_SHAPES.get(item["state"], " "), style=style),
+            Text(item["name"]),
+            Text(item["state"], style=style),
+            Text(make_visible(item["detail"], limit=300)),
+            Text(f"{item['elapsed_s']:.1f}", style="dim"),
+        )
+    return table
+
+
+def figure(value: float | None) -> str:
+    """A measured number: a count as such, a share with three decimals."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value == int(value) and (abs(value) >= 2 or value == 0) else f"{value:.3f}"
+
+
+def plain_table(*columns: str) -> Table:
+    """A table without frame; a name that ends in > is a column of numbers."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in columns:
+        right = name.endswith(">")
+        table.add_column(name.rstrip(">"), justify="right" if right else "left", overflow="fold")
+    return table

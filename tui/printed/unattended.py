@@ -1,0 +1,80 @@
+"""A run that goes on after its terminal is gone, told to the log."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tui.host.hangup import LOOK_S, Watch
+from tui.host.left import marker_path
+from tui.words.wording import again_with
+
+if TYPE_CHECKING:
+    from engine.run.engine import Engine
+    from tui.live.bridge import Bridge
+    from tui.live.conductor import Session
+    from tui.live.state import RunState
+
+
+def go_on(session: Session, bridge: Bridge, state: RunState, watch: Watch) -> str:
+    """See the run to its end without a screen, telling the log how far it is; then close the store.
+
+    Returns the state that the run ended in. The run is stopped at its next commit where it needs a person, where it
+    is paused, and where a signal asks for it.
+    """
+    engine = session.engine
+    if engine is None:
+        session.let_go()
+        return ""
+    _mark(session.store_path, engine.run_id)
+    try:
+        _see_to_the_end(engine, bridge, state, watch)
+        outcome = engine.outcome
+        return "" if outcome is None else outcome.state
+    finally:
+        session.let_go()
+        with contextlib.suppress(OSError):
+            marker_path(session.store_path).unlink()
+
+
+def _see_to_the_end(engine: Engine, bridge: Bridge, state: RunState, watch: Watch) -> None:
+    from tui.printed.progress import PlainView
+    from tui.printed.tables import console_on
+
+    view = PlainView(console_on(sys.stdout), state)
+    view.say("warning", f"The connection dropped. The run goes on in process {os.getpid()}; kill it to stop the run.")
+    stopping = False
+
+    def tell() -> None:
+        for event in bridge.drain():
+            state.apply(event)
+            view.tell(event)
+        view.tick()
+
+    while not engine.join(LOOK_S):
+        tell()
+        if not stopping and (reason := watch.why_stop()):
+            stopping = True
+            go_on = f"cai {again_with(engine.run_id, state.aside, state.changed)}"
+            view.say("warning", f"{reason}: stopping at the next commit. Go on with: {go_on}")
+            engine.stop()
+    tell()
+
+
+def _mark(store: Path, run_id: str) -> None:
+    """Note beside the store who goes on with which run. Nothing depends on it but what the next cai says."""
+    told: dict[str, Any] = {"pid": os.getpid(), "run": run_id, "since": datetime.now(UTC).isoformat()}
+    path = marker_path(store)
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        aside.write_text(json.dumps(told))
+        aside.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            aside.unlink()

@@ -1,0 +1,1 @@
+"""What the screens and the reports read from the store, as plain values."""

@@ -1,0 +1,90 @@
+"""Reading answers without knowing whose they are: which are shown, what is kept, and how far the scorer agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from store import Reader, Store
+
+READ_AT_ONCE = 20  # items, with two answers each
+SUBJECT_KIND = "evaluation_answer"
+
+
+def to_read(reader: Reader, run_id: str, result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Answers to items that changed sides in a comparison, in an order that tells neither condition nor verdict.
+
+    Each {subject_id, item_type, history, prompt, reference, answer}; those that were judged already are left out, so
+    that the next reading goes on with other items. Empty where none is left.
+    """
+    from engine.evaluation.plan import answers_of
+    from engine.evaluation.scorer_audit import blinded, judged
+    from engine.spec.provenance import derived_seed
+
+    asked = reader.query(
+        'SELECT items_sha256 FROM evaluation_answers WHERE run_id = ? AND condition = ? ORDER BY "at" DESC LIMIT 1',
+        [run_id, result["after"]],
+    )
+    if not asked:
+        return []
+    answers = [
+        row
+        for row in answers_of(reader, run_id, asked[0]["items_sha256"])
+        if row["split"] == "test" and row["capability"] == result["capability"]
+    ]
+    seed = derived_seed(0, "blind", run_id, result["before"], result["after"])
+    items = {row["item_id"]: row for row in answers}
+    known = reader.query(
+        'SELECT subject_id, "at" FROM person_labels WHERE run_id = ? AND subject_kind = ?', [run_id, SUBJECT_KIND]
+    )
+    labels = {row["subject_id"]: row for row in known}
+    answers = [row for row in answers if row["condition"] in (result["before"], result["after"])]
+    subjects = {f"{row['condition']}/{row['item_id']}": row for row in answers}
+    read = {name for name, row in subjects.items() if name in labels and judged(labels[name], row)}
+    left = {row["item_id"] for name, row in subjects.items() if name not in read}
+    answers = [row for row in answers if row["item_id"] in left]
+    sides = ([row for row in answers if row["condition"] == result[name]] for name in ("before", "after"))
+    found = []
+    for one in blinded(*sides, seed=seed, k=READ_AT_ONCE):
+        item = items[one.item_id]
+        for text, subject in zip(one.texts, one.subjects, strict=True):
+            if subject not in read:
+                found.append(
+                    {
+                        "subject_id": subject,
+                        "item_type": one.item_type,
+                        "history": item["history"],
+                        "prompt": item["prompt"],
+                        "reference": item["reference"],
+                        "answer": text,
+                    }
+                )
+    return found
+
+
+def keep_blind_label(store: Store, run_id: str, subject_id: str, label: str) -> None:
+    """Keep what a person says of an answer: good, bad or unsure."""
+    row = {"run_id": run_id, "subject_kind": SUBJECT_KIND, "subject_id": subject_id, "label": label, "note": ""}
+    store.put({"person_labels": [row | {"at": datetime.now(UTC)}]})
+
+
+def settle_reading(store: Store, run_id: str) -> str:
+    """Audit the scorer anew with all labels, and compare again; returns how far the scorer agrees, in words."""
+    from engine.phases.evaluation import conclude
+
+    conclude(store, run_id)
+    with store.reader() as reader:
+        rows = reader.query(
+            "SELECT measured, lo, hi, n, passed FROM scorer_audits WHERE run_id = ? AND part = 'person'", [run_id]
+        )
+    return "; ".join(_words(row) for row in rows) or "no answer was called right or wrong yet"
+
+
+def _words(row: Mapping[str, Any]) -> str:
+    if row["measured"] is None:
+        return f"κ undefined over {row['n']} answers: both always said the same"
+    interval = "" if row["lo"] is None else f" [{row['lo']:+.2f}, {row['hi']:+.2f}]"
+    less = "" if row["passed"] else ": too little, no claim can be made"
+    return f"the scorer agrees with you at κ {row['measured']:+.2f}{interval} over {row['n']} answers{less}"

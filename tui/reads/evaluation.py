@@ -1,0 +1,137 @@
+"""What the Evaluation room reads: how an evaluation stands, its results, and the items that changed sides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tui.words.evaluation import guard_words
+
+if TYPE_CHECKING:
+    from store import Reader
+
+SHOWN_AT_MOST = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Items with their answers; `total` counts all, `items` are the first ones."""
+
+    total: int
+    items: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the evaluation of a run stands. All rows are as stored; `conditions` are counts of right answers by split."""
+
+    conditions: Sequence[Mapping[str, Any]]  # capability, condition, split, n, n_right
+    audits: Sequence[Mapping[str, Any]]
+    gap: Sequence[Mapping[str, Any]]
+    registration: Mapping[str, Any] | None
+    repeats: Sequence[Mapping[str, Any]]  # condition, n, texts, verdicts: how many differ
+    items_sha256: str | None  # of the frozen set that was asked last
+    results: Sequence[Mapping[str, Any]]
+    guard: Sequence[Mapping[str, Any]]  # check_id and passed, of all its checks
+
+    @property
+    def guard_blocks(self) -> str:
+        """Why the contamination guard lets no claim be made, "" where it does."""
+        return guard_words(self.guard)
+
+    @property
+    def failed_audits(self) -> list[str]:
+        return [f"{row['part']} {row['subject']}" for row in self.audits if row["passed"] is False]
+
+    @property
+    def failed_gap(self) -> list[str]:
+        return [str(row["check_name"]) for row in self.gap if not row["passed"]]
+
+
+def standing(reader: Reader, run_id: str) -> Standing:
+    """Read it; every part is empty where nothing was evaluated."""
+    asked = reader.query(
+        'SELECT items_sha256 FROM evaluation_answers WHERE run_id = ? ORDER BY "at" DESC LIMIT 1', [run_id]
+    )
+    items_sha256 = asked[0]["items_sha256"] if asked else None
+    registered = reader.query('SELECT * FROM registrations WHERE run_id = ? ORDER BY "at" DESC LIMIT 1', [run_id])
+    return Standing(
+        reader.query(
+            "SELECT i.capability, a.condition, i.split, count(*) AS n, count(*) FILTER (a.correct) AS n_right "
+            "FROM evaluation_answers a JOIN evaluation_items i USING (items_sha256, item_id) WHERE a.run_id = ? "
+            "AND a.items_sha256 = ? GROUP BY ALL ORDER BY 1 DESC, 2, 3",
+            [run_id, items_sha256],
+        ),
+        reader.query("SELECT * FROM scorer_audits WHERE run_id = ? ORDER BY capability, part, subject", [run_id]),
+        [row for row in reader.gates(run_id) if row["gate"] == "gap"],
+        registered[0] if registered else None,
+        reader.query(
+            "SELECT condition, count(*) AS n, count(*) FILTER (NOT same_text) AS texts, "
+            "count(*) FILTER (NOT same_verdict) AS verdicts FROM evaluation_repeats WHERE run_id = ? "
+            "GROUP BY 1 ORDER BY 1",
+            [run_id],
+        ),
+        items_sha256,
+        results(reader, run_id),
+        reader.query("SELECT check_id, passed FROM guard_checks WHERE run_id = ? ORDER BY check_id", [run_id]),
+    )
+
+
+def evaluation_account(reader: Reader, run_id: str) -> dict[str, Any]:
+    """The same as one JSON-ready object: {conditions, audits, gap, registration, repeats, results, guard}."""
+    from dataclasses import asdict
+
+    from store.progress import json_ready
+
+    ready: dict[str, Any] = json_ready(asdict(standing(reader, run_id)))
+    return ready
+
+
+def results(reader: Reader, run_id: str) -> list[dict[str, Any]]:
+    """All comparisons of a run; within each the whole set first, then the types by name."""
+    return reader.query(
+        "SELECT * FROM evaluation_results WHERE run_id = ? ORDER BY role != 'primary', capability DESC, before, after, "
+        "item_type != 'all', item_type",
+        [run_id],
+    )
+
+
+def discordant(reader: Reader, result: Mapping[str, Any], gained: bool) -> Found:
+    """The items of one result that were wrong before and are right after, or (not `gained`) the reverse."""
+    of_type = "" if result["item_type"] == "all" else "AND i.item_type = ?"
+    params: list[object] = [result["run_id"], result["before"], result["after"], not gained, gained]
+    params.append(result["capability"])
+    params += [result["item_type"]] if of_type else []
+    source = (
+        "FROM evaluation_answers b JOIN evaluation_answers a ON a.run_id = b.run_id AND a.item_id = b.item_id "
+        "AND a.items_sha256 = b.items_sha256 "
+        "JOIN evaluation_items i ON i.items_sha256 = b.items_sha256 AND i.item_id = b.item_id "
+        f"WHERE b.run_id = ? AND b.condition = ? AND a.condition = ? AND b.correct = ? AND a.correct = ? "
+        f"AND i.capability = ? AND i.split = 'test' {of_type}"
+    )
+    total = reader.query(f"SELECT count(*) AS n {source}", params)[0]["n"]
+    items = reader.query(
+        "SELECT i.item_id, i.item_type, i.history, i.prompt, i.reference, b.answer AS before_answer, "
+        "b.why AS before_why, a.answer AS after_answer, a.why AS after_why "
+        f"{source} ORDER BY i.item_type, i.item_id LIMIT {SHOWN_AT_MOST}",
+        params,
+    )
+    return Found(total, [{**item, "history": json.loads(item["history"])} for item in items])
+
+
+def answered(reader: Reader, run_id: str, condition: Mapping[str, Any], right: bool) -> Found:
+    """The test items of a capability that one condition has right, or (not `right`) wrong."""
+    source = (
+        "FROM evaluation_answers a JOIN evaluation_items i USING (items_sha256, item_id) "
+        "WHERE a.run_id = ? AND a.condition = ? AND i.capability = ? AND a.correct = ? AND i.split = 'test'"
+    )
+    params: list[object] = [run_id, condition["condition"], condition["capability"], right]
+    total = reader.query(f"SELECT count(*) AS n {source}", params)[0]["n"]
+    items = reader.query(
+        "SELECT i.item_id, i.item_type, i.history, i.prompt, i.reference, a.answer AS after_answer, "
+        f"a.why AS after_why {source} ORDER BY i.item_type, i.item_id LIMIT {SHOWN_AT_MOST}",
+        params,
+    )
+    return Found(total, [{**item, "history": json.loads(item["history"])} for item in items])

@@ -1,0 +1,123 @@
+"""An evaluation in words, the same on the screen and on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tui.words.facts import wilson
+from tui.words.wording import count
+
+Row = Mapping[str, Any]
+ORDER = ("base_raw", "base_formatted", "base_few_shot", "sft", "dpo", "reference")
+
+
+def percent(right: int, of: int) -> str:
+    return f"{100 * right / of:.1f} %" if of else "–"
+
+
+def with_interval(right: int, of: int) -> str:
+    """A share with its Wilson interval and its n."""
+    found = wilson(right, of)
+    told = "" if found is None else f" [{100 * found[-2]:.1f}, {100 * found[-1]:.1f}]"
+    return f"{percent(right, of)}{told} of {count(of)}"
+
+
+def condition_words(conditions: Sequence[Row], split: str = "test") -> list[str]:
+    """One line a condition: what share it has right."""
+    rows = [row for row in conditions if row["split"] == split]
+    several = len({row["capability"] for row in rows}) > 1
+    rows = sorted(rows, key=lambda row: (row["capability"] != "instruction_following", place(row["condition"])))
+    return [
+        f"{row['condition']:<15}{with_interval(row['n_right'], row['n'])}"
+        + (f", {row['capability'].replace('_', ' ')}" if several else "")
+        for row in rows
+    ]
+
+
+def place(condition: str) -> int:
+    return ORDER.index(condition) if condition in ORDER else len(ORDER)
+
+
+def audit_words(audits: Sequence[Row]) -> list[str]:
+    """The scorer's audit: how much was planted and judged as it must be, and what failed."""
+    planted = [row for row in audits if row["part"] == "planted" and row["passed"] is not None]
+    if not planted:
+        return []
+    n = sum(row["n"] for row in planted)
+    worst = min((row["measured"] for row in planted if row["measured"] is not None), default=None)
+    failed = [row for row in audits if row["passed"] is False]
+    told = f"{count(n)} planted answers in {len(planted)} types"
+    told += "" if worst is None else f", the worst type {100 * worst:.1f} % as they must be"
+    rows = [told]
+    rows += [f"✗ {row['part']} {row['subject']}: {_measured(row)}" for row in failed]
+    return rows
+
+
+def _measured(row: Row) -> str:
+    value = "not measured" if row["measured"] is None else f"{row['measured']:.3f}"
+    return f"{value}, must be {row['op']} {row['threshold']:g} (n {count(row['n'])})"
+
+
+def repeat_words(repeats: Sequence[Row]) -> list[str]:
+    """How far a slice that was asked again, one at a time, agreed."""
+    n = sum(row["n"] for row in repeats)
+    if not n:
+        return []
+    texts, verdicts = (sum(row[name] for row in repeats) for name in ("texts", "verdicts"))
+    return [f"{count(n)} answers asked again alone: {count(texts)} texts and {count(verdicts)} verdicts differ"]
+
+
+def gap_words(gap: Sequence[Row]) -> str:
+    """The gap gate in one line, "" where it was not decided."""
+    if not gap:
+        return ""
+    told = ", ".join(
+        f"{row['check_name'].replace('_', ' ')} "
+        + ("not measured" if row["measured"] is None else f"{row['measured']:.3g}")
+        + f" (needs {row['op']} {row['threshold']:g})"
+        for row in gap
+    )
+    return f"gap gate {'passed' if all(row['passed'] for row in gap) else 'FAILED'}: {told}"
+
+
+def guard_words(guard: Sequence[Row]) -> str:
+    """Why the contamination guard lets no claim be made, "" where it does."""
+    failed = [str(row["check_id"]) for row in guard if row["passed"] is False]
+    if failed:
+        return f"the contamination guard failed ({', '.join(failed)})"
+    return "" if guard else "the contamination guard has not run"
+
+
+def registration_caveat(body: Row, items_sha256: str, scorer_sha256: str) -> str:
+    """What a registration is worth for the items and verifiers that there are now, "" where they are those it names."""
+    if body.get("items_sha256") not in (None, items_sha256):
+        return "for other items than these: it counts for nothing"
+    if body.get("scorer_sha256") not in (None, scorer_sha256):
+        return "the verifiers were changed since, which a report names as a deviation"
+    return ""
+
+
+def p_words(value: float | None) -> str:
+    """A p value with two significant digits, a dash where there is none."""
+    return "–" if value is None else f"{value:.2g}"
+
+
+def difference_words(row: Row) -> str:
+    return f"{100 * row['difference']:+.1f} [{100 * row['lo']:+.1f}, {100 * row['hi']:+.1f}]"
+
+
+def result_words(row: Row) -> list[str]:
+    """A comparison as the cells of a table."""
+    return [
+        f"{row['before']} → {row['after']}"
+        + ("" if row["capability"] == "instruction_following" else ", conversation"),
+        count(row["n"]),
+        percent(row["before_right"], row["n"]),
+        percent(row["after_right"], row["n"]),
+        difference_words(row),
+        p_words(row["p"]),
+        p_words(row["p_corrected"]),
+        f"{row['effect_name']} {row['effect']:+.2f}",
+        str(row["role"]),
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from functools import lru_cache
 from pathlib import Path
@@ -12,9 +13,11 @@ DATA = Path(__file__).parent.parent / "data"
 
 @lru_cache
 def read_data(name: str) -> tuple[dict[str, Any], ...]:
-    """The rows of a shipped file, engine/data/NAME.jsonl."""
-    with (DATA / f"{name}.jsonl").open(encoding="utf-8") as lines:
-        return tuple(json.loads(line) for line in lines if line.strip())
+    """The rows of a shipped file, engine/data/NAME.jsonl or, where it is large, NAME.jsonl.gz."""
+    path = DATA / f"{name}.jsonl"
+    packed = path.with_suffix(".jsonl.gz")
+    text = gzip.decompress(packed.read_bytes()) if packed.exists() else path.read_bytes()
+    return tuple(json.loads(line) for line in text.splitlines() if line.strip())
 
 
 def has_data(name: str) -> bool:

@@ -10,7 +10,8 @@ from typing import Any
 from engine.core.errors import EvaluationError
 from engine.evaluation import CAPABILITIES, REFERENCE, SPLITS, Item
 from engine.evaluation.conditions import Condition, conditions_of
-from engine.evaluation.items import item_set, scorer_sha256
+from engine.evaluation.items import item_set
+from engine.evaluation.verifiers import scorer_sha256
 from engine.spec.sections import EvaluationSpec
 from engine.spec.stage import StageSpec
 from store import Reader

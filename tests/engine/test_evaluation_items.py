@@ -1,5 +1,6 @@
 """The held-out items: how many, all different, frozen, and near to nothing that a model is shown or trained on."""
 
+import gzip
 import json
 import time
 from collections import Counter
@@ -8,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from bench.items import make as templates
+from bench.items.make import build, files, lines_of, sha256_of
+from bench.items.plants import planted
 from engine.evaluation import PLANTS, SPLITS, Item, items
-from engine.evaluation.items import ITEMS_SHA256, ItemsChanged, build, item_set, plants, sha256_of
+from engine.evaluation.items import ITEMS_FILE, ITEMS_SHA256, ItemsChanged, item_set, plants
 from engine.stats.similarity import NearDuplicateIndex
 
 DATA = Path(__file__).parents[2] / "engine" / "data"
-TYPES = [(capability, item_type) for capability, types in items.TYPES.items() for item_type in types]
+TYPES = [(capability, item_type) for capability, types in templates.TYPES.items() for item_type in types]
 SHOWN = ("seeds", "response_examples", "grade", "anchors", "calibration", "boundary_prompts", "refusal", "critique")
 
 
@@ -22,11 +26,25 @@ def test_the_set_is_the_one_that_was_frozen() -> None:
     assert item_set() is item_set()
 
 
-def test_a_changed_item_is_refused_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_shipped_is_what_the_templates_make() -> None:
+    for name, packed in files(build()).items():
+        assert gzip.decompress(packed) == gzip.decompress((DATA / name).read_bytes()), name
+        assert packed == files(build())[name]  # without a time in it
+    assert [(p.kind, p.answer) for i in item_set().items for p in plants(i)] == [
+        (p.kind, p.answer) for i in build() for p in planted(i)
+    ]
+
+
+def shipped(monkeypatch: pytest.MonkeyPatch, folder: Path, packed: bytes) -> None:
+    (folder / ITEMS_FILE).write_bytes(packed)
+    monkeypatch.setattr(items, "DATA", folder)
+    item_set.cache_clear()
+
+
+def test_a_changed_item_is_refused_with_a_hint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     made = build()
     changed = (replace(made[0], prompt=made[0].prompt + "?"), *made[1:])
-    monkeypatch.setattr(items, "build", lambda: changed)
-    item_set.cache_clear()
+    shipped(monkeypatch, tmp_path, gzip.compress(b"\n".join(lines_of(changed))))
     try:
         with pytest.raises(ItemsChanged, match="hash") as caught:
             item_set()
@@ -34,6 +52,19 @@ def test_a_changed_item_is_refused_with_a_hint(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.undo()
         item_set.cache_clear()
     assert "evaluate anew" in caught.value.hint
+
+
+@pytest.mark.parametrize("keep", [0, 5, 40_000])
+def test_a_broken_file_of_items_is_refused(keep: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    packed = (DATA / ITEMS_FILE).read_bytes()
+    shipped(monkeypatch, tmp_path, packed[:keep])
+    try:
+        with pytest.raises(ItemsChanged) as caught:
+            item_set()
+    finally:
+        monkeypatch.undo()
+        item_set.cache_clear()
+    assert caught.value.hint
 
 
 def test_the_hash_sees_every_field_and_the_order() -> None:
@@ -58,6 +89,16 @@ def test_making_all_items_takes_less_than_a_second() -> None:
     assert time.perf_counter() - start < 1
 
 
+def test_items_are_loaded_in_less_than_fifty_milliseconds() -> None:
+    took = []
+    for _ in range(3):
+        item_set.cache_clear()
+        start = time.process_time()
+        item_set()
+        took.append(time.process_time() - start)
+    assert min(took) < 0.05
+
+
 @pytest.mark.parametrize(("capability", "item_type"), TYPES)
 def test_each_type_has_enough_items_from_four_templates_in_both_splits(capability: str, item_type: str) -> None:
     dev, test = ([i for i in item_set().of(capability, split) if i.item_type == item_type] for split in SPLITS)
@@ -70,16 +111,18 @@ def test_each_type_has_enough_items_from_four_templates_in_both_splits(capabilit
 
 
 def test_totals() -> None:
-    assert len(items.TYPES["instruction_following"]) >= 14 and len(items.TYPES["conversation"]) == 4
-    sizes = {(c, s): len(item_set().of(c, s)) for c in items.TYPES for s in SPLITS}
+    assert len(templates.TYPES["instruction_following"]) >= 14 and len(templates.TYPES["conversation"]) == 4
+    sizes = {(c, s): len(item_set().of(c, s)) for c in templates.TYPES for s in SPLITS}
     assert sizes[("instruction_following", "dev")] + sizes[("instruction_following", "test")] >= 770
     assert sizes[("conversation", "dev")] + sizes[("conversation", "test")] >= 320
 
 
 def test_the_first_k_of_each_type_come_from_different_templates() -> None:
     chosen = item_set().of("instruction_following", "test", 4)
-    assert len(chosen) == 4 * len(items.TYPES["instruction_following"])
-    assert {len({i.template for i in chosen if i.item_type == t}) for t in items.TYPES["instruction_following"]} == {4}
+    assert len(chosen) == 4 * len(templates.TYPES["instruction_following"])
+    assert {
+        len({i.template for i in chosen if i.item_type == t}) for t in templates.TYPES["instruction_following"]
+    } == {4}
     whole = item_set().of("instruction_following", "test")
     assert [i for i in whole if i in chosen] == chosen
 

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.evaluation import PLANTS, Item, items, verifiers
+from bench.items.make import TYPES as TEMPLATES
+from engine.evaluation import PLANTS, Item, verifiers
 from engine.evaluation.items import item_set, plants, written_plants
 from engine.evaluation.text import fold, looser, numbers, sentences, without_prompt
 from engine.evaluation.verifiers import LENGTH_TYPES, scorer_sha256, verify
 
-TYPES = [item_type for types in items.TYPES.values() for item_type in types]
+TYPES = [item_type for types in TEMPLATES.values() for item_type in types]
 ONE_EACH = list({item.template: item for item in item_set().items}.values())
 NOTHING = "I hope that this is of some help to you."
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from engine.core.events import Event
 from engine.evaluation.gap import GATE, gap_evidence
-from engine.evaluation.items import item_set, scorer_sha256
+from engine.evaluation.items import item_set
+from engine.evaluation.verifiers import scorer_sha256
 from engine.quality import gates
 from engine.quality.gates import evidence_sha256, gate_row, recompute
 from engine.quality.pair_selection import recheck_pairs

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from engine.evaluation.templates import Draft, Maker, vocabulary
+from bench.items.templates import Draft, Maker, vocabulary
 
 CATEGORIES: dict[str, tuple[str, ...]] = {
     "fruits": vocabulary(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 
-from engine.evaluation.templates import Draft, Maker, claim_draft, number_draft, others, vocabulary
-from engine.evaluation.templates.facts import CAPITALS, CITIES, ELEMENTS
-from engine.evaluation.templates.languages import LANGUAGES, WORDS, rival_words, word_in
+from bench.items.templates import Draft, Maker, claim_draft, number_draft, others, vocabulary
+from bench.items.templates.facts import CAPITALS, CITIES, ELEMENTS
+from bench.items.templates.languages import LANGUAGES, WORDS, rival_words, word_in
 
 N = 20
 PETS = vocabulary("parrot hamster rabbit tortoise goat pony puppy kitten goose ferret")

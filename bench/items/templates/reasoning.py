@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from engine.evaluation.templates import Draft, Maker, number_draft, vocabulary
+from bench.items.templates import Draft, Maker, number_draft, vocabulary
 
 N = 16
 NAMES = vocabulary("Sam Lena Omar Ruth Ivan Mina Carl Tess")

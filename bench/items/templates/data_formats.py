@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from engine.evaluation.templates import Draft, Maker, vocabulary
+from bench.items.templates import Draft, Maker, vocabulary
 
 NAMES = vocabulary("Anna Boris Clara David Elena Felix Greta Hugo Irene Jonas Karin Lukas Marta Nils Olga Paul")
 TOWNS = vocabulary("Oslo Lyon Cork Graz Porto Turin Ghent Bern Leeds Delft Malmo Bonn Seville Vilnius")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from engine.evaluation.templates import Draft, Maker, article, claim_draft, others
-from engine.evaluation.templates.facts import CAPITALS, CITIES
-from engine.evaluation.templates.languages import LANGUAGES, WORDS, rival_words, word_in
-from engine.evaluation.templates.lists import CATEGORIES, NUMERALS, laid_out, list_facts
+from bench.items.templates import Draft, Maker, article, claim_draft, others
+from bench.items.templates.facts import CAPITALS, CITIES
+from bench.items.templates.languages import LANGUAGES, WORDS, rival_words, word_in
+from bench.items.templates.lists import CATEGORIES, NUMERALS, laid_out, list_facts
 
 N = 20
 CLOSINGS = ("Over and out.", "Ahoy!", "That is all.", "Stay curious!", "Yours, Robin.", "Cheers!")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from engine.evaluation.templates import Draft, Maker, claim_draft, vocabulary
+from bench.items.templates import Draft, Maker, claim_draft, vocabulary
 
 REVIEWS = (
     ("positive", "The room was spotless and the staff smiled all day. We will come back."),

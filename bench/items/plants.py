@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from bench.items.templates.conversation_rules import dressed
+from bench.items.templates.lists import laid_out
 from engine.evaluation import PLANTS, Item, Plant
-from engine.evaluation.templates.conversation_rules import dressed
-from engine.evaluation.templates.lists import laid_out
 
 # What can follow any right answer: over 500 characters that name nothing in particular.
 PADDING = (
@@ -49,10 +49,6 @@ def _claim(item: Item) -> Answers:
         "truncated": f"{lead}",
         "hedged": f"{lead} either {right} or {slip}.",
     }
-
-
-def _number(item: Item) -> Answers:
-    return _claim(item)
 
 
 def _list(item: Item) -> Answers:
@@ -213,7 +209,7 @@ def _styled(item: Item) -> Answers:
 
 BUILDERS = {
     "claim": _claim,
-    "number": _number,
+    "number": _claim,
     "list": _list,
     "json": _json,
     "table": _table,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from engine.evaluation.templates import Draft, Maker, claim_draft, others
+from bench.items.templates import Draft, Maker, claim_draft, others
 
 # English, then the right words in French, Spanish and German; articles are left out.
 WORDS: tuple[tuple[str, str, str, str], ...] = (

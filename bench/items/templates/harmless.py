@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from engine.evaluation.templates import Draft, Maker
+from bench.items.templates import Draft, Maker
 
 Rows = tuple[tuple[str, str, str], ...]
 

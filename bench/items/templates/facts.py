@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from engine.evaluation.templates import Draft, Maker, claim_draft, number_draft, others
+from bench.items.templates import Draft, Maker, claim_draft, number_draft, others
 
 # country, capital, a bigger or better known other place
 CAPITALS = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from engine.evaluation.templates import Draft, Maker, vocabulary
-from engine.evaluation.templates.topics import TOPICS
+from bench.items.templates import Draft, Maker, vocabulary
+from bench.items.templates.topics import TOPICS
 
 NUMERALS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine"}
 NOUNS = vocabulary("river garden window bicycle market mountain letter kitchen station forest island candle bridge hat")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from engine.evaluation import ALL, CAPABILITIES, CONDITIONS, PLANTS, Item, Plant, Verdict
+from engine.evaluation.verifiers import WHOLE_CHECKS
 from engine.quality.gates import Check
 from engine.spec.sections import EvaluationSpec
 from engine.stats.intervals import cohen_kappa, wilson
@@ -26,8 +27,6 @@ DRAWS = 1000
 CHUNK = 2_000_000
 LENGTH_NEEDS = 10  # right answers, and wrong ones, before their correlation with length decides
 LISTED = 40  # ids at most in a row's detail
-# Checks whose right answer has a set length, as named in an item's facts.
-LENGTH_CHECKS = frozenset({"words", "sentences"})
 SUBJECT_KIND = "evaluation_answer"
 FORMATS = {
     "markdown": re.compile(r"\*\*|__|`|^#{1,6} ", re.MULTILINE),
@@ -68,15 +67,13 @@ def planted(verify: Callable[[Item, str], Verdict], plants: Iterable[Plant], spe
     return rows
 
 
-def confounds(
-    answers: Sequence[Mapping[str, Any]], spec: EvaluationSpec, length_types: Collection[str] = frozenset()
-) -> list[Row]:
+def confounds(answers: Sequence[Mapping[str, Any]], spec: EvaluationSpec) -> list[Row]:
     """Whether verdicts hang on length or form, for each capability and condition.
 
     `answers` are rows of evaluation_answers joined with their items (capability, item_type, and facts where known), of
     any split. Two rows decide: `length`, the correlation of success with length (see within_types), and `padding`, the
     share of right answers that turn wrong with a sentence added that says nothing. Both leave out items that ask for a
-    length: those of `length_types`, and those whose facts name a check of length or a style of the whole answer.
+    length: those whose facts name a check of length or a style of the whole answer.
     Recorded are `trimming` and `strictness`, the shares of verdicts that turn when the last sentence is cut off and
     between the strict and the loose rule, and `format`, the largest difference of success with and without a form
     (markdown, a list, a newline) among answers to items of one type. What can't be measured decides nothing, nor does
@@ -85,7 +82,7 @@ def confounds(
     rows = []
     for capability, condition in _groups(answers):
         found = [one for one in answers if (one["capability"], one["condition"]) == (capability, condition)]
-        free = [one for one in found if not _asks_for_length(one, length_types)]
+        free = [one for one in found if not _asks_for_length(one)]
         rows.append(_length(capability, condition, free, spec.length_correlation_at_most, len(found) - len(free)))
         right = [one for one in free if one["correct"]]
         flipped = [one for one in right if not one["padded"]]
@@ -252,10 +249,10 @@ def _groups(answers: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
     return [(one, other) for one in CAPABILITIES for other in CONDITIONS if (one, other) in there]
 
 
-def _asks_for_length(answer: Mapping[str, Any], length_types: Collection[str]) -> bool:
+def _asks_for_length(answer: Mapping[str, Any]) -> bool:
     facts = answer.get("facts") or {}
     facts = json.loads(facts) if isinstance(facts, str) else facts
-    return answer["item_type"] in length_types or facts.get("check") in LENGTH_CHECKS or bool(facts.get("style"))
+    return facts.get("check") in WHOLE_CHECKS or bool(facts.get("style"))
 
 
 def _turned(turned: Sequence[Mapping[str, Any]], of: Sequence[Mapping[str, Any]]) -> Row:

@@ -6,19 +6,27 @@ within one step when it is told to stop or when its engine is gone, with a check
 
 from __future__ import annotations
 
+import importlib.metadata
 import math
 import os
+import resource
 import sys
 import time
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from engine.core.errors import TrainingError
 from engine.models import adapters, checkpoints
+from engine.models.files.tokenizer import declared_bos
+from engine.models.files.weights import files_of
+from engine.models.source import resolve
 from engine.training import job as jobs
 from engine.training.faults import NotFinite, story
 from engine.training.job import Job, Journal, heard, read_examples, read_journal
+from engine.training.loading import choose_loader, load, require_base, save_adapter
+from engine.training.tokens import Tokens, require_mask, shown
 
 PAUSE_LOOK_S = 0.2
 EXIT_UNREPORTED = 70  # the journal itself could not be written
@@ -43,8 +51,6 @@ def main(argv: list[str]) -> int:
             try:
                 Training(job, folder, journal).run()
             except BaseException as error:
-                import traceback
-
                 traceback.print_exc()
                 journal.write("failed", **story(error))
     except OSError as error:
@@ -77,17 +83,10 @@ class Training:
         checkpoints.clear_partial(folder)
         (folder / checkpoints.FOLDER).mkdir(exist_ok=True)
         os.environ.setdefault("TQDM_DISABLE", "1")
-        from engine.training.loading import choose_loader, load
-
         loader, why = choose_loader(job.adapter)
         self.tell("noted", level="info", text=f"loader: {loader}, since {why}")
-        import torch
+        import torch  # the libraries come after the loader, which may be Unsloth
 
-        from engine.models.files.tokenizer import declared_bos
-        from engine.models.files.weights import files_of
-        from engine.models.source import resolve
-        from engine.training.loading import require_base, save_adapter
-        from engine.training.tokens import Tokens
         from engine.training.trainers import arguments, build
 
         config = arguments(job, folder)
@@ -167,8 +166,6 @@ class Training:
         return found[0], found[1]
 
     def _on_batch(self, inputs: Mapping[str, Any]) -> None:
-        from engine.training.tokens import require_mask, shown
-
         self._tokens_in_step += sum(
             int(mask.sum())
             for name, mask in inputs.items()
@@ -332,14 +329,10 @@ def _peak_memory() -> int:
 
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_reserved())
-    import resource
-
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _versions() -> dict[str, str]:
-    import importlib.metadata
-
     names = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "unsloth", "bitsandbytes")
     found = {}
     for name in names:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.evaluation.items import item_set
 from engine.spec.provenance import short_hash
 from engine.stats.similarity import NearDuplicateIndex, words
 from store import Reader, prompt_template
@@ -107,17 +108,17 @@ def _evaluated(settings: Mapping[str, Any], instructions: Mapping[str, str]) -> 
     """
     if settings.get("evaluation") is None or not instructions:
         return set()
-    from engine.evaluation.items import item_set
+    asked = [item.prompt for item in item_set().items if not item.history]
+    return set(near(instructions, asked, settings["instructions"]["duplicate_at"]))
 
-    index = NearDuplicateIndex(settings["instructions"]["duplicate_at"])
-    exact = set()
-    for item in item_set().items:
-        if not item.history:
-            index.add(item.item_id, item.prompt)
-            exact.add(tuple(words(item.prompt)))
-    return {
-        name for name, text in instructions.items() if tuple(words(text)) in exact or index.nearest(text) is not None
-    }
+
+def near(instructions: Mapping[str, str], texts: Sequence[str], at_least: float) -> list[str]:
+    """Ids of the instructions that are one of the texts, word for word or nearly (ROUGE-L)."""
+    index = NearDuplicateIndex(at_least)
+    for text in texts:
+        index.add("", text)
+    exact = {tuple(words(text)) for text in texts}
+    return [name for name, text in instructions.items() if tuple(words(text)) in exact or index.nearest(text)]
 
 
 def _spaced(text: str) -> str:

@@ -1,7 +1,6 @@
 """The model that is trained: base weights and an adapter, by Unsloth where it serves, else by transformers and PEFT.
 
-Unsloth patches trl, transformers and peft and must be imported before them, so this module is imported first and
-imports none of them above.
+Unsloth patches trl, transformers and peft and must be imported before them, so no model library is imported above.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.core.errors import TrainingError
+from engine.models.files.weights import fingerprint_of
 from engine.training.job import Job
 
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -130,8 +130,6 @@ def _by_unsloth(job: Job, folder: str, on_gpu: bool) -> tuple[Any, Any]:
 
 def require_base(job: Job, path: str) -> None:
     """Raise TrainingError where the weights are not those that wrote the data, as far as that was noted."""
-    from engine.models.files.weights import fingerprint_of
-
     if job.base_fingerprint is None or job.base_dtype is None:
         return
     found = fingerprint_of(path, f"torch.{job.base_dtype}")

@@ -15,8 +15,7 @@ from engine.models.served import addresses
 from engine.quality.gates import Check, evidence_sha256, recompute
 from engine.quality.pair_selection import recheck_pairs
 from engine.spec.stage import StageSpec
-from engine.stats.similarity import NearDuplicateIndex, words
-from engine.training.examples import Examples, held_out_instructions
+from engine.training.examples import Examples, held_out_instructions, near
 from store import Reader
 
 
@@ -179,21 +178,14 @@ def _split(found: Examples) -> Lock:
 def _apart(reader: Reader, run_id: str, spec: StageSpec, found: Examples) -> Lock:
     """No instruction that is trained on stands in the test split, exactly or nearly (ROUGE-L)."""
     at_least = spec.instructions.duplicate_at
-    index = NearDuplicateIndex(at_least)
-    exact: dict[tuple[str, ...], str] = {}
-    for row in held_out_instructions(reader, run_id):
-        index.add(row["instruction_id"], row["text"])
-        exact[tuple(words(row["text"]))] = row["instruction_id"]
-    both = []
-    for instruction_id, (text, _) in found.instructions.items():
-        if tuple(words(text)) in exact or index.nearest(text) is not None:
-            both.append(instruction_id)
+    held_out = [row["text"] for row in held_out_instructions(reader, run_id)]
+    both = near({name: text for name, (text, _) in found.instructions.items()}, held_out, at_least)
     return Lock(
         "the test split is apart",
         not both,
         f"{len(both)} instructions are in the test split, too, or nearly (ROUGE-L {at_least:g})" + _such_as(both)
         if both
-        else f"none of {len(found.instructions)} instructions is near one of {len(index)} of the test split",
+        else f"none of {len(found.instructions)} instructions is near one of {len(held_out)} of the test split",
         "No approval opens this lock: the evaluation would measure what was learned by heart.",
     )
 

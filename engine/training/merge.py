@@ -16,7 +16,10 @@ from typing import Any
 from engine.core.errors import TrainingError
 from engine.models import adapters
 from engine.models.checkpoints import tree_sha256
+from engine.models.files.tokenizer import declared_bos
+from engine.models.files.weights import files_of
 from engine.models.source import resolve
+from engine.training.tokens import Tokens
 from store import PROMPT_TEMPLATE, Reader
 
 PROMPTS = (
@@ -84,10 +87,6 @@ def _merge(
     import torch
     from peft import PeftModel
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-
-    from engine.models.files.tokenizer import declared_bos
-    from engine.models.files.weights import files_of
-    from engine.training.tokens import Tokens
 
     path = files_of(resolve(name))
     tokenizer = AutoTokenizer.from_pretrained(path)

@@ -107,24 +107,23 @@ class Kto(Kept, trl.KTOTrainer):  # type: ignore[misc]
         return dataset.add_column("KL_completion_ids", [ids for batch in batches for ids in batch[-1:] + batch[:-1]])
 
 
-def _orpo() -> type[Kept]:
-    from trl.experimental.orpo import ORPOTrainer
+class Paired(Kept):
+    """Mixed in before the trainers of TRL that would tokenise row by row."""
 
-    class Orpo(Kept, ORPOTrainer):  # type: ignore[misc]
-        def tokenize_row(self, feature: Any, model: Any = None) -> dict[str, Any]:
-            return dict(feature)
-
-    return Orpo
+    def tokenize_row(self, feature: Any, model: Any = None) -> dict[str, Any]:
+        return dict(feature)
 
 
-def _simpo() -> type[Kept]:
-    from trl.experimental.cpo import CPOTrainer
+def _orpo() -> tuple[type[Kept], Any]:
+    from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
-    class Simpo(Kept, CPOTrainer):  # type: ignore[misc]
-        def tokenize_row(self, feature: Any, model: Any = None) -> dict[str, Any]:
-            return dict(feature)
+    return type("Orpo", (Paired, ORPOTrainer), {}), ORPOConfig
 
-    return Simpo
+
+def _simpo() -> tuple[type[Kept], Any]:
+    from trl.experimental.cpo import CPOConfig, CPOTrainer
+
+    return type("Simpo", (Paired, CPOTrainer), {}), CPOConfig
 
 
 @dataclass(frozen=True)
@@ -233,18 +232,6 @@ def _dpo(loss: str) -> Method:
     return Method(pair_rows, lambda: (Dpo, trl.DPOConfig), more, _by_completion)
 
 
-def _orpo_classes() -> tuple[type[Kept], Any]:
-    from trl.experimental.orpo import ORPOConfig
-
-    return _orpo(), ORPOConfig
-
-
-def _simpo_classes() -> tuple[type[Kept], Any]:
-    from trl.experimental.cpo import CPOConfig
-
-    return _simpo(), CPOConfig
-
-
 METHODS: dict[str, Method] = {
     "sft": Method(
         sft_rows,
@@ -272,14 +259,14 @@ METHODS: dict[str, Method] = {
     # Hong et al. 2024 (arXiv 2403.07691, equation 6): no reference.
     "orpo": Method(
         labelled_pair_rows,
-        _orpo_classes,
+        _orpo,
         lambda s: {"beta": s["beta"], "max_length": s["max_length"]},
         _by_sides,
     ),
     # Meng et al. 2024 (arXiv 2405.14734, equation 6): no reference, margins per token.
     "simpo": Method(
         labelled_pair_rows,
-        _simpo_classes,
+        _simpo,
         lambda s: {
             "beta": s["beta"],
             "max_length": s["max_length"],

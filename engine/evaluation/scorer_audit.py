@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,13 +67,15 @@ def planted(verify: Callable[[Item, str], Verdict], plants: Iterable[Plant], spe
     return rows
 
 
-def confounds(answers: Sequence[Mapping[str, Any]], spec: EvaluationSpec) -> list[Row]:
+def confounds(
+    answers: Sequence[Mapping[str, Any]], spec: EvaluationSpec, length_types: Collection[str] = frozenset()
+) -> list[Row]:
     """Whether verdicts hang on length or form, for each capability and condition.
 
     `answers` are rows of evaluation_answers joined with their items (capability, item_type, and facts where known), of
     any split. Two rows decide: `length`, the correlation of success with length (see within_types), and `padding`, the
     share of right answers that turn wrong with a sentence added that says nothing. Both leave out items that ask for a
-    length: those whose facts name a check of length or a style of the whole answer.
+    length: those of `length_types`, and those whose facts name a check of length or a style of the whole answer.
     Recorded are `trimming` and `strictness`, the shares of verdicts that turn when the last sentence is cut off and
     between the strict and the loose rule, and `format`, the largest difference of success with and without a form
     (markdown, a list, a newline) among answers to items of one type. What can't be measured decides nothing, nor does
@@ -82,7 +84,7 @@ def confounds(answers: Sequence[Mapping[str, Any]], spec: EvaluationSpec) -> lis
     rows = []
     for capability, condition in _groups(answers):
         found = [one for one in answers if (one["capability"], one["condition"]) == (capability, condition)]
-        free = [one for one in found if not _asks_for_length(one)]
+        free = [one for one in found if not _asks_for_length(one, length_types)]
         rows.append(_length(capability, condition, free, spec.length_correlation_at_most, len(found) - len(free)))
         right = [one for one in free if one["correct"]]
         flipped = [one for one in right if not one["padded"]]
@@ -249,10 +251,10 @@ def _groups(answers: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
     return [(one, other) for one in CAPABILITIES for other in CONDITIONS if (one, other) in there]
 
 
-def _asks_for_length(answer: Mapping[str, Any]) -> bool:
+def _asks_for_length(answer: Mapping[str, Any], length_types: Collection[str]) -> bool:
     facts = answer.get("facts") or {}
     facts = json.loads(facts) if isinstance(facts, str) else facts
-    return facts.get("check") in WHOLE_CHECKS or bool(facts.get("style"))
+    return answer["item_type"] in length_types or facts.get("check") in WHOLE_CHECKS or bool(facts.get("style"))
 
 
 def _turned(turned: Sequence[Mapping[str, Any]], of: Sequence[Mapping[str, Any]]) -> Row:

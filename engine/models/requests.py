@@ -9,6 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.core.errors import ModelError
+
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
@@ -67,20 +72,43 @@ class LabelScores:
     n_tokens: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A text whose hidden states are asked for, at the outputs of `layers` (1 is the first), in rising order."""
+
+    prompt: str
+    layers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenStates:
+    """What a text leaves in a model, [layers, 2, size] in float32: the last token's state, and the mean over tokens.
+
+    The mean leaves the first token out, which is the BOS where a model has one.
+    """
+
+    request: Read
+    states: NDArray[np.float32]
+
+
 class Model(Protocol):
     """A loaded language model. Requests are pulled as there is room; answers come in the order they are finished.
 
     `use` puts an adapter's folder in front of the base weights, or takes it away (None): the `fingerprint` follows.
+    `layers` says of how many layers the outputs can be read by `hidden`; 0 where they cannot.
     `chat` is a conversation as the model's own template writes it; None of a model that was not loaded for chat.
     """
 
     name: str
     fingerprint: str
     facts: dict[str, Any]
+    layers: int
 
     def generate(self, requests: Iterable[Generate]) -> Iterator[Completion]: ...
 
     def score(self, requests: Iterable[Score]) -> Iterator[LabelScores]: ...
+
+    def hidden(self, requests: Iterable[Read]) -> Iterator[HiddenStates]: ...
 
     def encoding(self, text: str) -> Encoding: ...
 
@@ -89,6 +117,19 @@ class Model(Protocol):
     def chat(self, history: Sequence[tuple[str, str]], prompt: str) -> str | None: ...
 
     def close(self) -> None: ...
+
+
+class WithoutStates:
+    """The part of a model that shows no hidden states, as an engine or a server does that gives text alone."""
+
+    layers = 0
+
+    def hidden(self, requests: Iterable[Read]) -> Iterator[HiddenStates]:
+        """None. Raises ModelError."""
+        raise ModelError(
+            "this backend shows no hidden states",
+            "A probe critic needs the backend transformers (CAI_BACKEND=transformers). Nothing was changed.",
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from engine.core.data import read_data
-from engine.models.local import backend as transformers_backend
+from engine.models.local import forward
 from engine.models.requests import Decoding, Encoding, Generate, Score
 from engine.quality.guard import encoding_fault
 from engine.spec import prompts
@@ -90,7 +90,7 @@ def test_many_label_places_equal_few(base_model, monkeypatch):
     """Logits of many places are computed in several parts: parts of two give what one part gives."""
     requests = [Score(f"Item {n} is", (" good, I think", " bad"), 0) for n in range(6)]
     whole = {found.request: found.logprobs for found in base_model.score(requests)}
-    monkeypatch.setattr(transformers_backend, "LOGIT_ROWS", 2)
+    monkeypatch.setattr(forward, "LOGIT_ROWS", 2)
     for found in base_model.score(requests):
         assert found.logprobs == pytest.approx(whole[found.request], abs=1e-4)
 
@@ -117,7 +117,7 @@ def test_who_shares_a_window_changes_no_score(base_model):
 
 def test_a_prefix_that_was_let_go_is_computed_again(base_model):
     """More prefixes than are held, in turn: each text is that of its prompt without any hint."""
-    beginnings = [f"The number {n} is a" for n in range(transformers_backend.HELD_PREFIXES + 2)]
+    beginnings = [f"The number {n} is a" for n in range(forward.HELD_PREFIXES + 2)]
     hinted = [Generate(text, Decoding(4), 0, len(text)) for text in beginnings]
     plain = {text: base_model_text(base_model, Generate(text, Decoding(4), 0)) for text in beginnings}
     for request in [*hinted, *hinted]:

@@ -11,7 +11,7 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
 from engine.core.errors import ModelError, PromptTooLong
 from engine.models.files.tokenizer import Text
-from engine.models.local.backend import _common, _Fed, _packs
+from engine.models.local.forward import _Fed, _packs, common_beginning
 from engine.models.local.packing import Pack, PackCache
 
 CPU = torch.device("cpu")
@@ -53,7 +53,7 @@ def test_texts_of_one_beginning_share_packs_and_none_is_lost_or_cut():
     ],
 )
 def test_only_equal_tokens_are_a_beginning(prompt, shared, common):
-    assert _common(prompt, shared) == common
+    assert common_beginning(prompt, shared) == common
 
 
 def test_a_prompt_of_no_tokens_is_refused():

@@ -21,7 +21,15 @@ from typing import Any, TypeVar
 from engine.core.errors import ModelError, ReviewError
 from engine.core.http_status import Again, Refused
 from engine.core.key import Key, find_key
-from engine.models.requests import Completion, Encoding, Generate, LabelScores, Score, adapter_fingerprint
+from engine.models.requests import (
+    Completion,
+    Encoding,
+    Generate,
+    LabelScores,
+    Score,
+    WithoutStates,
+    adapter_fingerprint,
+)
 from engine.models.served import addresses
 from engine.models.served.checks import Checked, agree, bos_verdict, check
 from engine.models.served.completions_api import NoAnswer, Wire, generate_body, read_completion, refusal
@@ -42,7 +50,7 @@ _MERGE = (
 )
 
 
-class OpenAIModel:
+class OpenAIModel(WithoutStates):
     """A served base model behind the two streams. Answers come as servers finish them, each request's once."""
 
     def __init__(self, source: Source, in_flight: int | None, patience: Patience) -> None:

@@ -25,7 +25,15 @@ import torch
 from engine.core.errors import ModelError
 from engine.models.files.tokenizer import Text, end_ids
 from engine.models.files.weights import files_of, fingerprint_of
-from engine.models.requests import Completion, Encoding, Generate, LabelScores, Score, adapter_fingerprint
+from engine.models.requests import (
+    Completion,
+    Encoding,
+    Generate,
+    LabelScores,
+    Score,
+    WithoutStates,
+    adapter_fingerprint,
+)
 from engine.models.source import Source
 from engine.models.vllm.choice import tensor_parallel, vllm_version
 from engine.models.vllm.engine import Adapter, Ask, EngineDied, EngineProcess, Found, Settings
@@ -76,7 +84,7 @@ class _Open:
     found: dict[str, Found] = field(default_factory=dict)
 
 
-class VllmModel:
+class VllmModel(WithoutStates):
     """A causal language model in vLLM behind the two streams, which may be read in turns.
 
     An engine process that dies is started again once, and what it had not answered is asked again; if it dies a second

@@ -1,0 +1,211 @@
+"""A probe: the log-odds, in nats, that a text is good, read from the base model's own hidden states.
+
+A regularised logistic regression on one layer's states of the last token and of the mean over tokens (linear probes:
+Alain and Bengio 2016, arXiv 1610.01644, section 3). Layer and strength are chosen by cross-validation inside the part
+that an item was held out from, so that no figure of an audit comes from items that had a say in the fit (nested
+cross-validation: Varma and Simon 2006, doi 10.1186/1471-2105-7-91). Near-duplicates always lie in one fold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.core.errors import SpecError
+
+FOLDS = 5
+INNER_FOLDS = 4
+STRENGTHS = (0.001, 0.01)  # of the fit, as scikit-learn's C: the inverse of the penalty
+DEPTHS = (0.45, 0.55, 0.67, 0.78)  # of the layers that are tried, as shares of the model's depth
+LEAST_OF_A_CLASS = 20
+_LARGEST = 30.0  # nats: beyond that a log-odds says nothing more
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A fitted probe of what is judged (`kind`): its log-odds are slope * (weights . state + bias) + offset.
+
+    `weights` are [2 * size], of the raw states of the last token and of the mean, one behind the other. `facts` say
+    what it was fitted on and with.
+    """
+
+    kind: str
+    layer: int
+    weights: Floats
+    bias: float
+    slope: float
+    offset: float
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def sha256(self) -> str:
+        """The hash of all that its log-odds follow from, beside the model and the text."""
+        digest = hashlib.sha256(self.weights.tobytes())
+        digest.update(json.dumps([self.kind, self.layer, self.bias, self.slope, self.offset]).encode())
+        return digest.hexdigest()
+
+    def log_odds(self, state: NDArray[np.float32]) -> float:
+        """In nats, positive is good; `state` is its layer's, [2, size]."""
+        raw = float(state.reshape(-1).astype(np.float64) @ self.weights) + self.bias
+        return max(-_LARGEST, min(_LARGEST, self.slope * raw + self.offset))
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Texts that somebody labelled: `states` are [texts, layers, 2, size], the others have one entry a text.
+
+    `clusters` names near-duplicates alike; `parts` says where a text is from; `natural` whether its part is as it fell,
+    so that its share of good ones says something of the model.
+    """
+
+    states: NDArray[np.float32]
+    layers: tuple[int, ...]
+    good: NDArray[np.bool_]
+    clusters: Sequence[str]
+    parts: Sequence[str]
+    natural: NDArray[np.bool_]
+
+    def at(self, places: NDArray[np.int64]) -> Labelled:
+        """Those at some places."""
+        return Labelled(
+            self.states[places],
+            self.layers,
+            self.good[places],
+            [self.clusters[place] for place in places],
+            [self.parts[place] for place in places],
+            self.natural[places],
+        )
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A probe, and for each labelled text the log-odds of a probe that was fitted without its fold, [texts]."""
+
+    probe: Probe
+    held_out: Floats
+    chosen: tuple[tuple[int, float], ...]  # layer and strength of each outer fold
+
+
+def layers_of(depth: int) -> tuple[int, ...]:
+    """The layers that are tried of a model with so many: middle ones tell good from bad better than the last."""
+    return tuple(sorted({max(1, round(depth * share)) for share in DEPTHS}))
+
+
+def fit(kind: str, labelled: Labelled, facts: Mapping[str, Any]) -> Fitted:
+    """Fit a probe, and hold each text out once. Raises SpecError where labels are too few or all of one kind."""
+    counts = int(labelled.good.sum()), int((~labelled.good).sum())
+    if min(counts) < LEAST_OF_A_CLASS:
+        raise SpecError(
+            f"a probe of {kind}s needs {LEAST_OF_A_CLASS} good and {LEAST_OF_A_CLASS} bad labelled texts: there are "
+            f"{counts[0]} good and {counts[1]} bad",
+            "Label more (`cai label`), or take the probe out of critics. Nothing was fitted.",
+        )
+    held_out = np.zeros(len(labelled.good))
+    chosen = []
+    for train, test in _folds(labelled, FOLDS):
+        inside = labelled.at(train)
+        layer, strength, values = _choose(inside)
+        chosen.append((labelled.layers[layer], strength))
+        weights, bias = _regression(inside, layer, strength)
+        slope, offset = _calibration(values, inside)
+        raw = _rows(labelled.states[test], layer) @ weights + bias
+        held_out[test] = np.clip(slope * raw + offset, -_LARGEST, _LARGEST)
+    layer, strength, values = _choose(labelled)
+    weights, bias = _regression(labelled, layer, strength)
+    slope, offset = _calibration(values, labelled)
+    told = {**facts, "strength": strength, "n_good": counts[0], "n_bad": counts[1]}
+    return Fitted(
+        Probe(kind, labelled.layers[layer], weights, bias, slope, offset, told), held_out, tuple(chosen)
+    )
+
+
+def expected_calibration_error(log_odds: Sequence[float], good: Sequence[bool], bins: int = 10) -> float:
+    """Mean distance of probability and share of good ones over bins of equal count (Naeini et al. 2015, section 2)."""
+    probability = 1 / (1 + np.exp(-np.asarray(log_odds, dtype=np.float64)))
+    order = np.argsort(probability, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    labels = np.asarray(good, dtype=np.float64)
+    gaps = [len(part) * abs(probability[part].mean() - labels[part].mean()) for part in parts]
+    return math.fsum(gaps) / len(order)
+
+
+def _folds(labelled: Labelled, n: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Training and test places of each fold: clusters whole, parts and labels spread as evenly as that allows."""
+    from sklearn.model_selection import StratifiedGroupKFold  # heavy: only where something is fitted
+
+    strata = [f"{part} {label}" for part, label in zip(labelled.parts, labelled.good, strict=True)]
+    splitter = StratifiedGroupKFold(n, shuffle=True, random_state=0)
+    return list(splitter.split(np.zeros(len(strata)), strata, labelled.clusters))
+
+
+def _choose(labelled: Labelled) -> tuple[int, float, Floats]:
+    """The place of the layer and the strength whose held-out values rank best, and those values, [texts]."""
+    from engine.stats.intervals import auc
+
+    folds = _folds(labelled, INNER_FOLDS)
+    best: tuple[float, int, float, Floats] | None = None
+    for layer in range(len(labelled.layers)):
+        for strength in STRENGTHS:
+            values = np.zeros(len(labelled.good))
+            for train, test in folds:
+                weights, bias = _regression(labelled.at(train), layer, strength)
+                values[test] = _rows(labelled.states[test], layer) @ weights + bias
+            where = labelled.natural if _both(labelled.good[labelled.natural]) else np.ones(len(values), dtype=bool)
+            reached = auc(values[where & labelled.good].tolist(), values[where & ~labelled.good].tolist()) or 0.0
+            if best is None or reached > best[0]:
+                best = reached, layer, strength, values
+    assert best is not None
+    return best[1:]
+
+
+def _regression(labelled: Labelled, layer: int, strength: float) -> tuple[Floats, float]:
+    """Weights and bias for raw states, of a regression on standardised ones with both classes weighing the same."""
+    from sklearn.linear_model import LogisticRegression
+
+    rows = _rows(labelled.states, layer)
+    mean, scale = rows.mean(0), rows.std(0)
+    scale[scale == 0] = 1.0
+    model = LogisticRegression(C=strength, class_weight="balanced", solver="newton-cg", tol=1e-8, max_iter=200)
+    model.fit((rows - mean) / scale, labelled.good)
+    weights = model.coef_[0] / scale
+    return weights, float(model.intercept_[0] - weights @ mean)
+
+
+def _calibration(values: Floats, labelled: Labelled) -> tuple[float, float]:
+    """Slope and offset that make held-out values log-odds (Platt 1999, with his targets against certainty).
+
+    Fitted on the natural parts where both labels occur there, since planted ones are half good by design.
+    """
+    from scipy.optimize import minimize
+
+    where = labelled.natural if _both(labelled.good[labelled.natural]) else np.ones(len(values), dtype=bool)
+    x, good = values[where], labelled.good[where]
+    n_good, n_bad = int(good.sum()), int((~good).sum())
+    target = np.where(good, (n_good + 1) / (n_good + 2), 1 / (n_bad + 2))
+
+    def loss(given: Floats) -> float:
+        log_odds = given[0] * x + given[1]
+        return float(np.logaddexp(0, log_odds).sum() - (target * log_odds).sum())
+
+    spread = float(np.std(x)) or 1.0
+    start = np.array([1 / spread, -float(np.mean(x)) / spread])
+    slope, offset = minimize(loss, start, method="BFGS", options={"gtol": 1e-9}).x
+    return max(float(slope), 0.0), float(offset)  # an order that was learnt is never turned round
+
+
+def _rows(states: NDArray[np.float32], layer: int) -> Floats:
+    found: Floats = states[:, layer].reshape(len(states), -1).astype(np.float64)
+    return found
+
+
+def _both(good: NDArray[np.bool_]) -> bool:
+    return min(int(good.sum()), int((~good).sum())) >= LEAST_OF_A_CLASS

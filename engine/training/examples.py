@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.evaluation import items
 from engine.spec.provenance import short_hash
 from engine.stats.similarity import NearDuplicateIndex, words
 from store import Reader, prompt_template
@@ -107,11 +108,9 @@ def _evaluated(settings: Mapping[str, Any], instructions: Mapping[str, str]) -> 
     """
     if settings.get("evaluation") is None or not instructions:
         return set()
-    from engine.evaluation.items import item_set
-
     index = NearDuplicateIndex(settings["instructions"]["duplicate_at"])
     exact = set()
-    for item in item_set().items:
+    for item in items.item_set().items:
         if not item.history:
             index.add(item.item_id, item.prompt)
             exact.add(tuple(words(item.prompt)))

@@ -16,7 +16,10 @@ from typing import Any
 from engine.core.errors import TrainingError
 from engine.models import adapters
 from engine.models.checkpoints import tree_sha256
+from engine.models.files.tokenizer import declared_bos
+from engine.models.files.weights import files_of
 from engine.models.source import resolve
+from engine.training.tokens import Tokens
 from store import PROMPT_TEMPLATE, Reader
 
 PROMPTS = (
@@ -81,13 +84,9 @@ def merge_adapter(
 def _merge(
     name: str, adapter: adapters.Adapter, folder: Path, dtype: str | None, prompts: Sequence[str]
 ) -> tuple[str, dict[str, Any]]:
-    import torch
+    import torch  # these three are heavy
     from peft import PeftModel
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-
-    from engine.models.files.tokenizer import declared_bos
-    from engine.models.files.weights import files_of
-    from engine.training.tokens import Tokens
 
     path = files_of(resolve(name))
     tokenizer = AutoTokenizer.from_pretrained(path)
@@ -113,7 +112,7 @@ def _merge(
 
 def _logits(model: Any, ids: list[int]) -> Any:
     """The logits after each token of a prompt, [tokens, vocabulary]."""
-    import torch
+    import torch  # heavy
 
     with torch.no_grad():
         return model(input_ids=torch.tensor([ids])).logits[0].float()

@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.core.errors import TrainingError
 from engine.models import adapters
+from engine.models.source import local_folder, resolve
 from engine.spec.provenance import derived_seed, short_hash
 from engine.spec.sections import DpoSpec, SftSpec
 from engine.spec.stage import StageSpec
@@ -133,8 +134,6 @@ def _memory(
     run: Mapping[str, Any], adapter: Mapping[str, Any], method: str, settings: SftSpec | DpoSpec
 ) -> forecast.Forecast | None:
     """The forecast, None where the model's files are not on this machine yet."""
-    from engine.models.source import local_folder, resolve
-
     folder = local_folder(resolve(run["model"]))
     if folder is None:
         return None

@@ -108,7 +108,7 @@ def pilot_of(n: int) -> tuple[Recording, float, Any]:
     """
     import engine.models.registry
     from engine.run.engine import open_engine
-    from engine.run.options import RunOptions
+    from engine.run.orders import NewRun
 
     real = engine.models.registry.load
     loaded: list[Recording] = []
@@ -123,8 +123,8 @@ def pilot_of(n: int) -> tuple[Recording, float, Any]:
 
     engine.models.registry.load = load  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as folder:
-        options = RunOptions(store=Path(folder) / "a.duckdb", pilot=n, overrides={"critics.audit_items": AUDIT_ITEMS})
-        opened = open_engine(options, lambda event: None)
+        order = NewRun(Path(folder) / "a.duckdb", pilot=n, overrides={"critics.audit_items": AUDIT_ITEMS})
+        opened = open_engine(order, lambda event: None)
         began = time.perf_counter()
         opened.start()
         opened.join()

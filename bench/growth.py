@@ -79,12 +79,12 @@ def fake(vocabulary: int) -> Any:
 def one(size: int) -> dict[str, Any]:
     import engine.models.registry
     from engine.run.engine import open_engine
-    from engine.run.options import RunOptions
+    from engine.run.orders import NewRun
 
     engine.models.registry.load = lambda *_, **__: fake(20_000)  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as folder:
-        options = RunOptions(store=Path(folder) / "a.duckdb", pilot=size, overrides=LOOSE)
-        opened = open_engine(options, lambda event: None)
+        order = NewRun(Path(folder) / "a.duckdb", pilot=size, overrides=LOOSE)
+        opened = open_engine(order, lambda event: None)
         began = time.perf_counter()
         opened.start()
         opened.join()

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from tui.app.app import ControlCenter
-from tui.live.same_run import opener
+from tui.live.opener import opener
 
 HERE = Path(__file__).parent
 SHOTS = (
@@ -25,7 +25,7 @@ SHOTS = (
 async def shoot(store: Path, out: Path) -> None:
     """Write one SVG a room."""
     for name, key, size in SHOTS:
-        app = ControlCenter(store, None, opener(new=False))
+        app = ControlCenter(store, None, opener())
         async with app.run_test(size=size) as pilot:
             await pilot.pause(1.0)
             await pilot.press(key)

@@ -21,9 +21,8 @@ from engine.core.control import Control
 from engine.core.errors import SpecError
 from engine.critics import Item
 from engine.critics.audit import Calibrated, judge
-from engine.phases import Work
 from engine.phases.revisions import Asked, eligible, flags_of_revision, preferred, write
-from engine.phases.work import begin_session, work_on
+from engine.phases.work import Work, begin_session, loaded_work
 from engine.quality.revision_rules import BLOCKING
 from engine.spec import prompts
 from engine.spec.constitution import CONDITIONS, Principle
@@ -98,7 +97,9 @@ def run_ablation(
         spec, session_id = settings_of(run), new_session_id()
         begin_session(store, run_id, session_id)
         found: list[Row] = []
-        with work_on(store, reader, run, spec, session_id=session_id, control=control, emit=lambda event: None) as work:
+        with loaded_work(
+            store, reader, run, spec, session_id=session_id, control=control, emit=lambda event: None
+        ) as work:
             tell("measuring the pair critics")
             critics = list(calibrate(work.answers, spec.critics, "pair"))
             for name in principle_ids:

@@ -22,7 +22,7 @@ from engine.evaluation.verifiers import verify
 from engine.models import adapters
 from engine.models.answers import completion_of, label_scores_of
 from engine.models.requests import Completion, Decoding, Generate, LabelScores, Model, Score
-from engine.phases.work import begin_session, work_on
+from engine.phases.work import begin_session, loaded_work
 from engine.quality.rules import flags_of, measure
 from engine.spec.prompts import clean_response
 from engine.spec.provenance import short_hash
@@ -123,7 +123,7 @@ def _models(
     store: Store, reader: Reader, run: Mapping[str, Any], spec: StageSpec, session_id: str, batch_size: int | None
 ) -> Iterator[Callable[[str], Model]]:
     """A function that gives the model of a fingerprint: the base, or one of its adapters."""
-    with work_on(
+    with loaded_work(
         store, reader, run, spec, session_id=session_id, control=Control(), emit=lambda event: None,
         batch_size=batch_size,
     ) as work:  # fmt: skip
@@ -138,7 +138,7 @@ def _models(
                     continue  # what it would answer is not what was answered
                 model.use(None) if adapter is None else model.use(adapter.folder, adapter.sha256)
                 if model.fingerprint == fingerprint:
-                    return model  # type: ignore[no-any-return]
+                    return model
             raise _gone(fingerprint)
 
         yield give

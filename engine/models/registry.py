@@ -1,9 +1,10 @@
-"""The registry of backends: which one loads a model."""
+"""The registry of backends: which one loads a model. Each is imported where it is chosen, for the library behind it."""
 
 from __future__ import annotations
 
 from engine.models.requests import Model
 from engine.models.source import resolve
+from engine.models.vllm.choice import is_wanted
 
 
 def load(name: str | None, *, batch_size: int | None = None, chat: bool = False) -> Model:
@@ -21,8 +22,6 @@ def load(name: str | None, *, batch_size: int | None = None, chat: bool = False)
         from engine.models.served.backend import OpenAIModel
 
         return OpenAIModel.load(source, batch_size=batch_size, chat=chat)
-    from engine.models.vllm.choice import is_wanted
-
     if is_wanted():
         from engine.models.vllm.backend import VllmModel
 

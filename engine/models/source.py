@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.core.errors import ModelUnknown
+from engine.models.files import embedded
+from engine.models.served import addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +27,6 @@ def resolve(name: str | None) -> Source:
 
     Raises ModelUnknown where a path does not exist or a name can't be a model's.
     """
-    from engine.models.files import embedded
-    from engine.models.served import addresses
-
     name = name or embedded.GEMMA
     if addresses.are_addresses(name):
         servers, _ = addresses.parse(name)
@@ -51,15 +50,13 @@ def resolve(name: str | None) -> Source:
 
 def local_folder(source: Source) -> Path | None:
     """The folder with a model's files where it is on this machine already; fetches and converts nothing."""
-    from engine.models.files import embedded
-
     if source.servers:
         return None
     if source.embedded:
         return embedded.folder(source.name) if embedded.is_converted(source.name) else None
     if Path(source.path).is_dir():
         return Path(source.path)
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import snapshot_download  # heavy, and not needed for a folder
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:

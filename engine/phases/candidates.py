@@ -16,10 +16,10 @@ from engine.core.errors import SpecError
 from engine.core.events import PhaseProgressed
 from engine.critics.audit import Calibrated
 from engine.models.requests import Decoding, Generate
-from engine.phases import Work
 from engine.phases.judgements import judge_and_accept
 from engine.phases.responses import decoding_of, response_examples
 from engine.phases.revisions import eligible
+from engine.phases.work import Work
 from engine.quality import corruptions
 from engine.spec import prompts
 from engine.spec.provenance import derived_seed, short_hash

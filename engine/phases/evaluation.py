@@ -22,12 +22,13 @@ from engine.evaluation.gap import GATE, gap_checks, gap_evidence, what_instead
 from engine.evaluation.items import plants, written_plants
 from engine.evaluation.plan import EvaluationPlan, answers_of, evaluation_plan
 from engine.evaluation.verifiers import verify
+from engine.models import registry
 from engine.models.answers import Answers
 from engine.models.requests import Model, request_id
-from engine.phases.work import work_on
+from engine.phases.work import loaded_work
 from engine.quality import gates
-from engine.spec.provenance import short_hash
-from engine.spec.stage import StageSpec
+from engine.spec.provenance import new_session_id, short_hash
+from engine.spec.stage import StageSpec, settings_of
 from engine.stats.intervals import wilson
 from store import Reader, Store
 
@@ -129,7 +130,7 @@ class Evaluator:
 
     def _ask_all(self, plan: EvaluationPlan) -> None:
         own = [one for one in plan.conditions if one.name != REFERENCE]
-        with work_on(
+        with loaded_work(
             self.store, self.reader, self.run, self.spec, session_id=self.session_id, control=self.control,
             emit=self.emit, on_work=self.on_work, batch_size=self.batch_size,
         ) as work:  # fmt: skip
@@ -142,8 +143,6 @@ class Evaluator:
         for condition in plan.conditions:
             if condition.name != REFERENCE:
                 continue
-            from engine.models import registry
-
             self.emit(events.ModelLoading(self.run["run_id"], condition.model))
             model = registry.load(condition.model, batch_size=self.batch_size, chat=True)  # the base was closed before
             try:
@@ -299,9 +298,6 @@ def _judged(item: Item, text: str, scorer_sha256: str) -> Row:
 
 def conclude(store: Store, run_id: str) -> tuple[str, str]:
     """Audit the scorer, decide the gap gate and compare, all from stored answers; returns what `evaluate` does."""
-    from engine.spec.provenance import new_session_id
-    from engine.spec.stage import settings_of
-
     with store.reader() as reader:
         run = reader.run(run_id)
         spec = settings_of(run)

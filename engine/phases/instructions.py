@@ -18,7 +18,7 @@ from engine.core.errors import NothingParsed
 from engine.core.events import PhaseProgressed
 from engine.critics import for_kind
 from engine.models.requests import Completion, Decoding, Generate
-from engine.phases import Work
+from engine.phases.work import Work
 from engine.quality.rules import TopicGuess, instruction_status
 from engine.spec import prompts
 from engine.spec.provenance import derived_seed, short_hash

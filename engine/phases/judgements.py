@@ -9,7 +9,7 @@ from typing import Any
 from engine.core.events import MarginMeasured, PhaseProgressed
 from engine.critics import Item, Judgement
 from engine.critics.audit import Calibrated, chunk_of, judge
-from engine.phases import Work, judgement_row
+from engine.phases.work import Work
 from engine.quality.gates import Decision, decide, verdict_row
 from engine.quality.rules import response_flags
 
@@ -91,3 +91,17 @@ def judge_and_decide(
             verdict = decisions[j.item.key].verdict
             work.emit(MarginMeasured(work.run_id, j.critic, kind, j.item.key, j.margin_nats, j.score, verdict))
         yield list(decisions.values())
+
+
+def judgement_row(run_id: str, kind: str, judgement: Judgement, may_filter: Sequence[str]) -> dict[str, Any]:
+    """A judgement as a row of the table `judgements`."""
+    return {
+        "run_id": run_id,
+        "subject_kind": kind,
+        "subject_id": judgement.item.key,
+        "critic": judgement.critic,
+        "margin_nats": judgement.margin_nats,
+        "score": judgement.score,
+        "audited": judgement.critic in may_filter,
+        "parts": judgement.parts,
+    }

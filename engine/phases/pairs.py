@@ -10,9 +10,10 @@ from engine.core.events import MarginMeasured, PhaseProgressed
 from engine.critics import QUESTIONS, Item
 from engine.critics.audit import Calibrated, chunk_of, judge
 from engine.critics.pair import by_order, preference
-from engine.phases import Work, judgement_row
 from engine.phases.candidates import ANSWER, REFUSAL
+from engine.phases.judgements import judgement_row
 from engine.phases.revisions import eligible
+from engine.phases.work import Work
 from engine.quality.pair_selection import recheck_pairs, verdict_rows
 from engine.quality.rules import BLOCKING
 from engine.spec.provenance import short_hash

@@ -10,7 +10,7 @@ from engine.core.data import read_data
 from engine.core.events import PhaseProgressed
 from engine.critics import for_kind
 from engine.models.requests import Decoding, Generate
-from engine.phases import Work
+from engine.phases.work import Work
 from engine.spec import prompts
 from engine.spec.provenance import derived_seed, short_hash
 

@@ -18,8 +18,8 @@ from engine.critics import Item, Judgement
 from engine.critics.audit import Calibrated
 from engine.critics.pair import by_order
 from engine.models.requests import Completion, Decoding, Generate
-from engine.phases import Work
 from engine.phases.judgements import judge_and_decide
+from engine.phases.work import Work
 from engine.quality.gates import Decision, verdict_row
 from engine.quality.revision_rules import BLOCKING, REVISION_RULES, revision_flags
 from engine.quality.rules import RULES

@@ -7,16 +7,39 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from engine.core import events
 from engine.core.control import Control
 from engine.core.errors import ModelError, SpecError
-from engine.models import adapters
+from engine.models import adapters, registry
+from engine.models.adapters import Adapter
+from engine.models.answers import Answers
+from engine.review.context import Decision
 from engine.spec.constitution import Constitution, load_constitution
 from engine.spec.stage import StageSpec
 from store import Reader, Store
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every phase works with."""
+
+    run_id: str
+    session_id: str
+    seed: int
+    spec: StageSpec
+    answers: Answers
+    store: Store
+    reader: Reader
+    control: Control
+    emit: events.Emit
+    constitution: Constitution | None = None  # where the spec has critiques
+    adapter: Adapter | None = None  # of the parent stage, which the model answers with
+    # Returns where a decision that the spec may have reviewed is approved of; see engine.review.consultant.
+    consult: Callable[[Decision], None] = lambda decision: None
 
 
 def begin_session(store: Store, run_id: str, session_id: str) -> None:
@@ -26,7 +49,7 @@ def begin_session(store: Store, run_id: str, session_id: str) -> None:
 
 
 @contextmanager
-def work_on(
+def loaded_work(
     store: Store,
     reader: Reader,
     run: Mapping[str, Any],
@@ -37,7 +60,7 @@ def work_on(
     emit: events.Emit,
     on_work: Callable[[int, int], None] = lambda tokens, items: None,
     batch_size: int | None = None,
-) -> Iterator[Any]:
+) -> Iterator[Work]:
     """Load what the run was begun with, after `begin_session`, and give a `Work`; at the end the model is closed.
 
     Raises SpecError where the constitution, and ModelError where the model is not the one that the run began with.
@@ -47,11 +70,6 @@ def work_on(
     if notice := run["manifest"].get("model_notice"):
         emit(events.Noted(run_id, "info", notice))
     constitution = _constitution(run) if spec.pairs is not None else None
-    # Imported here, not above: the screen must be up before a model library is touched.
-    from engine.models import registry
-    from engine.models.answers import Answers
-    from engine.phases import Work
-
     began = time.monotonic()
     model = registry.load(run["model"], batch_size=batch_size)
     try:
@@ -75,13 +93,11 @@ def work_on(
         model.close()
 
 
-def _parent(
-    reader: Reader, run: Mapping[str, Any], spec: StageSpec, base: str, emit: events.Emit
-) -> adapters.Adapter | None:
+def _parent(reader: Reader, run: Mapping[str, Any], spec: StageSpec, base: str, emit: events.Emit) -> Adapter | None:
     """The adapter that writes a stage's data: the one that the run began with, else its parent stage's newest."""
     known = run["manifest"].get("adapter")
     if known:
-        return adapters.Adapter.of_facts(reader.path, known)
+        return Adapter.of_facts(reader.path, known)
     if spec.parent is None or run["fingerprint"] is not None:
         return None
     found = adapters.of_stage(reader, spec.parent, base)
@@ -91,12 +107,6 @@ def _parent(
     else:
         emit(events.Noted(run["run_id"], "info", f"{found.training_id} of {spec.parent} writes this stage's data"))
     return found
-
-
-def constitution_facts() -> dict[str, Any]:
-    """What a manifest keeps of the constitution."""
-    found = load_constitution()
-    return {"version": found.version, "sha256": found.sha256, "principles": [p.id for p in found.principles]}
 
 
 def _constitution(run: Mapping[str, Any]) -> Constitution:

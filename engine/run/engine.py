@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,12 +16,21 @@ from engine.budget.spending import Spending
 from engine.core import events
 from engine.core.control import Control
 from engine.core.errors import BudgetReached, Interrupted, Locked, NotApproved, SettingsModified, SpecError
-from engine.phases.work import begin_session, work_on
+from engine.phases.evaluation import Evaluator
+from engine.phases.training import Trainer
+from engine.phases.work import begin_session, loaded_work
 from engine.planning.plan import forecast_section
 from engine.review.consultant import Consultant
-from engine.run.options import RunOptions, fresh, modify, new_run, reopened
+from engine.review.options import ReviewOptions
+from engine.run.opening import fresh, modify, new_run, reopened
+from engine.run.orders import Evaluate, NewRun, Order, Resume, Round, Train
+from engine.run.refresh import round_row
+from engine.run.runner import Runner
 from engine.spec.provenance import new_session_id
-from engine.spec.stage import settings_of
+from engine.spec.stage import StageSpec, settings_of
+from engine.training.locks import require_open
+from engine.training.plan import plan
+from engine.training.worker import command_for
 from store import PHASES, CaiError, Reader, Store
 
 MEMORY = "256MB"  # for DuckDB, which would take most of the machine's for its cache, beside a model that needs it
@@ -48,25 +58,23 @@ RECORDED = (
 )
 
 
-def open_engine(options: RunOptions, emit: events.Emit) -> Engine:
+def open_engine(order: Order, emit: events.Emit) -> Engine:
     """Open the store and make or find the run, without loading a model. Raises CaiError."""
-    if options.until is not None and options.until not in PHASES:
-        raise SpecError(f"no phase {options.until!r}", f"Phases: {', '.join(PHASES)}. No run was started.")
     # Everything that can be wrong is found before a store is created.
-    new = None if options.resume is not None or options.round_of is not None else new_run(options)
-    store = Store.open(options.store, memory=MEMORY)
+    if isinstance(order, NewRun | Resume) and order.until is not None and order.until not in PHASES:
+        raise SpecError(f"no phase {order.until!r}", f"Phases: {', '.join(PHASES)}. No run was started.")
+    new = new_run(order) if isinstance(order, NewRun) else None
+    store = Store.open(order.store, memory=MEMORY)
     try:
-        if options.round_of is not None:
-            from engine.run.refresh import round_row
-
-            with store.reader() as reader:
-                new = round_row(reader, options.round_of, fresh())
-        if new is not None:
-            store.append({"runs": [new]})
-            run_id = new["run_id"]
-        else:
-            run_id = reopened(store, options)
-        return Engine(store, run_id, emit, resumed=new is None, options=options)
+        match order:
+            case Resume() | Train() | Evaluate():
+                return Engine(store, reopened(store, order), emit, order)
+            case Round():
+                with store.reader() as reader:
+                    new = round_row(reader, order.round_of, fresh())
+        assert new is not None
+        store.append({"runs": [new]})
+        return Engine(store, new["run_id"], emit, order)
     except BaseException:
         store.close()
         raise
@@ -75,19 +83,19 @@ def open_engine(options: RunOptions, emit: events.Emit) -> Engine:
 class Engine:
     """One run and the thread that works on it."""
 
-    def __init__(self, store: Store, run_id: str, emit: events.Emit, *, resumed: bool, options: RunOptions) -> None:
+    def __init__(self, store: Store, run_id: str, emit: events.Emit, order: Order) -> None:
         self.run_id = run_id
         self.store = store
         self.outcome: events.RunFinished | None = None
         self.error: BaseException | None = None
-        self._resumed = resumed
-        self._options = options
+        self._order = order
         self.training_command: list[str] | None = None  # what starts the training process, where not the usual
         self._listener = emit
         self._control = Control()
         self._session_id = new_session_id()
         self._sequence = 0
         self._emit_lock = threading.Lock()
+        self._phase = ""
         self._throughput = Throughput()
         self._spending: Spending | None = None
         self._began = time.monotonic()
@@ -103,13 +111,13 @@ class Engine:
         if not self._control.paused and self._thread.is_alive():
             self._control.pause()
             self._emit(events.RunPaused(self.run_id))
-            if not self._options.aside:
+            if not self._order.aside:
                 self.store.update_run(self.run_id, state="paused", reason="paused by a person")
 
     def resume(self) -> None:
         """Go on after a pause."""
         if self._control.paused:
-            if not self._options.aside:
+            if not self._order.aside:
                 self.store.update_run(self.run_id, state="running", reason="")
             self._emit(events.RunResumed(self.run_id))
             self._control.resume()
@@ -136,7 +144,7 @@ class Engine:
 
     def _main(self) -> None:
         try:
-            state, reason = self._work()
+            state, reason = self._carry_out()
         except Interrupted as error:
             state, reason = "stopped", error.title
             if self._spending is not None and (reached := self._spending.reached) is not None:
@@ -153,14 +161,12 @@ class Engine:
         except BaseException as error:
             self.error = error
             state, reason = "failed", f"{type(error).__name__}: {error}"
-            import traceback
-
             traceback.print_exc()  # to the run's log, where descriptor 2 leads
         elapsed = self._before_s + time.monotonic() - self._began
         accepted = self._accepted()
         outcome = events.RunFinished(self.run_id, state, reason, accepted, elapsed)
         try:
-            if not self._options.aside:  # a training has a state of its own, and leaves the run's as it was
+            if not self._order.aside:  # a training has a state of its own, and leaves the run's as it was
                 self.store.update_run(self.run_id, state=state, reason=reason, elapsed_s=elapsed)
         except CaiError as error:
             # The store refuses even this: say so on the screen; the next start reads the state from the rows.
@@ -168,23 +174,24 @@ class Engine:
         self.outcome = outcome
         self._emit(outcome)
 
-    def _work(self) -> tuple[str, str]:
-        reader = self.store.reader()
+    def _carry_out(self) -> tuple[str, str]:
+        """Do what was ordered in a session of its own, again with each change of settings that an answer makes."""
+        reader, order = self.store.reader(), self._order
         run = reader.run(self.run_id)
-        spec = settings_of(run)
         self._before_s = float(run["elapsed_s"])
         # Of a run whose process was killed the state is known by its dead session: it is written down before the next.
-        left = (run["state"], run["reason"]) if self._options.aside else ("running", "")
+        left = (run["state"], run["reason"]) if order.aside else ("running", "")
         self.store.update_run(self.run_id, state=left[0], reason=left[1])
         begin_session(self.store, self.run_id, self._session_id)
-        self._emit(events.RunStarted(self.run_id, run["spec"], run["model"], run["seed"], run["target"], self._resumed))
+        about = (run["spec"], run["model"], run["seed"], run["target"], order.resume is not None)
+        self._emit(events.RunStarted(self.run_id, *about))
         spending = Spending(
             self.store,
             run,
-            spec,
+            settings_of(run),
             self._session_id,
-            self._options.price_per_gpu_hour,
-            self._options.price_per_gib_month,
+            order.price_per_gpu_hour,
+            order.price_per_gib_month,
             self._warn,
             self._control.stop,
         )
@@ -193,30 +200,35 @@ class Engine:
             self._consultant = Consultant(
                 self.store,
                 self.run_id,
-                self._options.review,
+                order.review or ReviewOptions(),
                 self._control,
                 self._emit,
                 ledger=spending.ledger,
-                sections=lambda reader: (forecast_section(reader, self.run_id, self._options.price_per_gpu_hour),),
+                sections=lambda reader: (forecast_section(reader, self.run_id, order.price_per_gpu_hour),),
             )
             while True:
                 try:
-                    return self._worked(reader, run)
+                    return self._obey(reader, run)
                 except SettingsModified as changed:
                     run = modify(self.store, reader, self.run_id, changed)
-                    self._emit(events.Noted(self.run_id, "warning", changed.title))
+                    self._warn(changed.title)
 
-    def _worked(self, reader: Reader, run: Mapping[str, Any]) -> tuple[str, str]:
-        spec, options = settings_of(run), self._options
+    def _obey(self, reader: Reader, run: Mapping[str, Any]) -> tuple[str, str]:
+        """Do the ordered kind of work; returns a state and what came out."""
+        spec = settings_of(run)
         if run["overrides"]:
             self._consultant.consult(spec, "override")
-        if options.train:
-            return "done", self._trained(reader, run)
-        if options.evaluate:
-            return self._evaluated(reader, run)
-        from engine.run.runner import Runner
+        match self._order:
+            case Train() as order:
+                return "done", self._train(order, reader, run)
+            case Evaluate() as order:
+                return self._evaluate(order, reader, run)
+            case _:
+                return self._generate(reader, run, spec)
 
-        with work_on(
+    def _generate(self, reader: Reader, run: Mapping[str, Any], spec: StageSpec) -> tuple[str, str]:
+        """Take the run through the phases of its stage."""
+        with loaded_work(
             self.store,
             reader,
             run,
@@ -225,25 +237,14 @@ class Engine:
             control=self._control,
             emit=self._emit,
             on_work=self._measure,
-            batch_size=options.batch_size,
+            batch_size=self._order.batch_size,
         ) as work:
             work = replace(work, consult=lambda decision: self._consultant.consult(spec, decision))
-            state, reason = Runner(work, run["pilot"], run["target"], run["until"]).run()
-            self._record_calls(work.answers.computed, work.answers.reused)
-            return state, reason
+            return Runner(work, run["pilot"], run["target"], run["until"]).run()
 
-    def _warn(self, text: str) -> None:
-        self._emit(events.Noted(self.run_id, "warning", text))
-
-    def _trained(self, reader: Reader, run: Mapping[str, Any]) -> str:
+    def _train(self, order: Train, reader: Reader, run: Mapping[str, Any]) -> str:
         """Train what was asked for, one after the other; returns what came out of the last."""
-        from engine.phases.training import Trainer
-        from engine.training.locks import require_open
-        from engine.training.plan import plan
-        from engine.training.worker import command_for
-
-        options = self._options
-        spec, text = settings_of(run, options.overrides), ""
+        spec, text = settings_of(run, order.overrides), ""
         trainer = Trainer(
             self.store,
             reader,
@@ -251,27 +252,22 @@ class Engine:
             self._session_id,
             self._control,
             self._emit,
-            command=self.training_command or command_for(options.accelerate),
-            report_to=options.report_to,
+            command=self.training_command or command_for(order.accelerate),
+            report_to=order.report_to,
         )
-        for kind in options.train:
+        for kind in order.train:
             self._control.check()
-            wanted = plan(
-                reader, run, spec, kind,
-                price_per_hour=options.price_per_gpu_hour, money_left=money_left(reader, spec),
-            )  # fmt: skip
+            left = money_left(reader, spec)
+            wanted = plan(reader, run, spec, kind, price_per_hour=order.price_per_gpu_hour, money_left=left)
             if not wanted.done:
                 require_open(wanted.locks)
                 self._consultant.consult(spec, "sft" if kind == "sft" else "dpo")
             text = trainer.train(wanted)
         return text
 
-    def _evaluated(self, reader: Reader, run: Mapping[str, Any]) -> tuple[str, str]:
-        """Ask the run's models the held-out items; returns a state and what came out."""
-        from engine.phases.evaluation import Evaluator
-
-        options = self._options
-        spec = settings_of(run, options.overrides)
+    def _evaluate(self, order: Evaluate, reader: Reader, run: Mapping[str, Any]) -> tuple[str, str]:
+        """Ask the run's models the held-out items."""
+        spec = settings_of(run, order.overrides)
         evaluator = Evaluator(
             self.store,
             reader,
@@ -281,30 +277,15 @@ class Engine:
             self._control,
             self._emit,
             self._measure,
-            options.batch_size,
+            order.batch_size,
         )
         state, reason = evaluator.evaluate()
         if state == "done":
             self._consultant.consult(spec, "claim" if evaluator.claims else "gap")
         return state, reason
 
-    def _record_calls(self, computed: int, reused: int) -> None:
-        now = datetime.now(UTC)
-        self.store.append(
-            {
-                "metrics": [
-                    {
-                        "run_id": self.run_id,
-                        "phase": "all",
-                        "name": name,
-                        "value": float(value),
-                        "session_id": self._session_id,
-                        "at": now,
-                    }
-                    for name, value in (("model_calls_computed", computed), ("model_calls_reused", reused))
-                ]
-            }
-        )
+    def _warn(self, text: str) -> None:
+        self._emit(events.Noted(self.run_id, "warning", text))
 
     def _accepted(self) -> int:
         try:
@@ -318,8 +299,6 @@ class Engine:
             return int(row["n"])
         except CaiError:
             return 0
-
-    _phase = ""
 
     def _measure(self, tokens: int, items: int) -> None:
         rates = self._throughput.add(tokens, items)
@@ -384,6 +363,3 @@ class Throughput:
         if seconds < LEAST_S:
             return None
         return (tokens - tokens_before) / seconds, (items - items_before) / seconds
-
-
-OpenEngine = Callable[[RunOptions, events.Emit], Engine]

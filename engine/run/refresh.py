@@ -19,7 +19,7 @@ from store import Reader
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class RoundSoFar:
     """One round: its number, from 1 for the run that all began with; its run, and what is left to do in it."""
 
     number: int
@@ -29,7 +29,7 @@ class Round:
     trained: bool
 
 
-def rounds(reader: Reader, run_id: str) -> list[Round]:
+def rounds(reader: Reader, run_id: str) -> list[RoundSoFar]:
     """The rounds that the run's spec asks for (`dpo.rounds`), in order, as far as the store has them.
 
     Raises TrainingError where the spec asks for no more than one.
@@ -46,11 +46,11 @@ def rounds(reader: Reader, run_id: str) -> list[Round]:
     for number in range(1, spec.dpo.rounds + 1):
         row: Mapping[str, Any] | None = first if number == 1 else _round(reader, before)
         if row is None:
-            found.append(Round(number, None, before, data_done=False, trained=False))
+            found.append(RoundSoFar(number, None, before, data_done=False, trained=False))
             continue
         own = str(row["run_id"])
         trained = adapters.of_run(reader, own, "dpo") is not None
-        found.append(Round(number, own, before, row["state"] == "done", trained))
+        found.append(RoundSoFar(number, own, before, row["state"] == "done", trained))
         before = own
     return found
 

@@ -29,7 +29,6 @@ from engine.core.events import (
     PhaseStarted,
 )
 from engine.critics.audit import KINDS, Calibrated, calibrate, parts_of
-from engine.phases import Work
 from engine.phases.candidates import draw
 from engine.phases.instructions import Instructions
 from engine.phases.judgements import judge_missing
@@ -37,6 +36,7 @@ from engine.phases.pairs import pair
 from engine.phases.repeat import repeat
 from engine.phases.responses import respond
 from engine.phases.revisions import eligible, revise
+from engine.phases.work import Work
 from engine.quality import gates
 from engine.quality.guard import run_guard
 from engine.quality.pair_selection import recheck_pairs
@@ -53,25 +53,28 @@ class StoppedAt(Exception):
 
 
 class Runner:
-    """Runs one stage on loaded work; `finish` is the state that the run ends in and why."""
+    """Runs one stage on loaded work."""
 
     def __init__(self, work: Work, pilot: int, target: int, until: str | None) -> None:
         self._work = work
         self._pilot = min(pilot, target)
         self._target = target
         self._until = until
-        self._started: set[str] = set()
         self.accepted = 0
 
     def run(self) -> tuple[str, str]:
         """All phases. Returns the run's final state and its reason; raises Interrupted when stopped."""
         try:
-            if not self._guard():
-                return "gate_failed", "the contamination guard failed, and no approval opens that lock"
-            critics = self._audit()
-            return self._waves(critics)
+            if self._guard():
+                outcome = self._waves(self._audit())
+            else:
+                outcome = "gate_failed", "the contamination guard failed, and no approval opens that lock"
         except StoppedAt as stop:
-            return "done", f"stopped after the phase {stop}, as asked"
+            outcome = "done", f"stopped after the phase {stop}, as asked"
+        answers, now = self._work.answers, datetime.now(UTC)
+        calls = (("model_calls_computed", answers.computed), ("model_calls_reused", answers.reused))
+        self._work.store.append({"metrics": [self._metric("all", name, n, now) for name, n in calls]})
+        return outcome
 
     def _guard(self) -> bool:
         work = self._work

@@ -54,6 +54,10 @@ class Constitution:
     def by_id(self) -> dict[str, Principle]:
         return {principle.id: principle for principle in self.principles}
 
+    def facts(self) -> dict[str, Any]:
+        """What a manifest keeps of it."""
+        return {"version": self.version, "sha256": self.sha256, "principles": [p.id for p in self.principles]}
+
     @cached_property
     def shares(self) -> dict[str, float]:
         """How often each principle is to be drawn, as a share: its category's weight over the category's size."""

@@ -1,7 +1,8 @@
 """The training process: `python -m engine.training.child FOLDER`, alone or under `accelerate launch`.
 
 It reads the job that the engine left in the folder, trains, and reports into the folder's journal. It ends by itself
-within one step when it is told to stop or when its engine is gone, with a checkpoint of that step.
+within one step when it is told to stop or when its engine is gone, with a checkpoint of that step. Model libraries are
+imported in functions, because Unsloth, where it serves, has to come before them.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from engine.models.files.tokenizer import declared_bos
 from engine.models.files.weights import files_of
 from engine.models.source import resolve
 from engine.training import job as jobs
+from engine.training import loading
 from engine.training.faults import NotFinite, story
 from engine.training.job import Job, Journal, heard, read_examples, read_journal
-from engine.training.loading import choose_loader, load, require_base, save_adapter
 from engine.training.tokens import Tokens, require_mask, shown
 
 PAUSE_LOOK_S = 0.2
@@ -83,16 +84,16 @@ class Training:
         checkpoints.clear_partial(folder)
         (folder / checkpoints.FOLDER).mkdir(exist_ok=True)
         os.environ.setdefault("TQDM_DISABLE", "1")
-        loader, why = choose_loader(job.adapter)
+        loader, why = loading.choose_loader(job.adapter)
         self.tell("noted", level="info", text=f"loader: {loader}, since {why}")
-        import torch  # the libraries come after the loader, which may be Unsloth
+        import torch  # these two after the loader, for Unsloth has to be imported before them
 
         from engine.training.trainers import arguments, build
 
         config = arguments(job, folder)
         path = files_of(resolve(job.model))
-        require_base(job, path)
-        model, tokenizer = load(job, path, loader)
+        loading.require_base(job, path)
+        model, tokenizer = loading.load(job, path, loader)
         tokens = Tokens(tokenizer, declared_bos(tokenizer))
         train, heldout = self._fitting(tokens)
         if job.settings.get("precompute_reference"):
@@ -133,7 +134,7 @@ class Training:
         if self.best is not None and job.settings["patience"] and self.best[1] != step:
             step = self._whole_or(self.best[1], step)
         if trainer.is_world_process_zero():
-            save_adapter(folder / checkpoints.name_of(step), tokenizer, folder / adapters.ASIDE)
+            loading.save_adapter(folder / checkpoints.name_of(step), tokenizer, folder / adapters.ASIDE)
         self.tell("finished", why=self.why, step=trainer.state.global_step, adapter_step=step)
 
     def _whole_or(self, step: int, last: int) -> int:

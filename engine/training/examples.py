@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.evaluation.items import item_set
+from engine.evaluation import items
 from engine.spec.provenance import short_hash
 from engine.stats.similarity import NearDuplicateIndex, words
 from store import Reader, prompt_template
@@ -108,7 +108,7 @@ def _evaluated(settings: Mapping[str, Any], instructions: Mapping[str, str]) -> 
     """
     if settings.get("evaluation") is None or not instructions:
         return set()
-    asked = [item.prompt for item in item_set().items if not item.history]
+    asked = [item.prompt for item in items.item_set().items if not item.history]
     return set(near(instructions, asked, settings["instructions"]["duplicate_at"]))
 
 

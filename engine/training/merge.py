@@ -84,7 +84,7 @@ def merge_adapter(
 def _merge(
     name: str, adapter: adapters.Adapter, folder: Path, dtype: str | None, prompts: Sequence[str]
 ) -> tuple[str, dict[str, Any]]:
-    import torch
+    import torch  # these three are heavy
     from peft import PeftModel
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
@@ -112,7 +112,7 @@ def _merge(
 
 def _logits(model: Any, ids: list[int]) -> Any:
     """The logits after each token of a prompt, [tokens, vocabulary]."""
-    import torch
+    import torch  # heavy
 
     with torch.no_grad():
         return model(input_ids=torch.tensor([ids])).logits[0].float()

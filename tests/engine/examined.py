@@ -17,7 +17,7 @@ from engine.evaluation.items import item_set, plants
 from engine.models.checkpoints import tree_sha256
 from engine.models.requests import Completion, Generate, adapter_fingerprint
 from engine.run.engine import Engine, open_engine
-from engine.run.options import RunOptions
+from engine.run.orders import Evaluate
 from engine.spec.provenance import short_hash
 from store import Store
 from tests.engine.fakes import FakeModel
@@ -100,9 +100,7 @@ def evaluate(
 
     monkeypatch.setattr(engine.models.registry, "load", load)
     changed = {f"evaluation.{name}": value for name, value in overrides.items()}
-    opened = open_engine(
-        RunOptions(store=path, resume=RUN, evaluate=True, overrides=changed), lambda event: on_event(opened, event)
-    )
+    opened = open_engine(Evaluate(path, RUN, changed), lambda event: on_event(opened, event))
     opened.start()
     assert opened.join(120)
     opened.close()

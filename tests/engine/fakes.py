@@ -13,7 +13,7 @@ import engine.models.registry
 from engine.core.events import Event
 from engine.models.requests import Completion, Encoding, Generate, LabelScores, Score, adapter_fingerprint
 from engine.run.engine import Engine, open_engine
-from engine.run.options import RunOptions
+from engine.run.orders import NewRun, Order, Resume, Round
 
 VERBS = ("Explain", "Describe", "List", "Compare", "Name", "Suggest", "Define", "Outline")
 NOUNS = [
@@ -112,6 +112,12 @@ class FakeModel:
         )
 
 
+def order_of(store: Path, **options: Any) -> Order:
+    """A new run, or what is to be done with one that is in the store."""
+    kind = Resume if "resume" in options else Round if "round_of" in options else NewRun
+    return kind(store, **options)
+
+
 def run_engine(
     store: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -121,7 +127,7 @@ def run_engine(
 ) -> Engine:
     """Run to the end with the fake model; the engine is returned with its store still open."""
     monkeypatch.setattr(engine.models.registry, "load", lambda *_, **__: model)
-    opened = open_engine(RunOptions(store=store, **options), on_event)
+    opened = open_engine(order_of(store, **options), on_event)
     opened.start()
     assert opened.join(60)
     return opened

@@ -15,9 +15,8 @@ from engine.core.events import Event
 from engine.review import verify
 from engine.review.options import ReviewOptions
 from engine.run.engine import Engine, open_engine
-from engine.run.options import RunOptions
 from store import Store
-from tests.engine.fakes import FakeModel
+from tests.engine.fakes import FakeModel, order_of
 
 SPEC = "stage_1_small_model"
 OPTIONS: dict[str, Any] = {"spec": SPEC, "pilot": 6, "target": 14, "seed": 5}
@@ -49,7 +48,7 @@ def run(
 
     if "resume" not in options:
         options = OPTIONS | {"overrides": LOOSE | {"review.ask": ask} | options.pop("changed", {})} | options
-    opened = open_engine(RunOptions(store=path, review=review, **options), emit)
+    opened = open_engine(order_of(path, review=review, **options), emit)
     opened.start()
     assert opened.join(90)
     opened.close()

@@ -17,7 +17,7 @@ from engine.evaluation.items import plants
 from engine.models.requests import Completion, Generate
 from engine.phases import evaluation
 from engine.run.engine import Engine, open_engine
-from engine.run.options import RunOptions
+from engine.run.orders import Train
 from engine.spec.provenance import short_hash
 from engine.spec.stage import StageSpec
 from store import Store
@@ -64,7 +64,7 @@ def test_a_base_that_already_can_is_caught_though_its_raw_prompt_hides_it(store:
     assert "training it would show nothing" in outcome.reason and "base_raw" not in outcome.reason.partition("(")[2]
     lock = gap_lock(store)
     assert not lock["open"] and "Choose a capability with a gap" in lock["key"]
-    opened = open_engine(RunOptions(store=store, resume=RUN, train=("sft",)), lambda event: None)
+    opened = open_engine(Train(store, RUN, ("sft",)), lambda event: None)
     opened.start()
     assert opened.join(60) and opened.outcome is not None
     opened.close()

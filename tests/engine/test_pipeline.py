@@ -11,7 +11,7 @@ from engine.core.errors import ModelUnknown, NothingParsed, SpecError
 from engine.core.events import Event
 from engine.models.requests import Completion, Generate
 from engine.run.engine import Engine, open_engine
-from engine.run.options import RunOptions
+from engine.run.orders import NewRun
 from tests.engine.fakes import FakeModel, data_rows, run_engine
 
 SETTINGS = {"critics.instruction": "[grade]", "critics.sample": "[grade, ended]", "instructions.round": "4"}
@@ -58,7 +58,7 @@ def test_a_stopped_run_resumes_to_the_same_rows_and_pays_for_nothing_twice(tmp_p
     box = []
     first = FakeModel(on_answer=lambda n: box[0].stop() if n == stop_after else None)
     monkeypatch.setattr("engine.models.registry.load", lambda *_, **__: first)
-    stopped = open_engine(RunOptions(store=tmp_path / "cut.duckdb", **options), lambda e: None)
+    stopped = open_engine(NewRun(tmp_path / "cut.duckdb", **options), lambda e: None)
     box.append(stopped)
     stopped.start()
     assert stopped.join(60)
@@ -115,7 +115,7 @@ def test_waves_within_a_round_are_the_same_after_a_stop(tmp_path, monkeypatch, s
     box = []
     first = FakeModel(on_answer=lambda n: box[0].stop() if n == stop_after else None)
     monkeypatch.setattr("engine.models.registry.load", lambda *_, **__: first)
-    box.append(open_engine(RunOptions(store=tmp_path / "cut.duckdb", **options), lambda e: None))
+    box.append(open_engine(NewRun(tmp_path / "cut.duckdb", **options), lambda e: None))
     box[0].start()
     assert box[0].join(60) and box[0].outcome.state == "stopped"
     box[0].close()
@@ -169,9 +169,9 @@ def test_recheck_under_other_thresholds_changes_verdicts_and_generates_nothing(t
 def test_wrong_input_is_found_before_a_store_is_made(tmp_path):
     store = tmp_path / "none.duckdb"
     with pytest.raises(ModelUnknown):
-        open_engine(RunOptions(store=store, model="./nowhere"), lambda e: None)
+        open_engine(NewRun(store, model="./nowhere"), lambda e: None)
     with pytest.raises(SpecError, match="instructions.temperature"):
-        open_engine(RunOptions(store=store, overrides={"instructions.temprature": "1"}), lambda e: None)
+        open_engine(NewRun(store, overrides={"instructions.temprature": "1"}), lambda e: None)
     with pytest.raises(SpecError, match="no phase"):
-        open_engine(RunOptions(store=store, until="dinner"), lambda e: None)
+        open_engine(NewRun(store, until="dinner"), lambda e: None)
     assert not Path(store).exists()

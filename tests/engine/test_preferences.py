@@ -18,7 +18,7 @@ from engine.core.events import Event, MarginMeasured
 from engine.models.requests import Completion, Generate, LabelScores, Score
 from engine.quality.pair_selection import PAIR_RULES
 from engine.run.engine import Engine, open_engine
-from engine.run.options import RunOptions
+from engine.run.orders import NewRun
 from engine.spec import constitution
 from tests.engine.fakes import FakeModel, data_rows, run_engine
 
@@ -157,7 +157,7 @@ def test_a_stopped_run_goes_on_to_the_same_pairs_and_pays_for_nothing_twice(
     box: list[Engine] = []
     first = Critical(on_answer=lambda n: box[0].stop() if n == stop_at else None)
     monkeypatch.setattr("engine.models.registry.load", lambda *_, **__: first)
-    stopped = open_engine(RunOptions(store=tmp_path / "cut.duckdb", **OPTIONS), lambda e: None)
+    stopped = open_engine(NewRun(tmp_path / "cut.duckdb", **OPTIONS), lambda e: None)
     box.append(stopped)
     stopped.start()
     assert stopped.join(60) and stopped.outcome is not None and stopped.outcome.state == "stopped"

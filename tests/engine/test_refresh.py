@@ -12,7 +12,7 @@ from engine.core.errors import TrainingError
 from engine.models import adapters, checkpoints
 from engine.models.requests import adapter_fingerprint
 from engine.run.engine import Engine, open_engine
-from engine.run.options import RunOptions
+from engine.run.orders import Round
 from engine.run.refresh import rounds
 from engine.training.plan import plan
 from store import Store
@@ -50,7 +50,7 @@ def test_a_round_is_a_run_of_its_own_with_the_adapter_of_the_one_before(
     reader.close()
     first.store.close()
     with pytest.raises(TrainingError, match="has no adapter of preferences yet"):
-        open_engine(RunOptions(store=path, round_of=first.run_id), lambda event: None)
+        open_engine(Round(path, first.run_id), lambda event: None)
     first.store = Store.open(path)
     adapter = leave_adapter(first)
     first.store.close()

@@ -19,7 +19,7 @@ from engine.quality import gates
 from engine.quality.gates import evidence_sha256, gate_row, recompute
 from engine.quality.pair_selection import recheck_pairs
 from engine.run.engine import Engine, open_engine
-from engine.run.options import RunOptions
+from engine.run.orders import Train
 from engine.spec.stage import StageSpec, load_spec
 from engine.training.job import Job, read_journal, say
 from store import Reader, Store
@@ -209,7 +209,7 @@ def train(
         on_event(opened, event)
 
     changed = {name.replace("__", "."): value for name, value in overrides.items()}
-    opened = open_engine(RunOptions(store=path, resume=RUN, train=kinds, overrides=changed), emit)
+    opened = open_engine(Train(path, RUN, kinds, changed), emit)
     opened.seen = seen  # type: ignore[attr-defined]
     if command is not None:
         opened.training_command = command

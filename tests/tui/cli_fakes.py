@@ -168,11 +168,11 @@ def command(part: str, *arguments: object) -> list[str]:
     return [sys.executable, "-m", "tests.tui.cli_fakes", part, *map(str, arguments)]
 
 
-def install(part: str, put: Callable[[Any, str, Any], None] = setattr) -> list[engine.RunOptions]:
+def install(part: str, put: Callable[[Any, str, Any], None] = setattr) -> list[engine.Order]:
     """Replace the engine's face by one that plays `part`; returns the options it will be opened with."""
-    opened: list[engine.RunOptions] = []
+    opened: list[engine.Order] = []
 
-    def open_engine(options: engine.RunOptions, emit: Callable[[Event], None]) -> PlayingEngine:
+    def open_engine(options: engine.Order, emit: Callable[[Event], None]) -> PlayingEngine:
         opened.append(options)
         if part == "unknown_model":
             raise CaiError("there is no model 'nope'", "name one with --model; no run was started")
@@ -185,9 +185,9 @@ def install(part: str, put: Callable[[Any, str, Any], None] = setattr) -> list[e
 
 
 if __name__ == "__main__":
+    from engine.run import same
     from tui.cli import entry
-    from tui.live import same_run
 
     install(sys.argv[1])
-    same_run.same_run = lambda options: None  # no spec is read here
+    same.same_run = lambda options: None  # no spec is read here
     sys.exit(entry.main(sys.argv[2:]))

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from engine.run import engine
-from engine.run.options import RunOptions
+from engine.run import same as again
+from engine.run.orders import NewRun, Order, Resume
 from engine.spec.stage import load_spec
 from store import Store
 from tests.store import rows
@@ -21,7 +22,7 @@ from tests.tui.cli_fakes import ROOT, RUN, command, install
 from tests.tui.test_terminal import in_a_terminal
 from tui.cli import entry
 from tui.config.settings import Config
-from tui.live import same_run as again
+from tui.live.opener import opener
 from tui.words.wording import PHASES
 
 SMALL = "stage_1_small_model"
@@ -295,12 +296,12 @@ def test_the_same_settings_find_the_same_run(
     tmp_path: Path, fields: dict[str, Any], options: dict[str, Any], found: bool
 ) -> None:
     path = stored(tmp_path / "cai.duckdb", small_run(**fields))
-    assert (again.same_run(RunOptions(path, **options)) is not None) is found
+    assert (again.same_run(NewRun(path, **options)) is not None) is found
 
 
-def opened_with(monkeypatch: pytest.MonkeyPatch, options: RunOptions, *, new: bool = False) -> tuple[Any, list[Any]]:
+def opened_with(monkeypatch: pytest.MonkeyPatch, order: Order) -> tuple[Any, list[Any]]:
     asked = install("done", monkeypatch.setattr)
-    opened = again.opener(new=new)(options, lambda _: None)
+    opened = opener()(order, lambda _: None)
     opened.close()
     return opened, asked
 
@@ -326,14 +327,14 @@ def test_unfinished_runs_go_on_and_finished_ones_are_told(
 ) -> None:
     """`resumed` is None where the engine is not even opened."""
     path = stored(tmp_path / "cai.duckdb", small_run(**fields))
-    opened, asked = opened_with(monkeypatch, RunOptions(path, **options))
+    opened, asked = opened_with(monkeypatch, NewRun(path, **options))
     assert isinstance(opened, again.EndedRun) is (resumed is None)
     assert [item.resume for item in asked] == ([] if resumed is None else [RUN if resumed else None])
 
 
 def test_new_begins_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = stored(tmp_path / "cai.duckdb", small_run(state="stopped"))
-    _, asked = opened_with(monkeypatch, RunOptions(path), new=True)
+    _, asked = opened_with(monkeypatch, NewRun(path, another=True))
     assert [item.resume for item in asked] == [None]
 
 
@@ -447,14 +448,14 @@ def test_a_run_that_is_resumed_keeps_its_model(
     assert found.model is None and found.resume == ""
 
 
-def commands_options(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> RunOptions:
+def commands_options(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> Order:
     """The options that a headless run would be opened with."""
     from tui.cli import run
     from tui.printed import headless
 
-    opened: list[RunOptions] = []
+    opened: list[Order] = []
 
-    def run_headless(_open: Any, options: RunOptions, _terminal: Any, **_: Any) -> tuple[int, dict[str, Any]]:
+    def run_headless(_open: Any, options: Order, _terminal: Any, **_: Any) -> tuple[int, dict[str, Any]]:
         opened.append(options)
         return 0, {}
 
@@ -465,12 +466,12 @@ def commands_options(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> Run
 
 
 def test_what_is_configured_reaches_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[RunOptions] = []
+    asked: list[Order] = []
     monkeypatch.setattr(engine, "open_engine", lambda options, _: asked.append(options))
     monkeypatch.setattr(again, "same_run", lambda _: None)
     config = Config(tmp_path / "c", model="from/file", price_per_gpu_hour=2.5, reviewer="chain")
-    open_engine = again.opener(new=True, config=config, present=True)
-    for options in (RunOptions(tmp_path), RunOptions(tmp_path, model="own"), RunOptions(tmp_path, resume="r")):
+    open_engine = opener(config, present=True)
+    for options in (NewRun(tmp_path), NewRun(tmp_path, model="own"), Resume(tmp_path, "r")):
         open_engine(options, lambda _: None)
     assert [options.model for options in asked] == ["from/file", "own", None]
     assert {(o.price_per_gpu_hour, o.review.reviewer, o.review.present) for o in asked} == {(2.5, "chain", True)}

@@ -310,11 +310,11 @@ def test_what_keeps_a_run_from_going_on_alone() -> None:
 
 
 if __name__ == "__main__":
+    from engine.run import same
     from tui.cli import entry
-    from tui.live import same_run
 
     cli_fakes.install(sys.argv[1])
-    same_run.same_run = lambda options: None  # type: ignore[assignment]
+    same.same_run = lambda options: None  # type: ignore[assignment]
     if os.environ.get("CAI_TEST_PAGES"):
         from tui.app.personal import Personal
 

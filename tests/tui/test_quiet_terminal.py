@@ -95,10 +95,10 @@ def test_what_libraries_print_reaches_the_log_and_never_the_terminal(
 
 
 if __name__ == "__main__":
+    from engine.run import same
     from tui.cli import entry
-    from tui.live import same_run as again
 
     cli_fakes.PARTS["loud"] = loud
     cli_fakes.install("loud")
-    again.same_run = lambda options: None  # no spec is read here
+    same.same_run = lambda options: None  # no spec is read here
     sys.exit(entry.main(sys.argv[1:]))

@@ -14,7 +14,7 @@ from engine.core.errors import SpecError
 from engine.spec.stage import load_spec
 from store.db import Store
 from tui.app.app import ControlCenter
-from tui.live import same_run as again
+from tui.live.opener import opener
 from tui.reads.runs import account, flat, fork_options, judge_changes
 from tui.widgets.compare import compare
 from tui.widgets.dock import QuestionDock
@@ -214,14 +214,11 @@ def test_a_setting_that_is_equal_is_no_difference_and_names_keep_their_distance(
 
 def test_a_run_asked_for_on_the_screen_is_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fork with settings that some run has already is begun all the same: --new cannot be typed there."""
-    from engine.run import engine
+    from engine.run import engine, same
 
     opened: list[Any] = []
     monkeypatch.setattr(engine, "open_engine", lambda options, _: opened.append(options))
-    monkeypatch.setattr(again, "same_run", lambda _: {"run_id": "run-a", "state": "stopped", "until": None})
-    opener = again.opener(new=False)
-    options = engine.RunOptions(store=tmp_path / "s.duckdb")
-    with again.another_run():
-        opener(options, lambda _: None)
-    opener(options, lambda _: None)
+    monkeypatch.setattr(same, "same_run", lambda _: {"run_id": "run-a", "state": "stopped", "until": None})
+    for another in (True, False):
+        opener()(engine.NewRun(tmp_path / "s.duckdb", another=another), lambda _: None)
     assert [item.resume for item in opened] == [None, "run-a"]

@@ -16,6 +16,7 @@ from textual.binding import BindingType
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 
+from engine.run.orders import Evaluate, Train
 from tui.app import asking
 from tui.app.asking import Telling
 from tui.app.keys import KEYS, PERSONAL_KEYS, applies
@@ -32,12 +33,11 @@ from tui.widgets.dock import DockedQuestion, QuestionDock
 from tui.widgets.header import RunHeader
 from tui.widgets.notice import Notice
 from tui.words.places import PLACES
-from tui.words.wording import EVALUATION
 
 if TYPE_CHECKING:
     from engine.core.events import Event
-    from engine.run.engine import OpenEngine
-    from engine.run.options import RunOptions
+    from engine.run.orders import Order
+    from engine.run.same import OpenEngine
     from tui.reads.library import RunHistory
 
 REPAINT_S = 0.2
@@ -55,7 +55,7 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
     BINDINGS: ClassVar[list[BindingType]] = [*KEYS, *PERSONAL_KEYS]
 
     def __init__(
-        self, store_path: Path, options: RunOptions | None, open_engine: OpenEngine, log_path: Path | None = None
+        self, store_path: Path, order: Order | None, open_engine: OpenEngine, log_path: Path | None = None
     ) -> None:
         super().__init__()
         self._after = {}
@@ -64,7 +64,7 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
         self.state = RunState()
         self.bridge = Bridge(self.post_message)
         self.session = Session(store_path, open_engine, self.bridge.emit)
-        self._options = options
+        self._order = order
         self._log_path = log_path
         self._run_shown = ""  # the run whose history is asked for; what comes of another one is late
         self._opened_anew = False  # whether the run is being shown from its start, so that its end is told again
@@ -100,11 +100,9 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
         self.set_interval(REPAINT_S, self.drain)
         self.set_interval(SLOW_TICK_S, self.refresh_room)
         self.paint()
-        if self._options is not None:
-            options = self._options
-            what = (EVALUATION,) if getattr(options, "evaluate", False) else getattr(options, "train", ())
-            about = beside("", what, getattr(options, "overrides", None))
-            self.begin(lambda: self.session.begin(self._options), about)  # type: ignore[arg-type]
+        if (order := self._order) is not None:
+            about = beside("", order.aside, order.overrides) if isinstance(order, Train | Evaluate) else RunState()
+            self.begin(lambda: self.session.begin(order), about)
             if about.aside:
                 self.open_room("training" if about.trains else "evaluation")
         else:

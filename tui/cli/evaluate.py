@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from engine.run.orders import Evaluate
 from tui.cli import run
 from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
 from tui.host.terminal import Terminal
-
-if TYPE_CHECKING:
-    from engine.run.options import RunOptions
 
 
 def evaluate(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -21,19 +19,7 @@ def evaluate(args: argparse.Namespace, terminal: Terminal) -> int:
         run_id = chosen_run(reader, args.run)
     if args.plan:
         return _tell_plan(args, terminal, run_id)
-
-    def options() -> RunOptions:
-        from engine.run.options import RunOptions
-
-        return RunOptions(
-            store=store,
-            resume=run_id,
-            evaluate=True,
-            overrides=dict(args.set or ()),
-            batch_size=args.batch_size,
-        )
-
-    return run.carry_out(args, terminal, store, options)
+    return run.carry_out(args, terminal, Evaluate(store, run_id, dict(args.set or ()), batch_size=args.batch_size))
 
 
 def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str) -> int:

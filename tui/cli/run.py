@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from tui.errors import ScreenFailed, UsageError
 from tui.host.terminal import Terminal, log_path
 
 if TYPE_CHECKING:
-    from engine.run.options import RunOptions
+    from engine.run.orders import Order
     from tui.config.settings import Config
 
 
@@ -45,55 +44,50 @@ def start(args: argparse.Namespace, terminal: Terminal) -> int:
     if not ready_for_a_screen(args, store, terminal):
         return 0
     with_log(terminal, store, "cai")
-    control_center(args.config, terminal, store, None, new=False)
+    control_center(args.config, terminal, store, None)
     return 0
 
 
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """`cai run` and `cai resume`."""
+    from engine.run.orders import NewRun, Resume  # help and usage load nothing of the engine
+
     store = store_path(args)
-    resume = getattr(args, "run", None) if args.command == "resume" else None
     if args.command == "resume":
-        resume = resume or ""
         require_store(store)
         if args.budget is not None:
             from tui.cli.frame import raise_budget
 
             raise_budget(args)
-
-    def options() -> RunOptions:
-        from engine.run.options import RunOptions
-
-        return RunOptions(
-            store=store,
-            spec=getattr(args, "spec", None),
-            model=None if resume is not None else args.config.model or None,
-            seed=getattr(args, "seed", None),
-            pilot=getattr(args, "pilot", None),
-            target=getattr(args, "target", None),
-            until=args.until,
-            batch_size=args.batch_size,
-            overrides=dict(getattr(args, "set", None) or ()),
-            resume=resume,
-        )
-
-    return carry_out(args, terminal, store, options, new=getattr(args, "new", False))
+        return carry_out(args, terminal, Resume(store, args.run or "", args.until, batch_size=args.batch_size))
+    order = NewRun(
+        store,
+        spec=args.spec,
+        model=args.config.model or None,
+        seed=args.seed,
+        pilot=args.pilot,
+        target=args.target,
+        until=args.until,
+        overrides=dict(args.set or ()),
+        another=args.new,
+        batch_size=args.batch_size,
+    )
+    return carry_out(args, terminal, order)
 
 
-def carry_out(
-    args: argparse.Namespace, terminal: Terminal, store: Path, options: Callable[[], RunOptions], *, new: bool = False
-) -> int:
-    """Have an engine do what `options` ask for: in the control center where there is a screen, else headless."""
+def carry_out(args: argparse.Namespace, terminal: Terminal, order: Order) -> int:
+    """Have an engine do what is ordered: in the control center where there is a screen, else headless."""
+    store = order.store
     headless = args.headless or args.json or not terminal.interactive
     if not headless and not ready_for_a_screen(args, store, terminal):
         return 0
     with_log(terminal, store, f"cai {args.command}")
     if not headless:
-        return control_center(args.config, terminal, store, options(), new=new)
-    from tui.live.same_run import opener
+        return control_center(args.config, terminal, store, order)
+    from tui.live.opener import opener
     from tui.printed.headless import run_headless
 
-    code, status = run_headless(opener(new=new, config=args.config), options(), terminal, as_json=args.json)
+    code, status = run_headless(opener(args.config), order, terminal, as_json=args.json)
     if args.json:
         write_json(terminal, {**status, "exit_code": code})
     return code
@@ -115,17 +109,17 @@ def ready_for_a_screen(args: argparse.Namespace, store: Path, terminal: Terminal
     return busy.clear_the_way(store, terminal)
 
 
-def control_center(config: Config, terminal: Terminal, store: Path, options: RunOptions | None, *, new: bool) -> int:
+def control_center(config: Config, terminal: Terminal, store: Path, order: Order | None) -> int:
     from tui.app.app import ControlCenter
     from tui.host import priority
     from tui.host.hangup import Watch
-    from tui.live.same_run import opener
+    from tui.live.opener import opener
     from tui.printed import leaving
     from tui.printed.unattended import go_on
 
     watch = Watch(terminal)
-    open_engine = watch.listening(opener(new=new, config=config, present=True))
-    app = ControlCenter(store, options, open_engine, log_path(store))
+    open_engine = watch.listening(opener(config, present=True))
+    app = ControlCenter(store, order, open_engine, log_path(store))
     app.apply_config(config)
     # Textual keeps what Python code prints to itself while it draws (app.py, redirect_stdout): it belongs in the log.
     app._capture_stdout = sys.stdout

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from engine.run.orders import Order, Resume, Round, Train
 from tui.cli import run
 from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
 from tui.host.terminal import Terminal
-
-if TYPE_CHECKING:
-    from engine.run.options import RunOptions
 
 KINDS = ("sft", "dpo")
 
@@ -24,20 +22,8 @@ def train(args: argparse.Namespace, terminal: Terminal) -> int:
     kinds = KINDS if args.what == "all" else (args.what,)
     if args.plan:
         return _tell_plan(args, terminal, run_id, kinds)
-
-    def options() -> RunOptions:
-        from engine.run.options import RunOptions
-
-        return RunOptions(
-            store=store,
-            resume=run_id,
-            train=kinds,
-            overrides=dict(args.set or ()),
-            accelerate=args.accelerate,
-            report_to=tuple(args.report_to or ()),
-        )
-
-    return run.carry_out(args, terminal, store, options)
+    order = Train(store, run_id, kinds, dict(args.set or ()), args.accelerate, tuple(args.report_to or ()))
+    return run.carry_out(args, terminal, order)
 
 
 def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str, kinds: tuple[str, ...]) -> int:
@@ -63,9 +49,8 @@ def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str, kinds:
 
 def refresh(args: argparse.Namespace, terminal: Terminal) -> int:
     """`cai refresh`: round after round, each a run with its own gate; ends with the first that does not pass."""
-    from engine.run.options import RunOptions
     from engine.run.refresh import rounds
-    from tui.live.same_run import opener
+    from tui.live.opener import opener
     from tui.printed.headless import run_headless
 
     store = store_path(args)
@@ -83,12 +68,12 @@ def refresh(args: argparse.Namespace, terminal: Terminal) -> int:
         terminal.stdout.write(f"round {left.number} of {len(found)}\n")
         terminal.stdout.flush()
         if left.run_id is None:
-            options = RunOptions(store=store, round_of=left.before)
+            order: Order = Round(store, left.before)
         elif not left.data_done:
-            options = RunOptions(store=store, resume=left.run_id)
+            order = Resume(store, left.run_id)
         else:
-            options = RunOptions(store=store, resume=left.run_id, train=("dpo",))
-        code, _ = run_headless(opener(new=True, config=args.config), options, terminal, as_json=False)
+            order = Train(store, left.run_id, ("dpo",))
+        code, _ = run_headless(opener(args.config), order, terminal, as_json=False)
         if code:
             return code
 

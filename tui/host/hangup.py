@@ -15,8 +15,9 @@ from tui.host.terminal import Terminal
 
 if TYPE_CHECKING:
     from engine.core.events import Emit, Event
-    from engine.run.engine import Engine, OpenEngine
-    from engine.run.options import RunOptions
+    from engine.run.engine import Engine
+    from engine.run.orders import Order
+    from engine.run.same import EndedRun, OpenEngine
 
 LOOK_S = 0.2
 SIGNAL_S = 0.2
@@ -59,12 +60,12 @@ class Watch:
     def listening(self, open_engine: OpenEngine) -> OpenEngine:
         """The same `open_engine`, with what the engine tells noted here as well."""
 
-        def open_and_listen(options: RunOptions, emit: Emit) -> Engine:
+        def open_and_listen(order: Order, emit: Emit) -> Engine | EndedRun:
             def tell(event: Event) -> None:
                 self.note(event)
                 emit(event)
 
-            return open_engine(options, tell)
+            return open_engine(order, tell)
 
         return open_and_listen
 

@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tui.live.same_run import another_run
+from engine.core.states import RESUMABLE
+from engine.run.orders import Evaluate, NewRun, Order, Resume, Train
 from tui.reads.library import Library
-from tui.words.wording import RESUMABLE
 
 if TYPE_CHECKING:
     from engine.core.events import Emit
-    from engine.run.engine import Engine, OpenEngine
-    from engine.run.options import RunOptions
+    from engine.run.engine import Engine
+    from engine.run.same import EndedRun, OpenEngine
     from store.db import Store
 
 
@@ -26,7 +26,7 @@ class Session:
         self.store_path = store_path
         self._open_engine = open_engine
         self._emit = emit
-        self.engine: Engine | None = None
+        self.engine: Engine | EndedRun | None = None
         self.library: Library | None = None
         self._hands = threading.RLock()  # whoever opens, closes or writes the store does so alone
 
@@ -41,7 +41,7 @@ class Session:
         shown = unfinished or runs[0]
         return str(shown["run_id"]), unfinished
 
-    def begin(self, options: RunOptions) -> str:
+    def begin(self, order: Order) -> str:
         """Open the engine and start it; the store is let go first, because a file has one owner.
 
         Where the engine cannot be opened, what is stored can be looked at again.
@@ -49,7 +49,7 @@ class Session:
         with self._hands:
             self.let_go()
             try:
-                engine = self._open_engine(options, self._emit)
+                engine = self._open_engine(order, self._emit)
             except BaseException:
                 with contextlib.suppress(Exception):  # that the engine failed is what has to be told
                     self.library = Library.look(self.store_path)
@@ -60,28 +60,19 @@ class Session:
         return engine.run_id
 
     def begin_new(self, **options: Any) -> str:
-        """A new run, also where the store has one like it; `options` are those of RunOptions but the store."""
-        from engine.run.options import RunOptions
-
-        with another_run():
-            return self.begin(RunOptions(store=self.store_path, **options))
+        """A new run, also where the store has one like it; `options` are those of NewRun but the store."""
+        return self.begin(NewRun(self.store_path, another=True, **options))
 
     def begin_again(self, run_id: str) -> str:
-        from engine.run.options import RunOptions
-
-        return self.begin(RunOptions(store=self.store_path, resume=run_id))
+        return self.begin(Resume(self.store_path, run_id))
 
     def begin_training(self, run_id: str, kind: str, changed: Mapping[str, str]) -> str:
         """Train the model of a run; `kind` is sft or dpo, `changed` are settings in place of the spec's."""
-        from engine.run.options import RunOptions
-
-        return self.begin(RunOptions(store=self.store_path, resume=run_id, train=(kind,), overrides=changed))
+        return self.begin(Train(self.store_path, run_id, (kind,), changed))
 
     def begin_evaluation(self, run_id: str) -> str:
         """Ask the models of a run the held-out items."""
-        from engine.run.options import RunOptions
-
-        return self.begin(RunOptions(store=self.store_path, resume=run_id, evaluate=True))
+        return self.begin(Evaluate(self.store_path, run_id))
 
     def write(self, work: Callable[[Store], Any]) -> Any:
         """Do `work` on a store that may be written: the engine's, or the file opened for that long.

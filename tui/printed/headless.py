@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import queue
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.text import Text
 
+from engine.run.orders import Evaluate, Order, Train
 from tui.host.terminal import Terminal
 from tui.live.state import RunState, beside
 from tui.printed.evaluation import evaluation_outcome
@@ -20,14 +20,14 @@ from tui.printed.tables import console_on, counts_text, fact, gate_table, prefer
 from tui.printed.training import training_outcome
 from tui.reads.evaluation import evaluation_account
 from tui.reads.training import training_accounts
-from tui.words.wording import EVALUATION, again_with, format_seconds
+from tui.words.wording import again_with, format_seconds
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from engine.core.events import Emit, Event
+    from engine.core.events import Event
     from engine.run.engine import Engine
-    from engine.run.options import RunOptions
+    from engine.run.same import EndedRun, OpenEngine
 
 EXIT_CODES = {
     "done": 0, "failed": 1, "waiting": 3, "gate_failed": 4, "locked": 4, "refused": 4, "budget_reached": 5,
@@ -38,8 +38,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_headless(
-    open_engine: Callable[[RunOptions, Emit], Engine],
-    options: RunOptions,
+    open_engine: OpenEngine,
+    order: Order,
     terminal: Terminal,
     *,
     as_json: bool,
@@ -52,10 +52,10 @@ def run_headless(
     """
     console = console_on(terminal.stderr if as_json else terminal.stdout)
     inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    state = beside("", (EVALUATION,) if options.evaluate else options.train, options.overrides)
+    state = beside("", order.aside, order.overrides) if isinstance(order, Train | Evaluate) else RunState()
     with Signals(terminal) as signals:
-        engine = open_engine(options, inbox.put)
-        go_on = f"cai {again_with(engine.run_id, state.aside, options.overrides)}"
+        engine = open_engine(order, inbox.put)
+        go_on = f"cai {again_with(engine.run_id, state.aside, state.changed)}"
         signals.resume = go_on
         try:
             signals.run_id = engine.run_id
@@ -81,17 +81,19 @@ def run_headless(
         }
     if state.evaluates:
         account = status["evaluation"]
-        report = evaluation_outcome(status, account, code, reason, options.store, terminal.log, go_on)
+        report = evaluation_outcome(status, account, code, reason, order.store, terminal.log, go_on)
     elif state.trains:
-        report = training_outcome(status, state.trains, code, reason, options.store, terminal.log, go_on)
+        report = training_outcome(status, state.trains, code, reason, order.store, terminal.log, go_on)
     else:
-        report = outcome_report(status, checks, code, options.store, terminal.log)
+        report = outcome_report(status, checks, code, order.store, terminal.log)
     console.print(report)
     console.file.flush()
     return code, status
 
 
-def _watch(engine: Engine, inbox: queue.SimpleQueue[Event], state: RunState, view: View, signals: Signals) -> int:
+def _watch(
+    engine: Engine | EndedRun, inbox: queue.SimpleQueue[Event], state: RunState, view: View, signals: Signals
+) -> int:
     asked_a_person = False
 
     def take() -> None:

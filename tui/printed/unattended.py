@@ -17,6 +17,7 @@ from tui.words.wording import again_with
 
 if TYPE_CHECKING:
     from engine.run.engine import Engine
+    from engine.run.same import EndedRun
     from tui.live.bridge import Bridge
     from tui.live.conductor import Session
     from tui.live.state import RunState
@@ -43,7 +44,7 @@ def go_on(session: Session, bridge: Bridge, state: RunState, watch: Watch) -> st
             marker_path(session.store_path).unlink()
 
 
-def _see_to_the_end(engine: Engine, bridge: Bridge, state: RunState, watch: Watch) -> None:
+def _see_to_the_end(engine: Engine | EndedRun, bridge: Bridge, state: RunState, watch: Watch) -> None:
     from tui.printed.progress import PlainView
     from tui.printed.tables import console_on
 

@@ -96,7 +96,7 @@ def flat(values: Mapping[str, Any], before: str = "") -> dict[str, str]:
 
 
 def fork_options(reader: Reader, run_id: str, changes: Mapping[str, str]) -> dict[str, Any]:
-    """RunOptions of a run like this one but for the changes. Raises SpecError where they are wrong.
+    """Options of NewRun for a run like this one but for the changes. Raises SpecError where they are wrong.
 
     The settings are those that the run has now, thresholds that were applied included, as overrides of its spec.
     """

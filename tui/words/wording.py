@@ -70,9 +70,6 @@ LABEL_SHAPES = {"good": "+ ok", "bad": "− no", "unsure": "? ?"}
 FINISHED = frozenset({"done", "stopped", "gate_failed", "locked", "refused", "waiting", "budget_reached", "failed"})
 LOCKED = "training is locked"  # how the reason of a training that a lock kept from beginning begins
 
-# States of a stored run that has work left to do; a process that was killed leaves "running" behind.
-RESUMABLE = frozenset({"running", "paused", "stopped", "waiting", "budget_reached", "failed"})
-
 
 def phase_title(phase: str) -> str:
     return PHASE_TITLES.get(phase, phase.replace("_", " ").capitalize())

@@ -2,7 +2,8 @@
 
 The weights come as a GGUF file. transformers de-quantises it, but the tokenizer that it derives from this file splits
 words into letters, so the tokenizer is rebuilt here from the file's own tokens and scores. The result is kept as
-safetensors in the user's cache: written aside and renamed, under a lock, so that two starts at once are safe.
+safetensors in the user's cache: written aside and renamed, under a lock, so that two starts at once are safe. Model
+libraries are imported where a model is converted, for they are heavy.
 """
 
 from __future__ import annotations

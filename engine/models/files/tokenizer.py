@@ -1,6 +1,7 @@
 """Text into tokens and back, by the same rules for every backend that has the model's tokenizer at hand.
 
-Models are given token ids, so that nothing of a library adds a token or reads one out of a text.
+Models are given token ids, so that nothing of a library adds a token or reads one out of a text. transformers is
+imported where a tokenizer is loaded, for it is heavy.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def fingerprint_of(path: str, dtype: str) -> str:
     """A hash of configuration, tokenizer and weights: a file's bytes up to 2 GB, else its ends and its size."""
     folder = Path(path)
     if not folder.is_dir():
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import snapshot_download  # heavy, and not needed for a folder
 
         folder = Path(snapshot_download(path, local_files_only=True))
     digest = hashlib.sha256(dtype.encode())

@@ -78,7 +78,7 @@ class TransformersModel(Forward):
     @classmethod
     def load(cls, source: Source, *, batch_size: int | None = None, chat: bool = False) -> TransformersModel:
         """Load weights and tokenizer, with any chat template removed unless `chat` is asked for. Raises ModelError."""
-        from transformers import AutoModelForCausalLM
+        from transformers import AutoModelForCausalLM  # heavy
 
         path = files_of(source)
         on_gpu = torch.cuda.is_available()
@@ -123,7 +123,7 @@ class TransformersModel(Forward):
         name = sha256[:16] or adapter.name
         try:
             if self._peft is None:
-                from peft import PeftModel
+                from peft import PeftModel  # heavy, and only for adapters
 
                 self._peft = PeftModel.from_pretrained(self._model, str(adapter), adapter_name=name)
             elif name not in self._peft.peft_config:

@@ -114,7 +114,7 @@ def _files_want_bos(root: object) -> bool | None:
     if not isinstance(root, str) or not (Path(root) / "tokenizer_config.json").is_file():
         return None
     try:
-        from transformers import AutoTokenizer
+        from transformers import AutoTokenizer  # heavy, and perhaps not installed beside a server
 
         tokenizer = AutoTokenizer.from_pretrained(root)
     except (ImportError, OSError, ValueError):

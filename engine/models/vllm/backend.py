@@ -114,7 +114,7 @@ class VllmModel(WithoutStates):
         `batch_size` is how many requests it computes together. The type of quantised weights is read from the model's
         own configuration by vLLM.
         """
-        from transformers import AutoConfig
+        from transformers import AutoConfig  # heavy
 
         path = files_of(source)
         on_gpu = torch.cuda.is_available()

@@ -20,7 +20,7 @@ def is_wanted() -> bool:
         raise ModelError(f"no backend {asked!r}", "Set CAI_BACKEND to vllm or transformers, or unset it.")
     if asked or importlib.util.find_spec("vllm") is None:
         return asked == "vllm"
-    import torch
+    import torch  # heavy, and not needed where vLLM is not installed
 
     return bool(torch.cuda.is_available())
 

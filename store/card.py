@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from store import preferences, progress
-
-if TYPE_CHECKING:
-    from store.read import Reader, Row
+from store.query import Row
+from store.read import Reader
 
 _CONTENTS = {
     "sft": "Supervised fine-tuning examples: `prompt` and `completion` apart, so that the loss can leave the prompt "

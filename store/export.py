@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -15,15 +14,16 @@ import pyarrow.parquet as pq
 
 from store import preferences
 from store.card import card
-from store.connect import volume
+from store.disk import force_to_disk, volume
 from store.errors import StoreError, StoreWriteFailed
-from store.progress import json_ready
-from store.read import VERDICTS, Reader, Row
+from store.names import SPLITS, VERDICTS
+from store.query import Row
+from store.read import Reader
+from store.text import json_ready
 
 What = Literal["sft", "samples", "judgements", "pairs", "revisions"]
 Format = Literal["jsonl", "parquet", "hf"]
 
-SPLITS = ("train", "validation", "test")
 PROMPT_TEMPLATE = "Instruction: {instruction}\nResponse:"
 
 _TEXT = pa.string()
@@ -282,18 +282,3 @@ def _require_free(out: Path) -> None:
             f"{out} is there already",
             "Nothing was written, so that no data set is overwritten. Move it away, or choose another --out.",
         )
-
-
-def force_to_disk(folder: Path, *, deep: bool = True) -> None:
-    """Have a folder's entries, and with `deep` all that lies in it, survive a loss of power."""
-    for path in folder.rglob("*") if deep else ():
-        _sync(path)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

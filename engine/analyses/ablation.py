@@ -29,7 +29,7 @@ from engine.spec import prompts
 from engine.spec.constitution import CONDITIONS, Principle
 from engine.spec.provenance import derived_seed
 from engine.stats.intervals import Paired, paired_means, paired_shares
-from store import Store
+from store.db import Store
 
 SHOWN = {"with": "with the principle", "without": "without one", "irrelevant": "with one of another category"}
 # What is shown where no principle is: as general as a request can be, in the length of a principle.

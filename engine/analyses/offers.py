@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from store import Reader, Store
+from store.db import Store
+from store.read import Reader
 
 
 def preregister(

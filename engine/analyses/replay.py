@@ -27,7 +27,8 @@ from engine.quality.rules import flags_of, measure
 from engine.spec.prompts import clean_response
 from engine.spec.provenance import short_hash
 from engine.spec.stage import StageSpec
-from store import Reader, Store
+from store.db import Store
+from store.read import Reader
 
 SAME_WITHIN_NATS = 0.01  # a larger difference of a label's log-probability is no rounding
 DIFFERING_KEPT = 20

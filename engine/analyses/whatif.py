@@ -12,7 +12,8 @@ from engine.quality.gates import Check, Decision, Evidence, evidence_sha256, gat
 from engine.quality.pair_selection import PairEvidence
 from engine.spec.stage import StageSpec, change
 from engine.stats.intervals import wilson
-from store import Reader, Store
+from store.db import Store
+from store.read import Reader
 
 CHANGES_SHOWN = 10
 

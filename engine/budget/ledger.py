@@ -21,7 +21,8 @@ from typing import Any
 from engine.budget.prices import API, GPU, STORAGE, Price, Prices, dollars
 from engine.core.errors import BudgetReached, SpecError
 from engine.spec.stage import StageSpec
-from store import Reader, Store
+from store.db import Store
+from store.read import Reader
 
 TOPIC = "budget"  # of the decisions that raise the cap
 WARNED = "budget_warned"  # the metric that keeps which shares of the cap a person was told of

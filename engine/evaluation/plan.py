@@ -13,7 +13,7 @@ from engine.evaluation.conditions import Condition, conditions_of
 from engine.evaluation.items import item_set, scorer_sha256
 from engine.spec.sections import EvaluationSpec
 from engine.spec.stage import StageSpec
-from store import Reader
+from store.read import Reader
 
 
 @dataclass(frozen=True)

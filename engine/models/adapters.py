@@ -13,7 +13,8 @@ import yaml
 
 from engine.core.errors import TrainingError
 from engine.models import checkpoints
-from store import Reader, force_to_disk
+from store.disk import force_to_disk
+from store.read import Reader
 
 FOLDER = "adapter"
 ASIDE = ".adapter.partial"

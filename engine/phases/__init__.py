@@ -18,7 +18,8 @@ from engine.models.answers import Answers
 from engine.review.context import Decision
 from engine.spec.constitution import Constitution
 from engine.spec.stage import StageSpec
-from store import Reader, Store
+from store.db import Store
+from store.read import Reader
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ from engine.quality import gates
 from engine.spec.provenance import short_hash
 from engine.spec.stage import StageSpec
 from engine.stats.intervals import wilson
-from store import Reader, Store
+from store.db import Store
+from store.read import Reader
 
 PHASE = "evaluation"
 HELD = 32

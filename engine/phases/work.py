@@ -16,7 +16,8 @@ from engine.core.errors import ModelError, SpecError
 from engine.models import adapters
 from engine.spec.constitution import Constitution, load_constitution
 from engine.spec.stage import StageSpec
-from store import Reader, Store
+from store.db import Store
+from store.read import Reader
 
 
 def begin_session(store: Store, run_id: str, session_id: str) -> None:

@@ -23,7 +23,8 @@ from engine.planning.forecast import (
     unknown,
 )
 from engine.spec.stage import StageSpec, available, load_spec
-from store import CaiError, Reader
+from store.errors import CaiError
+from store.read import Reader
 
 LEAST_STEPS = 5  # of progress, before the rate of a phase under way is told
 

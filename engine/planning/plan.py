@@ -31,7 +31,8 @@ from engine.review.prompt import Section
 from engine.spec.stage import StageSpec, settings_of
 from engine.stats.intervals import needed_candidates, wilson
 from engine.stats.power import mcnemar_effect, mcnemar_n, mcnemar_power
-from store import CaiError, Reader
+from store.errors import CaiError
+from store.read import Reader
 
 ABLATION_ITEMS = (20, 50, 100)
 

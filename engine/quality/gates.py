@@ -15,7 +15,7 @@ from engine.quality.rules import BLOCKING, RULES, Measured, flags_of, measure
 from engine.spec.sections import CriticsSpec
 from engine.spec.stage import StageSpec
 from engine.stats.intervals import wilson
-from store import Reader
+from store.read import Reader
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from engine.core.errors import SpecError
 from engine.stats.intervals import auc, auc_interval, cohen_kappa, threshold_for_precision
-from store import Reader, Store
+from store.db import Store
+from store.read import Reader
 
 if TYPE_CHECKING:
     from store.db import Store

@@ -23,7 +23,7 @@ from engine.spec.sections import PairsSpec, RulesSpec
 from engine.spec.stage import StageSpec
 from engine.stats.intervals import wilson
 from engine.stats.similarity import NearDuplicateIndex, rouge_l, words
-from store import Reader
+from store.read import Reader
 
 SOURCES = ("revision", "best_of", "hard_negative", "boundary")
 CONSTRUCTED = frozenset({"hard_negative", "boundary"})  # which side is worse is known from how it was made

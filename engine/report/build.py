@@ -14,7 +14,9 @@ from engine.report.document import Document
 from engine.report.page import page
 from engine.report.query import Queries
 from engine.report.text import without_secrets
-from store import CaiError, Reader, StoreWriteFailed, force_to_disk
+from store.disk import force_to_disk
+from store.errors import CaiError, StoreWriteFailed
+from store.read import Reader
 
 
 def build(reader: Reader, run_id: str, out: Path, *, price_per_hour: float | None = None, now: datetime) -> list[Path]:

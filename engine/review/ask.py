@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from engine.core.events import Emit
     from engine.review import Review, Section
     from engine.review.options import ReviewOptions
-    from store import Store
+    from store.db import Store
 
 
 Row = dict[str, Any]

@@ -21,7 +21,10 @@ from engine.review.consultant import Consultant
 from engine.run.options import RunOptions, fresh, modify, new_run, reopened
 from engine.spec.provenance import new_session_id
 from engine.spec.stage import settings_of
-from store import PHASES, CaiError, Reader, Store
+from store.db import Store
+from store.errors import CaiError
+from store.names import PHASES
+from store.read import Reader
 
 MEMORY = "256MB"  # for DuckDB, which would take most of the machine's for its cache, beside a model that needs it
 

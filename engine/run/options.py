@@ -14,7 +14,8 @@ from engine.phases.work import constitution_facts
 from engine.review.options import ReviewOptions
 from engine.spec import provenance
 from engine.spec.stage import change, load_spec
-from store import Reader, Store
+from store.db import Store
+from store.read import Reader
 
 SMALL_SPEC = "stage_1_small_model"
 LARGE_SPEC = "stage_1_explicit_instructions"

@@ -16,7 +16,7 @@ from engine.quality.pair_selection import recheck_pairs
 from engine.spec.stage import StageSpec
 from engine.stats.similarity import NearDuplicateIndex, words
 from engine.training.examples import Examples, held_out_instructions
-from store import Reader
+from store.read import Reader
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from engine.core.errors import TrainingError
 from engine.models import adapters
 from engine.models.checkpoints import tree_sha256
 from engine.models.source import resolve
-from store import PROMPT_TEMPLATE, Reader
+from store.export import PROMPT_TEMPLATE
+from store.read import Reader
 
 PROMPTS = (
     "Explain why the sky is blue.",

@@ -16,7 +16,7 @@ from engine.review import verify
 from engine.review.options import ReviewOptions
 from engine.run.engine import Engine, open_engine
 from engine.run.options import RunOptions
-from store import Store
+from store.db import Store
 from tests.engine.fakes import FakeModel
 
 SPEC = "stage_1_small_model"

@@ -28,7 +28,8 @@ from engine.report.text import code, fence, inline, without_secrets
 from engine.spec.constitution import load_constitution
 from engine.stats.intervals import wilson
 from engine.stats.paired import Pairs, cohen_h, mcnemar, newcombe
-from store import CaiError, Store, StoreWriteFailed
+from store.db import Store
+from store.errors import CaiError, StoreWriteFailed
 from tests.engine.report_rows import HOSTILE, SECRET, evaluation, full_run, right, scorer_audit
 from tests.store import rows
 from tui.cli import report

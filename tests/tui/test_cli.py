@@ -15,7 +15,7 @@ import pytest
 from engine.run import engine
 from engine.run.options import RunOptions
 from engine.spec.stage import load_spec
-from store import Store
+from store.db import Store
 from tests.store import rows
 from tests.tui.cli_fakes import ROOT, RUN, command, install
 from tests.tui.test_terminal import in_a_terminal

@@ -17,7 +17,7 @@ from mcp import ClientSession, StdioServerParameters, stdio_client
 
 from engine.review import verify
 from engine.review.files import folder_of
-from store import Store
+from store.db import Store
 from tests.engine.review_desk import KEY, RUN, new_store
 from tests.engine.review_server import good, serving, slow
 from tests.store import rows

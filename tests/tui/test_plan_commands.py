@@ -15,7 +15,7 @@ from engine.budget.ledger import Ledger
 from engine.budget.prices import api_price, gpu_price
 from engine.core.errors import SpecError
 from engine.spec.stage import load_spec
-from store import Store
+from store.db import Store
 from tests.engine.test_planning import fill
 from tests.store import rows
 from tui.cli import plan

@@ -38,7 +38,7 @@ def evaluate(args: argparse.Namespace, terminal: Terminal) -> int:
 
 def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str) -> int:
     from engine.analyses.offers import evaluation_offer
-    from store.progress import json_ready
+    from store.text import json_ready
 
     with reading(args) as reader:
         offer = evaluation_offer(reader, run_id, dict(args.set or ()))
@@ -66,12 +66,12 @@ def preregister(args: argparse.Namespace, terminal: Terminal) -> int:
             found = current(reader, run_id)
     else:
         from engine.analyses.offers import preregister as settle
-        from store import Store
+        from store.db import Store
 
         with Store.open(store) as opened:
             found = settle(opened, run_id, after=args.after, hypothesis=args.hypothesis, overrides=dict(args.set or ()))
     if args.json:
-        from store.progress import json_ready
+        from store.text import json_ready
 
         write_json(terminal, {"run": run_id, "registration": json_ready(found), "exit_code": 0})
         return 0
@@ -94,7 +94,7 @@ def replay(args: argparse.Namespace, terminal: Terminal) -> int:
     found = again(store, run_id, args.phase, args.fraction, batch_size=args.batch_size)
     code = 0 if found["certified"] else 4
     if args.json:
-        from store.progress import json_ready
+        from store.text import json_ready
 
         write_json(terminal, {**json_ready(found), "exit_code": code})
         return code

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tui.host.terminal import Terminal, log_path
 
 if TYPE_CHECKING:
-    from store import Reader
+    from store.read import Reader
 
 
 SAMPLES_SHOWN = 50
@@ -56,7 +56,7 @@ def with_log(terminal: Terminal, store: Path, what: str) -> None:
 def reading(args: argparse.Namespace) -> Iterator[Reader]:
     path = store_path(args)
     require_store(path)
-    from store import Store
+    from store.db import Store
 
     with Store.open(path, read_only=True) as store, store.reader() as reader:
         yield reader
@@ -89,7 +89,7 @@ def flushed(terminal: Terminal) -> int:
 def raise_budget(args: argparse.Namespace) -> None:
     """Raise the cap of the store to `args.budget` US dollars, as a person's decision with `args.reason`."""
     from engine.budget.ledger import raise_cap
-    from store import Store
+    from store.db import Store
 
     with reading(args) as reader:
         run_id = chosen_run(reader, args.run)

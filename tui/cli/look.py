@@ -17,7 +17,7 @@ def runs(args: argparse.Namespace, terminal: Terminal) -> int:
     with reading(args) as reader:
         found = reader.runs()
     if args.json:
-        from store.progress import json_ready
+        from store.text import json_ready
 
         heavy = ("settings", "manifest")
         listed = [{"run" if k == "run_id" else k: v for k, v in row.items() if k not in heavy} for row in found]
@@ -53,7 +53,7 @@ def samples(args: argparse.Namespace, terminal: Terminal) -> int:
     more = len(found) > args.limit
     found = found[: args.limit]
     if args.json:
-        from store.progress import json_ready
+        from store.text import json_ready
 
         write_json(terminal, {"run": run_id, "verdict": args.verdict, "samples": json_ready(found), "more": more})
         return 0
@@ -75,7 +75,7 @@ def recheck(args: argparse.Namespace, terminal: Terminal) -> int:
         result = recheck_run(reader, run_id, dict(args.set or ()))
     code = 0 if result["after"]["passed"] else 4
     if args.json:
-        from store.progress import json_ready
+        from store.text import json_ready
 
         write_json(terminal, {**json_ready(result), "exit_code": code})
         return code
@@ -91,7 +91,7 @@ def export(args: argparse.Namespace, terminal: Terminal) -> int:
     require_store(store)
     with_log(terminal, store, "cai export")  # the format hf imports a library that may print
     with reading(args) as reader:
-        from store import export as export_run
+        from store.export import export as export_run
 
         run_id = chosen_run(reader, args.run)
         paths = [str(path) for path in export_run(reader, run_id, args.what, args.format, Path(args.out))]

@@ -25,7 +25,9 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field, ValidationError
 
-from store import NotFound, Reader, Store, StoreError
+from store.db import Store
+from store.errors import NotFound, StoreError
+from store.read import Reader
 from tui.cli.frame import chosen_run, store_path, with_log
 from tui.config.settings import Config
 from tui.host.terminal import Terminal

@@ -16,7 +16,7 @@ from tui.errors import UsageError
 from tui.host.terminal import Terminal
 
 if TYPE_CHECKING:
-    from store import Reader
+    from store.read import Reader
 
 Row = Mapping[str, Any]
 
@@ -36,7 +36,7 @@ def principles(args: argparse.Namespace, terminal: Terminal) -> int:
         tests = reader.query(f"SELECT * FROM ablation_results WHERE run_id = ? {_ORDER}", [run_id])
         judges = pair_critics(reader, run_id)
     if args.json:
-        from store.progress import json_ready
+        from store.text import json_ready
 
         told = {"principles": json_ready(rows), "ablations": json_ready(tests), "pair_critics": json_ready(judges)}
         write_json(terminal, {"run": run_id, **told})
@@ -79,7 +79,7 @@ def ablate(args: argparse.Namespace, terminal: Terminal) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     if args.json:
-        from store.progress import json_ready
+        from store.text import json_ready
 
         write_json(terminal, {"run": run_id, "items": args.items, "results": json_ready(rows)})
         return 0

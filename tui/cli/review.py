@@ -59,7 +59,7 @@ def listed(args: argparse.Namespace, terminal: Terminal) -> int:
         run_id = chosen_run(reader, args.run)
         found = reviews(reader, run_id)
     if args.json:
-        from store.progress import json_ready
+        from store.text import json_ready
 
         write_json(terminal, {"run": run_id, "reviews": json_ready(found)})
         return 0
@@ -81,7 +81,7 @@ def shown(args: argparse.Namespace, terminal: Terminal) -> int:
     folder = store_path(args).parent
     row["files"] = [str(folder / path) for path in row["files"]]
     if args.json:
-        from store.progress import json_ready
+        from store.text import json_ready
 
         write_json(terminal, {"run": run_id, **json_ready(row)})
         return 0
@@ -114,7 +114,7 @@ def answered(args: argparse.Namespace, terminal: Terminal) -> int:
     from engine.core.control import Control
     from engine.core.errors import ReviewError
     from engine.review import Desk, PersonReviewer, find_key
-    from store import Store
+    from store.db import Store
     from tui.config.reviewer import reviewer_options
 
     try:
@@ -150,7 +150,7 @@ def asked(args: argparse.Namespace, terminal: Terminal) -> int:
     free_topic(args.topic)
     options = reviewer_options(args.config)
     with_log(terminal, store, "cai review ask")
-    from store import Store
+    from store.db import Store
 
     with Store.open(store) as opened:
         files = tuple(args.file or ())
@@ -183,7 +183,7 @@ def requested(args: argparse.Namespace, terminal: Terminal) -> int:
             "Set `reviewer` to model or chain, in the file that `cai config` names or as $CAI_REVIEWER.",
         )
     with_log(terminal, store, "cai review request")
-    from store import Store
+    from store.db import Store
 
     out = args.out.expanduser().absolute()
     with Store.open(store) as opened:
@@ -222,7 +222,7 @@ def _require_words(args: argparse.Namespace) -> None:
 
 def _the_one(rows: list[Row], asked: str, run_id: str) -> Row:
     """The review that an id, its beginning or the id of a question to a person names. Raises NotFound."""
-    from store import NotFound
+    from store.errors import NotFound
     from tui.words.text import one_line
 
     wanted = asked.partition(".")[0]

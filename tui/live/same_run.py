@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from engine.core.events import Emit, RunFinished
     from engine.run.engine import Engine
     from engine.run.options import RunOptions
-    from store import Store
+    from store.db import Store
     from tui.config.settings import Config
 
 
@@ -87,7 +87,7 @@ def same_run(options: RunOptions) -> dict[str, Any] | None:
     from engine.models.source import resolve
     from engine.run.options import LARGE_SPEC, SMALL_SPEC
     from engine.spec.stage import load_spec
-    from store import Store
+    from store.db import Store
 
     source = resolve(options.model)
     spec = load_spec(options.spec or (SMALL_SPEC if source.embedded else LARGE_SPEC), options.overrides)
@@ -130,7 +130,7 @@ class EndedRun:
     """Stands in for the engine where nothing is left to do: tells how the run ended, and reads its store."""
 
     def __init__(self, options: RunOptions, run: Mapping[str, Any], emit: Emit) -> None:
-        from store import Store
+        from store.db import Store
 
         self.run_id = str(run["run_id"])
         self.store: Store = Store.open(options.store)

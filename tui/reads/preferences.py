@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from store import Reader
+    from store.read import Reader
 
 Row = dict[str, Any]
 PRINCIPLES, REVISIONS, PAIRS = "principles", "revisions", "pairs"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tui.words.facts import wilson
 
 if TYPE_CHECKING:
-    from store import Reader
+    from store.read import Reader
 
 RUNS_SHOWN = 500
 _ABOUT = ("spec", "spec_sha256", "model", "fingerprint", "seed", "pilot", "target", "until")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from store import Reader
+    from store.read import Reader
 
 ROWS_SHOWN = 1000
 HISTORY_KEPT = 500
@@ -73,8 +73,8 @@ def export(reader: Reader, sql: str, target: Path) -> tuple[int, int]:
 
     It is written aside and renamed. Raises StoreError where the statement fails or the file cannot be written.
     """
-    from store import StoreError
     from store.encode import values
+    from store.errors import StoreError
 
     if target.suffix not in (".csv", ".parquet"):
         raise StoreError(f"{target.name} is neither .csv nor .parquet", "The name's ending says how it is written.")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tui.words.wording import phase_of
 
 if TYPE_CHECKING:
-    from store import Reader
+    from store.read import Reader
 
 STEPS_AT_ONCE = 20_000
 

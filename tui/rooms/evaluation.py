@@ -233,7 +233,7 @@ class EvaluationRoom(Room):
         def ask(then: Callable[[Offer | str], None]) -> None:
             def read(library: Library) -> Offer | str:
                 from engine.analyses.offers import evaluation_offer
-                from store import CaiError
+                from store.errors import CaiError
 
                 try:
                     with library.own_reader() as reader:
@@ -244,7 +244,8 @@ class EvaluationRoom(Room):
             self.read("working out an evaluation", read, then)
 
         def settle(then: Callable[[str], None]) -> None:
-            from store import CaiError, Store
+            from store.db import Store
+            from store.errors import CaiError
 
             def write(store: Store) -> str:
                 from engine.analyses.offers import preregister

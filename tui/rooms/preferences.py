@@ -41,7 +41,7 @@ from tui.words.text import one_line
 from tui.words.wording import PREFERENCE_PHASES, VERDICT_SHAPES
 
 if TYPE_CHECKING:
-    from store import Reader
+    from store.read import Reader
     from tui.reads.library import RunHistory
 
 EVERY_S = 3.0  # listed anew at most this often while a run goes on

@@ -26,7 +26,7 @@ from tui.words.text import make_visible, one_line
 from tui.words.wording import agreement
 
 if TYPE_CHECKING:
-    from store import Reader
+    from store.read import Reader
 
 SPLITS = (None, "train", "validation", "test")
 LABELLED = (None, "any", "good", "bad", "unsure")
@@ -296,7 +296,7 @@ class SamplesRoom(ListingRoom):
         run_id, find = self._run_id, wish.finder(self._run_id, self._critic)
 
         def read(reader: Reader) -> Found | str:
-            from store import CaiError
+            from store.errors import CaiError
 
             try:
                 return find(reader)

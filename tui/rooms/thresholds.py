@@ -19,8 +19,8 @@ from tui.words.text import make_visible, one_line
 
 if TYPE_CHECKING:
     from engine.analyses.whatif import Knob, Outcome, WhatIf
-    from store import Reader
     from store.db import Store
+    from store.read import Reader
     from tui.reads.library import Library
 
 _EMPTY = (
@@ -208,7 +208,7 @@ class ThresholdsRoom(Room):
         number = self._asked
 
         def read(library: Library) -> tuple[Outcome, Outcome | str, list[dict[str, Any]]]:
-            from store import CaiError
+            from store.errors import CaiError
 
             before = self._before or whatif.under({})
             try:

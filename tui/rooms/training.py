@@ -304,7 +304,7 @@ class TrainingRoom(Room, can_focus=True):
 
         def ask(kind: str, then: Callable[[Plan | str], None]) -> None:
             def read(library: Library) -> Plan | str:
-                from store import CaiError
+                from store.errors import CaiError
 
                 try:
                     with library.own_reader() as reader:

@@ -1,0 +1,26 @@
+"""The names that rows hold: phases, verdicts, splits, and the states of runs and trainings."""
+
+from __future__ import annotations
+
+SAMPLE_PHASES = (
+    "guard",
+    "audit",
+    "instructions",
+    "instruction_judgements",
+    "responses",
+    "response_judgements",
+    "gate",
+)
+PREFERENCE_PHASES = ("revisions", "candidates", "pairs", "pair_gate")  # of runs that make preference pairs
+PHASES = (*SAMPLE_PHASES, *PREFERENCE_PHASES)
+TRAINING_PHASES = ("sft", "dpo")  # of runs that were trained
+EVALUATION = "evaluation"
+BESIDE = (*TRAINING_PHASES, EVALUATION)  # phases that leave the state of a run's data as it was
+
+VERDICTS = ("accepted", "rejected", "unsure")
+SPLITS = ("train", "validation", "test")
+
+ALIVE = ("running", "paused")  # what a run or a training says of itself while its process works on it
+# States of a stored run that has work left to do; a process that was killed leaves "running" behind.
+RESUMABLE = frozenset({*ALIVE, "stopped", "waiting", "budget_reached", "failed"})
+FINISHED = frozenset({"done", "stopped", "gate_failed", "locked", "refused", "waiting", "budget_reached", "failed"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SAMPLE_PHASES = (
+COMMON_PHASES = (  # of every run
     "guard",
     "audit",
     "instructions",
@@ -12,10 +12,13 @@ SAMPLE_PHASES = (
     "gate",
 )
 PREFERENCE_PHASES = ("revisions", "candidates", "pairs", "pair_gate")  # of runs that make preference pairs
-PHASES = (*SAMPLE_PHASES, *PREFERENCE_PHASES)
+PHASES = (*COMMON_PHASES, *PREFERENCE_PHASES)
 TRAINING_PHASES = ("sft", "dpo")  # of runs that were trained
 EVALUATION = "evaluation"
 BESIDE = (*TRAINING_PHASES, EVALUATION)  # phases that leave the state of a run's data as it was
+
+# Phases whose model calls can be computed again.
+REPLAYED = ("instructions", "instruction_judgements", "responses", "response_judgements", "revisions", EVALUATION)
 
 VERDICTS = ("accepted", "rejected", "unsure")
 SPLITS = ("train", "validation", "test")

@@ -28,6 +28,7 @@ from engine.spec.prompts import clean_response
 from engine.spec.provenance import short_hash
 from engine.spec.stage import StageSpec
 from store.db import Store
+from store.names import TRAINING_PHASES
 from store.read import Reader
 
 SAME_WITHIN_NATS = 0.01  # a larger difference of a label's log-probability is no rounding
@@ -129,7 +130,7 @@ def _models(
         batch_size=batch_size,
     ) as work:  # fmt: skip
         model = work.answers.model
-        known = [work.adapter, *(adapters.of_run(reader, run["run_id"], name) for name in ("sft", "dpo"))]
+        known = [work.adapter, *(adapters.of_run(reader, run["run_id"], name) for name in TRAINING_PHASES)]
         earlier = [adapters.of_run(reader, run["run_id"], row["training_id"]) for row in reader.query(
             "SELECT training_id FROM trainings WHERE run_id = ? AND state = 'done'", [run["run_id"]])]  # fmt: skip
 

@@ -20,7 +20,6 @@ from engine.training.locks import Lock, locks
 from store.read import Reader
 
 LARGEST_MICRO_BATCH = 16
-KINDS = ("sft", "dpo")
 
 
 @dataclass(frozen=True)

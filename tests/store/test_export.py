@@ -293,3 +293,14 @@ def test_importing_the_store_imports_no_data_set_library() -> None:
 
     code = "import store.db, store.export, sys; sys.exit(any(name in sys.modules for name in ('datasets', 'torch', 'pandas')))"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0
+
+
+def test_names_and_errors_of_the_store_import_nothing_heavy() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import store.disk, store.errors, store.names, store.text, sys; "
+        "sys.exit(any(name in sys.modules for name in ('duckdb', 'pyarrow', 'numpy')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0

@@ -16,13 +16,13 @@ from engine.run import engine
 from engine.run.options import RunOptions
 from engine.spec.stage import load_spec
 from store.db import Store
+from store.names import COMMON_PHASES
 from tests.store import rows
 from tests.tui.cli_fakes import ROOT, RUN, command, install
 from tests.tui.test_terminal import in_a_terminal
 from tui.cli import entry
 from tui.config.settings import Config
 from tui.live import same_run as again
-from tui.words.wording import PHASES
 
 SMALL = "stage_1_small_model"
 HOSTILE = "\x1b]0;title\x07[red]x[/red]\u202eabc"
@@ -127,7 +127,7 @@ def test_status_holds_what_a_script_needs(capsys: pytest.CaptureFixture[str], st
     code, found = as_json(capsys, "status", "--store", store)
     assert code == 0
     assert found["run"] == RUN and found["state"] == "gate_failed"
-    assert [phase["name"] for phase in found["phases"]] == list(PHASES)
+    assert [phase["name"] for phase in found["phases"]] == list(COMMON_PHASES)
     assert {"name", "passed", "evidence"} <= set(found["gates"][0])
     assert {"spec", "spec_sha256", "model", "seed", "counts", "elapsed_s"} <= set(found)
 

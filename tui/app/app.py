@@ -16,6 +16,7 @@ from textual.binding import BindingType
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 
+from store.names import EVALUATION
 from tui.app import asking
 from tui.app.asking import Telling
 from tui.app.keys import KEYS, PERSONAL_KEYS, applies
@@ -32,7 +33,6 @@ from tui.widgets.dock import DockedQuestion, QuestionDock
 from tui.widgets.header import RunHeader
 from tui.widgets.notice import Notice
 from tui.words.places import PLACES
-from tui.words.wording import EVALUATION
 
 if TYPE_CHECKING:
     from engine.core.events import Event

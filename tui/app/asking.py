@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from store.names import EVALUATION
 from tui.app.background import Working
 from tui.widgets.dock import Choice, DockedQuestion
 from tui.words.facts import of_wanted
-from tui.words.wording import EVALUATION
 
 if TYPE_CHECKING:
     from tui.live.state import RunState

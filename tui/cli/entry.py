@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from store.names import PHASES, REPLAYED, TRAINING_PHASES, VERDICTS
 from tui import errors
 from tui.cli import frame, look
 from tui.cli import review as review_commands
 from tui.cli import run as commands
 from tui.host.terminal import Terminal, log_path, part_head
-from tui.words.wording import ALL_PHASES, REPLAYED
 
 Command = Callable[[argparse.Namespace, Terminal], int]
 
@@ -140,7 +140,7 @@ def parser() -> argparse.ArgumentParser:
     samples = command("samples", look.samples, "show samples of a run with their verdicts")
     _add_run(samples)
     which = samples.add_mutually_exclusive_group()
-    for verdict in ("accepted", "rejected", "unsure"):
+    for verdict in VERDICTS:
         which.add_argument(f"--{verdict}", dest="verdict", action="store_const", const=verdict, help=f"only {verdict}")
     samples.add_argument("--limit", type=_positive, default=frame.SAMPLES_SHOWN, metavar="N", help="at most N (50)")
 
@@ -165,7 +165,7 @@ def parser() -> argparse.ArgumentParser:
     ablate.add_argument("--items", type=_positive, default=40, metavar="N", help="samples to revise (40)")
 
     train = command("train", _train, "train a run's model on what passed its gates: SFT, then preferences")
-    train.add_argument("what", choices=("sft", "dpo", "all"), help="dpo takes the loss that the spec names")
+    train.add_argument("what", choices=(*TRAINING_PHASES, "all"), help="dpo takes the loss that the spec names")
     _add_run(train)
     _add_set(train)
     train.add_argument("--plan", action="store_true", help="only say what would be trained and what locks it")
@@ -196,7 +196,7 @@ def parser() -> argparse.ArgumentParser:
     _add_run(register)
     _add_set(register)
     register.add_argument(
-        "--after", choices=("sft", "dpo"), help="what is compared (default: the spec's last training)"
+        "--after", choices=TRAINING_PHASES, help="what is compared (default: the spec's last training)"
     )
     register.add_argument("--hypothesis", metavar="TEXT", help="the primary hypothesis in your words")
     register.add_argument("--show", action="store_true", help="only show what was registered")
@@ -346,9 +346,7 @@ def _add_set(own: argparse.ArgumentParser) -> None:
 
 
 def _add_running(own: argparse.ArgumentParser) -> None:
-    own.add_argument(
-        "--until", choices=ALL_PHASES, metavar="PHASE", help=f"stop after this phase: {', '.join(ALL_PHASES)}"
-    )
+    own.add_argument("--until", choices=PHASES, metavar="PHASE", help=f"stop after this phase: {', '.join(PHASES)}")
     own.add_argument("--batch-size", type=_positive, metavar="N", help="rows on the device at once (changes no result)")
     own.add_argument("--headless", action="store_true", help="print progress instead of opening the control center")
 

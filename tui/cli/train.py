@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from store.names import TRAINING_PHASES
 from tui.cli import run
 from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
 from tui.host.terminal import Terminal
 
 if TYPE_CHECKING:
     from engine.run.options import RunOptions
-
-KINDS = ("sft", "dpo")
 
 
 def train(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -21,7 +20,7 @@ def train(args: argparse.Namespace, terminal: Terminal) -> int:
     require_store(store)
     with reading(args) as reader:
         run_id = chosen_run(reader, args.run)
-    kinds = KINDS if args.what == "all" else (args.what,)
+    kinds = TRAINING_PHASES if args.what == "all" else (args.what,)
     if args.plan:
         return _tell_plan(args, terminal, run_id, kinds)
 

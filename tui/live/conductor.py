@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from store.names import RESUMABLE
 from tui.live.same_run import another_run
 from tui.reads.library import Library
-from tui.words.wording import RESUMABLE
 
 if TYPE_CHECKING:
     from engine.core.events import Emit

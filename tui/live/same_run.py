@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tui.words.wording import ALL_PHASES, FINISHED, RESUMABLE
+from store.names import FINISHED, PHASES, RESUMABLE
 
 if TYPE_CHECKING:
     from engine.core.events import Emit, RunFinished
@@ -120,9 +120,9 @@ def _has_work_left(run: Mapping[str, Any], options: RunOptions) -> bool:
     if run["state"] in RESUMABLE:
         return True
     # It ended where it was told to end; now it is to go further.
-    last = len(ALL_PHASES) - 1
-    reached = ALL_PHASES.index(run["until"]) if run["until"] in ALL_PHASES else last
-    asked = ALL_PHASES.index(options.until) if options.until in ALL_PHASES else last
+    last = len(PHASES) - 1
+    reached = PHASES.index(run["until"]) if run["until"] in PHASES else last
+    asked = PHASES.index(options.until) if options.until in PHASES else last
     return run["state"] == "done" and reached < asked
 
 

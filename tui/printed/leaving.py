@@ -9,9 +9,10 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from store.names import RESUMABLE
 from tui.words.facts import of_wanted
 from tui.words.text import one_line
-from tui.words.wording import RESUMABLE, STATES, again_with
+from tui.words.wording import STATES, again_with
 
 if TYPE_CHECKING:
     from tui.config.settings import Config

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from store.names import VERDICTS
 from tui.words.facts import wilson
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _measured(reader: Reader, run: Mapping[str, Any]) -> dict[str, str]:
         "candidates": f"{counts['candidates']:,}",
         "distinct instructions": f"{counts['instructions']:,}",
         "instructions accepted": _share(counts["instructions_accepted"], sum(counts["instruction_verdicts"].values())),
-        "pairs accepted": _share(counts["accepted"], sum(counts[name] for name in ("accepted", "rejected", "unsure"))),
+        "pairs accepted": _share(counts["accepted"], sum(counts[name] for name in VERDICTS)),
         "pairs unsure": f"{counts['unsure']:,}",
     }
     tokens = reader.query("SELECT median(n_tokens) AS n FROM samples WHERE run_id = ?", [run["run_id"]])[0]["n"]

@@ -14,6 +14,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from store.names import PREFERENCE_PHASES
 from tui.live.state import RunState
 from tui.reads.preferences import (
     ORDERS,
@@ -38,7 +39,7 @@ from tui.widgets.preference import Told, tell_pair, tell_principle, tell_revisio
 from tui.widgets.preference_table import PreferenceTable, columns_for
 from tui.widgets.strip import ChoiceStrip
 from tui.words.text import one_line
-from tui.words.wording import PREFERENCE_PHASES, VERDICT_SHAPES
+from tui.words.wording import VERDICT_SHAPES
 
 if TYPE_CHECKING:
     from store.read import Reader

@@ -14,6 +14,7 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from engine.quality.labels import keep_label
+from store.names import SPLITS
 from tui.live.state import RunState
 from tui.rooms.listing import ListingRoom, back_key, list_keys, verdict_keys
 from tui.rooms.wish import Found, Wish, parse_range
@@ -28,7 +29,7 @@ from tui.words.wording import agreement
 if TYPE_CHECKING:
     from store.read import Reader
 
-SPLITS = (None, "train", "validation", "test")
+_SPLITS = (None, *SPLITS)
 LABELLED = (None, "any", "good", "bad", "unsure")
 
 
@@ -211,7 +212,7 @@ class SamplesRoom(ListingRoom):
         self.choose(flagged=not self.wish.flagged)
 
     def action_split(self) -> None:
-        self.choose(split=SPLITS[(SPLITS.index(self.wish.split) + 1) % len(SPLITS)])
+        self.choose(split=_SPLITS[(_SPLITS.index(self.wish.split) + 1) % len(_SPLITS)])
 
     def action_labelled(self) -> None:
         self.choose(label=LABELLED[(LABELLED.index(self.wish.label) + 1) % len(LABELLED)])

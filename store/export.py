@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,13 +16,10 @@ from store import preferences
 from store.card import card
 from store.disk import force_to_disk, volume
 from store.errors import StoreError, StoreWriteFailed
-from store.names import SPLITS, VERDICTS
+from store.names import SPLITS, VERDICTS, Format, What
 from store.query import Row
 from store.read import Reader
 from store.text import json_ready
-
-What = Literal["sft", "samples", "judgements", "pairs", "revisions"]
-Format = Literal["jsonl", "parquet", "hf"]
 
 PROMPT_TEMPLATE = "Instruction: {instruction}\nResponse:"
 

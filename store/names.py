@@ -1,6 +1,8 @@
-"""The names that rows hold: phases, verdicts, splits, and the states of runs and trainings."""
+"""The names that rows hold and that callers choose from: phases, verdicts, splits, states, exports."""
 
 from __future__ import annotations
+
+from typing import Literal, get_args
 
 COMMON_PHASES = (  # of every run
     "guard",
@@ -27,3 +29,8 @@ ALIVE = ("running", "paused")  # what a run or a training says of itself while i
 # States of a stored run that has work left to do; a process that was killed leaves "running" behind.
 RESUMABLE = frozenset({*ALIVE, "stopped", "waiting", "budget_reached", "failed"})
 FINISHED = frozenset({"done", "stopped", "gate_failed", "locked", "refused", "waiting", "budget_reached", "failed"})
+
+What = Literal["sft", "samples", "judgements", "pairs", "revisions"]
+Format = Literal["jsonl", "parquet", "hf"]
+EXPORTS: tuple[What, ...] = get_args(What)
+FORMATS: tuple[Format, ...] = get_args(Format)

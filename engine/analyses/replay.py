@@ -19,14 +19,14 @@ from engine.core.errors import EvaluationError, ModelError
 from engine.evaluation import REFERENCE, Item
 from engine.evaluation.conditions import answer_of
 from engine.evaluation.verifiers import verify
-from engine.models import adapters
+from engine.models import adapters, registry
 from engine.models.answers import completion_of, label_scores_of
 from engine.models.requests import Completion, Decoding, Generate, LabelScores, Model, Score
 from engine.phases.work import begin_session, work_on
 from engine.quality.rules import flags_of, measure
 from engine.spec.prompts import clean_response
-from engine.spec.provenance import short_hash
-from engine.spec.stage import StageSpec
+from engine.spec.provenance import new_session_id, short_hash
+from engine.spec.stage import StageSpec, settings_of
 from store.db import Store
 from store.names import TRAINING_PHASES
 from store.read import Reader
@@ -65,9 +65,6 @@ def replay(path: Path, run_id: str, phase: str, fraction: float, *, batch_size: 
     log-probability moved by more than 0.01 nats. Raises EvaluationError where the phase has no calls, ModelError where
     the weights or adapters that answered are not there any more.
     """
-    from engine.spec.provenance import new_session_id
-    from engine.spec.stage import settings_of
-
     with Store.open(path) as store, store.reader() as reader:
         run = reader.run(run_id)
         spec = settings_of(run)
@@ -148,8 +145,6 @@ def _models(
 
 @contextmanager
 def _reference(name: str, fingerprint: str, batch_size: int | None) -> Iterator[Model]:
-    from engine.models import registry
-
     model = registry.load(name, batch_size=batch_size, chat=True)
     try:
         if model.fingerprint != fingerprint:

@@ -7,6 +7,12 @@ from collections.abc import Mapping
 from store.errors import CaiError
 
 
+class UsageError(CaiError):
+    """What was asked for cannot be understood."""
+
+    exit_code = 2
+
+
 class SpecError(CaiError):
     """A spec or a setting is wrong."""
 

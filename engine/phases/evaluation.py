@@ -22,12 +22,13 @@ from engine.evaluation.gap import GATE, gap_checks, gap_evidence, what_instead
 from engine.evaluation.items import plants, written_plants
 from engine.evaluation.plan import EvaluationPlan, answers_of, evaluation_plan
 from engine.evaluation.verifiers import verify
+from engine.models import registry
 from engine.models.answers import Answers
 from engine.models.requests import Model, request_id
 from engine.phases.work import work_on
 from engine.quality import gates
-from engine.spec.provenance import short_hash
-from engine.spec.stage import StageSpec
+from engine.spec.provenance import new_session_id, short_hash
+from engine.spec.stage import StageSpec, settings_of
 from engine.stats.intervals import wilson
 from store.db import Store
 from store.read import Reader
@@ -143,7 +144,6 @@ class Evaluator:
         for condition in plan.conditions:
             if condition.name != REFERENCE:
                 continue
-            from engine.models import registry
 
             self.emit(events.ModelLoading(self.run["run_id"], condition.model))
             model = registry.load(condition.model, batch_size=self.batch_size, chat=True)  # the base was closed before
@@ -300,9 +300,6 @@ def _judged(item: Item, text: str, scorer_sha256: str) -> Row:
 
 def conclude(store: Store, run_id: str) -> tuple[str, str]:
     """Audit the scorer, decide the gap gate and compare, all from stored answers; returns what `evaluate` does."""
-    from engine.spec.provenance import new_session_id
-    from engine.spec.stage import settings_of
-
     with store.reader() as reader:
         run = reader.run(run_id)
         spec = settings_of(run)

@@ -13,7 +13,9 @@ from typing import Any
 from engine.core import events
 from engine.core.control import Control
 from engine.core.errors import ModelError, SpecError
-from engine.models import adapters
+from engine.models import adapters, registry
+from engine.models.answers import Answers
+from engine.phases import Work
 from engine.spec.constitution import Constitution, load_constitution
 from engine.spec.stage import StageSpec
 from store.db import Store
@@ -49,9 +51,6 @@ def work_on(
         emit(events.Noted(run_id, "info", notice))
     constitution = _constitution(run) if spec.pairs is not None else None
     # Imported here, not above: the screen must be up before a model library is touched.
-    from engine.models import registry
-    from engine.models.answers import Answers
-    from engine.phases import Work
 
     began = time.monotonic()
     model = registry.load(run["model"], batch_size=batch_size)

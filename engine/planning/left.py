@@ -23,6 +23,8 @@ from engine.planning.forecast import (
     unknown,
 )
 from engine.spec.stage import StageSpec, available, load_spec
+from engine.training.examples import examples
+from engine.training.plan import steps_of
 from store.errors import CaiError
 from store.read import Reader
 
@@ -78,9 +80,6 @@ def _gates(spec: StageSpec, pilot: Pilot) -> Part:
 
 
 def _training(reader: Reader, run: Mapping[str, Any], spec: StageSpec, pilot: Pilot, kind: str) -> Part:
-    from engine.training.examples import examples
-    from engine.training.plan import steps_of
-
     settings = spec.sft if kind == "sft" else spec.dpo
     assert settings is not None
     method = "sft" if kind == "sft" else str(getattr(settings, "loss", ""))

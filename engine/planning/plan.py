@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from engine.budget.ledger import TOPIC, WARNED, Amount, cap_of, spent
+from engine.evaluation.items import item_set
 from engine.planning.best_of import best_of, pools_of
 from engine.planning.forecast import (
     METHOD,
@@ -28,6 +29,7 @@ from engine.planning.forecast import (
 from engine.planning.futility import FUTILE_BELOW, futility
 from engine.planning.left import phase_left, pipeline_stages, stage_parts
 from engine.review.prompt import Section
+from engine.spec.constitution import CONDITIONS, load_constitution
 from engine.spec.stage import StageSpec, settings_of
 from engine.stats.intervals import needed_candidates, wilson
 from engine.stats.power import mcnemar_effect, mcnemar_n, mcnemar_power
@@ -179,8 +181,6 @@ def sample_size(spec: StageSpec) -> Row:
     except ValueError as error:
         found |= {"wanted": None, "reason": str(error)}
     try:
-        from engine.evaluation.items import item_set
-
         items = item_set().of(settings.capability, "test", settings.items_per_type)
     except CaiError as error:
         return found | {"planned": [], "reason": error.title}
@@ -246,7 +246,6 @@ def _ablations(reader: Reader, run: Row, spec: StageSpec, pilot: Pilot, price: f
     """
     if spec.revisions is None:
         return {"reason": "this stage makes no revisions", "by_items": [], "done": [], "not_done": []}
-    from engine.spec.constitution import CONDITIONS, load_constitution
 
     done = {
         row["principle_id"]: row["n"]

@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from store.names import PHASES, REPLAYED, TRAINING_PHASES, VERDICTS
-from tui import errors
+from engine.core.errors import UsageError
+from store.errors import CaiError
+from store.names import EXPORTS, FORMATS, PHASES, REPLAYED, TRAINING_PHASES, VERDICTS
 from tui.cli import frame, look
 from tui.cli import review as review_commands
 from tui.cli import run as commands
@@ -33,7 +34,7 @@ _EPILOG = (
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise errors.UsageError(message, f"see: {self.prog} --help")
+        raise UsageError(message, f"see: {self.prog} --help")
 
 
 class _ShowVersion(argparse.Action):
@@ -62,11 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return leaving.code if isinstance(leaving.code, int) else 1
     except KeyboardInterrupt:
         return _fail(terminal, args, "interrupted", "What was committed is safe.", 130)
+    except CaiError as error:
+        return _fail(terminal, args, error.title, error.hint, error.exit_code)
     except Exception as error:
-        # Told apart by what they carry: the store's own errors cannot be imported here without DuckDB.
-        title, hint, code = (getattr(error, name, None) for name in ("title", "hint", "exit_code"))
-        if isinstance(title, str) and isinstance(code, int):
-            return _fail(terminal, args, title, str(hint or ""), code)
         where = _keep_traceback(args, error)
         told = f"unexpected {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
         return _fail(terminal, args, told, f"What was committed is safe. The traceback is in {where}", 1)
@@ -150,8 +149,8 @@ def parser() -> argparse.ArgumentParser:
 
     export = command("export", look.export, "write a data set with its card")
     _add_run(export)
-    export.add_argument("--what", choices=frame.EXPORTS, default="sft", help="default: sft")
-    export.add_argument("--format", choices=("jsonl", "parquet", "hf"), default="jsonl", help="default: jsonl")
+    export.add_argument("--what", choices=EXPORTS, default="sft", help="default: sft")
+    export.add_argument("--format", choices=FORMATS, default="jsonl", help="default: jsonl")
     export.add_argument("--out", required=True, metavar="DIR", help="a folder that is not there yet")
 
     _add_run(command("principles", _principles, "what each principle of the constitution did in a run"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from store.text import json_ready
 from tui.cli import run
 from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
 from tui.host.terminal import Terminal
@@ -38,7 +39,6 @@ def evaluate(args: argparse.Namespace, terminal: Terminal) -> int:
 
 def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str) -> int:
     from engine.analyses.offers import evaluation_offer
-    from store.text import json_ready
 
     with reading(args) as reader:
         offer = evaluation_offer(reader, run_id, dict(args.set or ()))
@@ -71,8 +71,6 @@ def preregister(args: argparse.Namespace, terminal: Terminal) -> int:
         with Store.open(store) as opened:
             found = settle(opened, run_id, after=args.after, hypothesis=args.hypothesis, overrides=dict(args.set or ()))
     if args.json:
-        from store.text import json_ready
-
         write_json(terminal, {"run": run_id, "registration": json_ready(found), "exit_code": 0})
         return 0
     from tui.printed.evaluation import registration_report
@@ -94,8 +92,6 @@ def replay(args: argparse.Namespace, terminal: Terminal) -> int:
     found = again(store, run_id, args.phase, args.fraction, batch_size=args.batch_size)
     code = 0 if found["certified"] else 4
     if args.json:
-        from store.text import json_ready
-
         write_json(terminal, {**json_ready(found), "exit_code": code})
         return code
     from tui.printed.evaluation import replay_report

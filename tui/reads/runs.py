@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from engine.core.errors import SpecError
 from store.names import VERDICTS
 from tui.words.facts import wilson
 
@@ -103,7 +104,6 @@ def fork_options(reader: Reader, run_id: str, changes: Mapping[str, str]) -> dic
     """
     import json
 
-    from engine.core.errors import SpecError
     from engine.spec.stage import change, load_spec
 
     run = reader.run(run_id)
@@ -140,7 +140,6 @@ def own_settings(run: Mapping[str, Any]) -> dict[str, Any]:
 
 def judge_changes(run: Mapping[str, Any], changes: Mapping[str, str]) -> str | None:
     """What is wrong with changes of a run's settings, "" where nothing is, None where they change nothing."""
-    from engine.core.errors import SpecError
     from engine.spec.stage import change
 
     settings = own_settings(run)
@@ -152,8 +151,6 @@ def judge_changes(run: Mapping[str, Any], changes: Mapping[str, str]) -> str | N
 
 def why_no_fork(reader: Reader, run_id: str) -> str:
     """Why no run like this one can be started at all, "" where one can."""
-    from engine.core.errors import SpecError
-
     try:
         fork_options(reader, run_id, {})
     except SpecError as error:

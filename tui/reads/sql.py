@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from store.errors import StoreError
+
 if TYPE_CHECKING:
     from store.read import Reader
 
@@ -74,7 +76,6 @@ def export(reader: Reader, sql: str, target: Path) -> tuple[int, int]:
     It is written aside and renamed. Raises StoreError where the statement fails or the file cannot be written.
     """
     from store.encode import values
-    from store.errors import StoreError
 
     if target.suffix not in (".csv", ".parquet"):
         raise StoreError(f"{target.name} is neither .csv nor .parquet", "The name's ending says how it is written.")

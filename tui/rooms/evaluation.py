@@ -12,6 +12,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, Static
 
+from store.errors import CaiError
 from tui.live.state import RunState
 from tui.reads.evaluation import Found, Standing, answered, discordant, standing
 from tui.rooms import Room
@@ -233,7 +234,6 @@ class EvaluationRoom(Room):
         def ask(then: Callable[[Offer | str], None]) -> None:
             def read(library: Library) -> Offer | str:
                 from engine.analyses.offers import evaluation_offer
-                from store.errors import CaiError
 
                 try:
                     with library.own_reader() as reader:
@@ -245,7 +245,6 @@ class EvaluationRoom(Room):
 
         def settle(then: Callable[[str], None]) -> None:
             from store.db import Store
-            from store.errors import CaiError
 
             def write(store: Store) -> str:
                 from engine.analyses.offers import preregister

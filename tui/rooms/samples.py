@@ -14,6 +14,7 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from engine.quality.labels import keep_label
+from store.errors import CaiError
 from store.names import SPLITS
 from tui.live.state import RunState
 from tui.rooms.listing import ListingRoom, back_key, list_keys, verdict_keys
@@ -297,8 +298,6 @@ class SamplesRoom(ListingRoom):
         run_id, find = self._run_id, wish.finder(self._run_id, self._critic)
 
         def read(reader: Reader) -> Found | str:
-            from store.errors import CaiError
-
             try:
                 return find(reader)
             except CaiError as error:

@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
+from store.errors import CaiError
 from tui.live.state import RunState
 from tui.rooms import Room
 from tui.widgets.dock import Choice, DockedQuestion
@@ -208,8 +209,6 @@ class ThresholdsRoom(Room):
         number = self._asked
 
         def read(library: Library) -> tuple[Outcome, Outcome | str, list[dict[str, Any]]]:
-            from store.errors import CaiError
-
             before = self._before or whatif.under({})
             try:
                 after = whatif.under(overrides)

@@ -16,6 +16,7 @@ from textual.containers import Grid
 from textual.content import Content
 from textual.widgets import Static
 
+from store.errors import CaiError
 from store.names import ALIVE
 from tui.live.state import RunState
 from tui.reads.training import Found, first_batch, training_offer, trainings
@@ -305,8 +306,6 @@ class TrainingRoom(Room, can_focus=True):
 
         def ask(kind: str, then: Callable[[Plan | str], None]) -> None:
             def read(library: Library) -> Plan | str:
-                from store.errors import CaiError
-
                 try:
                     with library.own_reader() as reader:
                         return training_offer(reader, run_id, kind, price)

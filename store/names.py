@@ -24,6 +24,8 @@ REPLAYED = ("instructions", "instruction_judgements", "responses", "response_jud
 
 VERDICTS = ("accepted", "rejected", "unsure")
 SPLITS = ("train", "validation", "test")
+LABELS = ("good", "bad", "unsure")  # that a person gives
+PAIR_SOURCES = ("revision", "best_of", "hard_negative", "boundary")
 
 ALIVE = ("running", "paused")  # what a run or a training says of itself while its process works on it
 # States of a stored run that has work left to do; a process that was killed leaves "running" behind.

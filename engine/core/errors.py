@@ -43,6 +43,9 @@ class TrainingError(CaiError):
     """A model can't be trained, or training had to end."""
 
 
+LOCKED = "training is locked"  # how the title of a lock's error begins
+
+
 class Locked(TrainingError):
     """What has to hold before a model is trained does not; the hint says how to open the lock."""
 

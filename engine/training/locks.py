@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.core.errors import Locked
+from engine.core.errors import LOCKED, Locked
 from engine.evaluation import gap
 from engine.evaluation.items import item_set, scorer_sha256
 from engine.evaluation.plan import answers_of
@@ -80,7 +80,7 @@ def require_open(found: Sequence[Lock]) -> None:
         more = (
             f" ({len(shut) - 1} more locks are shut: {', '.join(lock.name for lock in shut[1:])})" if shut[1:] else ""
         )
-        raise Locked(f"training is locked: {shut[0].name}: {shut[0].found}{more}", shut[0].key)
+        raise Locked(f"{LOCKED}: {shut[0].name}: {shut[0].found}{more}", shut[0].key)
 
 
 def _served(run: Mapping[str, Any]) -> list[Lock]:

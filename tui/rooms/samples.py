@@ -15,7 +15,7 @@ from textual.widgets import Input, Static
 
 from engine.quality.labels import keep_label
 from store.errors import CaiError
-from store.names import SPLITS
+from store.names import LABELS, SPLITS
 from tui.live.state import RunState
 from tui.rooms.listing import ListingRoom, back_key, list_keys, verdict_keys
 from tui.rooms.wish import Found, Wish, parse_range
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from store.read import Reader
 
 _SPLITS = (None, *SPLITS)
-LABELLED = (None, "any", "good", "bad", "unsure")
+LABELLED = (None, "any", *LABELS)
 
 
 class SamplesRoom(ListingRoom):

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from engine.core.errors import LOCKED
 from store.names import EVALUATION
 
 PHASE_TITLES = {
@@ -53,8 +54,6 @@ PHASE_SHAPES = {"pending": "○", "running": "▶", "paused": "‖", "stopped": 
 VERDICT_SHAPES = {"accepted": "✓", "rejected": "✗", "unsure": "?"}
 
 LABEL_SHAPES = {"good": "+ ok", "bad": "− no", "unsure": "? ?"}
-
-LOCKED = "training is locked"  # how the reason of a training that a lock kept from beginning begins
 
 
 def phase_title(phase: str) -> str:

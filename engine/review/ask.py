@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -114,8 +115,6 @@ def read_files(
 
     A name is the path from this folder, or the last part of one that leads elsewhere.
     """
-    import hashlib
-
     if len(paths) > FILES_AT_MOST:
         raise UsageError(f"{len(paths)} files are too many: {FILES_AT_MOST} are allowed", "Nothing was sent.")
     here = Path.cwd()

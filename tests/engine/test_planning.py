@@ -298,7 +298,8 @@ def few_items(monkeypatch: pytest.MonkeyPatch) -> None:
         items.Item(f"x{n}", "instruction_following", f"type-{n % 15}", "t", "test", "p", None, {})
         for n in range(600)
     ]  # fmt: skip
-    monkeypatch.setattr(items, "item_set", lambda: items.ItemSet(tuple(made), "0" * 64))
+    for module in (items, plan):
+        monkeypatch.setattr(module, "item_set", lambda: items.ItemSet(tuple(made), "0" * 64))
 
 
 def test_a_plan_is_json(told: dict[str, Any]) -> None:
@@ -571,6 +572,6 @@ def test_an_item_set_that_was_changed_is_a_reason(monkeypatch: pytest.MonkeyPatc
     def changed() -> None:
         raise items.ItemsChanged("the held-out items have another hash")
 
-    monkeypatch.setattr(items, "item_set", changed)
+    monkeypatch.setattr(plan, "item_set", changed)
     found = plan.sample_size(load_spec("stage_1_small_model").settings)
     assert found["reason"] == "the held-out items have another hash" and found["wanted"]["n"] > 100

@@ -22,7 +22,6 @@ _CONTENTS = {
     "critique and the principle that led from one to the other.",
     "judgements": "Judgements: one row a critic and subject, with the label logprobs of every model call.",
 }
-_EXTENSIONS = {"jsonl": "jsonl", "parquet": "parquet"}
 
 
 def card(
@@ -36,8 +35,8 @@ def card(
         "size_categories": [_size(sum(rows_by_split.values()))],
         "tags": ["constitutional-ai", "synthetic"],
     }
-    if fmt in _EXTENSIONS:
-        files = [{"split": split, "path": f"{split}.{_EXTENSIONS[fmt]}"} for split in rows_by_split]
+    if fmt != "hf":
+        files = [{"split": split, "path": f"{split}.{fmt}"} for split in rows_by_split]
         front["configs"] = [{"config_name": "default", "data_files": files}]
     kept = "every verdict, and rows without one" if verdicts is None else " or ".join(verdicts)
     sections = [

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -27,6 +30,21 @@ def force_to_disk(folder: Path, *, deep: bool = True) -> None:
     for path in folder.rglob("*") if deep else ():
         _sync(path)
     _sync(folder)
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A folder beside `out` to write into; at the end it is forced to disk and renamed to `out`, or it goes."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+    try:
+        aside.chmod(0o755)
+        yield aside
+        force_to_disk(aside)
+        aside.rename(out)
+        force_to_disk(out.parent, deep=False)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

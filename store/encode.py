@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -47,6 +47,13 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
 
+    def require_columns(self, names: Iterable[object]) -> None:
+        """Raise StoreError where one of `names` is no column."""
+        known = [column.name for column in self.columns]
+        unknown = next((name for name in names if name not in known), None)
+        if unknown is not None:
+            raise StoreError(f"{self.name} has no column {unknown!r}", nearest(str(unknown), known))
+
 
 def nearest(name: str, names: Sequence[str]) -> str:
     """A hint that names the closest of `names`, or all of them where none is close."""
@@ -63,8 +70,7 @@ def to_arrow(table: Table, rows: Sequence[Mapping[str, object]], *, last_wins: b
     known = {column.name for column in table.columns}
     for row in rows:
         if not known.issuperset(row):
-            unknown = next(name for name in row if name not in known)
-            raise StoreError(f"{table.name} has no column {unknown!r}", nearest(str(unknown), sorted(known)))
+            table.require_columns(row)
     if table.key and len(rows) > 1:
         rows = _one_a_key(rows, table.key, last_wins=last_wins)
     arrays = [_array(table.name, column, [row.get(column.name) for row in rows]) for column in table.columns]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import pyarrow.parquet as pq
 
 from store import preferences
 from store.card import card
-from store.disk import force_to_disk, volume
+from store.disk import volume, whole_folder
 from store.errors import StoreError, StoreWriteFailed
 from store.names import SPLITS, VERDICTS, Format, What
 from store.query import Row
@@ -162,28 +160,18 @@ def export(
         )
     splits = _by_split(rows)
     tables = {split: pa.Table.from_pylist(group, schema=SCHEMAS[what]) for split, group in splits.items()}
-    aside: Path | None = None
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
-        aside.chmod(0o755)
-        _WRITERS[fmt](tables, aside)
-        counts = {split: table.num_rows for split, table in tables.items()}
-        text = card(reader, run, what, fmt, counts, chosen)
-        (aside / "README.md").write_text(text, encoding="utf-8", newline="\n")
-        force_to_disk(aside)
-        _require_free(out)
-        aside.rename(out)
-        aside = None
-        force_to_disk(out.parent, deep=False)
+        with whole_folder(out) as aside:
+            _WRITERS[fmt](tables, aside)
+            counts = {split: table.num_rows for split, table in tables.items()}
+            text = card(reader, run, what, fmt, counts, chosen)
+            (aside / "README.md").write_text(text, encoding="utf-8", newline="\n")
+            _require_free(out)
     except OSError as error:
         raise StoreWriteFailed(
             f"the export to {out} failed: {error}",
             f"Nothing was left behind, and the store is intact. Check {volume(out)}, or choose another --out.",
         ) from error
-    finally:
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
     return sorted(path for path in out.rglob("*") if path.is_file())
 
 

@@ -584,7 +584,7 @@ def test_nothing_is_left_behind_by_a_build_that_fails(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sys.modules["engine.report.build"], "force_to_disk", full)
+    monkeypatch.setattr("store.disk.force_to_disk", full)
     with pytest.raises(StoreWriteFailed, match="No space left"):
         built(store_file, "bare", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -22,7 +22,8 @@ import duckdb
 import psutil
 from tui_latency import CAI, Screen
 
-from store import Choice, Store
+from store.db import Store
+from store.listing import Choice
 from tui.reads.library import MEMORY
 
 PAGE = 100

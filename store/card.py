@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from store import preferences, progress
-
-if TYPE_CHECKING:
-    from store.read import Reader, Row
+from store.query import Row
+from store.read import Reader
 
 _CONTENTS = {
     "sft": "Supervised fine-tuning examples: `prompt` and `completion` apart, so that the loss can leave the prompt "
@@ -23,7 +22,6 @@ _CONTENTS = {
     "critique and the principle that led from one to the other.",
     "judgements": "Judgements: one row a critic and subject, with the label logprobs of every model call.",
 }
-_EXTENSIONS = {"jsonl": "jsonl", "parquet": "parquet"}
 
 
 def card(
@@ -37,8 +35,8 @@ def card(
         "size_categories": [_size(sum(rows_by_split.values()))],
         "tags": ["constitutional-ai", "synthetic"],
     }
-    if fmt in _EXTENSIONS:
-        files = [{"split": split, "path": f"{split}.{_EXTENSIONS[fmt]}"} for split in rows_by_split]
+    if fmt != "hf":
+        files = [{"split": split, "path": f"{split}.{fmt}"} for split in rows_by_split]
         front["configs"] = [{"config_name": "default", "data_files": files}]
     kept = "every verdict, and rows without one" if verdicts is None else " or ".join(verdicts)
     sections = [

@@ -13,6 +13,7 @@ from typing import Any
 
 import duckdb
 
+from store.disk import volume
 from store.errors import StoreError, StoreLocked, StoreWriteFailed
 
 _HOLDER = re.compile(r"lock is held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
@@ -111,21 +112,6 @@ def query_failed(path: Path, error: duckdb.Error) -> StoreError:
             f"What was committed is intact. Check {volume(path)}, then start cai again.",
         )
     return StoreError(f"a query of {path} failed: {error}", "Nothing was changed.")
-
-
-def volume(path: Path) -> str:
-    """The volume that holds `path`, with its free space, in words."""
-    place = path if path.exists() else path.parent
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    mount = place.resolve()
-    while not os.path.ismount(mount):
-        mount = mount.parent
-    try:
-        free = f"{shutil.disk_usage(place).free / 2**20:,.0f} MiB free"
-    except OSError:
-        free = "free space unknown"
-    return f"the volume {mount} ({free})"
 
 
 def not_opened(path: Path, error: Exception) -> StoreError:

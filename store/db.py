@@ -94,12 +94,8 @@ class Store:
         """
         fields.setdefault("updated_at", datetime.now(UTC))
         runs = self._tables["runs"]
+        runs.require_columns(fields)
         chosen = tuple(column for column in runs.columns if column.name in fields or column.name == "run_id")
-        unknown = next((name for name in fields if name not in {column.name for column in chosen}), None)
-        if unknown is not None:
-            raise StoreError(
-                f"runs has no column {unknown!r}", nearest(unknown, [column.name for column in runs.columns])
-            )
         batch = to_arrow(Table("runs", chosen, runs.key), [{"run_id": run_id, **fields}], last_wins=True)
         assignments = ", ".join(f"{name} = given.{name}" for name in fields)
         statement = (
@@ -158,11 +154,7 @@ class Store:
             batch = to_arrow(table, given, last_wins=replace)
             if instead_of is not None:
                 chosen = {"run_id": instead_of, **(only or {}).get(name, {})}
-                unknown = next((column for column in chosen if column not in {c.name for c in table.columns}), None)
-                if unknown is not None:
-                    raise StoreError(
-                        f"{name} has no column {unknown!r}", nearest(unknown, [column.name for column in table.columns])
-                    )
+                table.require_columns(chosen)
                 mine = pa.table({column: [value] for column, value in chosen.items()})
                 same = " AND ".join(f"{column} IN (SELECT {column} FROM old_{name})" for column in chosen)
                 work.append((f"old_{name}", mine, f"DELETE FROM {name} WHERE {same}"))

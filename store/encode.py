@@ -1,30 +1,19 @@
-"""Python rows to Arrow tables, as the columns of the store want them.
-
-Text is kept character for character, NUL and control characters included. The one thing that UTF-8, and so DuckDB,
-Parquet and JSON, cannot hold is a lone surrogate (U+D800..U+DFFF): `storable` moves it into the private use area, at
-U+10D800..U+10DFFF. One character stays one character, so that offsets into the text stay true, and `restored` gives
-the original back.
-"""
+"""Python rows to Arrow tables, as the columns of the store want them, and back."""
 
 from __future__ import annotations
 
 import difflib
 import json
-import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import PurePath
 from typing import Any
 
 import pyarrow as pa
 
 from store.errors import StoreError
+from store.text import json_text, storable
 
-_SHIFT = 0x100000
-_LONE = re.compile("[\ud800-\udfff]")
-_MOVED = re.compile("[\U0010d800-\U0010dfff]")
 _SCALARS: dict[str, Any] = {
     "VARCHAR": pa.string(),
     "JSON": pa.string(),
@@ -58,30 +47,18 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
 
-
-def storable(text: str) -> str:
-    """The text with each lone surrogate moved to the private use area; any other text comes back unchanged."""
-    return _LONE.sub(lambda match: chr(ord(match[0]) + _SHIFT), text)
-
-
-def restored(text: str) -> str:
-    """The text that `storable` was given."""
-    return _MOVED.sub(lambda match: chr(ord(match[0]) - _SHIFT), text)
+    def require_columns(self, names: Iterable[object]) -> None:
+        """Raise StoreError where one of `names` is no column."""
+        known = [column.name for column in self.columns]
+        unknown = next((name for name in names if name not in known), None)
+        if unknown is not None:
+            raise StoreError(f"{self.name} has no column {unknown!r}", nearest(str(unknown), known))
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
     """A hint that names the closest of `names`, or all of them where none is close."""
     close = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(names))}"
-
-
-def json_text(value: object) -> str:
-    """A value as JSON with sorted keys; an infinite or undefined number becomes the text that `float()` reads."""
-    try:
-        text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=_plain, allow_nan=False)
-    except ValueError:
-        text = json.dumps(_finite(value), sort_keys=True, ensure_ascii=False, default=_plain, allow_nan=False)
-    return storable(text)
 
 
 def to_arrow(table: Table, rows: Sequence[Mapping[str, object]], *, last_wins: bool) -> Any:
@@ -93,8 +70,7 @@ def to_arrow(table: Table, rows: Sequence[Mapping[str, object]], *, last_wins: b
     known = {column.name for column in table.columns}
     for row in rows:
         if not known.issuperset(row):
-            unknown = next(name for name in row if name not in known)
-            raise StoreError(f"{table.name} has no column {unknown!r}", nearest(str(unknown), sorted(known)))
+            table.require_columns(row)
     if table.key and len(rows) > 1:
         rows = _one_a_key(rows, table.key, last_wins=last_wins)
     arrays = [_array(table.name, column, [row.get(column.name) for row in rows]) for column in table.columns]
@@ -152,36 +128,6 @@ def _storable_deep(value: object) -> object:
     if isinstance(value, (list, tuple)):
         return [_storable_deep(item) for item in value]
     return value
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, PurePath):
-        return str(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, (set, frozenset)):
-        return sorted(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    if hasattr(value, "tolist"):  # numpy scalars and arrays
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, float):
-        if math.isfinite(value):
-            return value
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, (str, int)) or value is None:
-        return value
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return _finite(_plain(value))
 
 
 def values(column: Any) -> list[Any]:

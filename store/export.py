@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from store import preferences
 from store.card import card
-from store.connect import volume
+from store.disk import volume, whole_folder
 from store.errors import StoreError, StoreWriteFailed
-from store.progress import json_ready
-from store.read import VERDICTS, Reader, Row
+from store.names import SPLITS, VERDICTS, Format, What
+from store.query import Row
+from store.read import Reader
+from store.text import json_ready
 
-What = Literal["sft", "samples", "judgements", "pairs", "revisions"]
-Format = Literal["jsonl", "parquet", "hf"]
-
-SPLITS = ("train", "validation", "test")
 PROMPT_TEMPLATE = "Instruction: {instruction}\nResponse:"
 
 _TEXT = pa.string()
@@ -165,28 +160,18 @@ def export(
         )
     splits = _by_split(rows)
     tables = {split: pa.Table.from_pylist(group, schema=SCHEMAS[what]) for split, group in splits.items()}
-    aside: Path | None = None
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
-        aside.chmod(0o755)
-        _WRITERS[fmt](tables, aside)
-        counts = {split: table.num_rows for split, table in tables.items()}
-        text = card(reader, run, what, fmt, counts, chosen)
-        (aside / "README.md").write_text(text, encoding="utf-8", newline="\n")
-        force_to_disk(aside)
-        _require_free(out)
-        aside.rename(out)
-        aside = None
-        force_to_disk(out.parent, deep=False)
+        with whole_folder(out) as aside:
+            _WRITERS[fmt](tables, aside)
+            counts = {split: table.num_rows for split, table in tables.items()}
+            text = card(reader, run, what, fmt, counts, chosen)
+            (aside / "README.md").write_text(text, encoding="utf-8", newline="\n")
+            _require_free(out)
     except OSError as error:
         raise StoreWriteFailed(
             f"the export to {out} failed: {error}",
             f"Nothing was left behind, and the store is intact. Check {volume(out)}, or choose another --out.",
         ) from error
-    finally:
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
     return sorted(path for path in out.rglob("*") if path.is_file())
 
 
@@ -282,18 +267,3 @@ def _require_free(out: Path) -> None:
             f"{out} is there already",
             "Nothing was written, so that no data set is overwritten. Move it away, or choose another --out.",
         )
-
-
-def force_to_disk(folder: Path, *, deep: bool = True) -> None:
-    """Have a folder's entries, and with `deep` all that lies in it, survive a loss of power."""
-    for path in folder.rglob("*") if deep else ():
-        _sync(path)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,15 +10,13 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow.compute
 
 from store.encode import nearest
 from store.errors import StoreError
-
-if TYPE_CHECKING:
-    from store.read import Reader
+from store.query import Query
 
 COLUMNS = (
     "ordinal",
@@ -90,7 +88,7 @@ class Listing:
         self._ids = ids
 
     @classmethod
-    def of(cls, reader: Reader, run_id: str, choice: Choice) -> Listing:
+    def of(cls, reader: Query, run_id: str, choice: Choice) -> Listing:
         """What the choice gives now. Raises StoreError for a condition that cannot be understood."""
         if choice.order not in COLUMNS:
             raise StoreError(f"no column {choice.order!r} to sort by", nearest(choice.order, COLUMNS))
@@ -169,7 +167,7 @@ def _select(run_id: str, choice: Choice, typed: str) -> tuple[str, dict[str, Any
     ), params
 
 
-def _require_condition(reader: Reader, typed: str) -> None:
+def _require_condition(reader: Query, typed: str) -> None:
     """Raise StoreError unless what was typed is one condition that looks at nothing but the sample's own columns."""
     statement = f"SELECT 1 WHERE ({typed}\n)"
     tree = json.loads(str(reader.query("SELECT json_serialize_sql(?::VARCHAR) AS tree", [statement])[0]["tree"]))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
 from store.errors import StoreError
-
-if TYPE_CHECKING:
-    from store.read import Reader, Row
+from store.query import Query, Row
 
 _TEXT, _REAL = pa.string(), pa.float64()
 # prompt, chosen and rejected are TRL's preference format with the prompt apart; the rest says where a pair comes from.
@@ -83,7 +81,7 @@ def preference_rows(rows: list[Row], what: str, template: str) -> list[Row]:
     return rows
 
 
-def sources(reader: Reader, run_id: str) -> list[Row]:
+def sources(reader: Query, run_id: str) -> list[Row]:
     """By source: pairs, kept ones, and of those the share with the chosen side longer, mean margin and preference."""
     return reader.query(
         """
@@ -101,7 +99,7 @@ def sources(reader: Reader, run_id: str) -> list[Row]:
     )
 
 
-def counts(reader: Reader, run_id: str) -> dict[str, Any] | None:
+def counts(reader: Query, run_id: str) -> dict[str, Any] | None:
     """How many revisions, candidates and pairs a run has, and how many were kept; None where it makes none."""
     row = reader.query(
         """
@@ -121,7 +119,7 @@ def counts(reader: Reader, run_id: str) -> dict[str, Any] | None:
     return {**row, "pairs_by_source": by_source}
 
 
-def describe(reader: Reader, run: Mapping[str, Any]) -> list[tuple[object, ...]]:
+def describe(reader: Query, run: Mapping[str, Any]) -> list[tuple[object, ...]]:
     """The card's table of sources, a row each."""
     return [
         (

@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import socket
 from collections.abc import Mapping
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from store import preferences
-
-if TYPE_CHECKING:
-    from store.read import Reader
-
-PREFERENCE_PHASES = ("revisions", "candidates", "pairs", "pair_gate")  # of runs that make preference pairs
-PHASES = (
-    "guard",
-    "audit",
-    "instructions",
-    "instruction_judgements",
-    "responses",
-    "response_judgements",
-    "gate",
-    *PREFERENCE_PHASES,
-)
-TRAINING_PHASES = ("sft", "dpo")  # of runs that were trained
-BESIDE = (*TRAINING_PHASES, "evaluation")  # phases that leave the state of a run's data as it was
-
-_ALIVE = ("running", "paused")
+from store.names import ALIVE, BESIDE, PHASES, PREFERENCE_PHASES, VERDICTS
+from store.query import Query, Row
+from store.text import json_ready
 
 # What a phase has done where no event tells: the rows that it leaves behind.
 _DONE = """
@@ -54,7 +36,7 @@ def with_live_state(row: dict[str, Any], sessions: Mapping[str, Mapping[str, Any
     latest session, reads the words of a process that was killed. A run without a session keeps its word.
     """
     session = sessions.get(row["run_id"])
-    if row["state"] in _ALIVE and session is not None and not _is_this_process(session):
+    if row["state"] in ALIVE and session is not None and not _is_this_process(session):
         row["state"] = "stopped"
         row["reason"] = f"process {session['pid']} on {session['host']} ended without closing the run"
     return row
@@ -64,7 +46,7 @@ def _is_this_process(session: Mapping[str, Any]) -> bool:
     return bool(session["pid"] == os.getpid() and session["host"] == socket.gethostname())
 
 
-def trainings(reader: Reader, run_id: str) -> list[dict[str, Any]]:
+def trainings(reader: Query, run_id: str) -> list[dict[str, Any]]:
     """The trainings of a run, oldest first, `settings` and `facts` parsed, `first_batch` only as whether it is there.
 
     The state is "stopped" where the process that trained is gone without having said so.
@@ -77,7 +59,7 @@ def trainings(reader: Reader, run_id: str) -> list[dict[str, Any]]:
     )
     for row in rows:
         session = {name: row.pop(name) for name in ("pid", "host")}
-        if row["state"] in _ALIVE and session["pid"] is not None and not _is_this_process(session):
+        if row["state"] in ALIVE and session["pid"] is not None and not _is_this_process(session):
             row["state"] = "stopped"
             row["reason"] = f"process {session['pid']} on {session['host']} ended in the middle of training"
         for name in ("settings", "facts"):
@@ -85,7 +67,7 @@ def trainings(reader: Reader, run_id: str) -> list[dict[str, Any]]:
     return rows
 
 
-def phases(reader: Reader, run: Mapping[str, Any]) -> list[dict[str, Any]]:
+def phases(reader: Query, run: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The phases in order, each {name, state, done, planned, accepted}; see Reader.phases."""
     run_id = run["run_id"]
     told: dict[str, dict[str, Any]] = {}
@@ -128,7 +110,7 @@ def phases(reader: Reader, run: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def status(reader: Reader, run: Mapping[str, Any]) -> dict[str, Any]:
+def status(reader: Query, run: Mapping[str, Any]) -> dict[str, Any]:
     """The run as one JSON-ready object; see Reader.status."""
     run_id = run["run_id"]
     same = ("spec", "spec_sha256", "model", "fingerprint", "seed", "state", "reason", "pilot", "target", "until")
@@ -147,17 +129,27 @@ def status(reader: Reader, run: Mapping[str, Any]) -> dict[str, Any]:
     return ready
 
 
-def gates(reader: Reader, run_id: str) -> list[dict[str, Any]]:
+def checks(reader: Query, run_id: str) -> list[Row]:
+    """The gates' checks, guard first, then pilot, then final, each with its evidence."""
+    return reader.query(
+        "SELECT * FROM gates WHERE run_id = ? "
+        "ORDER BY list_position(['guard', 'pilot', 'pilot pairs', 'final', 'final pairs'], gate) NULLS LAST, gate, "
+        "check_name",
+        [run_id],
+    )
+
+
+def gates(reader: Query, run_id: str) -> list[dict[str, Any]]:
     """Each gate once, {name, passed, evidence}: it passed when all its checks did, which are the evidence."""
     found: dict[str, dict[str, Any]] = {}
-    for row in reader.gates(run_id):
+    for row in checks(reader, run_id):
         gate = found.setdefault(row["gate"], {"name": row["gate"], "passed": True, "evidence": []})
         gate["passed"] = gate["passed"] and row["passed"]
         gate["evidence"].append({name: value for name, value in row.items() if name not in ("run_id", "gate")})
     return list(found.values())
 
 
-def counts(reader: Reader, run_id: str) -> dict[str, Any]:
+def counts(reader: Query, run_id: str) -> dict[str, Any]:
     """How many rows of each sort the run has: candidates by status, verdicts, how they were reached, splits."""
     statuses = _grouped(
         reader,
@@ -193,7 +185,7 @@ def counts(reader: Reader, run_id: str) -> dict[str, Any]:
         "instructions": statuses.get("distinct", 0),
         "instructions_accepted": verdicts["instruction"].get("accepted", 0),
         "samples": samples,
-        **{name: verdicts["sample"].get(name, 0) for name in ("accepted", "rejected", "unsure")},
+        **{name: verdicts["sample"].get(name, 0) for name in VERDICTS},
         "instruction_statuses": statuses,
         "instruction_verdicts": verdicts["instruction"],
         "accepted_by_basis": basis,
@@ -201,7 +193,7 @@ def counts(reader: Reader, run_id: str) -> dict[str, Any]:
     }
 
 
-def repeated(reader: Reader, run_id: str) -> dict[str, float] | None:
+def repeated(reader: Query, run_id: str) -> dict[str, float] | None:
     """What a part of the run gave when it was computed again, in the latest comparison; None before the first.
 
     {texts, texts_differing, scores, largest_difference_nats}
@@ -214,18 +206,5 @@ def repeated(reader: Reader, run_id: str) -> dict[str, float] | None:
     return {row["name"]: row["value"] for row in rows} or None
 
 
-def _grouped(reader: Reader, sql: str, run_id: str) -> dict[str, int]:
+def _grouped(reader: Query, sql: str, run_id: str) -> dict[str, int]:
     return {str(row["name"]): int(row["n"]) for row in reader.query(f"{sql} ORDER BY 1", [run_id])}
-
-
-def json_ready(value: Any) -> Any:
-    """The value with times as ISO text, and null for a number that JSON has no form for."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: json_ready(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [json_ready(item) for item in value]
-    return value

@@ -20,15 +20,16 @@ from typing import Any
 from engine.core.control import Control
 from engine.core.errors import SpecError
 from engine.critics import Item
-from engine.critics.audit import Calibrated, judge
+from engine.critics.audit import Calibrated, calibrate, judge
 from engine.phases.revisions import Asked, eligible, flags_of_revision, preferred, write
 from engine.phases.work import Work, begin_session, loaded_work
 from engine.quality.revision_rules import BLOCKING
 from engine.spec import prompts
 from engine.spec.constitution import CONDITIONS, Principle
-from engine.spec.provenance import derived_seed
+from engine.spec.provenance import derived_seed, new_session_id
+from engine.spec.stage import settings_of
 from engine.stats.intervals import Paired, paired_means, paired_shares
-from store import Store
+from store.db import Store
 
 SHOWN = {"with": "with the principle", "without": "without one", "irrelevant": "with one of another category"}
 # What is shown where no principle is: as general as a request can be, in the length of a principle.
@@ -88,10 +89,6 @@ def run_ablation(
     What was computed before is found and not computed again, so an ablation that was stopped goes on. Raises CaiError,
     Interrupted where `control` was stopped.
     """
-    from engine.critics.audit import calibrate
-    from engine.spec.provenance import new_session_id
-    from engine.spec.stage import settings_of
-
     with Store.open(path) as store, store.reader() as reader:
         run = reader.run(run_id)
         spec, session_id = settings_of(run), new_session_id()

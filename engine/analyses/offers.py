@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
-from store import Reader, Store
+from engine.budget.ledger import money_left
+from engine.evaluation import BASE_CONDITIONS, registration
+from engine.evaluation.conditions import IN_WORDS, decoding_of
+from engine.evaluation.plan import evaluation_plan
+from engine.evaluation.registration import current
+from engine.quality.gates import recompute
+from engine.quality.pair_selection import recheck_pairs
+from engine.spec.stage import StageSpec, settings_of
+from engine.training.plan import plan
+from store.db import Store
+from store.read import Reader
 
 
 def preregister(
@@ -21,29 +33,21 @@ def preregister(
     Planned are the three base conditions and what the spec trains, up to `after` (sft or dpo), which the primary
     hypothesis is about. Raises EvaluationError where results exist already, or where the spec has no such training.
     """
-    from dataclasses import asdict
-    from datetime import UTC, datetime
-
-    from engine.evaluation import BASE_CONDITIONS, registration
-    from engine.evaluation.conditions import decoding_of
-    from engine.evaluation.plan import evaluation_plan
-    from engine.spec.stage import settings_of
-
     with store.reader() as reader:
         run = reader.run(run_id)
         spec = settings_of(run, overrides)
-        plan = evaluation_plan(reader, run, spec)
+        planned = evaluation_plan(reader, run, spec)
         counts: dict[str, int] = {}
-        for item in plan.items:
+        for item in planned.items:
             counts[item.capability] = counts.get(item.capability, 0) + (item.split == "test")
         tuned = [name for name, section in (("sft", spec.sft), ("dpo", spec.dpo)) if section is not None]
         tuned = tuned[: tuned.index(after) + 1] if after in tuned else tuned if after is None else []
         body = registration.body(
             run,
-            plan.settings,
-            plan.items_sha256,
-            plan.scorer_sha256,
-            asdict(decoding_of("base_formatted", plan.settings)),
+            planned.settings,
+            planned.items_sha256,
+            planned.scorer_sha256,
+            asdict(decoding_of("base_formatted", planned.settings)),
             [*BASE_CONDITIONS, *tuned],
             counts,
             hypothesis,
@@ -57,10 +61,6 @@ def recheck(reader: Reader, run_id: str, overrides: Mapping[str, str]) -> dict[s
     Returns {run, spec, overrides, before, after}, the last two with counts by kind and verdict and the gate's checks.
     Raises SpecError for an unknown setting.
     """
-    from engine.quality.gates import recompute
-    from engine.quality.pair_selection import recheck_pairs
-    from engine.spec.stage import StageSpec, settings_of
-
     run = reader.run(run_id)
 
     def plain(spec: StageSpec) -> dict[str, Any]:
@@ -110,12 +110,6 @@ def training_plan(
     adapter, memory, locks}; `memory` in bytes, None where the model's files are not here yet; each of `locks` {name,
     open, found, key}. Raises TrainingError where the run's spec has no such section, SpecError for an unknown setting.
     """
-    from dataclasses import asdict
-
-    from engine.budget.ledger import money_left
-    from engine.spec.stage import settings_of
-    from engine.training.plan import plan
-
     run = reader.run(run_id)
     spec = settings_of(run, overrides)
     found = plan(reader, run, spec, kind, price_per_hour=price_per_hour, money_left=money_left(reader, spec))
@@ -143,11 +137,6 @@ def evaluation_offer(reader: Reader, run_id: str, overrides: Mapping[str, str] |
     capability, type and split; each of `conditions` {name, in_words, model, adapter, items, missing}; `registered` is
     the newest registration or None. Raises EvaluationError where the run's spec has no such section.
     """
-    from engine.evaluation.conditions import IN_WORDS
-    from engine.evaluation.plan import evaluation_plan
-    from engine.evaluation.registration import current
-    from engine.spec.stage import settings_of
-
     run = reader.run(run_id)
     found = evaluation_plan(reader, run, settings_of(run, overrides))
     counts: dict[str, dict[str, dict[str, int]]] = {}

@@ -11,7 +11,7 @@ from engine.quality.pair_selection import deciding_critic
 from engine.quality.revision_rules import names_something
 from engine.spec.constitution import Constitution, load_constitution
 from engine.stats.intervals import mean_interval, wilson
-from store import Reader
+from store.read import Reader
 
 _REVISIONS = """
     SELECT r.principle_id, r.critique, i.text AS instruction, coalesce(b.response, s.response) AS original,

@@ -19,15 +19,17 @@ from engine.core.errors import EvaluationError, ModelError
 from engine.evaluation import REFERENCE, Item
 from engine.evaluation.conditions import answer_of
 from engine.evaluation.verifiers import verify
-from engine.models import adapters
+from engine.models import adapters, registry
 from engine.models.answers import completion_of, label_scores_of
 from engine.models.requests import Completion, Decoding, Generate, LabelScores, Model, Score
 from engine.phases.work import begin_session, loaded_work
 from engine.quality.rules import flags_of, measure
 from engine.spec.prompts import clean_response
-from engine.spec.provenance import short_hash
-from engine.spec.stage import StageSpec
-from store import Reader, Store
+from engine.spec.provenance import new_session_id, short_hash
+from engine.spec.stage import StageSpec, settings_of
+from store.db import Store
+from store.names import TRAINING_PHASES
+from store.read import Reader
 
 SAME_WITHIN_NATS = 0.01  # a larger difference of a label's log-probability is no rounding
 DIFFERING_KEPT = 20
@@ -63,9 +65,6 @@ def replay(path: Path, run_id: str, phase: str, fraction: float, *, batch_size: 
     log-probability moved by more than 0.01 nats. Raises EvaluationError where the phase has no calls, ModelError where
     the weights or adapters that answered are not there any more.
     """
-    from engine.spec.provenance import new_session_id
-    from engine.spec.stage import settings_of
-
     with Store.open(path) as store, store.reader() as reader:
         run = reader.run(run_id)
         spec = settings_of(run)
@@ -128,7 +127,7 @@ def _models(
         batch_size=batch_size,
     ) as work:  # fmt: skip
         model = work.answers.model
-        known = [work.adapter, *(adapters.of_run(reader, run["run_id"], name) for name in ("sft", "dpo"))]
+        known = [work.adapter, *(adapters.of_run(reader, run["run_id"], name) for name in TRAINING_PHASES)]
         earlier = [adapters.of_run(reader, run["run_id"], row["training_id"]) for row in reader.query(
             "SELECT training_id FROM trainings WHERE run_id = ? AND state = 'done'", [run["run_id"]])]  # fmt: skip
 
@@ -146,8 +145,6 @@ def _models(
 
 @contextmanager
 def _reference(name: str, fingerprint: str, batch_size: int | None) -> Iterator[Model]:
-    from engine.models import registry
-
     model = registry.load(name, batch_size=batch_size, chat=True)
     try:
         if model.fingerprint != fingerprint:

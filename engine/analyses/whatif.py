@@ -10,9 +10,10 @@ from typing import Any
 from engine.core.errors import SpecError
 from engine.quality.gates import Check, Decision, Evidence, evidence_sha256, gate_row, verdict_row
 from engine.quality.pair_selection import PairEvidence
-from engine.spec.stage import StageSpec, change
+from engine.spec.stage import StageSpec, change, settings_of
 from engine.stats.intervals import wilson
-from store import Reader, Store
+from store.db import Store
+from store.read import Reader
 
 CHANGES_SHOWN = 10
 
@@ -91,8 +92,6 @@ class WhatIf:
     """One run's evidence, read once; every question after that is answered without the store."""
 
     def __init__(self, reader: Reader, run_id: str) -> None:
-        from engine.spec.stage import settings_of
-
         self.run_id = run_id
         self.settings = settings_of(reader.run(run_id))
         self._evidence = Evidence.read(reader, run_id)
@@ -153,8 +152,6 @@ def apply(store: Store, run_id: str, overrides: Mapping[str, str], reason: str) 
     done and now fails says so. Returns how many verdicts changed by kind. Raises SpecError for settings that are
     wrong, and where there is no reason or nothing changes.
     """
-    from engine.spec.stage import settings_of
-
     if not reason.strip():
         raise SpecError("a change of thresholds needs a reason", "It is stored with the decision. Nothing was changed.")
     with store.reader() as reader:

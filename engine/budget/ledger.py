@@ -20,8 +20,9 @@ from typing import Any
 
 from engine.budget.prices import API, GPU, STORAGE, Price, Prices, dollars
 from engine.core.errors import BudgetReached, SpecError
-from engine.spec.stage import StageSpec
-from store import Reader, Store
+from engine.spec.stage import StageSpec, settings_of
+from store.db import Store
+from store.read import Reader
 
 TOPIC = "budget"  # of the decisions that raise the cap
 WARNED = "budget_warned"  # the metric that keeps which shares of the cap a person was told of
@@ -126,8 +127,6 @@ def raise_cap(store: Store, run_id: str, usd: float, reason: str, by: str) -> Ro
     Only a person may: `by` is "person" or begins so ("person: A. Turing"). Raises SpecError where it is nobody or
     something else, where there is no reason, and for a cap that is not above the present one.
     """
-    from engine.spec.stage import settings_of
-
     if by.split(":")[0].strip() != "person":
         raise SpecError(f"only a person may raise the budget, not {by!r}", "Nothing was changed.")
     if not reason.strip():

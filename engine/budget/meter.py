@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from engine.budget.ledger import RESERVED, SETTLED, Entry, Ledger
 from engine.budget.prices import Prices
-from store import CaiError
+from store.errors import CaiError
 
 SLICE_S = 60.0
 EVERY_S = 5.0

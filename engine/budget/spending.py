@@ -12,7 +12,8 @@ from engine.budget.meter import GpuMeter
 from engine.budget.prices import gpu_price, storage_price
 from engine.core.errors import BudgetReached
 from engine.spec.stage import StageSpec
-from store import CaiError, Store
+from store.db import Store
+from store.errors import CaiError
 
 EVERY_S = 2.0  # between two looks at the cap
 WRITE_EVERY_S = 5.0  # between two rows of the device's time

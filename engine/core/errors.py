@@ -7,6 +7,12 @@ from collections.abc import Mapping
 from store.errors import CaiError
 
 
+class UsageError(CaiError):
+    """What was asked for cannot be understood."""
+
+    exit_code = 2
+
+
 class SpecError(CaiError):
     """A spec or a setting is wrong."""
 
@@ -35,6 +41,9 @@ class Interrupted(CaiError):
 
 class TrainingError(CaiError):
     """A model can't be trained, or training had to end."""
+
+
+LOCKED = "training is locked"  # how the title of a lock's error begins
 
 
 class Locked(TrainingError):

@@ -123,9 +123,7 @@ def fit(kind: str, labelled: Labelled, facts: Mapping[str, Any]) -> Fitted:
     weights, bias = _regression(labelled, layer, strength)
     slope, offset = _calibration(values, labelled)
     told = {**facts, "strength": strength, "n_good": counts[0], "n_bad": counts[1]}
-    return Fitted(
-        Probe(kind, labelled.layers[layer], weights, bias, slope, offset, told), held_out, tuple(chosen)
-    )
+    return Fitted(Probe(kind, labelled.layers[layer], weights, bias, slope, offset, told), held_out, tuple(chosen))
 
 
 def expected_calibration_error(log_odds: Sequence[float], good: Sequence[bool], bins: int = 10) -> float:

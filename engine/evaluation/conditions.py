@@ -17,7 +17,7 @@ from engine.models.requests import Decoding, Generate, Model, adapter_fingerprin
 from engine.spec import prompts
 from engine.spec.provenance import derived_seed
 from engine.spec.sections import EvaluationSpec
-from store import Reader
+from store.read import Reader
 
 IN_WORDS = {
     "base_raw": "the base weights, shown the item alone",

@@ -14,7 +14,7 @@ from engine.evaluation.items import item_set
 from engine.evaluation.verifiers import scorer_sha256
 from engine.spec.sections import EvaluationSpec
 from engine.spec.stage import StageSpec
-from store import Reader
+from store.read import Reader
 
 
 @dataclass(frozen=True)

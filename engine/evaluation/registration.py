@@ -17,7 +17,8 @@ from engine.core.errors import EvaluationError
 from engine.evaluation import ALL, BASE_CONDITIONS, TUNED_CONDITIONS
 from engine.spec.sections import EvaluationSpec
 from engine.stats.power import mcnemar_effect, mcnemar_n, mcnemar_power
-from store import Reader, Store
+from store.db import Store
+from store.read import Reader
 
 EACH = "each"  # in the place of an item type: every type of the frozen set, a hypothesis each
 TEST = "McNemar exact"

@@ -13,7 +13,9 @@ import yaml
 
 from engine.core.errors import TrainingError
 from engine.models import checkpoints
-from store import Reader, force_to_disk
+from store.disk import force_to_disk
+from store.names import TRAINING_PHASES
+from store.read import Reader
 
 FOLDER = "adapter"
 ASIDE = ".adapter.partial"
@@ -50,7 +52,7 @@ def of_run(reader: Reader, run_id: str, wanted: str) -> Adapter | None:
     rows = reader.query(
         f"SELECT training_id, method, adapter_path, adapter_sha256 FROM trainings WHERE run_id = ? AND state = 'done' "
         f"AND adapter_path IS NOT NULL AND {condition} ORDER BY updated_at DESC LIMIT 1",
-        [run_id] if wanted in ("sft", "dpo") else [run_id, wanted],
+        [run_id] if wanted in TRAINING_PHASES else [run_id, wanted],
     )
     return _adapter(reader, rows[0]) if rows else None
 

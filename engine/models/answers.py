@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 from engine.core.control import Control
 from engine.core.errors import ModelError
 from engine.models.requests import Completion, Generate, LabelScores, Model, Score, request_id
-from store import Reader, Store
+from store.db import Store
+from store.read import Reader
 
 WINDOW = 256  # requests looked up together
 HELD = 256  # answers committed together at most

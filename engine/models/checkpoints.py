@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from store import force_to_disk
+from store.disk import force_to_disk
 
 SEAL = "seal.json"
 FOLDER = "checkpoints"

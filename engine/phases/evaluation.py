@@ -30,7 +30,8 @@ from engine.quality import gates
 from engine.spec.provenance import new_session_id, short_hash
 from engine.spec.stage import StageSpec, settings_of
 from engine.stats.intervals import wilson
-from store import Reader, Store
+from store.db import Store
+from store.read import Reader
 
 PHASE = "evaluation"
 HELD = 32
@@ -143,6 +144,7 @@ class Evaluator:
         for condition in plan.conditions:
             if condition.name != REFERENCE:
                 continue
+
             self.emit(events.ModelLoading(self.run["run_id"], condition.model))
             model = registry.load(condition.model, batch_size=self.batch_size, chat=True)  # the base was closed before
             try:

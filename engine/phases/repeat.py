@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from engine.models.answers import completion_of, label_scores_of
 from engine.models.requests import Decoding, Generate, Model, Score
-from store import Reader
+from store.read import Reader
 
 TEXTS = 2
 SCORES = 8

@@ -23,7 +23,8 @@ from engine.training.locks import require_open
 from engine.training.plan import Plan
 from engine.training.record import Record
 from engine.training.worker import Worker, command_for, processes_of
-from store import Reader, Store
+from store.db import Store
+from store.read import Reader
 
 SMALLER_BATCHES = 3  # times that a training may go on with half the micro-batch
 SILENT_S = 1800.0  # without any report

@@ -20,7 +20,8 @@ from engine.models.answers import Answers
 from engine.review.context import Decision
 from engine.spec.constitution import Constitution, load_constitution
 from engine.spec.stage import StageSpec
-from store import Reader, Store
+from store.db import Store
+from store.read import Reader
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ def loaded_work(
     if notice := run["manifest"].get("model_notice"):
         emit(events.Noted(run_id, "info", notice))
     constitution = _constitution(run) if spec.pairs is not None else None
+    # Imported here, not above: the screen must be up before a model library is touched.
+
     began = time.monotonic()
     model = registry.load(run["model"], batch_size=batch_size)
     try:

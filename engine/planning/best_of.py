@@ -12,7 +12,7 @@ from scipy import special
 
 from engine.planning.forecast import interval, mean_of
 from engine.quality.rules import BLOCKING
-from store import Reader
+from store.read import Reader
 
 _MARGINS = """
     WITH texts AS (

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from store import Reader
+from store.read import Reader
 
 DRAWS = 2000
 GROUPS = 500  # more candidates than that are put together by chance into so many groups, which are then drawn

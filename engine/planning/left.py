@@ -23,7 +23,10 @@ from engine.planning.forecast import (
     unknown,
 )
 from engine.spec.stage import StageSpec, available, load_spec
-from store import CaiError, Reader
+from engine.training.examples import examples
+from engine.training.plan import steps_of
+from store.errors import CaiError
+from store.read import Reader
 
 LEAST_STEPS = 5  # of progress, before the rate of a phase under way is told
 
@@ -77,9 +80,6 @@ def _gates(spec: StageSpec, pilot: Pilot) -> Part:
 
 
 def _training(reader: Reader, run: Mapping[str, Any], spec: StageSpec, pilot: Pilot, kind: str) -> Part:
-    from engine.training.examples import examples
-    from engine.training.plan import steps_of
-
     settings = spec.sft if kind == "sft" else spec.dpo
     assert settings is not None
     method = "sft" if kind == "sft" else str(getattr(settings, "loss", ""))

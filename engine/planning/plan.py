@@ -33,7 +33,8 @@ from engine.spec.constitution import CONDITIONS, load_constitution
 from engine.spec.stage import StageSpec, settings_of
 from engine.stats.intervals import needed_candidates, wilson
 from engine.stats.power import mcnemar_effect, mcnemar_n, mcnemar_power
-from store import CaiError, Reader
+from store.errors import CaiError
+from store.read import Reader
 
 ABLATION_ITEMS = (20, 50, 100)
 
@@ -245,6 +246,7 @@ def _ablations(reader: Reader, run: Row, spec: StageSpec, pilot: Pilot, price: f
     """
     if spec.revisions is None:
         return {"reason": "this stage makes no revisions", "by_items": [], "done": [], "not_done": []}
+
     done = {
         row["principle_id"]: row["n"]
         for row in reader.query(

@@ -15,7 +15,8 @@ from engine.quality.rules import BLOCKING, RULES, Measured, flags_of, measure
 from engine.spec.sections import CriticsSpec
 from engine.spec.stage import StageSpec
 from engine.stats.intervals import wilson
-from store import Reader
+from store.names import VERDICTS
+from store.read import Reader
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -53,10 +54,7 @@ class Rechecked:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Number of each verdict by kind."""
-        return {
-            kind: {name: list(of.values()).count(name) for name in ("accepted", "rejected", "unsure")}
-            for kind, of in self.verdicts.items()
-        }
+        return {kind: {name: list(of.values()).count(name) for name in VERDICTS} for kind, of in self.verdicts.items()}
 
 
 @dataclass(frozen=True)

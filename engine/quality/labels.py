@@ -9,16 +9,14 @@ import itertools
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine.core.errors import SpecError
 from engine.stats.intervals import auc, auc_interval, cohen_kappa, threshold_for_precision
-from store import Reader, Store
+from store.db import Store
+from store.names import LABELS
+from store.read import Reader
 
-if TYPE_CHECKING:
-    from store.db import Store
-
-LABELS = ("good", "bad", "unsure")
 PART = "person"
 EDGES = (0.0, 0.25, 0.5, 1.0, math.inf)  # of the absolute score: how far from its zero point the critic was
 

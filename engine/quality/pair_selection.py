@@ -23,9 +23,9 @@ from engine.spec.sections import PairsSpec, RulesSpec
 from engine.spec.stage import StageSpec
 from engine.stats.intervals import wilson
 from engine.stats.similarity import NearDuplicateIndex, rouge_l, words
-from store import Reader
+from store.names import PAIR_SOURCES
+from store.read import Reader
 
-SOURCES = ("revision", "best_of", "hard_negative", "boundary")
 CONSTRUCTED = frozenset({"hard_negative", "boundary"})  # which side is worse is known from how it was made
 PAIR_RULES = {
     "held_out": "its instruction belongs to validation or test, or is nearly one that does",
@@ -155,14 +155,14 @@ def _alike(source: str, chosen: str, rejected: str) -> float:
 def _repeated(pairs: Iterable[PairFacts]) -> set[str]:
     """Of pairs with the same two texts under the same instruction all but the one with the largest margin.
 
-    Equal margins leave the source that stands first in SOURCES.
+    Equal margins leave the source that stands first in PAIR_SOURCES.
     """
     by_texts: dict[tuple[str, frozenset[str]], list[PairFacts]] = {}
     for pair in pairs:
         by_texts.setdefault((pair.instruction_id, pair.texts), []).append(pair)
     dropped: set[str] = set()
     for group in by_texts.values():
-        group.sort(key=lambda pair: (-(pair.margin_nats or 0.0), SOURCES.index(pair.source), pair.pair_id))
+        group.sort(key=lambda pair: (-(pair.margin_nats or 0.0), PAIR_SOURCES.index(pair.source), pair.pair_id))
         dropped |= {pair.pair_id for pair in group[1:]}
     return dropped
 

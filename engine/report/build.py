@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +12,9 @@ from engine.report.document import Document
 from engine.report.page import page
 from engine.report.query import Queries
 from engine.report.text import without_secrets
-from store import CaiError, Reader, StoreWriteFailed, force_to_disk
+from store.disk import whole_folder
+from store.errors import CaiError, StoreWriteFailed
+from store.read import Reader
 
 
 def build(reader: Reader, run_id: str, out: Path, *, price_per_hour: float | None = None, now: datetime) -> list[Path]:
@@ -93,26 +93,16 @@ def require_free(out: Path) -> None:
 
 def write(out: Path, files: Mapping[str, str]) -> list[Path]:
     """Write files into a folder beside `out` and rename it into place. Raises StoreWriteFailed, nothing left behind."""
-    aside: Path | None = None
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
-        aside.chmod(0o755)
-        for name, content in files.items():
-            path = aside / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(content, encoding="utf-8", newline="\n")
-        force_to_disk(aside)
-        require_free(out)
-        aside.rename(out)
-        aside = None
-        force_to_disk(out.parent, deep=False)
+        with whole_folder(out) as aside:
+            for name, content in files.items():
+                path = aside / name
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(content, encoding="utf-8", newline="\n")
+            require_free(out)
     except OSError as error:
         raise StoreWriteFailed(
             f"the report could not be written to {out}: {error}",
             "Nothing was left behind, and the store is intact. Choose another --out.",
         ) from error
-    finally:
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
     return [out / name for name in files]

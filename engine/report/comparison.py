@@ -11,8 +11,9 @@ from engine.evaluation import BASE_CONDITIONS, CAPABILITIES, TUNED_CONDITIONS
 from engine.report.build import require_free, write
 from engine.report.numbers import written
 from engine.report.text import inline, without_secrets
-from store import CaiError, NotFound, Reader
-from store.progress import json_ready
+from store.errors import CaiError, NotFound
+from store.read import Reader
+from store.text import json_ready
 
 ALPHA = 0.05
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.report.document import Document, col
+from store.names import TRAINING_PHASES
 
 
 def manifest(doc: Document) -> None:
@@ -76,7 +77,7 @@ def commands(row: Mapping[str, Any]) -> list[str]:
     for key, value in row["changed"] or ():
         first += ["--set", f"{key}={'null' if value is None else value}"]
     found = [first]
-    found += [["cai", "train", kind, "RUN"] for kind in ("sft", "dpo") if row[kind]]
+    found += [["cai", "train", kind, "RUN"] for kind in TRAINING_PHASES if row[kind]]
     if row["registered"]:
         found.append(["cai", "preregister", "RUN"])
     if row["answers"]:

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from textwrap import dedent
 from typing import Any
 
-from store import Reader, StoreError
+from store.errors import StoreError
+from store.read import Reader
 
 Row = dict[str, Any]
 _PLACE = re.compile(r"\$(\d+)")

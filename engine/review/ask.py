@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, get_args
 
-from tui.errors import UsageError
-
-if TYPE_CHECKING:
-    from engine.core.control import Control
-    from engine.core.events import Emit
-    from engine.review import Review, Section
-    from engine.review.options import ReviewOptions
-    from store import Store
-
+from engine.budget.ledger import TOPIC, Ledger, cap_of
+from engine.core.control import Control
+from engine.core.errors import UsageError
+from engine.core.events import Emit
+from engine.review import Context, Desk, Review, Section, context_of, document, request_codex_review
+from engine.review.consultant import reviewer_of
+from engine.review.context import Decision
+from engine.review.document import ALL_BYTES_AT_MOST, FILE_BYTES_AT_MOST, FILES_AT_MOST
+from engine.review.options import ReviewOptions
+from engine.review.text import without_secrets
+from engine.spec.provenance import new_session_id
+from engine.spec.stage import settings_of
+from store.db import Store
 
 Row = dict[str, Any]
 
@@ -37,13 +42,6 @@ def ask(
     files that cannot be sent, BudgetReached where the call could pass the cap, Interrupted where `control` is stopped,
     ReviewError and StoreError.
     """
-    from engine.budget.ledger import Ledger, cap_of
-    from engine.core.control import Control
-    from engine.review import Context, Desk, context_of, request_codex_review
-    from engine.review.consultant import reviewer_of
-    from engine.spec.provenance import new_session_id
-    from engine.spec.stage import settings_of
-
     topic = free_topic(topic)
     control = control or Control()
     sections, hashes, notes = read_files(paths, options.key_file)
@@ -71,13 +69,6 @@ def full_review(
     Raises ReviewError where the files cannot be sent, nobody answers in form or `out` exists, UsageError for the key's
     file, and BudgetReached.
     """
-    from engine.budget.ledger import Ledger, cap_of
-    from engine.core.control import Control
-    from engine.review import Desk, document
-    from engine.review.consultant import reviewer_of
-    from engine.spec.provenance import new_session_id
-    from engine.spec.stage import settings_of
-
     for path in paths:
         if path.exists():
             _require_other(path, options.key_file)
@@ -92,11 +83,6 @@ def full_review(
 
 def free_topic(topic: str) -> str:
     """The topic, stripped. Raises UsageError for one of the run's own, whose decisions have a meaning."""
-    from typing import get_args
-
-    from engine.budget.ledger import TOPIC
-    from engine.review.context import Decision
-
     own = (*get_args(Decision), TOPIC, "thresholds")
     if topic.strip().lower() in own:
         raise UsageError(
@@ -129,12 +115,6 @@ def read_files(
 
     A name is the path from this folder, or the last part of one that leads elsewhere.
     """
-    import hashlib
-
-    from engine.review import Section
-    from engine.review.document import ALL_BYTES_AT_MOST, FILE_BYTES_AT_MOST, FILES_AT_MOST
-    from engine.review.text import without_secrets
-
     if len(paths) > FILES_AT_MOST:
         raise UsageError(f"{len(paths)} files are too many: {FILES_AT_MOST} are allowed", "Nothing was sent.")
     here = Path.cwd()

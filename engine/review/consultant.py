@@ -19,7 +19,8 @@ from engine.review.options import ReviewOptions
 from engine.review.prompt import Section
 from engine.review.reviewers import Answer, Request, Reviewer, Unanswered
 from engine.spec.stage import StageSpec
-from store import Reader, Store
+from store.db import Store
+from store.read import Reader
 
 QUESTIONS: dict[Decision, str] = {
     "override": "This run deviates from its spec in the settings shown. May it go on with them?",

@@ -16,8 +16,8 @@ from engine.review.evidence import code_sha256
 from engine.review.prompt import Context, Section
 from engine.review.text import cut, words
 from engine.spec.stage import StageSpec
-from store import Reader
-from store.encode import json_text
+from store.read import Reader
+from store.text import json_text
 
 Decision = Literal["pilot", "override", "gap", "sft", "dpo", "claim"]
 WORDS_AT_MOST = 5_500  # of what is sent about a question, boundaries and headings included

@@ -22,8 +22,8 @@ from engine.review.state import State, state_of
 from engine.review.text import cut
 from engine.review.trail import Case, Entry, Trail, lock_of
 from engine.spec.stage import change
-from store import Store
-from store.encode import json_text
+from store.db import Store
+from store.text import json_text
 
 TEXT_KEPT = 20_000  # characters of an answer that is none
 FOLLOW_UPS = 10

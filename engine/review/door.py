@@ -13,7 +13,7 @@ from engine.review.desk import Desk
 from engine.review.form import Review
 from engine.review.prompt import Context
 from engine.review.reviewers import Chain, Reviewer
-from store import Store
+from store.db import Store
 
 _DESK: contextvars.ContextVar[Desk | None] = contextvars.ContextVar("desk", default=None)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.review.prompt import Context, Section
 from engine.spec import provenance
-from store.encode import json_text
+from store.text import json_text
 
 
 @functools.cache

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.core.errors import ReviewError
+from store.disk import force_to_disk
 
 HEAD = "head.json"
 UNRECORDED = ".unrecorded"
@@ -42,7 +43,7 @@ def write(path: Path, content: bytes, *, replace: bool = False) -> None:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-        _force(path.parent)
+        force_to_disk(path.parent, deep=False)
     except OSError as error:
         raise ReviewError(
             f"{path} cannot be written: {error.strerror or error}",
@@ -84,7 +85,7 @@ def sweep(folder: Path, recorded: set[str]) -> list[str]:
             path.replace(_free(path))
             swept.append(path.name)
     if swept:
-        _force(folder)
+        force_to_disk(folder, deep=False)
     return swept
 
 
@@ -93,11 +94,3 @@ def _free(path: Path) -> Path:
     while (to := path.with_name(f"{path.name}{UNRECORDED}{f'.{n}' if n else ''}")).exists():
         n += 1
     return to
-
-
-def _force(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

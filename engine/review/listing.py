@@ -9,7 +9,7 @@ from engine.review.form import Outcome
 from engine.review.prompt import evidence_sha256
 from engine.review.state import outcome_of, state_of, why_of
 from engine.review.trail import Entry, entries
-from store import Reader
+from store.read import Reader
 
 
 def reviews(reader: Reader, run_id: str) -> list[dict[str, Any]]:

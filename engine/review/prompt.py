@@ -11,7 +11,7 @@ from engine.core.text import one_line, visible
 from engine.review.form import Review
 from engine.review.text import boundary, fence, prose, quote
 from engine.review.trail import Case, Entry
-from store.encode import json_text
+from store.text import json_text
 
 EVIDENCE = ("spec", "data", "figures", "code")
 

@@ -19,8 +19,9 @@ from engine.core.errors import ReviewError
 from engine.core.key import Key, scrub_deep
 from engine.review import files
 from engine.review.text import slug
-from store import Reader, Store
-from store.encode import json_text
+from store.db import Store
+from store.read import Reader
+from store.text import json_text
 
 KINDS = ("request", "response", "failure", "decision")
 Rows = Mapping[str, Sequence[Mapping[str, object]]]

@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.review import files
 from engine.review.state import decision_fields, decision_id, state_of
 from engine.review.trail import Entry, _chain, _read
-from store import Reader
+from store.read import Reader
 
 
 def unfounded(reader: Reader, run_id: str, entries: Sequence[Entry]) -> list[str]:

@@ -31,7 +31,10 @@ from engine.spec.stage import StageSpec, settings_of
 from engine.training.locks import require_open
 from engine.training.plan import plan
 from engine.training.worker import command_for
-from store import PHASES, CaiError, Reader, Store
+from store.db import Store
+from store.errors import CaiError
+from store.names import PHASES
+from store.read import Reader
 
 MEMORY = "256MB"  # for DuckDB, which would take most of the machine's for its cache, beside a model that needs it
 

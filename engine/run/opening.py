@@ -15,7 +15,8 @@ from engine.run.orders import Evaluate, NewRun, Resume, Train
 from engine.spec import provenance
 from engine.spec.constitution import load_constitution
 from engine.spec.stage import LoadedSpec, change, load_spec
-from store import Reader, Store
+from store.db import Store
+from store.read import Reader
 
 SMALL_SPEC = "stage_1_small_model"
 LARGE_SPEC = "stage_1_explicit_instructions"

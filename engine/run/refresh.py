@@ -15,7 +15,7 @@ from engine.core.errors import TrainingError
 from engine.models import adapters
 from engine.spec import provenance
 from engine.spec.stage import validate
-from store import Reader
+from store.read import Reader
 
 
 @dataclass(frozen=True, slots=True)

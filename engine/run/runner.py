@@ -41,7 +41,7 @@ from engine.quality import gates
 from engine.quality.guard import run_guard
 from engine.quality.pair_selection import recheck_pairs
 from engine.stats.intervals import needed_candidates
-from store import PHASES
+from store.names import PHASES
 
 SMALLEST_DOUBLED = 8
 LARGEST_WAVE = 2048

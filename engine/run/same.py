@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from engine.core.events import Emit, Noted, RunFinished, RunStarted
-from engine.core.states import RESUMABLE
 from engine.run import engine
 from engine.run.engine import Engine
 from engine.run.opening import settle
 from engine.run.orders import NewRun, Order, Resume
-from store import PHASES, Store
+from store.db import Store
+from store.names import PHASES, RESUMABLE
 
 
 def engine_for(order: Order, emit: Emit) -> Engine | EndedRun:

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from store.names import PAIR_SOURCES
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 
@@ -131,7 +133,7 @@ class PairsSpec(Section):
     @property
     def quotas(self) -> dict[str, float]:
         """The largest share of all pairs that each source may have."""
-        return {name: getattr(self, name) for name in ("revision", "best_of", "hard_negative", "boundary")}
+        return {name: getattr(self, name) for name in PAIR_SOURCES}
 
     @model_validator(mode="after")
     def _possible(self) -> PairsSpec:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeGuard, get_args
+from typing import Annotated, Any, TypeGuard, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -220,9 +220,6 @@ def _did_you_mean(word: str, known: list[str]) -> str:
         by_last[n] for n in difflib.get_close_matches(word.rsplit(".", 1)[-1], list(by_last), 1, 0.6)
     ]
     return f" (did you mean {near[0]!r}?)" if near else ""
-
-
-Verdict = Literal["accepted", "rejected", "unsure"]
 
 
 def settings_of(run: Mapping[str, Any], overrides: Mapping[str, str] | None = None) -> StageSpec:

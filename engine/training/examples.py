@@ -11,7 +11,8 @@ from typing import Any
 from engine.evaluation import items
 from engine.spec.provenance import short_hash
 from engine.stats.similarity import NearDuplicateIndex, words
-from store import Reader, prompt_template
+from store.export import prompt_template
+from store.read import Reader
 
 # An accepted revision stands for its sample: the supervised phase learns the revised responses (Bai et al. 2022, arXiv
 # 2212.08073, section 3.1).

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.core.errors import Locked
+from engine.core.errors import LOCKED, Locked
 from engine.evaluation import gap
 from engine.evaluation.items import item_set
 from engine.evaluation.plan import answers_of
@@ -16,7 +16,7 @@ from engine.quality.gates import Check, evidence_sha256, recompute
 from engine.quality.pair_selection import recheck_pairs
 from engine.spec.stage import StageSpec
 from engine.training.examples import Examples, held_out_instructions, near
-from store import Reader
+from store.read import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def require_open(found: Sequence[Lock]) -> None:
         more = (
             f" ({len(shut) - 1} more locks are shut: {', '.join(lock.name for lock in shut[1:])})" if shut[1:] else ""
         )
-        raise Locked(f"training is locked: {shut[0].name}: {shut[0].found}{more}", shut[0].key)
+        raise Locked(f"{LOCKED}: {shut[0].name}: {shut[0].found}{more}", shut[0].key)
 
 
 def _served(run: Mapping[str, Any]) -> list[Lock]:

@@ -20,7 +20,8 @@ from engine.models.files.tokenizer import declared_bos
 from engine.models.files.weights import files_of
 from engine.models.source import resolve
 from engine.training.tokens import Tokens
-from store import PROMPT_TEMPLATE, Reader
+from store.export import PROMPT_TEMPLATE
+from store.read import Reader
 
 PROMPTS = (
     "Explain why the sky is blue.",

@@ -18,10 +18,9 @@ from engine.spec.stage import StageSpec
 from engine.training import forecast
 from engine.training.examples import Examples, examples
 from engine.training.locks import Lock, locks
-from store import Reader
+from store.read import Reader
 
 LARGEST_MICRO_BATCH = 16
-KINDS = ("sft", "dpo")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 from engine.core import events
 from engine.training import job as jobs
 from engine.training.plan import Plan, steps_of
-from store import Reader, Store
+from store.db import Store
+from store.read import Reader
 
 STEP_FIELDS = (
     "step", "epoch", "loss", "learning_rate", "grad_norm", "entropy", "reward_margin", "reward_accuracy", "n_tokens",

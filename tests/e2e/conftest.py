@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from store import Store
+from store.db import Store
 
 CAI = Path(sys.executable).with_name("cai")
 TABLES = {

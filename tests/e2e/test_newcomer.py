@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from store import Store
+from store.db import Store
 from tests.e2e.conftest import CAI
 from tests.e2e.terminal import Terminal
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from store import Store
+from store.db import Store
 from tests.e2e.conftest import CAI, Pilot, cai, differences, rows_of
 from tests.e2e.terminal import Terminal
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from store import Store
+from store.db import Store
 from tests.e2e.conftest import CAI, cai, differences, rows_of
 from tests.e2e.terminal import Terminal
 

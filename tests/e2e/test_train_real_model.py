@@ -14,7 +14,7 @@ from engine.models import adapters
 from engine.models.registry import load
 from engine.models.requests import Decoding, Generate, Score
 from engine.spec.stage import load_spec
-from store import Store
+from store.db import Store
 from tests.e2e.conftest import CAI, cai
 from tests.e2e.terminal import Terminal
 from tests.engine.training_run import RUN, trainable_store

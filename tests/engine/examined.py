@@ -19,7 +19,7 @@ from engine.models.requests import Completion, Generate, adapter_fingerprint
 from engine.run.engine import Engine, open_engine
 from engine.run.orders import Evaluate
 from engine.spec.provenance import short_hash
-from store import Store
+from store.db import Store
 from tests.engine.fakes import FakeModel
 from tests.engine.training_run import RUN
 from tests.store import rows

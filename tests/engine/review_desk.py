@@ -17,7 +17,7 @@ from engine.core.events import Event, QuestionAsked
 from engine.review import Chain, Desk, Key, ModelReviewer, ModelSettings, PersonReviewer, verify
 from engine.review.files import folder_of
 from engine.spec.stage import load_spec
-from store import Store
+from store.db import Store
 from tests.engine.review_server import Server
 from tests.store import rows
 

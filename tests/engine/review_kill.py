@@ -14,7 +14,7 @@ from typing import Any
 from engine.core.control import Control
 from engine.review import Context, ModelReviewer, Section
 from engine.review.reviewers import Request
-from store import Store
+from store.db import Store
 from tests.engine.review_desk import QUESTION, Person, desk, model
 
 

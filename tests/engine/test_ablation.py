@@ -17,7 +17,7 @@ from engine.core.errors import SpecError
 from engine.models.requests import Completion, Generate
 from engine.spec.constitution import load_constitution
 from engine.stats.intervals import mean_interval, paired_means, paired_shares
-from store import Store
+from store.db import Store
 from tests.engine.fakes import run_engine
 from tests.engine.test_preferences import OPTIONS, Critical
 

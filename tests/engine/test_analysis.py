@@ -21,7 +21,7 @@ from engine.spec.stage import load_spec
 from engine.stats.intervals import wilson
 from engine.stats.paired import Pairs, clustered, holm, mcnemar, newcombe, shares_bca
 from engine.stats.power import equivalence, looks, mcnemar_effect, mcnemar_power
-from store import Store
+from store.db import Store
 from tests.store.rows import T0, run
 
 SPEC = load_spec("stage_1_explicit_instructions").settings.evaluation

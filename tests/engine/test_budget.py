@@ -24,7 +24,7 @@ from engine.budget.meter import GpuMeter
 from engine.budget.prices import api_price, api_prices, dollars, gpu_price, storage_price
 from engine.core.errors import BudgetReached, SpecError
 from engine.spec.stage import StageSpec, load_spec
-from store import Store
+from store.db import Store
 from tests.store import rows
 
 CAP = 300_000_000
@@ -476,7 +476,7 @@ from tests.store import rows
 from engine.budget.ledger import Ledger
 from engine.budget.meter import GpuMeter
 from engine.budget.prices import api_price, gpu_price
-from store import Store
+from store.db import Store
 
 path, side = Path(sys.argv[1]), Path(sys.argv[2])
 
@@ -591,7 +591,7 @@ from pathlib import Path
 from engine.budget.ledger import Ledger
 from engine.budget.meter import GpuMeter
 from engine.budget.prices import gpu_price
-from store import Store
+from store.db import Store
 with Store.open(Path(sys.argv[1])) as store, Ledger(store, "run-a", "session-1", None) as ledger:
     began = time.time()
     with GpuMeter(ledger, gpu_price(3600, "H100"), "responses", 1, slice_s=2, every_s=0.1):

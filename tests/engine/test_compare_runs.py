@@ -14,7 +14,8 @@ import pytest
 from engine.report import compare_runs, write_comparison
 from engine.stats.intervals import wilson
 from engine.stats.paired import Pairs, cohen_h, holm, mcnemar, newcombe
-from store import CaiError, NotFound, Store
+from store.db import Store
+from store.errors import CaiError, NotFound
 from tests.store import rows
 from tui.cli import report
 from tui.config.settings import load as load_config

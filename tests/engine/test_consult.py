@@ -15,7 +15,7 @@ from engine.core.events import Event
 from engine.review import verify
 from engine.review.options import ReviewOptions
 from engine.run.engine import Engine, open_engine
-from store import Store
+from store.db import Store
 from tests.engine.fakes import FakeModel, order_of
 
 SPEC = "stage_1_small_model"

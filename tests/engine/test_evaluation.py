@@ -20,7 +20,7 @@ from engine.run.engine import Engine, open_engine
 from engine.run.orders import Train
 from engine.spec.provenance import short_hash
 from engine.spec.stage import StageSpec
-from store import Store
+from store.db import Store
 from tests.engine.examined import BASE, RATES, SMALL, Examined, add_adapter, evaluate, gap_lock, query
 from tests.engine.training_run import RUN, settings, trainable_store
 

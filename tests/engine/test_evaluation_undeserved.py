@@ -17,7 +17,7 @@ from engine.phases import evaluation
 from engine.report.build import pages
 from engine.run.engine import Engine
 from engine.spec.stage import StageSpec
-from store import Store
+from store.db import Store
 from tests.engine.examined import BASE, SMALL, Examined, Reference, add_adapter, evaluate, gap_lock, query
 from tests.engine.training_run import RUN, settings, trainable_store
 from tests.store import rows

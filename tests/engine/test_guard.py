@@ -14,7 +14,7 @@ from engine.models.registry import load
 from engine.models.requests import Decoding, Generate, Model
 from engine.quality.guard import SENTINELS, encoding_fault, run_guard
 from engine.spec.stage import load_spec
-from store import Store
+from store.db import Store
 
 pytestmark = [pytest.mark.model, pytest.mark.xdist_group("model")]
 

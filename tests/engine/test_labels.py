@@ -11,7 +11,7 @@ import rows
 from engine.core.errors import SpecError
 from engine.quality.labels import audit, mark
 from engine.stats.intervals import cohen_kappa
-from store import Store
+from store.db import Store
 
 
 def test_kappa_of_a_table_worked_out_by_hand() -> None:

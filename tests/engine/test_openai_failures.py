@@ -14,7 +14,7 @@ from engine.core.control import Control
 from engine.core.errors import Interrupted, ModelError
 from engine.models.answers import Answers
 from engine.models.requests import adapter_fingerprint
-from store import Store
+from store.db import Store
 from tests.engine import model_server
 from tests.engine.model_server import Ways, serving, spawned
 from tests.engine.openai_models import FAST, SHA, asked, once_each, opened, server  # noqa: F401

@@ -15,7 +15,6 @@ from engine.quality.gates import Check
 from engine.quality.pair_selection import (
     CONSTRUCTED,
     PAIR_RULES,
-    SOURCES,
     PairFacts,
     PairVerdict,
     facts_of,
@@ -24,8 +23,9 @@ from engine.quality.pair_selection import (
     verdict_rows,
 )
 from engine.spec.stage import StageSpec, load_spec
+from store.names import PAIR_SOURCES
 
-OTHERS = [source for source in SOURCES if source not in CONSTRUCTED]
+OTHERS = [source for source in PAIR_SOURCES if source not in CONSTRUCTED]
 GOOD = "Bees carry nectar to the hive and thicken it in cells of wax."
 BAD = "A hive is a box for insects, and honey comes out of it one day."
 REFUSAL = "I can't help with that, because it would hurt someone."
@@ -65,7 +65,7 @@ def kept(pairs: Sequence[PairFacts], of: StageSpec = SPEC, audited: bool = True)
     return [pair for pair in pairs if found[pair.pair_id].verdict == "accepted"]
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", PAIR_SOURCES)
 @pytest.mark.parametrize("audited", [True, False])
 def test_a_pair_that_nothing_speaks_against_is_kept_and_says_by_what(source: str, audited: bool) -> None:
     found = verdict(pair(source=source), audited)
@@ -74,7 +74,7 @@ def test_a_pair_that_nothing_speaks_against_is_kept_and_says_by_what(source: str
     assert found.reason == "margin +1.00 nats"
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", PAIR_SOURCES)
 @pytest.mark.parametrize(
     ("flag", "known"),
     [
@@ -190,7 +190,7 @@ def test_a_pair_that_is_refused_takes_no_place_of_its_instruction() -> None:
     assert [p.pair_id for p in kept(pairs, spec(pairs__per_instruction=1))] == ["b"]
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", PAIR_SOURCES)
 def test_two_texts_are_kept_as_one_pair_whatever_their_sources_and_their_order(source: str) -> None:
     turned = {"chosen": BAD, "rejected": f"  {GOOD}\n"}
     pairs = [
@@ -214,7 +214,9 @@ def test_of_equal_margins_the_first_source_keeps_the_pair() -> None:
 
 
 def mixed(counts: Sequence[int]) -> list[PairFacts]:
-    return [pair(f"{source}-{n}", source) for source, count in zip(SOURCES, counts, strict=True) for n in range(count)]
+    return [
+        pair(f"{source}-{n}", source) for source, count in zip(PAIR_SOURCES, counts, strict=True) for n in range(count)
+    ]
 
 
 QUOTAS = spec(pairs__revision=0.5, pairs__best_of=0.5, pairs__hard_negative=0.3, pairs__boundary=0.2)
@@ -232,7 +234,7 @@ def test_a_source_beyond_its_quota_loses_as_few_pairs_as_can_be() -> None:
 
 def test_a_source_without_a_share_is_switched_off() -> None:
     off = spec(pairs__boundary=0.0)
-    assert {p.source for p in kept(mixed((3, 3, 3, 3)), off)} == set(SOURCES) - {"boundary"}
+    assert {p.source for p in kept(mixed((3, 3, 3, 3)), off)} == set(PAIR_SOURCES) - {"boundary"}
 
 
 def test_margins_and_lengths_do_not_choose_who_leaves_by_quota() -> None:
@@ -255,32 +257,32 @@ def test_margins_and_lengths_do_not_choose_who_leaves_by_quota() -> None:
 def test_every_source_keeps_within_its_quota_of_what_is_kept(
     counts: tuple[int, ...], twentieths: tuple[int, ...], rng: random.Random
 ) -> None:
-    shares = dict(zip(SOURCES, (n / 20 for n in twentieths), strict=True))
+    shares = dict(zip(PAIR_SOURCES, (n / 20 for n in twentieths), strict=True))
     assert SPEC.pairs is not None
     of = SPEC.model_copy(update={"pairs": SPEC.pairs.model_copy(update=shares)})
     pairs = mixed(counts)
     left = Counter(p.source for p in kept(pairs, of))
     total = left.total()
-    assert all(left[source] <= shares[source] * total + 1e-6 for source in SOURCES)
-    if all(count <= shares[source] * len(pairs) for source, count in zip(SOURCES, counts, strict=True)):
+    assert all(left[source] <= shares[source] * total + 1e-6 for source in PAIR_SOURCES)
+    if all(count <= shares[source] * len(pairs) for source, count in zip(PAIR_SOURCES, counts, strict=True)):
         assert total == len(pairs)
     # One more in all could not be shared out: what is kept is the most there can be.
     for n in range(total + 1, len(pairs) + 1):
-        room = [min(c, math.floor(shares[s] * n + 1e-9)) for s, c in zip(SOURCES, counts, strict=True)]
+        room = [min(c, math.floor(shares[s] * n + 1e-9)) for s, c in zip(PAIR_SOURCES, counts, strict=True)]
         assert sum(room) < n
     found = verdicts(pairs, of)
     assert verdicts(rng.sample(pairs, len(pairs)), of) == found
     # The gate, which counts for itself, agrees.
     decided = {name: v.verdict for name, v in found.items()}
     shown = {check.name: check for check in pair_checks(pairs, decided, of, 1, 2)}
-    assert total == 0 or all(shown[f"share of {source}"].passed for source in SOURCES)
+    assert total == 0 or all(shown[f"share of {source}"].passed for source in PAIR_SOURCES)
 
 
 def test_the_order_of_pairs_changes_nothing() -> None:
     rng = random.Random(3)
     pairs = [
         pair(
-            f"p{n}", rng.choice(SOURCES), instruction_id=f"i{n % 11}", margin_nats=round(rng.uniform(-0.5, 2), 1),
+            f"p{n}", rng.choice(PAIR_SOURCES), instruction_id=f"i{n % 11}", margin_nats=round(rng.uniform(-0.5, 2), 1),
             held_out=rng.random() < 0.1, chosen=f"{GOOD} So say {n % 22}.",
         )
         for n in range(120)

@@ -25,7 +25,8 @@ from engine.planning.plan import allocation, plan_of, sample_size
 from engine.spec.stage import load_spec
 from engine.stats.paired import Pairs, mcnemar
 from engine.stats.power import mcnemar_n, mcnemar_power
-from store import Reader, Store
+from store.db import Store
+from store.read import Reader
 from tests.engine.fakes import run_engine
 from tests.engine.test_preferences import OPTIONS, Critical
 from tests.store import rows

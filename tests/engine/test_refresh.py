@@ -15,7 +15,7 @@ from engine.run.engine import Engine, open_engine
 from engine.run.orders import Round
 from engine.run.refresh import rounds
 from engine.training.plan import plan
-from store import Store
+from store.db import Store
 from tests.engine.fakes import run_engine
 from tests.engine.test_preferences import OPTIONS, SETTINGS, Critical
 from tests.store import rows

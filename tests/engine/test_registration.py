@@ -14,7 +14,7 @@ from engine.core.errors import EvaluationError
 from engine.evaluation.registration import body, counts, current, deviations, register, row
 from engine.spec.stage import load_spec
 from engine.stats.power import mcnemar_effect, mcnemar_n, mcnemar_power
-from store import Store
+from store.db import Store
 from tests.store.rows import T0, evaluation_answer, evaluation_item, run
 
 SPEC = load_spec("stage_1_explicit_instructions").settings.evaluation

@@ -28,7 +28,8 @@ from engine.report.text import code, fence, inline, without_secrets
 from engine.spec.constitution import load_constitution
 from engine.stats.intervals import wilson
 from engine.stats.paired import Pairs, cohen_h, mcnemar, newcombe
-from store import CaiError, Store, StoreWriteFailed
+from store.db import Store
+from store.errors import CaiError, StoreWriteFailed
 from tests.engine.report_rows import HOSTILE, SECRET, evaluation, full_run, right, scorer_audit
 from tests.store import rows
 from tui.cli import report
@@ -583,7 +584,7 @@ def test_nothing_is_left_behind_by_a_build_that_fails(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sys.modules["engine.report.build"], "force_to_disk", full)
+    monkeypatch.setattr("store.disk.force_to_disk", full)
     with pytest.raises(StoreWriteFailed, match="No space left"):
         built(store_file, "bare", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ from engine.review.prompt import prompt_of
 from engine.review.text import words
 from engine.run.engine import settings_of
 from engine.spec.stage import change, load_spec
-from store import Store
+from store.db import Store
 from tests.engine.report_rows import HOSTILE, full_run
 from tests.engine.review_desk import RUN, new_store
 from tests.store import rows

@@ -10,7 +10,7 @@ import pytest
 
 from engine.core.errors import Interrupted, ReviewError
 from engine.review import PolicyReviewer, modify, open_desk, request_codex_review
-from store import Store
+from store.db import Store
 from tests.engine.review_desk import KEY, QUESTION, RUN, Person, decided, desk, kinds, model, new_store
 from tests.engine.review_server import cut_off, fields, good, refused, says, serving, slow, status
 

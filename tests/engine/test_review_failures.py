@@ -15,7 +15,7 @@ import pytest
 from engine.core.errors import Interrupted
 from engine.review import Context, ModelReviewer, Section, reviews
 from engine.review.trail import Entry, entries
-from store import Store
+from store.db import Store
 from tests.engine import review_server as act
 from tests.engine.review_desk import QUESTION, Clock, Person, desk, model, new_store
 from tests.engine.review_server import fields, good, serving, status

@@ -15,7 +15,7 @@ from engine.core.control import Control
 from engine.core.errors import Interrupted, ReviewError
 from engine.review import Desk, ModelReviewer, ModelSettings, document
 from engine.review.reviewers import Answer, Failure, Request, Unanswered
-from store import Store
+from store.db import Store
 from tests.engine import review_server as act
 from tests.engine.review_desk import KEY, QUESTION, RUN, Clock, Person, desk, kinds, model, new_store
 from tests.engine.review_server import fields, good, serving, status

@@ -15,7 +15,7 @@ from engine.review import PolicyReviewer, current_approval, evidence_sha256, rev
 from engine.review.prompt import Context, Section
 from engine.review.state import decision_fields, decision_id
 from engine.review.trail import Case, Entry, Trail, entries
-from store import Store
+from store.db import Store
 from tests.engine import review_kill
 from tests.engine.review_desk import QUESTION, RUN, Clock, Person, decided, desk, kinds, model, new_store, problems
 from tests.engine.review_server import fields, good, says, serving, slow

@@ -16,7 +16,7 @@ from engine.evaluation.analysis import compare
 from engine.evaluation.scorer_audit import blinded, blocked, confounds, person, planted, within_types
 from engine.spec.stage import load_spec
 from engine.stats.intervals import cohen_kappa
-from store import Store
+from store.db import Store
 from tests.store.rows import T0
 
 SPEC = load_spec("stage_1_explicit_instructions").settings.evaluation

@@ -18,7 +18,7 @@ from engine.analyses.offers import training_plan
 from engine.core.events import Event
 from engine.models import adapters, checkpoints
 from engine.run.engine import Engine
-from store import Store
+from store.db import Store
 from tests.engine.training_run import (
     RUN,
     InProcess,

@@ -13,7 +13,7 @@ from engine.evaluation.items import item_set
 from engine.training.examples import examples
 from engine.training.locks import Lock, locks, require_open
 from engine.training.plan import plan
-from store import Store
+from store.db import Store
 from tests.engine.training_run import RUN, decide_gates, settings, trainable_store
 
 SPEC = settings()

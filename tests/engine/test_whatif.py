@@ -13,7 +13,7 @@ from engine.analyses.whatif import KNOBS, WhatIf, apply
 from engine.core.errors import SpecError
 from engine.quality.gates import recompute
 from engine.spec.stage import load_spec, settings_of
-from store import Store
+from store.db import Store
 
 SCORES = (-0.9, -0.3, 0.1, 0.2, 0.6, 1.4)
 

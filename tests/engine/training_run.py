@@ -22,7 +22,8 @@ from engine.run.engine import Engine, open_engine
 from engine.run.orders import Train
 from engine.spec.stage import StageSpec, load_spec
 from engine.training.job import Job, read_journal, say
-from store import Reader, Store
+from store.db import Store
+from store.read import Reader
 from tests.store import rows
 
 RUN = "run-a"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import rows
 
-from store import Store
+from store.db import Store
 
 
 @pytest.fixture(scope="session")

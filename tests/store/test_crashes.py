@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import rows
 
-from store import Store, StoreWriteFailed
+from store.db import Store
+from store.errors import StoreWriteFailed
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -26,7 +27,7 @@ WRITER = """
 import sys
 from pathlib import Path
 import rows
-from store import Store
+from store.db import Store
 store = Store.open(Path(sys.argv[1]))
 batch = int(sys.argv[2])
 while True:
@@ -44,7 +45,8 @@ FILLER = """
 import json, random, resource, sys
 from pathlib import Path
 import rows
-from store import Store, StoreWriteFailed
+from store.db import Store
+from store.errors import StoreWriteFailed
 store = Store.open(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 batch = 0

@@ -13,7 +13,11 @@ import pytest
 import rows
 import yaml
 
-from store import NotFound, Reader, Store, StoreError, StoreWriteFailed, export, storable
+from store.db import Store
+from store.errors import NotFound, StoreError, StoreWriteFailed
+from store.export import export
+from store.read import Reader
+from store.text import storable
 
 
 @pytest.fixture
@@ -287,5 +291,16 @@ def test_importing_the_store_imports_no_data_set_library() -> None:
     import subprocess
     import sys
 
-    code = "import store, sys; sys.exit(any(name in sys.modules for name in ('datasets', 'torch', 'pandas')))"
+    code = "import store.db, store.export, sys; sys.exit(any(name in sys.modules for name in ('datasets', 'torch', 'pandas')))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0
+
+
+def test_names_and_errors_of_the_store_import_nothing_heavy() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import store.disk, store.errors, store.names, store.text, sys; "
+        "sys.exit(any(name in sys.modules for name in ('duckdb', 'pyarrow', 'numpy')))"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 import rows
 
-from store import Choice, Reader, Store, StoreError
+from store.db import Store
+from store.errors import StoreError
+from store.listing import Choice
+from store.read import Reader
 
 
 @pytest.fixture

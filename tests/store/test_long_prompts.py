@@ -12,7 +12,7 @@ import duckdb
 import pytest
 import rows
 
-from store import Store
+from store.db import Store
 
 N, BATCH = 12_000, 256
 

@@ -14,14 +14,16 @@ import duckdb
 import pytest
 import rows
 
-from store import Store, StoreError, StoreLocked, StoreTooNew, StoreWriteFailed, schema
+from store import schema
+from store.db import Store
+from store.errors import StoreError, StoreLocked, StoreTooNew, StoreWriteFailed
 
 ROOT = Path(__file__).parents[2]
 
 HOLDER = """
 import sys
 from pathlib import Path
-from store import Store
+from store.db import Store
 with Store.open(Path(sys.argv[1])):
     print("open", flush=True)
     sys.stdin.read()
@@ -238,7 +240,7 @@ def test_an_empty_file_is_named(path: Path) -> None:
 
 def test_kill_9_while_a_store_is_created(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from store import Store\n"
+        "import sys; from pathlib import Path; from store.db import Store\n"
         "print('ready', flush=True)\n"
         "for n in range(1000): Store.open(Path(sys.argv[1]) / f'{n}.duckdb').close()"
     )

@@ -10,7 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 import rows
 
-from store import Store, StoreError, export
+from store.db import Store
+from store.errors import StoreError
+from store.export import export
 
 
 def pair(pair_id: str, **fields: Any) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 import rows
 
-from store import NotFound, Reader, Store, StoreError
+from store.db import Store
+from store.errors import NotFound, StoreError
+from store.read import Reader
 
 PHASES = ["guard", "audit", "instructions", "instruction_judgements", "responses", "response_judgements", "gate"]
 

@@ -14,7 +14,10 @@ import rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from store import NotFound, Reader, Store, StoreError, StoreWriteFailed, restored, storable
+from store.db import Store
+from store.errors import NotFound, StoreError, StoreWriteFailed
+from store.read import Reader
+from store.text import restored, storable
 
 
 @pytest.fixture

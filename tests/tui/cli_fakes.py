@@ -30,7 +30,8 @@ from engine.core.events import (
     TrainingStepped,
 )
 from engine.run import engine
-from store import CaiError, Store
+from store.db import Store
+from store.errors import CaiError
 from tests.store import rows
 
 ROOT = Path(__file__).parents[2]

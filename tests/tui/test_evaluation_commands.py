@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from store import Store
+from store.db import Store
 from tests.engine.training_run import RUN, settings, trainable_store
 from tests.tui.test_cli import as_json, run_cai
 from tests.tui.test_evaluation_room import audit, evaluated, gap_check

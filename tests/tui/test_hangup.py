@@ -23,7 +23,7 @@ import psutil
 import pytest
 
 from engine.core.events import QuestionAnswered, QuestionAsked, RunPaused, RunResumed
-from store import Store
+from store.db import Store
 from tests.tui import cli_fakes
 from tests.tui.cli_fakes import ROOT, RUN, PlayingEngine
 from tui.host import busy

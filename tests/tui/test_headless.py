@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 
 from engine.core.events import Noted, PhaseProgressed, PhaseStarted, RunStarted
-from store import Store
+from store.db import Store
 from tests.store import rows
 from tests.tui.cli_fakes import ROOT, RUN, command
 from tui.live.state import RunState

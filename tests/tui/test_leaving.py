@@ -8,7 +8,7 @@ import pytest
 from test_hangup import on_a_screen, stored
 
 from engine.core.events import RunFinished, RunStarted
-from store import Store
+from store.db import Store
 from tests.tui.cli_fakes import RUN
 from tui.config.settings import Config
 from tui.live.state import RunState

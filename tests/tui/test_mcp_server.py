@@ -15,15 +15,15 @@ from typing import Any
 import pytest
 from mcp import ClientSession, StdioServerParameters, stdio_client
 
+from engine.core.errors import UsageError
 from engine.review import verify
 from engine.review.files import folder_of
-from store import Store
+from store.db import Store
 from tests.engine.review_desk import KEY, RUN, new_store
 from tests.engine.review_server import good, serving, slow
 from tests.store import rows
 from tui.cli import mcp_server
 from tui.config.settings import Config
-from tui.errors import UsageError
 
 CAI = Path(sys.executable).with_name("cai")
 READS = {"list_runs", "run_status", "list_samples", "sample", "gates", "evaluation", "reviews", "budget", "sql"}

@@ -13,14 +13,13 @@ from rich.console import Console
 
 from engine.budget.ledger import Ledger
 from engine.budget.prices import api_price, gpu_price
-from engine.core.errors import SpecError
+from engine.core.errors import SpecError, UsageError
 from engine.spec.stage import load_spec
-from store import Store
+from store.db import Store
 from tests.engine.test_planning import fill
 from tests.store import rows
 from tui.cli import plan
 from tui.config.settings import Config
-from tui.errors import UsageError
 from tui.printed.plan import budget_report, plan_report
 
 

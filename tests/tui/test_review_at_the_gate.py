@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from store import Store
+from store.db import Store
 from tests.e2e.terminal import Terminal
 from tests.engine.review_server import Server, good, serving
 from tests.engine.test_consult import LOOSE

@@ -11,7 +11,7 @@ import pytest
 
 from engine.review import verify
 from engine.review.files import folder_of
-from store import Store
+from store.db import Store
 from tests.engine.review_desk import KEY, QUESTION, RUN, desk, new_store
 from tests.engine.review_server import Server, good, says, serving, status
 from tests.tui.test_cli import as_json, child, run_cai

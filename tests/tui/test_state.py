@@ -19,7 +19,7 @@ from engine.core.events import (
     RunResumed,
     RunStarted,
 )
-from store import progress as store_progress
+from store import names
 from tui.live.bridge import Bridge
 from tui.live.state import EVENTS_KEPT, MARGINS_KEPT, RunState, wilson
 from tui.words import wording
@@ -157,23 +157,19 @@ def test_bridge_keeps_order_and_only_the_newest_progress() -> None:
     assert len(posted) == 1 and bridge.drain() == []
 
 
-def test_the_phases_of_the_screen_are_those_of_the_store() -> None:
-    assert store_progress.PHASES == wording.ALL_PHASES
-    assert store_progress.PREFERENCE_PHASES == wording.PREFERENCE_PHASES
-    assert store_progress.TRAINING_PHASES == wording.TRAINING_PHASES
-    assert (*wording.TRAINING_PHASES, wording.EVALUATION) == store_progress.BESIDE
-    assert set(wording.PHASE_TITLES) == {*wording.ALL_PHASES, *store_progress.BESIDE}
+def test_every_phase_has_a_title() -> None:
+    assert set(wording.PHASE_TITLES) == {*names.PHASES, *names.BESIDE}
 
 
 def test_phases_of_preferences_are_there_once_something_names_them(state: RunState) -> None:
-    assert tuple(state.phases) == wording.PHASES
+    assert tuple(state.phases) == names.COMMON_PHASES
     state.apply(PhaseStarted(RUN, "revisions", 9))
     state.apply(PhaseProgressed(RUN, "revisions", 4, 9, 1))
-    assert tuple(state.phases) == (*wording.PHASES, "revisions") and state.phase("revisions").accepted == 1
+    assert tuple(state.phases) == (*names.COMMON_PHASES, "revisions") and state.phase("revisions").accepted == 1
     stored = RunState()
-    named = [{"name": name, "state": "waiting", "done": 0} for name in wording.ALL_PHASES]
+    named = [{"name": name, "state": "waiting", "done": 0} for name in names.PHASES]
     stored.load({"run": RUN, "state": "done", "phases": named})
-    assert tuple(stored.phases) == wording.ALL_PHASES
+    assert tuple(stored.phases) == names.PHASES
 
 
 @pytest.mark.parametrize(

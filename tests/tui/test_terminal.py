@@ -19,7 +19,7 @@ import pyte
 import pytest
 from rich.style import Style
 
-from store import Store
+from store.db import Store
 from tests.store import rows
 from tests.tui.cli_fakes import ROOT, RUN, command
 from tests.tui.test_hangup import on_a_screen

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from store.errors import CaiError
+from store.names import EVALUATION
 from tui.app.background import Working
 from tui.widgets.dock import Choice, DockedQuestion
 from tui.words.facts import of_wanted
-from tui.words.wording import EVALUATION
 
 if TYPE_CHECKING:
     from tui.live.state import RunState
@@ -101,15 +102,16 @@ class Telling(Working):
         def paint(self) -> None: ...
 
     def show_failure(self, what: str, error: BaseException) -> None:
-        title = getattr(error, "title", None) or f"{what} failed: {type(error).__name__}: {error}"
-        hint = getattr(error, "hint", None)
-        if hint is None:
+        if isinstance(error, CaiError):
+            title, hint = error.title, error.hint
+        else:
+            title = f"{what} failed: {type(error).__name__}: {error}"
             hint = "What was committed to the store is safe. The log (9) may say more."
         if what in ("opening the run", "opening the store") and not self.state.active:
-            self.state.state, self.state.reason = "failed", str(title)
+            self.state.state, self.state.reason = "failed", title
             self.consult_again()
-        self.state.note("error", str(title))
-        self.notice.tell(str(title), str(hint))
+        self.state.note("error", title)
+        self.notice.tell(title, hint)
         self.paint()
 
     def show_end(self, state: str, reason: str) -> None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from textual.events import Event, Key
 
+from store.names import EVALUATION
 from tui.app import asking
 from tui.app.background import Working
 from tui.live.state import beside
 from tui.reads.library import ChangedHands
 from tui.rooms import Room
-from tui.words.wording import EVALUATION
 
 if TYPE_CHECKING:
     from tui.live.conductor import Session

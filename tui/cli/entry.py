@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from tui import errors
+from engine.core.errors import UsageError
+from store.errors import CaiError
+from store.names import EXPORTS, FORMATS, PHASES, REPLAYED, TRAINING_PHASES, VERDICTS
 from tui.cli import frame, look
 from tui.cli import review as review_commands
 from tui.cli import run as commands
 from tui.host.terminal import Terminal, log_path, part_head
-from tui.words.wording import ALL_PHASES, REPLAYED
 
 Command = Callable[[argparse.Namespace, Terminal], int]
 
@@ -33,7 +34,7 @@ _EPILOG = (
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise errors.UsageError(message, f"see: {self.prog} --help")
+        raise UsageError(message, f"see: {self.prog} --help")
 
 
 class _ShowVersion(argparse.Action):
@@ -62,11 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return leaving.code if isinstance(leaving.code, int) else 1
     except KeyboardInterrupt:
         return _fail(terminal, args, "interrupted", "What was committed is safe.", 130)
+    except CaiError as error:
+        return _fail(terminal, args, error.title, error.hint, error.exit_code)
     except Exception as error:
-        # Told apart by what they carry: the store's own errors cannot be imported here without DuckDB.
-        title, hint, code = (getattr(error, name, None) for name in ("title", "hint", "exit_code"))
-        if isinstance(title, str) and isinstance(code, int):
-            return _fail(terminal, args, title, str(hint or ""), code)
         where = _keep_traceback(args, error)
         told = f"unexpected {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
         return _fail(terminal, args, told, f"What was committed is safe. The traceback is in {where}", 1)
@@ -140,7 +139,7 @@ def parser() -> argparse.ArgumentParser:
     samples = command("samples", look.samples, "show samples of a run with their verdicts")
     _add_run(samples)
     which = samples.add_mutually_exclusive_group()
-    for verdict in ("accepted", "rejected", "unsure"):
+    for verdict in VERDICTS:
         which.add_argument(f"--{verdict}", dest="verdict", action="store_const", const=verdict, help=f"only {verdict}")
     samples.add_argument("--limit", type=_positive, default=frame.SAMPLES_SHOWN, metavar="N", help="at most N (50)")
 
@@ -150,8 +149,8 @@ def parser() -> argparse.ArgumentParser:
 
     export = command("export", look.export, "write a data set with its card")
     _add_run(export)
-    export.add_argument("--what", choices=frame.EXPORTS, default="sft", help="default: sft")
-    export.add_argument("--format", choices=("jsonl", "parquet", "hf"), default="jsonl", help="default: jsonl")
+    export.add_argument("--what", choices=EXPORTS, default="sft", help="default: sft")
+    export.add_argument("--format", choices=FORMATS, default="jsonl", help="default: jsonl")
     export.add_argument("--out", required=True, metavar="DIR", help="a folder that is not there yet")
 
     _add_run(command("principles", _principles, "what each principle of the constitution did in a run"))
@@ -165,7 +164,7 @@ def parser() -> argparse.ArgumentParser:
     ablate.add_argument("--items", type=_positive, default=40, metavar="N", help="samples to revise (40)")
 
     train = command("train", _train, "train a run's model on what passed its gates: SFT, then preferences")
-    train.add_argument("what", choices=("sft", "dpo", "all"), help="dpo takes the loss that the spec names")
+    train.add_argument("what", choices=(*TRAINING_PHASES, "all"), help="dpo takes the loss that the spec names")
     _add_run(train)
     _add_set(train)
     train.add_argument("--plan", action="store_true", help="only say what would be trained and what locks it")
@@ -196,7 +195,7 @@ def parser() -> argparse.ArgumentParser:
     _add_run(register)
     _add_set(register)
     register.add_argument(
-        "--after", choices=("sft", "dpo"), help="what is compared (default: the spec's last training)"
+        "--after", choices=TRAINING_PHASES, help="what is compared (default: the spec's last training)"
     )
     register.add_argument("--hypothesis", metavar="TEXT", help="the primary hypothesis in your words")
     register.add_argument("--show", action="store_true", help="only show what was registered")
@@ -346,9 +345,7 @@ def _add_set(own: argparse.ArgumentParser) -> None:
 
 
 def _add_running(own: argparse.ArgumentParser) -> None:
-    own.add_argument(
-        "--until", choices=ALL_PHASES, metavar="PHASE", help=f"stop after this phase: {', '.join(ALL_PHASES)}"
-    )
+    own.add_argument("--until", choices=PHASES, metavar="PHASE", help=f"stop after this phase: {', '.join(PHASES)}")
     own.add_argument("--batch-size", type=_positive, metavar="N", help="rows on the device at once (changes no result)")
     own.add_argument("--headless", action="store_true", help="print progress instead of opening the control center")
 

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from engine.run.orders import Evaluate
+from store.text import json_ready
 from tui.cli import run
 from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
 from tui.host.terminal import Terminal
@@ -24,7 +25,6 @@ def evaluate(args: argparse.Namespace, terminal: Terminal) -> int:
 
 def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str) -> int:
     from engine.analyses.offers import evaluation_offer
-    from store.progress import json_ready
 
     with reading(args) as reader:
         offer = evaluation_offer(reader, run_id, dict(args.set or ()))
@@ -52,13 +52,11 @@ def preregister(args: argparse.Namespace, terminal: Terminal) -> int:
             found = current(reader, run_id)
     else:
         from engine.analyses.offers import preregister as settle
-        from store import Store
+        from store.db import Store
 
         with Store.open(store) as opened:
             found = settle(opened, run_id, after=args.after, hypothesis=args.hypothesis, overrides=dict(args.set or ()))
     if args.json:
-        from store.progress import json_ready
-
         write_json(terminal, {"run": run_id, "registration": json_ready(found), "exit_code": 0})
         return 0
     from tui.printed.evaluation import registration_report
@@ -80,8 +78,6 @@ def replay(args: argparse.Namespace, terminal: Terminal) -> int:
     found = again(store, run_id, args.phase, args.fraction, batch_size=args.batch_size)
     code = 0 if found["certified"] else 4
     if args.json:
-        from store.progress import json_ready
-
         write_json(terminal, {**json_ready(found), "exit_code": code})
         return code
     from tui.printed.evaluation import replay_report

@@ -10,16 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from store.errors import NotFound, StoreError
 from tui.host.terminal import Terminal, log_path
 
 if TYPE_CHECKING:
-    from store import Reader
+    from store.read import Reader
 
 
 SAMPLES_SHOWN = 50
-
-
-EXPORTS = ("sft", "samples", "judgements", "pairs", "revisions")
 
 
 NO_TMUX = "--no-tmux"
@@ -43,8 +41,6 @@ def with_log(terminal: Terminal, store: Path, what: str) -> None:
     try:
         terminal.take_over(log, what)
     except OSError as error:
-        from store.errors import StoreError
-
         raise StoreError(
             f"the log {log} cannot be written: {error.strerror or error}",
             "It lies beside the store. Choose a store in a folder that can be written, with --store; "
@@ -56,7 +52,7 @@ def with_log(terminal: Terminal, store: Path, what: str) -> None:
 def reading(args: argparse.Namespace) -> Iterator[Reader]:
     path = store_path(args)
     require_store(path)
-    from store import Store
+    from store.db import Store
 
     with Store.open(path, read_only=True) as store, store.reader() as reader:
         yield reader
@@ -64,8 +60,6 @@ def reading(args: argparse.Namespace) -> Iterator[Reader]:
 
 def require_store(path: Path) -> None:
     if not path.exists():
-        from store.errors import NotFound
-
         raise NotFound(
             f"there is no store at {path}",
             "Begin a run with: cai run, or name a store with --store or $CAI_STORE",
@@ -75,8 +69,6 @@ def require_store(path: Path) -> None:
 def chosen_run(reader: Reader, asked: str | None) -> str:
     run_id = reader.resolve(asked) if asked else reader.latest_run_id()
     if run_id is None:
-        from store.errors import NotFound
-
         raise NotFound(f"there is no run in {reader.path} yet", "Begin one with: cai run")
     return run_id
 
@@ -89,7 +81,7 @@ def flushed(terminal: Terminal) -> int:
 def raise_budget(args: argparse.Namespace) -> None:
     """Raise the cap of the store to `args.budget` US dollars, as a person's decision with `args.reason`."""
     from engine.budget.ledger import raise_cap
-    from store import Store
+    from store.db import Store
 
     with reading(args) as reader:
         run_id = chosen_run(reader, args.run)

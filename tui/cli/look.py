@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from store.text import json_ready
 from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
 from tui.host.terminal import Terminal
 
@@ -17,8 +18,6 @@ def runs(args: argparse.Namespace, terminal: Terminal) -> int:
     with reading(args) as reader:
         found = reader.runs()
     if args.json:
-        from store.progress import json_ready
-
         heavy = ("settings", "manifest")
         listed = [{"run" if k == "run_id" else k: v for k, v in row.items() if k not in heavy} for row in found]
         write_json(terminal, {"runs": json_ready(listed)})
@@ -53,8 +52,6 @@ def samples(args: argparse.Namespace, terminal: Terminal) -> int:
     more = len(found) > args.limit
     found = found[: args.limit]
     if args.json:
-        from store.progress import json_ready
-
         write_json(terminal, {"run": run_id, "verdict": args.verdict, "samples": json_ready(found), "more": more})
         return 0
     from tui.printed.tables import console_on, samples_report
@@ -75,8 +72,6 @@ def recheck(args: argparse.Namespace, terminal: Terminal) -> int:
         result = recheck_run(reader, run_id, dict(args.set or ()))
     code = 0 if result["after"]["passed"] else 4
     if args.json:
-        from store.progress import json_ready
-
         write_json(terminal, {**json_ready(result), "exit_code": code})
         return code
     from tui.printed.tables import console_on, recheck_report
@@ -91,7 +86,7 @@ def export(args: argparse.Namespace, terminal: Terminal) -> int:
     require_store(store)
     with_log(terminal, store, "cai export")  # the format hf imports a library that may print
     with reading(args) as reader:
-        from store import export as export_run
+        from store.export import export as export_run
 
         run_id = chosen_run(reader, args.run)
         paths = [str(path) for path in export_run(reader, run_id, args.what, args.format, Path(args.out))]

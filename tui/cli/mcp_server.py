@@ -25,7 +25,10 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field, ValidationError
 
-from store import NotFound, Reader, Store, StoreError
+from engine.core.errors import UsageError
+from store.db import Store
+from store.errors import CaiError, NotFound, StoreError
+from store.read import Reader
 from tui.cli.frame import chosen_run, store_path, with_log
 from tui.config.settings import Config
 from tui.host.terminal import Terminal
@@ -256,8 +259,6 @@ def allowed(folder: Path, name: str) -> Path:
 
     Raises UsageError.
     """
-    from tui.errors import UsageError
-
     root = folder.resolve()
     path = (root / name).resolve()
     if not path.is_relative_to(root) or any(part.startswith(".") for part in path.relative_to(root).parts):
@@ -281,9 +282,8 @@ def visible(fn: Callable[..., Row]) -> Callable[..., Row]:
 def error_row(name: str, error: ToolError) -> Row:
     """What went wrong in a tool as {title, hint, exit_code}, as the command line would tell it."""
     cause = error.__cause__
-    title, hint, code = (getattr(cause, part, None) for part in ("title", "hint", "exit_code"))
-    if isinstance(title, str) and isinstance(code, int):
-        return {"title": make_visible(title), "hint": make_visible(str(hint or "")), "exit_code": code}
+    if isinstance(cause, CaiError):
+        return {"title": make_visible(cause.title), "hint": make_visible(cause.hint), "exit_code": cause.exit_code}
     if isinstance(cause, ValidationError):
         wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in cause.errors())
         return {"title": f"{name} cannot be called so: {wrong}", "hint": "Its schema says how.", "exit_code": 2}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from engine.core.errors import UsageError
 from tui.cli.frame import chosen_run, flushed, raise_budget, reading, require_store, store_path, write_json
-from tui.errors import UsageError
 from tui.host.terminal import Terminal
 
 

@@ -11,12 +11,13 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from engine.core.errors import Interrupted, UsageError
+from store.text import json_ready
 from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
-from tui.errors import UsageError
 from tui.host.terminal import Terminal
 
 if TYPE_CHECKING:
-    from store import Reader
+    from store.read import Reader
 
 Row = Mapping[str, Any]
 
@@ -36,8 +37,6 @@ def principles(args: argparse.Namespace, terminal: Terminal) -> int:
         tests = reader.query(f"SELECT * FROM ablation_results WHERE run_id = ? {_ORDER}", [run_id])
         judges = pair_critics(reader, run_id)
     if args.json:
-        from store.progress import json_ready
-
         told = {"principles": json_ready(rows), "ablations": json_ready(tests), "pair_critics": json_ready(judges)}
         write_json(terminal, {"run": run_id, **told})
         return 0
@@ -51,7 +50,6 @@ def ablate(args: argparse.Namespace, terminal: Terminal) -> int:
     """Revise the same items with a principle, without one, and with an irrelevant one; exit code 130 when stopped."""
     from engine.analyses.ablation import run_ablation
     from engine.core.control import Control
-    from engine.core.errors import Interrupted
 
     store = store_path(args)
     require_store(store)
@@ -79,8 +77,6 @@ def ablate(args: argparse.Namespace, terminal: Terminal) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     if args.json:
-        from store.progress import json_ready
-
         write_json(terminal, {"run": run_id, "items": args.items, "results": json_ready(rows)})
         return 0
     with reading(args) as reader:

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from engine.core.errors import ReviewError, UsageError
+from store.errors import NotFound
+from store.text import json_ready
 from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
-from tui.errors import UsageError
 from tui.host.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -59,8 +61,6 @@ def listed(args: argparse.Namespace, terminal: Terminal) -> int:
         run_id = chosen_run(reader, args.run)
         found = reviews(reader, run_id)
     if args.json:
-        from store.progress import json_ready
-
         write_json(terminal, {"run": run_id, "reviews": json_ready(found)})
         return 0
     from tui.printed.review import reviews_table
@@ -81,8 +81,6 @@ def shown(args: argparse.Namespace, terminal: Terminal) -> int:
     folder = store_path(args).parent
     row["files"] = [str(folder / path) for path in row["files"]]
     if args.json:
-        from store.progress import json_ready
-
         write_json(terminal, {"run": run_id, **json_ready(row)})
         return 0
     from tui.printed.review import review_report
@@ -112,9 +110,8 @@ def answered(args: argparse.Namespace, terminal: Terminal) -> int:
     if changes and not runs_own:
         raise UsageError("only a question that the run asked can be answered by modify", "Nothing was recorded.")
     from engine.core.control import Control
-    from engine.core.errors import ReviewError
     from engine.review import Desk, PersonReviewer, find_key
-    from store import Store
+    from store.db import Store
     from tui.config.reviewer import reviewer_options
 
     try:
@@ -150,7 +147,7 @@ def asked(args: argparse.Namespace, terminal: Terminal) -> int:
     free_topic(args.topic)
     options = reviewer_options(args.config)
     with_log(terminal, store, "cai review ask")
-    from store import Store
+    from store.db import Store
 
     with Store.open(store) as opened:
         files = tuple(args.file or ())
@@ -183,7 +180,7 @@ def requested(args: argparse.Namespace, terminal: Terminal) -> int:
             "Set `reviewer` to model or chain, in the file that `cai config` names or as $CAI_REVIEWER.",
         )
     with_log(terminal, store, "cai review request")
-    from store import Store
+    from store.db import Store
 
     out = args.out.expanduser().absolute()
     with Store.open(store) as opened:
@@ -222,7 +219,6 @@ def _require_words(args: argparse.Namespace) -> None:
 
 def _the_one(rows: list[Row], asked: str, run_id: str) -> Row:
     """The review that an id, its beginning or the id of a question to a person names. Raises NotFound."""
-    from store import NotFound
     from tui.words.text import one_line
 
     wanted = asked.partition(".")[0]

@@ -8,14 +8,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.core.errors import UsageError
+from store.errors import CaiError
 from tui.cli.frame import require_store, store_path, with_log, write_json
 from tui.cli.look import config
-from tui.errors import ScreenFailed, UsageError
 from tui.host.terminal import Terminal, log_path
 
 if TYPE_CHECKING:
     from engine.run.orders import Order
     from tui.config.settings import Config
+
+
+class ScreenFailed(CaiError):
+    """The control center ended with an error that is in the log."""
 
 
 def configure(args: argparse.Namespace, terminal: Terminal) -> None:

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from engine.run.orders import Order, Resume, Round, Train
+from store.names import TRAINING_PHASES
 from tui.cli import run
 from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
 from tui.host.terminal import Terminal
@@ -19,7 +20,7 @@ def train(args: argparse.Namespace, terminal: Terminal) -> int:
     require_store(store)
     with reading(args) as reader:
         run_id = chosen_run(reader, args.run)
-    kinds = KINDS if args.what == "all" else (args.what,)
+    kinds = TRAINING_PHASES if args.what == "all" else (args.what,)
     if args.plan:
         return _tell_plan(args, terminal, run_id, kinds)
     order = Train(store, run_id, kinds, dict(args.set or ()), args.accelerate, tuple(args.report_to or ()))

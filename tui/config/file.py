@@ -10,20 +10,15 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from tui.config.settings import SETTINGS, Value, check
+from store.errors import CaiError
+from tui.config.settings import Value, check
 
 _HEAD = "# Settings of cai. `cai config` shows which of them are in force, and from where.\n"
 _TABLE = re.compile(r"\s*\[")
 
 
-class ConfigNotSaved(Exception):
+class ConfigNotSaved(CaiError):
     """The file could not be changed; it is as it was."""
-
-    exit_code = 1
-
-    def __init__(self, title: str, hint: str) -> None:
-        super().__init__(title)
-        self.title, self.hint = title, hint
 
 
 def save(path: Path, name: str, value: Value) -> None:
@@ -139,7 +134,3 @@ def _replace(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             aside.unlink()
         raise
-
-
-def default_of(name: str) -> Value:
-    return next(setting.default for setting in SETTINGS if setting.name == name)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.core.states import RESUMABLE
 from engine.run.orders import Evaluate, NewRun, Order, Resume, Train
+from store.names import RESUMABLE
 from tui.reads.library import Library
 
 if TYPE_CHECKING:

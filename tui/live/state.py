@@ -11,9 +11,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from store.names import ALIVE, BESIDE, COMMON_PHASES, EVALUATION, FINISHED, TRAINING_PHASES
 from tui.live.trainings import Trainings
 from tui.words.facts import Audit, Forecast, Moment, PhaseState, Question, wilson
-from tui.words.wording import EVALUATION, FINISHED, PHASES, TRAINING_PHASES, describe, phase_of
+from tui.words.wording import describe, phase_of
 
 if TYPE_CHECKING:
     from engine.core.events import Event
@@ -46,7 +47,7 @@ class RunState:
         self.resumed = False
         self.state = "idle"
         self.reason = ""
-        self.phases: dict[str, PhaseState] = {name: PhaseState(name) for name in PHASES}
+        self.phases: dict[str, PhaseState] = {name: PhaseState(name) for name in COMMON_PHASES}
         self.current_phase: str | None = None
         self.guard_passed: bool | None = None
         self.guard_failed: tuple[str, ...] = ()
@@ -177,7 +178,7 @@ class RunState:
         phase.marks.clear()
         phase.marks.append((self._clock(), phase.done))
         self.current_phase, self.writes, self.items_per_s = event.phase, False, None
-        if event.phase in (*TRAINING_PHASES, EVALUATION) and not self.aside:
+        if event.phase in BESIDE and not self.aside:
             self.aside = (event.phase,)
 
     def _phase_progressed(self, event: Any) -> None:
@@ -343,7 +344,7 @@ class RunState:
         if not live:
             state = status.get("state") or "idle"
             # Nobody else can hold the store while it is read here, so a run that says it is going on was cut off.
-            self.state = "interrupted" if state in ("running", "paused") else state
+            self.state = "interrupted" if state in ALIVE else state
             self.reason = str(status.get("reason") or "")
             self._elapsed_before = float(status.get("elapsed_s") or 0.0)
             self.gates = {row["name"]: (row["passed"], ()) for row in status.get("gates", ())}

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from engine.core.states import RESUMABLE
+from store.names import RESUMABLE
 from tui.words.facts import of_wanted
 from tui.words.text import one_line
 from tui.words.wording import STATES, again_with

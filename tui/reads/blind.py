@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from store import Reader, Store
+    from store.db import Store
+    from store.read import Reader
 
 READ_AT_ONCE = 20  # items, with two answers each
 SUBJECT_KIND = "evaluation_answer"

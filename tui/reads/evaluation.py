@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from store.text import json_ready
 from tui.words.evaluation import guard_words
 
 if TYPE_CHECKING:
-    from store import Reader
+    from store.read import Reader
 
 SHOWN_AT_MOST = 500
 
@@ -82,8 +83,6 @@ def standing(reader: Reader, run_id: str) -> Standing:
 def evaluation_account(reader: Reader, run_id: str) -> dict[str, Any]:
     """The same as one JSON-ready object: {conditions, audits, gap, registration, repeats, results, guard}."""
     from dataclasses import asdict
-
-    from store.progress import json_ready
 
     ready: dict[str, Any] = json_ready(asdict(standing(reader, run_id)))
     return ready

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tui.reads.run import seeds_of
 
 if TYPE_CHECKING:
-    from store import Reader
+    from store.read import Reader
 
 NEAR_SHOWN = 5
 SIBLINGS_SHOWN = 8

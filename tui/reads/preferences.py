@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from store.names import PAIR_SOURCES
+
 if TYPE_CHECKING:
-    from store import Reader
+    from store.read import Reader
 
 Row = dict[str, Any]
 PRINCIPLES, REVISIONS, PAIRS = "principles", "revisions", "pairs"
 VIEWS = (PRINCIPLES, REVISIONS, PAIRS)
-SOURCES = ("", "revision", "best_of", "hard_negative", "boundary")
+SOURCES = ("", *PAIR_SOURCES)
 VERDICTS = ("", "accepted", "rejected")
 ORDERS = ("ordinal", "best", "worst")
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from store import Reader
+    from store.read import Reader
 
 if TYPE_CHECKING:
-    from store import Reader
+    from store.read import Reader
 
 DUPLICATES_SHOWN = 3
 LENGTHS_AT_MOST = 8192

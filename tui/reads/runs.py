@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from engine.core.errors import SpecError
+from store.names import VERDICTS
 from tui.words.facts import wilson
 
 if TYPE_CHECKING:
-    from store import Reader
+    from store.read import Reader
 
 RUNS_SHOWN = 500
 _ABOUT = ("spec", "spec_sha256", "model", "fingerprint", "seed", "pilot", "target", "until")
@@ -57,7 +59,7 @@ def _measured(reader: Reader, run: Mapping[str, Any]) -> dict[str, str]:
         "candidates": f"{counts['candidates']:,}",
         "distinct instructions": f"{counts['instructions']:,}",
         "instructions accepted": _share(counts["instructions_accepted"], sum(counts["instruction_verdicts"].values())),
-        "pairs accepted": _share(counts["accepted"], sum(counts[name] for name in ("accepted", "rejected", "unsure"))),
+        "pairs accepted": _share(counts["accepted"], sum(counts[name] for name in VERDICTS)),
         "pairs unsure": f"{counts['unsure']:,}",
     }
     tokens = reader.query("SELECT median(n_tokens) AS n FROM samples WHERE run_id = ?", [run["run_id"]])[0]["n"]
@@ -102,7 +104,6 @@ def fork_options(reader: Reader, run_id: str, changes: Mapping[str, str]) -> dic
     """
     import json
 
-    from engine.core.errors import SpecError
     from engine.spec.stage import change, load_spec
 
     run = reader.run(run_id)
@@ -139,7 +140,6 @@ def own_settings(run: Mapping[str, Any]) -> dict[str, Any]:
 
 def judge_changes(run: Mapping[str, Any], changes: Mapping[str, str]) -> str | None:
     """What is wrong with changes of a run's settings, "" where nothing is, None where they change nothing."""
-    from engine.core.errors import SpecError
     from engine.spec.stage import change
 
     settings = own_settings(run)
@@ -151,8 +151,6 @@ def judge_changes(run: Mapping[str, Any], changes: Mapping[str, str]) -> str | N
 
 def why_no_fork(reader: Reader, run_id: str) -> str:
     """Why no run like this one can be started at all, "" where one can."""
-    from engine.core.errors import SpecError
-
     try:
         fork_options(reader, run_id, {})
     except SpecError as error:

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from store.errors import StoreError
+
 if TYPE_CHECKING:
-    from store import Reader
+    from store.read import Reader
 
 ROWS_SHOWN = 1000
 HISTORY_KEPT = 500
@@ -73,7 +75,6 @@ def export(reader: Reader, sql: str, target: Path) -> tuple[int, int]:
 
     It is written aside and renamed. Raises StoreError where the statement fails or the file cannot be written.
     """
-    from store import StoreError
     from store.encode import values
 
     if target.suffix not in (".csv", ".parquet"):

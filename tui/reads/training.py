@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from store.text import json_ready
 from tui.words.wording import phase_of
 
 if TYPE_CHECKING:
-    from store import Reader
+    from store.read import Reader
 
 STEPS_AT_ONCE = 20_000
 
@@ -141,5 +142,5 @@ def training_accounts(reader: Reader, run_id: str, training_ids: Sequence[str] |
                 "adapter": row["adapter_path"],
             }
         )
-    ready: list[dict[str, Any]] = progress.json_ready(found)
+    ready: list[dict[str, Any]] = json_ready(found)
     return ready

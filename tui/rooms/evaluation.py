@@ -12,6 +12,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, Static
 
+from store.errors import CaiError
 from tui.live.state import RunState
 from tui.reads.evaluation import Found, Standing, answered, discordant, standing
 from tui.rooms import Room
@@ -233,7 +234,6 @@ class EvaluationRoom(Room):
         def ask(then: Callable[[Offer | str], None]) -> None:
             def read(library: Library) -> Offer | str:
                 from engine.analyses.offers import evaluation_offer
-                from store import CaiError
 
                 try:
                     with library.own_reader() as reader:
@@ -244,7 +244,7 @@ class EvaluationRoom(Room):
             self.read("working out an evaluation", read, then)
 
         def settle(then: Callable[[str], None]) -> None:
-            from store import CaiError, Store
+            from store.db import Store
 
             def write(store: Store) -> str:
                 from engine.analyses.offers import preregister

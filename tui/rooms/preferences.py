@@ -14,6 +14,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from store.names import PREFERENCE_PHASES
 from tui.live.state import RunState
 from tui.reads.preferences import (
     ORDERS,
@@ -38,10 +39,10 @@ from tui.widgets.preference import Told, tell_pair, tell_principle, tell_revisio
 from tui.widgets.preference_table import PreferenceTable, columns_for
 from tui.widgets.strip import ChoiceStrip
 from tui.words.text import one_line
-from tui.words.wording import PREFERENCE_PHASES, VERDICT_SHAPES
+from tui.words.wording import VERDICT_SHAPES
 
 if TYPE_CHECKING:
-    from store import Reader
+    from store.read import Reader
     from tui.reads.library import RunHistory
 
 EVERY_S = 3.0  # listed anew at most this often while a run goes on

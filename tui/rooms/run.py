@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from store.names import COMMON_PHASES, PHASES, PREFERENCE_PHASES
 from tui.host.machine import Load, Machine
 from tui.live.state import RunState
 from tui.reads.run import RunFacts, run_facts
@@ -17,7 +18,6 @@ from tui.widgets.events import EventsList
 from tui.widgets.figures import LiveFigures
 from tui.widgets.phase import JUDGED_THERE, PhasePanel
 from tui.widgets.rail import PhaseRail
-from tui.words.wording import ALL_PHASES, PHASES, PREFERENCE_PHASES
 
 if TYPE_CHECKING:
     from tui.reads.library import RunHistory
@@ -62,8 +62,8 @@ class RunRoom(Room):
         self._state = state
         if not self.query(PhaseRail):
             return  # a read came back while the screen was being taken down
-        self.set_class(len(state.phases) > len(PHASES), "-pairs")
-        self.set_class(len(state.phases) > len(ALL_PHASES), "-trained")
+        self.set_class(len(state.phases) > len(COMMON_PHASES), "-pairs")
+        self.set_class(len(state.phases) > len(PHASES), "-trained")
         self.set_class(0 < self.size.height < TINY, "-tiny")
         price = getattr(getattr(self.app, "config", None), "price_per_gpu_hour", None)
         self.query_one(PhaseRail).show(state, self.phase)

@@ -14,6 +14,8 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from engine.quality.labels import keep_label
+from store.errors import CaiError
+from store.names import LABELS, SPLITS
 from tui.live.state import RunState
 from tui.rooms.listing import ListingRoom, back_key, list_keys, verdict_keys
 from tui.rooms.wish import Found, Wish, parse_range
@@ -26,10 +28,10 @@ from tui.words.text import make_visible, one_line
 from tui.words.wording import agreement
 
 if TYPE_CHECKING:
-    from store import Reader
+    from store.read import Reader
 
-SPLITS = (None, "train", "validation", "test")
-LABELLED = (None, "any", "good", "bad", "unsure")
+_SPLITS = (None, *SPLITS)
+LABELLED = (None, "any", *LABELS)
 
 
 class SamplesRoom(ListingRoom):
@@ -211,7 +213,7 @@ class SamplesRoom(ListingRoom):
         self.choose(flagged=not self.wish.flagged)
 
     def action_split(self) -> None:
-        self.choose(split=SPLITS[(SPLITS.index(self.wish.split) + 1) % len(SPLITS)])
+        self.choose(split=_SPLITS[(_SPLITS.index(self.wish.split) + 1) % len(_SPLITS)])
 
     def action_labelled(self) -> None:
         self.choose(label=LABELLED[(LABELLED.index(self.wish.label) + 1) % len(LABELLED)])
@@ -296,8 +298,6 @@ class SamplesRoom(ListingRoom):
         run_id, find = self._run_id, wish.finder(self._run_id, self._critic)
 
         def read(reader: Reader) -> Found | str:
-            from store import CaiError
-
             try:
                 return find(reader)
             except CaiError as error:

@@ -14,6 +14,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static, TextArea
 
+from store.errors import CaiError
 from tui.live.state import RunState
 from tui.reads.sql import History, Result, export, run, words
 from tui.rooms import Room
@@ -22,7 +23,7 @@ from tui.widgets.tables import PlainTable, vi_keys
 from tui.words.text import make_visible, one_line
 
 if TYPE_CHECKING:
-    from store import Reader
+    from store.read import Reader
     from tui.reads.library import Library
 
 CELL = 60
@@ -154,8 +155,6 @@ class SqlRoom(Room):
 
     def _with_reader(self, library: Library, sql: str) -> Result | str:
         """In a thread: the statement on a reader of its own. An error is an answer here, not a failure."""
-        from store import CaiError
-
         try:
             with library.own_reader() as reader:
                 self._reader = reader
@@ -263,8 +262,6 @@ class SqlRoom(Room):
         sql, target, box = self._result.sql, Path(event.value.strip()).expanduser().absolute(), event.input
 
         def work(library: Library) -> tuple[bool, str]:
-            from store import CaiError
-
             try:
                 with library.own_reader() as reader:
                     n, size = export(reader, sql, target)

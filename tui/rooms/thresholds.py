@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
+from store.errors import CaiError
 from tui.live.state import RunState
 from tui.rooms import Room
 from tui.widgets.dock import Choice, DockedQuestion
@@ -19,8 +20,8 @@ from tui.words.text import make_visible, one_line
 
 if TYPE_CHECKING:
     from engine.analyses.whatif import Knob, Outcome, WhatIf
-    from store import Reader
     from store.db import Store
+    from store.read import Reader
     from tui.reads.library import Library
 
 _EMPTY = (
@@ -208,8 +209,6 @@ class ThresholdsRoom(Room):
         number = self._asked
 
         def read(library: Library) -> tuple[Outcome, Outcome | str, list[dict[str, Any]]]:
-            from store import CaiError
-
             before = self._before or whatif.under({})
             try:
                 after = whatif.under(overrides)

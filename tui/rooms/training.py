@@ -16,6 +16,8 @@ from textual.containers import Grid
 from textual.content import Content
 from textual.widgets import Static
 
+from store.errors import CaiError
+from store.names import ALIVE
 from tui.live.state import RunState
 from tui.reads.training import Found, first_batch, training_offer, trainings
 from tui.rooms import Room
@@ -216,7 +218,7 @@ class TrainingRoom(Room, can_focus=True):
     def _doing(self, chosen: Mapping[str, Any]) -> str:
         """What the engine does with the training that is shown, where it is not just taking steps."""
         state = self._state
-        if state is None or not state.active or chosen["state"] not in ("running", "paused"):
+        if state is None or not state.active or chosen["state"] not in ALIVE:
             return ""
         if state.state == "stopping":
             return "finishing the step, which is kept"
@@ -304,8 +306,6 @@ class TrainingRoom(Room, can_focus=True):
 
         def ask(kind: str, then: Callable[[Plan | str], None]) -> None:
             def read(library: Library) -> Plan | str:
-                from store import CaiError
-
                 try:
                     with library.own_reader() as reader:
                         return training_offer(reader, run_id, kind, price)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tui.widgets.endless import PAGE
 
 if TYPE_CHECKING:
-    from store import Reader
+    from store.read import Reader
 
 Found = tuple[
     Any, int, int, list[dict[str, Any]]

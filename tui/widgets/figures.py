@@ -5,11 +5,12 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
+from store.names import FINISHED
 from tui.host.machine import Load
 from tui.live.state import RunState
 from tui.widgets.marks import QUIET, TONES, lines, percent, row, sparkline
 from tui.words.facts import of_wanted
-from tui.words.wording import FINISHED, clock_text, count
+from tui.words.wording import clock_text, count
 
 _ACCEPTING = (("instruction_judgements", "instructions"), ("response_judgements", "pairs"))
 _PREFERRING = (("revisions", "revisions"), ("pairs", "pref. pairs"))

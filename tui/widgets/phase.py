@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from textual.content import Content
 from textual.widgets import Static
 
+from store.names import TRAINING_PHASES
 from tui.live.state import RunState
 from tui.live.trainings import TrainingState
 from tui.reads.run import RunFacts
@@ -15,7 +16,7 @@ from tui.widgets.histogram import draw, draw_lengths
 from tui.widgets.marks import QUIET, TONES, lines, percent, row, sparkline
 from tui.words.facts import wilson
 from tui.words.text import one_line
-from tui.words.wording import TRAINING_PHASES, clock_text, names, phase_title
+from tui.words.wording import clock_text, names, phase_title
 
 _JUDGED = frozenset({"instruction_judgements", "response_judgements", "revisions", "pairs"})
 JUDGED_THERE = {"revisions": "revision", "candidates": "candidate", "pairs": "pair", "pair_gate": "pair"}

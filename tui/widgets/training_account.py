@@ -9,6 +9,7 @@ from typing import Any
 
 from textual.content import Content
 
+from store.names import ALIVE
 from tui.widgets.marks import QUIET, TONES, progress_bar, row
 from tui.words.text import one_line
 from tui.words.wording import STATES, count, format_seconds, mebibytes
@@ -79,7 +80,7 @@ def elapsed_s(training: Row, steps: Sequence[Row], now: datetime) -> float:
     """Time of working processes: as stored, and since then where one is at work."""
     if training["elapsed_s"] is None:
         return float(sum(step["seconds"] for step in steps))
-    since = (now - training["updated_at"]).total_seconds() if training["state"] in ("running", "paused") else 0.0
+    since = (now - training["updated_at"]).total_seconds() if training["state"] in ALIVE else 0.0
     return float(training["elapsed_s"]) + max(0.0, since)
 
 

@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from store.names import TRAINING_PHASES
 from tui.widgets.marks import QUIET, TONES, hanging, lines, row
 from tui.words.text import make_visible
 from tui.words.training import (
@@ -23,7 +24,6 @@ from tui.words.training import (
     steps_words,
     title_of,
 )
-from tui.words.wording import TRAINING_PHASES
 
 Plan = Mapping[str, Any]
 Ask = Callable[[str, Callable[["Plan | str"], None]], None]

@@ -8,6 +8,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from store.text import json_ready
+
 # Invisible although Unicode calls them letters, marks or symbols: fillers, grapheme joiner, variation selectors.
 _BLANK = frozenset(
     (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x2800, 0x3164, 0xFFA0)
@@ -80,8 +82,6 @@ def _bound_marks(text: str) -> str:
 
 def as_json(sample: Mapping[str, Any]) -> str:
     """One object with all that the store knows of the sample; ASCII only, so that it is inert wherever it is pasted."""
-    from store.progress import json_ready
-
     return json.dumps(json_ready(dict(sample)), indent=2, default=str)
 
 

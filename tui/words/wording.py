@@ -9,20 +9,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-PHASES = (
-    "guard",
-    "audit",
-    "instructions",
-    "instruction_judgements",
-    "responses",
-    "response_judgements",
-    "gate",
-)
-PREFERENCE_PHASES = ("revisions", "candidates", "pairs", "pair_gate")  # of runs that make preference pairs
-ALL_PHASES = (*PHASES, *PREFERENCE_PHASES)
-
-# Phases whose model calls can be computed again by `cai replay`.
-REPLAYED = ("instructions", "instruction_judgements", "responses", "response_judgements", "revisions", "evaluation")
+from engine.core.errors import LOCKED
+from store.names import EVALUATION
 
 PHASE_TITLES = {
     "guard": "Guard",
@@ -67,9 +55,6 @@ VERDICT_SHAPES = {"accepted": "✓", "rejected": "✗", "unsure": "?"}
 
 LABEL_SHAPES = {"good": "+ ok", "bad": "− no", "unsure": "? ?"}
 
-FINISHED = frozenset({"done", "stopped", "gate_failed", "locked", "refused", "waiting", "budget_reached", "failed"})
-LOCKED = "training is locked"  # how the reason of a training that a lock kept from beginning begins
-
 
 def phase_title(phase: str) -> str:
     return PHASE_TITLES.get(phase, phase.replace("_", " ").capitalize())
@@ -80,7 +65,7 @@ def again_with(run_id: str, aside: Sequence[str] = (), changed: Mapping[str, str
     if not aside:
         return f"resume {run_id}"
     settings = "".join(f" --set {shlex.quote(f'{key}={value}')}" for key, value in (changed or {}).items())
-    if "evaluation" in aside:
+    if EVALUATION in aside:
         return f"evaluate {run_id}{settings}"
     return f"train {aside[0] if len(aside) == 1 else 'all'} {run_id}{settings}"
 
@@ -195,12 +180,6 @@ def clock_text(value: object) -> str:
     minutes, seconds = divmod(int(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes:02d}:{seconds:02d}"
-
-
-TRAINING_PHASES = ("sft", "dpo")
-
-
-EVALUATION = "evaluation"  # a phase, too, that leaves the state of a run's data as it was
 
 
 def phase_of(method: str) -> str:

@@ -1,0 +1,38 @@
+"""The names that rows hold and that callers choose from: phases, verdicts, splits, states, exports."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+COMMON_PHASES = (  # of every run
+    "guard",
+    "audit",
+    "instructions",
+    "instruction_judgements",
+    "responses",
+    "response_judgements",
+    "gate",
+)
+PREFERENCE_PHASES = ("revisions", "candidates", "pairs", "pair_gate")  # of runs that make preference pairs
+PHASES = (*COMMON_PHASES, *PREFERENCE_PHASES)
+TRAINING_PHASES = ("sft", "dpo")  # of runs that were trained
+EVALUATION = "evaluation"
+BESIDE = (*TRAINING_PHASES, EVALUATION)  # phases that leave the state of a run's data as it was
+
+# Phases whose model calls can be computed again.
+REPLAYED = ("instructions", "instruction_judgements", "responses", "response_judgements", "revisions", EVALUATION)
+
+VERDICTS = ("accepted", "rejected", "unsure")
+SPLITS = ("train", "validation", "test")
+LABELS = ("good", "bad", "unsure")  # that a person gives
+PAIR_SOURCES = ("revision", "best_of", "hard_negative", "boundary")
+
+ALIVE = ("running", "paused")  # what a run or a training says of itself while its process works on it
+# States of a stored run that has work left to do; a process that was killed leaves "running" behind.
+RESUMABLE = frozenset({*ALIVE, "stopped", "waiting", "budget_reached", "failed"})
+FINISHED = frozenset({"done", "stopped", "gate_failed", "locked", "refused", "waiting", "budget_reached", "failed"})
+
+What = Literal["sft", "samples", "judgements", "pairs", "revisions"]
+Format = Literal["jsonl", "parquet", "hf"]
+EXPORTS: tuple[What, ...] = get_args(What)
+FORMATS: tuple[Format, ...] = get_args(Format)

@@ -28,7 +28,7 @@ from engine.quality.revision_rules import BLOCKING
 from engine.spec import prompts
 from engine.spec.constitution import CONDITIONS, Principle
 from engine.spec.provenance import derived_seed
-from engine.stats.intervals import Paired, paired_means, paired_shares
+from engine.stats.effects import Paired, paired_means, paired_shares
 from store import Store
 
 SHOWN = {"with": "with the principle", "without": "without one", "irrelevant": "with one of another category"}

@@ -14,8 +14,8 @@ from typing import Any
 from engine.evaluation import REFERENCE, TUNED_CONDITIONS
 from engine.quality.gates import Check
 from engine.spec.sections import EvaluationSpec
-from engine.stats.intervals import wilson
 from engine.stats.paired import mcnemar, pairs
+from engine.stats.shares import wilson
 
 GATE = "gap"
 Row = Mapping[str, Any]

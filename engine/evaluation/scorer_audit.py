@@ -20,7 +20,8 @@ from scipy import stats
 from engine.evaluation import ALL, CAPABILITIES, CONDITIONS, PLANTS, Item, Plant, Verdict
 from engine.quality.gates import Check
 from engine.spec.sections import EvaluationSpec
-from engine.stats.intervals import cohen_kappa, wilson
+from engine.stats.intervals import cohen_kappa
+from engine.stats.shares import wilson
 
 DRAWS = 1000
 CHUNK = 2_000_000

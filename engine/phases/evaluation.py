@@ -28,7 +28,7 @@ from engine.phases.work import work_on
 from engine.quality import gates
 from engine.spec.provenance import short_hash
 from engine.spec.stage import StageSpec
-from engine.stats.intervals import wilson
+from engine.stats.shares import wilson
 from store import Reader, Store
 
 PHASE = "evaluation"

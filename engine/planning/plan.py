@@ -29,8 +29,9 @@ from engine.planning.futility import FUTILE_BELOW, futility
 from engine.planning.left import phase_left, pipeline_stages, stage_parts
 from engine.review.prompt import Section
 from engine.spec.stage import StageSpec, settings_of
-from engine.stats.intervals import needed_candidates, wilson
+from engine.stats.intervals import needed_candidates
 from engine.stats.power import mcnemar_effect, mcnemar_n, mcnemar_power
+from engine.stats.shares import wilson
 from store import CaiError, Reader
 
 ABLATION_ITEMS = (20, 50, 100)

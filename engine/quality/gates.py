@@ -14,7 +14,7 @@ from typing import Any
 from engine.quality.rules import BLOCKING, RULES, Measured, flags_of, measure
 from engine.spec.sections import CriticsSpec
 from engine.spec.stage import StageSpec
-from engine.stats.intervals import wilson
+from engine.stats.shares import wilson
 from store import Reader
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {

@@ -21,7 +21,7 @@ from engine.quality.rules import Measured, flags_of, measure
 from engine.spec.provenance import short_hash
 from engine.spec.sections import PairsSpec, RulesSpec
 from engine.spec.stage import StageSpec
-from engine.stats.intervals import wilson
+from engine.stats.shares import wilson
 from engine.stats.similarity import NearDuplicateIndex, rouge_l, words
 from store import Reader
 

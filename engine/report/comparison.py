@@ -174,8 +174,8 @@ def _short(hashes: set[str]) -> str:
 
 
 def _compared(after: Sequence[bool], before: Sequence[bool]) -> Row:
-    from engine.stats.intervals import wilson
     from engine.stats.paired import cohen_h, mcnemar, newcombe, pairs
+    from engine.stats.shares import wilson
 
     table = pairs(after, before)
     interval, test, effect = newcombe(table), mcnemar(table), cohen_h(table)

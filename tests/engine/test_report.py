@@ -26,8 +26,8 @@ from engine.report.document import Document, col
 from engine.report.query import Answer, Queries, filled, literal
 from engine.report.text import code, fence, inline, without_secrets
 from engine.spec.constitution import load_constitution
-from engine.stats.intervals import wilson
 from engine.stats.paired import Pairs, cohen_h, mcnemar, newcombe
+from engine.stats.shares import wilson
 from store import CaiError, Store, StoreWriteFailed
 from tests.engine.report_rows import HOSTILE, SECRET, evaluation, full_run, right, scorer_audit
 from tests.store import rows

@@ -123,7 +123,7 @@ def principles_report(run_id: str, rows: Sequence[Row], tests: Sequence[Row], ju
             f"{row['pairs_kept']}/{row['pairs']}",
         )
     drawn, kept = (sum(row[name] for row in rows) for name in ("drawn", "kept"))
-    from tui.words.facts import wilson
+    from engine.stats.shares import wilson
 
     lo, hi = wilson(kept, drawn)
     share = f"{kept} of {drawn} revisions were useful"

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tui.live.trainings import Trainings
-from tui.words.facts import Audit, Forecast, Moment, PhaseState, Question, wilson
+from tui.words.facts import Audit, Forecast, Moment, PhaseState, Question
 from tui.words.wording import EVALUATION, FINISHED, PHASES, TRAINING_PHASES, describe, phase_of
 
 if TYPE_CHECKING:
     from engine.core.events import Event
 
-__all__ = ["Audit", "Forecast", "Moment", "PhaseState", "Question", "RunState", "wilson"]
+__all__ = ["Audit", "Forecast", "Moment", "PhaseState", "Question", "RunState"]
 
 MARGINS_KEPT = 5_000  # a critic; enough for a histogram whose bars move by less than 1.5 %
 EVENTS_KEPT = 400

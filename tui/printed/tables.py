@@ -13,7 +13,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tui.words.facts import of_wanted, wilson
+from engine.stats.shares import wilson
+from tui.words.facts import of_wanted
 from tui.words.text import make_visible, one_line
 from tui.words.wording import PHASE_SHAPES, STATES, VERDICT_SHAPES, count, format_seconds, phase_title
 

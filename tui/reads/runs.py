@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tui.words.facts import wilson
+from engine.stats.shares import wilson
 
 if TYPE_CHECKING:
     from store import Reader

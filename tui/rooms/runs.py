@@ -13,13 +13,14 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import DataTable, Static
 
+from engine.stats.shares import wilson
 from tui.live.state import RunState
 from tui.reads.runs import Account, account, all_runs, flat, fork_options, judge_changes, own_settings, why_no_fork
 from tui.rooms import Room
 from tui.widgets.compare import compare, describe
 from tui.widgets.dock import Choice, DockedQuestion
 from tui.widgets.tables import PlainTable, vi_keys
-from tui.words.facts import of_wanted, wilson
+from tui.words.facts import of_wanted
 from tui.words.text import one_line
 from tui.words.wording import RESUMABLE, STATES, format_seconds
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from textual.content import Content
 from textual.widgets import Static
 
+from engine.stats.shares import wilson
 from tui.live.state import RunState
 from tui.live.trainings import TrainingState
 from tui.reads.run import RunFacts
 from tui.widgets.histogram import draw, draw_lengths
 from tui.widgets.marks import QUIET, TONES, lines, percent, row, sparkline
-from tui.words.facts import wilson
 from tui.words.text import one_line
 from tui.words.wording import TRAINING_PHASES, clock_text, names, phase_title
 

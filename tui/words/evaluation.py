@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tui.words.facts import wilson
+from engine.stats.shares import wilson
 from tui.words.wording import count
 
 Row = Mapping[str, Any]

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.core.text import without_secrets
 from engine.evaluation import BASE_CONDITIONS, CAPABILITIES, TUNED_CONDITIONS
 from engine.report.build import require_free, write
 from engine.report.numbers import written
-from engine.report.text import inline, without_secrets
+from engine.report.text import inline
 from store import CaiError, NotFound, Reader
 from store.progress import json_ready
 

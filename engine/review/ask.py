@@ -131,9 +131,9 @@ def read_files(
     """
     import hashlib
 
+    from engine.core.text import secrets_taken
     from engine.review import Section
     from engine.review.document import ALL_BYTES_AT_MOST, FILE_BYTES_AT_MOST, FILES_AT_MOST
-    from engine.review.text import without_secrets
 
     if len(paths) > FILES_AT_MOST:
         raise UsageError(f"{len(paths)} files are too many: {FILES_AT_MOST} are allowed", "Nothing was sent.")
@@ -149,7 +149,7 @@ def read_files(
                 limits = f"{FILE_BYTES_AT_MOST:,} bytes a file and {ALL_BYTES_AT_MOST:,} in all are allowed"
                 raise UsageError(f"{path} is too much: {limits}", "Nothing was sent. Give a part of it.")
             raw = path.read_bytes()
-            text, removed = without_secrets(raw.decode("utf-8"))
+            text, removed = secrets_taken(raw.decode("utf-8"))
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror or error}", "Nothing was sent.") from None
         except UnicodeDecodeError:

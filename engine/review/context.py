@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from engine.core.text import one_line
+from engine.core.text import flat
 from engine.review.evidence import code_sha256
 from engine.review.prompt import Context, Section
 from engine.review.text import cut, words
@@ -95,8 +95,8 @@ def _run(run: Mapping[str, Any], spec: StageSpec) -> str:
     """What the run is; names come from a file that somebody wrote, and are cut to a line."""
     return "\n".join(
         (
-            f"- run {run['run_id']}, stage {spec.stage}, spec {one_line(str(run['spec']), 80)}",
-            f"- model {one_line(str(run['model']), 80)}, spec written for {one_line(spec.written_for, 80)}",
+            f"- run {run['run_id']}, stage {spec.stage}, spec {flat(str(run['spec']), 80)}",
+            f"- model {flat(str(run['model']), 80)}, spec written for {flat(spec.written_for, 80)}",
             f"- pilot {run['pilot']}, target {run['target']} accepted examples",
         )
     )
@@ -116,7 +116,7 @@ def _gate(row: Mapping[str, Any]) -> str:
     interval = f" [{row['lo']:.3g}, {row['hi']:.3g}]" if row["lo"] is not None and row["hi"] is not None else ""
     measured = "not measured" if row["measured"] is None else f"{row['measured']:.4g}{interval}"
     passed = "passed" if row["passed"] else "FAILED"
-    name = f"{one_line(row['gate'], 40)}: {one_line(row['check_name'], 80)}"
+    name = f"{flat(row['gate'], 40)}: {flat(row['check_name'], 80)}"
     return f"- {name}: {measured}, n = {row['n']}, {row['op']} {row['threshold']:g}: {passed}"
 
 
@@ -129,7 +129,7 @@ def _results(reader: Reader, run_id: str) -> list[dict[str, Any]]:
 
 
 def _result(row: Mapping[str, Any]) -> str:
-    names = [one_line(row[name], 40) for name in ("capability", "before", "after", "item_type")]
+    names = [flat(row[name], 40) for name in ("capability", "before", "after", "item_type")]
     corrected = "" if row.get("p_corrected") is None else f", corrected {row['p_corrected']:.3g}"
     return (
         f"- {names[0]}: {names[1]} to {names[2]}, {names[3]}: "
@@ -173,7 +173,7 @@ def _samples(reader: Reader, run_id: str, n: int, words_left: int) -> list[Secti
 def _sample(row: Mapping[str, Any], limit: int) -> str:
     judged = "; ".join(map(_margin, row["judged"] or ()))
     return (
-        f"id: {row['sample_id']}\nverdict: {row['verdict']}: {one_line(row['reason'] or 'no reason', 200)}\n"
+        f"id: {row['sample_id']}\nverdict: {row['verdict']}: {flat(row['reason'] or 'no reason', 200)}\n"
         f"margins: {judged or 'none'}\ninstruction: {cut(row['instruction'], limit)}\n"
         f"response: {cut(row['response'], limit)}"
     )

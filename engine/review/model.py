@@ -18,7 +18,7 @@ from typing import Any, Literal
 from engine.core import retry
 from engine.core.errors import ReviewError
 from engine.core.key import Key
-from engine.core.text import one_line
+from engine.core.text import flat
 from engine.review.reviewers import Answer, Failure, Request, Unanswered, Waiter
 
 OPENAI = "https://api.openai.com/v1"
@@ -261,7 +261,7 @@ class ModelReviewer:
 
     def _status(self, error: Any) -> _Failed:
         code = int(error.status_code)
-        said = one_line(self._scrub(str(error.message)), 200)
+        said = flat(self._scrub(str(error.message)), 200)
         if code == 429:
             body = error.body if isinstance(error.body, dict) else {}
             if body.get("code") == "insufficient_quota":
@@ -345,7 +345,7 @@ def _facts(body: dict[str, Any], taken: str, given: str) -> dict[str, Any]:
     usage = usage if isinstance(usage, dict) else {}
     facts = {"model": body.get("model"), "id": body.get("id")}
     counts = {"input_tokens": usage.get(taken), "output_tokens": usage.get(given)}
-    return {name: one_line(value, 120) for name, value in facts.items() if isinstance(value, str)} | {
+    return {name: flat(value, 120) for name, value in facts.items() if isinstance(value, str)} | {
         name: value for name, value in counts.items() if isinstance(value, int)
     }
 

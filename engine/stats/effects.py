@@ -56,6 +56,7 @@ def paired_shares(a: ArrayLike, b: ArrayLike) -> Paired:
 
 
 def _paired(a: ArrayLike, b: ArrayLike, test: str, p: float, effect: float | None, name: str) -> Paired:
-    differences = np.subtract(a, b)
-    means, interval = (float(np.mean(a)), float(np.mean(b))), mean_interval(differences.tolist())
-    return Paired(len(differences), *means, *interval, test, None if effect is None else p, effect, name)
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    mean, lo, hi = mean_interval((first - second).tolist())
+    p_shown = None if effect is None else p
+    return Paired(len(first), float(first.mean()), float(second.mean()), mean, lo, hi, test, p_shown, effect, name)

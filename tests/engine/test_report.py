@@ -20,11 +20,11 @@ import duckdb
 import pytest
 from markdown_it import MarkdownIt
 
-from engine.core.text import visible
+from engine.core.text import visible, without_secrets
 from engine.report import build, claim, numbers
 from engine.report.document import Document, col
 from engine.report.query import Answer, Queries, filled, literal
-from engine.report.text import code, fence, inline, without_secrets
+from engine.report.text import code, fence, inline
 from engine.spec.constitution import load_constitution
 from engine.stats.paired import Pairs, cohen_h, mcnemar, newcombe
 from engine.stats.shares import wilson

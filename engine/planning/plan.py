@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from engine.budget.ledger import TOPIC, WARNED, Amount, cap_of, spent
+from engine.core.figures import cents
 from engine.planning.best_of import best_of, pools_of
 from engine.planning.forecast import (
     METHOD,
@@ -379,7 +380,7 @@ def forecast_section(reader: Reader, run_id: str, price_per_hour: float | None) 
     stage, pipeline = found["forecast"]["stage"], found["forecast"]["pipeline"]
     left = found["budget"]["left_usd"]
     lines = [
-        f"- budget left: {'no cap' if left is None else f'${left:,.2f}'}",
+        f"- budget left: {'no cap' if left is None else cents(left)}",
         f"- this stage from here on: {_in_words(stage['seconds'])} s of the device, {_in_words(stage['usd'])} dollars",
         f"- the pipeline from here on: {_in_words(pipeline['usd'])} dollars",
         f"- one accepted example: {_in_words(found['costs']['accepted_example']['seconds'])} s of the device",

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 import yaml
 
+from engine.core.figures import cents
 from engine.core.text import flat
 from engine.review.evidence import code_sha256
 from engine.review.prompt import Context, Section
@@ -142,7 +143,7 @@ def _cost(reader: Reader) -> str:
     rows = reader.query(
         "SELECT kind, state, sum(micro_usd)::BIGINT AS micro_usd FROM ledger GROUP BY kind, state ORDER BY kind, state"
     )
-    return _lines(f"- {row['kind']}, {row['state']}: ${row['micro_usd'] / 1e6:,.2f}" for row in rows) if rows else ""
+    return _lines(f"- {row['kind']}, {row['state']}: {cents(row['micro_usd'] / 1e6)}" for row in rows) if rows else ""
 
 
 def _samples(reader: Reader, run_id: str, n: int, words_left: int) -> list[Section]:

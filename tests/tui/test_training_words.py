@@ -25,6 +25,7 @@ from engine.core.events import (
     TrainingStarted,
     TrainingStepped,
 )
+from engine.core.figures import mebibytes
 from engine.training.locks import Lock, require_open
 from store.db import Store
 from tui.app.asking import leave, stop
@@ -35,7 +36,7 @@ from tui.printed.progress import LiveView, PlainView
 from tui.printed.training import merge_report, training_outcome, training_plan_report, what_next
 from tui.reads.training import training_accounts
 from tui.words.training import memory_words, settings_words, stands_words, start_words
-from tui.words.wording import LOCKED, describe, mebibytes
+from tui.words.wording import LOCKED, describe
 
 STARTED = RunStarted(RUN, "spec", "model", 7, 40, True)
 

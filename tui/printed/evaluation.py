@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from engine.core.figures import count
 from tui.printed.tables import fact, gate_table, plain_table
 from tui.words.evaluation import (
     audit_words,
@@ -20,7 +21,6 @@ from tui.words.evaluation import (
     result_words,
 )
 from tui.words.text import make_visible, one_line
-from tui.words.wording import count
 
 Row = Mapping[str, Any]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 from rich.text import Text
 
+from engine.core.figures import format_seconds
 from tui.host.terminal import Terminal
 from tui.live.state import RunState, beside
 from tui.printed.evaluation import evaluation_outcome
@@ -20,7 +21,7 @@ from tui.printed.tables import console_on, counts_text, fact, gate_table, prefer
 from tui.printed.training import training_outcome
 from tui.reads.evaluation import evaluation_account
 from tui.reads.training import training_accounts
-from tui.words.wording import EVALUATION, again_with, format_seconds
+from tui.words.wording import EVALUATION, again_with
 
 if TYPE_CHECKING:
     from types import FrameType

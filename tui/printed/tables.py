@@ -13,10 +13,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from engine.core.figures import count, format_seconds, measured, percent_of, percents_dashed
 from engine.stats.shares import wilson
 from tui.words.facts import of_wanted
 from tui.words.text import make_visible, one_line
-from tui.words.wording import PHASE_SHAPES, STATES, VERDICT_SHAPES, count, format_seconds, phase_title
+from tui.words.wording import PHASE_SHAPES, STATES, VERDICT_SHAPES, phase_title
 
 Row = Mapping[str, Any]
 
@@ -56,16 +57,16 @@ def gate_table(checks: Sequence[Row], gate: str = "gate") -> Table:
     table = plain_table("", gate, "check", "measured>", "95 % interval", "n>", "needs", "against>", "result")
     for item in checks:
         style = "green" if item["passed"] else "bold red"
-        interval = "" if item.get("lo") is None else f"{figure(item['lo'])} – {figure(item['hi'])}"
+        interval = "" if item.get("lo") is None else f"{measured(item['lo'])} – {measured(item['hi'])}"
         against = len(item.get("subject_ids") or ())
         table.add_row(
             Text("✓" if item["passed"] else "✗", style=style),
             Text(str(item["gate"])),
             Text(str(item["check_name"]).replace("_", " ")),
-            Text(figure(item["measured"])),
+            Text(measured(item["measured"])),
             Text(interval),
             Text(count(item["n"])),
-            Text(f"{item['op']} {figure(item['threshold'])}"),
+            Text(f"{item['op']} {measured(item['threshold'])}"),
             Text(count(against) if against else "–"),
             Text("pass" if item["passed"] else "FAIL", style=style),
         )
@@ -143,7 +144,7 @@ def preference_facts(status: Row) -> list[Text]:
     lo, hi = wilson(kept, n)
     useful = f"{count(kept)} of {count(n)} useful"
     if n:
-        useful += f", {100 * kept / n:.1f} % [{100 * lo:.1f}–{100 * hi:.1f}]"
+        useful += f", {percent_of(kept, n)} {percents_dashed(lo, hi)}"
     by_source = ", ".join(
         f"{name.replace('_', ' ')} {item['kept']:,}/{item['pairs']:,}"
         for name, item in found["pairs_by_source"].items()
@@ -262,13 +263,6 @@ def doctor_table(report: Row) -> Table:
             Text(f"{item['elapsed_s']:.1f}", style="dim"),
         )
     return table
-
-
-def figure(value: float | None) -> str:
-    """A measured number: a count as such, a share with three decimals."""
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if value == int(value) and (abs(value) >= 2 or value == 0) else f"{value:.3f}"
 
 
 def plain_table(*columns: str) -> Table:

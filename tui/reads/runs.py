@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from engine.core.figures import percent_of, percents_whole
 from engine.stats.shares import wilson
 
 if TYPE_CHECKING:
@@ -79,8 +80,7 @@ def _measured(reader: Reader, run: Mapping[str, Any]) -> dict[str, str]:
 def _share(k: int, n: int) -> str:
     if not n:
         return "none judged"
-    low, high = wilson(k, n)
-    return f"{k:,}/{n:,} {100 * k / n:.1f} % [{100 * low:.0f}–{100 * high:.0f}]"
+    return f"{k:,}/{n:,} {percent_of(k, n)} {percents_whole(*wilson(k, n))}"
 
 
 def flat(values: Mapping[str, Any], before: str = "") -> dict[str, str]:

@@ -9,6 +9,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from engine.core.figures import count, format_seconds, mebibytes
+
 PHASES = (
     "guard",
     "audit",
@@ -164,40 +166,6 @@ def names(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(str(item).replace("_", " ") for item in value) or "none named"
     return str(value)
-
-
-def count(value: object) -> str:
-    """A whole number with thousands separators, or a dash."""
-    return f"{value:,}" if isinstance(value, int) else "–"
-
-
-def mebibytes(n_bytes: float) -> str:
-    """A size: 812 kiB, 45 MiB, 2.1 GiB."""
-    if n_bytes < 2**20:
-        return f"{n_bytes / 2**10:,.0f} kiB"
-    return f"{n_bytes / 2**20:,.0f} MiB" if n_bytes < 2**30 else f"{n_bytes / 2**30:,.1f} GiB"
-
-
-def format_seconds(value: object) -> str:
-    """A duration: 4.2 s, 3:07, 1:02:45."""
-    if not isinstance(value, (int, float)) or value != value or value < 0:
-        return "–"
-    if value < 10:
-        return f"{value:.1f} s"
-    if value < 60:
-        return f"{value:.0f} s"
-    minutes, seconds = divmod(int(value), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
-
-
-def clock_text(value: object) -> str:
-    """A duration that ticks: 00:04, 3:07, 1:02:45; always with the same width under an hour."""
-    if not isinstance(value, (int, float)) or value != value or value < 0:
-        return "–"
-    minutes, seconds = divmod(int(value), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes:02d}:{seconds:02d}"
 
 
 TRAINING_PHASES = ("sft", "dpo")

@@ -21,10 +21,10 @@ from engine.phases.judgements import judge_and_accept
 from engine.phases.responses import decoding_of, response_examples
 from engine.phases.revisions import eligible
 from engine.quality import corruptions
+from engine.quality.pair_selection import held_out_index
 from engine.spec import prompts
 from engine.spec.provenance import derived_seed, short_hash
 from engine.spec.sections import CandidatesSpec
-from engine.stats.similarity import NearDuplicateIndex
 
 PHASE = "candidates"
 BEST_OF, ANSWER, REFUSAL = "best_of", "answer", "refusal"
@@ -138,12 +138,7 @@ def _boundary(work: Work, spec: CandidatesSpec) -> Iterator[Row]:
 
     One that is near an instruction of validation or test is left out.
     """
-    held_out = NearDuplicateIndex(work.spec.instructions.cluster_at)
-    for row in work.reader.query(
-        "SELECT instruction_id, text FROM instructions WHERE run_id = ? AND split IN ('validation', 'test')",
-        [work.run_id],
-    ):
-        held_out.add(row["instruction_id"], row["text"])
+    held_out = held_out_index(work.reader, work.run_id, work.spec.instructions.cluster_at)
     examples, refusals = response_examples(work), _refusals()
     shown = read_data("boundary_prompts")[: spec.boundary_prompts]
     kept = [(number, row) for number, row in enumerate(shown) if held_out.nearest(row["text"]) is None]

@@ -28,6 +28,7 @@ from engine.planning.forecast import (
 )
 from engine.planning.futility import FUTILE_BELOW, futility
 from engine.planning.left import phase_left, pipeline_stages, stage_parts
+from engine.quality.labels import ranking_critic
 from engine.review.prompt import Section
 from engine.spec.stage import StageSpec, settings_of
 from engine.stats.intervals import needed_candidates
@@ -198,7 +199,7 @@ def sample_size(spec: StageSpec) -> Row:
 
 def _best_of(reader: Reader, run: Row, spec: StageSpec, pilot: Pilot, price: float | None) -> Row:
     """What one response more would bring, by the critic that ranks."""
-    critic = _ranking(reader, run["run_id"], spec)
+    critic = ranking_critic(reader, run["run_id"], spec.critics.sample)
     empty: Row = {"critic": critic, "by_k": [], "asked": spec.candidates.best_of if spec.candidates else None}
     if critic is None:
         return empty | {"reason": "no critic of samples is named"}
@@ -212,18 +213,6 @@ def _best_of(reader: Reader, run: Row, spec: StageSpec, pilot: Pilot, price: flo
         "what a reader would see"
     )
     return empty | {"by_k": rows, "reason": None, "seconds_n": len(seconds), "about": about}
-
-
-def _ranking(reader: Reader, run_id: str, spec: StageSpec) -> str | None:
-    """The critic that the best of k is chosen by, as in engine.phases.pairs: the first audited, else the first."""
-    rows = reader.query(
-        "SELECT critic, bool_and(may_filter) AS may_filter FROM audits WHERE run_id = ? AND subject_kind = 'sample' "
-        "AND part != 'person' GROUP BY 1",
-        [run_id],
-    )
-    passed = {row["critic"] for row in rows if row["may_filter"]}
-    named = spec.critics.sample
-    return next(iter([*(name for name in named if name in passed), *named]), None)
 
 
 def _seconds_of_draws(reader: Reader, run_id: str, pilot: Pilot) -> list[float]:

@@ -80,6 +80,10 @@ class Document:
             return _constant(text)
         return f"{self._filled(text, answer, row)} {answer.ref}"
 
+    def holding(self, answer: Answer, sentences: Sequence[tuple[object, str]]) -> list[str]:
+        """Of sentences about an answer, each behind its condition, those that hold, for a list."""
+        return [self.told(text, answer) for holds, text in sentences if holds]
+
     def table(self, caption: str, answer: Answer, columns: Sequence[Column], absent: str = "") -> None:
         """The answer's rows as a table; where there are none the sentence `absent` instead."""
         if not answer:

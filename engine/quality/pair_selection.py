@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -156,25 +156,26 @@ def _repeated(pairs: Iterable[PairFacts]) -> set[str]:
 
     Equal margins leave the source that stands first in SOURCES.
     """
-    by_texts: dict[tuple[str, frozenset[str]], list[PairFacts]] = {}
-    for pair in pairs:
-        by_texts.setdefault((pair.instruction_id, pair.texts), []).append(pair)
-    dropped: set[str] = set()
-    for group in by_texts.values():
-        group.sort(key=lambda pair: (-(pair.margin_nats or 0.0), SOURCES.index(pair.source), pair.pair_id))
-        dropped |= {pair.pair_id for pair in group[1:]}
-    return dropped
+    return _beyond(1, pairs, lambda pair: (pair.instruction_id, pair.texts), lambda pair: SOURCES.index(pair.source))
 
 
 def _over_cap(pairs: Iterable[PairFacts], per_instruction: int) -> set[str]:
-    by_instruction: dict[str, list[PairFacts]] = {}
+    return _beyond(per_instruction, pairs, lambda pair: pair.instruction_id)
+
+
+def _beyond(
+    n: int,
+    pairs: Iterable[PairFacts],
+    group: Callable[[PairFacts], Hashable],
+    tie: Callable[[PairFacts], int] = lambda pair: 0,
+) -> set[str]:
+    """Of each group of pairs all but the `n` with the largest margins."""
+    groups: dict[Hashable, list[PairFacts]] = {}
     for pair in pairs:
-        by_instruction.setdefault(pair.instruction_id, []).append(pair)
-    dropped: set[str] = set()
-    for group in by_instruction.values():
-        group.sort(key=lambda pair: (-(pair.margin_nats or 0.0), pair.pair_id))
-        dropped |= {pair.pair_id for pair in group[per_instruction:]}
-    return dropped
+        groups.setdefault(group(pair), []).append(pair)
+    order = {key: sorted(of, key=lambda pair: (-(pair.margin_nats or 0.0), tie(pair), pair.pair_id))
+             for key, of in groups.items()}  # fmt: skip
+    return {pair.pair_id for of in order.values() for pair in of[n:]}
 
 
 def _over_quota(pairs: Sequence[PairFacts], quotas: Mapping[str, float]) -> set[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import ipaddress
 import json
 import queue
 import random
@@ -19,6 +18,7 @@ from engine.core import retry
 from engine.core.errors import ReviewError
 from engine.core.key import Key
 from engine.core.text import flat
+from engine.models.served.addresses import is_local
 from engine.review.reviewers import Answer, Failure, Request, Unanswered, Waiter
 
 OPENAI = "https://api.openai.com/v1"
@@ -58,11 +58,7 @@ class ModelSettings:
     @property
     def local(self) -> bool:
         """Whether the server is on this machine."""
-        host = urllib.parse.urlsplit(self.base_url).hostname or ""
-        try:
-            return host == "localhost" or ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return False
+        return is_local(self.base_url)
 
 
 class _Failed(Exception):

@@ -21,7 +21,7 @@ from engine.review.consultant import Consultant
 from engine.run.options import RunOptions, fresh, modify, new_run, reopened
 from engine.spec.provenance import new_session_id
 from engine.spec.stage import settings_of
-from store import PHASES, CaiError, Reader, Store
+from store import PHASES, CaiError, Reader, Store, progress
 
 MEMORY = "256MB"  # for DuckDB, which would take most of the machine's for its cache, beside a model that needs it
 
@@ -308,14 +308,8 @@ class Engine:
 
     def _accepted(self) -> int:
         try:
-            reader = self.store.reader()
-            row = reader.query(
-                "SELECT count(*) AS n FROM verdicts WHERE run_id = ? AND subject_kind = 'sample' "
-                "AND verdict = 'accepted'",
-                [self.run_id],
-            )[0]
-            reader.close()
-            return int(row["n"])
+            with self.store.reader() as reader:
+                return progress.verdicts(reader, self.run_id, "sample").get("accepted", 0)
         except CaiError:
             return 0
 

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from engine.core.figures import count, format_seconds, measured, mebibytes, percent
-from tui.printed.tables import fact, state_text
+from tui.printed.tables import fact, outcome, state_text
 from tui.words.text import make_visible, one_line
 from tui.words.training import adapter_words, examples_words, memory_words, start_words, steps_words, title_of
 
@@ -68,19 +68,10 @@ def training_outcome(
 
     `status` has the `trainings` that were worked on, `go_on` is the command that goes on with the same training.
     """
-    run_id = str(status["run"])
-    parts: list[RenderableType] = [
-        Text(),
-        fact("run", Text(run_id, style="bold")),
-        fact("model", one_line(str(status["model"]))),
-    ]
+    head = [fact("run", Text(str(status["run"]), style="bold")), fact("model", one_line(str(status["model"])))]
     for training in status["trainings"]:
-        parts += [Text(), *training_lines(training, store)]
-    parts += [Text(), fact("store", str(store))]
-    if log is not None:
-        parts.append(fact("log", str(log)))
-    parts += [Text(), *(Text(line) for line in what_next(status, trains, code, reason, go_on))]
-    return Group(*parts)
+        head += [Text(), *training_lines(training, store)]
+    return outcome([*head, Text()], store, log, what_next(status, trains, code, reason, go_on))
 
 
 def training_lines(training: Row, store: Path | None = None) -> list[Text]:

@@ -62,7 +62,7 @@ def repeat_words(repeats: Sequence[Row]) -> list[str]:
     return [f"{count(n)} answers asked again alone: {count(texts)} texts and {count(verdicts)} verdicts differ"]
 
 
-def gap_short(gap: Sequence[Row]) -> str:
+def gap_words(gap: Sequence[Row]) -> str:
     """The gap gate in one line, "" where it was not decided."""
     if not gap:
         return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.core.errors import SpecError
 from engine.report import figures
-from engine.report.document import Document, col
+from engine.report.document import MEASURED, Document, col
 from engine.spec.constitution import load_constitution
 from store.preferences import BY_PRINCIPLE
 
@@ -231,9 +231,7 @@ def gates(doc: Document) -> None:
     doc.table(
         "What was measured and what was asked for.",
         found,
-        [col("gate", "words"), col("check", "words", "check_name"), col("measured", "figure"),
-         col("95 % interval", "interval", "lo", "hi"), col("n", "count"),
-         col("asked for", "against", "op", "threshold"), col("rows against", "count", "counted_against"),
-         col("outcome", "passed", "passed")],
+        [col("gate", "words"), col("check", "words", "check_name"), *MEASURED,
+         col("rows against", "count", "counted_against"), col("outcome", "passed", "passed")],
         "No quality gate was decided in this run.",
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.report.document import Document, col
+from engine.report.document import MEASURED, Document, col
 from engine.report.query import Answer
 
 NO_TUNED = "No tuned model was evaluated"
@@ -246,9 +246,8 @@ def scorer_audit(doc: Document) -> None:
     doc.table(
         "Checks of the scorer.",
         found,
-        [col("capability", "words"), col("part", "words"), col("of", "words", "subject"), col("measured", "figure"),
-         col("95 % interval", "interval", "lo", "hi"), col("n", "count"),
-         col("asked for", "against", "op", "threshold"), col("outcome", "passed", "passed")],
+        [col("capability", "words"), col("part", "words"), col("of", "words", "subject"), *MEASURED,
+         col("outcome", "passed", "passed")],
     )  # fmt: skip
 
 
@@ -265,8 +264,7 @@ def gap(doc: Document) -> None:
     doc.table(
         "Checks of the gap gate.",
         found,
-        [col("check", "words", "check_name"), col("measured", "figure"), col("95 % interval", "interval", "lo", "hi"),
-         col("n", "count"), col("asked for", "against", "op", "threshold"), col("outcome", "passed", "passed"),
+        [col("check", "words", "check_name"), *MEASURED, col("outcome", "passed", "passed"),
          col("decided", "time", "decided_at")],
         "The gap gate was not decided in this run.",
     )  # fmt: skip

@@ -104,13 +104,8 @@ def _run(run: Mapping[str, Any], spec: StageSpec) -> str:
 
 
 def _gates(reader: Reader, run_id: str, what: str) -> list[dict[str, Any]]:
-    wanted = _GATES[what]
-    places = ", ".join("?" for _ in wanted)
-    return reader.query(
-        "SELECT gate, check_name, measured, lo, hi, n, op, threshold, passed FROM gates "
-        f"WHERE run_id = ? AND gate IN ({places}) ORDER BY gate, check_name",
-        [run_id, *wanted],
-    )
+    found = [row for row in reader.gates(run_id) if row["gate"] in _GATES[what]]
+    return sorted(found, key=lambda row: (row["gate"], row["check_name"]))
 
 
 def _gate(row: Mapping[str, Any]) -> str:

@@ -35,8 +35,9 @@ from tui.printed.leaving import farewell
 from tui.printed.progress import LiveView, PlainView
 from tui.printed.training import merge_report, training_outcome, training_plan_report, what_next
 from tui.reads.training import training_accounts
+from tui.words.events import describe
 from tui.words.training import memory_words, settings_words, stands_words, start_words
-from tui.words.wording import LOCKED, describe
+from tui.words.wording import LOCKED
 
 STARTED = RunStarted(RUN, "spec", "model", 7, 40, True)
 

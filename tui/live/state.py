@@ -1,7 +1,7 @@
 """What the screens show, rebuilt from events: a reducer that knows neither Textual nor the store.
 
 The control center and the headless printer use the same `RunState`. Events are told apart by their `kind`, so that
-importing this module pulls in nothing of the engine. History is capped here; the whole of it is in the store.
+importing this module pulls in nothing of the engine that is heavy. History is capped here; the whole is in the store.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tui.live.trainings import Trainings
-from tui.words.facts import Audit, Forecast, Moment, PhaseState, Question
-from tui.words.wording import EVALUATION, FINISHED, PHASES, TRAINING_PHASES, describe, phase_of
+from tui.words.events import describe
+from tui.words.facts import Audit, Moment, PhaseState
+from tui.words.wording import EVALUATION, FINISHED, PHASES, TRAINING_PHASES, phase_of
 
 if TYPE_CHECKING:
-    from engine.core.events import Event
+    from engine.core.events import Event, ForecastUpdated, QuestionAsked
 
-__all__ = ["Audit", "Forecast", "Moment", "PhaseState", "Question", "RunState"]
+__all__ = ["Audit", "Moment", "PhaseState", "RunState"]
 
 MARGINS_KEPT = 5_000  # a critic; enough for a histogram whose bars move by less than 1.5 %
 EVENTS_KEPT = 400
@@ -54,8 +55,8 @@ class RunState:
         self.accept_above: float | None = None
         self.min_auc: float | None = None
         self.gates: dict[str, tuple[bool, tuple[str, ...]]] = {}
-        self.forecast: Forecast | None = None
-        self.questions: dict[str, Question] = {}
+        self.forecast: ForecastUpdated | None = None
+        self.questions: dict[str, QuestionAsked] = {}
         self.margins: dict[tuple[str, str], deque[float]] = {}
         self.acceptance: dict[str, deque[tuple[int, int]]] = {}  # by phase: (items judged, accepted) as it went on
         self.tokens_per_s: deque[float] = deque(maxlen=THROUGHPUT_KEPT)
@@ -245,15 +246,14 @@ class RunState:
         self.audits[audit.subject_kind, audit.critic, audit.part] = audit
 
     def _forecast_updated(self, event: Any) -> None:
-        self.accepted = event.accepted
-        self.forecast = Forecast(event.accepted, event.candidates, event.needed, event.needed_lo, event.needed_hi)
+        self.accepted, self.forecast = event.accepted, event
 
     def _gate_decided(self, event: Any) -> None:
         self.gates.pop(event.gate, None)  # decided anew after a resume: it is the latest one again
         self.gates[event.gate] = (event.passed, tuple(event.failed_checks))
 
     def _question_asked(self, event: Any) -> None:
-        self.questions[event.question_id] = Question(event.question_id, event.topic, event.question)
+        self.questions[event.question_id] = event
 
     def _question_answered(self, event: Any) -> None:
         self.questions.pop(event.question_id, None)

@@ -16,9 +16,10 @@ from engine.core.figures import count, format_seconds
 from tui.live.state import PhaseState, RunState
 from tui.live.trainings import TrainingState
 from tui.printed.tables import LEVEL_STYLES, state_text
+from tui.words.events import describe
 from tui.words.facts import of_wanted
 from tui.words.text import make_visible
-from tui.words.wording import PHASE_SHAPES, TRAINING_PHASES, describe, phase_title
+from tui.words.wording import PHASE_SHAPES, TRAINING_PHASES, phase_title
 
 if TYPE_CHECKING:
     from engine.core.events import Event

@@ -21,9 +21,9 @@ from tui.widgets.tables import PlainTable, vi_keys
 from tui.words.text import make_visible, one_line
 
 if TYPE_CHECKING:
+    from engine.core.events import QuestionAsked
     from tui.live.state import RunState
     from tui.reads.library import RunHistory
-    from tui.words.facts import Question
 
 _EMPTY = (
     "Questions that wait for you, the checks of each gate, and every decision are listed here. The gate is computed "
@@ -53,7 +53,7 @@ class QuestionsRoom(Room):
         self._run_id = ""
         self._rows: dict[str, Mapping[str, Any]] = {}
         self._decisions: dict[str, Mapping[str, Any]] = {}
-        self._open: dict[str, Question] = {}
+        self._open: dict[str, QuestionAsked] = {}
         self._shown: tuple[object, ...] = ()
         self._pointed: tuple[str, ...] = ()  # the figures whose failed check the cursor was put on
         self._name_width = 0

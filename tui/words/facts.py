@@ -63,22 +63,6 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
-    accepted: int
-    candidates: int
-    needed: int | None
-    needed_lo: int | None
-    needed_hi: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    question_id: str
-    topic: str
-    question: str
-
-
-@dataclass(frozen=True, slots=True)
 class Moment:
     """One line of the events list; `at` is seconds since the epoch."""
 

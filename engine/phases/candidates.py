@@ -16,7 +16,7 @@ from engine.core.errors import SpecError
 from engine.core.events import PhaseProgressed
 from engine.critics.audit import Calibrated
 from engine.models.requests import Decoding, Generate
-from engine.phases import Work
+from engine.phases import Work, keep
 from engine.phases.judgements import judge_and_accept
 from engine.phases.responses import decoding_of, response_examples
 from engine.phases.revisions import eligible
@@ -31,7 +31,6 @@ BEST_OF, ANSWER, REFUSAL = "best_of", "answer", "refusal"
 BY_MODEL = ("unwarranted_refusal", "over_verbose")
 KINDS = (*corruptions.RULES, *BY_MODEL)
 SHIPPED = "shipped"  # the status of an instruction that came with the program
-HELD = 32
 NEIGHBOURS = 200  # samples among which a wrong name or an off-topic response is looked for
 
 _NOT_JUDGED = """
@@ -74,15 +73,7 @@ def draw(work: Work, critics: Sequence[Calibrated]) -> int:
     ]
     done, planned = len(wanted) - len(missing), len(wanted)
     work.emit(PhaseProgressed(work.run_id, PHASE, done, planned, None))
-    held: list[Row] = []
-    for row in _complete(work, missing):
-        held.append(row)
-        done += 1
-        if len(held) >= HELD:
-            work.store.append({"candidates": held})
-            held = []
-            work.emit(PhaseProgressed(work.run_id, PHASE, done, planned, None))
-    work.store.append({"candidates": held})
+    done = keep(work, "candidates", _complete(work, missing), PHASE, done, planned)
     not_judged = work.reader.query(_NOT_JUDGED, [work.run_id, work.run_id])
     for _ in judge_and_accept(work, "candidate", critics, not_judged):  # as samples are
         pass

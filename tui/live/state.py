@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tui.live.trainings import Trainings
@@ -131,7 +131,7 @@ class RunState:
         handler = _REDUCERS.get(event.kind)
         if handler is not None:
             handler(self, event)
-        level, text = describe(event.kind, _Fields(event))
+        level, text = describe(event.kind, event.payload())
         if text:
             self.events.append(Moment(self._wall(), level, text))
         self.revision += 1
@@ -365,25 +365,6 @@ def beside(run_id: str, what: Sequence[str], changed: Mapping[str, str] | None =
     found = RunState()
     found.run_id, found.aside, found.changed = run_id, tuple(what), changed or {}
     return found
-
-
-class _Fields(Mapping[str, object]):
-    """An event's fields as a mapping."""
-
-    def __init__(self, event: object) -> None:
-        self._event = event
-
-    def __getitem__(self, key: str) -> object:
-        try:
-            return getattr(self._event, key)
-        except AttributeError:
-            raise KeyError(key) from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
 
 
 _REDUCERS: dict[str, Callable[[RunState, Any], None]] = {

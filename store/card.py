@@ -114,27 +114,17 @@ def _preferences(reader: Reader, run: Row) -> list[str]:
     rows = preferences.describe(reader, run)
     if not rows:
         return []
-    by_principle = reader.query(
-        "SELECT r.principle_id, count(*) AS n, count(*) FILTER (v.verdict = 'accepted') AS kept FROM revisions r "
-        "LEFT JOIN verdicts v ON v.run_id = r.run_id AND v.subject_kind = 'revision' AND v.subject_id = r.revision_id "
-        "WHERE r.run_id = ? GROUP BY 1 ORDER BY 1",
-        [run["run_id"]],
-    )
+    by_principle = reader.query(preferences.BY_PRINCIPLE, [run["run_id"]])
     found = ["## Preference pairs", _table(preferences.SOURCE_COLUMNS, rows)]
     if by_principle:
-        told = [(row["principle_id"], row["n"], row["kept"]) for row in by_principle]
+        told = [(row["principle_id"], row["drawn"], row["kept"]) for row in by_principle]
         found += ["Revisions by principle:", _table(("principle", "revisions", "kept"), told)]
     return found
 
 
 def acceptance(reader: Reader, run_id: str) -> str:
     """One paragraph that says whether an audited critic or rules alone accepted the run's samples."""
-    rows = reader.query(
-        "SELECT basis, count(*) AS n FROM verdicts WHERE run_id = ? AND subject_kind = 'sample' "
-        "AND verdict = 'accepted' GROUP BY 1 ORDER BY 1",
-        [run_id],
-    )
-    by_basis = {row["basis"]: row["n"] for row in rows}
+    by_basis = progress.accepted_by_basis(reader, run_id)
     critic, rules = by_basis.get("critic", 0), by_basis.get("rules", 0)
     if not by_basis:
         return "No sample was accepted."
@@ -176,14 +166,8 @@ def _audits(reader: Reader, run_id: str) -> str:
         ("critic", "of", "part", "good", "bad", "AUC", "95 % interval", "threshold", "may filter"),
         [
             (
-                row["critic"],
-                row["subject_kind"],
-                row["part"],
-                row["n_good"],
-                row["n_bad"],
-                _figure(row["auc"]),
-                _interval(row["auc_lo"], row["auc_hi"]),
-                _figure(row["threshold"]),
+                *(row[name] for name in ("critic", "subject_kind", "part", "n_good", "n_bad")),
+                *(_figure(row["auc"]), _interval(row["auc_lo"], row["auc_hi"]), _figure(row["threshold"])),
                 "yes" if row["may_filter"] else "no",
             )
             for row in rows
@@ -204,13 +188,8 @@ def _gates(reader: Reader, run_id: str) -> str:
         lines.append("\nA gate has failed: this data is not fit for training.")
     checks = [
         (
-            gate["name"],
-            check["check_name"],
-            _figure(check["measured"]),
-            _interval(check["lo"], check["hi"]),
-            check["n"],
-            f"{check['op']} {_figure(check['threshold'])}",
-            "yes" if check["passed"] else "no",
+            *(gate["name"], check["check_name"], _figure(check["measured"]), _interval(check["lo"], check["hi"])),
+            *(check["n"], f"{check['op']} {_figure(check['threshold'])}", "yes" if check["passed"] else "no"),
         )
         for gate in gates
         for check in gate["evidence"]

@@ -36,6 +36,12 @@ REVISIONS = pa.schema(
     ]
 )
 
+BY_PRINCIPLE = """
+    SELECT r.principle_id, count(*) AS drawn, count(*) FILTER (v.verdict = 'accepted') AS kept
+    FROM revisions r
+    LEFT JOIN verdicts v ON v.run_id = r.run_id AND v.subject_kind = 'revision' AND v.subject_id = r.revision_id
+    WHERE r.run_id = $1 GROUP BY 1 ORDER BY 1
+"""
 PAIR_ROWS = """
     SELECT p.* EXCLUDE (run_id, ordinal), i.text AS instruction, i.split, v.verdict, v.basis,
            coalesce(v.flags, []) AS flags

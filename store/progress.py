@@ -156,21 +156,7 @@ def counts(reader: Query, run_id: str) -> dict[str, Any]:
         "SELECT status AS name, count(*) AS n FROM instructions WHERE run_id = ? AND status != 'shipped' GROUP BY 1",
         run_id,
     )
-    verdicts = {
-        kind: _grouped(
-            reader,
-            f"SELECT verdict AS name, count(*) AS n FROM verdicts WHERE run_id = ? AND subject_kind = '{kind}' "
-            "GROUP BY 1",
-            run_id,
-        )
-        for kind in ("instruction", "sample")
-    }
-    basis = _grouped(
-        reader,
-        "SELECT basis AS name, count(*) AS n FROM verdicts WHERE run_id = ? AND subject_kind = 'sample' "
-        "AND verdict = 'accepted' GROUP BY 1",
-        run_id,
-    )
+    of_kind = {kind: verdicts(reader, run_id, kind) for kind in ("instruction", "sample")}
     splits = _grouped(
         reader,
         "SELECT coalesce(i.split, 'unassigned') AS name, count(*) AS n FROM verdicts v "
@@ -183,14 +169,33 @@ def counts(reader: Query, run_id: str) -> dict[str, Any]:
     return {
         "candidates": sum(statuses.values()),
         "instructions": statuses.get("distinct", 0),
-        "instructions_accepted": verdicts["instruction"].get("accepted", 0),
+        "instructions_accepted": of_kind["instruction"].get("accepted", 0),
         "samples": samples,
-        **{name: verdicts["sample"].get(name, 0) for name in VERDICTS},
+        **{name: of_kind["sample"].get(name, 0) for name in VERDICTS},
         "instruction_statuses": statuses,
-        "instruction_verdicts": verdicts["instruction"],
-        "accepted_by_basis": basis,
+        "instruction_verdicts": of_kind["instruction"],
+        "accepted_by_basis": accepted_by_basis(reader, run_id),
         "accepted_by_split": splits,
     }
+
+
+def verdicts(reader: Query, run_id: str, kind: str) -> dict[str, int]:
+    """How many subjects of a kind have each verdict."""
+    return _grouped(
+        reader,
+        f"SELECT verdict AS name, count(*) AS n FROM verdicts WHERE run_id = ? AND subject_kind = '{kind}' GROUP BY 1",
+        run_id,
+    )
+
+
+def accepted_by_basis(reader: Query, run_id: str) -> dict[str, int]:
+    """How many accepted samples a critic decided on, and how many the rules alone."""
+    return _grouped(
+        reader,
+        "SELECT basis AS name, count(*) AS n FROM verdicts WHERE run_id = ? AND subject_kind = 'sample' "
+        "AND verdict = 'accepted' GROUP BY 1",
+        run_id,
+    )
 
 
 def repeated(reader: Query, run_id: str) -> dict[str, float] | None:

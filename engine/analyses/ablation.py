@@ -28,7 +28,7 @@ from engine.spec import prompts
 from engine.spec.constitution import CONDITIONS, Principle
 from engine.spec.provenance import derived_seed, new_session_id
 from engine.spec.stage import settings_of
-from engine.stats.intervals import Paired, paired_means, paired_shares
+from engine.stats.effects import Paired, paired_means, paired_shares
 from store.db import Store
 
 SHOWN = {"with": "with the principle", "without": "without one", "irrelevant": "with one of another category"}

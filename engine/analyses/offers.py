@@ -71,20 +71,7 @@ def recheck(reader: Reader, run_id: str, overrides: Mapping[str, str]) -> dict[s
             verdicts = [verdict.verdict for verdict in pairs.verdicts.values()]
             counts["preference pair"] = {name: verdicts.count(name) for name in ("accepted", "rejected")}
             decided += pairs.checks
-        checks = [
-            {
-                "name": c.name,
-                "measured": c.measured,
-                "lo": c.lo,
-                "hi": c.hi,
-                "n": c.n,
-                "op": c.op,
-                "threshold": c.threshold,
-                "passed": c.passed,
-                "subject_ids": list(c.subject_ids),
-            }
-            for c in decided
-        ]
+        checks = [{"name": check.name, **check.row()} for check in decided]
         return {"counts": counts, "checks": checks, "passed": all(c["passed"] for c in checks)}
 
     return {

@@ -10,7 +10,8 @@ from engine.critics.pair import by_order, reads_question
 from engine.quality.pair_selection import deciding_critic
 from engine.quality.revision_rules import names_something
 from engine.spec.constitution import Constitution, load_constitution
-from engine.stats.intervals import mean_interval, wilson
+from engine.stats.intervals import mean_interval
+from engine.stats.shares import wilson
 from store.read import Reader
 
 _REVISIONS = """

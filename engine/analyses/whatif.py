@@ -11,7 +11,7 @@ from engine.core.errors import SpecError
 from engine.quality.gates import Check, Decision, Evidence, evidence_sha256, gate_row, verdict_row
 from engine.quality.pair_selection import PairEvidence
 from engine.spec.stage import StageSpec, change, settings_of
-from engine.stats.intervals import wilson
+from engine.stats.shares import wilson
 from store.db import Store
 from store.read import Reader
 

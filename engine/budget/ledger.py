@@ -18,8 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from engine.budget.prices import API, GPU, STORAGE, Price, Prices, dollars
+from engine.budget.prices import API, GPU, STORAGE, Price, Prices
 from engine.core.errors import BudgetReached, SpecError
+from engine.core.figures import booked
 from engine.spec.stage import StageSpec, settings_of
 from store.db import Store
 from store.read import Reader
@@ -138,13 +139,13 @@ def raise_cap(store: Store, run_id: str, usd: float, reason: str, by: str) -> Ro
     if cap is None:
         raise SpecError("this run has no budget to raise", "Its spec has no section `budget`. Nothing was changed.")
     if not 0 < usd < 1e12 or _micro(usd) <= cap:
-        raise SpecError(f"the budget can only be raised: it is {dollars(cap)}, not below {usd:g}", "Name more dollars.")
+        raise SpecError(f"the budget can only be raised: it is {booked(cap)}, not below {usd:g}", "Name more dollars.")
     evidence = hashlib.sha256(f"{cap} {total}".encode()).hexdigest()
     row = {
         "run_id": run["run_id"],
         "decision_id": f"budget-{number:04d}",
         "topic": TOPIC,
-        "question": f"May this store's runs cost more than {dollars(cap)}? {dollars(total)} are spent or reserved.",
+        "question": f"May this store's runs cost more than {booked(cap)}? {booked(total)} are spent or reserved.",
         "answer": f"{_micro(usd) / 1e6:.6f}",
         "reason": reason.strip(),
         "decided_by": by,
@@ -231,7 +232,7 @@ class Ledger:
                 cap, total = self._cap_now(reader), _total(reader)
             wanted = sum(row["micro_usd"] for row in rows)
             if cap is not None and total + wanted > cap:
-                raise _reached(self.run_id, total, cap, f", and this call may cost {dollars(wanted)}")
+                raise _reached(self.run_id, total, cap, f", and this call may cost {booked(wanted)}")
         self.store.append({"ledger": rows})
         return entry
 
@@ -277,7 +278,7 @@ class Ledger:
             return None
         stamp = {"run_id": self.run_id, "phase": "all", "name": name, "session_id": self.session_id, "at": self.clock()}
         self.store.append({"metrics": [stamp | {"value": share} for share in new]})
-        return f"{100 * total / cap:.1f} % of the budget is spent or reserved: {dollars(total)} of {dollars(cap)}"
+        return f"{100 * total / cap:.1f} % of the budget is spent or reserved: {booked(total)} of {booked(cap)}"
 
     def rows(self, entry: Entry, state: str, quantities: Sequence[float]) -> list[Row]:
         """An entry's rows in the table `ledger`, named by session, kind and number."""
@@ -382,6 +383,6 @@ def _micro(usd: float) -> int:
 
 def _reached(run_id: str, total: int, cap: int, more: str = "") -> BudgetReached:
     return BudgetReached(
-        f"the budget is used up: {dollars(total)} of {dollars(cap)} are spent or reserved{more}",
+        f"the budget is used up: {booked(total)} of {booked(cap)} are spent or reserved{more}",
         f"Everything committed is kept. A person may raise it: `cai resume {run_id} --budget USD --reason TEXT`.",
     )

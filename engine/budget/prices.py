@@ -129,10 +129,3 @@ def _sound(usd: float, what: str) -> float:
     if isinstance(usd, bool) or not isinstance(usd, int | float) or not math.isfinite(usd) or usd < 0:
         raise SpecError(f"the price of {what} must be a number of dollars from 0 on, not {usd!r}", "Nothing was spent.")
     return float(usd)
-
-
-def dollars(micro_usd: int) -> str:
-    """An amount as $1,234.56; one below a cent with its digits, such as $0.000125."""
-    if 0 < abs(micro_usd) < 10_000:
-        return f"${micro_usd / 1e6:.6f}".rstrip("0")
-    return f"${micro_usd / 1e6:,.2f}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.core.key import Key
 from engine.core.retry import LONGEST_ASKED_S, retry_after
-from engine.core.text import one_line
+from engine.core.text import flat
 
 BUSY = (429, 503)
 TRY_AGAIN = (408, 409, 425)
@@ -58,7 +58,7 @@ def read_body(status: int, headers: Mapping[str, str], text: str, key: Key | Non
         if not isinstance(found, dict):
             raise Again("what came is no object", status=status)
         return found
-    said = one_line(message_in(text) if key is None else key.scrub(message_in(text)), 300)
+    said = flat(message_in(text) if key is None else key.scrub(message_in(text)), 300)
     if status in BUSY:
         wait = retry_after(headers.get("retry-after"), now)
         raise Again(f"{status}: {said}", status=status, wait_s=None if wait is None else min(wait, LONGEST_ASKED_S))

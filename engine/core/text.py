@@ -1,4 +1,4 @@
-"""Text that others wrote with nothing hidden in it: what reports and reviews begin with before they escape."""
+"""Text that others wrote with nothing hidden in it, and nothing that looks like a secret: what all faces begin with."""
 
 from __future__ import annotations
 
@@ -10,24 +10,41 @@ _BLANK = frozenset((0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFF
     range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0)
 )
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+TAB = "    "
+
+REMOVED = "[removed: looks like a secret]"
+_TOKEN = (
+    r"(?<![A-Za-z0-9])(?:sk-[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}"
+    r"|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}|xox[abprs]-[A-Za-z0-9-]{10,}|AKIA[A-Z0-9]{16}"
+    r"|AIza[A-Za-z0-9_-]{30,}|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,})"
+)
+_BEARER = r"(?i:\bbearer\s+)[A-Za-z0-9._~+/-]{16,}=*"
+_PRIVATE = r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
+_SECRET = re.compile(rf"{_PRIVATE}|{_TOKEN}")
+_SECRET_TO_ITS_END = re.compile(rf"{_PRIVATE}.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)|{_TOKEN}|{_BEARER}", re.DOTALL)
+
+
+class Signs(dict[int, str]):
+    """A table for str.translate: every control, bidirectional, zero-width and unassigned character as a sign."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        if code < 0x20:
+            shown = chr(0x2400 + code)  # ESC is shown as ␛
+        elif code in _BLANK or unicodedata.category(char) in _HIDDEN:
+            shown = f"⟨U+{code:04X}⟩"
+        else:
+            shown = " " if unicodedata.category(char) == "Zs" else char
+        self[code] = shown
+        return shown
+
+
+_LINES = Signs({0x0A: "\n", 0x09: TAB})
 
 
 def visible(text: str) -> str:
-    """The text with every control, bidirectional, zero-width and unassigned character as a sign; line ends stay."""
-    return "".join(map(_shown, text.replace("\r\n", "\n")))
-
-
-def _shown(character: str) -> str:
-    code = ord(character)
-    if character == "\n" or 0x20 <= code < 0x7F:
-        return character
-    if character == "\t":
-        return "    "
-    if code < 0x20:
-        return chr(0x2400 + code)  # ESC is shown as ␛
-    if code in _BLANK or unicodedata.category(character) in _HIDDEN:
-        return f"⟨U+{code:04X}⟩"
-    return " " if unicodedata.category(character) == "Zs" else character
+    """The text with every hidden character as a sign; line ends stay, a CR LF counts as one."""
+    return text.replace("\r\n", "\n").translate(_LINES)
 
 
 def fenced(shown: str) -> str:
@@ -36,7 +53,17 @@ def fenced(shown: str) -> str:
     return f"{ticks}text\n{shown}\n{ticks}"
 
 
-def one_line(text: str, limit: int = 300) -> str:
-    """The text on one visible line of at most `limit` characters and a mark of the cut."""
+def flat(text: str, limit: int = 300) -> str:
+    """The text on one visible line, its ends as blanks, of at most `limit` characters and a mark of the cut."""
     shown = visible(text[: limit + 1]).replace("\n", " ").strip()
     return shown if len(text) <= limit else f"{shown[:limit]}…"
+
+
+def without_secrets(text: str) -> str:
+    """The text with whatever has the form of a key or a token taken out; of a private key the line that begins it."""
+    return _SECRET.sub(REMOVED, text)
+
+
+def secrets_taken(text: str) -> tuple[str, int]:
+    """The same, a private key to its end and what a header names a bearer taken out, too, and how many there were."""
+    return _SECRET_TO_ITS_END.subn(REMOVED, text)

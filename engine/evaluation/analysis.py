@@ -30,7 +30,6 @@ from engine.core.errors import EvaluationError
 from engine.evaluation import ALL, BASE_CONDITIONS, CAPABILITIES, REFERENCE, TUNED_CONDITIONS
 from engine.evaluation.registration import EACH, body_of, counts
 from engine.spec.sections import EvaluationSpec
-from engine.stats.intervals import wilson
 from engine.stats.paired import (
     DRAWS,
     Pairs,
@@ -44,6 +43,7 @@ from engine.stats.paired import (
 )
 from engine.stats.power import equivalence, mcnemar_effect, mcnemar_power
 from engine.stats.power import looks as looks_at
+from engine.stats.shares import wilson
 
 PRIMARY, SECONDARY, EXPLORATORY = "primary", "secondary", "exploratory"
 CORRECTIONS = {PRIMARY: "none, tested alone before the others", SECONDARY: "Holm, after the primary", EXPLORATORY: ""}

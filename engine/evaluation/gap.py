@@ -14,7 +14,6 @@ from typing import Any
 from engine.evaluation import REFERENCE, TUNED_CONDITIONS
 from engine.quality.gates import Check
 from engine.spec.sections import EvaluationSpec
-from engine.stats.intervals import wilson
 from engine.stats.paired import mcnemar, pairs
 
 GATE = "gap"
@@ -45,10 +44,9 @@ def gap_checks(answers: Sequence[Row], spec: EvaluationSpec) -> list[Check]:
         both = sorted(reference.keys() & dev[best].keys())
         if both:
             table = pairs([reference[name] for name in both], [dev[best][name] for name in both])
-            worse = tuple(name for name in both if dev[best][name] and not reference[name])
+            worse = [name for name in both if dev[best][name] and not reference[name]]
             p = mcnemar(table).p if table.difference > 0 else 1.0
-            name = f"reference_above_{best}_p"
-            checks.append(Check(name, p, None, None, table.n, "<=", spec.alpha, worse))
+            checks.append(Check.of(f"reference_above_{best}_p", p, table.n, "<=", spec.alpha, worse))
     return checks
 
 
@@ -56,10 +54,10 @@ def _share(name: str, right: Mapping[str, bool], op: str, threshold: float, *, a
     """`against` says whether a right answer counts against the check."""
     n, yes = len(right), sum(right.values())
     if not n:
-        return Check(name, None, None, None, 0, op, threshold)
-    lo, hi = wilson(yes, n)
-    ids = tuple(sorted(item for item, correct in right.items() if correct is against))
-    return Check(name, yes / n, lo, hi, n, op, threshold, ids)
+        return Check.of(name, None, 0, op, threshold)
+    return Check.share(
+        name, yes, n, op, threshold, sorted(item for item, correct in right.items() if correct is against)
+    )
 
 
 def gap_evidence(answers: Sequence[Row], items_sha256: str, scorer_sha256: str) -> str:

@@ -17,6 +17,7 @@ from engine.core.errors import EvaluationError
 from engine.evaluation import ALL, BASE_CONDITIONS, TUNED_CONDITIONS
 from engine.spec.sections import EvaluationSpec
 from engine.stats.power import mcnemar_effect, mcnemar_n, mcnemar_power
+from store import evaluations
 from store.db import Store
 from store.read import Reader
 
@@ -113,10 +114,8 @@ def row(run_id: str, body: Mapping[str, Any], now: datetime) -> Row:
 
 def current(reader: Reader, run_id: str) -> Row | None:
     """The run's newest registration, its body parsed; None where there is none."""
-    rows = reader.query(
-        'SELECT * FROM registrations WHERE run_id = ? ORDER BY "at" DESC, registration_id DESC LIMIT 1', [run_id]
-    )
-    return {**rows[0], "body": json.loads(rows[0]["body"])} if rows else None
+    row = evaluations.registration(reader, run_id)
+    return None if row is None else {**row, "body": json.loads(row["body"])}
 
 
 def register(reader: Reader, store: Store, run_id: str, body: Mapping[str, Any], now: datetime) -> Row:

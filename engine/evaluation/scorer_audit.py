@@ -21,7 +21,8 @@ from engine.evaluation import ALL, CAPABILITIES, CONDITIONS, PLANTS, Item, Plant
 from engine.evaluation.verifiers import WHOLE_CHECKS
 from engine.quality.gates import Check
 from engine.spec.sections import EvaluationSpec
-from engine.stats.intervals import cohen_kappa, wilson
+from engine.stats.intervals import cohen_kappa
+from engine.stats.shares import wilson
 
 DRAWS = 1000
 CHUNK = 2_000_000

@@ -19,19 +19,18 @@ from engine.models.requests import Decoding, Generate
 from engine.phases.judgements import judge_and_accept
 from engine.phases.responses import decoding_of, response_examples
 from engine.phases.revisions import eligible
-from engine.phases.work import Work
+from engine.phases.work import Work, keep
 from engine.quality import corruptions
+from engine.quality.pair_selection import held_out_index
 from engine.spec import prompts
 from engine.spec.provenance import derived_seed, short_hash
 from engine.spec.sections import CandidatesSpec
-from engine.stats.similarity import NearDuplicateIndex
 
 PHASE = "candidates"
 BEST_OF, ANSWER, REFUSAL = "best_of", "answer", "refusal"
 BY_MODEL = ("unwarranted_refusal", "over_verbose")
 KINDS = (*corruptions.RULES, *BY_MODEL)
 SHIPPED = "shipped"  # the status of an instruction that came with the program
-HELD = 32
 NEIGHBOURS = 200  # samples among which a wrong name or an off-topic response is looked for
 
 _NOT_JUDGED = """
@@ -74,15 +73,7 @@ def draw(work: Work, critics: Sequence[Calibrated]) -> int:
     ]
     done, planned = len(wanted) - len(missing), len(wanted)
     work.emit(PhaseProgressed(work.run_id, PHASE, done, planned, None))
-    held: list[Row] = []
-    for row in _complete(work, missing):
-        held.append(row)
-        done += 1
-        if len(held) >= HELD:
-            work.store.append({"candidates": held})
-            held = []
-            work.emit(PhaseProgressed(work.run_id, PHASE, done, planned, None))
-    work.store.append({"candidates": held})
+    done = keep(work, "candidates", _complete(work, missing), PHASE, done, planned)
     not_judged = work.reader.query(_NOT_JUDGED, [work.run_id, work.run_id])
     for _ in judge_and_accept(work, "candidate", critics, not_judged):  # as samples are
         pass
@@ -138,12 +129,7 @@ def _boundary(work: Work, spec: CandidatesSpec) -> Iterator[Row]:
 
     One that is near an instruction of validation or test is left out.
     """
-    held_out = NearDuplicateIndex(work.spec.instructions.cluster_at)
-    for row in work.reader.query(
-        "SELECT instruction_id, text FROM instructions WHERE run_id = ? AND split IN ('validation', 'test')",
-        [work.run_id],
-    ):
-        held_out.add(row["instruction_id"], row["text"])
+    held_out = held_out_index(work.reader, work.run_id, work.spec.instructions.cluster_at)
     examples, refusals = response_examples(work), _refusals()
     shown = read_data("boundary_prompts")[: spec.boundary_prompts]
     kept = [(number, row) for number, row in enumerate(shown) if held_out.nearest(row["text"]) is None]

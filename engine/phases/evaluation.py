@@ -15,6 +15,7 @@ from typing import Any
 
 from engine.core import events
 from engine.core.control import Control
+from engine.core.figures import percent_of, percents, points_signed, points_signed_interval
 from engine.evaluation import ALL, BASE_CONDITIONS, REFERENCE, TUNED_CONDITIONS, Item, analysis, registration
 from engine.evaluation import scorer_audit as audit
 from engine.evaluation.conditions import Condition, answer_of, broken_adapters, request_of
@@ -29,7 +30,7 @@ from engine.phases.work import loaded_work
 from engine.quality import gates
 from engine.spec.provenance import new_session_id, short_hash
 from engine.spec.stage import StageSpec, settings_of
-from engine.stats.intervals import wilson
+from engine.stats.shares import wilson
 from store.db import Store
 from store.read import Reader
 
@@ -318,9 +319,10 @@ def summary(answers: Sequence[Row], results: Sequence[Row], capability: str) -> 
         if row["role"] == "secondary":
             kind = "registered as secondary to a comparison that has no answers yet"
         return (
-            f"{row['before']} {_percent(row['before_right'], row['n'])} → {row['after']} "
-            f"{_percent(row['after_right'], row['n'])} on {row['n']} test items: {100 * row['difference']:+.1f} points "
-            f"[{100 * row['lo']:+.1f}, {100 * row['hi']:+.1f}], {row['test']} p {row['p']:.2g}{_clustered(row)}, {kind}"
+            f"{row['before']} {percent_of(row['before_right'], row['n'])} → {row['after']} "
+            f"{percent_of(row['after_right'], row['n'])} on {row['n']} test items: "
+            f"{points_signed(row['difference'])} points "
+            f"{points_signed_interval(row['lo'], row['hi'])}, {row['test']} p {row['p']:.2g}{_clustered(row)}, {kind}"
         )
     return "; ".join(_shares(answers, capability))
 
@@ -341,9 +343,5 @@ def _shares(answers: Sequence[Row], capability: str) -> Iterator[str]:
         right = [row["correct"] for row in answers if row["condition"] == name and row["capability"] == capability]
         if right:
             lo, hi = wilson(sum(right), len(right))
-            share = _percent(sum(right), len(right))
-            yield f"{name} {share} of {len(right)} right [{100 * lo:.1f}, {100 * hi:.1f}]"
-
-
-def _percent(right: int, of: int) -> str:
-    return f"{100 * right / of:.1f} %"
+            share = percent_of(sum(right), len(right))
+            yield f"{name} {share} of {len(right)} right {percents(lo, hi)}"

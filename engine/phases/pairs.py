@@ -14,6 +14,7 @@ from engine.phases.candidates import ANSWER, REFUSAL
 from engine.phases.judgements import judgement_row
 from engine.phases.revisions import eligible
 from engine.phases.work import Work
+from engine.quality.labels import ranking_critic
 from engine.quality.pair_selection import recheck_pairs, verdict_rows
 from engine.quality.rules import BLOCKING
 from engine.spec.provenance import short_hash
@@ -113,14 +114,7 @@ def _best_of(work: Work) -> Iterator[Row]:
     spec = work.spec.pairs
     if not spec.best_of or work.constitution is None:  # type: ignore[union-attr]
         return
-    audits = work.reader.query(
-        "SELECT critic, bool_and(may_filter) AS may_filter FROM audits WHERE run_id = ? AND subject_kind = 'sample' "
-        "AND part != 'person' GROUP BY 1",
-        [work.run_id],
-    )
-    passed = {row["critic"] for row in audits if row["may_filter"]}
-    named = work.spec.critics.sample
-    ranking = next(iter([*(name for name in named if name in passed), *named]))
+    ranking = ranking_critic(work.reader, work.run_id, work.spec.critics.sample)
     scores = {
         row["subject_id"]: row["score"]
         for row in work.reader.query(

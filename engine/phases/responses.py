@@ -10,12 +10,11 @@ from engine.core.data import read_data
 from engine.core.events import PhaseProgressed
 from engine.critics import for_kind
 from engine.models.requests import Decoding, Generate
-from engine.phases.work import Work
+from engine.phases.work import Work, keep
 from engine.spec import prompts
 from engine.spec.provenance import derived_seed, short_hash
 
 PHASE = "responses"
-HELD = 32
 
 _ACCEPTED = """
     SELECT i.instruction_id, i.ordinal, i.text, s.sample_id
@@ -55,12 +54,11 @@ def respond(work: Work, upto: int) -> None:
             asked[request] = row
             yield request
 
-    held: list[dict[str, Any]] = []
-    for key, completion in work.answers.complete(requests()):
-        row = asked.pop(completion.request)
-        kept, trims = prompts.clean_response(completion.text, row["text"])
-        held.append(
-            {
+    def samples() -> Iterator[dict[str, Any]]:
+        for key, completion in work.answers.complete(requests()):
+            row = asked.pop(completion.request)
+            kept, trims = prompts.clean_response(completion.text, row["text"])
+            yield {
                 "run_id": work.run_id,
                 "sample_id": f"s-{short_hash(row['instruction_id'], key)}",
                 "ordinal": row["ordinal"],
@@ -72,11 +70,6 @@ def respond(work: Work, upto: int) -> None:
                 "stop_reason": completion.stop_reason,
                 "n_tokens": len(completion.token_ids),
             }
-        )
-        done += 1
-        if len(held) >= HELD:
-            work.store.append({"samples": held})
-            held = []
-            work.emit(PhaseProgressed(work.run_id, PHASE, done, planned, None))
-    work.store.append({"samples": held})
+
+    done = keep(work, "samples", samples(), PHASE, done, planned)
     work.emit(PhaseProgressed(work.run_id, PHASE, done, planned, None))

@@ -27,6 +27,7 @@ from engine.spec import prompts
 from engine.spec.constitution import Principle
 from engine.spec.provenance import derived_seed, short_hash
 from engine.spec.sections import RevisionsSpec
+from store import progress
 
 PHASE = "revisions"
 WAVE = 256  # samples whose critiques are asked for before their revisions
@@ -260,12 +261,8 @@ def _decided(flags: Sequence[str], kept: bool, said: str, judge_by: str) -> Deci
 
 
 def _progress(work: Work, planned: int) -> tuple[int, int]:
-    counts = work.reader.query(
-        "SELECT count(*) AS done, count(*) FILTER (WHERE verdict = 'accepted') AS kept FROM verdicts "
-        "WHERE run_id = ? AND subject_kind = 'revision'",
-        [work.run_id],
-    )[0]
-    done, kept = int(counts["done"]), int(counts["kept"])
+    found = progress.verdicts(work.reader, work.run_id, "revision")
+    done, kept = sum(found.values()), found.get("accepted", 0)
     work.emit(PhaseProgressed(work.run_id, PHASE, done, max(planned, done), kept))
     return done, kept
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from engine.stats.intervals import wilson
+from engine.stats.shares import wilson
 
 FUTILE_BELOW = 0.1
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from engine.budget.ledger import TOPIC, WARNED, Amount, cap_of, spent
+from engine.core.figures import cents
 from engine.evaluation.items import item_set
 from engine.planning.best_of import best_of, pools_of
 from engine.planning.forecast import (
@@ -28,11 +29,13 @@ from engine.planning.forecast import (
 )
 from engine.planning.futility import FUTILE_BELOW, futility
 from engine.planning.left import phase_left, pipeline_stages, stage_parts
+from engine.quality.labels import ranking_critic
 from engine.review.prompt import Section
 from engine.spec.constitution import CONDITIONS, load_constitution
 from engine.spec.stage import StageSpec, settings_of
-from engine.stats.intervals import needed_candidates, wilson
+from engine.stats.intervals import needed_candidates
 from engine.stats.power import mcnemar_effect, mcnemar_n, mcnemar_power
+from engine.stats.shares import wilson
 from store.errors import CaiError
 from store.read import Reader
 
@@ -197,7 +200,7 @@ def sample_size(spec: StageSpec) -> Row:
 
 def _best_of(reader: Reader, run: Row, spec: StageSpec, pilot: Pilot, price: float | None) -> Row:
     """What one response more would bring, by the critic that ranks."""
-    critic = _ranking(reader, run["run_id"], spec)
+    critic = ranking_critic(reader, run["run_id"], spec.critics.sample)
     empty: Row = {"critic": critic, "by_k": [], "asked": spec.candidates.best_of if spec.candidates else None}
     if critic is None:
         return empty | {"reason": "no critic of samples is named"}
@@ -211,18 +214,6 @@ def _best_of(reader: Reader, run: Row, spec: StageSpec, pilot: Pilot, price: flo
         "what a reader would see"
     )
     return empty | {"by_k": rows, "reason": None, "seconds_n": len(seconds), "about": about}
-
-
-def _ranking(reader: Reader, run_id: str, spec: StageSpec) -> str | None:
-    """The critic that the best of k is chosen by, as in engine.phases.pairs: the first audited, else the first."""
-    rows = reader.query(
-        "SELECT critic, bool_and(may_filter) AS may_filter FROM audits WHERE run_id = ? AND subject_kind = 'sample' "
-        "AND part != 'person' GROUP BY 1",
-        [run_id],
-    )
-    passed = {row["critic"] for row in rows if row["may_filter"]}
-    named = spec.critics.sample
-    return next(iter([*(name for name in named if name in passed), *named]), None)
 
 
 def _seconds_of_draws(reader: Reader, run_id: str, pilot: Pilot) -> list[float]:
@@ -378,7 +369,7 @@ def forecast_section(reader: Reader, run_id: str, price_per_hour: float | None) 
     stage, pipeline = found["forecast"]["stage"], found["forecast"]["pipeline"]
     left = found["budget"]["left_usd"]
     lines = [
-        f"- budget left: {'no cap' if left is None else f'${left:,.2f}'}",
+        f"- budget left: {'no cap' if left is None else cents(left)}",
         f"- this stage from here on: {_in_words(stage['seconds'])} s of the device, {_in_words(stage['usd'])} dollars",
         f"- the pipeline from here on: {_in_words(pipeline['usd'])} dollars",
         f"- one accepted example: {_in_words(found['costs']['accepted_example']['seconds'])} s of the device",

@@ -14,7 +14,7 @@ from typing import Any
 from engine.quality.rules import BLOCKING, RULES, Measured, flags_of, measure
 from engine.spec.sections import CriticsSpec
 from engine.spec.stage import StageSpec
-from engine.stats.intervals import wilson
+from engine.stats.shares import wilson
 from store.names import VERDICTS
 from store.read import Reader
 
@@ -37,6 +37,23 @@ class Check:
     op: str
     threshold: float
     subject_ids: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, name: str, measured: float | None, n: int, op: str, threshold: float, against: Sequence[str] = ()
+    ) -> Check:
+        """A figure without an interval."""
+        return cls(name, measured, None, None, n, op, threshold, tuple(against))
+
+    @classmethod
+    def share(cls, name: str, k: int, n: int, op: str, threshold: float, against: Sequence[str] = ()) -> Check:
+        """`k` of `n` with Wilson's interval; nothing is measured where n is 0."""
+        return cls(name, k / n if n else None, *wilson(k, n), n, op, threshold, tuple(against))
+
+    def row(self) -> dict[str, Any]:
+        """All but the name, in the order of the table `gates`."""
+        told = {name: getattr(self, name) for name in ("measured", "lo", "hi", "n", "op", "threshold", "passed")}
+        return {**told, "subject_ids": list(self.subject_ids)}
 
     @property
     def passed(self) -> bool:
@@ -158,13 +175,16 @@ def _checks(
     def flagged(flag: str) -> list[str]:
         return [subject for subject, fired in flags.items() if flag in fired]
 
-    def share(name: str, against: Sequence[str], of: int, op: str, threshold: float, inverse: bool = False) -> Check:
-        k = of - len(against) if inverse else len(against)
-        lo, hi = wilson(k, of)
-        return Check(name, k / of if of else None, lo, hi, of, op, threshold, tuple(against))
+    def below(name: str, flag: str, limit: float) -> Check:
+        against = flagged(flag)
+        return Check.share(name, len(against), n, "<", limit, against)
 
-    def not_accepted(kind: str) -> list[str]:
-        return [subject for subject, verdict in verdicts[kind].items() if verdict != "accepted"]
+    def at_least(name: str, against: Sequence[str], of: int, limit: float) -> Check:
+        return Check.share(name, of - len(against), of, ">=", limit, against)
+
+    def accepted(name: str, kind: str, limit: float) -> Check:
+        against = [subject for subject, verdict in verdicts[kind].items() if verdict != "accepted"]
+        return at_least(name, against, len(verdicts[kind]), limit)
 
     failed = [row["check_id"] for row in guard if not row["passed"]]
     seen: set[str] = set()
@@ -178,51 +198,22 @@ def _checks(
     # A leak counts in what would be kept: the data set may not hold one, whatever was thrown away.
     leaks = [subject for subject in flagged("marker_leak") if verdicts["sample"].get(subject) == "accepted"]
     long = [row["sample_id"] for row in samples if row["n_tokens"] >= gate.median_tokens_below]
+    median = float(statistics.median(tokens)) if tokens else None
     return [
-        Check("guard passed", float(not failed) if guard else None, None, None, len(guard), ">=", 1.0, tuple(failed)),
-        share("runaway share", flagged("runaway"), n, "<", gate.runaway_below),
-        share("token-limit share", flagged("token_limit"), n, "<", gate.token_limit_below),
-        Check("marker leaks", float(len(leaks)), None, None, n, "<=", gate.marker_leaks_at_most, tuple(leaks)),
-        Check(
-            "median tokens",
-            float(statistics.median(tokens)) if tokens else None,
-            None,
-            None,
-            n,
-            "<",
-            gate.median_tokens_below,
-            tuple(long),
-        ),
-        share(
-            "instruction acceptance",
-            not_accepted("instruction"),
-            len(verdicts["instruction"]),
-            ">=",
-            gate.instruction_acceptance_at_least,
-            inverse=True,
-        ),
-        share(
-            "pair acceptance",
-            not_accepted("sample"),
-            len(verdicts["sample"]),
-            ">=",
-            gate.pair_acceptance_at_least,
-            inverse=True,
-        ),
-        share("distinct instructions", repeated, len(kept), ">=", gate.distinct_at_least, inverse=True),
+        Check.of("guard passed", float(not failed) if guard else None, len(guard), ">=", 1.0, failed),
+        below("runaway share", "runaway", gate.runaway_below),
+        below("token-limit share", "token_limit", gate.token_limit_below),
+        Check.of("marker leaks", float(len(leaks)), n, "<=", gate.marker_leaks_at_most, leaks),
+        Check.of("median tokens", median, n, "<", gate.median_tokens_below, long),
+        accepted("instruction acceptance", "instruction", gate.instruction_acceptance_at_least),
+        accepted("pair acceptance", "sample", gate.pair_acceptance_at_least),
+        at_least("distinct instructions", repeated, len(kept), gate.distinct_at_least),
         *(
-            Check(
-                f"audited {name} critics",
-                float(len(may_filter[kind])),
-                None,
-                None,
-                len(getattr(spec.critics, kind)),
-                ">=",
-                gate.audited_critics_at_least,
-            )
+            Check.of(f"audited {name} critics", float(len(may_filter[kind])), len(getattr(spec.critics, kind)), ">=",
+                     gate.audited_critics_at_least)
             for kind, name in (("instruction", "instruction"), ("sample", "pair"))
         ),
-    ]
+    ]  # fmt: skip
 
 
 def evidence_sha256(checks: Sequence[Check]) -> str:
@@ -233,21 +224,8 @@ def evidence_sha256(checks: Sequence[Check]) -> str:
 
 def gate_row(run_id: str, gate: str, check: Check, evidence: str, at: datetime) -> dict[str, Any]:
     """A check as a row of the table `gates`."""
-    return {
-        "run_id": run_id,
-        "gate": gate,
-        "check_name": check.name,
-        "measured": check.measured,
-        "lo": check.lo,
-        "hi": check.hi,
-        "n": check.n,
-        "op": check.op,
-        "threshold": float(check.threshold),
-        "passed": check.passed,
-        "subject_ids": list(check.subject_ids),
-        "evidence_sha256": evidence,
-        "decided_at": at,
-    }
+    row = {"run_id": run_id, "gate": gate, "check_name": check.name, **check.row()}
+    return row | {"threshold": float(check.threshold), "evidence_sha256": evidence, "decided_at": at}
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,12 +261,5 @@ def decide(scores: Mapping[str, float], may_filter: Sequence[str], flags: Sequen
 
 def verdict_row(run_id: str, kind: str, subject_id: str, decision: Decision) -> dict[str, Any]:
     """A decision as a row of the table `verdicts`."""
-    return {
-        "run_id": run_id,
-        "subject_kind": kind,
-        "subject_id": subject_id,
-        "verdict": decision.verdict,
-        "basis": decision.basis,
-        "flags": list(decision.flags),
-        "reason": decision.reason,
-    }
+    row = {"run_id": run_id, "subject_kind": kind, "subject_id": subject_id, "flags": list(decision.flags)}
+    return row | {name: getattr(decision, name) for name in ("verdict", "basis", "reason")}

@@ -82,16 +82,10 @@ def _encoding_checks(model: Model, run_id: str) -> Iterator[dict[str, Any]]:
         encoding = model.encoding(text)
         fault = encoding_fault(encoding)
         bos = encoding.declared_bos
-        yield _row(
-            run_id,
-            f"encoding-{number:02d}",
-            "encoding",
-            text,
-            " ".join(encoding.tokens[:FIRST_TOKENS]),
-            {"first_ids": list(encoding.token_ids[:FIRST_TOKENS]), "declared_bos": bos},
-            fault is None,
-            fault or ("only the model's own BOS, as declared" if bos is not None else "nothing was added"),
-        )
+        measured = {"first_ids": list(encoding.token_ids[:FIRST_TOKENS]), "declared_bos": bos}
+        detail = fault or ("only the model's own BOS, as declared" if bos is not None else "nothing was added")
+        shown = " ".join(encoding.tokens[:FIRST_TOKENS])
+        yield _row(run_id, f"encoding-{number:02d}", "encoding", text, shown, measured, fault is None, detail)
 
 
 def _known_answers(answers: Answers, spec: StageSpec, run_id: str) -> Iterator[dict[str, Any]]:
@@ -102,17 +96,11 @@ def _known_answers(answers: Answers, spec: StageSpec, run_id: str) -> Iterator[d
         margins[prompt] = max(found.logprobs[: len(right)]) - max(found.logprobs[len(right) :])
     share = sum(margin > 0 for margin in margins.values()) / len(margins)
     good = share >= spec.guard.min_known_answers
-    yield _row(
-        run_id,
-        "known-answers",
-        "aggregate",
-        " | ".join(prompt for prompt, *_ in KNOWN_ANSWERS),
-        "",
-        {"margins_nats": {p: margins[p] for p, *_ in KNOWN_ANSWERS}, "share": share},
-        good,
-        f"{share:.0%} of known sentences go on sensibly, at least {spec.guard.min_known_answers:.0%} wanted"
-        + ("" if good else ": the tokenizer or the weights are broken, this model can't complete"),
-    )
+    shown = " | ".join(prompt for prompt, *_ in KNOWN_ANSWERS)
+    measured = {"margins_nats": {prompt: margins[prompt] for prompt, *_ in KNOWN_ANSWERS}, "share": share}
+    detail = f"{share:.0%} of known sentences go on sensibly, at least {spec.guard.min_known_answers:.0%} wanted"
+    detail += "" if good else ": the tokenizer or the weights are broken, this model can't complete"
+    yield _row(run_id, "known-answers", "aggregate", shown, "", measured, good, detail)
 
 
 def _sentinels(
@@ -161,22 +149,10 @@ def _aggregate(run_id: str, spec: StageSpec, condition: str, measured: list[dict
 
 
 def _row(
-    run_id: str,
-    check_id: str,
-    condition: str,
-    prompt: str,
-    answer: str,
-    measured: dict[str, Any],
-    passed: bool | None,
+    run_id: str, check_id: str, condition: str, prompt: str, answer: str, measured: dict[str, Any], passed: bool | None,
     detail: str,
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     return {
-        "run_id": run_id,
-        "check_id": check_id,
-        "condition": condition,
-        "prompt": prompt,
-        "answer": answer,
-        "measured": measured,
-        "passed": passed,
-        "detail": detail,
-    }
+        "run_id": run_id, "check_id": check_id, "condition": condition, "prompt": prompt, "answer": answer,
+        "measured": measured, "passed": passed, "detail": detail,
+    }  # fmt: skip

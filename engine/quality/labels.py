@@ -59,14 +59,7 @@ def audit(reader: Reader, run_id: str) -> list[dict[str, Any]]:
     """
     settings = reader.run(run_id)["settings"]
     wanted = (settings.get("critics") or {}).get("wanted_precision", 0.9)
-    may_filter = {
-        row["critic"]: row["may_filter"]
-        for row in reader.query(
-            "SELECT critic, bool_and(may_filter) AS may_filter FROM audits "
-            f"WHERE run_id = ? AND subject_kind = 'sample' AND part != '{PART}' GROUP BY 1",
-            [run_id],
-        )
-    }
+    may_filter = audited(reader, run_id)
     by_critic: dict[str, list[tuple[str, float, bool]]] = {}
     for row in reader.query(_LABELLED, [run_id]):
         by_critic.setdefault(row["critic"], []).append((row["subject_id"], row["score"], row["good"]))
@@ -81,6 +74,22 @@ def audit(reader: Reader, run_id: str) -> list[dict[str, Any]]:
         }
         for critic, labelled in by_critic.items()
     ]
+
+
+def audited(reader: Reader, run_id: str) -> dict[str, bool]:
+    """Each critic of samples, and whether all shipped parts of its audit let it filter."""
+    rows = reader.query(
+        "SELECT critic, bool_and(may_filter) AS may_filter FROM audits "
+        f"WHERE run_id = ? AND subject_kind = 'sample' AND part != '{PART}' GROUP BY 1",
+        [run_id],
+    )
+    return {row["critic"]: row["may_filter"] for row in rows}
+
+
+def ranking_critic(reader: Reader, run_id: str, named: Sequence[str]) -> str | None:
+    """The critic that the best of k samples is chosen by: the first audited of those named, else the first."""
+    passed = audited(reader, run_id)
+    return next(iter([*(name for name in named if passed.get(name)), *named]), None)
 
 
 def _compared(labelled: Sequence[tuple[str, float, bool]], wanted: float) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,6 @@ from engine.quality.rules import Measured, flags_of, measure
 from engine.spec.provenance import short_hash
 from engine.spec.sections import PairsSpec, RulesSpec
 from engine.spec.stage import StageSpec
-from engine.stats.intervals import wilson
 from engine.stats.similarity import NearDuplicateIndex, rouge_l, words
 from store.names import PAIR_SOURCES
 from store.read import Reader
@@ -157,25 +156,28 @@ def _repeated(pairs: Iterable[PairFacts]) -> set[str]:
 
     Equal margins leave the source that stands first in PAIR_SOURCES.
     """
-    by_texts: dict[tuple[str, frozenset[str]], list[PairFacts]] = {}
-    for pair in pairs:
-        by_texts.setdefault((pair.instruction_id, pair.texts), []).append(pair)
-    dropped: set[str] = set()
-    for group in by_texts.values():
-        group.sort(key=lambda pair: (-(pair.margin_nats or 0.0), PAIR_SOURCES.index(pair.source), pair.pair_id))
-        dropped |= {pair.pair_id for pair in group[1:]}
-    return dropped
+    return _beyond(
+        1, pairs, lambda pair: (pair.instruction_id, pair.texts), lambda pair: PAIR_SOURCES.index(pair.source)
+    )
 
 
 def _over_cap(pairs: Iterable[PairFacts], per_instruction: int) -> set[str]:
-    by_instruction: dict[str, list[PairFacts]] = {}
+    return _beyond(per_instruction, pairs, lambda pair: pair.instruction_id)
+
+
+def _beyond(
+    n: int,
+    pairs: Iterable[PairFacts],
+    group: Callable[[PairFacts], Hashable],
+    tie: Callable[[PairFacts], int] = lambda pair: 0,
+) -> set[str]:
+    """Of each group of pairs all but the `n` with the largest margins."""
+    groups: dict[Hashable, list[PairFacts]] = {}
     for pair in pairs:
-        by_instruction.setdefault(pair.instruction_id, []).append(pair)
-    dropped: set[str] = set()
-    for group in by_instruction.values():
-        group.sort(key=lambda pair: (-(pair.margin_nats or 0.0), pair.pair_id))
-        dropped |= {pair.pair_id for pair in group[per_instruction:]}
-    return dropped
+        groups.setdefault(group(pair), []).append(pair)
+    order = {key: sorted(of, key=lambda pair: (-(pair.margin_nats or 0.0), tie(pair), pair.pair_id))
+             for key, of in groups.items()}  # fmt: skip
+    return {pair.pair_id for of in order.values() for pair in of[n:]}
 
 
 def _over_quota(pairs: Sequence[PairFacts], quotas: Mapping[str, float]) -> set[str]:
@@ -214,12 +216,10 @@ def pair_checks(
     n = len(kept)
 
     def count(name: str, against: Sequence[PairFacts]) -> Check:
-        return Check(name, float(len(against)), None, None, n, "<=", 0, tuple(pair.pair_id for pair in against))
+        return Check.of(name, float(len(against)), n, "<=", 0, [pair.pair_id for pair in against])
 
     def share(name: str, of: Sequence[PairFacts], limit: float) -> Check:
-        lo, hi = wilson(len(of), n)
-        ids = tuple(pair.pair_id for pair in of)
-        return Check(name, len(of) / n if n else None, lo, hi, n, "<=", limit, ids)
+        return Check.share(name, len(of), n, "<=", limit, [pair.pair_id for pair in of])
 
     deciding = [pair for pair in kept if pair.source not in CONSTRUCTED]
     margins = [pair.margin_nats for pair in deciding]
@@ -228,7 +228,7 @@ def pair_checks(
     crowded = [pair for pair in kept if by_instruction[pair.instruction_id] > wanted.per_instruction]
     longer = [pair for pair in kept if pair.chosen_tokens > pair.rejected_tokens]
     checks = [
-        Check("preference pairs", float(n), None, None, len(pairs), ">=", wanted.pairs_at_least),
+        Check.of("preference pairs", float(n), len(pairs), ">=", wanted.pairs_at_least),
         count("held-out instructions in pairs", [pair for pair in kept if pair.held_out]),
         count("degenerate sides", [pair for pair in kept if _degenerate(pair, spec.rules)]),
         count("near-identical sides", [pair for pair in kept if pair.alike >= wanted.near_identical_at]),
@@ -240,19 +240,18 @@ def pair_checks(
             for pair, margin in zip(deciding, margins, strict=True)
             if margin is None or not margin >= wanted.min_margin_nats
         ]
-        least = ("smallest margin", low, None, None, len(deciding), ">=", wanted.min_margin_nats, tuple(short))
-        checks.append(Check(*least))
+        checks.append(Check.of("smallest margin", low, len(deciding), ">=", wanted.min_margin_nats, short))
     checks.append(share("chosen side longer", longer, wanted.chosen_longer_at_most))
     checks += [
         share(f"share of {source}", [pair for pair in kept if pair.source == source], quota)
         for source, quota in wanted.quotas.items()
     ]
-    ids = tuple(pair.pair_id for pair in crowded)
-    checks.append(Check("pairs of one instruction", float(most), None, None, n, "<=", wanted.per_instruction, ids))
-    checks.append(
-        Check("audited comparing critics", float(audited), None, None, named, ">=", wanted.audited_critics_at_least)
-    )
-    return checks
+    ids = [pair.pair_id for pair in crowded]
+    return [
+        *checks,
+        Check.of("pairs of one instruction", float(most), n, "<=", wanted.per_instruction, ids),
+        Check.of("audited comparing critics", float(audited), named, ">=", wanted.audited_critics_at_least),
+    ]
 
 
 def verdict_rows(run_id: str, verdicts: Mapping[str, PairVerdict]) -> list[dict[str, Any]]:
@@ -281,12 +280,7 @@ class PairEvidence:
     @classmethod
     def read(cls, reader: Reader, run_id: str, spec: StageSpec) -> PairEvidence:
         """All of it. An instruction near one of validation or test is held out too."""
-        held_out = NearDuplicateIndex(spec.instructions.duplicate_at)
-        for row in reader.query(
-            "SELECT instruction_id, text FROM instructions WHERE run_id = ? AND split IN ('validation', 'test')",
-            [run_id],
-        ):
-            held_out.add(row["instruction_id"], row["text"])
+        held_out = held_out_index(reader, run_id, spec.instructions.duplicate_at)
         outside: dict[str, bool] = {}
         pairs = []
         for row in reader.query(_PAIRS, [run_id]):
@@ -337,6 +331,16 @@ def _aucs(reader: Reader, run_id: str) -> dict[str, float]:
         [run_id],
     )
     return {row["critic"]: row["auc"] for row in rows}
+
+
+def held_out_index(reader: Reader, run_id: str, near_at: float) -> NearDuplicateIndex:
+    """The instructions of validation and test, to ask which others are near one of them."""
+    index = NearDuplicateIndex(near_at)
+    for row in reader.query(
+        "SELECT instruction_id, text FROM instructions WHERE run_id = ? AND split IN ('validation', 'test')", [run_id]
+    ):
+        index.add(row["instruction_id"], row["text"])
+    return index
 
 
 def recheck_pairs(reader: Reader, run_id: str, spec: StageSpec) -> PairsRechecked:

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from engine.core.text import visible
+from engine.core.text import visible, without_secrets
 from engine.report import account, claim, data, evaluation, manifest, results, threats, training
 from engine.report.document import Document
 from engine.report.page import page
 from engine.report.query import Queries
-from engine.report.text import without_secrets
 from store.disk import whole_folder
 from store.errors import CaiError, StoreWriteFailed
 from store.read import Reader

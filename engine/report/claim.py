@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from engine.report.document import Document
-from engine.report.evaluation import NO_TUNED, compared_with_registration, conditions_asked, registered
+from engine.report.evaluation import (
+    NO_TUNED,
+    compared_with_registration,
+    conditions_asked,
+    gap_outcome,
+    registered,
+    scorer_outcome,
+)
 
 
 def question(doc: Document) -> None:
@@ -77,48 +84,35 @@ def _no_primary(doc: Document) -> str:
 
 def _reasons(doc: Document) -> list[str]:
     """What stands against any claim."""
-    found = []
     guard = doc.queries.ask(
         "Outcome of the guard",
         "SELECT count(*) AS checks, count(*) FILTER (passed IS FALSE) AS failed FROM guard_checks WHERE run_id = $1",
     )
-    if not guard.row["checks"]:
-        found.append(doc.told("the contamination guard was not run ({checks:count} checks).", guard))
-    elif guard.row["failed"]:
-        found.append(doc.told("the contamination guard failed {failed:count} of {checks:count} checks.", guard))
-    audit = doc.queries.ask(
-        "Outcome of the scorer's audit",
-        "SELECT count(*) FILTER (passed IS NOT NULL) AS deciding, count(*) FILTER (passed IS FALSE) AS failed, "
-        "count(*) FILTER (part = 'person') AS person FROM scorer_audits WHERE run_id = $1",
-    )
-    if not audit.row["deciding"]:
-        found.append(doc.told("the scorer was not audited ({deciding:count} deciding checks).", audit))
-    elif audit.row["failed"]:
-        found.append(
-            doc.told("the scorer failed {failed:count} of {deciding:count} deciding checks of its audit.", audit)
-        )
-    gap = doc.queries.ask(
-        "Outcome of the gap gate",
-        "SELECT count(*) AS checks, count(*) FILTER (NOT passed) AS failed FROM gates WHERE run_id = $1 AND gate = "
-        "'gap'",
-    )
-    if not gap.row["checks"]:
-        found.append(doc.told("the gap gate was not decided ({checks:count} checks).", gap))
-    elif gap.row["failed"]:
-        found.append(
-            doc.told(
-                "the gap gate failed {failed:count} of {checks:count} checks: that there was something to train, and "
-                "that it can be done, is not shown.",
-                gap,
-            )
-        )
+    n, failed = guard.row["checks"], guard.row["failed"]
+    found = doc.holding(guard, [
+        (not n, "the contamination guard was not run ({checks:count} checks)."),
+        (n and failed, "the contamination guard failed {failed:count} of {checks:count} checks."),
+    ])  # fmt: skip
+    audit = scorer_outcome(doc)
+    n, failed = audit.row["deciding"], audit.row["failed"]
+    found += doc.holding(audit, [
+        (not n, "the scorer was not audited ({deciding:count} deciding checks)."),
+        (n and failed, "the scorer failed {failed:count} of {deciding:count} deciding checks of its audit."),
+    ])  # fmt: skip
+    gap = gap_outcome(doc)
+    n, failed = gap.row["checks"], gap.row["failed"]
+    found += doc.holding(gap, [
+        (not n, "the gap gate was not decided ({checks:count} checks)."),
+        (n and failed,
+         "the gap gate failed {failed:count} of {checks:count} checks: that there was something to train, and "
+         "that it can be done, is not shown."),
+    ])  # fmt: skip
     approved = doc.queries.ask(
         "Whether the claim was reviewed",
         "SELECT coalesce(list_contains(CAST(json_extract(settings, '$.review.ask') AS VARCHAR[]), 'claim'), false) AS "
         "asked, (SELECT count(*) FROM decisions d WHERE d.run_id = $1 AND d.topic = 'claim' AND d.answer = 'proceed' "
         "AND d.decided_by != 'policy') AS approvals FROM runs WHERE run_id = $1",
     )
-    if approved.row["asked"] and not approved.row["approvals"]:
-        told = "the spec has a claim reviewed before it is made, and nobody approved of this one ({approvals:count})."
-        found.append(doc.told(told, approved))
-    return found
+    waits = approved.row["asked"] and not approved.row["approvals"]
+    told = "the spec has a claim reviewed before it is made, and nobody approved of this one ({approvals:count})."
+    return found + doc.holding(approved, [(waits, told)])

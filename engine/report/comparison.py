@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.core.text import without_secrets
 from engine.evaluation import BASE_CONDITIONS, CAPABILITIES, TUNED_CONDITIONS
 from engine.report.build import require_free, write
-from engine.report.numbers import written
-from engine.report.text import inline, without_secrets
+from engine.report.document import col, markdown_table
+from engine.report.text import inline
 from store.errors import CaiError, NotFound
 from store.read import Reader
 from store.text import json_ready
@@ -175,8 +176,8 @@ def _short(hashes: set[str]) -> str:
 
 
 def _compared(after: Sequence[bool], before: Sequence[bool]) -> Row:
-    from engine.stats.intervals import wilson
     from engine.stats.paired import cohen_h, mcnemar, newcombe, pairs
+    from engine.stats.shares import wilson
 
     table = pairs(after, before)
     interval, test, effect = newcombe(table), mcnemar(table), cohen_h(table)
@@ -222,33 +223,25 @@ def write_comparison(found: Mapping[str, Any], out: Path) -> list[Path]:
 
 def _markdown(found: Mapping[str, Any]) -> str:
     """The same as tables."""
-    runs = (
-        ("run", "text", ("run",)), ("spec", "code", ("spec",)), ("model", "code", ("model",)),
-        ("seed", "code", ("seed",)), ("samples", "count", ("samples",)),
-        ("accepted", "count", ("accepted",)), ("pairs", "count", ("pairs",)),
-        ("pairs kept", "count", ("pairs_kept",)), ("QC checks", "count", ("checks",)),
-        ("failed", "count", ("checks_failed",)),
-    )  # fmt: skip
-    compared = (
-        ("run", "text", ("run",)), ("capability", "words", ("capability",)), ("before", "words", ("before",)),
-        ("after", "words", ("after",)), ("n", "count", ("n",)), ("right before", "count", ("before_right",)),
-        ("right after", "count", ("after_right",)), ("gained", "count", ("gained",)), ("lost", "count", ("lost",)),
-        ("difference, points", "points", ("difference",)), ("95 % interval", "points_interval", ("lo", "hi")),
-        ("p", "p", ("p",)), ("corrected p", "p", ("p_corrected",)), ("Cohen's h", "decimals", ("effect",)),
-    )  # fmt: skip
+    runs = [
+        col("run", "text"), col("spec", "code"), col("model", "code"), col("seed", "code"), col("samples", "count"),
+        col("accepted", "count"), col("pairs", "count"), col("pairs kept", "count", "pairs_kept"),
+        col("QC checks", "count", "checks"), col("failed", "count", "checks_failed"),
+    ]  # fmt: skip
+    compared = [
+        col("run", "text"), col("capability", "words"), col("before", "words"), col("after", "words"),
+        col("n", "count"), col("right before", "count", "before_right"), col("right after", "count", "after_right"),
+        col("gained", "count"), col("lost", "count"), col("difference, points", "points", "difference"),
+        col("95 % interval", "points_interval", "lo", "hi"), col("p", "p"), col("corrected p", "p", "p_corrected"),
+        col("Cohen's h", "decimals", "effect"),
+    ]  # fmt: skip
     said = [
         f"# Runs compared with {inline(str(found['baseline']))}",
         "Figures of each run by itself, without tests:",
-        _table(runs, found["runs"]),
+        markdown_table(runs, found["runs"], ["---"] * len(runs)),
         f"Each run less the first on the test items that both answered. McNemar's exact test, {found['correction']}'s "
         "correction over all rows, Newcombe's interval:",
-        _table(compared, found["comparisons"]),
+        markdown_table(compared, found["comparisons"], ["---"] * len(compared)),
         *(inline(note) for note in found["notes"]),
     ]
     return "\n\n".join(said) + "\n"
-
-
-def _table(columns: Sequence[tuple[str, str, tuple[str, ...]]], rows: Sequence[Row]) -> str:
-    cells = [[written(kind, tuple(row[name] for name in names)) for _, kind, names in columns] for row in rows]
-    lines = [[heading for heading, _, _ in columns], ["---"] * len(columns), *cells]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

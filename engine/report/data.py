@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from engine.core.errors import SpecError
 from engine.report import figures
-from engine.report.document import Document, col
+from engine.report.document import MEASURED, Document, col
 from engine.spec.constitution import load_constitution
+from store.preferences import BY_PRINCIPLE
 
 # A training's rows: the newest supervised one and the newest on pairs.
 _LATEST = """
@@ -152,12 +153,7 @@ def constitution(doc: Document) -> None:
     doc.say("Version {version:text} with {principles:count} principles; SHA-256 {sha256:code}.", found)
     used = doc.queries.ask(
         "Principles and how often each led to a revision that was kept",
-        """
-        SELECT r.principle_id, count(*) AS drawn, count(*) FILTER (v.verdict = 'accepted') AS kept
-        FROM revisions r
-        LEFT JOIN verdicts v ON v.run_id = r.run_id AND v.subject_kind = 'revision' AND v.subject_id = r.revision_id
-        WHERE r.run_id = $1 GROUP BY 1 ORDER BY 1
-        """,
+        BY_PRINCIPLE,
     )
     doc.table(
         "Principles used in revisions.",
@@ -235,9 +231,7 @@ def gates(doc: Document) -> None:
     doc.table(
         "What was measured and what was asked for.",
         found,
-        [col("gate", "words"), col("check", "words", "check_name"), col("measured", "figure"),
-         col("95 % interval", "interval", "lo", "hi"), col("n", "count"),
-         col("asked for", "against", "op", "threshold"), col("rows against", "count", "counted_against"),
-         col("outcome", "passed", "passed")],
+        [col("gate", "words"), col("check", "words", "check_name"), *MEASURED,
+         col("rows against", "count", "counted_against"), col("outcome", "passed", "passed")],
         "No quality gate was decided in this run.",
     )  # fmt: skip

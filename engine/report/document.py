@@ -33,6 +33,20 @@ def col(heading: str, kind: str, *fields: str) -> Column:
     return Column(heading, kind, fields or (heading,))
 
 
+# What a check measured, and what it was asked for.
+MEASURED = [
+    col("measured", "figure"), col("95 % interval", "interval", "lo", "hi"), col("n", "count"),
+    col("asked for", "against", "op", "threshold"),
+]  # fmt: skip
+
+
+def markdown_table(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], rules: Sequence[str]) -> str:
+    """Rows as a table in Markdown, `rules` saying on which side the cells of each column stand."""
+    cells = [[numbers.written(c.kind, tuple(row[f] for f in c.fields)) for c in columns] for row in rows]
+    lines = [[column.heading for column in columns], rules, *cells]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """A figure in its two forms: the drawing, and the rows that it was drawn from."""
@@ -80,15 +94,19 @@ class Document:
             return _constant(text)
         return f"{self._filled(text, answer, row)} {answer.ref}"
 
+    def holding(self, answer: Answer, sentences: Sequence[tuple[object, str]]) -> list[str]:
+        """Of sentences about an answer, each behind its condition, those that hold, for a list."""
+        return [self.told(text, answer) for holds, text in sentences if holds]
+
     def table(self, caption: str, answer: Answer, columns: Sequence[Column], absent: str = "") -> None:
         """The answer's rows as a table; where there are none the sentence `absent` instead."""
         if not answer:
             self.say(absent or f"{caption}: not measured in this run.", answer)
             return
-        rows = [[numbers.written(c.kind, tuple(row[f] for f in c.fields)) for c in columns] for row in answer.rows]
-        rules = ["---" if c.kind in numbers.TEXTS else "---:" for c in columns]
-        lines = [[_constant(c.heading) for c in columns], rules, *rows]
-        table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        for column in columns:
+            _constant(column.heading)
+        rules = ["---" if column.kind in numbers.TEXTS else "---:" for column in columns]
+        table = markdown_table(columns, answer.rows, rules)
         self._parts.append(f"**{_constant(caption)}** {answer.ref}\n\n{table}")
 
     def text(self, written: str, limit: int = 4000) -> None:

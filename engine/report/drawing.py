@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from engine.report.text import plain, without_secrets
+from engine.core.text import without_secrets
+from engine.report.text import plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.report.document import Document, col
+from engine.report.document import MEASURED, Document, col
 from engine.report.query import Answer
 
 NO_TUNED = "No tuned model was evaluated"
@@ -204,6 +204,24 @@ def _registration(doc: Document) -> None:
     )
 
 
+def scorer_outcome(doc: Document) -> Answer:
+    """How many checks of the scorer's audit decide and failed, and how many are a person's."""
+    return doc.queries.ask(
+        "Outcome of the scorer's audit",
+        "SELECT count(*) FILTER (passed IS NOT NULL) AS deciding, count(*) FILTER (passed IS FALSE) AS failed, "
+        "count(*) FILTER (part = 'person') AS person FROM scorer_audits WHERE run_id = $1",
+    )
+
+
+def gap_outcome(doc: Document) -> Answer:
+    """How many checks the gap gate made, and how many failed."""
+    return doc.queries.ask(
+        "Outcome of the gap gate",
+        "SELECT count(*) AS checks, count(*) FILTER (NOT passed) AS failed FROM gates WHERE run_id = $1 AND gate = "
+        "'gap'",
+    )
+
+
 def scorer_audit(doc: Document) -> None:
     """The scorer's audit by part."""
     doc.section("Audit of the scorer")
@@ -221,20 +239,15 @@ def scorer_audit(doc: Document) -> None:
         "against length and format as confounds, with the last sentence cut off, with an empty sentence added, and "
         "against a person where one has read. A row that asks for nothing is recorded and decides nothing."
     )
-    decided = doc.queries.ask(
-        "Outcome of the scorer's audit",
-        "SELECT count(*) FILTER (passed IS NOT NULL) AS deciding, count(*) FILTER (passed IS FALSE) AS failed, "
-        "count(*) FILTER (part = 'person') AS person FROM scorer_audits WHERE run_id = $1",
-    )
+    decided = scorer_outcome(doc)
     doc.say("{failed:count} of {deciding:count} deciding checks failed.", decided)
     if not decided.row["person"]:
         doc.say("No person has read a sample of the verdicts: agreement with a person was not measured.", decided)
     doc.table(
         "Checks of the scorer.",
         found,
-        [col("capability", "words"), col("part", "words"), col("of", "words", "subject"), col("measured", "figure"),
-         col("95 % interval", "interval", "lo", "hi"), col("n", "count"),
-         col("asked for", "against", "op", "threshold"), col("outcome", "passed", "passed")],
+        [col("capability", "words"), col("part", "words"), col("of", "words", "subject"), *MEASURED,
+         col("outcome", "passed", "passed")],
     )  # fmt: skip
 
 
@@ -251,8 +264,7 @@ def gap(doc: Document) -> None:
     doc.table(
         "Checks of the gap gate.",
         found,
-        [col("check", "words", "check_name"), col("measured", "figure"), col("95 % interval", "interval", "lo", "hi"),
-         col("n", "count"), col("asked for", "against", "op", "threshold"), col("outcome", "passed", "passed"),
+        [col("check", "words", "check_name"), *MEASURED, col("outcome", "passed", "passed"),
          col("decided", "time", "decided_at")],
         "The gap gate was not decided in this run.",
     )  # fmt: skip

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from engine.core.figures import percent, points, points_interval, whole
 from engine.report.document import Figure
 from engine.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, PALE, VERMILLION, blank, label, style, svg, table
-from engine.report.numbers import count, points, points_interval, share
 from engine.report.query import Answer
 
 Row = Mapping[str, Any]
@@ -53,7 +53,7 @@ def flow(steps: Answer, exclusions: Answer) -> Figure:
                 top += 1.4
             box(1, top, 44, 2.1, PALE, BLUE)
             axes.text(23, top + 0.72, label(row["name"]), ha="center", va="center")
-            axes.text(23, top + 1.48, f"n = {count(row['n'])}", ha="center", va="center", weight="bold")
+            axes.text(23, top + 1.48, f"n = {whole(row['n'])}", ha="center", va="center", weight="bold")
             if place + 1 < len(shown) and branches[place] == branches[place + 1]:
                 arrow((23, top + 2.1), (23, top + need))
             if reasons := out.get(row["step"]):
@@ -62,10 +62,10 @@ def flow(steps: Answer, exclusions: Answer) -> Figure:
                 for line, reason in enumerate(reasons):
                     told = label(reason["reason"], 44)
                     axes.text(55.5, top + 1.3 + line, told, va="center", fontsize=8)
-                    axes.text(97.5, top + 1.3 + line, count(reason["n"]), va="center", ha="right", fontsize=8)
+                    axes.text(97.5, top + 1.3 + line, whole(reason["n"]), va="center", ha="right", fontsize=8)
                 arrow((45, top + 1.05), (54, top + 1.05))
             top += need
-        about = "; ".join(f"{label(row['name'])}: {count(row['n'])}" for row in shown)
+        about = "; ".join(f"{label(row['name'])}: {whole(row['n'])}" for row in shown)
         rows = [{"step": r["step"], "what": r["name"], "n": r["n"]} for r in steps.rows]
         rows += [{"step": r["step"], "what": f"left out: {r['reason']}", "n": r["n"]} for r in exclusions.rows]
         rows.sort(key=lambda r: r["step"])
@@ -101,7 +101,7 @@ def curves(steps: Answer) -> Figure:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.legend(loc="upper right")
         all_axes[-1].set_xlabel("step of the optimiser")
-        about = "; ".join(f"{label(name)}: {count(len(rows))} steps" for name, rows in by_training.items())
+        about = "; ".join(f"{label(name)}: {whole(len(rows))} steps" for name, rows in by_training.items())
         drawn = svg(drawing, "training", "Loss of training", f"Loss by step. {about}")
     return Figure("training", drawn, table(steps.rows), f"Loss of training by step. {about}")
 
@@ -121,7 +121,7 @@ def conditions(shares: Answer) -> Figure:
                 colour = GREY if row["condition"] == "reference" else colour
                 axes.plot([100 * row["lo"], 100 * row["hi"]], [place, place], color=colour, linewidth=2)
                 axes.plot([100 * row["share"]], [place], color=colour, marker="o", markersize=6)
-                axes.text(103, place, f"{share(row['share'])}  (n = {count(row['n'])})", va="center", fontsize=8)
+                axes.text(103, place, f"{percent(row['share'])}  (n = {whole(row['n'])})", va="center", fontsize=8)
             axes.set_yticks(range(len(rows)), [label(row["condition"]) for row in rows])
             axes.set(xlim=(0, 100), ylim=(len(rows) - 0.4, -0.6))
             axes.set_title(label(name))
@@ -129,7 +129,7 @@ def conditions(shares: Answer) -> Figure:
             axes.tick_params(axis="y", length=0)
         all_axes[-1].set_xlabel("share of items right, %, with Wilson 95 % interval")
         about = "; ".join(
-            f"{label(r['capability'])}, {label(r['condition'])}: {share(r['share'])} of {count(r['n'])}"
+            f"{label(r['capability'])}, {label(r['condition'])}: {percent(r['share'])} of {whole(r['n'])}"
             for r in shares.rows
         )
         drawn = svg(drawing, "conditions", "Share of items right by condition", about)
@@ -150,7 +150,7 @@ def forest(name: str, results: Answer, rows: Sequence[Row], title: str) -> Figur
             axes.plot([100 * row["lo"], 100 * row["hi"]], [place, place], color=colour, linewidth=1.6)
             axes.plot([100 * row["difference"]], [place], color=colour, marker=marker, markersize=6.5,
                       markerfacecolor=colour if solid else "white")  # fmt: skip
-            told = f"{points(row['difference'])} {points_interval(row['lo'], row['hi'])}  n = {count(row['n'])}"
+            told = f"{points(row['difference'])} {points_interval(row['lo'], row['hi'])}  n = {whole(row['n'])}"
             axes.text(1.03, place, told, va="center", fontsize=8, transform=axes.get_yaxis_transform())
         axes.set_yticks(range(len(rows)), [label(row["item_type"]) for row in rows])
         axes.set(xlim=(-1.05 * reach, 1.05 * reach), ylim=(len(rows) - 0.4, -0.6))

@@ -92,16 +92,3 @@ def literal(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(literal, value)) + "]"
     raise ValueError(f"no literal for {type(value).__name__}")
-
-
-Z = 1.959963984540054  # of the standard normal distribution, two-sided 95 %
-
-
-def wilson(successes: str, n: str, lo: str, hi: str) -> str:
-    """Two columns of a SELECT with the Wilson 95 % limits (Wilson 1927) of two expressions; null where n is 0."""
-    root = f"{Z} * sqrt({successes} * ({n} - {successes}) / {n}::DOUBLE + {Z**2 / 4})"
-    middle, below = f"{successes} + {Z**2 / 2}", f"({n} + {Z**2})"
-    return (
-        f"CASE WHEN {n} > 0 THEN greatest(0, ({middle} - {root}) / {below}) END AS {lo}, "
-        f"CASE WHEN {n} > 0 THEN least(1, ({middle} + {root}) / {below}) END AS {hi}"
-    )

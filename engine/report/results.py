@@ -7,7 +7,8 @@ import re
 from engine.report import figures
 from engine.report.document import Document, col
 from engine.report.evaluation import NO_TUNED, conditions_asked
-from engine.report.query import Answer, wilson
+from engine.report.query import Answer
+from engine.stats.shares import wilson_columns
 
 _RESULT = [
     col("role", "words"), col("n", "count"), col("right before", "share", "before_share"),
@@ -47,7 +48,7 @@ def results(doc: Document) -> None:
         "Share of test items right, by condition",
         f"""
         SELECT i.capability, a.condition, {n} AS n, {k} AS "right", {k} / {n}::DOUBLE AS share,
-               {wilson(k, n, "lo", "hi")},
+               {wilson_columns(k, n, "lo", "hi")},
                avg(a.strict::INT) AS strict, avg(a.loose::INT) AS loose, avg(a.trimmed::INT) AS trimmed,
                avg(a.padded::INT) AS padded, avg(a.n_tokens) AS tokens, avg((a.stop_reason = 'length')::INT) AS cut_off
         FROM evaluation_answers a
@@ -178,9 +179,9 @@ def nondeterminism(doc: Document) -> None:
         "Evaluation answers asked again one at a time",
         f"""
         SELECT r.condition, {n} AS n, 1 - {same_text} / {n}::DOUBLE AS text_differs,
-               {wilson(f"({n} - {same_text})", n, "text_lo", "text_hi")},
+               {wilson_columns(f"({n} - {same_text})", n, "text_lo", "text_hi")},
                1 - {same_verdict} / {n}::DOUBLE AS verdict_differs,
-               {wilson(f"({n} - {same_verdict})", n, "verdict_lo", "verdict_hi")}
+               {wilson_columns(f"({n} - {same_verdict})", n, "verdict_lo", "verdict_hi")}
         FROM evaluation_repeats r WHERE r.run_id = $1 GROUP BY 1 ORDER BY 1
         """,
     )

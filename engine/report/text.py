@@ -1,4 +1,4 @@
-"""Text that others wrote, made inert for Markdown and HTML, and what must never stand in a report."""
+"""Text that others wrote, made inert for Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -8,12 +8,6 @@ from engine.core.text import fenced, visible
 
 _ACTIVE = re.compile(r"([\\`*_\[\]<>|~&$@]|^[#+=-]|^\d+(?=[.)]))")
 _ADDRESS = re.compile(r"(?i)\b(https?|ftp|www)([:.])")
-_SECRET = re.compile(
-    r"(?<![A-Za-z0-9])(?:sk-[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|xox[abprs]-[A-Za-z0-9-]{10,}"
-    r"|AKIA[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{30,}|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,})"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
-)
-REMOVED = "[removed: looks like a secret]"
 CUT = "… (cut here; the whole text is in the store)"
 
 
@@ -45,8 +39,3 @@ def code(text: str, limit: int = 400) -> str:
 def fence(text: str, limit: int = 4000) -> str:
     """The text in a fenced block whose fence is longer than any run of backticks in it."""
     return fenced(visible(text[:limit]) + (CUT if len(text) > limit else ""))
-
-
-def without_secrets(text: str) -> str:
-    """The text with whatever has the form of a key or a token taken out."""
-    return _SECRET.sub(REMOVED, text)

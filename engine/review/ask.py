@@ -16,7 +16,6 @@ from engine.review.consultant import reviewer_of
 from engine.review.context import Decision
 from engine.review.document import ALL_BYTES_AT_MOST, FILE_BYTES_AT_MOST, FILES_AT_MOST
 from engine.review.options import ReviewOptions
-from engine.review.text import without_secrets
 from engine.spec.provenance import new_session_id
 from engine.spec.stage import settings_of
 from store.db import Store
@@ -115,6 +114,10 @@ def read_files(
 
     A name is the path from this folder, or the last part of one that leads elsewhere.
     """
+
+    from engine.core.text import secrets_taken
+    from engine.review import Section
+
     if len(paths) > FILES_AT_MOST:
         raise UsageError(f"{len(paths)} files are too many: {FILES_AT_MOST} are allowed", "Nothing was sent.")
     here = Path.cwd()
@@ -129,7 +132,7 @@ def read_files(
                 limits = f"{FILE_BYTES_AT_MOST:,} bytes a file and {ALL_BYTES_AT_MOST:,} in all are allowed"
                 raise UsageError(f"{path} is too much: {limits}", "Nothing was sent. Give a part of it.")
             raw = path.read_bytes()
-            text, removed = without_secrets(raw.decode("utf-8"))
+            text, removed = secrets_taken(raw.decode("utf-8"))
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror or error}", "Nothing was sent.") from None
         except UnicodeDecodeError:

@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from engine.core.text import one_line
+from engine.core.figures import cents
+from engine.core.text import flat
 from engine.review.evidence import code_sha256
 from engine.review.prompt import Context, Section
 from engine.review.text import cut, words
@@ -95,28 +96,23 @@ def _run(run: Mapping[str, Any], spec: StageSpec) -> str:
     """What the run is; names come from a file that somebody wrote, and are cut to a line."""
     return "\n".join(
         (
-            f"- run {run['run_id']}, stage {spec.stage}, spec {one_line(str(run['spec']), 80)}",
-            f"- model {one_line(str(run['model']), 80)}, spec written for {one_line(spec.written_for, 80)}",
+            f"- run {run['run_id']}, stage {spec.stage}, spec {flat(str(run['spec']), 80)}",
+            f"- model {flat(str(run['model']), 80)}, spec written for {flat(spec.written_for, 80)}",
             f"- pilot {run['pilot']}, target {run['target']} accepted examples",
         )
     )
 
 
 def _gates(reader: Reader, run_id: str, what: str) -> list[dict[str, Any]]:
-    wanted = _GATES[what]
-    places = ", ".join("?" for _ in wanted)
-    return reader.query(
-        "SELECT gate, check_name, measured, lo, hi, n, op, threshold, passed FROM gates "
-        f"WHERE run_id = ? AND gate IN ({places}) ORDER BY gate, check_name",
-        [run_id, *wanted],
-    )
+    found = [row for row in reader.gates(run_id) if row["gate"] in _GATES[what]]
+    return sorted(found, key=lambda row: (row["gate"], row["check_name"]))
 
 
 def _gate(row: Mapping[str, Any]) -> str:
     interval = f" [{row['lo']:.3g}, {row['hi']:.3g}]" if row["lo"] is not None and row["hi"] is not None else ""
     measured = "not measured" if row["measured"] is None else f"{row['measured']:.4g}{interval}"
     passed = "passed" if row["passed"] else "FAILED"
-    name = f"{one_line(row['gate'], 40)}: {one_line(row['check_name'], 80)}"
+    name = f"{flat(row['gate'], 40)}: {flat(row['check_name'], 80)}"
     return f"- {name}: {measured}, n = {row['n']}, {row['op']} {row['threshold']:g}: {passed}"
 
 
@@ -129,7 +125,7 @@ def _results(reader: Reader, run_id: str) -> list[dict[str, Any]]:
 
 
 def _result(row: Mapping[str, Any]) -> str:
-    names = [one_line(row[name], 40) for name in ("capability", "before", "after", "item_type")]
+    names = [flat(row[name], 40) for name in ("capability", "before", "after", "item_type")]
     corrected = "" if row.get("p_corrected") is None else f", corrected {row['p_corrected']:.3g}"
     return (
         f"- {names[0]}: {names[1]} to {names[2]}, {names[3]}: "
@@ -142,7 +138,7 @@ def _cost(reader: Reader) -> str:
     rows = reader.query(
         "SELECT kind, state, sum(micro_usd)::BIGINT AS micro_usd FROM ledger GROUP BY kind, state ORDER BY kind, state"
     )
-    return _lines(f"- {row['kind']}, {row['state']}: ${row['micro_usd'] / 1e6:,.2f}" for row in rows) if rows else ""
+    return _lines(f"- {row['kind']}, {row['state']}: {cents(row['micro_usd'] / 1e6)}" for row in rows) if rows else ""
 
 
 def _samples(reader: Reader, run_id: str, n: int, words_left: int) -> list[Section]:
@@ -173,7 +169,7 @@ def _samples(reader: Reader, run_id: str, n: int, words_left: int) -> list[Secti
 def _sample(row: Mapping[str, Any], limit: int) -> str:
     judged = "; ".join(map(_margin, row["judged"] or ()))
     return (
-        f"id: {row['sample_id']}\nverdict: {row['verdict']}: {one_line(row['reason'] or 'no reason', 200)}\n"
+        f"id: {row['sample_id']}\nverdict: {row['verdict']}: {flat(row['reason'] or 'no reason', 200)}\n"
         f"margins: {judged or 'none'}\ninstruction: {cut(row['instruction'], limit)}\n"
         f"response: {cut(row['response'], limit)}"
     )

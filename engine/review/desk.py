@@ -12,7 +12,7 @@ from engine.core.control import Control
 from engine.core.errors import ReviewError, SpecError
 from engine.core.events import Emit, Noted
 from engine.core.key import Key
-from engine.core.text import one_line, visible
+from engine.core.text import flat, visible
 from engine.review import prompt, state
 from engine.review.evidence import plain_context
 from engine.review.form import Malformed, Outcome, Review, read
@@ -188,7 +188,7 @@ class Desk:
                 problem = str(error)
         body: dict[str, Any] = {"by": to.kind, "request": entry.seq, "facts": dict(came.facts)}
         if review is None:
-            body |= {"problem": one_line(problem), "text": cut(visible(came.text), TEXT_KEPT)}
+            body |= {"problem": flat(problem), "text": cut(visible(came.text), TEXT_KEPT)}
         else:
             body |= {"fields": review.fields}
         self.trail.add(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.core.errors import ReviewError
-from engine.core.text import one_line, visible
+from engine.core.text import flat, secrets_taken, visible
 from engine.review import files, prompt
 from engine.review.desk import Desk
 from engine.review.door import current_desk
@@ -17,7 +17,7 @@ from engine.review.form import Malformed, read_json
 from engine.review.prompt import Context, Section
 from engine.review.reviewers import Answer, Failure, Request
 from engine.review.state import RETRIES, state_of
-from engine.review.text import cut, prose, without_secrets
+from engine.review.text import cut, prose
 from engine.review.trail import Case, Entry, lock_of
 
 FILE_BYTES_AT_MOST = 200_000
@@ -115,7 +115,7 @@ def _files(paths: Sequence[Path | str]) -> tuple[tuple[Section, ...], dict[str, 
             raise ReviewError(f"{path} cannot be read: {error.strerror or error}", "Nothing was sent.") from None
         except UnicodeDecodeError:
             raise ReviewError(f"{path} is no text in UTF-8", "Nothing was sent.") from None
-        text, removed = without_secrets(text)
+        text, removed = secrets_taken(text)
         if removed:
             notes.append(f"What looked like a secret in {path} was not sent ({removed} times).")
         sections.append(Section(f"File {path}", text))
@@ -232,8 +232,8 @@ def render(
 ) -> str:
     """A full review as Markdown; nothing in its texts can be a heading."""
     parts = [
-        f"# Review: {one_line(topic, 120)}",
-        f"Reviewer: {one_line(reviewer, 120)}. Run: {run_id}.",
+        f"# Review: {flat(topic, 120)}",
+        f"Reviewer: {flat(reviewer, 120)}. Run: {run_id}.",
         *(f"Note: {note}" for note in notes),
         f"**Question.** {prose(question)}",
         "## Summary",
@@ -255,8 +255,8 @@ def render(
 
 
 def _issue(one: Mapping[str, str]) -> str:
-    where = f" ({prose(one_line(one['where'], 200))})" if one["where"].strip() else ""
-    return f"**{prose(one_line(one['title'], 200))}**{where} {prose(one['detail'])}"
+    where = f" ({prose(flat(one['where'], 200))})" if one["where"].strip() else ""
+    return f"**{prose(flat(one['title'], 200))}**{where} {prose(one['detail'])}"
 
 
 def _items(texts: Any) -> str:

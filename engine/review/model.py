@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import ipaddress
 import json
 import queue
 import random
@@ -18,7 +17,8 @@ from typing import Any, Literal
 from engine.core import retry
 from engine.core.errors import ReviewError
 from engine.core.key import Key
-from engine.core.text import one_line
+from engine.core.text import flat
+from engine.models.served.addresses import is_local
 from engine.review.reviewers import Answer, Failure, Request, Unanswered, Waiter
 
 OPENAI = "https://api.openai.com/v1"
@@ -58,11 +58,7 @@ class ModelSettings:
     @property
     def local(self) -> bool:
         """Whether the server is on this machine."""
-        host = urllib.parse.urlsplit(self.base_url).hostname or ""
-        try:
-            return host == "localhost" or ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return False
+        return is_local(self.base_url)
 
 
 class _Failed(Exception):
@@ -261,7 +257,7 @@ class ModelReviewer:
 
     def _status(self, error: Any) -> _Failed:
         code = int(error.status_code)
-        said = one_line(self._scrub(str(error.message)), 200)
+        said = flat(self._scrub(str(error.message)), 200)
         if code == 429:
             body = error.body if isinstance(error.body, dict) else {}
             if body.get("code") == "insufficient_quota":
@@ -345,7 +341,7 @@ def _facts(body: dict[str, Any], taken: str, given: str) -> dict[str, Any]:
     usage = usage if isinstance(usage, dict) else {}
     facts = {"model": body.get("model"), "id": body.get("id")}
     counts = {"input_tokens": usage.get(taken), "output_tokens": usage.get(given)}
-    return {name: one_line(value, 120) for name, value in facts.items() if isinstance(value, str)} | {
+    return {name: flat(value, 120) for name, value in facts.items() if isinstance(value, str)} | {
         name: value for name, value in counts.items() if isinstance(value, int)
     }
 

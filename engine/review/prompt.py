@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.core.text import one_line, visible
+from engine.core.text import flat, visible
 from engine.review.form import Review
 from engine.review.text import boundary, fence, prose, quote
 from engine.review.trail import Case, Entry
@@ -57,12 +57,12 @@ def prompt_of(
     """The prompt of a question. `token` makes boundaries, random ones where it is not given."""
     texts = [visible(part.text) for part in context.sections] + [part.title for part in context.sections]
     mark = boundary([*texts, topic, question], token) if token else boundary([*texts, topic, question])
-    parts = [f"# Topic\n\n{one_line(topic, 120)}", f"# Question\n\n{prose(question)}"]
+    parts = [f"# Topic\n\n{flat(topic, 120)}", f"# Question\n\n{prose(question)}"]
     for part in context.sections:
         if part.quoted:
             parts.append(quote(part.title, part.text, mark))
         else:
-            parts.append(f"# {one_line(part.title, 120)}\n\n{visible(part.text).strip()}")
+            parts.append(f"# {flat(part.title, 120)}\n\n{visible(part.text).strip()}")
     parts.append(f"# Answer\n\n{ending} The boundary of this request is {mark}.")
     return "\n\n".join(parts) + "\n"
 
@@ -81,17 +81,17 @@ def request_document(body: Mapping[str, Any], case: Case) -> str:
     turns = "".join(f"\n## Then ({role})\n\n{fence(text)}\n" for role, text in body.get("turns", ()))
     given = body.get("given")
     said = f"\n## What the reviewer said\n\n{fence(json_text(given))}\n" if given else ""
-    why = f"- Why: {one_line(body['why'])}\n" if body.get("why") else ""
+    why = f"- Why: {flat(body['why'])}\n" if body.get("why") else ""
     return (
-        f"# Request for review: {one_line(case.topic, 120)}\n\n- Run: {body['run_id']}\n- Review: {case.review_id}\n"
-        f"- Evidence: {case.evidence_sha256}\n- Asked of: {one_line(body['to'], 120)}\n{why}"
+        f"# Request for review: {flat(case.topic, 120)}\n\n- Run: {body['run_id']}\n- Review: {case.review_id}\n"
+        f"- Evidence: {case.evidence_sha256}\n- Asked of: {flat(body['to'], 120)}\n{why}"
         f"\n## Question\n\n{prose(body['question'])}\n\n## Sent\n\n{fence(body['prompt'])}\n{turns}{said}"
     )
 
 
 def response_document(request: Entry, who: str, review: Review | None, body: Mapping[str, Any]) -> str:
     """A response as a file: the four headings where it is an answer, else what came back and what is wrong with it."""
-    head = f"# Response of {one_line(who, 120)}: {one_line(request.topic, 120)}\n\nReview {request.review_id}.\n\n"
+    head = f"# Response of {flat(who, 120)}: {flat(request.topic, 120)}\n\nReview {request.review_id}.\n\n"
     if review is not None:
         return head + review.markdown
     if body.get("by") == "person":

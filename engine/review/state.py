@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from engine.core.text import one_line
+from engine.core.text import flat
 from engine.review.form import Malformed, Outcome, Review, of_fields, read_json
 from engine.review.trail import Case, Entry
 
@@ -180,7 +180,7 @@ def read_person(answer: str, reason: str, given: Review | None, check: Callable[
     word, _, rest = answer.strip().partition(" ")
     word, reason = word.lower(), reason.strip()
     if word not in WORDS:
-        raise Malformed(f"{one_line(word, 40)!r} is none of {', '.join(WORDS)}")
+        raise Malformed(f"{flat(word, 40)!r} is none of {', '.join(WORDS)}")
     if rest.strip() and word != "modify":
         raise Malformed(f"{word} takes a reason, and nothing else")
     changes: dict[str, str] = {}

@@ -6,17 +6,8 @@ import re
 import secrets
 from collections.abc import Callable, Iterable
 
-from engine.core.text import fenced, one_line, visible
+from engine.core.text import fenced, flat, visible
 
-REMOVED = "[removed: looks like a secret]"
-_SECRET = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-    r"|(?<![A-Za-z0-9])(?:sk-[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}"
-    r"|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}|xox[abprs]-[A-Za-z0-9-]{10,}|AKIA[A-Z0-9]{16}"
-    r"|AIza[A-Za-z0-9_-]{30,}|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,})"
-    r"|(?i:\bbearer\s+)[A-Za-z0-9._~+/-]{16,}=*",
-    re.DOTALL,
-)
 # What could begin a heading, a fence or HTML: after nothing but signs of quotation and of lists, or anywhere.
 _OPENING = re.compile(r"^([ \t>*+\-.)\d]*)(#|`{3}|~{3}|[=-]+(?=[ \t]*$))", re.MULTILINE)
 
@@ -42,11 +33,6 @@ def prose(text: str) -> str:
     return _OPENING.sub(lambda found: f"{found[1]}\\{found[2]}", shown)
 
 
-def without_secrets(text: str) -> tuple[str, int]:
-    """The text with whatever has the form of a key or a token taken out, and how many there were."""
-    return _SECRET.subn(REMOVED, text)
-
-
 def slug(text: str) -> str:
     """A piece of a file's name: lower-case letters, digits and lines, at most 40."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40] or "review"
@@ -69,4 +55,4 @@ def quote(title: str, text: str, token: str) -> str:
     shown = visible(text)
     if token in shown.lower():
         raise ValueError("the boundary stands in what it should enclose")
-    return f"<<<BEGIN DATA {token}: {one_line(title, 120)}>>>\n{shown}\n<<<END DATA {token}>>>"
+    return f"<<<BEGIN DATA {token}: {flat(title, 120)}>>>\n{shown}\n<<<END DATA {token}>>>"

@@ -31,6 +31,7 @@ from engine.spec.stage import StageSpec, settings_of
 from engine.training.locks import require_open
 from engine.training.plan import plan
 from engine.training.worker import command_for
+from store import progress
 from store.db import Store
 from store.errors import CaiError
 from store.names import PHASES
@@ -292,14 +293,8 @@ class Engine:
 
     def _accepted(self) -> int:
         try:
-            reader = self.store.reader()
-            row = reader.query(
-                "SELECT count(*) AS n FROM verdicts WHERE run_id = ? AND subject_kind = 'sample' "
-                "AND verdict = 'accepted'",
-                [self.run_id],
-            )[0]
-            reader.close()
-            return int(row["n"])
+            with self.store.reader() as reader:
+                return progress.verdicts(reader, self.run_id, "sample").get("accepted", 0)
         except CaiError:
             return 0
 

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
+from engine.stats.shares import wilson
+
 DRAWS = 1000
-
-
-def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a proportion (Wilson 1927); (0, 1) where n is 0."""
-    if n == 0:
-        return 0.0, 1.0
-    interval = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def auc(good: Sequence[float], bad: Sequence[float]) -> float | None:
@@ -92,57 +85,3 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
     drawn = np.asarray(values)[rng.integers(len(values), size=(DRAWS, len(values)))].mean(axis=1)
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     return mean, float(low), float(high)
-
-
-@dataclass(frozen=True, slots=True)
-class Paired:
-    """Two conditions on the same items: means, their difference with interval, a test, and an effect size.
-
-    `p` and `effect` are None where every difference is zero: there is then nothing to test.
-    """
-
-    n: int
-    with_mean: float
-    against_mean: float
-    difference: float
-    lo: float | None
-    hi: float | None
-    test: str
-    p: float | None
-    effect: float | None
-    effect_name: str
-
-
-def paired_means(a: Sequence[float], b: Sequence[float]) -> Paired:
-    """Wilcoxon's signed-rank test (Wilcoxon 1945), two-sided, with the matched-pairs rank-biserial correlation.
-
-    The interval of the mean difference is a percentile bootstrap over items. The effect (Kerby 2014) is 1 where all
-    differences are above zero and -1 where all are below.
-    """
-    differences = np.asarray(a) - np.asarray(b)
-    mean, lo, hi = mean_interval(list(differences))
-    p = effect = None
-    moved = differences[differences != 0]
-    if len(moved):
-        p = float(stats.wilcoxon(moved).pvalue)
-        ranks = stats.rankdata(np.abs(moved))
-        effect = float((ranks[moved > 0].sum() - ranks[moved < 0].sum()) / ranks.sum())
-    means = float(np.mean(a)), float(np.mean(b))
-    return Paired(len(differences), *means, mean, lo, hi, "Wilcoxon signed-rank", p, effect, "rank-biserial r")
-
-
-def paired_shares(a: Sequence[float], b: Sequence[float]) -> Paired:
-    """McNemar's exact test of two shares on the same items (McNemar 1947), with Cohen's g as the effect.
-
-    `a` and `b` are 0 or 1. Cohen's g is the share of the discordant items that favour `a`, less one half. The interval
-    of the difference is a percentile bootstrap over items.
-    """
-    differences = np.asarray(a) - np.asarray(b)
-    mean, lo, hi = mean_interval(list(differences))
-    gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
-    p = effect = None
-    if gained + lost:
-        p = float(stats.binomtest(gained, gained + lost).pvalue)
-        effect = gained / (gained + lost) - 0.5
-    means = float(np.mean(a)), float(np.mean(b))
-    return Paired(len(differences), *means, mean, lo, hi, "McNemar exact", p, effect, "Cohen's g")

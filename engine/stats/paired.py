@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
-from engine.stats.intervals import wilson
+from engine.stats.shares import wilson
 
 DRAWS = 10_000
 # Up to so many distinct differences, resamples are drawn as counts of the values: exact, and at once for any n.
@@ -22,6 +22,7 @@ COUNTED_VALUES = 64
 CHUNK = 1_000_000
 # So many differences without ties get the exact distribution of Wilcoxon's statistic at most.
 EXACT_UP_TO = 50
+DECIMALS = 12  # of a difference, before it is ranked
 
 Floats = NDArray[np.float64]
 
@@ -219,7 +220,7 @@ def wilcoxon(a: ArrayLike, b: ArrayLike) -> Test:
     statistic 0 and p 1. Raises ValueError for no items.
     """
     first, second = _scores(a, b)
-    moved = np.round(first - second, 12)
+    moved = np.round(first - second, DECIMALS)
     moved = moved[moved != 0]
     exact = len(moved) <= EXACT_UP_TO and len(np.unique(np.abs(moved))) == len(moved)
     method = "exact distribution" if exact else "normal approximation"

@@ -16,7 +16,8 @@ from engine.core.data import read_data
 from engine.core.errors import SpecError
 from engine.models.requests import Completion, Generate
 from engine.spec.constitution import load_constitution
-from engine.stats.intervals import mean_interval, paired_means, paired_shares
+from engine.stats.effects import paired_means, paired_shares
+from engine.stats.intervals import mean_interval
 from store.db import Store
 from tests.engine.fakes import run_engine
 from tests.engine.test_preferences import OPTIONS, Critical

@@ -18,9 +18,9 @@ from engine.core.errors import EvaluationError
 from engine.evaluation.analysis import Analysis, compare, next_level, significant
 from engine.evaluation.registration import body, row
 from engine.spec.stage import load_spec
-from engine.stats.intervals import wilson
 from engine.stats.paired import Pairs, clustered, holm, mcnemar, newcombe, shares_bca
 from engine.stats.power import equivalence, looks, mcnemar_effect, mcnemar_power
+from engine.stats.shares import wilson
 from store.db import Store
 from tests.store.rows import T0, run
 

@@ -21,8 +21,9 @@ ROOT = Path(__file__).parents[2]
 
 from engine.budget.ledger import Amount, Ledger, cap_of, money_left, raise_cap, settle_left_open, spent, stored_bytes
 from engine.budget.meter import GpuMeter
-from engine.budget.prices import api_price, api_prices, dollars, gpu_price, storage_price
+from engine.budget.prices import api_price, api_prices, gpu_price, storage_price
 from engine.core.errors import BudgetReached, SpecError
+from engine.core.figures import booked as dollars
 from engine.spec.stage import StageSpec, load_spec
 from store.db import Store
 from tests.store import rows

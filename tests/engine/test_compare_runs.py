@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from engine.report import compare_runs, write_comparison
-from engine.stats.intervals import wilson
 from engine.stats.paired import Pairs, cohen_h, holm, mcnemar, newcombe
+from engine.stats.shares import wilson
 from store.db import Store
 from store.errors import CaiError, NotFound
 from tests.store import rows

@@ -16,8 +16,8 @@ from engine.evaluation import BASE_CONDITIONS
 from engine.evaluation.analysis import Analysis, Panel, analyse, compare, panels, significant
 from engine.evaluation.registration import body, row
 from engine.spec.stage import load_spec
-from engine.stats.intervals import wilson
 from engine.stats.paired import Estimate, Pairs, clustered, mcnemar, newcombe, shares_bca
+from engine.stats.shares import wilson
 from tests.store.rows import T0, run
 
 SPEC = load_spec("stage_1_explicit_instructions").settings.evaluation

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from engine.stats.intervals import wilson
 from engine.stats.paired import (
     Pairs,
     benjamini_hochberg,
@@ -29,6 +28,7 @@ from engine.stats.paired import (
     shares_bca,
     wilcoxon,
 )
+from engine.stats.shares import wilson
 
 TUNED = Pairs(241, 57, 2, 0)  # 298 of 300 against 243 of 300
 APPROVAL = Pairs(794, 150, 86, 570)  # data of R's help page of mcnemar.test (Agresti 1990, p. 350)

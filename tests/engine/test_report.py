@@ -20,14 +20,14 @@ import duckdb
 import pytest
 from markdown_it import MarkdownIt
 
-from engine.core.text import visible
+from engine.core.text import visible, without_secrets
 from engine.report import build, claim, numbers
 from engine.report.document import Document, col
 from engine.report.query import Answer, Queries, filled, literal
-from engine.report.text import code, fence, inline, without_secrets
+from engine.report.text import code, fence, inline
 from engine.spec.constitution import load_constitution
-from engine.stats.intervals import wilson
 from engine.stats.paired import Pairs, cohen_h, mcnemar, newcombe
+from engine.stats.shares import wilson
 from store.db import Store
 from store.errors import CaiError, StoreWriteFailed
 from tests.engine.report_rows import HOSTILE, SECRET, evaluation, full_run, right, scorer_audit

@@ -10,8 +10,7 @@ import pytest
 from engine.review import Section, asks, context_of, evidence_sha256
 from engine.review.prompt import prompt_of
 from engine.review.text import words
-from engine.run.engine import settings_of
-from engine.spec.stage import change, load_spec
+from engine.spec.stage import change, load_spec, settings_of
 from store.db import Store
 from tests.engine.report_rows import HOSTILE, full_run
 from tests.engine.review_desk import RUN, new_store

@@ -20,13 +20,14 @@ from markdown_it import MarkdownIt
 from engine.core.errors import ReviewError
 from engine.core.key import Key, find_key
 from engine.core.retry import backoff, retry_after
+from engine.core.text import secrets_taken as without_secrets
 from engine.core.text import visible
 from engine.review.document import SCHEMA, read_document, render
 from engine.review.form import Malformed, Review, read
 from engine.review.model import ModelReviewer, ModelSettings
 from engine.review.prompt import Context, Section, prompt_of
 from engine.review.state import read_person
-from engine.review.text import boundary, prose, quote, without_secrets
+from engine.review.text import boundary, prose, quote
 from tests.engine.review_server import FIELDS, fields
 
 KEY = "sk-PLANTED-7h3k2j9d8s7f6g5h4j3k"

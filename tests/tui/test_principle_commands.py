@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from engine.stats.intervals import paired_means, paired_shares
+from engine.stats.effects import paired_means, paired_shares
 from tui.cli.principles import ablation_report, principles_report
 
 JUDGES = [

@@ -19,9 +19,10 @@ from engine.core.events import (
     RunResumed,
     RunStarted,
 )
+from engine.stats.shares import wilson
 from store import names
 from tui.live.bridge import Bridge
-from tui.live.state import EVENTS_KEPT, MARGINS_KEPT, RunState, wilson
+from tui.live.state import EVENTS_KEPT, MARGINS_KEPT, RunState
 from tui.words import wording
 
 RUN = "r"

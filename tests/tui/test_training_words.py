@@ -12,7 +12,7 @@ from fakes import RUN, fill
 from rich.console import Console
 from training_fakes import GIB, finished_training, memory, plan
 
-from engine.core.errors import Locked
+from engine.core.errors import LOCKED, Locked
 from engine.core.events import (
     CheckpointSaved,
     Event,
@@ -25,6 +25,7 @@ from engine.core.events import (
     TrainingStarted,
     TrainingStepped,
 )
+from engine.core.figures import mebibytes
 from engine.training.locks import Lock, require_open
 from store.db import Store
 from tui.app.asking import leave, stop
@@ -34,8 +35,8 @@ from tui.printed.leaving import farewell
 from tui.printed.progress import LiveView, PlainView
 from tui.printed.training import merge_report, training_outcome, training_plan_report, what_next
 from tui.reads.training import training_accounts
+from tui.words.events import describe
 from tui.words.training import memory_words, settings_words, stands_words, start_words
-from tui.words.wording import LOCKED, describe, mebibytes
 
 STARTED = RunStarted(RUN, "spec", "model", 7, 40, True)
 

@@ -38,7 +38,7 @@ _NAME_CELLS, _VALUE_CELLS = 20, 30
 _ORIGIN_SHAPES = {DEFAULT: "·", FILE: "▪", ENVIRONMENT: "$", COMMAND_LINE: "›"}
 
 
-class SettingsList(Static, can_focus=True):
+class SettingsTable(Static, can_focus=True):
     """One line a setting; the cursor's line is marked by a shape and by its ground."""
 
     class Moved(Message):
@@ -49,8 +49,8 @@ class SettingsList(Static, can_focus=True):
         Binding("up,k", "step(-1)", "Up", id="settings.up", show=False, tooltip="The setting above"),
     ]
     DEFAULT_CSS = """
-    SettingsList { height: auto; text-wrap: nowrap; text-overflow: ellipsis; }
-    SettingsList .settings--cursor { background: $primary 40%; text-style: bold; }
+    SettingsTable { height: auto; text-wrap: nowrap; text-overflow: ellipsis; }
+    SettingsTable .settings--cursor { background: $primary 40%; text-style: bold; }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"settings--cursor"}
     cursor = var(0)
@@ -132,21 +132,21 @@ class SettingsScreen(ModalScreen[None]):
             panel.border_title = "Settings"
             panel.border_subtitle = Content(one_line(str(self._config.path), 70))
             with VerticalScroll(id="settings-body", can_focus=False):
-                yield SettingsList()
+                yield SettingsTable()
                 yield Static(id="settings-about", markup=False)
             yield Input(id="settings-input", compact=True)
             yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        self.query_one(SettingsList).show(self._config)
-        self.query_one(SettingsList).focus()
+        self.query_one(SettingsTable).show(self._config)
+        self.query_one(SettingsTable).focus()
         self._describe()
 
     # -- the setting under the cursor --------------------------------------------------------------------------------
 
     @property
     def setting(self) -> Setting:
-        return SETTINGS[self.query_one(SettingsList).cursor]
+        return SETTINGS[self.query_one(SettingsTable).cursor]
 
     def on_settings_list_moved(self) -> None:
         self._close_input()
@@ -228,7 +228,7 @@ class SettingsScreen(ModalScreen[None]):
     def _close_input(self) -> None:
         if self._typing:
             self.query_one("#settings-input").remove_class("-open")
-            self.query_one(SettingsList).focus()
+            self.query_one(SettingsTable).focus()
             self.refresh_bindings()
 
     def _save(self, given: object) -> bool:
@@ -247,7 +247,7 @@ class SettingsScreen(ModalScreen[None]):
             return False
         self._config = self._read_again()
         self._told = ("good", "the default holds again" if value is None else f"saved: {setting.name} = {shown(value)}")
-        self.query_one(SettingsList).show(self._config)
+        self.query_one(SettingsTable).show(self._config)
         self._describe()
         return True
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.core.errors import Interrupted, UsageError
+from engine.core.figures import percent_of, percents_dashed, signed
 from store.text import json_ready
 from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
 from tui.host.terminal import Terminal
@@ -119,12 +120,12 @@ def principles_report(run_id: str, rows: Sequence[Row], tests: Sequence[Row], ju
             f"{row['pairs_kept']}/{row['pairs']}",
         )
     drawn, kept = (sum(row[name] for row in rows) for name in ("drawn", "kept"))
-    from tui.words.facts import wilson
+    from engine.stats.shares import wilson
 
     lo, hi = wilson(kept, drawn)
     share = f"{kept} of {drawn} revisions were useful"
     if drawn:
-        share += f": {100 * kept / drawn:.1f} % [{100 * lo:.1f}–{100 * hi:.1f}]"
+        share += f": {percent_of(kept, drawn)} {percents_dashed(lo, hi)}"
     told = (
         "names: critiques that use a word of the response which neither the instruction nor the request holds; useful: "
         "no rule spoke against it, and every pair critic preferred it, the comparison in both orders [95 % Wilson]; by "
@@ -161,10 +162,10 @@ def _ablation_table(rows: Sequence[Row]) -> Table:
             _AGAINST.get(row["against"], row["against"]),
             _figure(row, "with_mean"),
             _figure(row, "against_mean"),
-            _signed(row["difference"]),
-            f"[{_signed(row['lo'])}, {_signed(row['hi'])}]" if moved and row["lo"] is not None else "no item differs",
+            signed(row["difference"]),
+            f"[{signed(row['lo'])}, {signed(row['hi'])}]" if moved and row["lo"] is not None else "no item differs",
             f"{row['p']:.3f}" if moved and row["p"] >= 0.001 else "<0.001" if moved else "–",
-            "–" if row["effect"] is None else _signed(row["effect"], 2),
+            "–" if row["effect"] is None else signed(row["effect"], 2),
         )
     return table
 
@@ -208,21 +209,15 @@ def _share(row: Row, name: str) -> str:
 
 
 def _figure(row: Row, name: str) -> str:
-    return f"{row[name]:.3f}" if row["measure"] == "useful" else _signed(row[name])
-
-
-def _signed(value: float, digits: int = 3) -> str:
-    """With its sign, but for a zero, which has none."""
-    rounded = round(value, digits)
-    return f"{rounded:+.{digits}f}" if rounded else f"{0:.{digits}f}"
+    return f"{row[name]:.3f}" if row["measure"] == "useful" else signed(row[name])
 
 
 def _mean(row: Row) -> str:
     if row["margin_nats"] is None:
         return "–"
     known = row["margin_lo"] is not None and row["compared"] >= FEW
-    interval = f" [{_signed(row['margin_lo'])}, {_signed(row['margin_hi'])}]" if known else ""
-    return f"{_signed(row['margin_nats'])}{interval}"
+    interval = f" [{signed(row['margin_lo'])}, {signed(row['margin_hi'])}]" if known else ""
+    return f"{signed(row['margin_nats'])}{interval}"
 
 
 def _table(*columns: str) -> Table:

@@ -90,9 +90,9 @@ def comparison_report(found: Row) -> Group:
 def _figures(runs: Sequence[Row]) -> Table:
     from rich.text import Text
 
+    from engine.core.figures import count, format_seconds
     from tui.printed.tables import plain_table, state_text
     from tui.words.text import one_line
-    from tui.words.wording import count, format_seconds
 
     table = plain_table(
         "run", "state", "seed>", "changed", "samples>", "accepted>", "pairs kept>", "QC failed>", "time>"
@@ -119,10 +119,9 @@ def _figures(runs: Sequence[Row]) -> Table:
 def _comparisons(rows: Sequence[Row]) -> Table:
     from rich.text import Text
 
-    from engine.report.numbers import p_value, points, points_interval, share
+    from engine.core.figures import count, p_value, percent, points, points_interval
     from tui.printed.tables import plain_table
     from tui.words.text import one_line
-    from tui.words.wording import count
 
     table = plain_table(
         "run", "condition", "n>", "before>", "after>", "+>", "->", "points>", "95 % interval", "p>",
@@ -136,8 +135,8 @@ def _comparisons(rows: Sequence[Row]) -> Table:
             one_line(str(row["run"])),
             one_line(str(condition)).replace("_", " "),
             count(row["n"]),
-            share(row["before_right"] / row["n"]),
-            share(row["after_right"] / row["n"]),
+            percent(row["before_right"] / row["n"]),
+            percent(row["after_right"] / row["n"]),
             count(row["gained"]),
             count(row["lost"]),
             points(row["difference"]),

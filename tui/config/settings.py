@@ -59,22 +59,22 @@ def _text(given: object) -> Value:
     raise ValueError("a line of text")
 
 
-def _name(given: object) -> Value:
-    if isinstance(given, str) and given and _text(given):
-        return given
-    raise ValueError("the name of a theme")
+def _named(what: str) -> Callable[[object], Value]:
+    def read(given: object) -> Value:
+        if isinstance(given, str) and given and _text(given):
+            return given
+        raise ValueError(what)
+
+    return read
+
+
+_theme, _model = _named("the name of a theme"), _named("the name of a model")
 
 
 def _path(given: object) -> Value:
     if isinstance(given, str) and "\x00" not in given and given.isprintable():
         return given
     raise ValueError("a path")
-
-
-def _model(given: object) -> Value:
-    if isinstance(given, str) and given and _text(given):
-        return given
-    raise ValueError("the name of a model")
 
 
 def _server(given: object) -> Value:
@@ -96,12 +96,16 @@ def _key_file(given: object) -> Value:
     raise ValueError("the path of a file that holds the key; the key itself has no setting")
 
 
-def _wait(given: object) -> Value:
+def _number(given: object) -> float:
+    """What is a number or reads as one, else NaN."""
     try:
-        seconds = float(given) if isinstance(given, (int, float, str)) and not isinstance(given, bool) else math.nan
+        return float(given) if isinstance(given, (int, float, str)) and not isinstance(given, bool) else math.nan
     except ValueError:
-        seconds = math.nan
-    if 1 <= seconds <= 3600:
+        return math.nan
+
+
+def _wait(given: object) -> Value:
+    if 1 <= (seconds := _number(given)) <= 3600:
         return seconds
     raise ValueError("a number of seconds from 1 to 3600")
 
@@ -109,11 +113,7 @@ def _wait(given: object) -> Value:
 def _price(given: object) -> Value:
     if given == "":
         return None
-    try:
-        price = float(given) if isinstance(given, (int, float, str)) and not isinstance(given, bool) else math.nan
-    except ValueError:
-        price = math.nan
-    if math.isfinite(price) and 0 <= price <= 10_000:
+    if 0 <= (price := _number(given)) <= 10_000:
         return price
     raise ValueError("a number of dollars an hour, such as 2.49")
 
@@ -128,7 +128,7 @@ def _switch(given: object) -> Value:
 
 
 SETTINGS = (
-    Setting("theme", "Colours; any theme of Textual's works too", FIRST_THEMES[0], _name, FIRST_THEMES, "CAI_THEME"),
+    Setting("theme", "Colours; any theme of Textual's works too", FIRST_THEMES[0], _theme, FIRST_THEMES, "CAI_THEME"),
     Setting("model", "Base model of a new run; empty is the embedded one", "", _text, (), "CAI_MODEL", "--model"),
     Setting("store", "The DuckDB file; empty is cai.duckdb in this folder", "", _path, (), "CAI_STORE", "--store"),
     Setting("price_per_gpu_hour", "US dollars, for what a run costs; empty where it is unknown", None, _price, (),

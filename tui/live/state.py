@@ -1,25 +1,26 @@
 """What the screens show, rebuilt from events: a reducer that knows neither Textual nor the store.
 
 The control center and the headless printer use the same `RunState`. Events are told apart by their `kind`, so that
-importing this module pulls in nothing of the engine. History is capped here; the whole of it is in the store.
+importing this module pulls in nothing of the engine that is heavy. History is capped here; the whole is in the store.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from store.names import ALIVE, BESIDE, COMMON_PHASES, EVALUATION, FINISHED, TRAINING_PHASES
 from tui.live.trainings import Trainings
-from tui.words.facts import Audit, Forecast, Moment, PhaseState, Question, wilson
-from tui.words.wording import describe, phase_of
+from tui.words.events import describe
+from tui.words.facts import Audit, Moment, PhaseState
+from tui.words.wording import phase_of
 
 if TYPE_CHECKING:
-    from engine.core.events import Event
+    from engine.core.events import Event, ForecastUpdated, QuestionAsked
 
-__all__ = ["Audit", "Forecast", "Moment", "PhaseState", "Question", "RunState", "wilson"]
+__all__ = ["Audit", "Moment", "PhaseState", "RunState"]
 
 MARGINS_KEPT = 5_000  # a critic; enough for a histogram whose bars move by less than 1.5 %
 EVENTS_KEPT = 400
@@ -55,8 +56,8 @@ class RunState:
         self.accept_above: float | None = None
         self.min_auc: float | None = None
         self.gates: dict[str, tuple[bool, tuple[str, ...]]] = {}
-        self.forecast: Forecast | None = None
-        self.questions: dict[str, Question] = {}
+        self.forecast: ForecastUpdated | None = None
+        self.questions: dict[str, QuestionAsked] = {}
         self.margins: dict[tuple[str, str], deque[float]] = {}
         self.acceptance: dict[str, deque[tuple[int, int]]] = {}  # by phase: (items judged, accepted) as it went on
         self.tokens_per_s: deque[float] = deque(maxlen=THROUGHPUT_KEPT)
@@ -131,7 +132,7 @@ class RunState:
         handler = _REDUCERS.get(event.kind)
         if handler is not None:
             handler(self, event)
-        level, text = describe(event.kind, _Fields(event))
+        level, text = describe(event.kind, event.payload())
         if text:
             self.events.append(Moment(self._wall(), level, text))
         self.revision += 1
@@ -246,15 +247,14 @@ class RunState:
         self.audits[audit.subject_kind, audit.critic, audit.part] = audit
 
     def _forecast_updated(self, event: Any) -> None:
-        self.accepted = event.accepted
-        self.forecast = Forecast(event.accepted, event.candidates, event.needed, event.needed_lo, event.needed_hi)
+        self.accepted, self.forecast = event.accepted, event
 
     def _gate_decided(self, event: Any) -> None:
         self.gates.pop(event.gate, None)  # decided anew after a resume: it is the latest one again
         self.gates[event.gate] = (event.passed, tuple(event.failed_checks))
 
     def _question_asked(self, event: Any) -> None:
-        self.questions[event.question_id] = Question(event.question_id, event.topic, event.question)
+        self.questions[event.question_id] = event
 
     def _question_answered(self, event: Any) -> None:
         self.questions.pop(event.question_id, None)
@@ -366,25 +366,6 @@ def beside(run_id: str, what: Sequence[str], changed: Mapping[str, str] | None =
     found = RunState()
     found.run_id, found.aside, found.changed = run_id, tuple(what), changed or {}
     return found
-
-
-class _Fields(Mapping[str, object]):
-    """An event's fields as a mapping."""
-
-    def __init__(self, event: object) -> None:
-        self._event = event
-
-    def __getitem__(self, key: str) -> object:
-        try:
-            return getattr(self._event, key)
-        except AttributeError:
-            raise KeyError(key) from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
 
 
 _REDUCERS: dict[str, Callable[[RunState, Any], None]] = {

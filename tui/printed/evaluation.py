@@ -9,7 +9,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from tui.printed.tables import fact, gate_table, plain_table
+from engine.core.figures import count
+from tui.printed.tables import fact, gate_table, outcome, plain_table
 from tui.words.evaluation import (
     audit_words,
     condition_words,
@@ -20,7 +21,6 @@ from tui.words.evaluation import (
     result_words,
 )
 from tui.words.text import make_visible, one_line
-from tui.words.wording import count
 
 Row = Mapping[str, Any]
 
@@ -110,7 +110,6 @@ def evaluation_outcome(
     """How an evaluation ended, what it measured, and what to do next; `account` as `evaluation_account` gives it."""
     run_id = str(status["run"])
     parts: list[RenderableType] = [
-        Text(),
         fact("run", Text(run_id, style="bold")),
         fact("model", one_line(str(status["model"]))),
     ]
@@ -126,9 +125,7 @@ def evaluation_outcome(
         parts += [Text(), results_table(whole, claims=not against)]
     if account["gap"]:
         parts += [Text(), gate_table(account["gap"])]
-    parts += [Text(), fact("store", str(store)), *([fact("log", str(log))] if log is not None else []), Text()]
-    parts += [Text(line) for line in what_next(run_id, account, code, reason, go_on)]
-    return Group(*parts)
+    return outcome([*parts, Text()], store, log, what_next(run_id, account, code, reason, go_on))
 
 
 def results_table(rows: Sequence[Row], *, claims: bool = True) -> RenderableType:

@@ -11,16 +11,26 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 from rich.text import Text
 
+from engine.core.figures import format_seconds
 from engine.run.orders import Evaluate, Order, Train
 from tui.host.terminal import Terminal
 from tui.live.state import RunState, beside
 from tui.printed.evaluation import evaluation_outcome
 from tui.printed.progress import View, view_on
-from tui.printed.tables import console_on, counts_text, fact, gate_table, preference_facts, spec_facts, state_text
+from tui.printed.tables import (
+    console_on,
+    counts_text,
+    fact,
+    gate_table,
+    outcome,
+    preference_facts,
+    spec_facts,
+    state_text,
+)
 from tui.printed.training import training_outcome
 from tui.reads.evaluation import evaluation_account
 from tui.reads.training import training_accounts
-from tui.words.wording import again_with, format_seconds
+from tui.words.wording import again_with
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -173,22 +183,15 @@ def outcome_report(
     status: dict[str, Any], checks: list[dict[str, Any]], code: int, store: Path, log: Path | None
 ) -> Group:
     """How the run ended, under which spec, why, and what to do next."""
-    run_id = status["run"]
-    parts: list[Any] = [
-        Text(),
-        fact("run", Text(run_id, style="bold"), "  ", state_text(str(status["state"]))),
+    head = [
+        fact("run", Text(str(status["run"]), style="bold"), "  ", state_text(str(status["state"]))),
         *spec_facts(status),
         fact("accepted", counts_text(status)),
         *preference_facts(status),
         fact("time", format_seconds(status["elapsed_s"])),
-        fact("store", str(store)),
     ]
-    if log is not None:
-        parts.append(fact("log", str(log)))
-    if checks:
-        parts += [Text(), gate_table(checks)]
-    parts += [Text(), *(Text(line) for line in what_next(status, checks, code))]
-    return Group(*parts)
+    gates = [Text(), gate_table(checks)] if checks else []
+    return outcome(head, store, log, what_next(status, checks, code), gates)
 
 
 def _with_pairs(status: dict[str, Any]) -> list[str]:

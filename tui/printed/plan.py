@@ -8,9 +8,10 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from engine.core.figures import count, dollars, percent, percents_dashed
 from tui.printed.tables import fact, plain_table
 from tui.words.text import make_visible, one_line
-from tui.words.wording import count, phase_title
+from tui.words.wording import phase_title
 
 Row = Mapping[str, Any]
 
@@ -53,7 +54,7 @@ def plan_report(plan: Row) -> Group:
 def budget_report(found: Row) -> Group:
     """The ledger as `engine.planning.plan.budget_of` gives it."""
     rows: list[RenderableType] = [
-        fact("run", Text(str(found["run"]), style="bold"), f"  {_usd(found['of_run_usd'])} of its own"),
+        fact("run", Text(str(found["run"]), style="bold"), f"  {dollars(found['of_run_usd'])} of its own"),
         fact("budget", _left(found), " · over all runs of this store"),
     ]
     for title, sums in (("run", "by_run"), ("stage", "by_stage"), ("phase", "by_phase"), ("kind", "by_kind")):
@@ -61,20 +62,20 @@ def budget_report(found: Row) -> Group:
             table = plain_table(title, "spent>", "reserved>")
             for name, amount in found[sums].items():
                 shown = phase_title(name) if title == "phase" else one_line(name, 40)
-                table.add_row(shown, _usd(amount["settled_usd"]), _usd(amount["reserved_usd"]))
+                table.add_row(shown, dollars(amount["settled_usd"]), dollars(amount["reserved_usd"]))
             rows += [Text(), table]
     if found["units"]:
         table = plain_table("bought", "unit", "quantity>", "price of", "$>")
         for unit in found["units"]:
             table.add_row(
                 one_line(unit["detail"], 24), unit["unit"].replace("_", " "), f"{unit['quantity']:,.0f}",
-                one_line(unit["priced_on"], 24), _usd(unit["usd"]),
+                one_line(unit["priced_on"], 24), dollars(unit["usd"]),
             )  # fmt: skip
         rows += [Text(), table]
     else:
         rows += [Text(), Text("Nothing was spent yet.")]
     for one in found["decisions"]:
-        told = f"{one['at'][:16]} to {_usd(float(one['answer']))} by {one['decided_by']}: {one['reason']}"
+        told = f"{one['at'][:16]} to {dollars(float(one['answer']))} by {one['decided_by']}: {one['reason']}"
         rows.append(fact("raised", Text(make_visible(one_line(told, 400)))))
     return Group(*rows)
 
@@ -89,9 +90,9 @@ def _why(text: str | None) -> Text:
 
 def _left(budget: Row) -> str:
     if budget["cap_usd"] is None:
-        return f"{_usd(budget['spent_usd'] + budget['reserved_usd'])} spent or reserved, no cap"
-    used = f"{_usd(budget['spent_usd'] + budget['reserved_usd'])} of {_usd(budget['cap_usd'])} spent or reserved"
-    return f"{used}, {_usd(budget['left_usd'])} left"
+        return f"{dollars(budget['spent_usd'] + budget['reserved_usd'])} spent or reserved, no cap"
+    used = f"{dollars(budget['spent_usd'] + budget['reserved_usd'])} of {dollars(budget['cap_usd'])} spent or reserved"
+    return f"{used}, {dollars(budget['left_usd'])} left"
 
 
 def _price(price: float | None) -> str | Text:
@@ -103,20 +104,13 @@ def _price(price: float | None) -> str | Text:
 def _share(figure: Row) -> str | Text:
     if figure["value"] is None:
         return Text(figure["reason"], style="yellow")
-    n, share = figure["n"], 100 * figure["value"]
-    return f"{share:.1f} % of {count(n)} [{100 * figure['lo']:.1f}–{100 * figure['hi']:.1f}]"
+    return f"{percent(figure['value'])} of {count(figure['n'])} {percents_dashed(figure['lo'], figure['hi'])}"
 
 
 def _needed(figure: Row) -> str | Text:
     if figure["value"] is None:
         return Text(figure["reason"], style="yellow")
     return f"{figure['value']:,.0f} in all for the target [{figure['lo']:,.0f}–{figure['hi']:,.0f}]"
-
-
-def _usd(usd: float | None) -> str:
-    if usd is None:
-        return ""
-    return f"${usd:.3g}" if 0 < usd < 1 else f"${usd:,.2f}"
 
 
 def _unit(seconds: float) -> tuple[str, int]:
@@ -139,7 +133,7 @@ def _times(figure: Row) -> tuple[str, str]:
 def _money(figure: Row) -> tuple[str, str]:
     if figure["value"] is None:
         return "", ""
-    return _usd(figure["value"]), _between(figure, lambda usd: _usd(usd)[1:])
+    return dollars(figure["value"]), _between(figure, lambda usd: dollars(usd)[1:])
 
 
 def _two(value: float) -> str:
@@ -231,7 +225,7 @@ def _best_of(found: Row) -> list[RenderableType]:
                 f"{row[f'{name}_nats']:+.3f}",
                 _between(bounds, lambda nats: "" if nats is None else f"{nats:.2f}"),
             ]
-        table.add_row(str(row["k"]), count(row["n"]), *cells, _times(seconds)[0], _usd(row["usd"]))
+        table.add_row(str(row["k"]), count(row["n"]), *cells, _times(seconds)[0], dollars(row["usd"]))
     asked = f"The spec asks for {found['asked']}. " if found["asked"] else ""
     told = f"  {asked}By {one_line(str(found['critic']), 40)}; {found['about']}."
     return [table, Text(make_visible(told), style="dim")]
@@ -278,10 +272,12 @@ def _allocation(found: Row) -> list[RenderableType]:
             table.add_row(str(row["stage"]), Text("?", style="yellow"))
         else:
             table.add_row(
-                str(row["stage"]), *_money(row["need"]), _usd(row["usd"]), f"{100 * row['share']:.0f} %"
+                str(row["stage"]), *_money(row["need"]), dollars(row["usd"]), f"{100 * row['share']:.0f} %"
             )  # fmt: skip
     rows: list[RenderableType] = [table]
     if found["unmeasured"]:
         names = ", ".join(map(str, found["unmeasured"]))
-        rows.append(Text(f"  Not measured: stage {names}. {_usd(found['over_usd'])} is over for them.", style="yellow"))
+        rows.append(
+            Text(f"  Not measured: stage {names}. {dollars(found['over_usd'])} is over for them.", style="yellow")
+        )
     return rows

@@ -12,13 +12,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from engine.core.figures import count, format_seconds
 from store.names import TRAINING_PHASES
-from tui.live.state import PhaseState, RunState
+from tui.live.state import RunState
 from tui.live.trainings import TrainingState
 from tui.printed.tables import LEVEL_STYLES, state_text
-from tui.words.facts import of_wanted
+from tui.words.events import describe
+from tui.words.facts import PhaseState, of_wanted
 from tui.words.text import make_visible
-from tui.words.wording import PHASE_SHAPES, count, describe, format_seconds, phase_title
+from tui.words.wording import PHASE_SHAPES, phase_title
 
 if TYPE_CHECKING:
     from engine.core.events import Event

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tui.printed.tables import fact, plain_table
+from tui.printed.tables import add, fact, plain_table
 from tui.words.text import make_visible, one_line
 
 Row = Mapping[str, Any]
@@ -30,15 +30,9 @@ def reviews_table(rows: Sequence[Row]) -> Table:
     for row in rows:
         shape, word, style = STATES[row["state"]]
         said = f"{row['review']['approval']} ({row['reviewer']})" if row["review"] else "–"
-        table.add_row(
-            Text(shape, style=style),
-            Text(str(row["review_id"])),
-            Text(f"{row['asked_at']:%Y-%m-%d %H:%M}"),
-            Text(one_line(str(row["topic"]), 40)),
-            Text(word, style=style),
-            Text(one_line(said, 40)),
-            Text("–" if row["by"] == "nobody" else row["by"]),
-        )
+        asked, topic = f"{row['asked_at']:%Y-%m-%d %H:%M}", one_line(str(row["topic"]), 40)
+        by = "–" if row["by"] == "nobody" else row["by"]
+        add(table, Text(shape, style), str(row["review_id"]), asked, topic, Text(word, style), one_line(said, 40), by)
     return table
 
 

@@ -6,6 +6,7 @@ Text written by a model is made visible and never read as markup.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 from rich import box
@@ -13,9 +14,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tui.words.facts import of_wanted, wilson
+from engine.core.figures import count, format_seconds, measured, percent_of, percents_dashed
+from engine.stats.shares import wilson
+from tui.words.facts import of_wanted
 from tui.words.text import make_visible, one_line
-from tui.words.wording import PHASE_SHAPES, STATES, VERDICT_SHAPES, count, format_seconds, phase_title
+from tui.words.wording import PHASE_SHAPES, STATES, VERDICT_SHAPES, phase_title
 
 Row = Mapping[str, Any]
 
@@ -55,19 +58,14 @@ def gate_table(checks: Sequence[Row], gate: str = "gate") -> Table:
     table = plain_table("", gate, "check", "measured>", "95 % interval", "n>", "needs", "against>", "result")
     for item in checks:
         style = "green" if item["passed"] else "bold red"
-        interval = "" if item.get("lo") is None else f"{figure(item['lo'])} – {figure(item['hi'])}"
+        interval = "" if item.get("lo") is None else f"{measured(item['lo'])} – {measured(item['hi'])}"
         against = len(item.get("subject_ids") or ())
-        table.add_row(
-            Text("✓" if item["passed"] else "✗", style=style),
-            Text(str(item["gate"])),
-            Text(str(item["check_name"]).replace("_", " ")),
-            Text(figure(item["measured"])),
-            Text(interval),
-            Text(count(item["n"])),
-            Text(f"{item['op']} {figure(item['threshold'])}"),
-            Text(count(against) if against else "–"),
-            Text("pass" if item["passed"] else "FAIL", style=style),
-        )
+        add(
+            table, Text("✓" if item["passed"] else "✗", style), str(item["gate"]),
+            str(item["check_name"]).replace("_", " "), measured(item["measured"]), interval, count(item["n"]),
+            f"{item['op']} {measured(item['threshold'])}", count(against) if against else "–",
+            Text("pass" if item["passed"] else "FAIL", style),
+        )  # fmt: skip
     return table
 
 
@@ -77,8 +75,8 @@ def phase_table(phases: Sequence[Row]) -> Table:
     for item in phases:
         shape = PHASE_SHAPES.get(item["state"], PHASE_SHAPES["pending"])
         accepted = "" if item["accepted"] is None else count(item["accepted"])
-        cells = (shape, phase_title(item["name"]), item["state"], count(item["done"]), count(item["planned"]), accepted)
-        table.add_row(*(Text(cell) for cell in cells))
+        name, done, planned = phase_title(item["name"]), count(item["done"]), count(item["planned"])
+        add(table, shape, name, item["state"], done, planned, accepted)
     return table
 
 
@@ -142,7 +140,7 @@ def preference_facts(status: Row) -> list[Text]:
     lo, hi = wilson(kept, n)
     useful = f"{count(kept)} of {count(n)} useful"
     if n:
-        useful += f", {100 * kept / n:.1f} % [{100 * lo:.1f}–{100 * hi:.1f}]"
+        useful += f", {percent_of(kept, n)} {percents_dashed(lo, hi)}"
     by_source = ", ".join(
         f"{name.replace('_', ' ')} {item['kept']:,}/{item['pairs']:,}"
         for name, item in found["pairs_by_source"].items()
@@ -174,17 +172,11 @@ def runs_table(runs: Iterable[Row]) -> Table:
     """One line a run, newest first."""
     table = plain_table("run", "state", "spec", "model", "seed>", "accepted>", "target>", "time>", "created (UTC)")
     for run in runs:
-        table.add_row(
-            Text(str(run["run_id"]), style="bold"),
-            state_text(str(run["state"])),
-            Text(one_line(str(run["spec"]), 40)),
-            Text(one_line(str(run["model"]), 40)),
-            Text(str(run["seed"])),
-            Text(count(run["accepted"])),
-            Text(count(run["target"])),
-            Text(format_seconds(run["elapsed_s"])),
-            Text(str(run["created_at"])[:16]),
-        )
+        add(
+            table, Text(str(run["run_id"]), "bold"), state_text(str(run["state"])), one_line(str(run["spec"]), 40),
+            one_line(str(run["model"]), 40), str(run["seed"]), count(run["accepted"]), count(run["target"]),
+            format_seconds(run["elapsed_s"]), str(run["created_at"])[:16],
+        )  # fmt: skip
     return table
 
 
@@ -253,21 +245,10 @@ def doctor_table(report: Row) -> Table:
     table = plain_table("", "check", "state", "detail", "s>")
     for item in report["checks"]:
         style = _DOCTOR_STYLES.get(item["state"], "")
-        table.add_row(
-            Text(_DOCTOR_SHAPES.get(item["state"], " "), style=style),
-            Text(item["name"]),
-            Text(item["state"], style=style),
-            Text(make_visible(item["detail"], limit=300)),
-            Text(f"{item['elapsed_s']:.1f}", style="dim"),
-        )
+        shape, took = _DOCTOR_SHAPES.get(item["state"], " "), Text(f"{item['elapsed_s']:.1f}", "dim")
+        detail = make_visible(item["detail"], limit=300)
+        add(table, Text(shape, style), item["name"], Text(item["state"], style), detail, took)
     return table
-
-
-def figure(value: float | None) -> str:
-    """A measured number: a count as such, a share with three decimals."""
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if value == int(value) and (abs(value) >= 2 or value == 0) else f"{value:.3f}"
 
 
 def plain_table(*columns: str) -> Table:
@@ -277,3 +258,20 @@ def plain_table(*columns: str) -> Table:
         right = name.endswith(">")
         table.add_column(name.rstrip(">"), justify="right" if right else "left", overflow="fold")
     return table
+
+
+def add(table: Table, *cells: str | Text) -> None:
+    """A row of a table; nothing in a cell is markup."""
+    table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
+
+
+def outcome(
+    head: Sequence[RenderableType],
+    store: Path,
+    log: Path | None,
+    then: Sequence[str],
+    body: Sequence[RenderableType] = (),
+) -> Group:
+    """How something ended: what it was, where its rows and its log are, what it showed, and what to do next."""
+    logged = [fact("log", str(log))] if log is not None else []
+    return Group(Text(), *head, fact("store", str(store)), *logged, *body, Text(), *map(Text, then))

@@ -9,10 +9,10 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from tui.printed.tables import fact, figure, state_text
+from engine.core.figures import count, format_seconds, measured, mebibytes, percent
+from tui.printed.tables import fact, outcome, state_text
 from tui.words.text import make_visible, one_line
 from tui.words.training import adapter_words, examples_words, memory_words, start_words, steps_words, title_of
-from tui.words.wording import count, format_seconds, mebibytes
 
 Row = Mapping[str, Any]
 
@@ -68,19 +68,10 @@ def training_outcome(
 
     `status` has the `trainings` that were worked on, `go_on` is the command that goes on with the same training.
     """
-    run_id = str(status["run"])
-    parts: list[RenderableType] = [
-        Text(),
-        fact("run", Text(run_id, style="bold")),
-        fact("model", one_line(str(status["model"]))),
-    ]
+    head = [fact("run", Text(str(status["run"]), style="bold")), fact("model", one_line(str(status["model"])))]
     for training in status["trainings"]:
-        parts += [Text(), *training_lines(training, store)]
-    parts += [Text(), fact("store", str(store))]
-    if log is not None:
-        parts.append(fact("log", str(log)))
-    parts += [Text(), *(Text(line) for line in what_next(status, trains, code, reason, go_on))]
-    return Group(*parts)
+        head += [Text(), *training_lines(training, store)]
+    return outcome([*head, Text()], store, log, what_next(status, trains, code, reason, go_on))
 
 
 def training_lines(training: Row, store: Path | None = None) -> list[Text]:
@@ -132,12 +123,12 @@ def merge_report(found: Row) -> Group:
     """What `engine.training.merge.merge_adapter` wrote, and how far the merged weights are from the adapter's."""
     drift = found["drift"]
     same = drift["same_top1"]
-    told = f"{100 * same:.1f} %" if isinstance(same, float) else count(same)
+    told = percent(same) if isinstance(same, float) else count(same)
     most = f"logits within {drift['largest_logit']:.2e}, log-probabilities within {drift['largest_logprob']:.2e} nats"
     return Group(
         fact("run", Text(str(found["run"]), style="bold")),
         fact("training", str(found["training"])),
-        fact("merged", f"{figure(float(found['files']))} files, {mebibytes(found['n_bytes'])}, {found['dtype']}"),
+        fact("merged", f"{measured(float(found['files']))} files, {mebibytes(found['n_bytes'])}, {found['dtype']}"),
         fact("compared", f"with the adapter on {count(drift['prompts'])} prompts: {most}"),
         fact("", f"the same likeliest next token in {told}"),
         fact("out", str(found["out"])),

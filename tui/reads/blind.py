@@ -23,16 +23,14 @@ def to_read(reader: Reader, run_id: str, result: Mapping[str, Any]) -> list[dict
     from engine.evaluation.plan import answers_of
     from engine.evaluation.scorer_audit import blinded, judged
     from engine.spec.provenance import derived_seed
+    from store.evaluations import items_asked
 
-    asked = reader.query(
-        'SELECT items_sha256 FROM evaluation_answers WHERE run_id = ? AND condition = ? ORDER BY "at" DESC LIMIT 1',
-        [run_id, result["after"]],
-    )
-    if not asked:
+    items_sha256 = items_asked(reader, run_id, result["after"])
+    if items_sha256 is None:
         return []
     answers = [
         row
-        for row in answers_of(reader, run_id, asked[0]["items_sha256"])
+        for row in answers_of(reader, run_id, items_sha256)
         if row["split"] == "test" and row["capability"] == result["capability"]
     ]
     seed = derived_seed(0, "blind", run_id, result["before"], result["after"])

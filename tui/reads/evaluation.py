@@ -53,11 +53,9 @@ class Standing:
 
 def standing(reader: Reader, run_id: str) -> Standing:
     """Read it; every part is empty where nothing was evaluated."""
-    asked = reader.query(
-        'SELECT items_sha256 FROM evaluation_answers WHERE run_id = ? ORDER BY "at" DESC LIMIT 1', [run_id]
-    )
-    items_sha256 = asked[0]["items_sha256"] if asked else None
-    registered = reader.query('SELECT * FROM registrations WHERE run_id = ? ORDER BY "at" DESC LIMIT 1', [run_id])
+    from store import evaluations
+
+    items_sha256 = evaluations.items_asked(reader, run_id)
     return Standing(
         reader.query(
             "SELECT i.capability, a.condition, i.split, count(*) AS n, count(*) FILTER (a.correct) AS n_right "
@@ -67,7 +65,7 @@ def standing(reader: Reader, run_id: str) -> Standing:
         ),
         reader.query("SELECT * FROM scorer_audits WHERE run_id = ? ORDER BY capability, part, subject", [run_id]),
         [row for row in reader.gates(run_id) if row["gate"] == "gap"],
-        registered[0] if registered else None,
+        evaluations.registration(reader, run_id),
         reader.query(
             "SELECT condition, count(*) AS n, count(*) FILTER (NOT same_text) AS texts, "
             "count(*) FILTER (NOT same_verdict) AS verdicts FROM evaluation_repeats WHERE run_id = ? "

@@ -63,9 +63,7 @@ class Library:
         """Open a store that no engine holds, for reading only; None where there is no file yet."""
         if not path.exists():
             return None
-        from store.db import Store
-
-        store = Store.open(path, read_only=True, memory=MEMORY)
+        store = _opened(path)
         return cls(store.reader(), store)
 
     @classmethod
@@ -115,7 +113,7 @@ class Library:
                 with open_store() as store:
                     return work(store)
             finally:
-                self._store = _reopened(path)
+                self._store = _opened(path)
                 self._reader = self._store.reader()
 
     def reading(self, work: Callable[[Reader], T]) -> T:
@@ -177,7 +175,7 @@ class Library:
         return self.reading(lambda reader: reader.query(sql, [run_id, *ids, run_id, *ids]))
 
 
-def _reopened(path: Path) -> Store:
+def _opened(path: Path) -> Store:
     from store.db import Store
 
     return Store.open(path, read_only=True, memory=MEMORY)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from engine.core.errors import SpecError
+from engine.core.figures import percent_of, percents_whole
+from engine.stats.shares import wilson
 from store.names import VERDICTS
-from tui.words.facts import wilson
 
 if TYPE_CHECKING:
     from store.read import Reader
@@ -81,8 +82,7 @@ def _measured(reader: Reader, run: Mapping[str, Any]) -> dict[str, str]:
 def _share(k: int, n: int) -> str:
     if not n:
         return "none judged"
-    low, high = wilson(k, n)
-    return f"{k:,}/{n:,} {100 * k / n:.1f} % [{100 * low:.0f}–{100 * high:.0f}]"
+    return f"{k:,}/{n:,} {percent_of(k, n)} {percents_whole(*wilson(k, n))}"
 
 
 def flat(values: Mapping[str, Any], before: str = "") -> dict[str, str]:

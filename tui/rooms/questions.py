@@ -13,6 +13,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, Static
 
+from engine.core.figures import measured_plain
 from tui.reads.run import review_of
 from tui.rooms import Room
 from tui.widgets.marks import QUIET, TONES, lines, row
@@ -20,9 +21,9 @@ from tui.widgets.tables import PlainTable, vi_keys
 from tui.words.text import make_visible, one_line
 
 if TYPE_CHECKING:
+    from engine.core.events import QuestionAsked
     from tui.live.state import RunState
     from tui.reads.library import RunHistory
-    from tui.words.facts import Question
 
 _EMPTY = (
     "Questions that wait for you, the checks of each gate, and every decision are listed here. The gate is computed "
@@ -52,7 +53,7 @@ class QuestionsRoom(Room):
         self._run_id = ""
         self._rows: dict[str, Mapping[str, Any]] = {}
         self._decisions: dict[str, Mapping[str, Any]] = {}
-        self._open: dict[str, Question] = {}
+        self._open: dict[str, QuestionAsked] = {}
         self._shown: tuple[object, ...] = ()
         self._pointed: tuple[str, ...] = ()  # the figures whose failed check the cursor was put on
         self._name_width = 0
@@ -155,7 +156,7 @@ class QuestionsRoom(Room):
         shape = "✓" if item["passed"] else "✗"
         head = row(
             (f"{shape} {check.replace('_', ' ')} {word}", f"bold {TONES[tone]}"),
-            f"   measured {_figure(item['measured'])}, needs {item['op']} {_figure(item['threshold'])}",
+            f"   measured {measured_plain(item['measured'])}, needs {item['op']} {measured_plain(item['threshold'])}",
             f", n={item['n']:,}",
             (f"   evidence {str(item['evidence_sha256'])[:12]}", QUIET),
         )
@@ -277,24 +278,18 @@ def _decision(item: Mapping[str, Any], current: set[str]) -> Content:
 def _cells(item: Mapping[str, Any], colours: Mapping[str, str]) -> list[Text]:
     shape, colour = ("✓", "success") if item["passed"] else ("✗", "error")
     tone = colours.get(colour, "")
-    interval = "" if item["lo"] is None else f"{_figure(item['lo'])}–{_figure(item['hi'])}"
+    interval = "" if item["lo"] is None else f"{measured_plain(item['lo'])}–{measured_plain(item['hi'])}"
     against = len(item["subject_ids"] or ())
     return [
         Text(shape, style=tone),
         Text(str(item["check_name"]).replace("_", " "), style="" if item["passed"] else f"bold {tone}"),
-        Text(_figure(item["measured"]), justify="right", style="bold"),
-        Text(f"{item['op']:>2} {_figure(item['threshold'])}"),
+        Text(measured_plain(item["measured"]), justify="right", style="bold"),
+        Text(f"{item['op']:>2} {measured_plain(item['threshold'])}"),
         Text(interval, justify="right"),
         Text(f"{item['n']:,}", justify="right"),
         Text(f"{against:,}" if against else "–", justify="right"),
         Text(str(item["gate"])),
     ]
-
-
-def _figure(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.0f}" if value == int(value) and abs(value) >= 2 else f"{value:.3f}"
 
 
 def _against(total: int, shown: int) -> str:

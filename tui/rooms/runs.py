@@ -13,6 +13,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import DataTable, Static
 
+from engine.core.figures import format_seconds, percent_of, percents_whole
+from engine.stats.shares import wilson
 from store.names import RESUMABLE
 from tui.live.state import RunState
 from tui.reads.runs import Account, account, all_runs, flat, fork_options, judge_changes, own_settings, why_no_fork
@@ -20,9 +22,9 @@ from tui.rooms import Room
 from tui.widgets.compare import compare, describe
 from tui.widgets.dock import Choice, DockedQuestion
 from tui.widgets.tables import PlainTable, vi_keys
-from tui.words.facts import of_wanted, wilson
+from tui.words.facts import of_wanted
 from tui.words.text import one_line
-from tui.words.wording import STATES, format_seconds
+from tui.words.wording import STATES
 
 if TYPE_CHECKING:
     from tui.reads.library import RunHistory
@@ -130,12 +132,8 @@ class RunsRoom(Room):
         shape, word, tone = STATES.get(str(run["state"]), ("?", str(run["state"]), "quiet"))
         here = "▶" if name == self._current else " "
         mark = "●" if name == self._marked else here
-        low, high = wilson(run["accepted"], run["judged"])
-        share = (
-            f"{100 * run['accepted'] / run['judged']:.1f} % [{100 * low:.0f}–{100 * high:.0f}]"
-            if run["judged"]
-            else "–"
-        )
+        accepted, judged = run["accepted"], run["judged"]
+        share = percent_of(accepted, judged) + (f" {percents_whole(*wilson(accepted, judged))}" if judged else "")
         return [
             Text(mark, style="bold"),
             Text(name, style="bold" if name == self._current else ""),

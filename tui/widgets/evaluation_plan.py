@@ -12,10 +12,10 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from engine.core.figures import count
 from tui.widgets.marks import QUIET, TONES, hanging, lines, row
 from tui.words.evaluation import registration_caveat
 from tui.words.text import make_visible
-from tui.words.wording import count
 
 Offer = Mapping[str, Any]
 NAME = 18

@@ -8,8 +8,9 @@ from typing import Any
 from rich.text import Text
 from textual.content import Content
 
+from engine.core.figures import p_short, percent_of
 from tui.widgets.marks import interval_bar
-from tui.words.evaluation import difference_words, p_words, percent, with_interval
+from tui.words.evaluation import difference_words, with_interval
 from tui.words.text import one_line
 
 BAR = 21
@@ -26,13 +27,13 @@ def result_cells(one: Mapping[str, Any], reach: float) -> Cells:
     n = one["n"]
     whole = one["item_type"] == "all"
     shown = one["p_corrected"] is not None and one["p_corrected"] <= one["alpha"]
-    corrected = "–" if one["p_corrected"] is None else f"{p_words(one['p_corrected'])}{' *' if shown else ''}"
+    corrected = "–" if one["p_corrected"] is None else f"{p_short(one['p_corrected'])}{' *' if shown else ''}"
     plain = [
-        one_line(_type(one), 40), f"{n:,}", percent(one["before_right"], n), percent(one["after_right"], n),
+        one_line(_type(one), 40), f"{n:,}", percent_of(one["before_right"], n), percent_of(one["after_right"], n),
         difference_words(one), corrected,
     ]  # fmt: skip
     rest = [
-        f"+{one['gained']} −{one['lost']}", p_words(one["p"]), p_words(one["clustered_p"]),
+        f"+{one['gained']} −{one['lost']}", p_short(one["p"]), p_short(one["clustered_p"]),
         f"{one['effect_name']} {one['effect']:+.2f}", str(one["role"]),
         f"{one['before']} → {one['after']}", one_line(f"{one['test']}, {one['interval_method']}", 60),
     ]  # fmt: skip
@@ -51,5 +52,5 @@ def answers_cells(one: Mapping[str, Any]) -> Cells:
     right, n = one["n_right"], one["n"]
     told = ", conversation" if one["capability"] == "conversation" else ""
     interval = with_interval(right, n).partition("[")[2].partition("]")[0]
-    cells = [f"{one['condition']}{told}", f"{n:,}", "", percent(right, n), f"[{interval}]"]
+    cells = [f"{one['condition']}{told}", f"{n:,}", "", percent_of(right, n), f"[{interval}]"]
     return [Text(text) for text in [*cells, *[""] * (len(COLUMNS) - len(cells))]]

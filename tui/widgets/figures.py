@@ -5,12 +5,12 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
+from engine.core.figures import clock_text, count, percents_whole
 from store.names import FINISHED
 from tui.host.machine import Load
 from tui.live.state import RunState
 from tui.widgets.marks import QUIET, TONES, lines, percent, row, sparkline
 from tui.words.facts import of_wanted
-from tui.words.wording import clock_text, count
 
 _ACCEPTING = (("instruction_judgements", "instructions"), ("response_judgements", "pairs"))
 _PREFERRING = (("revisions", "revisions"), ("pairs", "pref. pairs"))
@@ -58,7 +58,7 @@ def _acceptance(state: RunState, phase: str, label: str) -> Content:
         return row((f"{label:<13}", QUIET), ("none judged yet", QUIET))
     share, low, high = measured
     done = state.phase(phase).done
-    interval = f"[{100 * low:.0f}–{100 * high:.0f}]"
+    interval = percents_whole(low, high)
     return row((f"{label:<13}", QUIET), (percent(share), "bold"), f" {interval:<8}", (f" n={done:,}", QUIET))
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
+from engine.core.figures import clock_text, count
 from tui.live.state import RunState
 from tui.widgets.marks import QUIET, TONES, row
 from tui.words.text import one_line
-from tui.words.wording import STATES, clock_text, count
+from tui.words.wording import STATES
 
 MAIN_SPEC = "stage_1_explicit_instructions"
 

@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
+from engine.core.figures import percents_whole
 from tui.widgets.marks import QUIET, TONES, VERDICT_TONES, lines, row
 from tui.words.text import one_line
 from tui.words.wording import VERDICT_SHAPES
@@ -109,7 +110,7 @@ def acceptance_line(kind: str, before: Outcome, after: Outcome) -> Content:
     return row(
         (f"{name:<13}", QUIET),
         (share, "bold"),
-        f" [{100 * now.lo:.0f}–{100 * now.hi:.0f}]",
+        f" {percents_whole(now.lo, now.hi)}",
         (moved, "bold $text-warning"),
         (f"  by {judge}", QUIET),
     )

@@ -8,15 +8,16 @@ from collections.abc import Mapping, Sequence
 from textual.content import Content
 from textual.widgets import Static
 
+from engine.core.figures import clock_text, percents_whole
+from engine.stats.shares import wilson
 from store.names import TRAINING_PHASES
 from tui.live.state import RunState
 from tui.live.trainings import TrainingState
 from tui.reads.run import RunFacts
 from tui.widgets.histogram import draw, draw_lengths
 from tui.widgets.marks import QUIET, TONES, lines, percent, row, sparkline
-from tui.words.facts import wilson
 from tui.words.text import one_line
-from tui.words.wording import clock_text, names, phase_title
+from tui.words.wording import names, phase_title
 
 _JUDGED = frozenset({"instruction_judgements", "response_judgements", "revisions", "pairs"})
 JUDGED_THERE = {"revisions": "revision", "candidates": "candidate", "pairs": "pair", "pair_gate": "pair"}
@@ -134,7 +135,7 @@ def _kept(state: RunState, phase: str) -> list[Content]:
     if known is None or known.acceptance is None:
         return []
     share, low, high = known.acceptance
-    told = f"{100 * share:.0f} % [{100 * low:.0f}–{100 * high:.0f}] of {known.done:,}"
+    told = f"{100 * share:.0f} % {percents_whole(low, high)} of {known.done:,}"
     return [row(("kept ", QUIET), (told, "bold"))]
 
 
@@ -155,7 +156,7 @@ def _by_source(found: Mapping[str, tuple[int, int, int]], made_word: str, width:
         if pairs and not judged:
             continue
         low, high = wilson(accepted, judged)
-        share = f"{100 * accepted / judged:.0f} % [{100 * low:.0f}–{100 * high:.0f}]" if judged else ""
+        share = f"{100 * accepted / judged:.0f} % {percents_whole(low, high)}" if judged else ""
         wide = width >= 50
         name = 20 if wide else max(10, width - 20)
         told = row((f"{one_line(source.replace('_', ' '), name - 1):<{name}}", QUIET), (f"{made:>6,}", "bold"))
@@ -176,7 +177,7 @@ def _over_time(state: RunState, phase: str, width: int) -> list[Content]:
     shares = [accepted / done for done, accepted in marks if done]
     done, accepted = marks[-1]
     low, high = wilson(accepted, done)
-    told = f"{100 * shares[-1]:.0f} % [{100 * low:.0f}–{100 * high:.0f}] of {done:,}"
+    told = f"{100 * shares[-1]:.0f} % {percents_whole(low, high)} of {done:,}"
     room = max(8, width - len(told) - 10)
     step = max(1, len(shares) // room)
     return [row(("accepted ", QUIET), (sparkline(shares[::step], room, top=1.0), "$accent"), " ", (told, "bold"))]
@@ -206,7 +207,7 @@ def _lengths(facts: RunFacts, width: int, height: int) -> Content:
     told = row(
         (f"{total:,} responses", "bold"),
         f" · median {_median(facts.lengths)}",
-        (f" · at the limit {100 * at_limit / total:.1f} % [{100 * low:.0f}–{100 * high:.0f}]", TONES["warn"]),
+        (f" · at the limit {100 * at_limit / total:.1f} % {percents_whole(low, high)}", TONES["warn"]),
     )  # fmt: skip
     return lines([told, draw_lengths(facts.lengths, facts.limit, width, max(4, height - 1))])
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from textual.content import Content
 
+from engine.core.figures import percents_whole
 from tui.widgets.diff import word_diff
 from tui.widgets.marks import QUIET, TONES, VERDICT_TONES, lines, row, share_bar, signed_bar
 from tui.words.text import make_visible, one_line
@@ -51,7 +52,7 @@ def tell_principle(found: Mapping[str, Any], width: int) -> Told:
         ("revisions that were kept", found["kept"], "kept"),
     ):
         low, high = found[f"{told}_lo"], found[f"{told}_hi"]
-        share = f"{k:,} of {n:,}" + (f", {100 * k / n:.0f} % [{100 * low:.0f}–{100 * high:.0f}]" if n else "")
+        share = f"{k:,} of {n:,}" + (f", {100 * k / n:.0f} % {percents_whole(low, high)}" if n else "")
         drawn = row((share_bar(k / n, low, high, bar), "$text-accent"), (" 0 to 1", QUIET)) if n else Content("")
         rows.append(row((f"{name:<31}", QUIET), f"{share:<24} " if beside else share, drawn if beside else ""))
         rows += [row(" " * 31, drawn)] if n and not beside else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from engine.core.figures import percents_whole
 from tui.reads.preferences import PAIRS, PRINCIPLES, REVISIONS
 from tui.widgets.endless import Column, EndlessTable
 from tui.widgets.marks import TONES, VERDICT_TONES, share_bar
@@ -71,7 +72,7 @@ def _principle(row: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     drawn, kept, margin = row["drawn"], row["kept"], row["margin_nats"]
     low, high = row["kept_lo"], row["kept_hi"]
     share = kept / drawn if drawn else 0.0
-    useful = f"{100 * share:.0f} % [{100 * low:.0f}–{100 * high:.0f}]" if drawn else "not drawn"
+    useful = f"{100 * share:.0f} % {percents_whole(low, high)}" if drawn else "not drawn"
     return {
         "principle": (one_line(row["principle_id"], 40), ""),
         "category": (row["category"], "$foreground-muted"),

@@ -10,9 +10,11 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from tui.live.state import PhaseState, RunState
+from engine.core.figures import clock_text
+from tui.live.state import RunState
 from tui.widgets.marks import QUIET, TONES, lines, progress_bar, row
-from tui.words.wording import PHASE_SHAPES, clock_text, phase_title
+from tui.words.facts import PhaseState
+from tui.words.wording import PHASE_SHAPES, phase_title
 
 _TONES = {"pending": "quiet", "running": "busy", "paused": "warn", "stopped": "warn", "done": "good", "failed": "bad"}
 _GAP = 3  # cells between the two columns

@@ -9,9 +9,10 @@ from typing import Any
 
 from textual.content import Content
 
+from engine.core.figures import percent_of, points_signed, points_signed_interval
 from tui.reads.evaluation import Standing
 from tui.widgets.marks import QUIET, TONES, row
-from tui.words.evaluation import audit_words, gap_words, percent, place, repeat_words
+from tui.words.evaluation import audit_words, gap_words, place, repeat_words
 from tui.words.text import one_line
 
 BAR = 12
@@ -47,8 +48,8 @@ def _verdict(found: Standing, width: int) -> Content:
         shown = primary["p_corrected"] is not None and primary["p_corrected"] <= primary["alpha"]
         clustered = "" if primary["clustered_p"] is None else f" (clustered {primary['clustered_p']:.2g})"
         told = (
-            f"{primary['before']} → {primary['after']} {100 * primary['difference']:+.1f} points "
-            f"[{100 * primary['lo']:+.1f}, {100 * primary['hi']:+.1f}], p {primary['p']:.2g}{clustered}, "
+            f"{primary['before']} → {primary['after']} {points_signed(primary['difference'])} points "
+            f"{points_signed_interval(primary['lo'], primary['hi'])}, p {primary['p']:.2g}{clustered}, "
             f"{'shown' if shown else 'not shown'} at level {primary['alpha']:.3g}, registered"
         )
         shape, tone = ("✓ ", TONES["good"]) if shown else ("· ", QUIET)
@@ -74,7 +75,7 @@ def _shares(found: Standing, width: int) -> Content:
     told = []
     for name in names:
         right = sum(one["n_right"] for one in test if one["condition"] == name)
-        told.append(f"{name} {percent(right, sum(one['n'] for one in test if one['condition'] == name))}")
+        told.append(f"{name} {percent_of(right, sum(one['n'] for one in test if one['condition'] == name))}")
     return row((one_line(" · ".join(told), width), ""))
 
 

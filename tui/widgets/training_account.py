@@ -9,10 +9,11 @@ from typing import Any
 
 from textual.content import Content
 
+from engine.core.figures import count, format_seconds, mebibytes
 from store.names import ALIVE
 from tui.widgets.marks import QUIET, TONES, progress_bar, row
 from tui.words.text import one_line
-from tui.words.wording import STATES, count, format_seconds, mebibytes
+from tui.words.wording import STATES
 
 SPEED_OVER_STEPS = 20
 GIB = 2**30

@@ -5,22 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tui.words.facts import wilson
-from tui.words.wording import count
+from engine.core.figures import count, p_short, percent_of, percents, points_signed, points_signed_interval
+from engine.stats.shares import wilson
 
 Row = Mapping[str, Any]
 ORDER = ("base_raw", "base_formatted", "base_few_shot", "sft", "dpo", "reference")
 
 
-def percent(right: int, of: int) -> str:
-    return f"{100 * right / of:.1f} %" if of else "–"
-
-
 def with_interval(right: int, of: int) -> str:
     """A share with its Wilson interval and its n."""
-    found = wilson(right, of)
-    told = "" if found is None else f" [{100 * found[-2]:.1f}, {100 * found[-1]:.1f}]"
-    return f"{percent(right, of)}{told} of {count(of)}"
+    return f"{percent_of(right, of)} {percents(*wilson(right, of))} of {count(of)}"
 
 
 def condition_words(conditions: Sequence[Row], split: str = "test") -> list[str]:
@@ -98,13 +92,8 @@ def registration_caveat(body: Row, items_sha256: str, scorer_sha256: str) -> str
     return ""
 
 
-def p_words(value: float | None) -> str:
-    """A p value with two significant digits, a dash where there is none."""
-    return "–" if value is None else f"{value:.2g}"
-
-
 def difference_words(row: Row) -> str:
-    return f"{100 * row['difference']:+.1f} [{100 * row['lo']:+.1f}, {100 * row['hi']:+.1f}]"
+    return f"{points_signed(row['difference'])} {points_signed_interval(row['lo'], row['hi'])}"
 
 
 def result_words(row: Row) -> list[str]:
@@ -113,11 +102,11 @@ def result_words(row: Row) -> list[str]:
         f"{row['before']} → {row['after']}"
         + ("" if row["capability"] == "instruction_following" else ", conversation"),
         count(row["n"]),
-        percent(row["before_right"], row["n"]),
-        percent(row["after_right"], row["n"]),
+        percent_of(row["before_right"], row["n"]),
+        percent_of(row["after_right"], row["n"]),
         difference_words(row),
-        p_words(row["p"]),
-        p_words(row["p_corrected"]),
+        p_short(row["p"]),
+        p_short(row["p_corrected"]),
         f"{row['effect_name']} {row['effect']:+.2f}",
         str(row["role"]),
     ]

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from dataclasses import dataclass, field
 
+from engine.stats.shares import wilson
+
 RATE_WINDOW_S = 30.0
 RATE_LEAST_S = 1.0  # what came back at once from the store is no rate
-
-
-def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927). With nothing counted it is all of [0, 1]."""
-    if n <= 0:
-        return 0.0, 1.0
-    share = successes / n
-    centre = share + z * z / (2 * n)
-    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
 def of_wanted(accepted: int, target: int) -> str:
@@ -70,22 +60,6 @@ class Audit:
     subject_kind: str = "sample"
     n_good: int | None = None  # items of the audit; None until the store was read
     n_bad: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    accepted: int
-    candidates: int
-    needed: int | None
-    needed_lo: int | None
-    needed_hi: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    question_id: str
-    topic: str
-    question: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,38 +8,12 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from engine.core.text import TAB, Signs
 from store.text import json_ready
 
-# Invisible although Unicode calls them letters, marks or symbols: fillers, grapheme joiner, variation selectors.
-_BLANK = frozenset(
-    (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x2800, 0x3164, 0xFFA0)
-).union(range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0))
-_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _MARKS_KEPT = 3  # Vietnamese needs two on a letter; a tower of forty paints over the lines above
-_TAB = "    "
-
-
-class _Visible(dict[int, str]):
-    """Code point -> what is shown for it; filled as characters are met."""
-
-    def __missing__(self, code: int) -> str:
-        char = chr(code)
-        if code < 0x20:
-            shown = chr(0x2400 + code)  # ESC is shown as ␛
-        elif code == 0x7F:
-            shown = "␡"
-        elif code in _BLANK or unicodedata.category(char) in _HIDDEN_CATEGORIES:
-            shown = f"⟨U+{code:04X}⟩"
-        elif unicodedata.category(char) == "Zs":
-            shown = " "
-        else:
-            shown = char
-        self[code] = shown
-        return shown
-
-
-_LINES = _Visible({0x0A: "\n", 0x09: _TAB})
-_LINE = _Visible({0x0A: "↵", 0x09: " "})
+_LINES = Signs({0x0A: "\n", 0x09: TAB, 0x7F: "␡"})
+_LINE = Signs({0x0A: "↵", 0x09: " ", 0x7F: "␡"})
 
 
 def make_visible(text: str, *, limit: int | None = None) -> str:

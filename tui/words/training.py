@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tui.words.wording import count
+from engine.core.figures import count
 
 GIB = 2**30
 MEMORY_PARTS = ("weights", "adapter", "optimiser", "activations", "logits")

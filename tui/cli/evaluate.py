@@ -6,11 +6,29 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from tui.cli import run
-from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
+from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, write_json
+from tui.cli.parsing import Commands, add_batch_size, add_headless, add_run, add_set
 from tui.host.terminal import Terminal
 
 if TYPE_CHECKING:
     from engine.run.options import RunOptions
+
+
+def add(commands: Commands) -> None:
+    about = "ask a run's models the held-out items: the gap before training, the difference after"
+    own = commands.add("evaluate", evaluate, about)
+    add_run(own)
+    add_set(own)
+    own.add_argument("--plan", action="store_true", help="only say what would be asked")
+    add_batch_size(own)
+    add_headless(own)
+
+    own = commands.add("preregister", preregister, "settle hypotheses and tests before results exist")
+    add_run(own)
+    add_set(own)
+    own.add_argument("--after", choices=("sft", "dpo"), help="what is compared (default: the spec's last training)")
+    own.add_argument("--hypothesis", metavar="TEXT", help="the primary hypothesis in your words")
+    own.add_argument("--show", action="store_true", help="only show what was registered")
 
 
 def evaluate(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -80,27 +98,3 @@ def preregister(args: argparse.Namespace, terminal: Terminal) -> int:
 
     console_on(terminal.stdout).print(registration_report(run_id, found))
     return flushed(terminal)
-
-
-def replay(args: argparse.Namespace, terminal: Terminal) -> int:
-    """Compute a slice of a phase again; exit code 4 where texts or verdicts differ from what is stored."""
-    store = store_path(args)
-    require_store(store)
-    with reading(args) as reader:
-        run_id = chosen_run(reader, args.run)
-    with_log(terminal, store, "cai replay")
-    from engine.analyses.replay import replay as again
-
-    found = again(store, run_id, args.phase, args.fraction, batch_size=args.batch_size)
-    code = 0 if found["certified"] else 4
-    if args.json:
-        from store.progress import json_ready
-
-        write_json(terminal, {**json_ready(found), "exit_code": code})
-        return code
-    from tui.printed.evaluation import replay_report
-    from tui.printed.tables import console_on
-
-    console_on(terminal.stdout).print(replay_report(found))
-    flushed(terminal)
-    return code

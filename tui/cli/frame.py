@@ -15,13 +15,6 @@ from tui.host.terminal import Terminal, log_path
 if TYPE_CHECKING:
     from store import Reader
 
-
-SAMPLES_SHOWN = 50
-
-
-EXPORTS = ("sft", "samples", "judgements", "pairs", "revisions")
-
-
 NO_TMUX = "--no-tmux"
 
 

@@ -1,16 +1,37 @@
-"""Commands that look at what the store holds, and at this machine."""
+"""Commands that look at what the store holds."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
+from tui.cli.parsing import Commands, add_out, add_run, add_set, positive
 from tui.host.terminal import Terminal
 
-if TYPE_CHECKING:
-    from tui.config.settings import Config
+EXPORTS = ("sft", "samples", "judgements", "pairs", "revisions")
+
+
+def add(commands: Commands) -> None:
+    commands.add("runs", runs, "list the runs in the store")
+    add_run(commands.add("status", status, "show how far a run is, its gates and its counts"))
+
+    own = commands.add("samples", samples, "show samples of a run with their verdicts")
+    add_run(own)
+    which = own.add_mutually_exclusive_group()
+    for verdict in ("accepted", "rejected", "unsure"):
+        which.add_argument(f"--{verdict}", dest="verdict", action="store_const", const=verdict, help=f"only {verdict}")
+    own.add_argument("--limit", type=positive, default=50, metavar="N", help="at most N (50)")
+
+    own = commands.add("recheck", recheck, "decide again from stored rows under other thresholds")
+    add_run(own)
+    add_set(own)
+
+    own = commands.add("export", export, "write a data set with its card")
+    add_run(own)
+    own.add_argument("--what", choices=EXPORTS, default="sft", help="default: sft")
+    own.add_argument("--format", choices=("jsonl", "parquet", "hf"), default="jsonl", help="default: jsonl")
+    add_out(own)
 
 
 def runs(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -101,52 +122,3 @@ def export(args: argparse.Namespace, terminal: Terminal) -> int:
         return 0
     terminal.stdout.write("".join(f"{path}\n" for path in paths))
     return flushed(terminal)
-
-
-def doctor(args: argparse.Namespace, terminal: Terminal) -> int:
-    """Exit code 1 where something failed or hung; what is absent is no error."""
-    from engine.doctor import examine
-
-    report = examine(store_path(args), time_limit_s=args.time_limit)
-    code = 0 if report["healthy"] else 1
-    if args.json:
-        write_json(terminal, {**report, "exit_code": code})
-        return code
-    from tui.printed.tables import console_on, doctor_table
-
-    console_on(terminal.stdout).print(doctor_table(report))
-    terminal.stdout.flush()
-    return code
-
-
-def config(args: argparse.Namespace, terminal: Terminal) -> int:
-    """The file, and each setting in force with where it comes from. Exit code 1 where something is wrong with it."""
-    from tui.config.settings import SETTINGS, shown
-    from tui.config.themes import unknown_theme
-
-    found: Config = args.config
-    problems = [*found.problems, *filter(None, [unknown_theme(found.theme)])]
-    if found.keymap:
-        from tui.app import keymap
-
-        problems += keymap.complete(found.keymap, keymap.places())[1]
-    code = 1 if problems else 0
-    if args.json:
-        told = {item.name: {"value": found.value(item.name), "from": found.origin(item.name)} for item in SETTINGS}
-        answer = {"path": str(found.path), "exists": found.path.exists(), "settings": told}
-        write_json(terminal, {**answer, "keymap": dict(found.keymap), "problems": problems, "exit_code": code})
-        return code
-    from tui.words.text import one_line
-
-    there = "" if found.path.exists() else "  (not there: the defaults hold)"
-    rows = [f"{found.path}{there}", ""]
-    for item in SETTINGS:
-        origin = found.origin(item.name)
-        where = {"environment": f"${item.environment}", "command line": item.option}.get(origin, origin)
-        rows.append(f"{item.name:<20} {one_line(shown(found.value(item.name)), 60):<28} {where}")
-    rows += [f"keymap {name:<20} {one_line(keys, 60)}" for name, keys in found.keymap.items()]
-    terminal.stdout.write("".join(f"{row}\n" for row in rows))
-    terminal.stderr.write("".join(f"config: {one_line(text, 400)}\n" for text in problems))
-    terminal.stderr.flush()
-    flushed(terminal)
-    return code

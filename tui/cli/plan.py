@@ -6,8 +6,28 @@ import argparse
 from typing import Any
 
 from tui.cli.frame import chosen_run, flushed, raise_budget, reading, require_store, store_path, write_json
+from tui.cli.parsing import Commands, add_budget, add_run, add_set, dollars
 from tui.errors import UsageError
 from tui.host.terminal import Terminal
+
+
+def add(commands: Commands) -> None:
+    about = "what the rest costs, what an n can show, what best-of-k and an early stop are worth"
+    own = commands.add("plan", plan, about)
+    add_run(own)
+    add_set(own)
+    own.add_argument("--price", type=dollars, metavar="USD", help="of a GPU hour (default: the configured one)")
+    own.add_argument(
+        "--interim",
+        type=int,
+        nargs=4,
+        metavar="N",
+        help="gained, lost, items so far, items planned: stop for futility?",
+    )
+
+    own = commands.add("budget", budget, "what was spent, by run, phase and kind; --budget raises the cap")
+    add_run(own)
+    add_budget(own)
 
 
 def plan(args: argparse.Namespace, terminal: Terminal) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
+from tui.cli.parsing import JSON, Command, Commands, add_run, add_set
 from tui.errors import UsageError
 from tui.host.terminal import Terminal
 
@@ -19,18 +20,18 @@ Row = dict[str, Any]
 WORDS = ("approve", "reject", "override", "modify")
 
 
-def add_parsers(own: argparse.ArgumentParser, setting: Callable[[str], tuple[str, str]]) -> None:
-    """The subcommands of `cai review`, which alone is its `list`; `setting` reads KEY=VALUE."""
+def add(commands: Commands) -> None:
+    """`cai review`, which alone is its `list`, and what stands under it."""
+    own = commands.add("review", listed, "questions of methodology: list, show, answer, ask, verify")
     own.set_defaults(run=None)
     found = own.add_subparsers(title="commands", metavar="COMMAND", dest="what")
 
-    def command(name: str, action: Callable[[argparse.Namespace, Terminal], int], about: str) -> Any:
-        sub = found.add_parser(name, help=about, description=about, allow_abbrev=False)
+    def command(name: str, action: Command, about: str) -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = found.add_parser(name, help=about, description=about, allow_abbrev=False)
         sub.set_defaults(action=action)
-        sub.add_argument("run", nargs="?", metavar="RUN", help="id, or the beginning of it (default: the latest)")
+        add_run(sub)
         sub.add_argument("--store", metavar="PATH", default=argparse.SUPPRESS, help="the DuckDB file")
-        about_json = "one JSON object on stdout, everything else on stderr"
-        sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=about_json)
+        sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=JSON)
         return sub
 
     command("list", listed, "what was asked about a run, and how each question stands")
@@ -40,7 +41,7 @@ def add_parsers(own: argparse.ArgumentParser, setting: Callable[[str], tuple[str
         sub.add_argument("id", metavar="ID", help="of a review, or the beginning of it")
     answer.add_argument("answer", choices=WORDS, help="override goes on against a No and wants a reason")
     answer.add_argument("--reason", default="", metavar="TEXT", help="kept with the decision")
-    answer.add_argument("--set", action="append", type=setting, metavar="KEY=VALUE", help="what modify changes")
+    add_set(answer, "what modify changes")
     ask = command("ask", asked, "put a question to the configured reviewer; exit code 0 Yes, 4 No, 3 a person is asked")
     request = command("request", requested, "have files reviewed in full by the configured model")
     for sub in (ask, request):

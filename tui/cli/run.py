@@ -9,14 +9,47 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tui.cli.frame import require_store, store_path, with_log, write_json
-from tui.cli.look import config
+from tui.cli.frame import raise_budget, require_store, store_path, with_log, write_json
+from tui.cli.machine import config
+from tui.cli.parsing import Commands, add_batch_size, add_budget, add_headless, add_run, add_set, positive
 from tui.errors import ScreenFailed, UsageError
 from tui.host.terminal import Terminal, log_path
+from tui.words.wording import ALL_PHASES
 
 if TYPE_CHECKING:
     from engine.run.options import RunOptions
     from tui.config.settings import Config
+
+
+def add(commands: Commands) -> None:
+    own = commands.add("run", run, "start a run, or go on with an unfinished one of the same settings")
+    own.add_argument("spec", nargs="?", metavar="SPEC", help="name in specs/ or path (default: by the model)")
+    own.add_argument(
+        "--model",
+        metavar="NAME_OR_PATH",
+        help="base model: a name, a folder, or servers "
+        "(http://host:8000/v1[#name],...; default: the configured or embedded one)",
+    )
+    size = own.add_mutually_exclusive_group()
+    size.add_argument("--pilot", type=positive, metavar="N", help="stop after a pilot of N accepted examples")
+    size.add_argument("--target", type=positive, metavar="N", help="go on to N accepted examples")
+    own.add_argument("--seed", type=int, metavar="N", help="seed of the run (default: the spec's)")
+    add_set(own)
+    own.add_argument("--new", action="store_true", help="begin another run even if the same one is there already")
+    _add_running(own)
+
+    resume = commands.add("resume", run, "go on with a run where it was left")
+    add_run(resume)
+    add_budget(resume)
+    _add_running(resume)
+
+
+def _add_running(own: argparse.ArgumentParser) -> None:
+    own.add_argument(
+        "--until", choices=ALL_PHASES, metavar="PHASE", help=f"stop after this phase: {', '.join(ALL_PHASES)}"
+    )
+    add_batch_size(own, "rows on the device at once (changes no result)")
+    add_headless(own)
 
 
 def configure(args: argparse.Namespace, terminal: Terminal) -> None:
@@ -57,8 +90,6 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         resume = resume or ""
         require_store(store)
         if args.budget is not None:
-            from tui.cli.frame import raise_budget
-
             raise_budget(args)
 
     def options() -> RunOptions:

@@ -1,18 +1,33 @@
-"""`cai train`: SFT and preference training of a run, in the control center or without it."""
+"""`cai train` and `cai refresh`: SFT and preference training of a run, in the control center or without it."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tui.cli import run
 from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
+from tui.cli.parsing import Commands, add_headless, add_run, add_set
 from tui.host.terminal import Terminal
 
 if TYPE_CHECKING:
     from engine.run.options import RunOptions
 
 KINDS = ("sft", "dpo")
+
+
+def add(commands: Commands) -> None:
+    own = commands.add("train", train, "train a run's model on what passed its gates: SFT, then preferences")
+    own.add_argument("what", choices=(*KINDS, "all"), help="dpo takes the loss that the spec names")
+    add_run(own)
+    add_set(own)
+    own.add_argument("--plan", action="store_true", help="only say what would be trained and what locks it")
+    own.add_argument("--accelerate", metavar="NAME", help="start it on many devices: fsdp_4, deepspeed_8, or a file")
+    own.add_argument("--report-to", action="append", metavar="NAME", help="also tell trackio, wandb or tensorboard")
+    add_headless(own)
+
+    about = "train in rounds: the trained model writes new pairs and goes on from them"
+    add_run(commands.add("refresh", refresh, about, with_json=False))
 
 
 def train(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -91,25 +106,3 @@ def refresh(args: argparse.Namespace, terminal: Terminal) -> int:
         code, _ = run_headless(opener(new=True, config=args.config), options, terminal, as_json=False)
         if code:
             return code
-
-
-def merge(args: argparse.Namespace, terminal: Terminal) -> int:
-    """`cai merge`: weights with an adapter in them, for a server that knows no adapters."""
-    from pathlib import Path
-
-    store = store_path(args)
-    require_store(store)
-    with_log(terminal, store, "cai merge")
-    with reading(args) as reader:
-        run_id = chosen_run(reader, args.run)
-        from engine.training.merge import merge_adapter
-
-        found: dict[str, Any] = merge_adapter(reader, run_id, args.what, Path(args.out), dtype=args.dtype)
-    if args.json:
-        write_json(terminal, found)
-        return 0
-    from tui.printed.tables import console_on
-    from tui.printed.training import merge_report
-
-    console_on(terminal.stdout).print(merge_report(found))
-    return flushed(terminal)

@@ -22,16 +22,18 @@ from tui.app.keys import KEYS, PERSONAL_KEYS, applies
 from tui.app.personal import Personal
 from tui.app.serving import Serving
 from tui.host import priority
-from tui.live.bridge import Bridge, EventsArrived
+from tui.live.bridge import Bridge
 from tui.live.conductor import Session
 from tui.live.state import RunState, beside
+from tui.messages import EventsArrived
 from tui.rooms import Room
 from tui.rooms.run import RunRoom
-from tui.widgets.bar import KeyBar, RoomBar
-from tui.widgets.dock import DockedQuestion, QuestionDock
-from tui.widgets.header import RunHeader
-from tui.widgets.notice import Notice
+from tui.widgets.frame.bar import KeyBar, RoomBar
+from tui.widgets.frame.dock import QuestionDock
+from tui.widgets.frame.header import RunHeader
+from tui.widgets.frame.notice import Notice
 from tui.words.places import PLACES
+from tui.words.questions import DockedQuestion
 from tui.words.wording import EVALUATION
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
         self._answers = {}
         self._held = {}
         self.state = RunState()
-        self.bridge = Bridge(self.post_message)
+        self.bridge = Bridge(lambda _: self.post_message(EventsArrived()))
         self.session = Session(store_path, open_engine, self.bridge.emit)
         self._options = options
         self._log_path = log_path
@@ -134,7 +136,7 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
         run_id, unfinished = found
         self.consult_again()
         if run_id is None:
-            from tui.widgets.start import StartPanel
+            from tui.widgets.run.start import StartPanel
 
             self._can_start = True
             self.state.state = "idle"
@@ -347,7 +349,7 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
         self.room.find()
 
     def action_help(self) -> None:
-        from tui.widgets.help import HelpScreen
+        from tui.widgets.frame.help import HelpScreen
 
         keys = [
             (self.get_key_display(active.binding), active.binding.description, active.tooltip or "")

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tui.app.background import Working
-from tui.widgets.dock import Choice, DockedQuestion
 from tui.words.facts import of_wanted
+from tui.words.questions import Choice, DockedQuestion
 from tui.words.wording import EVALUATION
 
 if TYPE_CHECKING:
     from tui.live.state import RunState
-    from tui.widgets.notice import Notice
+    from tui.widgets.frame.notice import Notice
 
 APPROVE = Choice("y", "approve", "approve")
 KEEP = Choice("n", "keep running", "keep")

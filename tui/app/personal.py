@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from textual.app import App, SuspendNotSupported, SystemCommand
 
+from tui.app import themes
 from tui.app.background import Working
-from tui.config import themes
 from tui.config.settings import Config
 from tui.host import clipboard
 from tui.host.terminal import only_continue_on_a_terminal
@@ -87,7 +87,7 @@ class Personal(Working, Base):
         self.background("reading the keymap", look, apply)
 
     def _show_problems(self, problems: list[str]) -> None:
-        from tui.widgets.notice import Notice
+        from tui.widgets.frame.notice import Notice
 
         more = len(problems) - SHOWN_PROBLEMS
         told = problems[:SHOWN_PROBLEMS] + ([f"and {more} more: cai config lists them"] if more > 0 else [])
@@ -102,7 +102,7 @@ class Personal(Working, Base):
         from tui.app.settings_screen import SettingsScreen
 
         if not isinstance(self.screen, SettingsScreen):
-            self.push_screen(SettingsScreen(self.config))
+            self.push_screen(SettingsScreen(self.config, self.apply_config))
 
     def bell(self) -> None:
         if self.config.bell:

@@ -11,6 +11,7 @@ from textual.events import Event, Key
 from tui.app import asking
 from tui.app.background import Working
 from tui.live.state import beside
+from tui.messages import AskWanted, GoTo, ReadWanted, RunWanted, WorkWanted, WriteWanted
 from tui.reads.library import ChangedHands
 from tui.rooms import Room
 from tui.words.wording import EVALUATION
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from tui.live.conductor import Session
     from tui.live.state import RunState
     from tui.reads.library import Library
-    from tui.widgets.dock import DockedQuestion, QuestionDock
+    from tui.widgets.frame.dock import QuestionDock
+    from tui.words.questions import DockedQuestion
 
 IDLE_S = 3.0  # without a key, after which a question may take the keys
 _LATE = object()  # what a read gives that came after the store was let go
@@ -87,10 +89,10 @@ class Serving(Working):
         for again in held.values():
             again()
 
-    def on_room_wanted(self, event: Room.Wanted) -> None:
+    def on_read_wanted(self, event: ReadWanted) -> None:
         self.consult(event.what, event.read, event.then, event.group)
 
-    def on_room_work_wanted(self, event: Room.WorkWanted) -> None:
+    def on_work_wanted(self, event: WorkWanted) -> None:
         self.background(event.what, event.work, event.then, group=event.what)
 
     def put_question(self, run_id: str, payload: Mapping[str, Any]) -> None:
@@ -113,14 +115,14 @@ class Serving(Working):
 
         self.consult("reading a question", read, put, group=f"question {question_id}")
 
-    def on_room_write_wanted(self, event: Room.WriteWanted) -> None:
+    def on_write_wanted(self, event: WriteWanted) -> None:
         self.background(event.what, lambda: self.session.write(event.write), event.then)
 
-    def on_room_ask_wanted(self, event: Room.AskWanted) -> None:
+    def on_ask_wanted(self, event: AskWanted) -> None:
         self._answers[event.question.question_id] = event.then
         self.ask_here(event.question)
 
-    def on_room_run_wanted(self, event: Room.RunWanted) -> None:
+    def on_run_wanted(self, event: RunWanted) -> None:
         if self.state.active:  # one run at a time: it would be closed under the person's hands
             self.notify(f"Run {self.state.run_id} is going on. Stop it first (s).", markup=False)
             return
@@ -139,7 +141,7 @@ class Serving(Working):
                 about = beside(event.run_id, (EVALUATION,))
                 self.begin(lambda: self.session.begin_evaluation(event.run_id), about)
 
-    def on_room_go_to(self, event: Room.GoTo) -> None:
+    def on_go_to(self, event: GoTo) -> None:
         self.open_room(event.room, event.subject)
 
     def answered(self, question_id: str, answer: str, text: str) -> bool:

@@ -37,8 +37,8 @@ def doctor(args: argparse.Namespace, terminal: Terminal) -> int:
 
 def config(args: argparse.Namespace, terminal: Terminal) -> int:
     """The file, and each setting in force with where it comes from. Exit code 1 where something is wrong with it."""
+    from tui.app.themes import unknown_theme
     from tui.config.settings import SETTINGS, shown
-    from tui.config.themes import unknown_theme
 
     found: Config = args.config
     problems = [*found.problems, *filter(None, [unknown_theme(found.theme)])]

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 Value = str | float | bool | None
 DEFAULT, FILE, ENVIRONMENT, COMMAND_LINE = "default", "file", "environment", "command line"
-FIRST_THEMES = ("cai-dark", "cai-light", "cai-safe")  # tui.config.themes has them; Textual's own are allowed as well
+FIRST_THEMES = ("cai-dark", "cai-light", "cai-safe")  # tui.app.themes has them; Textual's own are allowed as well
 REVIEWERS = ("person", "model", "chain", "policy")
 EFFORTS = ("none", "minimal", "low", "medium", "high")
 SHOWN_CHARACTERS = 60

@@ -13,11 +13,12 @@ from textual.content import Content
 from textual.widgets import DataTable, Static
 
 from tui.live.state import RunState
+from tui.messages import RunWanted, WriteWanted
 from tui.reads.evaluation import Found, Standing, answered, discordant, standing
 from tui.rooms import Room
-from tui.widgets.evaluation_table import COLUMNS, answers_cells, result_cells
+from tui.widgets.evaluation.standing import standing_lines
+from tui.widgets.evaluation.table import COLUMNS, answers_cells, result_cells
 from tui.widgets.marks import QUIET, TONES, lines, row
-from tui.widgets.standing import standing_lines
 from tui.widgets.tables import PlainTable, vi_keys
 from tui.words.evaluation import place
 from tui.words.text import make_visible
@@ -226,7 +227,7 @@ class EvaluationRoom(Room):
         self.open_items()
 
     def action_evaluate(self) -> None:
-        from tui.widgets.evaluation_plan import EvaluationPlanScreen, Offer
+        from tui.widgets.evaluation.plan import EvaluationPlanScreen, Offer
 
         run_id = self._run_id
 
@@ -255,11 +256,11 @@ class EvaluationRoom(Room):
                     return f"{error.title}. {error.hint}"
                 return ""
 
-            self.post_message(self.WriteWanted("registering", write, then))
+            self.post_message(WriteWanted("registering", write, then))
 
         def answered_(start: bool | None) -> None:
             if start:
-                self.post_message(self.RunWanted("evaluate", run_id))
+                self.post_message(RunWanted("evaluate", run_id))
 
         self.app.push_screen(EvaluationPlanScreen(run_id, ask, settle, self._busy), answered_)
 
@@ -270,16 +271,14 @@ class EvaluationRoom(Room):
 
     def action_blind(self) -> None:
         from tui.reads.blind import keep_blind_label, settle_reading, to_read
-        from tui.widgets.blind import BlindScreen
+        from tui.widgets.evaluation.blind import BlindScreen
 
         run_id, chosen = self._run_id, self.chosen
         assert chosen is not None
 
         def keep(subject_id: str, label: str) -> None:
             self.post_message(
-                self.WriteWanted(
-                    "keeping a label", lambda store: keep_blind_label(store, run_id, subject_id, label), _done
-                )
+                WriteWanted("keeping a label", lambda store: keep_blind_label(store, run_id, subject_id, label), _done)
             )
 
         def _done(_: object) -> None:
@@ -305,7 +304,7 @@ class EvaluationRoom(Room):
                 self.notify("Kept. The scorer is compared with you when the evaluation is through.", markup=False)
             elif read:
                 self.post_message(
-                    self.WriteWanted("comparing with the scorer", lambda store: settle_reading(store, run_id), told)
+                    WriteWanted("comparing with the scorer", lambda store: settle_reading(store, run_id), told)
                 )
 
         self.read("choosing items", lambda lib: lib.reading(lambda r: to_read(r, run_id, chosen)), show)

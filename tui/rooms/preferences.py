@@ -15,6 +15,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tui.live.state import RunState
+from tui.messages import GoTo
 from tui.reads.preferences import (
     ORDERS,
     PAIRS,
@@ -34,8 +35,8 @@ from tui.reads.preferences import (
 from tui.rooms.listing import ListingRoom, back_key, list_keys, verdict_keys
 from tui.widgets.endless import PAGE, EndlessTable
 from tui.widgets.marks import QUIET, row
-from tui.widgets.preference import Told, tell_pair, tell_principle, tell_revision
-from tui.widgets.preference_table import PreferenceTable, columns_for
+from tui.widgets.preferences.detail import Told, tell_pair, tell_principle, tell_revision
+from tui.widgets.preferences.table import PreferenceTable, columns_for
 from tui.widgets.strip import ChoiceStrip
 from tui.words.text import one_line
 from tui.words.wording import PREFERENCE_PHASES, VERDICT_SHAPES
@@ -292,7 +293,7 @@ class PreferencesRoom(ListingRoom):
 
         def arrived(sample_id: str) -> None:
             if sample_id:
-                self.post_message(self.GoTo("samples", sample_id))
+                self.post_message(GoTo("samples", sample_id))
             else:
                 self.notify("Its instruction came with the program: no sample stands behind this pair.")
 

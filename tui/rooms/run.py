@@ -10,13 +10,14 @@ from textual.binding import Binding, BindingType
 
 from tui.host.machine import Load, Machine
 from tui.live.state import RunState
+from tui.messages import WorkWanted
 from tui.reads.run import RunFacts, run_facts
 from tui.rooms import Room
-from tui.widgets.audit import AuditPanel
-from tui.widgets.events import EventsList
-from tui.widgets.figures import LiveFigures
-from tui.widgets.phase import JUDGED_THERE, PhasePanel
-from tui.widgets.rail import PhaseRail
+from tui.widgets.run.audit import AuditPanel
+from tui.widgets.run.events import EventsList
+from tui.widgets.run.figures import LiveFigures
+from tui.widgets.run.phase import JUDGED_THERE, PhasePanel
+from tui.widgets.run.rail import PhaseRail
 from tui.words.wording import ALL_PHASES, PHASES, PREFERENCE_PHASES
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class RunRoom(Room):
             self.read("reading a run's figures", lambda lib: lib.reading(lambda r: run_facts(r, run_id)), self._learn)
         if time.monotonic() - self._measured_at > MACHINE_EVERY_S:
             self._measured_at = time.monotonic()
-            self.post_message(self.WorkWanted("measuring the machine", self._machine.load, self._weigh))
+            self.post_message(WorkWanted("measuring the machine", self._machine.load, self._weigh))
 
     def _learn(self, facts: RunFacts) -> None:
         self._facts = facts

@@ -14,12 +14,13 @@ from textual.containers import VerticalScroll
 from textual.widgets import DataTable, Static
 
 from tui.live.state import RunState
+from tui.messages import AskWanted, RunWanted
 from tui.reads.runs import Account, account, all_runs, flat, fork_options, judge_changes, own_settings, why_no_fork
 from tui.rooms import Room
-from tui.widgets.compare import compare, describe
-from tui.widgets.dock import Choice, DockedQuestion
+from tui.widgets.runs.compare import compare, describe
 from tui.widgets.tables import PlainTable, vi_keys
 from tui.words.facts import of_wanted, wilson
+from tui.words.questions import Choice, DockedQuestion
 from tui.words.text import one_line
 from tui.words.wording import RESUMABLE, STATES, format_seconds
 
@@ -196,7 +197,7 @@ class RunsRoom(Room):
 
     @on(DataTable.RowSelected, "#runs-table")
     def show_run(self, event: DataTable.RowSelected) -> None:
-        self.post_message(self.RunWanted("show", str(event.row_key.value)))
+        self.post_message(RunWanted("show", str(event.row_key.value)))
 
     def action_mark(self) -> None:
         name = self.under_cursor
@@ -215,12 +216,12 @@ class RunsRoom(Room):
 
         def answered(answer: str, _: str) -> None:
             if answer == "yes":
-                self.post_message(self.RunWanted("resume", name))
+                self.post_message(RunWanted("resume", name))
 
-        self.post_message(self.AskWanted(question, answered))
+        self.post_message(AskWanted(question, answered))
 
     def action_fork(self) -> None:
-        from tui.widgets.fork import ForkScreen
+        from tui.widgets.runs.fork import ForkScreen
 
         name = self.under_cursor
         run = self._rows.get(name)
@@ -232,7 +233,7 @@ class RunsRoom(Room):
                 self.read(
                     "preparing a run",
                     lambda library: library.reading(lambda reader: fork_options(reader, name, changes)),
-                    lambda options: self.post_message(self.RunWanted("start", options=options)),
+                    lambda options: self.post_message(RunWanted("start", options=options)),
                 )
 
         def judged(why: str) -> None:

@@ -15,13 +15,14 @@ from textual.widgets import Input, Static
 
 from engine.quality.labels import keep_label
 from tui.live.state import RunState
+from tui.messages import WriteWanted
 from tui.rooms.listing import ListingRoom, back_key, list_keys, verdict_keys
 from tui.rooms.wish import Found, Wish, parse_range
-from tui.widgets.detail import SampleDetail
 from tui.widgets.endless import EndlessTable
-from tui.widgets.filters import FilterBar
 from tui.widgets.marks import TONES, row
-from tui.widgets.sample_table import HINTS, WORDS, SamplesTable, columns_for
+from tui.widgets.samples.detail import SampleDetail
+from tui.widgets.samples.filters import FilterBar
+from tui.widgets.samples.table import HINTS, WORDS, SamplesTable, columns_for
 from tui.words.text import make_visible, one_line
 from tui.words.wording import agreement
 
@@ -355,7 +356,7 @@ class SamplesRoom(ListingRoom):
                 self._open(sample_id)
             self.query_one("#samples-list").border_subtitle = Content(one_line(agreement(audits), 120))
 
-        self.post_message(self.WriteWanted("keeping a label", write, written))
+        self.post_message(WriteWanted("keeping a label", write, written))
         if step:
             self.table.action_step(step)
 
@@ -381,9 +382,13 @@ class SamplesRoom(ListingRoom):
         self.read("following a sample's lineage", lambda library: library.reading(read), self._show_lineage)
 
     def _show_lineage(self, nodes: Any) -> None:
-        from tui.widgets.lineage import LineageScreen
+        from tui.widgets.samples.lineage import LineageScreen
 
-        self.app.push_screen(LineageScreen(nodes))
+        def left(sample_id: str | None) -> None:
+            if sample_id:
+                self.visit(sample_id)
+
+        self.app.push_screen(LineageScreen(nodes), left)
 
     def action_copy(self, how: str) -> None:
         if self._sample is not None:

@@ -11,10 +11,11 @@ from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
 from tui.live.state import RunState
+from tui.messages import AskWanted, RunWanted, WriteWanted
 from tui.rooms import Room
-from tui.widgets.dock import Choice, DockedQuestion
-from tui.widgets.knobs import KnobList, acceptance_line, check_line, others_moved, verdict_mark
 from tui.widgets.marks import QUIET, TONES, lines, row
+from tui.widgets.runs.knobs import KnobList, acceptance_line, check_line, others_moved, verdict_mark
+from tui.words.questions import Choice, DockedQuestion
 from tui.words.text import make_visible, one_line
 
 if TYPE_CHECKING:
@@ -294,9 +295,9 @@ class ThresholdsRoom(Room):
                     checks = WhatIf(reader, run_id).under({}).checks
                 return changed, [check.name for check in checks if not check.passed]
 
-            self.post_message(self.WriteWanted("applying thresholds", write, self._applied))
+            self.post_message(WriteWanted("applying thresholds", write, self._applied))
 
-        self.post_message(self.AskWanted(question, answered))
+        self.post_message(AskWanted(question, answered))
 
     def _applied(self, found: tuple[dict[str, int], list[str]]) -> None:
         changed, failed = found
@@ -305,4 +306,4 @@ class ThresholdsRoom(Room):
         gate = f"✗ The gate fails now: {', '.join(failed)}." if failed else "✓ The gate passes now."
         self.notify(f"Applied: {sides}\n{gate}", severity="warning" if failed else "information", markup=False)
         self._moved, self._read_at = {}, ()
-        self.post_message(self.RunWanted("show", self._run_id))
+        self.post_message(RunWanted("show", self._run_id))

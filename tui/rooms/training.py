@@ -17,15 +17,16 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tui.live.state import RunState
+from tui.messages import RunWanted
 from tui.reads.training import Found, first_batch, training_offer, trainings
 from tui.rooms import Room
 from tui.widgets.marks import QUIET, lines, row, sparkline
-from tui.widgets.training_account import account_lines
+from tui.widgets.training.account import account_lines
 from tui.words.wording import phase_of
 
 if TYPE_CHECKING:
     from tui.reads.library import Library
-    from tui.widgets.curve import Curve
+    from tui.widgets.training.curve import Curve
 
 _EMPTY = (
     "Nothing is trained in this run yet. n shows what would be trained, what locks it and the memory that it may take, "
@@ -249,7 +250,7 @@ class TrainingRoom(Room, can_focus=True):
 
     def _draw(self) -> None:
         """As many curves as there is room for, the chosen one first."""
-        from tui.widgets.curve import Curve
+        from tui.widgets.training.curve import Curve
 
         grid = self.query_one("#training-curves", Grid)
         found = self.quantities
@@ -295,7 +296,7 @@ class TrainingRoom(Room, can_focus=True):
             self.look()
 
     def action_train(self) -> None:
-        from tui.widgets.training_plan import Plan, TrainingPlanScreen
+        from tui.widgets.training.plan import Plan, TrainingPlanScreen
 
         run_id = self._run_id
         price = getattr(getattr(self.app, "config", None), "price_per_gpu_hour", None)
@@ -318,7 +319,7 @@ class TrainingRoom(Room, can_focus=True):
             if plan is not None:
                 self._wanted = str(plan["training_id"])
                 options = {"kind": plan["kind"], "changed": plan["changed"]}
-                self.post_message(self.RunWanted("train", run_id, options))
+                self.post_message(RunWanted("train", run_id, options))
 
         self.app.push_screen(TrainingPlanScreen(run_id, self._kind_to_offer(), ask, self._busy), answered)
 
@@ -336,7 +337,7 @@ class TrainingRoom(Room, can_focus=True):
         return f"{self._state.doing} is going on. Stop it first: Esc, then s."
 
     def action_first_batch(self) -> None:
-        from tui.widgets.first_batch import FirstBatchScreen
+        from tui.widgets.training.first_batch import FirstBatchScreen
 
         run_id, training_id = self._run_id, self._chosen
         self.read(

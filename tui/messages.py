@@ -20,7 +20,7 @@ class ReadWanted(Message):
     Nothing is run while no store is open.
     """
 
-    def __init__(self, what: str, read: Callable[[Library], Any], then: Callable[[Any], None], group: str) -> None:
+    def __init__(self, what: str, read: Callable[[Library], Any], then: Callable[[Any], object], group: str) -> None:
         super().__init__()
         self.what, self.read, self.then, self.group = what, read, then, group
 
@@ -28,7 +28,7 @@ class ReadWanted(Message):
 class WorkWanted(Message):
     """Run `work()`, which needs no store, in a thread, then `then(result)` on the screen; the newest wins."""
 
-    def __init__(self, what: str, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+    def __init__(self, what: str, work: Callable[[], Any], then: Callable[[Any], object]) -> None:
         super().__init__()
         self.what, self.work, self.then = what, work, then
 
@@ -36,7 +36,7 @@ class WorkWanted(Message):
 class WriteWanted(Message):
     """Run `write(store)` in a thread on a store that may be written, then `then(result)` on the screen."""
 
-    def __init__(self, what: str, write: Callable[[Store], Any], then: Callable[[Any], None]) -> None:
+    def __init__(self, what: str, write: Callable[[Store], Any], then: Callable[[Any], object]) -> None:
         super().__init__()
         self.what, self.write, self.then = what, write, then
 

@@ -21,8 +21,9 @@ from engine.core.events import (
 )
 from store import progress as store_progress
 from tui.live.bridge import Bridge
-from tui.live.state import EVENTS_KEPT, MARGINS_KEPT, RunState, wilson
+from tui.live.state import EVENTS_KEPT, MARGINS_KEPT, RunState
 from tui.words import wording
+from tui.words.facts import wilson
 
 RUN = "r"
 

@@ -52,8 +52,9 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
     CSS_PATH = "app.tcss"
     TITLE = "cai"
     AUTO_FOCUS = None
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (110, "-normal"), (170, "-wide")]
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-short"), (30, "-tall")]
+    # Textual writes `ClassVar[...] | None`, which a checker takes for an attribute of instances.
+    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (110, "-normal"), (170, "-wide")]  # type: ignore[misc]
+    VERTICAL_BREAKPOINTS: ClassVar = [(0, "-short"), (30, "-tall")]  # type: ignore[misc]
     BINDINGS: ClassVar[list[BindingType]] = [*KEYS, *PERSONAL_KEYS]
 
     def __init__(
@@ -106,7 +107,7 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
             options = self._options
             what = (EVALUATION,) if getattr(options, "evaluate", False) else getattr(options, "train", ())
             about = beside("", what, getattr(options, "overrides", None))
-            self.begin(lambda: self.session.begin(self._options), about)  # type: ignore[arg-type]
+            self.begin(lambda: self.session.begin(options), about)
             if about.aside:
                 self.open_room("training" if about.trains else "evaluation")
         else:
@@ -396,5 +397,5 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
 def furnish(where: tuple[str, str], log_path: Path | None) -> Room:
     """A room, its module imported now."""
     module, name = where
-    kind: type[Room] = getattr(import_module(module), name)
-    return kind(log_path) if name == "LogRoom" else kind()  # type: ignore[call-arg]
+    kind: Callable[..., Room] = getattr(import_module(module), name)
+    return kind(log_path) if name == "LogRoom" else kind()

@@ -27,7 +27,7 @@ def resume(run_id: str, accepted: int, target: int) -> DockedQuestion:
 def stop(aside: Sequence[str] = ()) -> DockedQuestion:
     """`aside` names what is done instead of going on with the run: phases of training, or evaluation."""
     text = "Stop the run? The batch under way is finished and stored; the run can be resumed later."
-    choices = (Choice("y", "finish the batch and stop", "stop"), KEEP)
+    choices: tuple[Choice, ...] = (Choice("y", "finish the batch and stop", "stop"), KEEP)
     if EVALUATION in aside:
         text = (
             "Stop the evaluation? The answers so far are stored: e in the room Evaluation (6) goes on, and asks only "
@@ -46,6 +46,7 @@ def stop(aside: Sequence[str] = ()) -> DockedQuestion:
 def leave(aside: Sequence[str] = (), *, already: bool) -> DockedQuestion:
     """Asked while a run is going on; `already` is whether the run was told to stop before."""
     training = bool(aside) and EVALUATION not in aside
+    choices: tuple[Choice, ...]
     if training and already:
         text = "The training finishes its step and keeps it. Leaving now loses the steps since the last checkpoint."
         choices = (Choice("w", "wait for the step", "keep"), Choice("x", "leave now", "now"))

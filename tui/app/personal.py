@@ -55,8 +55,8 @@ class Personal(Working, Base):
         self.config = config
         themes.wear(self, config.theme)
         remote = bool(os.environ.get("SSH_CONNECTION"))
-        level = config.animation if config.animation != "auto" else "none" if remote else "full"
-        self.animation_level = level  # type: ignore[assignment]
+        level: Any = config.animation if config.animation != "auto" else "none" if remote else "full"
+        self.animation_level = level
         if self.is_running and keys_changed:
             self._apply_keymap()
 

@@ -51,7 +51,7 @@ class Serving(Working):
         """As Textual has it, and when a key was pressed last."""
         if isinstance(event, Key):
             self._key_at = time.monotonic()
-        await super().on_event(event)  # type: ignore[misc]
+        await super().on_event(event)
 
     @property
     def idle_s(self) -> float:
@@ -61,7 +61,9 @@ class Serving(Working):
     _answers: dict[str, Callable[[str, str], None]]
     _held: dict[object, Callable[[], None]]  # reads that wait for a store, by group: the newest of each
 
-    def consult(self, what: str, read: Callable[[Library], Any], then: Callable[[Any], None], group: str = "") -> None:
+    def consult(
+        self, what: str, read: Callable[[Library], Any], then: Callable[[Any], object], group: str = ""
+    ) -> None:
         """Run `read` in a thread on the library that is open, or on the next one where the store changes hands."""
         library = self.session.library
         again: Callable[[], None] = lambda: self.consult(what, read, then, group)  # noqa: E731

@@ -81,9 +81,9 @@ def _keep_traceback(args: argparse.Namespace, error: BaseException) -> Path:
         with where.open("a", encoding="utf-8", errors="replace") as log:
             log.write(text)
     except OSError:
-        with tempfile.NamedTemporaryFile("w", prefix="cai-", suffix=".log", delete=False, encoding="utf-8") as log:
-            log.write(text)
-        where = Path(log.name)
+        with tempfile.NamedTemporaryFile("w", prefix="cai-", suffix=".log", delete=False, encoding="utf-8") as own:
+            own.write(text)
+        where = Path(own.name)
     return where
 
 

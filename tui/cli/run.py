@@ -159,8 +159,9 @@ def control_center(config: Config, terminal: Terminal, store: Path, options: Run
     app = ControlCenter(store, options, open_engine, log_path(store))
     app.apply_config(config)
     # Textual keeps what Python code prints to itself while it draws (app.py, redirect_stdout): it belongs in the log.
-    app._capture_stdout = sys.stdout
-    app._capture_stderr = sys.stderr
+    # Its own type for the two is its capture, though any stream does.
+    app._capture_stdout = sys.stdout  # type: ignore[assignment]
+    app._capture_stderr = sys.stderr  # type: ignore[assignment]
 
     def stop(*_: object) -> None:
         watch.stop.set()

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tui.live.fields import Fields
 from tui.live.trainings import Trainings
-from tui.words.facts import Audit, Forecast, Moment, PhaseState, Question, wilson
+from tui.words.facts import Audit, Forecast, Moment, PhaseState, Question
 from tui.words.wording import EVALUATION, FINISHED, PHASES, TRAINING_PHASES, describe, phase_of
 
 if TYPE_CHECKING:
     from engine.core.events import Event
-
-__all__ = ["Audit", "Forecast", "Moment", "PhaseState", "Question", "RunState", "wilson"]
 
 MARGINS_KEPT = 5_000  # a critic; enough for a histogram whose bars move by less than 1.5 %
 EVENTS_KEPT = 400
@@ -130,7 +129,7 @@ class RunState:
         handler = _REDUCERS.get(event.kind)
         if handler is not None:
             handler(self, event)
-        level, text = describe(event.kind, _Fields(event))
+        level, text = describe(event.kind, Fields(event))
         if text:
             self.events.append(Moment(self._wall(), level, text))
         self.revision += 1
@@ -241,7 +240,9 @@ class RunState:
             self.phase("guard").state = "failed"
 
     def _critic_audited(self, event: Any) -> None:
-        audit = Audit(event.critic, event.part, event.auc, event.may_filter, event.subject_kind)
+        self._audited(Audit(event.critic, event.part, event.auc, event.may_filter, event.subject_kind))
+
+    def _audited(self, audit: Audit) -> None:
         self.audits[audit.subject_kind, audit.critic, audit.part] = audit
 
     def _forecast_updated(self, event: Any) -> None:
@@ -322,9 +323,8 @@ class RunState:
         in_order = {row["name"]: self.phases[row["name"]] for row in status.get("phases", ())}
         self.phases = {**in_order, **self.phases}
         for row in audits:
-            told = (row[name] for name in ("critic", "part", "auc", "may_filter", "subject_kind"))
-            audit = Audit(*told, row.get("n_good"), row.get("n_bad"))
-            self.audits[audit.subject_kind, audit.critic, audit.part] = audit
+            told: dict[str, Any] = {name: row.get(name) for name in Audit.__slots__}
+            self._audited(Audit(**told))
         checks = [row for row in guard if row["passed"] is not None]
         if checks and self.guard_passed is None:
             self.guard_failed = tuple(row["check_id"] for row in checks if not row["passed"])
@@ -365,25 +365,6 @@ def beside(run_id: str, what: Sequence[str], changed: Mapping[str, str] | None =
     found = RunState()
     found.run_id, found.aside, found.changed = run_id, tuple(what), changed or {}
     return found
-
-
-class _Fields(Mapping[str, object]):
-    """An event's fields as a mapping."""
-
-    def __init__(self, event: object) -> None:
-        self._event = event
-
-    def __getitem__(self, key: str) -> object:
-        try:
-            return getattr(self._event, key)
-        except AttributeError:
-            raise KeyError(key) from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
 
 
 _REDUCERS: dict[str, Callable[[RunState, Any], None]] = {

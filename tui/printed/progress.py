@@ -12,10 +12,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tui.live.state import PhaseState, RunState
+from tui.live.state import RunState
 from tui.live.trainings import TrainingState
 from tui.printed.tables import LEVEL_STYLES, state_text
-from tui.words.facts import of_wanted
+from tui.words.facts import PhaseState, of_wanted
 from tui.words.text import make_visible
 from tui.words.wording import PHASE_SHAPES, TRAINING_PHASES, count, describe, format_seconds, phase_title
 
@@ -121,7 +121,7 @@ class LiveView:
         state = self._state
         table = Table.grid(padding=(0, 1))
         for justify in ("left", "left", "left", "right", "right", "right", "right"):
-            table.add_column(justify=justify, no_wrap=True)  # type: ignore[arg-type]
+            table.add_column(justify=justify, no_wrap=True)
         for phase in state.phases.values():
             if phase.state != "pending" or not state.aside:
                 table.add_row(*_live_cells(phase, state.trainings.of(phase.name)))

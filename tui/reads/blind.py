@@ -45,9 +45,9 @@ def to_read(reader: Reader, run_id: str, result: Mapping[str, Any]) -> list[dict
     read = {name for name, row in subjects.items() if name in labels and judged(labels[name], row)}
     left = {row["item_id"] for name, row in subjects.items() if name not in read}
     answers = [row for row in answers if row["item_id"] in left]
-    sides = ([row for row in answers if row["condition"] == result[name]] for name in ("before", "after"))
+    before, after = ([row for row in answers if row["condition"] == result[name]] for name in ("before", "after"))
     found = []
-    for one in blinded(*sides, seed=seed, k=READ_AT_ONCE):
+    for one in blinded(before, after, seed=seed, k=READ_AT_ONCE):
         item = items[one.item_id]
         for text, subject in zip(one.texts, one.subjects, strict=True):
             if subject not in read:

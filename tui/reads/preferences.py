@@ -108,7 +108,8 @@ def rows_of(reader: Reader, run_id: str, wish: Wish, critic: str, offset: int, l
 
 
 def _chosen(wish: Wish, run_id: str, critic: str) -> tuple[str, list[object]]:
-    source, params = _FROM[wish.view], [critic, run_id]
+    source = _FROM[wish.view]
+    params: list[object] = [critic, run_id]
     if wish.verdict:
         source, params = f"{source} AND v.verdict = ?", [*params, wish.verdict]
     if wish.principle:

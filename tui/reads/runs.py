@@ -114,7 +114,8 @@ def fork_options(reader: Reader, run_id: str, changes: Mapping[str, str]) -> dic
             f"the spec {run['spec']} is not the file that run {run_id} began with",
             "Give the original back its place, or start a new run with cai run. Nothing was started.",
         )
-    base, overrides = loaded.settings.model_dump(), {}
+    base = loaded.settings.model_dump()
+    overrides: dict[str, str] = {}
     for section, value in wanted.items():
         if isinstance(value, dict):
             overrides |= {

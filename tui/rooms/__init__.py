@@ -7,7 +7,7 @@ are functions of a `Library` or a `Store` that the app runs in a thread, so that
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from textual.containers import Container
 
@@ -16,6 +16,14 @@ from tui.messages import ReadWanted
 if TYPE_CHECKING:
     from tui.live.state import RunState
     from tui.reads.library import Library, RunHistory
+
+
+class Host(Protocol):
+    """What a room has the app do at once."""
+
+    def action_question(self) -> None: ...
+    def copy_text(self, text: str, what: str) -> None: ...
+    def open_in_pager(self, text: str) -> None: ...
 
 
 class Room(Container):
@@ -46,8 +54,18 @@ class Room(Container):
 
     # -- what a room asks of the app ---------------------------------------------------------------------------------
 
+    @property
+    def host(self) -> Host:
+        return cast(Host, self.app)
+
+    @property
+    def price_per_hour(self) -> float | None:
+        """Of a GPU, as far as the person set one."""
+        price: float | None = getattr(getattr(self.app, "config", None), "price_per_gpu_hour", None)
+        return price
+
     def read(
-        self, what: str, read: Callable[[Library], Any], then: Callable[[Any], None], group: str | None = None
+        self, what: str, read: Callable[[Library], Any], then: Callable[[Any], object], group: str | None = None
     ) -> None:
         """Post `ReadWanted`; without a `group` the newest read of this `what` wins."""
         self.post_message(ReadWanted(what, read, then, what if group is None else group))

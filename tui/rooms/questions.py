@@ -218,7 +218,7 @@ class QuestionsRoom(Room):
     def answer(self, event: DataTable.RowSelected) -> None:
         """Enter on an open question goes to the dock, where it is answered; on anything else to its evidence."""
         if event.row_key.value in self._open:
-            self.app.action_question()  # type: ignore[attr-defined]
+            self.host.action_question()
         else:
             self.query_one("#gate-evidence").focus()
 

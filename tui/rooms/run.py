@@ -66,7 +66,7 @@ class RunRoom(Room):
         self.set_class(len(state.phases) > len(PHASES), "-pairs")
         self.set_class(len(state.phases) > len(ALL_PHASES), "-trained")
         self.set_class(0 < self.size.height < TINY, "-tiny")
-        price = getattr(getattr(self.app, "config", None), "price_per_gpu_hour", None)
+        price = self.price_per_hour
         self.query_one(PhaseRail).show(state, self.phase)
         self.query_one(LiveFigures).show(state, self._load, price)
         facts = self._facts if self._facts.run_id == state.run_id else RunFacts()

@@ -192,7 +192,7 @@ class RunsRoom(Room):
         box = self.query_one("#run-account")
         width = max(40, box.size.width - 4)
         box.border_title = "Two runs" if len(found) == 2 else "Run"
-        text = compare(*found, width) if len(found) == 2 else describe(found[0], width)
+        text = compare(found[0], found[1], width) if len(found) == 2 else describe(found[0], width)
         self.query_one("#run-account-text", Static).update(text)
 
     @on(DataTable.RowSelected, "#runs-table")

@@ -60,7 +60,8 @@ class SamplesRoom(ListingRoom):
         super().__init__(id="samples")
         self.wish = Wish()
         self._critic: str | None = None
-        self._run_id, self._done, self._accept_above = "", 0, None
+        self._run_id, self._done = "", 0
+        self._accept_above: float | None = None
         self._read_at: tuple[object, ...] = ()
         self._listing: Any = None
         self._sample: Mapping[str, Any] | None = None
@@ -349,7 +350,7 @@ class SamplesRoom(ListingRoom):
             return keep_label(store, run_id, sample_id, label, note)
 
         def written(audits: list[dict[str, Any]]) -> None:
-            line["person"] = label  # type: ignore[index]
+            line["person"] = label
             self.table.forget_line(index)
             here = self.table.row_at(self.table.cursor)
             if here is not None and here["sample_id"] == sample_id:  # else the next one is on its way
@@ -395,10 +396,10 @@ class SamplesRoom(ListingRoom):
             from tui.words.text import as_json, as_text
 
             text = as_json(self._sample) if how == "json" else as_text(self._sample)
-            self.app.copy_text(text, f"sample {self._sample['sample_id'][:12]} as {how}")  # type: ignore[attr-defined]
+            self.host.copy_text(text, f"sample {self._sample['sample_id'][:12]} as {how}")
 
     def action_pager(self) -> None:
         if self._sample is not None:
             from tui.words.text import as_text
 
-            self.app.open_in_pager(as_text(self._sample))  # type: ignore[attr-defined]
+            self.host.open_in_pager(as_text(self._sample))

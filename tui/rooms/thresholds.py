@@ -299,7 +299,7 @@ class ThresholdsRoom(Room):
 
         self.post_message(AskWanted(question, answered))
 
-    def _applied(self, found: tuple[dict[str, int], list[str]]) -> None:
+    def _applied(self, found: tuple[dict[str, int], Sequence[str]]) -> None:
         changed, failed = found
         pairs = f", {changed['pair']} preference pairs" if "pair" in changed else ""
         sides = f"{changed['sample']} samples and {changed['instruction']} instructions{pairs} changed sides."

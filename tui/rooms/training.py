@@ -203,7 +203,7 @@ class TrainingRoom(Room, can_focus=True):
         return next((item for item in rows if item["training_id"] == self._chosen), None)
 
     def _account(self, chosen: Mapping[str, Any], width: int) -> list[Content]:
-        price = getattr(getattr(self.app, "config", None), "price_per_gpu_hour", None)
+        price = self.price_per_hour
         kept = self._found.checkpoints if self._found else ()
         return account_lines(
             chosen, self._steps, kept, width, price_per_hour=price, doing=self._doing(chosen), at=self._step_of(chosen)
@@ -299,7 +299,7 @@ class TrainingRoom(Room, can_focus=True):
         from tui.widgets.training.plan import Plan, TrainingPlanScreen
 
         run_id = self._run_id
-        price = getattr(getattr(self.app, "config", None), "price_per_gpu_hour", None)
+        price = self.price_per_hour
         if not run_id:
             return
 

@@ -10,8 +10,9 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from tui.live.state import Audit, RunState
+from tui.live.state import RunState
 from tui.widgets.marks import QUIET, TONES, lines, row
+from tui.words.facts import Audit
 from tui.words.text import one_line
 from tui.words.wording import names
 

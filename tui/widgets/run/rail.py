@@ -10,8 +10,9 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from tui.live.state import PhaseState, RunState
+from tui.live.state import RunState
 from tui.widgets.marks import QUIET, TONES, lines, progress_bar, row
+from tui.words.facts import PhaseState
 from tui.words.wording import PHASE_SHAPES, clock_text, phase_title
 
 _TONES = {"pending": "quiet", "running": "busy", "paused": "warn", "stopped": "warn", "done": "good", "failed": "bad"}

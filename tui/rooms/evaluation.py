@@ -227,7 +227,8 @@ class EvaluationRoom(Room):
         self.open_items()
 
     def action_evaluate(self) -> None:
-        from tui.widgets.evaluation.plan import EvaluationPlanScreen, Offer
+        from tui.widgets.evaluation.plan import EvaluationPlanScreen
+        from tui.widgets.plan import Plan as Offer
 
         run_id = self._run_id
 

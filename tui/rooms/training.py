@@ -296,7 +296,8 @@ class TrainingRoom(Room, can_focus=True):
             self.look()
 
     def action_train(self) -> None:
-        from tui.widgets.training.plan import Plan, TrainingPlanScreen
+        from tui.widgets.plan import Plan
+        from tui.widgets.training.plan import TrainingPlanScreen
 
         run_id = self._run_id
         price = self.price_per_hour

@@ -14,8 +14,16 @@ from textual.containers import Container
 from tui.messages import ReadWanted
 
 if TYPE_CHECKING:
+    from store import Reader
     from tui.live.state import RunState
     from tui.reads.library import Library, RunHistory
+
+
+def busy(state: RunState | None) -> str:
+    """Why nothing else can be started now, "" where something can."""
+    if state is None or not state.active:
+        return ""
+    return f"{state.doing} is going on. Stop it first: Esc, then s."
 
 
 class Host(Protocol):
@@ -69,6 +77,12 @@ class Room(Container):
     ) -> None:
         """Post `ReadWanted`; without a `group` the newest read of this `what` wins."""
         self.post_message(ReadWanted(what, read, then, what if group is None else group))
+
+    def look_up(
+        self, what: str, query: Callable[[Reader], Any], then: Callable[[Any], object], group: str | None = None
+    ) -> None:
+        """Read with a reader of the open store."""
+        self.read(what, lambda library: library.reading(query), then, group)
 
     def visit(self, subject: str) -> None:
         """Show the subject that another room named; see `GoTo`."""

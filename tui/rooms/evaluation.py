@@ -15,7 +15,7 @@ from textual.widgets import DataTable, Static
 from tui.live.state import RunState
 from tui.messages import RunWanted, WriteWanted
 from tui.reads.evaluation import Found, Standing, answered, discordant, standing
-from tui.rooms import Room
+from tui.rooms import Room, busy
 from tui.widgets.evaluation.standing import standing_lines
 from tui.widgets.evaluation.table import COLUMNS, answers_cells, result_cells
 from tui.widgets.marks import QUIET, TONES, lines, row
@@ -111,7 +111,7 @@ class EvaluationRoom(Room):
         run_id = self._run_id
         if self._stale and run_id:
             self._stale = False
-            self.read("reading results", lambda lib: lib.reading(lambda r: standing(r, run_id)), self._learn)
+            self.look_up("reading results", lambda reader: standing(reader, run_id), self._learn)
 
     def _learn(self, found: Standing) -> None:
         if found == self._standing:
@@ -178,11 +178,9 @@ class EvaluationRoom(Room):
         if chosen is None:
             return
         if "before" in chosen:
-            self.read("reading items", lambda lib: lib.reading(lambda r: discordant(r, chosen, gained)), self._differ)
+            self.look_up("reading items", lambda reader: discordant(reader, chosen, gained), self._differ)
         else:
-            self.read(
-                "reading answers", lambda lib: lib.reading(lambda r: answered(r, run_id, chosen, gained)), self._differ
-            )
+            self.look_up("reading answers", lambda reader: answered(reader, run_id, chosen, gained), self._differ)
 
     def _differ(self, found: Found) -> None:
         self._found, self._item = found, 0
@@ -263,12 +261,7 @@ class EvaluationRoom(Room):
             if start:
                 self.post_message(RunWanted("evaluate", run_id))
 
-        self.app.push_screen(EvaluationPlanScreen(run_id, ask, settle, self._busy), answered_)
-
-    def _busy(self) -> str:
-        if self._state is None or not self._state.active:
-            return ""
-        return f"{self._state.doing} is going on. Stop it first: Esc, then s."
+        self.app.push_screen(EvaluationPlanScreen(run_id, ask, settle, lambda: busy(self._state)), answered_)
 
     def action_blind(self) -> None:
         from tui.reads.blind import keep_blind_label, settle_reading, to_read
@@ -308,7 +301,7 @@ class EvaluationRoom(Room):
                     WriteWanted("comparing with the scorer", lambda store: settle_reading(store, run_id), told)
                 )
 
-        self.read("choosing items", lambda lib: lib.reading(lambda r: to_read(r, run_id, chosen)), show)
+        self.look_up("choosing items", lambda reader: to_read(reader, run_id, chosen), show)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "evaluate":

@@ -212,7 +212,7 @@ class QuestionsRoom(Room):
             if review is not None:
                 self._tell(lines([*above, *_review_lines(review)]))
 
-        self.read("reading a review", lambda lib: lib.reading(lambda r: review_of(r, run_id, question_id)), told)
+        self.look_up("reading a review", lambda reader: review_of(reader, run_id, question_id), told)
 
     @on(DataTable.RowSelected, "#gate-table")
     def answer(self, event: DataTable.RowSelected) -> None:

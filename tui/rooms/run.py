@@ -79,7 +79,7 @@ class RunRoom(Room):
         counted = (run_id, *(phase.done for name, phase in self._state.phases.items() if name in _COUNTED))
         if run_id and counted != self._counted:
             self._counted = counted
-            self.read("reading a run's figures", lambda lib: lib.reading(lambda r: run_facts(r, run_id)), self._learn)
+            self.look_up("reading a run's figures", lambda reader: run_facts(reader, run_id), self._learn)
         if time.monotonic() - self._measured_at > MACHINE_EVERY_S:
             self._measured_at = time.monotonic()
             self.post_message(WorkWanted("measuring the machine", self._machine.load, self._weigh))

@@ -102,7 +102,7 @@ class RunsRoom(Room):
     def look(self) -> None:
         if self._stale:
             self._stale = False
-            self.read("listing runs", lambda library: library.reading(all_runs), self._listed)
+            self.look_up("listing runs", all_runs, self._listed)
 
     def _listed(self, runs: list[dict[str, Any]]) -> None:
         self._rows = {str(run["run_id"]): run for run in runs}
@@ -179,11 +179,7 @@ class RunsRoom(Room):
         if not name:
             return
         wanted = [marked, name] if marked and marked != name else [name]
-        self.read(
-            "reading runs",
-            lambda library: library.reading(lambda reader: [account(reader, run_id) for run_id in wanted]),
-            self._tell,
-        )
+        self.look_up("reading runs", lambda reader: [account(reader, run_id) for run_id in wanted], self._tell)
 
     def _tell(self, found: list[Account]) -> None:
         for one in found:
@@ -230,9 +226,9 @@ class RunsRoom(Room):
 
         def filled(changes: dict[str, str] | None) -> None:
             if changes is not None:
-                self.read(
+                self.look_up(
                     "preparing a run",
-                    lambda library: library.reading(lambda reader: fork_options(reader, name, changes)),
+                    lambda reader: fork_options(reader, name, changes),
                     lambda options: self.post_message(RunWanted("start", options=options)),
                 )
 
@@ -242,11 +238,7 @@ class RunsRoom(Room):
 
         form = ForkScreen(name, flat(own_settings(run)), partial(judge_changes, run))
         self.app.push_screen(form, filled)
-        self.read(
-            "looking whether a run can be forked",
-            lambda library: library.reading(lambda reader: why_no_fork(reader, name)),
-            judged,
-        )
+        self.look_up("looking whether a run can be forked", lambda reader: why_no_fork(reader, name), judged)
 
     def _refused(self, what: str) -> bool:
         if self._active:

@@ -120,7 +120,7 @@ class SamplesRoom(ListingRoom):
             if wish == self.wish and run_id == self._run_id:
                 self._listed(found)
 
-        self.read("listing samples", lambda library: library.reading(wish.finder(run_id, critic, seek)), arrived)
+        self.look_up("listing samples", wish.finder(run_id, critic, seek), arrived)
 
     def _listed(self, found: Found) -> None:
         self._listing, at, first, rows = found
@@ -162,22 +162,12 @@ class SamplesRoom(ListingRoom):
             self._sample = None
             self.query_one(SampleDetail).show_empty(empty)
 
-    @on(EndlessTable.PageWanted)
-    def read_page(self, event: EndlessTable.PageWanted) -> None:
-        listing = self._listing
-        if listing is None:
-            return
+    @property
+    def listing(self) -> Any:
+        return self._listing
 
-        def arrived(rows: list[dict[str, Any]]) -> None:
-            if listing is self._listing:
-                self.table.keep(event.offset, rows)
-
-        self.read(
-            "reading samples",
-            lambda library: library.reading(lambda reader: reader.page(listing, event.offset, event.limit)),
-            arrived,
-            group="",
-        )
+    def page(self, reader: Reader, listing: Any, offset: int, limit: int) -> list[dict[str, Any]]:
+        return reader.page(listing, offset, limit)
 
     @on(EndlessTable.Highlighted)
     def rest_on(self, event: EndlessTable.Highlighted) -> None:
@@ -238,10 +228,6 @@ class SamplesRoom(ListingRoom):
     @on(EndlessTable.HeadClicked)
     def sort_by_click(self, event: EndlessTable.HeadClicked) -> None:
         self.sort_by(event.column)
-
-    @on(FilterBar.Pressed)
-    async def press(self, event: FilterBar.Pressed) -> None:
-        await self.run_action(event.action)
 
     # -- typing ------------------------------------------------------------------------------------------------------
 
@@ -316,7 +302,7 @@ class SamplesRoom(ListingRoom):
                 self._close_input()
                 self.home()
 
-        self.read("trying a condition", lambda library: library.reading(read), arrived)
+        self.look_up("trying a condition", read, arrived)
 
     def _close_input(self) -> None:
         self._asking = ""
@@ -380,7 +366,7 @@ class SamplesRoom(ListingRoom):
 
             return lineage(reader, run_id, sample_id)
 
-        self.read("following a sample's lineage", lambda library: library.reading(read), self._show_lineage)
+        self.look_up("following a sample's lineage", read, self._show_lineage)
 
     def _show_lineage(self, nodes: Any) -> None:
         from tui.widgets.samples.lineage import LineageScreen

@@ -132,7 +132,7 @@ class SqlRoom(Room):
 
     def look(self) -> None:
         if not self._words:
-            self.read("reading names to complete", lambda library: library.reading(words), self._learn)
+            self.look_up("reading names to complete", words, self._learn)
 
     def _learn(self, found: list[str]) -> None:
         self._words = found

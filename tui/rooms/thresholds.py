@@ -109,7 +109,7 @@ class ThresholdsRoom(Room):
 
             return WhatIf(reader, run_id)
 
-        self.read("reading what thresholds decide", lambda library: library.reading(read), self._known)
+        self.look_up("reading what thresholds decide", read, self._known)
 
     def _forget(self) -> None:
         """Another run is shown: nothing that was read or moved is about it."""

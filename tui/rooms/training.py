@@ -19,7 +19,7 @@ from textual.widgets import Static
 from tui.live.state import RunState
 from tui.messages import RunWanted
 from tui.reads.training import Found, first_batch, training_offer, trainings
-from tui.rooms import Room
+from tui.rooms import Room, busy
 from tui.widgets.marks import QUIET, lines, row, sparkline
 from tui.widgets.training.account import account_lines
 from tui.words.wording import phase_of
@@ -135,11 +135,7 @@ class TrainingRoom(Room, can_focus=True):
         self._looked_at = time.monotonic()
         if run_id:
             known = self._known if wanted == self._chosen else 0
-            self.read(
-                "reading a training",
-                lambda library: library.reading(lambda reader: trainings(reader, run_id, wanted, known)),
-                self._learn,
-            )
+            self.look_up("reading a training", lambda reader: trainings(reader, run_id, wanted, known), self._learn)
 
     def _learn(self, found: Found) -> None:
         if found.run_id != self._run_id or (found.training_id == self._chosen and found.after != self._known):
@@ -322,7 +318,9 @@ class TrainingRoom(Room, can_focus=True):
                 options = {"kind": plan["kind"], "changed": plan["changed"]}
                 self.post_message(RunWanted("train", run_id, options))
 
-        self.app.push_screen(TrainingPlanScreen(run_id, self._kind_to_offer(), ask, self._busy), answered)
+        self.app.push_screen(
+            TrainingPlanScreen(run_id, self._kind_to_offer(), ask, lambda: busy(self._state)), answered
+        )
 
     def _kind_to_offer(self) -> str:
         """Preferences once SFT is done, but what was left in the middle comes first."""
@@ -332,18 +330,13 @@ class TrainingRoom(Room, can_focus=True):
             return phase_of(str(left[-1]["method"]))
         return "dpo" if any(item["method"] == "sft" and item["state"] == "done" for item in rows) else "sft"
 
-    def _busy(self) -> str:
-        if self._state is None or not self._state.active:
-            return ""
-        return f"{self._state.doing} is going on. Stop it first: Esc, then s."
-
     def action_first_batch(self) -> None:
         from tui.widgets.training.first_batch import FirstBatchScreen
 
         run_id, training_id = self._run_id, self._chosen
-        self.read(
+        self.look_up(
             "reading the first batch",
-            lambda library: library.reading(lambda reader: first_batch(reader, run_id, training_id)),
+            lambda reader: first_batch(reader, run_id, training_id),
             lambda batch: self.app.push_screen(FirstBatchScreen(training_id, batch)),
         )
 

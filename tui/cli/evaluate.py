@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from tui.cli import run
-from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, write_json
+from tui.cli.frame import reading, run_of, show, store_path, write_json
 from tui.cli.parsing import Commands, add_batch_size, add_headless, add_run, add_set
 from tui.host.terminal import Terminal
 
@@ -34,9 +34,7 @@ def add(commands: Commands) -> None:
 def evaluate(args: argparse.Namespace, terminal: Terminal) -> int:
     """Exit codes as of a run: 4 where the scorer's audit or the gap gate failed, 130 where it was stopped and kept."""
     store = store_path(args)
-    require_store(store)
-    with reading(args) as reader:
-        run_id = chosen_run(reader, args.run)
+    run_id = run_of(args)
     if args.plan:
         return _tell_plan(args, terminal, run_id)
 
@@ -61,21 +59,16 @@ def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str) -> int
     with reading(args) as reader:
         offer = evaluation_offer(reader, run_id, dict(args.set or ()))
     if args.json:
-        write_json(terminal, {**json_ready(offer), "exit_code": 0})
-        return 0
+        return write_json(terminal, {**json_ready(offer), "exit_code": 0})
     from tui.printed.evaluation import offer_report
-    from tui.printed.tables import console_on
 
-    console_on(terminal.stdout).print(offer_report(offer))
-    return flushed(terminal)
+    return show(terminal, offer_report(offer))
 
 
 def preregister(args: argparse.Namespace, terminal: Terminal) -> int:
     """Settle what will be tested and how, before results exist; `--show` only shows what was settled."""
     store = store_path(args)
-    require_store(store)
-    with reading(args) as reader:
-        run_id = chosen_run(reader, args.run)
+    run_id = run_of(args)
     found: dict[str, Any] | None
     if args.show:
         from engine.evaluation.registration import current
@@ -91,10 +84,7 @@ def preregister(args: argparse.Namespace, terminal: Terminal) -> int:
     if args.json:
         from store.progress import json_ready
 
-        write_json(terminal, {"run": run_id, "registration": json_ready(found), "exit_code": 0})
-        return 0
+        return write_json(terminal, {"run": run_id, "registration": json_ready(found), "exit_code": 0})
     from tui.printed.evaluation import registration_report
-    from tui.printed.tables import console_on
 
-    console_on(terminal.stdout).print(registration_report(run_id, found))
-    return flushed(terminal)
+    return show(terminal, registration_report(run_id, found))

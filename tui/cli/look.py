@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
+from tui.cli.frame import chosen_run, reading, require_store, show, store_path, with_log, write, write_json
 from tui.cli.parsing import Commands, add_out, add_run, add_set, positive
 from tui.host.terminal import Terminal
 
@@ -42,13 +42,10 @@ def runs(args: argparse.Namespace, terminal: Terminal) -> int:
 
         heavy = ("settings", "manifest")
         listed = [{"run" if k == "run_id" else k: v for k, v in row.items() if k not in heavy} for row in found]
-        write_json(terminal, {"runs": json_ready(listed)})
-        return 0
-    from tui.printed.tables import console_on, runs_table
+        return write_json(terminal, {"runs": json_ready(listed)})
+    from tui.printed.tables import runs_table
 
-    console = console_on(terminal.stdout)
-    console.print(runs_table(found) if found else "no runs yet; begin one with: cai run")
-    return flushed(terminal)
+    return show(terminal, runs_table(found) if found else "no runs yet; begin one with: cai run")
 
 
 def status(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -59,12 +56,10 @@ def status(args: argparse.Namespace, terminal: Terminal) -> int:
 
         found["trainings"] = training_accounts(reader, run_id)
     if args.json:
-        write_json(terminal, found)
-        return 0
-    from tui.printed.tables import console_on, status_report
+        return write_json(terminal, found)
+    from tui.printed.tables import status_report
 
-    console_on(terminal.stdout).print(status_report(found, checks))
-    return flushed(terminal)
+    return show(terminal, status_report(found, checks))
 
 
 def samples(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -76,15 +71,14 @@ def samples(args: argparse.Namespace, terminal: Terminal) -> int:
     if args.json:
         from store.progress import json_ready
 
-        write_json(terminal, {"run": run_id, "verdict": args.verdict, "samples": json_ready(found), "more": more})
-        return 0
-    from tui.printed.tables import console_on, samples_report
+        told = {"run": run_id, "verdict": args.verdict, "samples": json_ready(found), "more": more}
+        return write_json(terminal, told)
+    from tui.printed.tables import samples_report
 
-    console = console_on(terminal.stdout)
-    console.print(samples_report(found))
+    show(terminal, samples_report(found))
     which = f" {args.verdict}" if args.verdict else ""
-    console.print(f"{len(found):,} of >{len(found):,}{which} samples (--limit)" if more else f"{len(found):,} samples")
-    return flushed(terminal)
+    how_many = f"{len(found):,} of >{len(found):,}{which} samples (--limit)" if more else f"{len(found):,} samples"
+    return show(terminal, how_many)
 
 
 def recheck(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -98,13 +92,10 @@ def recheck(args: argparse.Namespace, terminal: Terminal) -> int:
     if args.json:
         from store.progress import json_ready
 
-        write_json(terminal, {**json_ready(result), "exit_code": code})
-        return code
-    from tui.printed.tables import console_on, recheck_report
+        return write_json(terminal, {**json_ready(result), "exit_code": code}, code)
+    from tui.printed.tables import recheck_report
 
-    console_on(terminal.stdout).print(recheck_report(result))
-    terminal.stdout.flush()
-    return code
+    return show(terminal, recheck_report(result), code)
 
 
 def export(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -118,7 +109,5 @@ def export(args: argparse.Namespace, terminal: Terminal) -> int:
         paths = [str(path) for path in export_run(reader, run_id, args.what, args.format, Path(args.out))]
     if args.json:
         found = {"run": run_id, "what": args.what, "format": args.format, "out": str(Path(args.out).absolute())}
-        write_json(terminal, {**found, "files": paths})
-        return 0
-    terminal.stdout.write("".join(f"{path}\n" for path in paths))
-    return flushed(terminal)
+        return write_json(terminal, {**found, "files": paths})
+    return write(terminal, "".join(f"{path}\n" for path in paths))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from tui.cli.frame import flushed, store_path, write_json
+from tui.cli.frame import show, store_path, write, write_json
 from tui.cli.parsing import Commands, seconds
 from tui.host.terminal import Terminal
 
@@ -26,13 +26,10 @@ def doctor(args: argparse.Namespace, terminal: Terminal) -> int:
     report = examine(store_path(args), time_limit_s=args.time_limit)
     code = 0 if report["healthy"] else 1
     if args.json:
-        write_json(terminal, {**report, "exit_code": code})
-        return code
-    from tui.printed.tables import console_on, doctor_table
+        return write_json(terminal, {**report, "exit_code": code}, code)
+    from tui.printed.tables import doctor_table
 
-    console_on(terminal.stdout).print(doctor_table(report))
-    terminal.stdout.flush()
-    return code
+    return show(terminal, doctor_table(report), code)
 
 
 def config(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -50,8 +47,8 @@ def config(args: argparse.Namespace, terminal: Terminal) -> int:
     if args.json:
         told = {item.name: {"value": found.value(item.name), "from": found.origin(item.name)} for item in SETTINGS}
         answer = {"path": str(found.path), "exists": found.path.exists(), "settings": told}
-        write_json(terminal, {**answer, "keymap": dict(found.keymap), "problems": problems, "exit_code": code})
-        return code
+        answer |= {"keymap": dict(found.keymap), "problems": problems, "exit_code": code}
+        return write_json(terminal, answer, code)
     from tui.words.text import one_line
 
     there = "" if found.path.exists() else "  (not there: the defaults hold)"
@@ -61,8 +58,7 @@ def config(args: argparse.Namespace, terminal: Terminal) -> int:
         where = {"environment": f"${item.environment}", "command line": item.option}.get(origin, origin)
         rows.append(f"{item.name:<20} {one_line(shown(found.value(item.name)), 60):<28} {where}")
     rows += [f"keymap {name:<20} {one_line(keys, 60)}" for name, keys in found.keymap.items()]
-    terminal.stdout.write("".join(f"{row}\n" for row in rows))
+    write(terminal, "".join(f"{row}\n" for row in rows))
     terminal.stderr.write("".join(f"config: {one_line(text, 400)}\n" for text in problems))
     terminal.stderr.flush()
-    flushed(terminal)
     return code

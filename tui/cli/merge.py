@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
+from tui.cli.frame import chosen_run, reading, require_store, show, store_path, with_log, write_json
 from tui.cli.parsing import Commands, add_out, add_run
 from tui.host.terminal import Terminal
 
@@ -32,10 +32,7 @@ def merge(args: argparse.Namespace, terminal: Terminal) -> int:
 
         found: dict[str, Any] = merge_adapter(reader, run_id, args.what, Path(args.out), dtype=args.dtype)
     if args.json:
-        write_json(terminal, found)
-        return 0
-    from tui.printed.tables import console_on
+        return write_json(terminal, found)
     from tui.printed.training import merge_report
 
-    console_on(terminal.stdout).print(merge_report(found))
-    return flushed(terminal)
+    return show(terminal, merge_report(found))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tui.cli.frame import chosen_run, flushed, raise_budget, reading, require_store, store_path, write_json
+from tui.cli.frame import chosen_run, raise_budget, reading, require_store, run_of, show, store_path, write_json
 from tui.cli.parsing import Commands, add_budget, add_run, add_set, dollars
 from tui.errors import UsageError
 from tui.host.terminal import Terminal
@@ -54,13 +54,10 @@ def plan(args: argparse.Namespace, terminal: Terminal) -> int:
             spec = settings_of(reader.run(run_id), changed)
             found["futility"]["interim"] = _interim(spec.evaluation, [int(count) for count in interim])
     if args.json:
-        write_json(terminal, found)
-        return 0
+        return write_json(terminal, found)
     from tui.printed.plan import plan_report
-    from tui.printed.tables import console_on
 
-    console_on(terminal.stdout).print(plan_report(found))
-    return flushed(terminal)
+    return show(terminal, plan_report(found))
 
 
 def _interim(settings: Any, counts: list[int]) -> dict[str, Any]:
@@ -79,9 +76,7 @@ def _interim(settings: Any, counts: list[int]) -> dict[str, Any]:
 
 def budget(args: argparse.Namespace, terminal: Terminal) -> int:
     """`cai budget [RUN]`: what was spent; with `args.budget` (US dollars) and `args.reason` a person raises the cap."""
-    require_store(store_path(args))
-    with reading(args) as reader:
-        run_id = chosen_run(reader, args.run)
+    run_id = run_of(args)
     if getattr(args, "budget", None) is not None:
         raise_budget(args)
     with reading(args) as reader:
@@ -89,10 +84,7 @@ def budget(args: argparse.Namespace, terminal: Terminal) -> int:
 
         found = budget_of(reader, run_id)
     if args.json:
-        write_json(terminal, found)
-        return 0
+        return write_json(terminal, found)
     from tui.printed.plan import budget_report
-    from tui.printed.tables import console_on
 
-    console_on(terminal.stdout).print(budget_report(found))
-    return flushed(terminal)
+    return show(terminal, budget_report(found))

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
+from tui.cli.frame import chosen_run, reading, require_store, show, store_path, with_log, write_json
 from tui.cli.parsing import Commands, add_run, positive
 from tui.errors import UsageError
 from tui.host.terminal import Terminal
@@ -45,13 +45,10 @@ def principles(args: argparse.Namespace, terminal: Terminal) -> int:
         from store.progress import json_ready
 
         told = {"principles": json_ready(rows), "ablations": json_ready(tests), "pair_critics": json_ready(judges)}
-        write_json(terminal, {"run": run_id, **told})
-        return 0
+        return write_json(terminal, {"run": run_id, **told})
     from tui.printed.principles import principles_report
-    from tui.printed.tables import console_on
 
-    console_on(terminal.stdout).print(principles_report(run_id, rows, tests, judges))
-    return flushed(terminal)
+    return show(terminal, principles_report(run_id, rows, tests, judges))
 
 
 def ablate(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -88,15 +85,12 @@ def ablate(args: argparse.Namespace, terminal: Terminal) -> int:
     if args.json:
         from store.progress import json_ready
 
-        write_json(terminal, {"run": run_id, "items": args.items, "results": json_ready(rows)})
-        return 0
+        return write_json(terminal, {"run": run_id, "items": args.items, "results": json_ready(rows)})
     with reading(args) as reader:
         judges = pair_critics(reader, run_id)
     from tui.printed.principles import ablation_report
-    from tui.printed.tables import console_on
 
-    console_on(terminal.stdout).print(ablation_report(rows, judges))
-    return flushed(terminal)
+    return show(terminal, ablation_report(rows, judges))
 
 
 def pair_critics(reader: Reader, run_id: str) -> list[Row]:

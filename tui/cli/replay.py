@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
+from tui.cli.frame import run_of, show, store_path, with_log, write_json
 from tui.cli.parsing import Commands, add_batch_size, add_run, share
 from tui.host.terminal import Terminal
 from tui.words.wording import REPLAYED
@@ -21,9 +21,7 @@ def add(commands: Commands) -> None:
 def replay(args: argparse.Namespace, terminal: Terminal) -> int:
     """Compute a slice of a phase again; exit code 4 where texts or verdicts differ from what is stored."""
     store = store_path(args)
-    require_store(store)
-    with reading(args) as reader:
-        run_id = chosen_run(reader, args.run)
+    run_id = run_of(args)
     with_log(terminal, store, "cai replay")
     from engine.analyses.replay import replay as again
 
@@ -32,11 +30,7 @@ def replay(args: argparse.Namespace, terminal: Terminal) -> int:
     if args.json:
         from store.progress import json_ready
 
-        write_json(terminal, {**json_ready(found), "exit_code": code})
-        return code
+        return write_json(terminal, {**json_ready(found), "exit_code": code}, code)
     from tui.printed.evaluation import replay_report
-    from tui.printed.tables import console_on
 
-    console_on(terminal.stdout).print(replay_report(found))
-    flushed(terminal)
-    return code
+    return show(terminal, replay_report(found), code)

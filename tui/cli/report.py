@@ -6,7 +6,7 @@ import argparse
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
+from tui.cli.frame import chosen_run, reading, require_store, show, store_path, with_log, write, write_json
 from tui.cli.parsing import Commands, add_out, add_run
 from tui.host.terminal import Terminal
 
@@ -36,10 +36,8 @@ def report_run(args: argparse.Namespace, terminal: Terminal) -> int:
         files = build(reader, run_id, Path(args.out), price_per_hour=price, now=datetime.now(UTC))
     if args.json:
         out = Path(args.out).expanduser().absolute()
-        write_json(terminal, {"run": run_id, "out": str(out), "files": [str(path) for path in files]})
-        return 0
-    terminal.stdout.write("".join(f"{path}\n" for path in files))
-    return flushed(terminal)
+        return write_json(terminal, {"run": run_id, "out": str(out), "files": [str(path) for path in files]})
+    return write(terminal, "".join(f"{path}\n" for path in files))
 
 
 def compare_runs(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -52,11 +50,8 @@ def compare_runs(args: argparse.Namespace, terminal: Terminal) -> int:
     out = getattr(args, "out", None)
     files = [str(path) for path in write_comparison(found, Path(out))] if out else []
     if args.json:
-        write_json(terminal, {**found, "files": files} if out else found)
-        return 0
+        return write_json(terminal, {**found, "files": files} if out else found)
     from tui.printed.comparison import comparison_report
-    from tui.printed.tables import console_on
 
-    console_on(terminal.stdout).print(comparison_report(found))
-    terminal.stdout.write("".join(f"{path}\n" for path in files))
-    return flushed(terminal)
+    show(terminal, comparison_report(found))
+    return write(terminal, "".join(f"{path}\n" for path in files))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
+from tui.cli.frame import chosen_run, reading, require_store, run_of, show, store_path, with_log, write, write_json
 from tui.cli.parsing import JSON, Command, Commands, add_run, add_set
 from tui.errors import UsageError
 from tui.host.terminal import Terminal
@@ -62,14 +62,10 @@ def listed(args: argparse.Namespace, terminal: Terminal) -> int:
     if args.json:
         from store.progress import json_ready
 
-        write_json(terminal, {"run": run_id, "reviews": json_ready(found)})
-        return 0
+        return write_json(terminal, {"run": run_id, "reviews": json_ready(found)})
     from tui.printed.review import reviews_table
-    from tui.printed.tables import console_on
 
-    console = console_on(terminal.stdout)
-    console.print(reviews_table(found) if found else f"nothing was asked about run {run_id} yet")
-    return flushed(terminal)
+    return show(terminal, reviews_table(found) if found else f"nothing was asked about run {run_id} yet")
 
 
 def shown(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -84,13 +80,10 @@ def shown(args: argparse.Namespace, terminal: Terminal) -> int:
     if args.json:
         from store.progress import json_ready
 
-        write_json(terminal, {"run": run_id, **json_ready(row)})
-        return 0
+        return write_json(terminal, {"run": run_id, **json_ready(row)})
     from tui.printed.review import review_report
-    from tui.printed.tables import console_on
 
-    console_on(terminal.stdout).print(review_report(run_id, row))
-    return flushed(terminal)
+    return show(terminal, review_report(run_id, row))
 
 
 def answered(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -128,12 +121,10 @@ def answered(args: argparse.Namespace, terminal: Terminal) -> int:
         outcome = Desk(opened, run_id, person, key=key, emit=_telling(terminal)).answer(review_id, word, args.reason)
     if args.json:
         told = {"state": outcome.state, "by": outcome.by, "reason": outcome.reason, "changes": dict(outcome.changes)}
-        write_json(terminal, {"run": run_id, "review_id": review_id, **told, "exit_code": 0})
-        return 0
+        return write_json(terminal, {"run": run_id, "review_id": review_id, **told, "exit_code": 0})
     from tui.printed.review import answered_line
 
-    terminal.stdout.write(answered_line(run_id, review_id, outcome.state, runs_own=runs_own))
-    return flushed(terminal)
+    return write(terminal, answered_line(run_id, review_id, outcome.state, runs_own=runs_own))
 
 
 def asked(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -144,9 +135,7 @@ def asked(args: argparse.Namespace, terminal: Terminal) -> int:
     from tui.words.text import make_visible
 
     store = store_path(args)
-    require_store(store)
-    with reading(args) as reader:
-        run_id = chosen_run(reader, args.run)
+    run_id = run_of(args)
     _require_words(args)
     free_topic(args.topic)
     options = reviewer_options(args.config)
@@ -158,8 +147,7 @@ def asked(args: argparse.Namespace, terminal: Terminal) -> int:
         found = ask(opened, run_id, options, args.topic, args.question, files, emit=_telling(terminal))
     code = int(found["exit_code"])
     if args.json:
-        write_json(terminal, found)
-        return code
+        return write_json(terminal, found, code)
     terminal.stdout.write(make_visible(found["markdown"]))
     terminal.stdout.flush()
     terminal.stderr.write(asked_lines(found))
@@ -173,9 +161,7 @@ def requested(args: argparse.Namespace, terminal: Terminal) -> int:
     from tui.config.reviewer import reviewer_options
 
     store = store_path(args)
-    require_store(store)
-    with reading(args) as reader:
-        run_id = chosen_run(reader, args.run)
+    run_id = run_of(args)
     _require_words(args)
     options = reviewer_options(args.config)
     if options.reviewer not in ("model", "chain"):
@@ -190,10 +176,8 @@ def requested(args: argparse.Namespace, terminal: Terminal) -> int:
     with Store.open(store) as opened:
         full_review(opened, run_id, options, args.topic, args.question, tuple(args.file or ()), out)
     if args.json:
-        write_json(terminal, {"run": run_id, "out": str(out), "exit_code": 0})
-        return 0
-    terminal.stdout.write(f"{out}\n")
-    return flushed(terminal)
+        return write_json(terminal, {"run": run_id, "out": str(out), "exit_code": 0})
+    return write(terminal, f"{out}\n")
 
 
 def verified(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -207,13 +191,10 @@ def verified(args: argparse.Namespace, terminal: Terminal) -> int:
         [row] = reader.query("SELECT count(*) AS n FROM review_entries WHERE run_id = ?", [run_id])
     code = 1 if problems else 0
     if args.json:
-        write_json(terminal, {"run": run_id, "entries": row["n"], "problems": problems, "exit_code": code})
-        return code
+        return write_json(terminal, {"run": run_id, "entries": row["n"], "problems": problems, "exit_code": code}, code)
     from tui.printed.review import verified_lines
 
-    terminal.stdout.write(verified_lines(run_id, row["n"], problems))
-    flushed(terminal)
-    return code
+    return write(terminal, verified_lines(run_id, row["n"], problems), code)
 
 
 def _require_words(args: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from tui.cli import run
-from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
+from tui.cli.frame import chosen_run, reading, require_store, run_of, show, store_path, with_log, write, write_json
 from tui.cli.parsing import Commands, add_headless, add_run, add_set
 from tui.host.terminal import Terminal
 
@@ -33,9 +33,7 @@ def add(commands: Commands) -> None:
 def train(args: argparse.Namespace, terminal: Terminal) -> int:
     """Exit codes as of a run: 4 where a lock is shut, 130 where it was stopped and kept."""
     store = store_path(args)
-    require_store(store)
-    with reading(args) as reader:
-        run_id = chosen_run(reader, args.run)
+    run_id = run_of(args)
     kinds = KINDS if args.what == "all" else (args.what,)
     if args.plan:
         return _tell_plan(args, terminal, run_id, kinds)
@@ -64,15 +62,11 @@ def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str, kinds:
         plans = [training_plan(reader, run_id, kind, dict(args.set or ()), price_per_hour=price) for kind in kinds]
     code = 0 if all(lock["open"] for plan in plans for lock in plan["locks"]) else 4
     if args.json:
-        write_json(terminal, {"run": run_id, "plans": plans, "exit_code": code})
-        return code
-    from tui.printed.tables import console_on
+        return write_json(terminal, {"run": run_id, "plans": plans, "exit_code": code}, code)
     from tui.printed.training import training_plan_report
 
-    console = console_on(terminal.stdout)
     for plan in plans:
-        console.print(training_plan_report(plan))
-    flushed(terminal)
+        show(terminal, training_plan_report(plan))
     return code
 
 
@@ -93,10 +87,8 @@ def refresh(args: argparse.Namespace, terminal: Terminal) -> int:
             found = rounds(reader, first)
         left = next((one for one in found if not one.trained), None)
         if left is None:
-            terminal.stdout.write(f"all {len(found)} rounds are trained; compare them in: cai runs\n")
-            return flushed(terminal)
-        terminal.stdout.write(f"round {left.number} of {len(found)}\n")
-        terminal.stdout.flush()
+            return write(terminal, f"all {len(found)} rounds are trained; compare them in: cai runs\n")
+        write(terminal, f"round {left.number} of {len(found)}\n")
         if left.run_id is None:
             options = RunOptions(store=store, round_of=left.before)
         elif not left.data_done:

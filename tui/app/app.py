@@ -31,7 +31,9 @@ from tui.rooms.run import RunRoom
 from tui.widgets.frame.bar import KeyBar, RoomBar
 from tui.widgets.frame.dock import QuestionDock
 from tui.widgets.frame.header import RunHeader
+from tui.widgets.frame.help import HelpScreen
 from tui.widgets.frame.notice import Notice
+from tui.widgets.run.start import StartPanel
 from tui.words.places import PLACES
 from tui.words.questions import DockedQuestion
 from tui.words.wording import EVALUATION
@@ -137,8 +139,6 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
         run_id, unfinished = found
         self.consult_again()
         if run_id is None:
-            from tui.widgets.run.start import StartPanel
-
             self._can_start = True
             self.state.state = "idle"
             self.rooms["run"].add_class("-empty").mount(StartPanel(str(self.session.store_path)), before=0)
@@ -350,8 +350,6 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
         self.room.find()
 
     def action_help(self) -> None:
-        from tui.widgets.frame.help import HelpScreen
-
         keys = [
             (self.get_key_display(active.binding), active.binding.description, active.tooltip or "")
             for active in self.screen.active_bindings.values()

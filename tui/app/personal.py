@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from textual.app import App, SuspendNotSupported, SystemCommand
 
-from tui.app import themes
+from tui.app import keymap, themes
 from tui.app.background import Working
+from tui.app.settings_screen import SettingsScreen
 from tui.config.settings import Config
 from tui.host import clipboard
 from tui.host.terminal import only_continue_on_a_terminal
+from tui.widgets.frame.notice import Notice
 from tui.words.text import make_visible
 
 if TYPE_CHECKING:
@@ -75,8 +77,6 @@ class Personal(Working, Base):
         """Look at all bindings, which imports every room, off the screen's thread; then apply the keymap."""
 
         def look() -> tuple[dict[str, str], list[str]]:
-            from tui.app import keymap
-
             return keymap.complete(self.config.keymap, keymap.places())
 
         def apply(found: tuple[dict[str, str], list[str]]) -> None:
@@ -87,8 +87,6 @@ class Personal(Working, Base):
         self.background("reading the keymap", look, apply)
 
     def _show_problems(self, problems: list[str]) -> None:
-        from tui.widgets.frame.notice import Notice
-
         more = len(problems) - SHOWN_PROBLEMS
         told = problems[:SHOWN_PROBLEMS] + ([f"and {more} more: cai config lists them"] if more > 0 else [])
         title = "The configuration has a mistake" if len(problems) == 1 else f"{len(problems)} mistakes in the settings"
@@ -99,8 +97,6 @@ class Personal(Working, Base):
         yield SystemCommand("Settings", "Theme, keys and defaults, and where each comes from", self.action_settings)
 
     def action_settings(self) -> None:
-        from tui.app.settings_screen import SettingsScreen
-
         if not isinstance(self.screen, SettingsScreen):
             self.push_screen(SettingsScreen(self.config, self.apply_config))
 

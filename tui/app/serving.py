@@ -13,6 +13,7 @@ from tui.app.background import Working
 from tui.live.state import beside
 from tui.messages import AskWanted, GoTo, ReadWanted, RunWanted, WorkWanted, WriteWanted
 from tui.reads.library import ChangedHands
+from tui.reads.run import review_of
 from tui.rooms import Room
 from tui.words.wording import EVALUATION
 
@@ -102,8 +103,6 @@ class Serving(Working):
         question_id = str(payload["question_id"])
 
         def read(library: Library) -> Mapping[str, Any] | None:
-            from tui.reads.run import review_of
-
             return library.reading(lambda reader: review_of(reader, run_id, question_id))
 
         def put(review: Mapping[str, Any] | None) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tui.cli.frame import show, store_path, write, write_json
 from tui.cli.parsing import Commands, seconds
 from tui.host.terminal import Terminal
+from tui.words.text import one_line
 
 if TYPE_CHECKING:
     from tui.config.settings import Config
@@ -49,7 +50,6 @@ def config(args: argparse.Namespace, terminal: Terminal) -> int:
         answer = {"path": str(found.path), "exists": found.path.exists(), "settings": told}
         answer |= {"keymap": dict(found.keymap), "problems": problems, "exit_code": code}
         return write_json(terminal, answer, code)
-    from tui.words.text import one_line
 
     there = "" if found.path.exists() else "  (not there: the defaults hold)"
     rows = [f"{found.path}{there}", ""]

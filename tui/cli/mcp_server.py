@@ -26,6 +26,7 @@ from pydantic import Field, ValidationError
 from store import NotFound, Reader, Store, StoreError
 from tui.cli.frame import chosen_run
 from tui.config.settings import Config
+from tui.errors import UsageError
 from tui.words.text import make_visible
 
 SAMPLES_AT_MOST = 200
@@ -253,7 +254,6 @@ def allowed(folder: Path, name: str) -> Path:
 
     Raises UsageError.
     """
-    from tui.errors import UsageError
 
     root = folder.resolve()
     path = (root / name).resolve()

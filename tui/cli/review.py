@@ -12,6 +12,7 @@ from tui.cli.frame import chosen_run, reading, require_store, run_of, show, stor
 from tui.cli.parsing import JSON, Command, Commands, add_run, add_set
 from tui.errors import UsageError
 from tui.host.terminal import Terminal
+from tui.words.text import make_visible, one_line
 
 if TYPE_CHECKING:
     from engine.core.events import Event
@@ -132,7 +133,6 @@ def asked(args: argparse.Namespace, terminal: Terminal) -> int:
     from engine.review.ask import ask, free_topic
     from tui.config.reviewer import reviewer_options
     from tui.printed.review import asked_lines
-    from tui.words.text import make_visible
 
     store = store_path(args)
     run_id = run_of(args)
@@ -205,7 +205,6 @@ def _require_words(args: argparse.Namespace) -> None:
 def _the_one(rows: list[Row], asked: str, run_id: str) -> Row:
     """The review that an id, its beginning or the id of a question to a person names. Raises NotFound."""
     from store import NotFound
-    from tui.words.text import one_line
 
     wanted = asked.partition(".")[0]
     found = [row for row in rows if wanted and row["review_id"].startswith(wanted)]
@@ -221,7 +220,6 @@ def _telling(terminal: Terminal) -> Callable[[Event], None]:
 
     def tell(event: Event) -> None:
         from engine.core.events import Noted
-        from tui.words.text import one_line
 
         if isinstance(event, Noted):
             terminal.stderr.write(f"{event.level}: {one_line(event.text, 400)}\n")

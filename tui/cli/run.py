@@ -14,6 +14,7 @@ from tui.cli.machine import config
 from tui.cli.parsing import Commands, add_batch_size, add_budget, add_headless, add_run, add_set, positive
 from tui.errors import ScreenFailed, UsageError
 from tui.host.terminal import Terminal, log_path
+from tui.words.text import one_line
 from tui.words.wording import ALL_PHASES
 
 if TYPE_CHECKING:
@@ -58,8 +59,6 @@ def configure(args: argparse.Namespace, terminal: Terminal) -> None:
 
     args.config = load({name: getattr(args, name, None) for name in ("store", "model")})
     if args.config.problems and args.action is not config and not _opens_screen(args, terminal):
-        from tui.words.text import one_line
-
         terminal.stderr.write("".join(f"config: {one_line(text, 400)}\n" for text in args.config.problems))
         terminal.stderr.flush()
 

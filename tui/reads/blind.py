@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from engine.spec.provenance import derived_seed
+
 if TYPE_CHECKING:
     from store import Reader, Store
 
@@ -19,9 +21,8 @@ def to_read(reader: Reader, run_id: str, result: Mapping[str, Any]) -> list[dict
     Each {subject_id, item_type, history, prompt, reference, answer}; those that were judged already are left out, so
     that the next reading goes on with other items. Empty where none is left.
     """
-    from engine.evaluation.plan import answers_of
+    from engine.evaluation.plan import answers_of  # not before the first frame: it brings DuckDB
     from engine.evaluation.scorer_audit import blinded, judged
-    from engine.spec.provenance import derived_seed
 
     asked = reader.query(
         'SELECT items_sha256 FROM evaluation_answers WHERE run_id = ? AND condition = ? ORDER BY "at" DESC LIMIT 1',

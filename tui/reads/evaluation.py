@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from tui.words.evaluation import guard_words
@@ -81,9 +81,8 @@ def standing(reader: Reader, run_id: str) -> Standing:
 
 def evaluation_account(reader: Reader, run_id: str) -> dict[str, Any]:
     """The same as one JSON-ready object: {conditions, audits, gap, registration, repeats, results, guard}."""
-    from dataclasses import asdict
 
-    from store.progress import json_ready
+    from store.progress import json_ready  # not before the first frame: it brings DuckDB
 
     ready: dict[str, Any] = json_ready(asdict(standing(reader, run_id)))
     return ready

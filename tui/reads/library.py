@@ -63,7 +63,7 @@ class Library:
         """Open a store that no engine holds, for reading only; None where there is no file yet."""
         if not path.exists():
             return None
-        from store.db import Store
+        from store.db import Store  # not before the first frame: it brings DuckDB
 
         store = Store.open(path, read_only=True, memory=MEMORY)
         return cls(store.reader(), store)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from engine.critics.pair import by_order
+
 if TYPE_CHECKING:
     from store import Reader
 
@@ -121,7 +123,7 @@ def _chosen(wish: Wish, run_id: str, critic: str) -> tuple[str, list[object]]:
 
 def deciding(reader: Reader, run_id: str) -> str:
     """The pair critic that decides under the run's settings; "" without any."""
-    from engine.quality.pair_selection import deciding_critic
+    from engine.quality.pair_selection import deciding_critic  # not before the first frame: it brings DuckDB
 
     return deciding_critic(reader, run_id, reader.run(run_id)["settings"].get("critics") or {})
 
@@ -217,7 +219,6 @@ def pair(reader: Reader, run_id: str, name: str) -> Row | None:
 
 def margins(reader: Reader, run_id: str, kind: str, name: str) -> list[Row]:
     """What each critic said of a revision or pair, with `orders`: its margin in front and behind, where it has them."""
-    from engine.critics.pair import by_order
 
     found = reader.judgements(run_id, kind, [name]).get(name, [])
     return [item | {"orders": by_order(item["parts"])} for item in found]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from store import Reader
+from engine.core.data import read_data
+from engine.critics import for_kind
 
 if TYPE_CHECKING:
     from store import Reader
@@ -57,8 +57,6 @@ def run_facts(reader: Reader, run_id: str) -> RunFacts:
 
 def seeds_of(reader: Reader, run_id: str) -> dict[str, dict[str, Any]]:
     """The seeds that a run's lists are begun with, by id: each kind of instruction has its own."""
-    from engine.core.data import read_data
-    from engine.critics import for_kind
 
     settings: dict[str, Any] = reader.run(run_id)["settings"]
     kind = (settings.get("instructions") or {}).get("kind", "explicit")  # runs from before there were kinds
@@ -119,7 +117,7 @@ def review_of(reader: Reader, run_id: str, question_id: str) -> dict[str, Any] |
 
     `question_id` is the id under which a person is asked, or that of a row of `decisions`. None where it is neither.
     """
-    from engine.review import reviews
+    from engine.review import reviews  # not before the first frame: it brings DuckDB
     from engine.review.trail import entries
 
     review_id = question_id.partition(".")[0]

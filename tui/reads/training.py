@@ -32,7 +32,7 @@ class Found:
 
 def trainings(reader: Reader, run_id: str, wanted: str, known: int) -> Found:
     """Read them; of the training `wanted` (else the newest) only the steps after step `known`."""
-    from store import progress
+    from store import progress  # not before the first frame: it brings DuckDB
 
     rows = progress.trainings(reader, run_id)
     names = [str(row["training_id"]) for row in rows]

@@ -14,11 +14,15 @@ from textual.widgets import DataTable, Static
 
 from tui.live.state import RunState
 from tui.messages import RunWanted, WriteWanted
+from tui.reads import blind
 from tui.reads.evaluation import Found, Standing, answered, discordant, standing
 from tui.rooms import Room, busy
+from tui.widgets.evaluation.blind import BlindScreen
+from tui.widgets.evaluation.plan import EvaluationPlanScreen
 from tui.widgets.evaluation.standing import standing_lines
 from tui.widgets.evaluation.table import COLUMNS, answers_cells, result_cells
 from tui.widgets.marks import QUIET, TONES, lines, row
+from tui.widgets.plan import Plan as Offer
 from tui.widgets.tables import PlainTable, vi_keys
 from tui.words.evaluation import place
 from tui.words.text import make_visible
@@ -225,14 +229,11 @@ class EvaluationRoom(Room):
         self.open_items()
 
     def action_evaluate(self) -> None:
-        from tui.widgets.evaluation.plan import EvaluationPlanScreen
-        from tui.widgets.plan import Plan as Offer
-
         run_id = self._run_id
 
         def ask(then: Callable[[Offer | str], None]) -> None:
             def read(library: Library) -> Offer | str:
-                from engine.analyses.offers import evaluation_offer
+                from engine.analyses.offers import evaluation_offer  # not before the first frame: it brings DuckDB
                 from store import CaiError
 
                 try:
@@ -264,15 +265,15 @@ class EvaluationRoom(Room):
         self.app.push_screen(EvaluationPlanScreen(run_id, ask, settle, lambda: busy(self._state)), answered_)
 
     def action_blind(self) -> None:
-        from tui.reads.blind import keep_blind_label, settle_reading, to_read
-        from tui.widgets.evaluation.blind import BlindScreen
 
         run_id, chosen = self._run_id, self.chosen
         assert chosen is not None
 
         def keep(subject_id: str, label: str) -> None:
             self.post_message(
-                WriteWanted("keeping a label", lambda store: keep_blind_label(store, run_id, subject_id, label), _done)
+                WriteWanted(
+                    "keeping a label", lambda store: blind.keep_blind_label(store, run_id, subject_id, label), _done
+                )
             )
 
         def _done(_: object) -> None:
@@ -298,10 +299,10 @@ class EvaluationRoom(Room):
                 self.notify("Kept. The scorer is compared with you when the evaluation is through.", markup=False)
             elif read:
                 self.post_message(
-                    WriteWanted("comparing with the scorer", lambda store: settle_reading(store, run_id), told)
+                    WriteWanted("comparing with the scorer", lambda store: blind.settle_reading(store, run_id), told)
                 )
 
-        self.look_up("choosing items", lambda reader: to_read(reader, run_id, chosen), show)
+        self.look_up("choosing items", lambda reader: blind.to_read(reader, run_id, chosen), show)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "evaluate":

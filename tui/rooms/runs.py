@@ -18,6 +18,7 @@ from tui.messages import AskWanted, RunWanted
 from tui.reads.runs import Account, account, all_runs, flat, fork_options, judge_changes, own_settings, why_no_fork
 from tui.rooms import Room
 from tui.widgets.runs.compare import compare, describe
+from tui.widgets.runs.fork import ForkScreen
 from tui.widgets.tables import PlainTable, vi_keys
 from tui.words.facts import of_wanted, wilson
 from tui.words.questions import Choice, DockedQuestion
@@ -217,8 +218,6 @@ class RunsRoom(Room):
         self.post_message(AskWanted(question, answered))
 
     def action_fork(self) -> None:
-        from tui.widgets.runs.fork import ForkScreen
-
         name = self.under_cursor
         run = self._rows.get(name)
         if run is None or self._refused("started"):

@@ -16,14 +16,16 @@ from textual.widgets import Input, Static
 from engine.quality.labels import keep_label
 from tui.live.state import RunState
 from tui.messages import WriteWanted
+from tui.reads.lineage import lineage
 from tui.rooms.listing import ListingRoom, back_key, list_keys, verdict_keys
 from tui.rooms.wish import Found, Wish, parse_range
 from tui.widgets.endless import EndlessTable
 from tui.widgets.marks import TONES, row
 from tui.widgets.samples.detail import SampleDetail
 from tui.widgets.samples.filters import FilterBar
+from tui.widgets.samples.lineage import LineageScreen
 from tui.widgets.samples.table import HINTS, WORDS, SamplesTable, columns_for
-from tui.words.text import make_visible, one_line
+from tui.words.text import as_json, as_text, make_visible, one_line
 from tui.words.wording import agreement
 
 if TYPE_CHECKING:
@@ -284,7 +286,7 @@ class SamplesRoom(ListingRoom):
         run_id, find = self._run_id, wish.finder(self._run_id, self._critic)
 
         def read(reader: Reader) -> Found | str:
-            from store import CaiError
+            from store import CaiError  # not before the first frame: it brings DuckDB
 
             try:
                 return find(reader)
@@ -362,15 +364,11 @@ class SamplesRoom(ListingRoom):
         run_id, sample_id = self._run_id, row["sample_id"]
 
         def read(reader: Reader) -> Any:
-            from tui.reads.lineage import lineage
-
             return lineage(reader, run_id, sample_id)
 
         self.look_up("following a sample's lineage", read, self._show_lineage)
 
     def _show_lineage(self, nodes: Any) -> None:
-        from tui.widgets.samples.lineage import LineageScreen
-
         def left(sample_id: str | None) -> None:
             if sample_id:
                 self.visit(sample_id)
@@ -379,13 +377,9 @@ class SamplesRoom(ListingRoom):
 
     def action_copy(self, how: str) -> None:
         if self._sample is not None:
-            from tui.words.text import as_json, as_text
-
             text = as_json(self._sample) if how == "json" else as_text(self._sample)
             self.host.copy_text(text, f"sample {self._sample['sample_id'][:12]} as {how}")
 
     def action_pager(self) -> None:
         if self._sample is not None:
-            from tui.words.text import as_text
-
             self.host.open_in_pager(as_text(self._sample))

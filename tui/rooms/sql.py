@@ -154,7 +154,7 @@ class SqlRoom(Room):
 
     def _with_reader(self, library: Library, sql: str) -> Result | str:
         """In a thread: the statement on a reader of its own. An error is an answer here, not a failure."""
-        from store import CaiError
+        from store import CaiError  # not before the first frame: it brings DuckDB
 
         try:
             with library.own_reader() as reader:

@@ -105,7 +105,7 @@ class ThresholdsRoom(Room):
         self._read_at, self._reading, run_id = at, True, self._run_id
 
         def read(reader: Reader) -> WhatIf:
-            from engine.analyses.whatif import WhatIf
+            from engine.analyses.whatif import WhatIf  # not before the first frame: it brings DuckDB
 
             return WhatIf(reader, run_id)
 

@@ -21,7 +21,10 @@ from tui.messages import RunWanted
 from tui.reads.training import Found, first_batch, training_offer, trainings
 from tui.rooms import Room, busy
 from tui.widgets.marks import QUIET, lines, row, sparkline
+from tui.widgets.plan import Plan
 from tui.widgets.training.account import account_lines
+from tui.widgets.training.first_batch import FirstBatchScreen
+from tui.widgets.training.plan import TrainingPlanScreen
 from tui.words.wording import phase_of
 
 if TYPE_CHECKING:
@@ -246,7 +249,7 @@ class TrainingRoom(Room, can_focus=True):
 
     def _draw(self) -> None:
         """As many curves as there is room for, the chosen one first."""
-        from tui.widgets.training.curve import Curve
+        from tui.widgets.training.curve import Curve  # its library takes a tenth of a second
 
         grid = self.query_one("#training-curves", Grid)
         found = self.quantities
@@ -292,9 +295,6 @@ class TrainingRoom(Room, can_focus=True):
             self.look()
 
     def action_train(self) -> None:
-        from tui.widgets.plan import Plan
-        from tui.widgets.training.plan import TrainingPlanScreen
-
         run_id = self._run_id
         price = self.price_per_hour
         if not run_id:
@@ -302,7 +302,7 @@ class TrainingRoom(Room, can_focus=True):
 
         def ask(kind: str, then: Callable[[Plan | str], None]) -> None:
             def read(library: Library) -> Plan | str:
-                from store import CaiError
+                from store import CaiError  # not before the first frame: it brings DuckDB
 
                 try:
                     with library.own_reader() as reader:
@@ -331,8 +331,6 @@ class TrainingRoom(Room, can_focus=True):
         return "dpo" if any(item["method"] == "sft" and item["state"] == "done" for item in rows) else "sft"
 
     def action_first_batch(self) -> None:
-        from tui.widgets.training.first_batch import FirstBatchScreen
-
         run_id, training_id = self._run_id, self._chosen
         self.look_up(
             "reading the first batch",

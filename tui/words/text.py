@@ -80,7 +80,7 @@ def _bound_marks(text: str) -> str:
 
 def as_json(sample: Mapping[str, Any]) -> str:
     """One object with all that the store knows of the sample; ASCII only, so that it is inert wherever it is pasted."""
-    from store.progress import json_ready
+    from store.progress import json_ready  # not before the first frame: it brings DuckDB
 
     return json.dumps(json_ready(dict(sample)), indent=2, default=str)
 

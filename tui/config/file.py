@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from tui.config.settings import SETTINGS, Value, check
+from tui.config.settings import Value, check
 
 _HEAD = "# Settings of cai. `cai config` shows which of them are in force, and from where.\n"
 _TABLE = re.compile(r"\s*\[")
@@ -139,7 +139,3 @@ def _replace(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             aside.unlink()
         raise
-
-
-def default_of(name: str) -> Value:
-    return next(setting.default for setting in SETTINGS if setting.name == name)

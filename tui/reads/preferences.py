@@ -15,7 +15,6 @@ Row = dict[str, Any]
 PRINCIPLES, REVISIONS, PAIRS = "principles", "revisions", "pairs"
 VIEWS = (PRINCIPLES, REVISIONS, PAIRS)
 SOURCES = ("", "revision", "best_of", "hard_negative", "boundary")
-VERDICTS = ("", "accepted", "rejected")
 ORDERS = ("ordinal", "best", "worst")
 
 _REVISIONS = """

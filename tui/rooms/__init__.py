@@ -7,7 +7,7 @@ are functions of a `Library` or a `Store` that the app runs in a thread, so that
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 from textual.containers import Container
 
@@ -18,12 +18,24 @@ if TYPE_CHECKING:
     from tui.live.state import RunState
     from tui.reads.library import Library, RunHistory
 
+Found = TypeVar("Found")
+
 
 def busy(state: RunState | None) -> str:
     """Why nothing else can be started now, "" where something can."""
     if state is None or not state.active:
         return ""
     return f"{state.doing} is going on. Stop it first: Esc, then s."
+
+
+def or_wrong(work: Callable[[], Found]) -> Found | str:
+    """What the work gives, or in words what is wrong with what it was asked."""
+    from store import CaiError  # not before the first frame: it brings DuckDB
+
+    try:
+        return work()
+    except CaiError as error:
+        return f"{error.title}. {error.hint}"
 
 
 class Host(Protocol):

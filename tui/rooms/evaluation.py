@@ -16,7 +16,7 @@ from tui.live.state import RunState
 from tui.messages import RunWanted, WriteWanted
 from tui.reads import blind
 from tui.reads.evaluation import Found, Standing, answered, discordant, standing
-from tui.rooms import Room, busy
+from tui.rooms import Room, busy, or_wrong
 from tui.widgets.evaluation.blind import BlindScreen
 from tui.widgets.evaluation.plan import EvaluationPlanScreen
 from tui.widgets.evaluation.standing import standing_lines
@@ -28,6 +28,7 @@ from tui.words.evaluation import place
 from tui.words.text import make_visible
 
 if TYPE_CHECKING:
+    from store import Store
     from tui.reads.library import Library, RunHistory
 
 _EMPTY = (
@@ -232,31 +233,22 @@ class EvaluationRoom(Room):
         run_id = self._run_id
 
         def ask(then: Callable[[Offer | str], None]) -> None:
-            def read(library: Library) -> Offer | str:
+            def offer(library: Library) -> Offer:
                 from engine.analyses.offers import evaluation_offer  # not before the first frame: it brings DuckDB
-                from store import CaiError
 
-                try:
-                    with library.own_reader() as reader:
-                        return evaluation_offer(reader, run_id)
-                except CaiError as error:
-                    return f"{error.title}. {error.hint}"
+                with library.own_reader() as reader:
+                    return evaluation_offer(reader, run_id)
 
-            self.read("working out an evaluation", read, then)
+            self.read("working out an evaluation", lambda library: or_wrong(lambda: offer(library)), then)
 
         def settle(then: Callable[[str], None]) -> None:
-            from store import CaiError, Store
-
-            def write(store: Store) -> str:
+            def register(store: Store) -> str:
                 from engine.analyses.offers import preregister
 
-                try:
-                    preregister(store, run_id)
-                except CaiError as error:
-                    return f"{error.title}. {error.hint}"
+                preregister(store, run_id)
                 return ""
 
-            self.post_message(WriteWanted("registering", write, then))
+            self.post_message(WriteWanted("registering", lambda store: or_wrong(lambda: register(store)), then))
 
         def answered_(start: bool | None) -> None:
             if start:

@@ -17,6 +17,7 @@ from engine.quality.labels import keep_label
 from tui.live.state import RunState
 from tui.messages import WriteWanted
 from tui.reads.lineage import lineage
+from tui.rooms import or_wrong
 from tui.rooms.listing import ListingRoom, back_key, list_keys, verdict_keys
 from tui.rooms.wish import Found, Wish, parse_range
 from tui.widgets.endless import EndlessTable
@@ -285,14 +286,6 @@ class SamplesRoom(ListingRoom):
         wish = replace(self.wish, where=condition)
         run_id, find = self._run_id, wish.finder(self._run_id, self._critic)
 
-        def read(reader: Reader) -> Found | str:
-            from store import CaiError  # not before the first frame: it brings DuckDB
-
-            try:
-                return find(reader)
-            except CaiError as error:
-                return f"{error.title}. {error.hint}"
-
         def arrived(found: Found | str) -> None:
             if isinstance(found, str):
                 told = self.query_one("#samples-told", Static)
@@ -304,7 +297,7 @@ class SamplesRoom(ListingRoom):
                 self._close_input()
                 self.home()
 
-        self.look_up("trying a condition", read, arrived)
+        self.look_up("trying a condition", lambda reader: or_wrong(lambda: find(reader)), arrived)
 
     def _close_input(self) -> None:
         self._asking = ""

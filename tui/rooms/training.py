@@ -19,7 +19,7 @@ from textual.widgets import Static
 from tui.live.state import RunState
 from tui.messages import RunWanted
 from tui.reads.training import Found, first_batch, training_offer, trainings
-from tui.rooms import Room, busy
+from tui.rooms import Room, busy, or_wrong
 from tui.widgets.marks import QUIET, lines, row, sparkline
 from tui.widgets.plan import Plan
 from tui.widgets.training.account import account_lines
@@ -301,16 +301,11 @@ class TrainingRoom(Room, can_focus=True):
             return
 
         def ask(kind: str, then: Callable[[Plan | str], None]) -> None:
-            def read(library: Library) -> Plan | str:
-                from store import CaiError  # not before the first frame: it brings DuckDB
+            def offer(library: Library) -> Plan:
+                with library.own_reader() as reader:
+                    return training_offer(reader, run_id, kind, price)
 
-                try:
-                    with library.own_reader() as reader:
-                        return training_offer(reader, run_id, kind, price)
-                except CaiError as error:
-                    return f"{error.title}. {error.hint}"
-
-            self.read(f"working out a training, {kind}", read, then)
+            self.read(f"working out a training, {kind}", lambda library: or_wrong(lambda: offer(library)), then)
 
         def answered(plan: Plan | None) -> None:
             if plan is not None:

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from tui.cli import evaluate, frame, look, machine, mcp, merge, plan, principles, replay, report, review, run, train
 from tui.cli.parsing import Command, Commands, Parser
-from tui.host.terminal import Terminal, log_path, part_head
+from tui.host.terminal import NO_TMUX, Terminal, log_path, part_head
 
 NOUNS = (run, look, principles, train, evaluate, report, replay, merge, review, mcp, plan, machine)
 
@@ -92,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
     top = Parser(prog="cai", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False)
     top.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and leave")
     top.add_argument("--store", metavar="PATH", help="the DuckDB file (default: $CAI_STORE or ./cai.duckdb)")
-    top.add_argument(frame.NO_TMUX, action="store_true", help="over SSH, do not offer to move into tmux")
+    top.add_argument(NO_TMUX, action="store_true", help="over SSH, do not offer to move into tmux")
     top.set_defaults(action=run.start, command="", json=False)
     commands = Commands(top)
     for noun in NOUNS:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from store import Reader
 
-NO_TMUX = "--no-tmux"
-
 
 def store_path(args: argparse.Namespace) -> Path:
     """--store, else $CAI_STORE, else the configured one, else cai.duckdb in this folder."""

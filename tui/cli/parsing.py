@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from tui import errors
-from tui.cli.frame import NO_TMUX
-from tui.host.terminal import Terminal
+from tui.host.terminal import NO_TMUX, Terminal
 
 Command = Callable[[argparse.Namespace, Terminal], int]
 

@@ -9,16 +9,15 @@ from tui.cli import run
 from tui.cli.frame import chosen_run, reading, require_store, run_of, show, store_path, with_log, write, write_json
 from tui.cli.parsing import Commands, add_headless, add_run, add_set
 from tui.host.terminal import Terminal
+from tui.words.wording import TRAINING_PHASES
 
 if TYPE_CHECKING:
     from engine.run.options import RunOptions
 
-KINDS = ("sft", "dpo")
-
 
 def add(commands: Commands) -> None:
     own = commands.add("train", train, "train a run's model on what passed its gates: SFT, then preferences")
-    own.add_argument("what", choices=(*KINDS, "all"), help="dpo takes the loss that the spec names")
+    own.add_argument("what", choices=(*TRAINING_PHASES, "all"), help="dpo takes the loss that the spec names")
     add_run(own)
     add_set(own)
     own.add_argument("--plan", action="store_true", help="only say what would be trained and what locks it")
@@ -34,7 +33,7 @@ def train(args: argparse.Namespace, terminal: Terminal) -> int:
     """Exit codes as of a run: 4 where a lock is shut, 130 where it was stopped and kept."""
     store = store_path(args)
     run_id = run_of(args)
-    kinds = KINDS if args.what == "all" else (args.what,)
+    kinds = TRAINING_PHASES if args.what == "all" else (args.what,)
     if args.plan:
         return _tell_plan(args, terminal, run_id, kinds)
 

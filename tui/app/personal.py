@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from textual.app import App, SuspendNotSupported, SystemCommand
 
-from tui.app import keymap, themes
+from tui.app import themes
 from tui.app.background import Working
-from tui.app.settings_screen import SettingsScreen
 from tui.config.settings import Config
 from tui.host import clipboard
 from tui.host.terminal import only_continue_on_a_terminal
@@ -77,6 +76,8 @@ class Personal(Working, Base):
         """Look at all bindings, which imports every room, off the screen's thread; then apply the keymap."""
 
         def look() -> tuple[dict[str, str], list[str]]:
+            from tui.app import keymap  # not before the first frame
+
             return keymap.complete(self.config.keymap, keymap.places())
 
         def apply(found: tuple[dict[str, str], list[str]]) -> None:
@@ -97,6 +98,8 @@ class Personal(Working, Base):
         yield SystemCommand("Settings", "Theme, keys and defaults, and where each comes from", self.action_settings)
 
     def action_settings(self) -> None:
+        from tui.app.settings_screen import SettingsScreen  # not before the first frame
+
         if not isinstance(self.screen, SettingsScreen):
             self.push_screen(SettingsScreen(self.config, self.apply_config))
 

@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from engine.core.data import read_data
-from engine.critics import for_kind
-
 if TYPE_CHECKING:
     from store import Reader
 
@@ -57,6 +54,8 @@ def run_facts(reader: Reader, run_id: str) -> RunFacts:
 
 def seeds_of(reader: Reader, run_id: str) -> dict[str, dict[str, Any]]:
     """The seeds that a run's lists are begun with, by id: each kind of instruction has its own."""
+    from engine.core.data import read_data  # the engine is not touched before the first frame
+    from engine.critics import for_kind
 
     settings: dict[str, Any] = reader.run(run_id)["settings"]
     kind = (settings.get("instructions") or {}).get("kind", "explicit")  # runs from before there were kinds

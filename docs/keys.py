@@ -10,11 +10,11 @@ from textual.binding import Binding
 
 from tui.app.app import ControlCenter
 from tui.app.keys import PERSONAL_KEYS
-from tui.widgets.detail import SampleDetail
 from tui.widgets.endless import EndlessTable
-from tui.widgets.first_batch import FirstBatchScreen
-from tui.widgets.lineage import LineageScreen
-from tui.widgets.training_plan import TrainingPlanScreen
+from tui.widgets.samples.detail import SampleDetail
+from tui.widgets.samples.lineage import LineageScreen
+from tui.widgets.training.first_batch import FirstBatchScreen
+from tui.widgets.training.plan import TrainingPlanScreen
 from tui.words.places import PLACES
 
 HERE = Path(__file__).parent

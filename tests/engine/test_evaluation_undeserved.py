@@ -135,7 +135,7 @@ def test_verdicts_of_repeats_follow_the_verifiers(store: Path, monkeypatch: Any)
 
 def test_a_failed_gap_gate_and_a_missing_guard_stand_against_a_claim(store: Path, monkeypatch: Any) -> None:
     from tui.reads.evaluation import standing
-    from tui.widgets.standing import standing_lines
+    from tui.widgets.evaluation.standing import standing_lines
 
     def told() -> tuple[str, str]:
         with Store.open(store, read_only=True) as opened, opened.reader() as reader:
@@ -169,7 +169,7 @@ def test_a_failed_gap_gate_and_a_missing_guard_stand_against_a_claim(store: Path
 
 def test_a_registered_primary_that_was_not_compared_is_called_so(store: Path, monkeypatch: Any) -> None:
     from tui.reads.evaluation import standing
-    from tui.widgets.standing import standing_lines
+    from tui.widgets.evaluation.standing import standing_lines
 
     evaluate(store, monkeypatch, Examined())
     with Store.open(store) as opened:

@@ -17,13 +17,13 @@ from textual.color import Color
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-from tui.app import keymap
+from tui.app import keymap, themes
 from tui.app.app import ControlCenter
 from tui.app.personal import Personal
 from tui.app.settings_screen import SettingsScreen
-from tui.config import settings, themes
+from tui.config import settings
 from tui.config.file import ConfigNotSaved, save
-from tui.widgets.notice import Notice
+from tui.widgets.frame.notice import Notice
 
 SAID = """# what I like
 theme = "cai-safe"   # blue and orange

@@ -22,11 +22,11 @@ from tui.app import asking
 from tui.live.state import RunState
 from tui.printed.progress import LiveView
 from tui.printed.tables import counts_text
-from tui.widgets.audit import _audit_lines
-from tui.widgets.bar import fitting
-from tui.widgets.detail import _margin_lines
-from tui.widgets.figures import _budget, _forecast, _throughput
-from tui.widgets.header import _who
+from tui.widgets.frame.bar import fitting
+from tui.widgets.frame.header import _who
+from tui.widgets.run.audit import _audit_lines
+from tui.widgets.run.figures import _budget, _forecast, _throughput
+from tui.widgets.samples.detail import _margin_lines
 from tui.words.facts import Audit, PhaseState, of_wanted
 
 

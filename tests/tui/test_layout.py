@@ -8,7 +8,7 @@ from test_screen import control_center, settle, shown
 from test_snapshots import text_of
 from textual.widgets import DataTable
 
-from tui.widgets.bar import KeyBar, RoomBar
+from tui.widgets.frame.bar import KeyBar, RoomBar
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from tui.reads.preferences import PAIRS, PRINCIPLES, REVISIONS
 from tui.reads.run import run_facts
 from tui.rooms.preferences import PreferencesRoom
 from tui.widgets.marks import share_bar
-from tui.widgets.phase import _by_source
-from tui.widgets.preference_table import PreferenceTable, columns_for
-from tui.widgets.sample_table import SamplesTable
+from tui.widgets.preferences.table import PreferenceTable, columns_for
+from tui.widgets.run.phase import _by_source
+from tui.widgets.samples.table import SamplesTable
 
 
 @pytest.fixture

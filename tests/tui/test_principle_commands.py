@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from engine.stats.effects import paired_means, paired_shares
-from tui.cli.principles import ablation_report, principles_report
+from tui.printed.principles import ablation_report, principles_report
 
 JUDGES = [
     {"critic": "compare", "part": "planted", "auc": 0.583, "may_filter": False},

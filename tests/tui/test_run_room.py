@@ -15,9 +15,9 @@ from tui.host.machine import Load, parse
 from tui.live.state import RunState
 from tui.reads.lineage import lineage
 from tui.reads.run import run_facts
-from tui.widgets.figures import _budget, _machine
 from tui.widgets.histogram import draw_lengths
-from tui.widgets.phase import _over_time
+from tui.widgets.run.figures import _budget, _machine
+from tui.widgets.run.phase import _over_time
 
 
 async def test_the_chosen_phase_shows_its_own_figures(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from store.db import Store
 from tui.app.app import ControlCenter
 from tui.live.opener import opener
 from tui.reads.runs import account, flat, fork_options, judge_changes
-from tui.widgets.compare import compare
-from tui.widgets.dock import QuestionDock
-from tui.widgets.fork import ForkScreen
+from tui.widgets.frame.dock import QuestionDock
+from tui.widgets.runs.compare import compare
+from tui.widgets.runs.fork import ForkScreen
 
 
 def two_runs(path: Path) -> None:

@@ -17,10 +17,10 @@ from tui.rooms import Room
 from tui.rooms.preferences import PreferencesRoom
 from tui.rooms.samples import SamplesRoom
 from tui.rooms.wish import parse_range
-from tui.widgets.detail import SampleDetail
 from tui.widgets.diff import word_diff
-from tui.widgets.lineage import LineageScreen
-from tui.widgets.sample_table import SamplesTable
+from tui.widgets.samples.detail import SampleDetail
+from tui.widgets.samples.lineage import LineageScreen
+from tui.widgets.samples.table import SamplesTable
 from tui.words.text import as_json, as_text
 from tui.words.wording import agreement
 
@@ -131,7 +131,7 @@ async def test_a_note_needs_a_label_and_a_label_keeps_its_note(tmp_path: Path) -
 
 
 def test_filters_are_shortened_before_any_is_cut() -> None:
-    from tui.widgets.filters import FilterBar
+    from tui.widgets.samples.filters import FilterBar
 
     bar = FilterBar()
     for width in (120, 76, 74, 60, 56):

@@ -18,11 +18,11 @@ from engine.core.events import Event, QuestionAsked, RunFinished, RunStarted
 from store.db import Store
 from store.errors import StoreLocked
 from tui.app.app import ControlCenter
-from tui.widgets.dock import QuestionDock
+from tui.widgets.frame.dock import QuestionDock
+from tui.widgets.frame.notice import Notice
 from tui.widgets.histogram import draw
 from tui.widgets.marks import signed_bar, sparkline
-from tui.widgets.notice import Notice
-from tui.widgets.sample_table import SamplesTable
+from tui.widgets.samples.table import SamplesTable
 
 
 async def settle(pilot: Pilot[Any], until: Callable[[], bool] = lambda: True) -> None:
@@ -314,7 +314,10 @@ async def test_help_comes_from_the_bindings(store: Path) -> None:
 
 
 def test_every_binding_has_id_description_and_tooltip() -> None:
-    from tui.widgets import detail, first_batch, help, notice, training_plan
+    from tui.widgets.frame import help, notice
+    from tui.widgets.samples import detail
+    from tui.widgets.training import first_batch
+    from tui.widgets.training import plan as training_plan
     from tui.words.places import PLACES
 
     owners = (

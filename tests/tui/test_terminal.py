@@ -23,7 +23,7 @@ from store.db import Store
 from tests.store import rows
 from tests.tui.cli_fakes import ROOT, RUN, command
 from tests.tui.test_hangup import on_a_screen
-from tui.config import themes
+from tui.app import themes
 from tui.host.terminal import Outlet, log_path, part_head
 
 

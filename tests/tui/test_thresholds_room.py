@@ -12,7 +12,7 @@ from textual import events
 from engine.analyses.whatif import Acceptance, Outcome
 from store.db import Store
 from tui.rooms.thresholds import ThresholdsRoom
-from tui.widgets.dock import QuestionDock
+from tui.widgets.frame.dock import QuestionDock
 
 
 async def test_moving_shows_and_applying_asks_for_a_reason(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from store.db import Store
 from tui.app.app import ControlCenter
 from tui.reads.training import training_offer, trainings
 from tui.rooms.training import TrainingRoom
-from tui.widgets.curve import Curve
+from tui.widgets.training.curve import Curve
 from tui.words.training import settings_words
 
 

@@ -23,16 +23,20 @@ from tui.app.keys import KEYS, PERSONAL_KEYS, applies
 from tui.app.personal import Personal
 from tui.app.serving import Serving
 from tui.host import priority
-from tui.live.bridge import Bridge, EventsArrived
+from tui.live.bridge import Bridge
 from tui.live.conductor import Session
 from tui.live.state import RunState, beside
+from tui.messages import EventsArrived
 from tui.rooms import Room
 from tui.rooms.run import RunRoom
-from tui.widgets.bar import KeyBar, RoomBar
-from tui.widgets.dock import DockedQuestion, QuestionDock
-from tui.widgets.header import RunHeader
-from tui.widgets.notice import Notice
+from tui.widgets.frame.bar import KeyBar, RoomBar
+from tui.widgets.frame.dock import QuestionDock
+from tui.widgets.frame.header import RunHeader
+from tui.widgets.frame.help import HelpScreen
+from tui.widgets.frame.notice import Notice
+from tui.widgets.run.start import StartPanel
 from tui.words.places import PLACES
+from tui.words.questions import DockedQuestion
 
 if TYPE_CHECKING:
     from engine.core.events import Event
@@ -50,8 +54,9 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
     CSS_PATH = "app.tcss"
     TITLE = "cai"
     AUTO_FOCUS = None
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (110, "-normal"), (170, "-wide")]
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-short"), (30, "-tall")]
+    # Textual writes `ClassVar[...] | None`, which a checker takes for an attribute of instances.
+    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (110, "-normal"), (170, "-wide")]  # type: ignore[misc]
+    VERTICAL_BREAKPOINTS: ClassVar = [(0, "-short"), (30, "-tall")]  # type: ignore[misc]
     BINDINGS: ClassVar[list[BindingType]] = [*KEYS, *PERSONAL_KEYS]
 
     def __init__(
@@ -62,7 +67,7 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
         self._answers = {}
         self._held = {}
         self.state = RunState()
-        self.bridge = Bridge(self.post_message)
+        self.bridge = Bridge(lambda _: self.post_message(EventsArrived()))
         self.session = Session(store_path, open_engine, self.bridge.emit)
         self._order = order
         self._log_path = log_path
@@ -132,8 +137,6 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
         run_id, unfinished = found
         self.consult_again()
         if run_id is None:
-            from tui.widgets.start import StartPanel
-
             self._can_start = True
             self.state.state = "idle"
             self.rooms["run"].add_class("-empty").mount(StartPanel(str(self.session.store_path)), before=0)
@@ -345,8 +348,6 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
         self.room.find()
 
     def action_help(self) -> None:
-        from tui.widgets.help import HelpScreen
-
         keys = [
             (self.get_key_display(active.binding), active.binding.description, active.tooltip or "")
             for active in self.screen.active_bindings.values()
@@ -392,5 +393,5 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
 def furnish(where: tuple[str, str], log_path: Path | None) -> Room:
     """A room, its module imported now."""
     module, name = where
-    kind: type[Room] = getattr(import_module(module), name)
-    return kind(log_path) if name == "LogRoom" else kind()  # type: ignore[call-arg]
+    kind: Callable[..., Room] = getattr(import_module(module), name)
+    return kind(log_path) if name == "LogRoom" else kind()

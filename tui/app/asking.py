@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from store.errors import CaiError
 from store.names import EVALUATION
 from tui.app.background import Working
-from tui.widgets.dock import Choice, DockedQuestion
 from tui.words.facts import of_wanted
+from tui.words.questions import Choice, DockedQuestion
 
 if TYPE_CHECKING:
     from tui.live.state import RunState
-    from tui.widgets.notice import Notice
+    from tui.widgets.frame.notice import Notice
 
 APPROVE = Choice("y", "approve", "approve")
 KEEP = Choice("n", "keep running", "keep")
@@ -28,7 +28,7 @@ def resume(run_id: str, accepted: int, target: int) -> DockedQuestion:
 def stop(aside: Sequence[str] = ()) -> DockedQuestion:
     """`aside` names what is done instead of going on with the run: phases of training, or evaluation."""
     text = "Stop the run? The batch under way is finished and stored; the run can be resumed later."
-    choices = (Choice("y", "finish the batch and stop", "stop"), KEEP)
+    choices: tuple[Choice, ...] = (Choice("y", "finish the batch and stop", "stop"), KEEP)
     if EVALUATION in aside:
         text = (
             "Stop the evaluation? The answers so far are stored: e in the room Evaluation (6) goes on, and asks only "
@@ -47,6 +47,7 @@ def stop(aside: Sequence[str] = ()) -> DockedQuestion:
 def leave(aside: Sequence[str] = (), *, already: bool) -> DockedQuestion:
     """Asked while a run is going on; `already` is whether the run was told to stop before."""
     training = bool(aside) and EVALUATION not in aside
+    choices: tuple[Choice, ...]
     if training and already:
         text = "The training finishes its step and keeps it. Leaving now loses the steps since the last checkpoint."
         choices = (Choice("w", "wait for the step", "keep"), Choice("x", "leave now", "now"))

@@ -18,10 +18,10 @@ else:
 class Working(Base):
     """Mixed into the app, which says in `show_failure` how a failure is shown."""
 
-    _after: dict[Worker[Any], Callable[[], None]]
+    _after: dict[Worker[Any], Callable[[], object]]
 
     def background(
-        self, what: str, work: Callable[[], Any], then: Callable[[Any], None] | None = None, group: str = ""
+        self, what: str, work: Callable[[], Any], then: Callable[[Any], object] | None = None, group: str = ""
     ) -> None:
         """Run blocking `work` in a thread, `then` with its result here; a newer work of the same group replaces it."""
         found: list[Any] = []  # not the worker's own result: a worker lingers in a cycle, with whatever it gave

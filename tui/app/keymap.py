@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
@@ -41,7 +41,7 @@ class Place:
 def places() -> list[Place]:
     """Every binding with an id, of the app, its rooms and its widgets; one for each of its keys."""
     for package in (rooms, widgets):
-        for module in iter_modules(package.__path__, f"{package.__name__}."):
+        for module in walk_packages(package.__path__, f"{package.__name__}."):
             import_module(module.name)
     import_module("tui.app.settings_screen")
     found = dict.fromkeys(_places("", [*KEYS, *PERSONAL_KEYS], alone=False))

@@ -8,12 +8,8 @@ from tui.live.state import RunState
 from tui.words.places import PLACES
 
 KEYS = (
-    *(
-        Binding(
-            place.key, f"room('{place.name}')", place.title, id=f"room.{place.name}", show=False, tooltip=place.about
-        )
-        for place in PLACES
-    ),
+    *(Binding(place.key, f"room('{place.name}')", place.title, id=f"room.{place.name}", show=False, tooltip=place.about)
+      for place in PLACES),
     Binding("enter", "start", "Start", id="run.start", tooltip="Start a pilot with the default spec"),
     Binding("p", "pause", "Pause", id="run.pause", tooltip="Pause after the batch or step under way"),
     Binding("p", "resume", "Resume", id="run.resume", tooltip="Go on after the pause"),
@@ -21,26 +17,12 @@ KEYS = (
     Binding("g", "question", "Answer", id="question.focus", tooltip="Go to the open question"),
     Binding("slash", "search", "Search", key_display="/", id="search", tooltip="Search in what this room lists"),
     Binding("question_mark", "help", "Help", key_display="?", id="help", tooltip="The keys that work here"),
-    Binding(
-        "escape",
-        "close_notice",
-        "Close",
-        id="notice.close",
-        show=False,
-        priority=True,
-        tooltip="Close the notice of a problem; then what the room does with it",
-    ),
+    Binding("escape", "close_notice", "Close", id="notice.close", show=False, priority=True,
+            tooltip="Close the notice of a problem; then what the room does with it"),
     Binding("q", "leave", "Quit", id="quit", tooltip="Leave; asks while a run is going on"),
-    Binding(
-        "ctrl+c",
-        "leave",
-        "Quit",
-        id="interrupt",
-        show=False,
-        priority=True,
-        tooltip="Leave; asks while a run is going on",
-    ),
-)
+    Binding("ctrl+c", "leave", "Quit", id="interrupt", show=False, priority=True,
+            tooltip="Leave; asks while a run is going on"),
+)  # fmt: skip
 
 
 def applies(action: str, state: RunState, *, searches: bool, can_start: bool, open_question: bool) -> bool:

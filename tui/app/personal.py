@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from textual.app import App, SuspendNotSupported, SystemCommand
 
+from tui.app import themes
 from tui.app.background import Working
-from tui.config import themes
 from tui.config.settings import Config
 from tui.host import clipboard
 from tui.host.terminal import only_continue_on_a_terminal
+from tui.widgets.frame.notice import Notice
 from tui.words.text import make_visible
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ class Personal(Working, Base):
         self.config = config
         themes.wear(self, config.theme)
         remote = bool(os.environ.get("SSH_CONNECTION"))
-        level = config.animation if config.animation != "auto" else "none" if remote else "full"
-        self.animation_level = level  # type: ignore[assignment]
+        level: Any = config.animation if config.animation != "auto" else "none" if remote else "full"
+        self.animation_level = level
         if self.is_running and keys_changed:
             self._apply_keymap()
 
@@ -75,7 +76,7 @@ class Personal(Working, Base):
         """Look at all bindings, which imports every room, off the screen's thread; then apply the keymap."""
 
         def look() -> tuple[dict[str, str], list[str]]:
-            from tui.app import keymap
+            from tui.app import keymap  # not before the first frame
 
             return keymap.complete(self.config.keymap, keymap.places())
 
@@ -87,8 +88,6 @@ class Personal(Working, Base):
         self.background("reading the keymap", look, apply)
 
     def _show_problems(self, problems: list[str]) -> None:
-        from tui.widgets.notice import Notice
-
         more = len(problems) - SHOWN_PROBLEMS
         told = problems[:SHOWN_PROBLEMS] + ([f"and {more} more: cai config lists them"] if more > 0 else [])
         title = "The configuration has a mistake" if len(problems) == 1 else f"{len(problems)} mistakes in the settings"
@@ -99,10 +98,10 @@ class Personal(Working, Base):
         yield SystemCommand("Settings", "Theme, keys and defaults, and where each comes from", self.action_settings)
 
     def action_settings(self) -> None:
-        from tui.app.settings_screen import SettingsScreen
+        from tui.app.settings_screen import SettingsScreen  # not before the first frame
 
         if not isinstance(self.screen, SettingsScreen):
-            self.push_screen(SettingsScreen(self.config))
+            self.push_screen(SettingsScreen(self.config, self.apply_config))
 
     def bell(self) -> None:
         if self.config.bell:

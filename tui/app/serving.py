@@ -12,14 +12,17 @@ from store.names import EVALUATION
 from tui.app import asking
 from tui.app.background import Working
 from tui.live.state import beside
+from tui.messages import AskWanted, GoTo, ReadWanted, RunWanted, WorkWanted, WriteWanted
 from tui.reads.library import ChangedHands
+from tui.reads.run import review_of
 from tui.rooms import Room
 
 if TYPE_CHECKING:
     from tui.live.conductor import Session
     from tui.live.state import RunState
     from tui.reads.library import Library
-    from tui.widgets.dock import DockedQuestion, QuestionDock
+    from tui.widgets.frame.dock import QuestionDock
+    from tui.words.questions import DockedQuestion
 
 IDLE_S = 3.0  # without a key, after which a question may take the keys
 _LATE = object()  # what a read gives that came after the store was let go
@@ -49,7 +52,7 @@ class Serving(Working):
         """As Textual has it, and when a key was pressed last."""
         if isinstance(event, Key):
             self._key_at = time.monotonic()
-        await super().on_event(event)  # type: ignore[misc]
+        await super().on_event(event)
 
     @property
     def idle_s(self) -> float:
@@ -59,7 +62,9 @@ class Serving(Working):
     _answers: dict[str, Callable[[str, str], None]]
     _held: dict[object, Callable[[], None]]  # reads that wait for a store, by group: the newest of each
 
-    def consult(self, what: str, read: Callable[[Library], Any], then: Callable[[Any], None], group: str = "") -> None:
+    def consult(
+        self, what: str, read: Callable[[Library], Any], then: Callable[[Any], object], group: str = ""
+    ) -> None:
         """Run `read` in a thread on the library that is open, or on the next one where the store changes hands."""
         library = self.session.library
         again: Callable[[], None] = lambda: self.consult(what, read, then, group)  # noqa: E731
@@ -87,10 +92,10 @@ class Serving(Working):
         for again in held.values():
             again()
 
-    def on_room_wanted(self, event: Room.Wanted) -> None:
+    def on_read_wanted(self, event: ReadWanted) -> None:
         self.consult(event.what, event.read, event.then, event.group)
 
-    def on_room_work_wanted(self, event: Room.WorkWanted) -> None:
+    def on_work_wanted(self, event: WorkWanted) -> None:
         self.background(event.what, event.work, event.then, group=event.what)
 
     def put_question(self, run_id: str, payload: Mapping[str, Any]) -> None:
@@ -98,8 +103,6 @@ class Serving(Working):
         question_id = str(payload["question_id"])
 
         def read(library: Library) -> Mapping[str, Any] | None:
-            from tui.reads.run import review_of
-
             return library.reading(lambda reader: review_of(reader, run_id, question_id))
 
         def put(review: Mapping[str, Any] | None) -> None:
@@ -113,14 +116,14 @@ class Serving(Working):
 
         self.consult("reading a question", read, put, group=f"question {question_id}")
 
-    def on_room_write_wanted(self, event: Room.WriteWanted) -> None:
+    def on_write_wanted(self, event: WriteWanted) -> None:
         self.background(event.what, lambda: self.session.write(event.write), event.then)
 
-    def on_room_ask_wanted(self, event: Room.AskWanted) -> None:
+    def on_ask_wanted(self, event: AskWanted) -> None:
         self._answers[event.question.question_id] = event.then
         self.ask_here(event.question)
 
-    def on_room_run_wanted(self, event: Room.RunWanted) -> None:
+    def on_run_wanted(self, event: RunWanted) -> None:
         if self.state.active:  # one run at a time: it would be closed under the person's hands
             self.notify(f"Run {self.state.run_id} is going on. Stop it first (s).", markup=False)
             return
@@ -139,7 +142,7 @@ class Serving(Working):
                 about = beside(event.run_id, (EVALUATION,))
                 self.begin(lambda: self.session.begin_evaluation(event.run_id), about)
 
-    def on_room_go_to(self, event: Room.GoTo) -> None:
+    def on_go_to(self, event: GoTo) -> None:
         self.open_room(event.room, event.subject)
 
     def answered(self, question_id: str, answer: str, text: str) -> bool:

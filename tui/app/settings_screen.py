@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable
+from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -14,6 +15,7 @@ from textual.reactive import var
 from textual.screen import ModalScreen
 from textual.widgets import Footer, Input, Static
 
+from tui.app.themes import known_themes
 from tui.config import file
 from tui.config.settings import (
     COMMAND_LINE,
@@ -30,9 +32,6 @@ from tui.config.settings import (
 )
 from tui.widgets.marks import QUIET, TONES, lines, row
 from tui.words.text import make_visible, one_line
-
-if TYPE_CHECKING:
-    from tui.app.personal import Personal
 
 _NAME_CELLS, _VALUE_CELLS = 20, 30
 _ORIGIN_SHAPES = {DEFAULT: "·", FILE: "▪", ENVIRONMENT: "$", COMMAND_LINE: "›"}
@@ -99,7 +98,7 @@ class SettingsTable(Static, can_focus=True):
 
 
 class SettingsScreen(ModalScreen[None]):
-    """What is changed here holds at once and is in the file at once."""
+    """What is changed here holds at once, which `apply` sees to, and is in the file at once."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "change", "Change", id="settings.change", tooltip="Type a value, or take the next choice"),
@@ -122,9 +121,10 @@ class SettingsScreen(ModalScreen[None]):
     #settings Footer { dock: none; background: $surface; }
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, apply: Callable[[Config], None]) -> None:
         super().__init__()
         self._config = config
+        self._apply = apply
         self._told: tuple[str, str] = ("", "")
 
     def compose(self) -> ComposeResult:
@@ -175,8 +175,6 @@ class SettingsScreen(ModalScreen[None]):
     def _choices(self, setting: Setting) -> tuple[Value, ...]:
         if setting.name != "theme":
             return setting.choices
-        from tui.config.themes import known_themes
-
         return tuple(known_themes())
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -255,6 +253,5 @@ class SettingsScreen(ModalScreen[None]):
         before = self._config
         given = {item.name: before.value(item.name) for item in SETTINGS if before.origin(item.name) == COMMAND_LINE}
         config = load(given)
-        app: Personal = self.app  # type: ignore[assignment]
-        app.apply_config(config)
+        self._apply(config)
         return config

@@ -14,13 +14,9 @@ from store.errors import NotFound, StoreError
 from tui.host.terminal import Terminal, log_path
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from store.read import Reader
-
-
-SAMPLES_SHOWN = 50
-
-
-NO_TMUX = "--no-tmux"
 
 
 def store_path(args: argparse.Namespace) -> Path:
@@ -30,10 +26,24 @@ def store_path(args: argparse.Namespace) -> Path:
     return Path(named or "cai.duckdb").expanduser().absolute()
 
 
-def write_json(terminal: Terminal, value: Mapping[str, Any]) -> None:
+def write_json(terminal: Terminal, value: Mapping[str, Any], code: int = 0) -> int:
     """One JSON object on stdout. ASCII only, so that no text of a model can reach the terminal as a control code."""
-    terminal.stdout.write(json.dumps(value, allow_nan=False) + "\n")
+    return write(terminal, json.dumps(value, allow_nan=False) + "\n", code)
+
+
+def write(terminal: Terminal, text: str, code: int = 0) -> int:
+    terminal.stdout.write(text)
     terminal.stdout.flush()
+    return code
+
+
+def show(terminal: Terminal, told: RenderableType, code: int = 0) -> int:
+    """A table or a text on stdout, for a person."""
+    from tui.printed.tables import console_on  # with rich, which --help and --json do without
+
+    console_on(terminal.stdout).print(told)
+    terminal.stdout.flush()
+    return code
 
 
 def with_log(terminal: Terminal, store: Path, what: str) -> None:
@@ -73,9 +83,10 @@ def chosen_run(reader: Reader, asked: str | None) -> str:
     return run_id
 
 
-def flushed(terminal: Terminal) -> int:
-    terminal.stdout.flush()
-    return 0
+def run_of(args: argparse.Namespace) -> str:
+    """The id of the run that is asked for. Raises NotFound where there is no store or no such run."""
+    with reading(args) as reader:
+        return chosen_run(reader, args.run)
 
 
 def raise_budget(args: argparse.Namespace) -> None:
@@ -83,7 +94,6 @@ def raise_budget(args: argparse.Namespace) -> None:
     from engine.budget.ledger import raise_cap
     from store.db import Store
 
-    with reading(args) as reader:
-        run_id = chosen_run(reader, args.run)
+    run_id = run_of(args)
     with Store.open(store_path(args)) as store:
         raise_cap(store, run_id, args.budget, args.reason or "", "person")

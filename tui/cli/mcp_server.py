@@ -6,11 +6,9 @@ visible, so that nothing reaches an agent that a person would not see.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,9 +27,8 @@ from engine.core.errors import UsageError
 from store.db import Store
 from store.errors import CaiError, NotFound, StoreError
 from store.read import Reader
-from tui.cli.frame import chosen_run, store_path, with_log
+from tui.cli.frame import chosen_run
 from tui.config.settings import Config
-from tui.host.terminal import Terminal
 from tui.words.text import make_visible
 
 SAMPLES_AT_MOST = 200
@@ -259,6 +256,7 @@ def allowed(folder: Path, name: str) -> Path:
 
     Raises UsageError.
     """
+
     root = folder.resolve()
     path = (root / name).resolve()
     if not path.is_relative_to(root) or any(part.startswith(".") for part in path.relative_to(root).parts):
@@ -309,18 +307,3 @@ def plain(value: Any, limit: int | None = None) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item, limit) for item in value]
     return make_visible(str(value), limit=limit)
-
-
-def serve(args: argparse.Namespace, terminal: Terminal) -> int:
-    """Serve until stdin ends. Stdout carries the protocol alone: whatever else is printed goes to the store's log.
-
-    The store need not be there yet; it is opened for each call and closed again.
-    """
-    store = store_path(args)
-    with_log(terminal, store, "cai mcp")
-
-    made = server(store, args.config, Path.cwd())
-    # The server takes descriptor 1 for itself, and what is written there meanwhile goes where 2 leads: to the log.
-    os.dup2(terminal.stdout.fileno(), 1)
-    made.run("stdio")
-    return 0

@@ -6,8 +6,37 @@ import argparse
 from typing import Any
 
 from engine.core.errors import UsageError
-from tui.cli.frame import chosen_run, flushed, raise_budget, reading, require_store, store_path, write_json
+from tui.cli.frame import (
+    chosen_run,
+    raise_budget,
+    reading,
+    require_store,
+    run_of,
+    show,
+    store_path,
+    write_json,
+)
+from tui.cli.parsing import Commands, add_budget, add_run, add_set, dollars
 from tui.host.terminal import Terminal
+
+
+def add(commands: Commands) -> None:
+    about = "what the rest costs, what an n can show, what best-of-k and an early stop are worth"
+    own = commands.add("plan", plan, about)
+    add_run(own)
+    add_set(own)
+    own.add_argument("--price", type=dollars, metavar="USD", help="of a GPU hour (default: the configured one)")
+    own.add_argument(
+        "--interim",
+        type=int,
+        nargs=4,
+        metavar="N",
+        help="gained, lost, items so far, items planned: stop for futility?",
+    )
+
+    own = commands.add("budget", budget, "what was spent, by run, phase and kind; --budget raises the cap")
+    add_run(own)
+    add_budget(own)
 
 
 def plan(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -34,13 +63,10 @@ def plan(args: argparse.Namespace, terminal: Terminal) -> int:
             spec = settings_of(reader.run(run_id), changed)
             found["futility"]["interim"] = _interim(spec.evaluation, [int(count) for count in interim])
     if args.json:
-        write_json(terminal, found)
-        return 0
+        return write_json(terminal, found)
     from tui.printed.plan import plan_report
-    from tui.printed.tables import console_on
 
-    console_on(terminal.stdout).print(plan_report(found))
-    return flushed(terminal)
+    return show(terminal, plan_report(found))
 
 
 def _interim(settings: Any, counts: list[int]) -> dict[str, Any]:
@@ -59,9 +85,7 @@ def _interim(settings: Any, counts: list[int]) -> dict[str, Any]:
 
 def budget(args: argparse.Namespace, terminal: Terminal) -> int:
     """`cai budget [RUN]`: what was spent; with `args.budget` (US dollars) and `args.reason` a person raises the cap."""
-    require_store(store_path(args))
-    with reading(args) as reader:
-        run_id = chosen_run(reader, args.run)
+    run_id = run_of(args)
     if getattr(args, "budget", None) is not None:
         raise_budget(args)
     with reading(args) as reader:
@@ -69,10 +93,7 @@ def budget(args: argparse.Namespace, terminal: Terminal) -> int:
 
         found = budget_of(reader, run_id)
     if args.json:
-        write_json(terminal, found)
-        return 0
+        return write_json(terminal, found)
     from tui.printed.plan import budget_report
-    from tui.printed.tables import console_on
 
-    console_on(terminal.stdout).print(budget_report(found))
-    return flushed(terminal)
+    return show(terminal, budget_report(found))

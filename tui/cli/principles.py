@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import argparse
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
-
 from engine.core.errors import Interrupted, UsageError
-from engine.core.figures import percent_of, percents_dashed, signed
 from store.text import json_ready
-from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
+from tui.cli.frame import chosen_run, reading, require_store, show, store_path, with_log, write_json
+from tui.cli.parsing import Commands, add_run, positive
 from tui.host.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -22,10 +18,19 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 
-FEW = 8  # values below which a bootstrap interval of their mean is far too narrow
 _ORDER = "ORDER BY principle_id, measure, against DESC"
-_MEASURES = {"margin_nats": "margin", "useful": "useful"}
-_AGAINST = {"without": "none", "irrelevant": "another"}
+
+
+def add(commands: Commands) -> None:
+    add_run(commands.add("principles", principles, "what each principle of the constitution did in a run"))
+
+    about = "revise the same items with a principle, without one, and with an irrelevant one"
+    own = commands.add("ablate", ablate, about)
+    add_run(own)
+    own.add_argument(
+        "--principle", action="append", required=True, metavar="ID", help="a principle of constitution.yaml; repeatable"
+    )
+    own.add_argument("--items", type=positive, default=40, metavar="N", help="samples to revise (40)")
 
 
 def principles(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -39,12 +44,10 @@ def principles(args: argparse.Namespace, terminal: Terminal) -> int:
         judges = pair_critics(reader, run_id)
     if args.json:
         told = {"principles": json_ready(rows), "ablations": json_ready(tests), "pair_critics": json_ready(judges)}
-        write_json(terminal, {"run": run_id, **told})
-        return 0
-    from tui.printed.tables import console_on
+        return write_json(terminal, {"run": run_id, **told})
+    from tui.printed.principles import principles_report
 
-    console_on(terminal.stdout).print(principles_report(run_id, rows, tests, judges))
-    return flushed(terminal)
+    return show(terminal, principles_report(run_id, rows, tests, judges))
 
 
 def ablate(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -78,14 +81,12 @@ def ablate(args: argparse.Namespace, terminal: Terminal) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     if args.json:
-        write_json(terminal, {"run": run_id, "items": args.items, "results": json_ready(rows)})
-        return 0
+        return write_json(terminal, {"run": run_id, "items": args.items, "results": json_ready(rows)})
     with reading(args) as reader:
         judges = pair_critics(reader, run_id)
-    from tui.printed.tables import console_on
+    from tui.printed.principles import ablation_report
 
-    console_on(terminal.stdout).print(ablation_report(rows, judges))
-    return flushed(terminal)
+    return show(terminal, ablation_report(rows, judges))
 
 
 def pair_critics(reader: Reader, run_id: str) -> list[Row]:
@@ -93,134 +94,3 @@ def pair_critics(reader: Reader, run_id: str) -> list[Row]:
     found = [row for row in reader.audits(run_id) if row["subject_kind"] == "pair"]
     names = (reader.run(run_id)["settings"].get("critics") or {}).get("pair") or []
     return sorted(found, key=lambda row: names.index(row["critic"]) if row["critic"] in names else len(names))
-
-
-def principles_report(run_id: str, rows: Sequence[Row], tests: Sequence[Row], judges: Sequence[Row] = ()) -> Group:
-    """One line a principle, the sums of all above; then what ablations there are."""
-    from tui.printed.tables import fact
-
-    table = _table("principle", "drawn>", "names>", "useful>", "", "by rule>", "one order>", "margin, nats",
-                   "pairs>")  # fmt: skip
-    for column in table.columns:
-        column.no_wrap = True
-    category = ""
-    for row in rows:
-        if row["category"] != category:
-            category = row["category"]
-            table.add_row(Text(category, style="dim"))
-        table.add_row(
-            f"  {row['principle_id']}",
-            str(row["drawn"]),
-            _share(row, "named"),
-            _share(row, "kept"),
-            f"[{100 * row['kept_lo']:.0f}–{100 * row['kept_hi']:.0f} %]" if row["drawn"] else "",
-            str(row["by_rule"]),
-            str(row["one_order"]),
-            _mean(row),
-            f"{row['pairs_kept']}/{row['pairs']}",
-        )
-    drawn, kept = (sum(row[name] for row in rows) for name in ("drawn", "kept"))
-    from engine.stats.shares import wilson
-
-    lo, hi = wilson(kept, drawn)
-    share = f"{kept} of {drawn} revisions were useful"
-    if drawn:
-        share += f": {percent_of(kept, drawn)} {percents_dashed(lo, hi)}"
-    told = (
-        "names: critiques that use a word of the response which neither the instruction nor the request holds; useful: "
-        "no rule spoke against it, and every pair critic preferred it, the comparison in both orders [95 % Wilson]; by "
-        "rule: a rule stopped it; one order: preferred in one order only; margin: by how much the first pair critic "
-        f"prefers the revisions that it compared to what they revise, on average [95 % bootstrap, from {FEW} on]; "
-        "pairs: kept of those made"
-    )
-    said = [_judged_by(judges)] if judges else []
-    notes = [Text(text, style="dim") for text in (told, *said)]
-    parts: list[Any] = [fact("run", Text(run_id, style="bold")), Text(share), Text(), table, *notes]
-    if tests:
-        title = Text("Ablations: the same items revised with the principle, and without one or with another", "bold")
-        parts += [Text(), title, ablation_report(tests, ())]
-    return Group(*parts)
-
-
-def ablation_report(rows: Sequence[Row], judges: Sequence[Row]) -> Group:
-    """A table of paired differences for each principle, and what a reader must know to take them for what they are."""
-    parts: list[Any] = []
-    for name in dict.fromkeys(row["principle_id"] for row in rows):
-        own = [row for row in rows if row["principle_id"] == name]
-        parts += [Text(f"{name}, the same {own[0]['n']} items", style="bold"), _ablation_table(own), Text()]
-    return Group(*parts, *(Text(text, style="dim") for text in _ablation_notes(rows, judges)))
-
-
-def _ablation_table(rows: Sequence[Row]) -> Table:
-    table = _table("", "against", "with>", "other>", "gain>", "95 % interval", "p>", "effect>")
-    for column in table.columns:
-        column.no_wrap = True
-    for row in rows:
-        moved = row["p"] is not None  # where no item differs there is nothing to test and no interval
-        table.add_row(
-            _MEASURES.get(row["measure"], row["measure"]),
-            _AGAINST.get(row["against"], row["against"]),
-            _figure(row, "with_mean"),
-            _figure(row, "against_mean"),
-            signed(row["difference"]),
-            f"[{signed(row['lo'])}, {signed(row['hi'])}]" if moved and row["lo"] is not None else "no item differs",
-            f"{row['p']:.3f}" if moved and row["p"] >= 0.001 else "<0.001" if moved else "–",
-            "–" if row["effect"] is None else signed(row["effect"], 2),
-        )
-    return table
-
-
-def _ablation_notes(rows: Sequence[Row], judges: Sequence[Row]) -> list[str]:
-    tests = {row["measure"]: f"{row['test']} test, effect: {row['effect_name']}" for row in rows}
-    notes = []
-    if "margin_nats" in tests:
-        notes.append(
-            "margin: by how many nats the first pair critic prefers the revision to its original, asked by the "
-            f"principle under test, and 0 where nothing was changed; {tests['margin_nats']}"
-        )
-    if "useful" in tests:
-        notes.append(
-            "useful: share of revisions that no rule stopped and every pair critic preferred; " + tests["useful"]
-        )
-    notes.append(
-        "gain: with the principle less without one, or less with one of another category, on the same items and "
-        "seeds; interval: percentile bootstrap over items; p: two-sided, not corrected for the number of tests, "
-        f"{len(rows)} here"
-    )
-    return notes + ([_judged_by(judges)] if judges else [])
-
-
-def _judged_by(judges: Sequence[Row]) -> str:
-    told: dict[str, list[str]] = {}
-    for row in judges:
-        auc = "none" if row["auc"] is None else f"{row['auc']:.2f}"
-        told.setdefault(row["critic"], []).append(f"AUC {auc} on {row['part']} pairs")
-    filters = {row["critic"] for row in judges if row["may_filter"]}
-    each = "; ".join(
-        f"{name} ({', '.join(said)}{'' if name in filters else ', not good enough to filter'})"
-        for name, said in told.items()
-    )
-    warning = "" if filters else ". None passed its audit: a margin shows what such a critic likes, not what is better"
-    return f"judged by: {each}{warning}"
-
-
-def _share(row: Row, name: str) -> str:
-    return f"{row[name]} ({100 * row[name] / row['drawn']:.0f} %)" if row["drawn"] else "–"
-
-
-def _figure(row: Row, name: str) -> str:
-    return f"{row[name]:.3f}" if row["measure"] == "useful" else signed(row[name])
-
-
-def _mean(row: Row) -> str:
-    if row["margin_nats"] is None:
-        return "–"
-    known = row["margin_lo"] is not None and row["compared"] >= FEW
-    interval = f" [{signed(row['margin_lo'])}, {signed(row['margin_hi'])}]" if known else ""
-    return f"{signed(row['margin_nats'])}{interval}"
-
-
-def _table(*columns: str) -> Table:
-    from tui.printed.tables import plain_table
-
-    return plain_table(*columns)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
+from tui.cli.frame import chosen_run, reading, require_store, show, store_path, with_log, write, write_json
+from tui.cli.parsing import Commands, add_out, add_run
 from tui.host.terminal import Terminal
 
-if TYPE_CHECKING:
-    from rich.console import Group
-    from rich.table import Table
 
-Row = Mapping[str, Any]
+def add(commands: Commands) -> None:
+    own = commands.add("report", report_run, "write a paper's appendix of a run: Markdown, HTML, figures, queries")
+    add_run(own)
+    add_out(own)
+
+    own = commands.add("compare", compare_runs, "compare runs item by item, as in an ablation")
+    own.add_argument("runs", nargs="+", metavar="RUN", help="two or more: all are compared with the first")
+    own.add_argument("--capability", metavar="NAME", help="instruction_following or conversation (default: all)")
+    own.add_argument("--condition", action="append", metavar="NAME", help="of each run (default: trained last)")
+    own.add_argument("--out", metavar="DIR", help="also write it there, a folder that is not there yet")
 
 
 def report_run(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -31,10 +36,8 @@ def report_run(args: argparse.Namespace, terminal: Terminal) -> int:
         files = build(reader, run_id, Path(args.out), price_per_hour=price, now=datetime.now(UTC))
     if args.json:
         out = Path(args.out).expanduser().absolute()
-        write_json(terminal, {"run": run_id, "out": str(out), "files": [str(path) for path in files]})
-        return 0
-    terminal.stdout.write("".join(f"{path}\n" for path in files))
-    return flushed(terminal)
+        return write_json(terminal, {"run": run_id, "out": str(out), "files": [str(path) for path in files]})
+    return write(terminal, "".join(f"{path}\n" for path in files))
 
 
 def compare_runs(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -47,103 +50,8 @@ def compare_runs(args: argparse.Namespace, terminal: Terminal) -> int:
     out = getattr(args, "out", None)
     files = [str(path) for path in write_comparison(found, Path(out))] if out else []
     if args.json:
-        write_json(terminal, {**found, "files": files} if out else found)
-        return 0
-    from tui.printed.tables import console_on
+        return write_json(terminal, {**found, "files": files} if out else found)
+    from tui.printed.comparison import comparison_report
 
-    console_on(terminal.stdout).print(comparison_report(found))
-    terminal.stdout.write("".join(f"{path}\n" for path in files))
-    return flushed(terminal)
-
-
-def comparison_report(found: Row) -> Group:
-    """The runs with their figures, and below them the paired comparisons against the first."""
-    from rich.console import Group
-    from rich.text import Text
-
-    from tui.printed.tables import fact
-    from tui.words.text import one_line
-
-    told = (
-        f"each run less {found['baseline']} on the test items that both answered; {found['correction']} over "
-        f"{found['family']} comparisons; a figure of a run by itself carries no test"
-    )
-    notes = [Text(one_line(text, 400), style="yellow") for text in found["notes"]]
-    left = sum(row["only_before"] + row["only_after"] for row in found["comparisons"])
-    if left:
-        notes.append(
-            Text(f"{left} answers are to items that only one of the two runs has; they are left out", "yellow")
-        )
-    parts: list[Any] = [
-        fact("against", Text(one_line(str(found["baseline"])), style="bold")),
-        Text(),
-        _figures(found["runs"]),
-        Text(),
-    ]
-    for capability in dict.fromkeys(row["capability"] for row in found["comparisons"]):
-        own = [row for row in found["comparisons"] if row["capability"] == capability]
-        parts += [Text(str(capability).replace("_", " "), style="bold"), _comparisons(own), Text()]
-    parts.append(Text(told, style="dim"))
-    return Group(*parts, *notes)
-
-
-def _figures(runs: Sequence[Row]) -> Table:
-    from rich.text import Text
-
-    from engine.core.figures import count, format_seconds
-    from tui.printed.tables import plain_table, state_text
-    from tui.words.text import one_line
-
-    table = plain_table(
-        "run", "state", "seed>", "changed", "samples>", "accepted>", "pairs kept>", "QC failed>", "time>"
-    )
-    for row in runs:
-        changed = ", ".join(
-            f"{key}={value[1] if isinstance(value, list) and len(value) == 2 else value}"
-            for key, value in row["overrides"].items()
-        )
-        table.add_row(
-            Text(one_line(str(row["run"])), style="bold"),
-            state_text(str(row["state"])),
-            Text(str(row["seed"])),
-            Text(one_line(changed, 60) if changed else "–"),
-            Text(count(row["samples"])),
-            Text(count(row["accepted"])),
-            Text(f"{row['pairs_kept']:,}/{row['pairs']:,}" if row["pairs"] else "–"),
-            Text(f"{row['checks_failed']:,}/{row['checks']:,}" if row["checks"] else "–"),
-            Text(format_seconds(row["elapsed_s"])),
-        )
-    return table
-
-
-def _comparisons(rows: Sequence[Row]) -> Table:
-    from rich.text import Text
-
-    from engine.core.figures import count, p_value, percent, points, points_interval
-    from tui.printed.tables import plain_table
-    from tui.words.text import one_line
-
-    table = plain_table(
-        "run", "condition", "n>", "before>", "after>", "+>", "->", "points>", "95 % interval", "p>",
-        "corrected>", "h>",
-    )  # fmt: skip
-    for column in table.columns:
-        column.no_wrap = True
-    for row in rows:
-        condition = row["after"] if row["before"] == row["after"] else f"{row['before']} → {row['after']}"
-        cells = (
-            one_line(str(row["run"])),
-            one_line(str(condition)).replace("_", " "),
-            count(row["n"]),
-            percent(row["before_right"] / row["n"]),
-            percent(row["after_right"] / row["n"]),
-            count(row["gained"]),
-            count(row["lost"]),
-            points(row["difference"]),
-            points_interval(row["lo"], row["hi"]),
-            p_value(row["p"]),
-            p_value(row["p_corrected"]),
-            f"{row['effect']:+.2f}",
-        )
-        table.add_row(*(Text(cell) for cell in cells), style="bold" if row["shown"] else "")
-    return table
+    show(terminal, comparison_report(found))
+    return write(terminal, "".join(f"{path}\n" for path in files))

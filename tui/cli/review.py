@@ -11,8 +11,20 @@ from typing import TYPE_CHECKING, Any, get_args
 from engine.core.errors import ReviewError, UsageError
 from store.errors import NotFound
 from store.text import json_ready
-from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
+from tui.cli.frame import (
+    chosen_run,
+    reading,
+    require_store,
+    run_of,
+    show,
+    store_path,
+    with_log,
+    write,
+    write_json,
+)
+from tui.cli.parsing import JSON, Command, Commands, add_run, add_set
 from tui.host.terminal import Terminal
+from tui.words.text import make_visible, one_line
 
 if TYPE_CHECKING:
     from engine.core.events import Event
@@ -21,18 +33,18 @@ Row = dict[str, Any]
 WORDS = ("approve", "reject", "override", "modify")
 
 
-def add_parsers(own: argparse.ArgumentParser, setting: Callable[[str], tuple[str, str]]) -> None:
-    """The subcommands of `cai review`, which alone is its `list`; `setting` reads KEY=VALUE."""
+def add(commands: Commands) -> None:
+    """`cai review`, which alone is its `list`, and what stands under it."""
+    own = commands.add("review", listed, "questions of methodology: list, show, answer, ask, verify")
     own.set_defaults(run=None)
     found = own.add_subparsers(title="commands", metavar="COMMAND", dest="what")
 
-    def command(name: str, action: Callable[[argparse.Namespace, Terminal], int], about: str) -> Any:
-        sub = found.add_parser(name, help=about, description=about, allow_abbrev=False)
+    def command(name: str, action: Command, about: str) -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = found.add_parser(name, help=about, description=about, allow_abbrev=False)
         sub.set_defaults(action=action)
-        sub.add_argument("run", nargs="?", metavar="RUN", help="id, or the beginning of it (default: the latest)")
+        add_run(sub)
         sub.add_argument("--store", metavar="PATH", default=argparse.SUPPRESS, help="the DuckDB file")
-        about_json = "one JSON object on stdout, everything else on stderr"
-        sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=about_json)
+        sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=JSON)
         return sub
 
     command("list", listed, "what was asked about a run, and how each question stands")
@@ -42,7 +54,7 @@ def add_parsers(own: argparse.ArgumentParser, setting: Callable[[str], tuple[str
         sub.add_argument("id", metavar="ID", help="of a review, or the beginning of it")
     answer.add_argument("answer", choices=WORDS, help="override goes on against a No and wants a reason")
     answer.add_argument("--reason", default="", metavar="TEXT", help="kept with the decision")
-    answer.add_argument("--set", action="append", type=setting, metavar="KEY=VALUE", help="what modify changes")
+    add_set(answer, "what modify changes")
     ask = command("ask", asked, "put a question to the configured reviewer; exit code 0 Yes, 4 No, 3 a person is asked")
     request = command("request", requested, "have files reviewed in full by the configured model")
     for sub in (ask, request):
@@ -61,14 +73,10 @@ def listed(args: argparse.Namespace, terminal: Terminal) -> int:
         run_id = chosen_run(reader, args.run)
         found = reviews(reader, run_id)
     if args.json:
-        write_json(terminal, {"run": run_id, "reviews": json_ready(found)})
-        return 0
+        return write_json(terminal, {"run": run_id, "reviews": json_ready(found)})
     from tui.printed.review import reviews_table
-    from tui.printed.tables import console_on
 
-    console = console_on(terminal.stdout)
-    console.print(reviews_table(found) if found else f"nothing was asked about run {run_id} yet")
-    return flushed(terminal)
+    return show(terminal, reviews_table(found) if found else f"nothing was asked about run {run_id} yet")
 
 
 def shown(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -81,13 +89,10 @@ def shown(args: argparse.Namespace, terminal: Terminal) -> int:
     folder = store_path(args).parent
     row["files"] = [str(folder / path) for path in row["files"]]
     if args.json:
-        write_json(terminal, {"run": run_id, **json_ready(row)})
-        return 0
+        return write_json(terminal, {"run": run_id, **json_ready(row)})
     from tui.printed.review import review_report
-    from tui.printed.tables import console_on
 
-    console_on(terminal.stdout).print(review_report(run_id, row))
-    return flushed(terminal)
+    return show(terminal, review_report(run_id, row))
 
 
 def answered(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -124,12 +129,10 @@ def answered(args: argparse.Namespace, terminal: Terminal) -> int:
         outcome = Desk(opened, run_id, person, key=key, emit=_telling(terminal)).answer(review_id, word, args.reason)
     if args.json:
         told = {"state": outcome.state, "by": outcome.by, "reason": outcome.reason, "changes": dict(outcome.changes)}
-        write_json(terminal, {"run": run_id, "review_id": review_id, **told, "exit_code": 0})
-        return 0
+        return write_json(terminal, {"run": run_id, "review_id": review_id, **told, "exit_code": 0})
     from tui.printed.review import answered_line
 
-    terminal.stdout.write(answered_line(run_id, review_id, outcome.state, runs_own=runs_own))
-    return flushed(terminal)
+    return write(terminal, answered_line(run_id, review_id, outcome.state, runs_own=runs_own))
 
 
 def asked(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -137,12 +140,9 @@ def asked(args: argparse.Namespace, terminal: Terminal) -> int:
     from engine.review.ask import ask, free_topic
     from tui.config.reviewer import reviewer_options
     from tui.printed.review import asked_lines
-    from tui.words.text import make_visible
 
     store = store_path(args)
-    require_store(store)
-    with reading(args) as reader:
-        run_id = chosen_run(reader, args.run)
+    run_id = run_of(args)
     _require_words(args)
     free_topic(args.topic)
     options = reviewer_options(args.config)
@@ -154,8 +154,7 @@ def asked(args: argparse.Namespace, terminal: Terminal) -> int:
         found = ask(opened, run_id, options, args.topic, args.question, files, emit=_telling(terminal))
     code = int(found["exit_code"])
     if args.json:
-        write_json(terminal, found)
-        return code
+        return write_json(terminal, found, code)
     terminal.stdout.write(make_visible(found["markdown"]))
     terminal.stdout.flush()
     terminal.stderr.write(asked_lines(found))
@@ -169,9 +168,7 @@ def requested(args: argparse.Namespace, terminal: Terminal) -> int:
     from tui.config.reviewer import reviewer_options
 
     store = store_path(args)
-    require_store(store)
-    with reading(args) as reader:
-        run_id = chosen_run(reader, args.run)
+    run_id = run_of(args)
     _require_words(args)
     options = reviewer_options(args.config)
     if options.reviewer not in ("model", "chain"):
@@ -186,10 +183,8 @@ def requested(args: argparse.Namespace, terminal: Terminal) -> int:
     with Store.open(store) as opened:
         full_review(opened, run_id, options, args.topic, args.question, tuple(args.file or ()), out)
     if args.json:
-        write_json(terminal, {"run": run_id, "out": str(out), "exit_code": 0})
-        return 0
-    terminal.stdout.write(f"{out}\n")
-    return flushed(terminal)
+        return write_json(terminal, {"run": run_id, "out": str(out), "exit_code": 0})
+    return write(terminal, f"{out}\n")
 
 
 def verified(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -203,13 +198,10 @@ def verified(args: argparse.Namespace, terminal: Terminal) -> int:
         [row] = reader.query("SELECT count(*) AS n FROM review_entries WHERE run_id = ?", [run_id])
     code = 1 if problems else 0
     if args.json:
-        write_json(terminal, {"run": run_id, "entries": row["n"], "problems": problems, "exit_code": code})
-        return code
+        return write_json(terminal, {"run": run_id, "entries": row["n"], "problems": problems, "exit_code": code}, code)
     from tui.printed.review import verified_lines
 
-    terminal.stdout.write(verified_lines(run_id, row["n"], problems))
-    flushed(terminal)
-    return code
+    return write(terminal, verified_lines(run_id, row["n"], problems), code)
 
 
 def _require_words(args: argparse.Namespace) -> None:
@@ -235,7 +227,6 @@ def _telling(terminal: Terminal) -> Callable[[Event], None]:
 
     def tell(event: Event) -> None:
         from engine.core.events import Noted
-        from tui.words.text import one_line
 
         if isinstance(event, Noted):
             terminal.stderr.write(f"{event.level}: {one_line(event.text, 400)}\n")

@@ -10,13 +10,45 @@ from typing import TYPE_CHECKING
 
 from engine.core.errors import UsageError
 from store.errors import CaiError
-from tui.cli.frame import require_store, store_path, with_log, write_json
-from tui.cli.look import config
+from store.names import PHASES
+from tui.cli.frame import raise_budget, require_store, store_path, with_log, write_json
+from tui.cli.machine import config
+from tui.cli.parsing import Commands, add_batch_size, add_budget, add_headless, add_run, add_set, positive
 from tui.host.terminal import Terminal, log_path
+from tui.words.text import one_line
 
 if TYPE_CHECKING:
     from engine.run.orders import Order
     from tui.config.settings import Config
+
+
+def add(commands: Commands) -> None:
+    own = commands.add("run", run, "start a run, or go on with an unfinished one of the same settings")
+    own.add_argument("spec", nargs="?", metavar="SPEC", help="name in specs/ or path (default: by the model)")
+    own.add_argument(
+        "--model",
+        metavar="NAME_OR_PATH",
+        help="base model: a name, a folder, or servers "
+        "(http://host:8000/v1[#name],...; default: the configured or embedded one)",
+    )
+    size = own.add_mutually_exclusive_group()
+    size.add_argument("--pilot", type=positive, metavar="N", help="stop after a pilot of N accepted examples")
+    size.add_argument("--target", type=positive, metavar="N", help="go on to N accepted examples")
+    own.add_argument("--seed", type=int, metavar="N", help="seed of the run (default: the spec's)")
+    add_set(own)
+    own.add_argument("--new", action="store_true", help="begin another run even if the same one is there already")
+    _add_running(own)
+
+    resume = commands.add("resume", run, "go on with a run where it was left")
+    add_run(resume)
+    add_budget(resume)
+    _add_running(resume)
+
+
+def _add_running(own: argparse.ArgumentParser) -> None:
+    own.add_argument("--until", choices=PHASES, metavar="PHASE", help=f"stop after this phase: {', '.join(PHASES)}")
+    add_batch_size(own, "rows on the device at once (changes no result)")
+    add_headless(own)
 
 
 class ScreenFailed(CaiError):
@@ -29,8 +61,6 @@ def configure(args: argparse.Namespace, terminal: Terminal) -> None:
 
     args.config = load({name: getattr(args, name, None) for name in ("store", "model")})
     if args.config.problems and args.action is not config and not _opens_screen(args, terminal):
-        from tui.words.text import one_line
-
         terminal.stderr.write("".join(f"config: {one_line(text, 400)}\n" for text in args.config.problems))
         terminal.stderr.flush()
 
@@ -61,8 +91,6 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     if args.command == "resume":
         require_store(store)
         if args.budget is not None:
-            from tui.cli.frame import raise_budget
-
             raise_budget(args)
         return carry_out(args, terminal, Resume(store, args.run or "", args.until, batch_size=args.batch_size))
     order = NewRun(
@@ -127,8 +155,9 @@ def control_center(config: Config, terminal: Terminal, store: Path, order: Order
     app = ControlCenter(store, order, open_engine, log_path(store))
     app.apply_config(config)
     # Textual keeps what Python code prints to itself while it draws (app.py, redirect_stdout): it belongs in the log.
-    app._capture_stdout = sys.stdout
-    app._capture_stderr = sys.stderr
+    # Its own type for the two is its capture, though any stream does.
+    app._capture_stdout = sys.stdout  # type: ignore[assignment]
+    app._capture_stderr = sys.stderr  # type: ignore[assignment]
 
     def stop(*_: object) -> None:
         watch.stop.set()

@@ -1,25 +1,35 @@
-"""`cai train`: SFT and preference training of a run, in the control center or without it."""
+"""`cai train` and `cai refresh`: SFT and preference training of a run, in the control center or without it."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from engine.run.orders import Order, Resume, Round, Train
 from store.names import TRAINING_PHASES
 from tui.cli import run
-from tui.cli.frame import chosen_run, flushed, reading, require_store, store_path, with_log, write_json
+from tui.cli.frame import chosen_run, reading, require_store, run_of, show, store_path, with_log, write, write_json
+from tui.cli.parsing import Commands, add_headless, add_run, add_set
 from tui.host.terminal import Terminal
 
-KINDS = ("sft", "dpo")
+
+def add(commands: Commands) -> None:
+    own = commands.add("train", train, "train a run's model on what passed its gates: SFT, then preferences")
+    own.add_argument("what", choices=(*TRAINING_PHASES, "all"), help="dpo takes the loss that the spec names")
+    add_run(own)
+    add_set(own)
+    own.add_argument("--plan", action="store_true", help="only say what would be trained and what locks it")
+    own.add_argument("--accelerate", metavar="NAME", help="start it on many devices: fsdp_4, deepspeed_8, or a file")
+    own.add_argument("--report-to", action="append", metavar="NAME", help="also tell trackio, wandb or tensorboard")
+    add_headless(own)
+
+    about = "train in rounds: the trained model writes new pairs and goes on from them"
+    add_run(commands.add("refresh", refresh, about, with_json=False))
 
 
 def train(args: argparse.Namespace, terminal: Terminal) -> int:
     """Exit codes as of a run: 4 where a lock is shut, 130 where it was stopped and kept."""
     store = store_path(args)
-    require_store(store)
-    with reading(args) as reader:
-        run_id = chosen_run(reader, args.run)
+    run_id = run_of(args)
     kinds = TRAINING_PHASES if args.what == "all" else (args.what,)
     if args.plan:
         return _tell_plan(args, terminal, run_id, kinds)
@@ -36,15 +46,11 @@ def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str, kinds:
         plans = [training_plan(reader, run_id, kind, dict(args.set or ()), price_per_hour=price) for kind in kinds]
     code = 0 if all(lock["open"] for plan in plans for lock in plan["locks"]) else 4
     if args.json:
-        write_json(terminal, {"run": run_id, "plans": plans, "exit_code": code})
-        return code
-    from tui.printed.tables import console_on
+        return write_json(terminal, {"run": run_id, "plans": plans, "exit_code": code}, code)
     from tui.printed.training import training_plan_report
 
-    console = console_on(terminal.stdout)
     for plan in plans:
-        console.print(training_plan_report(plan))
-    flushed(terminal)
+        show(terminal, training_plan_report(plan))
     return code
 
 
@@ -64,10 +70,8 @@ def refresh(args: argparse.Namespace, terminal: Terminal) -> int:
             found = rounds(reader, first)
         left = next((one for one in found if not one.trained), None)
         if left is None:
-            terminal.stdout.write(f"all {len(found)} rounds are trained; compare them in: cai runs\n")
-            return flushed(terminal)
-        terminal.stdout.write(f"round {left.number} of {len(found)}\n")
-        terminal.stdout.flush()
+            return write(terminal, f"all {len(found)} rounds are trained; compare them in: cai runs\n")
+        write(terminal, f"round {left.number} of {len(found)}\n")
         if left.run_id is None:
             order: Order = Round(store, left.before)
         elif not left.data_done:
@@ -77,25 +81,3 @@ def refresh(args: argparse.Namespace, terminal: Terminal) -> int:
         code, _ = run_headless(opener(args.config), order, terminal, as_json=False)
         if code:
             return code
-
-
-def merge(args: argparse.Namespace, terminal: Terminal) -> int:
-    """`cai merge`: weights with an adapter in them, for a server that knows no adapters."""
-    from pathlib import Path
-
-    store = store_path(args)
-    require_store(store)
-    with_log(terminal, store, "cai merge")
-    with reading(args) as reader:
-        run_id = chosen_run(reader, args.run)
-        from engine.training.merge import merge_adapter
-
-        found: dict[str, Any] = merge_adapter(reader, run_id, args.what, Path(args.out), dtype=args.dtype)
-    if args.json:
-        write_json(terminal, found)
-        return 0
-    from tui.printed.tables import console_on
-    from tui.printed.training import merge_report
-
-    console_on(terminal.stdout).print(merge_report(found))
-    return flushed(terminal)

@@ -1,1 +1,1 @@
-"""What a person set: the file, the settings in force and where each comes from, themes, and who reviews."""
+"""What a person set: the file, the settings in force and where each comes from, and who reviews."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from engine.review.options import ReviewOptions
-    from tui.config.settings import Config
+from engine.review import ModelSettings
+from engine.review.options import ReviewOptions
+from tui.config.settings import Config
 
 
 def reviewer_options(config: Config, *, present: bool = False) -> ReviewOptions:
@@ -16,9 +16,6 @@ def reviewer_options(config: Config, *, present: bool = False) -> ReviewOptions:
     The key is not read here. A policy has no answers of its own, so it answers No. Raises ReviewError for a server's
     address that is none.
     """
-    from engine.review import ModelSettings
-    from engine.review.options import ReviewOptions
-
     sent: dict[str, Any] = {
         "model": config.reviewer_model,
         "effort": None if config.reviewer_effort == "none" else config.reviewer_effort,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 Value = str | float | bool | None
 DEFAULT, FILE, ENVIRONMENT, COMMAND_LINE = "default", "file", "environment", "command line"
-FIRST_THEMES = ("cai-dark", "cai-light", "cai-safe")  # tui.config.themes has them; Textual's own are allowed as well
+FIRST_THEMES = ("cai-dark", "cai-light", "cai-safe")  # tui.app.themes has them; Textual's own are allowed as well
 REVIEWERS = ("person", "model", "chain", "policy")
 EFFORTS = ("none", "minimal", "low", "medium", "high")
 SHOWN_CHARACTERS = 60
@@ -202,7 +202,7 @@ def config_path(environ: Mapping[str, str] | None = None) -> Path:
     return user_config_path("cai") / "config.toml"
 
 
-def load(given: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None) -> Config:
+def load(given: Mapping[str, Value | None] | None = None, environ: Mapping[str, str] | None = None) -> Config:
     """What is in force: `given` on the command line, else the environment, else the file, else the default."""
     environ = os.environ if environ is None else environ
     path = config_path(environ)
@@ -218,8 +218,9 @@ def load(given: Mapping[str, object] | None = None, environ: Mapping[str, str] |
                 problems.append(f"${setting.environment} is {told_as}, wanted {error}; it is left out")
     for name, value in (given or {}).items():
         if value is not None:
-            told[name], origins[name] = value, COMMAND_LINE  # type: ignore[assignment]
-    return Config(path, keymap=keymap, origins=origins, problems=tuple(problems), **told)  # type: ignore[arg-type]
+            told[name], origins[name] = value, COMMAND_LINE
+    values: dict[str, Any] = {**told}
+    return Config(path, keymap=keymap, origins=origins, problems=tuple(problems), **values)
 
 
 def check(name: str, given: object) -> Value:
@@ -227,9 +228,9 @@ def check(name: str, given: object) -> Value:
     return _BY_NAME[name].read(given)
 
 
-def nearest(name: str, known: object) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """ "; the nearest is 'x'", or nothing where none is near."""
-    found = get_close_matches(name, list(known), n=1, cutoff=0.5)  # type: ignore[call-overload]
+    found = get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; the nearest is {found[0]!r}" if found else ""
 
 

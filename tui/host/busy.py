@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tui.host.left import left_run
-from tui.host.terminal import Terminal, log_path
+from tui.host.terminal import Tail, Terminal, log_path
 from tui.host.tmux import ask
+from tui.words.text import one_line
 
 LOOK_S = 0.5
 SAY_S = 15.0
@@ -127,9 +128,6 @@ def _ago(since: datetime) -> str:
 
 
 def _watch(store: Path, found: Holder, say: Callable[[str], None]) -> None:
-    from tui.host.terminal import Tail
-    from tui.words.text import one_line
-
     tail = Tail(log_path(store))
     say("Ctrl+C comes back to the question.")
     lines = tail.new_lines()[-LINES_FIRST:]

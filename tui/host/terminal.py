@@ -26,6 +26,7 @@ QUIET_LIBRARIES = {
     "TRANSFORMERS_VERBOSITY": "error",
 }
 _LOST_FOCUS = b"\x1b[O"  # what a terminal sends when another window gets the keys
+NO_TMUX = "--no-tmux"  # the option under which tmux is not offered
 DUMB = ("dumb", "unknown")  # terminals, by $TERM, that cannot move their cursor
 _LOST = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO)
 

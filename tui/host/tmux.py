@@ -16,9 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tui.host.terminal import Terminal
+from tui.host.terminal import NO_TMUX, Terminal
 
-OPTION = "--no-tmux"
 MULTIPLEXERS = ("TMUX", "STY", "ZELLIJ")
 ASK_S = 2.0
 _CARRIED = re.compile(
@@ -51,7 +50,7 @@ def command(tmux: str, store: Path, argv: Sequence[str], environ: Mapping[str, s
     carried = [f"{name}={value}" for name, value in sorted(environ.items()) if is_carried(name)]
     start = [tmux, "new-session", "-A", "-s", session_name(store), "-c", str(Path.cwd()), "--"]
     # env instead of tmux's own -e, which came with 3.2: Ubuntu 20.04 has 3.0.
-    return [*start, "sh", "-c", _KEEP_ERRORS, "cai", "env", *carried, *program(), *argv, OPTION]
+    return [*start, "sh", "-c", _KEEP_ERRORS, "cai", "env", *carried, *program(), *argv, NO_TMUX]
 
 
 def is_carried(name: str) -> bool:

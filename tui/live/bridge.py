@@ -6,8 +6,6 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from textual.message import Message
-
 if TYPE_CHECKING:
     from engine.core.events import Event
 
@@ -18,19 +16,15 @@ QUIET = LATEST_ONLY | {"MarginMeasured", "TrainingStepped"}
 HELD_AT_MOST = 20_000  # of those held while the screen cannot drain; all of them are in the store
 
 
-class EventsArrived(Message):
-    """Something happened that a person should see at once: drain the bridge."""
-
-
 class Bridge:
     """Takes events from any thread, hands them to the screen in the order in which they happened.
 
-    Progress overwrites the slot of its phase and waits for the screen's own rhythm; everything else also posts one
-    `EventsArrived`. `emit` never blocks on the screen.
+    Progress overwrites the slot of its phase and waits for the screen's own rhythm; everything else is also told to
+    `arrived`, since a person should see it at once. `emit` never blocks on the screen.
     """
 
-    def __init__(self, post: Callable[[Message], object]) -> None:
-        self._post = post
+    def __init__(self, arrived: Callable[[Event], object]) -> None:
+        self._arrived = arrived
         self._lock = threading.Lock()
         self._held: list[Event] = []
         self._slots: dict[tuple[str, str], int] = {}
@@ -51,7 +45,7 @@ class Bridge:
             if not quiet:
                 self._slots.clear()  # progress never moves across a stage change
         if not quiet:
-            self._post(EventsArrived())
+            self._arrived(event)
 
     def drain(self) -> list[Event]:
         """Everything since the last call, oldest first."""

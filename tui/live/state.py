@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from store.names import ALIVE, BESIDE, COMMON_PHASES, EVALUATION, FINISHED, TRAINING_PHASES
+from tui.live.fields import Fields
 from tui.live.trainings import Trainings
 from tui.words.events import describe
 from tui.words.facts import Audit, Moment, PhaseState
@@ -19,8 +20,6 @@ from tui.words.wording import phase_of
 
 if TYPE_CHECKING:
     from engine.core.events import Event, ForecastUpdated, QuestionAsked
-
-__all__ = ["Audit", "Moment", "PhaseState", "RunState"]
 
 MARGINS_KEPT = 5_000  # a critic; enough for a histogram whose bars move by less than 1.5 %
 EVENTS_KEPT = 400
@@ -132,7 +131,7 @@ class RunState:
         handler = _REDUCERS.get(event.kind)
         if handler is not None:
             handler(self, event)
-        level, text = describe(event.kind, event.payload())
+        level, text = describe(event.kind, Fields(event))
         if text:
             self.events.append(Moment(self._wall(), level, text))
         self.revision += 1
@@ -243,7 +242,9 @@ class RunState:
             self.phase("guard").state = "failed"
 
     def _critic_audited(self, event: Any) -> None:
-        audit = Audit(event.critic, event.part, event.auc, event.may_filter, event.subject_kind)
+        self._audited(Audit(event.critic, event.part, event.auc, event.may_filter, event.subject_kind))
+
+    def _audited(self, audit: Audit) -> None:
         self.audits[audit.subject_kind, audit.critic, audit.part] = audit
 
     def _forecast_updated(self, event: Any) -> None:
@@ -323,9 +324,8 @@ class RunState:
         in_order = {row["name"]: self.phases[row["name"]] for row in status.get("phases", ())}
         self.phases = {**in_order, **self.phases}
         for row in audits:
-            told = (row[name] for name in ("critic", "part", "auc", "may_filter", "subject_kind"))
-            audit = Audit(*told, row.get("n_good"), row.get("n_bad"))
-            self.audits[audit.subject_kind, audit.critic, audit.part] = audit
+            told: dict[str, Any] = {name: row.get(name) for name in Audit.__slots__}
+            self._audited(Audit(**told))
         checks = [row for row in guard if row["passed"] is not None]
         if checks and self.guard_passed is None:
             self.guard_failed = tuple(row["check_id"] for row in checks if not row["passed"])

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from engine.core.figures import format_seconds
@@ -190,7 +190,7 @@ def outcome_report(
         *preference_facts(status),
         fact("time", format_seconds(status["elapsed_s"])),
     ]
-    gates = [Text(), gate_table(checks)] if checks else []
+    gates: list[RenderableType] = [Text(), gate_table(checks)] if checks else []
     return outcome(head, store, log, what_next(status, checks, code), gates)
 
 

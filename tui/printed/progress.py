@@ -124,7 +124,7 @@ class LiveView:
         state = self._state
         table = Table.grid(padding=(0, 1))
         for justify in ("left", "left", "left", "right", "right", "right", "right"):
-            table.add_column(justify=justify, no_wrap=True)  # type: ignore[arg-type]
+            table.add_column(justify=justify, no_wrap=True)
         for phase in state.phases.values():
             if phase.state != "pending" or not state.aside:
                 table.add_row(*_live_cells(phase, state.trainings.of(phase.name)))

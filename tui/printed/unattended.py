@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from tui.host.hangup import LOOK_S, Watch
 from tui.host.left import marker_path
+from tui.printed.progress import PlainView
+from tui.printed.tables import console_on
 from tui.words.wording import again_with
 
 if TYPE_CHECKING:
@@ -45,9 +47,6 @@ def go_on(session: Session, bridge: Bridge, state: RunState, watch: Watch) -> st
 
 
 def _see_to_the_end(engine: Engine | EndedRun, bridge: Bridge, state: RunState, watch: Watch) -> None:
-    from tui.printed.progress import PlainView
-    from tui.printed.tables import console_on
-
     view = PlainView(console_on(sys.stdout), state)
     view.say("warning", f"The connection dropped. The run goes on in process {os.getpid()}; kill it to stop the run.")
     stopping = False

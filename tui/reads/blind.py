@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from engine.spec.provenance import derived_seed
+
 if TYPE_CHECKING:
     from store.db import Store
     from store.read import Reader
@@ -20,9 +22,8 @@ def to_read(reader: Reader, run_id: str, result: Mapping[str, Any]) -> list[dict
     Each {subject_id, item_type, history, prompt, reference, answer}; those that were judged already are left out, so
     that the next reading goes on with other items. Empty where none is left.
     """
-    from engine.evaluation.plan import answers_of
+    from engine.evaluation.plan import answers_of  # not before the first frame: it brings DuckDB
     from engine.evaluation.scorer_audit import blinded, judged
-    from engine.spec.provenance import derived_seed
     from store.evaluations import items_asked
 
     items_sha256 = items_asked(reader, run_id, result["after"])
@@ -44,9 +45,9 @@ def to_read(reader: Reader, run_id: str, result: Mapping[str, Any]) -> list[dict
     read = {name for name, row in subjects.items() if name in labels and judged(labels[name], row)}
     left = {row["item_id"] for name, row in subjects.items() if name not in read}
     answers = [row for row in answers if row["item_id"] in left]
-    sides = ([row for row in answers if row["condition"] == result[name]] for name in ("before", "after"))
+    before, after = ([row for row in answers if row["condition"] == result[name]] for name in ("before", "after"))
     found = []
-    for one in blinded(*sides, seed=seed, k=READ_AT_ONCE):
+    for one in blinded(before, after, seed=seed, k=READ_AT_ONCE):
         item = items[one.item_id]
         for text, subject in zip(one.texts, one.subjects, strict=True):
             if subject not in read:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from store.text import json_ready
@@ -80,7 +80,8 @@ def standing(reader: Reader, run_id: str) -> Standing:
 
 def evaluation_account(reader: Reader, run_id: str) -> dict[str, Any]:
     """The same as one JSON-ready object: {conditions, audits, gap, registration, repeats, results, guard}."""
-    from dataclasses import asdict
+
+    pass
 
     ready: dict[str, Any] = json_ready(asdict(standing(reader, run_id)))
     return ready

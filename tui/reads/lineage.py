@@ -80,7 +80,7 @@ def _written(reader: Reader, instruction: dict[str, Any], sample: dict[str, Any]
                 _request_facts(completion),
             )
         )
-    facts = (
+    facts: tuple[tuple[str, str], ...] = (
         ("status", str(instruction["status"])),
         ("split", str(instruction["split"] or "–")),
         ("topic", str(instruction["topic"])),

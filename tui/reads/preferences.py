@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from engine.critics.pair import by_order
 from store.names import PAIR_SOURCES
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def rows_of(reader: Reader, run_id: str, wish: Wish, critic: str, offset: int, l
 
 
 def _chosen(wish: Wish, run_id: str, critic: str) -> tuple[str, list[object]]:
-    source, params = _FROM[wish.view], [critic, run_id]
+    source = _FROM[wish.view]
+    params: list[object] = [critic, run_id]
     if wish.verdict:
         source, params = f"{source} AND v.verdict = ?", [*params, wish.verdict]
     if wish.principle:
@@ -122,7 +124,7 @@ def _chosen(wish: Wish, run_id: str, critic: str) -> tuple[str, list[object]]:
 
 def deciding(reader: Reader, run_id: str) -> str:
     """The pair critic that decides under the run's settings; "" without any."""
-    from engine.quality.pair_selection import deciding_critic
+    from engine.quality.pair_selection import deciding_critic  # not before the first frame: it brings DuckDB
 
     return deciding_critic(reader, run_id, reader.run(run_id)["settings"].get("critics") or {})
 
@@ -218,7 +220,6 @@ def pair(reader: Reader, run_id: str, name: str) -> Row | None:
 
 def margins(reader: Reader, run_id: str, kind: str, name: str) -> list[Row]:
     """What each critic said of a revision or pair, with `orders`: its margin in front and behind, where it has them."""
-    from engine.critics.pair import by_order
 
     found = reader.judgements(run_id, kind, [name]).get(name, [])
     return [item | {"orders": by_order(item["parts"])} for item in found]

@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from store.read import Reader
 
-if TYPE_CHECKING:
-    from store.read import Reader
-
 DUPLICATES_SHOWN = 3
 LENGTHS_AT_MOST = 8192
 MARGINS_AT_MOST = 5_000  # of a critic
@@ -57,7 +54,7 @@ def run_facts(reader: Reader, run_id: str) -> RunFacts:
 
 def seeds_of(reader: Reader, run_id: str) -> dict[str, dict[str, Any]]:
     """The seeds that a run's lists are begun with, by id: each kind of instruction has its own."""
-    from engine.core.data import read_data
+    from engine.core.data import read_data  # the engine is not touched before the first frame
     from engine.critics import for_kind
 
     settings: dict[str, Any] = reader.run(run_id)["settings"]
@@ -119,7 +116,7 @@ def review_of(reader: Reader, run_id: str, question_id: str) -> dict[str, Any] |
 
     `question_id` is the id under which a person is asked, or that of a row of `decisions`. None where it is neither.
     """
-    from engine.review import reviews
+    from engine.review import reviews  # not before the first frame: it brings DuckDB
     from engine.review.trail import entries
 
     review_id = question_id.partition(".")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -102,8 +103,8 @@ def fork_options(reader: Reader, run_id: str, changes: Mapping[str, str]) -> dic
 
     The settings are those that the run has now, thresholds that were applied included, as overrides of its spec.
     """
-    import json
 
+    from engine.core.errors import SpecError  # not before the first frame: it brings DuckDB
     from engine.spec.stage import change, load_spec
 
     run = reader.run(run_id)
@@ -115,7 +116,8 @@ def fork_options(reader: Reader, run_id: str, changes: Mapping[str, str]) -> dic
             f"the spec {run['spec']} is not the file that run {run_id} began with",
             "Give the original back its place, or start a new run with cai run. Nothing was started.",
         )
-    base, overrides = loaded.settings.model_dump(), {}
+    base = loaded.settings.model_dump()
+    overrides: dict[str, str] = {}
     for section, value in wanted.items():
         if isinstance(value, dict):
             overrides |= {

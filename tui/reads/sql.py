@@ -51,7 +51,7 @@ def plain_select(sql: str) -> str:
 
 def run(reader: Reader, sql: str) -> Result:
     """Run one SELECT and take its first rows. Raises StoreError."""
-    from store.encode import values
+    from store.encode import values  # not before the first frame: it brings DuckDB
 
     statement = plain_select(sql)
     reader.require_select(statement)

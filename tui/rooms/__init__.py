@@ -7,16 +7,43 @@ are functions of a `Library` or a `Store` that the app runs in a thread, so that
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 from textual.containers import Container
-from textual.message import Message
+
+from tui.messages import ReadWanted
 
 if TYPE_CHECKING:
-    from store.db import Store
+    from store.read import Reader
     from tui.live.state import RunState
     from tui.reads.library import Library, RunHistory
-    from tui.widgets.dock import DockedQuestion
+
+Found = TypeVar("Found")
+
+
+def busy(state: RunState | None) -> str:
+    """Why nothing else can be started now, "" where something can."""
+    if state is None or not state.active:
+        return ""
+    return f"{state.doing} is going on. Stop it first: Esc, then s."
+
+
+def or_wrong(work: Callable[[], Found]) -> Found | str:
+    """What the work gives, or in words what is wrong with what it was asked."""
+    from store.errors import CaiError
+
+    try:
+        return work()
+    except CaiError as error:
+        return f"{error.title}. {error.hint}"
+
+
+class Host(Protocol):
+    """What a room has the app do at once."""
+
+    def action_question(self) -> None: ...
+    def copy_text(self, text: str, what: str) -> None: ...
+    def open_in_pager(self, text: str) -> None: ...
 
 
 class Room(Container):
@@ -47,60 +74,27 @@ class Room(Container):
 
     # -- what a room asks of the app ---------------------------------------------------------------------------------
 
-    class Wanted(Message):
-        """Run `read(library)` in a thread, then `then(result)` on the screen; a newer read of a `group` replaces it.
+    @property
+    def host(self) -> Host:
+        return cast(Host, self.app)
 
-        Nothing is run while no store is open.
-        """
-
-        def __init__(self, what: str, read: Callable[[Library], Any], then: Callable[[Any], None], group: str) -> None:
-            super().__init__()
-            self.what, self.read, self.then, self.group = what, read, then, group
-
-    class WorkWanted(Message):
-        """Run `work()`, which needs no store, in a thread, then `then(result)` on the screen; the newest wins."""
-
-        def __init__(self, what: str, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
-            super().__init__()
-            self.what, self.work, self.then = what, work, then
-
-    class WriteWanted(Message):
-        """Run `write(store)` in a thread on a store that may be written, then `then(result)` on the screen."""
-
-        def __init__(self, what: str, write: Callable[[Store], Any], then: Callable[[Any], None]) -> None:
-            super().__init__()
-            self.what, self.write, self.then = what, write, then
-
-    class AskWanted(Message):
-        """Ask the person in the dock; `then(answer, typed text)` is called once."""
-
-        def __init__(self, question: DockedQuestion, then: Callable[[str, str], None]) -> None:
-            super().__init__()
-            self.question, self.then = question, then
-
-    class RunWanted(Message):
-        """Show a run (`how` "show"), go on with it ("resume"), start one with `options` ("start"), train ("train")
-        or evaluate ("evaluate").
-
-        Training takes the options `kind`, sft or dpo, and `changed`, settings in place of the spec's.
-        """
-
-        def __init__(self, how: str, run_id: str = "", options: dict[str, Any] | None = None) -> None:
-            super().__init__()
-            self.how, self.run_id, self.options = how, run_id, options or {}
-
-    class GoTo(Message):
-        """Open a room, and there the subject named, e.g. ("samples", sample_id)."""
-
-        def __init__(self, room: str, subject: str = "") -> None:
-            super().__init__()
-            self.room, self.subject = room, subject
+    @property
+    def price_per_hour(self) -> float | None:
+        """Of a GPU, as far as the person set one."""
+        price: float | None = getattr(getattr(self.app, "config", None), "price_per_gpu_hour", None)
+        return price
 
     def read(
-        self, what: str, read: Callable[[Library], Any], then: Callable[[Any], None], group: str | None = None
+        self, what: str, read: Callable[[Library], Any], then: Callable[[Any], object], group: str | None = None
     ) -> None:
-        """Post `Wanted`; without a `group` the newest read of this `what` wins."""
-        self.post_message(self.Wanted(what, read, then, what if group is None else group))
+        """Post `ReadWanted`; without a `group` the newest read of this `what` wins."""
+        self.post_message(ReadWanted(what, read, then, what if group is None else group))
+
+    def look_up(
+        self, what: str, query: Callable[[Reader], Any], then: Callable[[Any], object], group: str | None = None
+    ) -> None:
+        """Read with a reader of the open store."""
+        self.read(what, lambda library: library.reading(query), then, group)
 
     def visit(self, subject: str) -> None:
         """Show the subject that another room named; see `GoTo`."""

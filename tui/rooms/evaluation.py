@@ -12,18 +12,23 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, Static
 
-from store.errors import CaiError
 from tui.live.state import RunState
+from tui.messages import RunWanted, WriteWanted
+from tui.reads import blind
 from tui.reads.evaluation import Found, Standing, answered, discordant, standing
-from tui.rooms import Room
-from tui.widgets.evaluation_table import COLUMNS, answers_cells, result_cells
+from tui.rooms import Room, busy, or_wrong
+from tui.widgets.evaluation.blind import BlindScreen
+from tui.widgets.evaluation.plan import EvaluationPlanScreen
+from tui.widgets.evaluation.standing import standing_lines
+from tui.widgets.evaluation.table import COLUMNS, answers_cells, result_cells
 from tui.widgets.marks import QUIET, TONES, lines, row
-from tui.widgets.standing import standing_lines
+from tui.widgets.plan import Plan as Offer
 from tui.widgets.tables import PlainTable, vi_keys
 from tui.words.evaluation import place
 from tui.words.text import make_visible
 
 if TYPE_CHECKING:
+    from store.db import Store
     from tui.reads.library import Library, RunHistory
 
 _EMPTY = (
@@ -111,7 +116,7 @@ class EvaluationRoom(Room):
         run_id = self._run_id
         if self._stale and run_id:
             self._stale = False
-            self.read("reading results", lambda lib: lib.reading(lambda r: standing(r, run_id)), self._learn)
+            self.look_up("reading results", lambda reader: standing(reader, run_id), self._learn)
 
     def _learn(self, found: Standing) -> None:
         if found == self._standing:
@@ -178,11 +183,9 @@ class EvaluationRoom(Room):
         if chosen is None:
             return
         if "before" in chosen:
-            self.read("reading items", lambda lib: lib.reading(lambda r: discordant(r, chosen, gained)), self._differ)
+            self.look_up("reading items", lambda reader: discordant(reader, chosen, gained), self._differ)
         else:
-            self.read(
-                "reading answers", lambda lib: lib.reading(lambda r: answered(r, run_id, chosen, gained)), self._differ
-            )
+            self.look_up("reading answers", lambda reader: answered(reader, run_id, chosen, gained), self._differ)
 
     def _differ(self, found: Found) -> None:
         self._found, self._item = found, 0
@@ -227,58 +230,41 @@ class EvaluationRoom(Room):
         self.open_items()
 
     def action_evaluate(self) -> None:
-        from tui.widgets.evaluation_plan import EvaluationPlanScreen, Offer
-
         run_id = self._run_id
 
         def ask(then: Callable[[Offer | str], None]) -> None:
-            def read(library: Library) -> Offer | str:
-                from engine.analyses.offers import evaluation_offer
+            def offer(library: Library) -> Offer:
+                from engine.analyses.offers import evaluation_offer  # not before the first frame: it brings DuckDB
 
-                try:
-                    with library.own_reader() as reader:
-                        return evaluation_offer(reader, run_id)
-                except CaiError as error:
-                    return f"{error.title}. {error.hint}"
+                with library.own_reader() as reader:
+                    return evaluation_offer(reader, run_id)
 
-            self.read("working out an evaluation", read, then)
+            self.read("working out an evaluation", lambda library: or_wrong(lambda: offer(library)), then)
 
         def settle(then: Callable[[str], None]) -> None:
-            from store.db import Store
-
-            def write(store: Store) -> str:
+            def register(store: Store) -> str:
                 from engine.analyses.offers import preregister
 
-                try:
-                    preregister(store, run_id)
-                except CaiError as error:
-                    return f"{error.title}. {error.hint}"
+                preregister(store, run_id)
                 return ""
 
-            self.post_message(self.WriteWanted("registering", write, then))
+            self.post_message(WriteWanted("registering", lambda store: or_wrong(lambda: register(store)), then))
 
         def answered_(start: bool | None) -> None:
             if start:
-                self.post_message(self.RunWanted("evaluate", run_id))
+                self.post_message(RunWanted("evaluate", run_id))
 
-        self.app.push_screen(EvaluationPlanScreen(run_id, ask, settle, self._busy), answered_)
-
-    def _busy(self) -> str:
-        if self._state is None or not self._state.active:
-            return ""
-        return f"{self._state.doing} is going on. Stop it first: Esc, then s."
+        self.app.push_screen(EvaluationPlanScreen(run_id, ask, settle, lambda: busy(self._state)), answered_)
 
     def action_blind(self) -> None:
-        from tui.reads.blind import keep_blind_label, settle_reading, to_read
-        from tui.widgets.blind import BlindScreen
 
         run_id, chosen = self._run_id, self.chosen
         assert chosen is not None
 
         def keep(subject_id: str, label: str) -> None:
             self.post_message(
-                self.WriteWanted(
-                    "keeping a label", lambda store: keep_blind_label(store, run_id, subject_id, label), _done
+                WriteWanted(
+                    "keeping a label", lambda store: blind.keep_blind_label(store, run_id, subject_id, label), _done
                 )
             )
 
@@ -305,10 +291,10 @@ class EvaluationRoom(Room):
                 self.notify("Kept. The scorer is compared with you when the evaluation is through.", markup=False)
             elif read:
                 self.post_message(
-                    self.WriteWanted("comparing with the scorer", lambda store: settle_reading(store, run_id), told)
+                    WriteWanted("comparing with the scorer", lambda store: blind.settle_reading(store, run_id), told)
                 )
 
-        self.read("choosing items", lambda lib: lib.reading(lambda r: to_read(r, run_id, chosen)), show)
+        self.look_up("choosing items", lambda reader: blind.to_read(reader, run_id, chosen), show)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "evaluate":

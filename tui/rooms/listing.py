@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
+from textual import on
 from textual.binding import Binding, BindingType
 from textual.timer import Timer
 
 from tui.rooms import Room
+from tui.widgets.endless import EndlessTable
+from tui.widgets.strip import Strip
+
+if TYPE_CHECKING:
+    from store.read import Reader
 
 REST_S = 0.08  # the cursor rests this long before what is under it is read
 
@@ -43,6 +50,36 @@ class ListingRoom(Room):
     """Base of such rooms."""
 
     _rest: Timer | None = None
+
+    @property
+    def table(self) -> EndlessTable:
+        raise NotImplementedError
+
+    @property
+    def listing(self) -> Any:
+        """What the table lists; None before the first listing."""
+        raise NotImplementedError
+
+    def page(self, reader: Reader, listing: Any, offset: int, limit: int) -> list[dict[str, Any]]:
+        """Rows of a listing, read in a thread."""
+        raise NotImplementedError
+
+    @on(EndlessTable.PageWanted)
+    def read_page(self, event: EndlessTable.PageWanted) -> None:
+        listing = self.listing
+        if listing is None:
+            return
+
+        def arrived(rows: list[dict[str, Any]]) -> None:
+            if listing is self.listing:
+                self.table.keep(event.offset, rows)
+
+        what = f"reading {self.id}"
+        self.look_up(what, lambda reader: self.page(reader, listing, event.offset, event.limit), arrived, group="")
+
+    @on(Strip.Pressed)
+    async def press(self, event: Strip.Pressed) -> None:
+        await self.run_action(event.action)
 
     def open_at_rest(self, read: Callable[[], None], *, at_once: bool) -> None:
         """Read what the cursor is on when it has rested there; `at_once` where nothing is shown yet."""

@@ -15,6 +15,7 @@ from textual.content import Content
 from textual.widgets import Input, RichLog
 
 from tui.host.terminal import Tail
+from tui.messages import WorkWanted
 from tui.rooms import Room
 from tui.words.text import Leveller, one_line
 
@@ -65,7 +66,7 @@ class LogRoom(Room):
 
     def look(self) -> None:
         if (tail := self._tail) is not None:
-            self.post_message(self.WorkWanted("reading the log", tail.new_lines, self.add))
+            self.post_message(WorkWanted("reading the log", tail.new_lines, self.add))
 
     def add(self, lines: Sequence[str]) -> None:
         """Append lines of the log; each was written by some library and is treated as hostile."""

@@ -16,6 +16,7 @@ from textual.widgets import Static
 
 from store.names import PREFERENCE_PHASES
 from tui.live.state import RunState
+from tui.messages import GoTo
 from tui.reads.preferences import (
     ORDERS,
     PAIRS,
@@ -35,8 +36,8 @@ from tui.reads.preferences import (
 from tui.rooms.listing import ListingRoom, back_key, list_keys, verdict_keys
 from tui.widgets.endless import PAGE, EndlessTable
 from tui.widgets.marks import QUIET, row
-from tui.widgets.preference import Told, tell_pair, tell_principle, tell_revision
-from tui.widgets.preference_table import PreferenceTable, columns_for
+from tui.widgets.preferences.detail import Told, tell_pair, tell_principle, tell_revision
+from tui.widgets.preferences.table import PreferenceTable, columns_for
 from tui.widgets.strip import ChoiceStrip
 from tui.words.text import one_line
 from tui.words.wording import VERDICT_SHAPES
@@ -143,11 +144,7 @@ class PreferencesRoom(ListingRoom):
         seek = "" if top or here is None else str(here["id"])
 
         if run_id:
-            self.read(
-                "listing preferences",
-                lambda library: library.reading(lambda reader: listed(reader, run_id, wish, seek, PAGE)),
-                self._learn,
-            )
+            self.look_up("listing preferences", lambda reader: listed(reader, run_id, wish, seek, PAGE), self._learn)
 
     def _learn(self, found: Listed) -> None:
         if found.wish != self.wish:
@@ -164,20 +161,12 @@ class PreferencesRoom(ListingRoom):
         self._paint()
         self.refresh_bindings()
 
-    @on(EndlessTable.PageWanted)
-    def read_page(self, event: EndlessTable.PageWanted) -> None:
-        now, run_id = self._listed, self._run_id
-        if now is None:
-            return
+    @property
+    def listing(self) -> Listed | None:
+        return self._listed
 
-        def arrived(rows: list[dict[str, Any]]) -> None:
-            if now is self._listed:
-                self.table.keep(event.offset, rows)
-
-        def find(reader: Reader) -> list[dict[str, Any]]:
-            return rows_of(reader, run_id, now.wish, now.critic, event.offset, event.limit)
-
-        self.read("reading preferences", lambda library: library.reading(find), arrived, group="")
+    def page(self, reader: Reader, listing: Listed, offset: int, limit: int) -> list[dict[str, Any]]:
+        return rows_of(reader, self._run_id, listing.wish, listing.critic, offset, limit)
 
     # -- the one under the cursor ------------------------------------------------------------------------------------
 
@@ -203,7 +192,7 @@ class PreferencesRoom(ListingRoom):
                 if not again:
                     self.query_one("#preferences-detail").scroll_home(animate=False)
 
-        self.read("reading a preference", lambda library: library.reading(how[view]), arrived)
+        self.look_up("reading a preference", how[view], arrived)
 
     def _tell(self) -> None:
         box, sides = self.query_one("#preferences-detail"), self.query_one("#preferences-sides")
@@ -280,10 +269,6 @@ class PreferencesRoom(ListingRoom):
         same = event.column == "margin" and self.wish.order == "best"
         self.choose(order="ordinal" if event.column == "ordinal" else "worst" if same else "best")
 
-    @on(ChoiceStrip.Pressed)
-    async def press(self, event: ChoiceStrip.Pressed) -> None:
-        await self.run_action(event.action)
-
     # -- out of here -------------------------------------------------------------------------------------------------
 
     def action_sample(self) -> None:
@@ -293,15 +278,11 @@ class PreferencesRoom(ListingRoom):
 
         def arrived(sample_id: str) -> None:
             if sample_id:
-                self.post_message(self.GoTo("samples", sample_id))
+                self.post_message(GoTo("samples", sample_id))
             else:
                 self.notify("Its instruction came with the program: no sample stands behind this pair.")
 
-        self.read(
-            "finding a sample",
-            lambda library: library.reading(lambda reader: sample_of(reader, run_id, view, chosen["id"])),
-            arrived,
-        )
+        self.look_up("finding a sample", lambda reader: sample_of(reader, run_id, view, chosen["id"]), arrived)
 
     def action_scroll(self, by: int) -> None:
         self.query_one("#preferences-detail").scroll_relative(y=by, animate=False)

@@ -213,13 +213,13 @@ class QuestionsRoom(Room):
             if review is not None:
                 self._tell(lines([*above, *_review_lines(review)]))
 
-        self.read("reading a review", lambda lib: lib.reading(lambda r: review_of(r, run_id, question_id)), told)
+        self.look_up("reading a review", lambda reader: review_of(reader, run_id, question_id), told)
 
     @on(DataTable.RowSelected, "#gate-table")
     def answer(self, event: DataTable.RowSelected) -> None:
         """Enter on an open question goes to the dock, where it is answered; on anything else to its evidence."""
         if event.row_key.value in self._open:
-            self.app.action_question()  # type: ignore[attr-defined]
+            self.host.action_question()
         else:
             self.query_one("#gate-evidence").focus()
 

@@ -11,13 +11,14 @@ from textual.binding import Binding, BindingType
 from store.names import COMMON_PHASES, PHASES, PREFERENCE_PHASES
 from tui.host.machine import Load, Machine
 from tui.live.state import RunState
+from tui.messages import WorkWanted
 from tui.reads.run import RunFacts, run_facts
 from tui.rooms import Room
-from tui.widgets.audit import AuditPanel
-from tui.widgets.events import EventsList
-from tui.widgets.figures import LiveFigures
-from tui.widgets.phase import JUDGED_THERE, PhasePanel
-from tui.widgets.rail import PhaseRail
+from tui.widgets.run.audit import AuditPanel
+from tui.widgets.run.events import EventsList
+from tui.widgets.run.figures import LiveFigures
+from tui.widgets.run.phase import JUDGED_THERE, PhasePanel
+from tui.widgets.run.rail import PhaseRail
 
 if TYPE_CHECKING:
     from tui.reads.library import RunHistory
@@ -65,7 +66,7 @@ class RunRoom(Room):
         self.set_class(len(state.phases) > len(COMMON_PHASES), "-pairs")
         self.set_class(len(state.phases) > len(PHASES), "-trained")
         self.set_class(0 < self.size.height < TINY, "-tiny")
-        price = getattr(getattr(self.app, "config", None), "price_per_gpu_hour", None)
+        price = self.price_per_hour
         self.query_one(PhaseRail).show(state, self.phase)
         self.query_one(LiveFigures).show(state, self._load, price)
         facts = self._facts if self._facts.run_id == state.run_id else RunFacts()
@@ -78,10 +79,10 @@ class RunRoom(Room):
         counted = (run_id, *(phase.done for name, phase in self._state.phases.items() if name in _COUNTED))
         if run_id and counted != self._counted:
             self._counted = counted
-            self.read("reading a run's figures", lambda lib: lib.reading(lambda r: run_facts(r, run_id)), self._learn)
+            self.look_up("reading a run's figures", lambda reader: run_facts(reader, run_id), self._learn)
         if time.monotonic() - self._measured_at > MACHINE_EVERY_S:
             self._measured_at = time.monotonic()
-            self.post_message(self.WorkWanted("measuring the machine", self._machine.load, self._weigh))
+            self.post_message(WorkWanted("measuring the machine", self._machine.load, self._weigh))
 
     def _learn(self, facts: RunFacts) -> None:
         self._facts = facts

@@ -17,12 +17,14 @@ from engine.core.figures import format_seconds, percent_of, percents_whole
 from engine.stats.shares import wilson
 from store.names import RESUMABLE
 from tui.live.state import RunState
+from tui.messages import AskWanted, RunWanted
 from tui.reads.runs import Account, account, all_runs, flat, fork_options, judge_changes, own_settings, why_no_fork
 from tui.rooms import Room
-from tui.widgets.compare import compare, describe
-from tui.widgets.dock import Choice, DockedQuestion
+from tui.widgets.runs.compare import compare, describe
+from tui.widgets.runs.fork import ForkScreen
 from tui.widgets.tables import PlainTable, vi_keys
 from tui.words.facts import of_wanted
+from tui.words.questions import Choice, DockedQuestion
 from tui.words.text import one_line
 from tui.words.wording import STATES
 
@@ -104,7 +106,7 @@ class RunsRoom(Room):
     def look(self) -> None:
         if self._stale:
             self._stale = False
-            self.read("listing runs", lambda library: library.reading(all_runs), self._listed)
+            self.look_up("listing runs", all_runs, self._listed)
 
     def _listed(self, runs: list[dict[str, Any]]) -> None:
         self._rows = {str(run["run_id"]): run for run in runs}
@@ -177,11 +179,7 @@ class RunsRoom(Room):
         if not name:
             return
         wanted = [marked, name] if marked and marked != name else [name]
-        self.read(
-            "reading runs",
-            lambda library: library.reading(lambda reader: [account(reader, run_id) for run_id in wanted]),
-            self._tell,
-        )
+        self.look_up("reading runs", lambda reader: [account(reader, run_id) for run_id in wanted], self._tell)
 
     def _tell(self, found: list[Account]) -> None:
         for one in found:
@@ -190,12 +188,12 @@ class RunsRoom(Room):
         box = self.query_one("#run-account")
         width = max(40, box.size.width - 4)
         box.border_title = "Two runs" if len(found) == 2 else "Run"
-        text = compare(*found, width) if len(found) == 2 else describe(found[0], width)
+        text = compare(found[0], found[1], width) if len(found) == 2 else describe(found[0], width)
         self.query_one("#run-account-text", Static).update(text)
 
     @on(DataTable.RowSelected, "#runs-table")
     def show_run(self, event: DataTable.RowSelected) -> None:
-        self.post_message(self.RunWanted("show", str(event.row_key.value)))
+        self.post_message(RunWanted("show", str(event.row_key.value)))
 
     def action_mark(self) -> None:
         name = self.under_cursor
@@ -214,13 +212,11 @@ class RunsRoom(Room):
 
         def answered(answer: str, _: str) -> None:
             if answer == "yes":
-                self.post_message(self.RunWanted("resume", name))
+                self.post_message(RunWanted("resume", name))
 
-        self.post_message(self.AskWanted(question, answered))
+        self.post_message(AskWanted(question, answered))
 
     def action_fork(self) -> None:
-        from tui.widgets.fork import ForkScreen
-
         name = self.under_cursor
         run = self._rows.get(name)
         if run is None or self._refused("started"):
@@ -228,10 +224,10 @@ class RunsRoom(Room):
 
         def filled(changes: dict[str, str] | None) -> None:
             if changes is not None:
-                self.read(
+                self.look_up(
                     "preparing a run",
-                    lambda library: library.reading(lambda reader: fork_options(reader, name, changes)),
-                    lambda options: self.post_message(self.RunWanted("start", options=options)),
+                    lambda reader: fork_options(reader, name, changes),
+                    lambda options: self.post_message(RunWanted("start", options=options)),
                 )
 
         def judged(why: str) -> None:
@@ -240,11 +236,7 @@ class RunsRoom(Room):
 
         form = ForkScreen(name, flat(own_settings(run)), partial(judge_changes, run))
         self.app.push_screen(form, filled)
-        self.read(
-            "looking whether a run can be forked",
-            lambda library: library.reading(lambda reader: why_no_fork(reader, name)),
-            judged,
-        )
+        self.look_up("looking whether a run can be forked", lambda reader: why_no_fork(reader, name), judged)
 
     def _refused(self, what: str) -> bool:
         if self._active:

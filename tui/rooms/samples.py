@@ -14,17 +14,20 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from engine.quality.labels import keep_label
-from store.errors import CaiError
 from store.names import LABELS, SPLITS
 from tui.live.state import RunState
+from tui.messages import WriteWanted
+from tui.reads.lineage import lineage
+from tui.rooms import or_wrong
 from tui.rooms.listing import ListingRoom, back_key, list_keys, verdict_keys
 from tui.rooms.wish import Found, Wish, parse_range
-from tui.widgets.detail import SampleDetail
 from tui.widgets.endless import EndlessTable
-from tui.widgets.filters import FilterBar
 from tui.widgets.marks import TONES, row
-from tui.widgets.sample_table import HINTS, WORDS, SamplesTable, columns_for
-from tui.words.text import make_visible, one_line
+from tui.widgets.samples.detail import SampleDetail
+from tui.widgets.samples.filters import FilterBar
+from tui.widgets.samples.lineage import LineageScreen
+from tui.widgets.samples.table import HINTS, WORDS, SamplesTable, columns_for
+from tui.words.text import as_json, as_text, make_visible, one_line
 from tui.words.wording import agreement
 
 if TYPE_CHECKING:
@@ -61,7 +64,8 @@ class SamplesRoom(ListingRoom):
         super().__init__(id="samples")
         self.wish = Wish()
         self._critic: str | None = None
-        self._run_id, self._done, self._accept_above = "", 0, None
+        self._run_id, self._done = "", 0
+        self._accept_above: float | None = None
         self._read_at: tuple[object, ...] = ()
         self._listing: Any = None
         self._sample: Mapping[str, Any] | None = None
@@ -120,7 +124,7 @@ class SamplesRoom(ListingRoom):
             if wish == self.wish and run_id == self._run_id:
                 self._listed(found)
 
-        self.read("listing samples", lambda library: library.reading(wish.finder(run_id, critic, seek)), arrived)
+        self.look_up("listing samples", wish.finder(run_id, critic, seek), arrived)
 
     def _listed(self, found: Found) -> None:
         self._listing, at, first, rows = found
@@ -162,22 +166,12 @@ class SamplesRoom(ListingRoom):
             self._sample = None
             self.query_one(SampleDetail).show_empty(empty)
 
-    @on(EndlessTable.PageWanted)
-    def read_page(self, event: EndlessTable.PageWanted) -> None:
-        listing = self._listing
-        if listing is None:
-            return
+    @property
+    def listing(self) -> Any:
+        return self._listing
 
-        def arrived(rows: list[dict[str, Any]]) -> None:
-            if listing is self._listing:
-                self.table.keep(event.offset, rows)
-
-        self.read(
-            "reading samples",
-            lambda library: library.reading(lambda reader: reader.page(listing, event.offset, event.limit)),
-            arrived,
-            group="",
-        )
+    def page(self, reader: Reader, listing: Any, offset: int, limit: int) -> list[dict[str, Any]]:
+        return reader.page(listing, offset, limit)
 
     @on(EndlessTable.Highlighted)
     def rest_on(self, event: EndlessTable.Highlighted) -> None:
@@ -239,10 +233,6 @@ class SamplesRoom(ListingRoom):
     def sort_by_click(self, event: EndlessTable.HeadClicked) -> None:
         self.sort_by(event.column)
 
-    @on(FilterBar.Pressed)
-    async def press(self, event: FilterBar.Pressed) -> None:
-        await self.run_action(event.action)
-
     # -- typing ------------------------------------------------------------------------------------------------------
 
     def find(self) -> None:
@@ -297,12 +287,6 @@ class SamplesRoom(ListingRoom):
         wish = replace(self.wish, where=condition)
         run_id, find = self._run_id, wish.finder(self._run_id, self._critic)
 
-        def read(reader: Reader) -> Found | str:
-            try:
-                return find(reader)
-            except CaiError as error:
-                return f"{error.title}. {error.hint}"
-
         def arrived(found: Found | str) -> None:
             if isinstance(found, str):
                 told = self.query_one("#samples-told", Static)
@@ -314,7 +298,7 @@ class SamplesRoom(ListingRoom):
                 self._close_input()
                 self.home()
 
-        self.read("trying a condition", lambda library: library.reading(read), arrived)
+        self.look_up("trying a condition", lambda reader: or_wrong(lambda: find(reader)), arrived)
 
     def _close_input(self) -> None:
         self._asking = ""
@@ -348,14 +332,14 @@ class SamplesRoom(ListingRoom):
             return keep_label(store, run_id, sample_id, label, note)
 
         def written(audits: list[dict[str, Any]]) -> None:
-            line["person"] = label  # type: ignore[index]
+            line["person"] = label
             self.table.forget_line(index)
             here = self.table.row_at(self.table.cursor)
             if here is not None and here["sample_id"] == sample_id:  # else the next one is on its way
                 self._open(sample_id)
             self.query_one("#samples-list").border_subtitle = Content(one_line(agreement(audits), 120))
 
-        self.post_message(self.WriteWanted("keeping a label", write, written))
+        self.post_message(WriteWanted("keeping a label", write, written))
         if step:
             self.table.action_step(step)
 
@@ -374,26 +358,22 @@ class SamplesRoom(ListingRoom):
         run_id, sample_id = self._run_id, row["sample_id"]
 
         def read(reader: Reader) -> Any:
-            from tui.reads.lineage import lineage
-
             return lineage(reader, run_id, sample_id)
 
-        self.read("following a sample's lineage", lambda library: library.reading(read), self._show_lineage)
+        self.look_up("following a sample's lineage", read, self._show_lineage)
 
     def _show_lineage(self, nodes: Any) -> None:
-        from tui.widgets.lineage import LineageScreen
+        def left(sample_id: str | None) -> None:
+            if sample_id:
+                self.visit(sample_id)
 
-        self.app.push_screen(LineageScreen(nodes))
+        self.app.push_screen(LineageScreen(nodes), left)
 
     def action_copy(self, how: str) -> None:
         if self._sample is not None:
-            from tui.words.text import as_json, as_text
-
             text = as_json(self._sample) if how == "json" else as_text(self._sample)
-            self.app.copy_text(text, f"sample {self._sample['sample_id'][:12]} as {how}")  # type: ignore[attr-defined]
+            self.host.copy_text(text, f"sample {self._sample['sample_id'][:12]} as {how}")
 
     def action_pager(self) -> None:
         if self._sample is not None:
-            from tui.words.text import as_text
-
-            self.app.open_in_pager(as_text(self._sample))  # type: ignore[attr-defined]
+            self.host.open_in_pager(as_text(self._sample))

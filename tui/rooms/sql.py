@@ -133,7 +133,7 @@ class SqlRoom(Room):
 
     def look(self) -> None:
         if not self._words:
-            self.read("reading names to complete", lambda library: library.reading(words), self._learn)
+            self.look_up("reading names to complete", words, self._learn)
 
     def _learn(self, found: list[str]) -> None:
         self._words = found
@@ -155,6 +155,8 @@ class SqlRoom(Room):
 
     def _with_reader(self, library: Library, sql: str) -> Result | str:
         """In a thread: the statement on a reader of its own. An error is an answer here, not a failure."""
+        from store.errors import CaiError
+
         try:
             with library.own_reader() as reader:
                 self._reader = reader

@@ -12,10 +12,11 @@ from textual.widgets import Static
 
 from store.errors import CaiError
 from tui.live.state import RunState
+from tui.messages import AskWanted, RunWanted, WriteWanted
 from tui.rooms import Room
-from tui.widgets.dock import Choice, DockedQuestion
-from tui.widgets.knobs import KnobList, acceptance_line, check_line, others_moved, verdict_mark
 from tui.widgets.marks import QUIET, TONES, lines, row
+from tui.widgets.runs.knobs import KnobList, acceptance_line, check_line, others_moved, verdict_mark
+from tui.words.questions import Choice, DockedQuestion
 from tui.words.text import make_visible, one_line
 
 if TYPE_CHECKING:
@@ -105,11 +106,11 @@ class ThresholdsRoom(Room):
         self._read_at, self._reading, run_id = at, True, self._run_id
 
         def read(reader: Reader) -> WhatIf:
-            from engine.analyses.whatif import WhatIf
+            from engine.analyses.whatif import WhatIf  # not before the first frame: it brings DuckDB
 
             return WhatIf(reader, run_id)
 
-        self.read("reading what thresholds decide", lambda library: library.reading(read), self._known)
+        self.look_up("reading what thresholds decide", read, self._known)
 
     def _forget(self) -> None:
         """Another run is shown: nothing that was read or moved is about it."""
@@ -293,15 +294,15 @@ class ThresholdsRoom(Room):
                     checks = WhatIf(reader, run_id).under({}).checks
                 return changed, [check.name for check in checks if not check.passed]
 
-            self.post_message(self.WriteWanted("applying thresholds", write, self._applied))
+            self.post_message(WriteWanted("applying thresholds", write, self._applied))
 
-        self.post_message(self.AskWanted(question, answered))
+        self.post_message(AskWanted(question, answered))
 
-    def _applied(self, found: tuple[dict[str, int], list[str]]) -> None:
+    def _applied(self, found: tuple[dict[str, int], Sequence[str]]) -> None:
         changed, failed = found
         pairs = f", {changed['pair']} preference pairs" if "pair" in changed else ""
         sides = f"{changed['sample']} samples and {changed['instruction']} instructions{pairs} changed sides."
         gate = f"✗ The gate fails now: {', '.join(failed)}." if failed else "✓ The gate passes now."
         self.notify(f"Applied: {sides}\n{gate}", severity="warning" if failed else "information", markup=False)
         self._moved, self._read_at = {}, ()
-        self.post_message(self.RunWanted("show", self._run_id))
+        self.post_message(RunWanted("show", self._run_id))

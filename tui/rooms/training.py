@@ -16,18 +16,21 @@ from textual.containers import Grid
 from textual.content import Content
 from textual.widgets import Static
 
-from store.errors import CaiError
 from store.names import ALIVE
 from tui.live.state import RunState
+from tui.messages import RunWanted
 from tui.reads.training import Found, first_batch, training_offer, trainings
-from tui.rooms import Room
+from tui.rooms import Room, busy, or_wrong
 from tui.widgets.marks import QUIET, lines, row, sparkline
-from tui.widgets.training_account import account_lines
+from tui.widgets.plan import Plan
+from tui.widgets.training.account import account_lines
+from tui.widgets.training.first_batch import FirstBatchScreen
+from tui.widgets.training.plan import TrainingPlanScreen
 from tui.words.wording import phase_of
 
 if TYPE_CHECKING:
     from tui.reads.library import Library
-    from tui.widgets.curve import Curve
+    from tui.widgets.training.curve import Curve
 
 _EMPTY = (
     "Nothing is trained in this run yet. n shows what would be trained, what locks it and the memory that it may take, "
@@ -136,11 +139,7 @@ class TrainingRoom(Room, can_focus=True):
         self._looked_at = time.monotonic()
         if run_id:
             known = self._known if wanted == self._chosen else 0
-            self.read(
-                "reading a training",
-                lambda library: library.reading(lambda reader: trainings(reader, run_id, wanted, known)),
-                self._learn,
-            )
+            self.look_up("reading a training", lambda reader: trainings(reader, run_id, wanted, known), self._learn)
 
     def _learn(self, found: Found) -> None:
         if found.run_id != self._run_id or (found.training_id == self._chosen and found.after != self._known):
@@ -204,7 +203,7 @@ class TrainingRoom(Room, can_focus=True):
         return next((item for item in rows if item["training_id"] == self._chosen), None)
 
     def _account(self, chosen: Mapping[str, Any], width: int) -> list[Content]:
-        price = getattr(getattr(self.app, "config", None), "price_per_gpu_hour", None)
+        price = self.price_per_hour
         kept = self._found.checkpoints if self._found else ()
         return account_lines(
             chosen, self._steps, kept, width, price_per_hour=price, doing=self._doing(chosen), at=self._step_of(chosen)
@@ -251,7 +250,7 @@ class TrainingRoom(Room, can_focus=True):
 
     def _draw(self) -> None:
         """As many curves as there is room for, the chosen one first."""
-        from tui.widgets.curve import Curve
+        from tui.widgets.training.curve import Curve  # its library takes a tenth of a second
 
         grid = self.query_one("#training-curves", Grid)
         found = self.quantities
@@ -297,30 +296,27 @@ class TrainingRoom(Room, can_focus=True):
             self.look()
 
     def action_train(self) -> None:
-        from tui.widgets.training_plan import Plan, TrainingPlanScreen
-
         run_id = self._run_id
-        price = getattr(getattr(self.app, "config", None), "price_per_gpu_hour", None)
+        price = self.price_per_hour
         if not run_id:
             return
 
         def ask(kind: str, then: Callable[[Plan | str], None]) -> None:
-            def read(library: Library) -> Plan | str:
-                try:
-                    with library.own_reader() as reader:
-                        return training_offer(reader, run_id, kind, price)
-                except CaiError as error:
-                    return f"{error.title}. {error.hint}"
+            def offer(library: Library) -> Plan:
+                with library.own_reader() as reader:
+                    return training_offer(reader, run_id, kind, price)
 
-            self.read(f"working out a training, {kind}", read, then)
+            self.read(f"working out a training, {kind}", lambda library: or_wrong(lambda: offer(library)), then)
 
         def answered(plan: Plan | None) -> None:
             if plan is not None:
                 self._wanted = str(plan["training_id"])
                 options = {"kind": plan["kind"], "changed": plan["changed"]}
-                self.post_message(self.RunWanted("train", run_id, options))
+                self.post_message(RunWanted("train", run_id, options))
 
-        self.app.push_screen(TrainingPlanScreen(run_id, self._kind_to_offer(), ask, self._busy), answered)
+        self.app.push_screen(
+            TrainingPlanScreen(run_id, self._kind_to_offer(), ask, lambda: busy(self._state)), answered
+        )
 
     def _kind_to_offer(self) -> str:
         """Preferences once SFT is done, but what was left in the middle comes first."""
@@ -330,18 +326,11 @@ class TrainingRoom(Room, can_focus=True):
             return phase_of(str(left[-1]["method"]))
         return "dpo" if any(item["method"] == "sft" and item["state"] == "done" for item in rows) else "sft"
 
-    def _busy(self) -> str:
-        if self._state is None or not self._state.active:
-            return ""
-        return f"{self._state.doing} is going on. Stop it first: Esc, then s."
-
     def action_first_batch(self) -> None:
-        from tui.widgets.first_batch import FirstBatchScreen
-
         run_id, training_id = self._run_id, self._chosen
-        self.read(
+        self.look_up(
             "reading the first batch",
-            lambda library: library.reading(lambda reader: first_batch(reader, run_id, training_id)),
+            lambda reader: first_batch(reader, run_id, training_id),
             lambda batch: self.app.push_screen(FirstBatchScreen(training_id, batch)),
         )
 

@@ -36,7 +36,7 @@ class Wish:
     descending: bool = False
 
     def listing(self, reader: Reader, run_id: str, critic: str | None) -> Any:
-        from store.listing import Choice
+        from store.listing import Choice  # not before the first frame: it brings DuckDB
 
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return reader.listing(run_id, Choice(critic=critic or "", **fields))

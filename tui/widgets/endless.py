@@ -22,7 +22,7 @@ from textual.strip import Strip
 
 PAGE = 100
 PAGES_HELD = 30
-Row = Mapping[str, Any]
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

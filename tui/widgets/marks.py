@@ -76,26 +76,31 @@ def percent(share: float) -> str:
 
 def interval_bar(value: float, low: float, high: float, width: int, reach: float) -> str:
     """An interval and its estimate over an axis from -`reach` to `reach` with a line at zero."""
-    last = width - 1
-    place = lambda x: max(0, min(last, round((x / reach + 1) / 2 * last))) if reach > 0 else last // 2  # noqa: E731
-    cells = ["·"] * width
-    for at in range(place(low), place(high) + 1):
-        cells[at] = "━"
-    cells[place(0.0)] = "┃" if cells[place(0.0)] == "━" else "│"
-    cells[place(low)], cells[place(high)] = "╺", "╸"
-    cells[place(value)] = "●"
-    return "".join(cells)
+    if reach > 0:
+        at, first, last, zero = (_place((x / reach + 1) / 2, width) for x in (value, low, high, 0.0))
+    else:
+        at = first = last = zero = (width - 1) // 2
+    return _interval(at, first, last, width, zero)
 
 
 def share_bar(share: float, low: float, high: float, width: int) -> str:
     """A share and its interval over an axis from 0 to 1."""
-    last = width - 1
-    place = lambda x: max(0, min(last, round(x * last)))  # noqa: E731
+    at, first, last = (_place(x, width) for x in (share, low, high))
+    return _interval(at, first, last, width)
+
+
+def _place(share: float, width: int) -> int:
+    return max(0, min(width - 1, round(share * (width - 1))))
+
+
+def _interval(at: int, first: int, last: int, width: int, zero: int | None = None) -> str:
     cells = ["·"] * width
-    for at in range(place(low), place(high) + 1):
-        cells[at] = "━"
-    cells[place(low)], cells[place(high)] = "╺", "╸"
-    cells[place(share)] = "●"
+    for inside in range(first, last + 1):
+        cells[inside] = "━"
+    if zero is not None:
+        cells[zero] = "┃" if cells[zero] == "━" else "│"
+    cells[first], cells[last] = "╺", "╸"
+    cells[at] = "●"
     return "".join(cells)
 
 

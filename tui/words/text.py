@@ -56,6 +56,8 @@ def _bound_marks(text: str) -> str:
 
 def as_json(sample: Mapping[str, Any]) -> str:
     """One object with all that the store knows of the sample; ASCII only, so that it is inert wherever it is pasted."""
+    pass
+
     return json.dumps(json_ready(dict(sample)), indent=2, default=str)
 
 
@@ -76,8 +78,6 @@ def as_text(sample: Mapping[str, Any]) -> str:
     return make_visible("\n".join(parts)) + "\n"
 
 
-LEVELS = ("info", "warning", "error", "part")  # part: the line that begins one process's share of the log
-
 _PART = re.compile(r"^--- \d{4}-\d{2}-\d{2} ")
 _ERROR = re.compile(
     r"\b(?:ERROR|CRITICAL|FATAL|FAILED)\b|\b\w*(?:Error|Exception)\b\s*:|^Traceback \(most recent call last\)"
@@ -90,7 +90,10 @@ _TRACE_HEAD = "Traceback (most recent call last)"
 
 
 class Leveller:
-    """Gives each line its level in turn: the lines of a traceback belong to its error."""
+    """Gives each line its level in turn: info, warning, error, or part where a process's share of the log begins.
+
+    The lines of a traceback belong to its error.
+    """
 
     def __init__(self) -> None:
         self._in_trace = False

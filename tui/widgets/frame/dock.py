@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -15,34 +14,10 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from tui.widgets.marks import QUIET, lines, row
+from tui.words.questions import Choice, DockedQuestion
 from tui.words.text import make_visible
 
 ARMING_S = 0.6  # a doubled Enter comes within 0.3 s; a person who read the question takes longer
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """`key` answers with `value`; the first choice is also what Enter means, unless it asks for a text.
-
-    `asks` is what must be typed before this answer counts, "" for nothing.
-    """
-
-    key: str
-    label: str
-    value: str
-    asks: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DockedQuestion:
-    """`more` names the room that has the evidence."""
-
-    question_id: str
-    title: str
-    text: str
-    choices: tuple[Choice, ...]
-    on_escape: str | None = None
-    more: str = ""
 
 
 class QuestionDock(Vertical, can_focus=True):

@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
-from textual.widgets import Static
 
 from engine.core.figures import count
-from tui.widgets.marks import QUIET, TONES, hanging, lines, row
+from tui.widgets.marks import QUIET, TONES, hanging, row
+from tui.widgets.plan import Plan as Offer
+from tui.widgets.plan import PlanScreen, fact, scroll_keys
 from tui.words.evaluation import registration_caveat
-from tui.words.text import make_visible
 
-Offer = Mapping[str, Any]
 NAME = 18
 
 
-class EvaluationPlanScreen(ModalScreen["bool | None"]):
+class EvaluationPlanScreen(PlanScreen[bool]):
     """Returns True where the evaluation is to be done.
 
     `ask` works the offer out in the background and calls back with it or with what is wrong; `settle` registers, and
-    calls back with what is wrong or ""; `busy` says why nothing can be started now, "" where something can.
+    calls back with what is wrong or "".
     """
 
-    DEFAULT_CSS = """
-    EvaluationPlanScreen { align: center middle; background: $background 60%; }
-    #offer { width: 96%; max-width: 120; height: auto; max-height: 100%; margin: 0 0 2 0; background: $background; }
-    #offer-told { height: auto; }
-    #offer-box { height: auto; max-height: 1fr; scrollbar-size-vertical: 1; }
-    #offer-text { height: auto; }
-    """
+    NAME = "offer"
+    WAITING = "Working out what would be asked …"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "start", "Evaluate", id="offer.start", priority=True, tooltip="Ask what is missing; compare"),
         Binding("p", "settle", "Preregister", id="offer.settle", priority=True,
                 tooltip="Settle hypotheses and tests now, before results exist"),
         Binding("escape,e,q", "back", "Back", id="offer.back", priority=True, tooltip="Ask nothing"),
-        Binding("down,j", "scroll(1)", "Down", id="offer.down", show=False, tooltip="Scroll down"),
-        Binding("up,k", "scroll(-1)", "Up", id="offer.up", show=False, tooltip="Scroll up"),
+        *scroll_keys("offer"),
     ]  # fmt: skip
 
     def __init__(
@@ -51,56 +41,34 @@ class EvaluationPlanScreen(ModalScreen["bool | None"]):
         settle: Callable[[Callable[[str], None]], None],
         busy: Callable[[], str],
     ) -> None:
-        super().__init__()
-        self._run_id, self._ask, self._settle, self._busy = run_id, ask, settle, busy
+        super().__init__(f"Evaluate run {run_id}", "Enter evaluates · p preregisters · j k scroll · Esc back", busy)
+        self._ask, self._settle = ask, settle
         self._offer: Offer | str | None = None
 
-    def compose(self) -> ComposeResult:
-        with Vertical(id="offer", classes="panel") as panel:
-            panel.border_title = Content(f"Evaluate run {self._run_id}")
-            panel.border_subtitle = "Enter evaluates · p preregisters · j k scroll · Esc back"
-            yield Static(id="offer-told", markup=False)
-            with VerticalScroll(id="offer-box", can_focus=False):
-                yield Static(id="offer-text", markup=False)
-
     def on_mount(self) -> None:
-        self._paint()
+        self.paint()
         self._ask(self._arrived)
 
     def _arrived(self, offer: Offer | str) -> None:
         self._offer = offer
         if self.is_attached:
-            self._paint()
+            self.paint()
 
-    def _paint(self, said: str = "") -> None:
-        offer = self._offer
-        told = row(("Working out what would be asked …", QUIET))
-        text = Content("")
-        if isinstance(offer, str):
-            told = row(("✗ ", TONES["bad"]), (make_visible(offer, limit=600), "bold"))
-        elif offer is not None:
-            missing = sum(one["missing"] for one in offer["conditions"])
-            what = (
-                f"{count(missing)} answers are missing"
-                if missing
-                else "every answer is there: verified and compared anew"
-            )
-            told = row(("▶ ", "$accent"), (f"{what} · Enter evaluates", "$accent"))
-            text = lines(offer_lines(offer, max(40, self.query_one("#offer-box").size.width - 1)))
-        rows = [told]
-        if said:
-            rows.append(row(("→ ", TONES["warn"]), (make_visible(said, limit=600), TONES["warn"])))
-        self.query_one("#offer-told", Static).update(lines(rows))
-        self.query_one("#offer-text", Static).update(text)
+    def plan(self) -> Offer | str | None:
+        return self._offer
 
-    def on_resize(self) -> None:
-        self.call_after_refresh(self._paint)
+    def verdict(self, plan: Offer) -> Content:
+        missing = sum(one["missing"] for one in plan["conditions"])
+        what = (
+            f"{count(missing)} answers are missing" if missing else "every answer is there: verified and compared anew"
+        )
+        return row(("▶ ", "$accent"), (f"{what} · Enter evaluates", "$accent"))
 
-    def action_scroll(self, by: int) -> None:
-        self.query_one("#offer-box").scroll_relative(y=by, animate=False)
+    def body(self, plan: Offer, width: int) -> list[Content]:
+        return offer_lines(plan, max(40, width))
 
-    def action_back(self) -> None:
-        self.dismiss(None)
+    def result(self, plan: Offer) -> bool:
+        return True
 
     def action_settle(self) -> None:
         if self._offer is None or isinstance(self._offer, str):
@@ -108,18 +76,10 @@ class EvaluationPlanScreen(ModalScreen["bool | None"]):
 
         def settled(wrong: str) -> None:
             if self.is_attached:
-                self._paint(wrong or "Registered. It counts as long as no tuned model has answered before it.")
+                self.paint(wrong or "Registered. It counts as long as no tuned model has answered before it.")
                 self._ask(self._arrived)
 
         self._settle(settled)
-
-    def action_start(self) -> None:
-        if self._offer is None or isinstance(self._offer, str):
-            return
-        if why := self._busy():
-            self._paint(why)
-        else:
-            self.dismiss(True)
 
 
 def offer_lines(offer: Offer, width: int) -> list[Content]:
@@ -174,4 +134,4 @@ def _plain(value: object) -> str:
 
 
 def _fact(name: str, told: str, width: int, style: str = "") -> list[Content]:
-    return hanging((f"{name:<{NAME}}", QUIET), told, width, style)
+    return fact(name, told, width, style, cells=NAME)

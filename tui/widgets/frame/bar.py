@@ -103,7 +103,10 @@ Key = tuple[str, str, str, DOMNode]  # key, name, action, where it is bound
 
 def fitting(keys: list[Key], width: int, kept: tuple[str, ...]) -> tuple[list[Key], bool]:
     """The keys that stand whole on a line, with room for "…" where some are left out; those of `kept` go last."""
-    cells = lambda some: sum(len(key) + len(name) + 3 for key, name, _, _ in some)  # noqa: E731
+
+    def cells(some: list[Key]) -> int:
+        return sum(len(key) + len(name) + 3 for key, name, _, _ in some)
+
     shown = list(keys)
     while cells(shown) + (2 if len(shown) < len(keys) else 0) > width:
         others = [key for key in shown if key[2] not in kept]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from textwrap import wrap
 from typing import Any
 
 from textual.content import Content
@@ -131,6 +132,5 @@ def wrapped(parts: Sequence[str], width: int) -> list[str]:
 
 def _folded(text: str, width: int) -> list[str]:
     """The text on at most three lines, cut between words."""
-    from textwrap import wrap
 
     return wrap(text, width, max_lines=3, placeholder=" …")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from textual import events
 from textual.content import Content
-from textual.message import Message
-from textual.widgets import Static
 
 from tui.widgets.marks import QUIET, row
+from tui.widgets.strip import Strip
 from tui.words.text import one_line
 from tui.words.wording import VERDICT_SHAPES
 
@@ -22,39 +20,27 @@ def _parts(
     for key, word in _VERDICTS:
         chosen = verdict == word or (word == "every" and verdict is None)
         shape = VERDICT_SHAPES.get(word, "∗")
-        name = f" {key} {shape} {word} " if words > 1 or (words and chosen) else f" {key} {shape} "
+        name = f"{key} {shape} {word}" if words > 1 or (words and chosen) else f"{key} {shape}"
         parts.append((name, chosen, f"only('{'' if word == 'every' else word}')"))
-    parts.append((" f ! flagged " if words > 1 else " f ! ", flagged, "flagged"))
-    parts.append((f" t {split or ('any split' if words > 2 else 'split')} ", split is not None, "split"))
-    parts.append((f" L {label or 'labels'} ", label is not None, "labelled"))
+    parts.append(("f ! flagged" if words > 1 else "f !", flagged, "flagged"))
+    parts.append((f"t {split or ('any split' if words > 2 else 'split')}", split is not None, "split"))
+    parts.append((f"L {label or 'labels'}", label is not None, "labelled"))
     return parts
 
 
-class FilterBar(Static):
+class FilterBar(Strip):
     """Wraps onto a second line only where something long, a text or a condition, is chosen."""
 
-    class Pressed(Message):
-        """The part with that action was clicked."""
-
-        def __init__(self, action: str) -> None:
-            super().__init__()
-            self.action = action
-
     def __init__(self) -> None:
-        super().__init__(id="samples-filter", markup=False)
-        self._spans: list[tuple[int, int, str]] = []
+        super().__init__(id="samples-filter")
 
     def show(
         self, *, verdict: str | None, flagged: bool, split: str | None, label: str | None, margin: str, text: str,
         where: str, width: int,
     ) -> None:  # fmt: skip
         ways = [_parts(verdict, flagged, split, label, words) for words in (3, 2, 1, 0)]
-        parts = next((way for way in ways if sum(len(name) for name, _, _ in way) <= width), ways[-1])
-        first, self._spans, at = [], [], 0
-        for text_of, chosen, action in parts:
-            first.append(row((text_of, "bold reverse" if chosen else QUIET)))
-            self._spans.append((at, at + len(text_of), action))
-            at += len(text_of)
+        parts = next((way for way in ways if sum(len(name) + 2 for name, _, _ in way) <= width), ways[-1])
+        first = self.draw(parts)
         second = [
             row((f" {key} ", "bold reverse"), (f" {name} ", QUIET), (one_line(value, max(12, width - 20)), "bold"), " ")
             for key, name, value in (("m", "margin", margin), ("/", "text", text), ("w", "where", where))
@@ -62,10 +48,4 @@ class FilterBar(Static):
         ]
         if second:
             second.append(row((" x ", "bold reverse"), (" clears", QUIET)))
-        self.update(Content("\n").join([Content.assemble(*first), *([Content.assemble(*second)] if second else [])]))
-
-    def on_click(self, event: events.Click) -> None:
-        if event.y == 0:
-            for start, end, action in self._spans:
-                if start <= event.x < end:
-                    self.post_message(self.Pressed(action))
+        self.update(Content("\n").join([first, *([Content.assemble(*second)] if second else [])]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from textual.color import Color
 from textual.content import Content
 from textual_plotext import PlotextPlot
 
@@ -42,6 +43,4 @@ class Curve(PlotextPlot):
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:
-    from textual.color import Color
-
     return Color.parse(colour).rgb

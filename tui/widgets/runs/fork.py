@@ -20,7 +20,7 @@ from tui.words.text import make_visible, one_line
 UNCHANGED = "nothing is changed yet: change at least one setting, such as the seed"
 
 
-class SettingsList(OptionList, can_focus=False):
+class ChoiceList(OptionList, can_focus=False):
     """The focus stays where the person types; the cursor here follows the arrow keys."""
 
 
@@ -64,7 +64,7 @@ class ForkScreen(ModalScreen[dict[str, str] | None]):
             panel.border_title = Content(f"A run like {self._run_id}, but …")
             panel.border_subtitle = "type to find · Enter changes · F2 starts · Esc back"
             yield Input(placeholder="find a setting", id="fork-filter")
-            yield SettingsList(id="fork-list", markup=False)
+            yield ChoiceList(id="fork-list", markup=False)
             yield Input(id="fork-value")
             yield Static(id="fork-told", markup=False)
 
@@ -81,7 +81,7 @@ class ForkScreen(ModalScreen[dict[str, str] | None]):
     def _fill(self, at: int = 0) -> None:
         typed = self.query_one("#fork-filter", Input).value.strip()
         self._keys = [key for key in self._settings if typed.casefold() in key.casefold()]
-        box = self.query_one(SettingsList)
+        box = self.query_one(ChoiceList)
         box.clear_options()
         if self._keys:
             box.add_options([Option(self._line(key)) for key in self._keys])
@@ -114,7 +114,7 @@ class ForkScreen(ModalScreen[dict[str, str] | None]):
         self._fill()
 
     def action_point(self, by: int) -> None:
-        box = self.query_one(SettingsList)
+        box = self.query_one(ChoiceList)
         if self._keys and not self._editing:
             box.highlighted = max(0, min(len(self._keys) - 1, (box.highlighted or 0) + by))
 
@@ -130,7 +130,7 @@ class ForkScreen(ModalScreen[dict[str, str] | None]):
     @on(Input.Submitted, "#fork-filter")
     def edit_found(self, event: Input.Submitted) -> None:
         event.stop()
-        at = self.query_one(SettingsList).highlighted
+        at = self.query_one(ChoiceList).highlighted
         if self._keys and at is not None:
             self._edit(self._keys[at])
 
@@ -171,7 +171,7 @@ class ForkScreen(ModalScreen[dict[str, str] | None]):
         box = self.query_one("#fork-filter", Input)
         box.select_all()
         self.set_focus(box)
-        self._fill(self.query_one(SettingsList).highlighted or 0)
+        self._fill(self.query_one(ChoiceList).highlighted or 0)
 
     def action_back(self) -> None:
         if self._editing:

@@ -13,7 +13,6 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from tui.rooms import Room
 from tui.widgets.diff import word_diff
 from tui.widgets.marks import QUIET, lines, row
 from tui.words.text import make_visible, one_line
@@ -28,7 +27,9 @@ _SHAPES = {
 }  # fmt: skip
 
 
-class LineageScreen(ModalScreen[None]):
+class LineageScreen(ModalScreen["str | None"]):
+    """Returns the id of a sample that is to be shown, or None where it was left."""
+
     DEFAULT_CSS = """
     LineageScreen { align: center middle; background: $background 60%; }
     #lineage { width: 96%; height: 1fr; margin: 0 0 2 0; layout: horizontal; background: $background; }
@@ -81,8 +82,7 @@ class LineageScreen(ModalScreen[None]):
     def go(self, event: OptionList.OptionSelected) -> None:
         step = self._found.steps[event.option_index]
         if step.sample_id:
-            self.dismiss()
-            self.app.query_one("#samples", Room).visit(step.sample_id)
+            self.dismiss(step.sample_id)
 
     def action_step(self, by: int) -> None:
         steps = self.query_one(OptionList)

@@ -1,0 +1,64 @@
+"""`cai config` and `cai doctor`: what is set, and what this machine has."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from tui.cli.frame import show, store_path, write, write_json
+from tui.cli.parsing import Commands, seconds
+from tui.host.terminal import Terminal
+from tui.words.text import one_line
+
+if TYPE_CHECKING:
+    from tui.config.settings import Config
+
+
+def add(commands: Commands) -> None:
+    commands.add("config", config, "show the configuration file and what is in force, and from where")
+    own = commands.add("doctor", doctor, "check GPU, memory, disk, write access and every library")
+    own.add_argument("--time-limit", type=seconds, default=60.0, metavar="S", help="limit for a library (60)")
+
+
+def doctor(args: argparse.Namespace, terminal: Terminal) -> int:
+    """Exit code 1 where something failed or hung; what is absent is no error."""
+    from engine.doctor import examine
+
+    report = examine(store_path(args), time_limit_s=args.time_limit)
+    code = 0 if report["healthy"] else 1
+    if args.json:
+        return write_json(terminal, {**report, "exit_code": code}, code)
+    from tui.printed.tables import doctor_table
+
+    return show(terminal, doctor_table(report), code)
+
+
+def config(args: argparse.Namespace, terminal: Terminal) -> int:
+    """The file, and each setting in force with where it comes from. Exit code 1 where something is wrong with it."""
+    from tui.app.themes import unknown_theme
+    from tui.config.settings import SETTINGS, shown
+
+    found: Config = args.config
+    problems = [*found.problems, *filter(None, [unknown_theme(found.theme)])]
+    if found.keymap:
+        from tui.app import keymap
+
+        problems += keymap.complete(found.keymap, keymap.places())[1]
+    code = 1 if problems else 0
+    if args.json:
+        told = {item.name: {"value": found.value(item.name), "from": found.origin(item.name)} for item in SETTINGS}
+        answer = {"path": str(found.path), "exists": found.path.exists(), "settings": told}
+        answer |= {"keymap": dict(found.keymap), "problems": problems, "exit_code": code}
+        return write_json(terminal, answer, code)
+
+    there = "" if found.path.exists() else "  (not there: the defaults hold)"
+    rows = [f"{found.path}{there}", ""]
+    for item in SETTINGS:
+        origin = found.origin(item.name)
+        where = {"environment": f"${item.environment}", "command line": item.option}.get(origin, origin)
+        rows.append(f"{item.name:<20} {one_line(shown(found.value(item.name)), 60):<28} {where}")
+    rows += [f"keymap {name:<20} {one_line(keys, 60)}" for name, keys in found.keymap.items()]
+    write(terminal, "".join(f"{row}\n" for row in rows))
+    terminal.stderr.write("".join(f"config: {one_line(text, 400)}\n" for text in problems))
+    terminal.stderr.flush()
+    return code

@@ -1,0 +1,38 @@
+"""`cai merge`: weights with an adapter in them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tui.cli.frame import chosen_run, reading, require_store, show, store_path, with_log, write_json
+from tui.cli.parsing import Commands, add_out, add_run
+from tui.host.terminal import Terminal
+
+
+def add(commands: Commands) -> None:
+    own = commands.add("merge", merge, "write weights with a trained adapter merged into them")
+    add_run(own)
+    own.add_argument("--what", default="dpo", metavar="NAME", help="sft, dpo or a training's id (default: dpo)")
+    own.add_argument(
+        "--dtype", choices=("bfloat16", "float32"), help="of the written weights (default: the base's own)"
+    )
+    add_out(own)
+
+
+def merge(args: argparse.Namespace, terminal: Terminal) -> int:
+    """`cai merge`: weights with an adapter in them, for a server that knows no adapters."""
+    store = store_path(args)
+    require_store(store)
+    with_log(terminal, store, "cai merge")
+    with reading(args) as reader:
+        run_id = chosen_run(reader, args.run)
+        from engine.training.merge import merge_adapter
+
+        found: dict[str, Any] = merge_adapter(reader, run_id, args.what, Path(args.out), dtype=args.dtype)
+    if args.json:
+        return write_json(terminal, found)
+    from tui.printed.training import merge_report
+
+    return show(terminal, merge_report(found))

@@ -1,0 +1,99 @@
+"""The parsers of commands: what several commands take, and how a value is read."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import NoReturn
+
+from engine.core.errors import UsageError
+from tui.host.terminal import NO_TMUX, Terminal
+
+Command = Callable[[argparse.Namespace, Terminal], int]
+
+JSON = "one JSON object on stdout, everything else on stderr"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are this program's own."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"see: {self.prog} --help")
+
+
+class Commands:
+    """The commands under a parser, in the order in which they are added."""
+
+    def __init__(self, above: argparse.ArgumentParser) -> None:
+        self._found = above.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+
+    def add(self, name: str, action: Command, about: str, *, with_json: bool = True) -> argparse.ArgumentParser:
+        own = self._found.add_parser(name, help=about, description=about, allow_abbrev=False)
+        own.set_defaults(action=action)
+        own.add_argument("--store", metavar="PATH", default=argparse.SUPPRESS, help="the DuckDB file")
+        own.add_argument(NO_TMUX, action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        if with_json:
+            own.add_argument("--json", action="store_true", help=JSON)
+        return own
+
+
+def add_run(own: argparse.ArgumentParser) -> None:
+    own.add_argument("run", nargs="?", metavar="RUN", help="id, or the beginning of it (default: the latest)")
+
+
+def add_set(own: argparse.ArgumentParser, about: str = "change a setting of the spec") -> None:
+    own.add_argument("--set", action="append", type=setting, metavar="KEY=VALUE", help=about)
+
+
+def add_budget(own: argparse.ArgumentParser) -> None:
+    own.add_argument(
+        "--budget", type=dollars, metavar="USD", help="raise what all runs of the store may cost, with a --reason"
+    )
+    own.add_argument("--reason", metavar="TEXT", help="why; it is kept with the decision")
+
+
+def add_batch_size(own: argparse.ArgumentParser, about: str = "rows on the device at once") -> None:
+    own.add_argument("--batch-size", type=positive, metavar="N", help=about)
+
+
+def add_headless(own: argparse.ArgumentParser) -> None:
+    own.add_argument("--headless", action="store_true", help="print progress instead of opening the control center")
+
+
+def add_out(own: argparse.ArgumentParser) -> None:
+    own.add_argument("--out", required=True, metavar="DIR", help="a folder that is not there yet")
+
+
+def setting(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key.strip(), value
+
+
+def positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
+    return int(text)
+
+
+def share(text: str) -> float:
+    return _number(text, lambda value: 0 < value <= 1, "a share above 0 and at most 1")
+
+
+def dollars(text: str) -> float:
+    return _number(text, lambda value: 0 < value < 1e9, "an amount of dollars", prefix="$")
+
+
+def seconds(text: str) -> float:
+    return _number(text, lambda value: 0 < value < 86_400, "a number of seconds")
+
+
+def _number(text: str, fits: Callable[[float], bool], what: str, *, prefix: str = "") -> float:
+    try:
+        value = float(text.removeprefix(prefix))
+    except ValueError:
+        value = 0.0
+    if not fits(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+    return value

@@ -1,0 +1,1 @@
+"""What the room Evaluation is made of, and what is asked before an evaluation."""

@@ -1,0 +1,1 @@
+"""What the room Preferences is made of."""

@@ -1,0 +1,1 @@
+"""A run beside another one, like another one, or under other thresholds."""

@@ -1,0 +1,1 @@
+"""What the room Training is made of, and what is asked before a training."""

@@ -1,0 +1,137 @@
+"""What would be trained before it is: locks with their keys, the memory forecast, examples, steps, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+
+from store.names import TRAINING_PHASES
+from tui.widgets.marks import QUIET, TONES, hanging, row
+from tui.widgets.plan import Plan, PlanScreen, fact, scroll_keys
+from tui.words.training import (
+    examples_words,
+    memory_words,
+    settings_words,
+    stands_words,
+    start_words,
+    steps_words,
+    title_of,
+)
+
+Ask = Callable[[str, Callable[[Plan | str], None]], None]
+_NAMES = {"sft": "SFT", "dpo": "Preferences"}
+
+
+class TrainingPlanScreen(PlanScreen[Plan]):
+    """Returns the plan that is to be carried out.
+
+    `ask` works a plan out in the background, and calls back with it or with what is wrong.
+    """
+
+    NAME = "plan"
+    WAITING = "Working out what would be trained …"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "start", "Train", id="plan.start", priority=True, tooltip="Train where every lock is open"),
+        Binding("tab,right,left,l,h", "other", "Other", id="plan.other", priority=True,
+                tooltip="SFT or preferences"),
+        Binding("escape,n,q", "back", "Back", id="plan.back", priority=True, tooltip="Train nothing"),
+        *scroll_keys("plan"),
+    ]  # fmt: skip
+
+    def __init__(self, run_id: str, kind: str, ask: Ask, busy: Callable[[], str]) -> None:
+        hints = "Enter trains · Tab other · j k scroll · Esc back"
+        super().__init__(f"Train the model of run {run_id}", hints, busy)
+        self._kind = kind
+        self._ask = ask
+        self._plans: dict[str, Plan | str] = {}
+
+    def on_mount(self) -> None:
+        self._look()
+
+    def _look(self) -> None:
+        kind = self._kind
+        self.paint()
+        if kind not in self._plans:
+
+            def arrived(plan: Plan | str) -> None:
+                self._plans[kind] = plan
+                if self.is_attached and kind == self._kind:
+                    self.paint()
+
+            self._ask(kind, arrived)
+
+    def plan(self) -> Plan | str | None:
+        return self._plans.get(self._kind)
+
+    def head(self) -> list[Content]:
+        tabs: list[tuple[str, str] | str] = []
+        for kind in TRAINING_PHASES:
+            tabs += [(f" {_NAMES[kind]} ", "bold reverse" if kind == self._kind else QUIET), " "]
+        return [row(*tabs)]
+
+    def verdict(self, plan: Plan) -> Content:
+        return _verdict(plan)
+
+    def body(self, plan: Plan, width: int) -> list[Content]:
+        return plan_lines(plan, width)
+
+    def why_not(self, plan: Plan) -> str:
+        return why_not(plan)
+
+    def result(self, plan: Plan) -> Plan:
+        return plan
+
+    def action_other(self) -> None:
+        self._kind = next(kind for kind in TRAINING_PHASES if kind != self._kind)
+        self._box.scroll_home(animate=False)
+        self._look()
+
+
+def why_not(plan: Plan) -> str:
+    """Why this plan cannot be carried out, and what changes that; "" where it can."""
+    if plan["done"]:
+        kind = plan["kind"]
+        return f"Nothing is left to do. Train it otherwise with: cai train {kind} --set {kind}.KEY=VALUE"
+    shut = [lock for lock in plan["locks"] if not lock["open"]]
+    if not shut:
+        return ""
+    more = f" And {len(shut) - 1} more." if shut[1:] else ""
+    return f"Locked: {shut[0]['name']}. To open it: {shut[0]['key']}{more}"
+
+
+def _verdict(plan: Plan) -> Content:
+    shut = [lock for lock in plan["locks"] if not lock["open"]]
+    name = f"{title_of(plan)} {plan['training_id']} "
+    if plan["done"]:
+        return row(("✓ ", TONES["good"]), (name, "bold"), (stands_words(plan), TONES["good"]))
+    if shut:
+        told = "one lock is shut" if len(shut) == 1 else f"{len(shut)} locks are shut"
+        return row(("✗ ", TONES["bad"]), (name, "bold"), (told, TONES["bad"]))
+    return row(("▶ ", "$accent"), (name, "bold"), (f"{stands_words(plan)} · Enter trains", "$accent"))
+
+
+def plan_lines(plan: Plan, width: int) -> list[Content]:
+    """Shut locks first, since they are what has to be done; then what it is, and the locks that are open."""
+    memory, parts, fits = memory_words(plan["memory"])
+    shut = [lock for lock in plan["locks"] if not lock["open"]]
+    rows = []
+    for lock in shut:
+        rows += hanging(("✗ ", TONES["bad"]), f"{lock['name']}: {lock['found']}", width, "bold")
+        rows += hanging(("  to open it: ", QUIET), lock["key"], width)
+    stands = plan.get("stands")
+    if stands and stands["reason"] and not plan["done"]:
+        rows += fact(stands["state"], stands["reason"], width)
+    rows += fact("examples", examples_words(plan), width)
+    rows += fact("steps", steps_words(plan), width)
+    rows += fact("begins with", start_words(plan), width)
+    rows += fact("memory", memory, width, "" if fits else TONES["warn"])
+    rows += fact("", parts, width, QUIET) if parts else []
+    for at, line in enumerate(settings_words(plan)):
+        rows += fact("" if at else "settings", line, width)
+    for lock in plan["locks"]:
+        if lock["open"]:
+            rows += hanging(("✓ ", TONES["good"]), f"{lock['name']}: {lock['found']}", width)
+    return rows

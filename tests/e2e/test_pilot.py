@@ -88,7 +88,7 @@ def test_the_same_pilot_in_a_terminal_with_another_batch_size(pilot: Pilot, tmp_
     terminal.wait_for("all 10 passed", timeout=10)
     terminal.press("q")
     assert terminal.wait_for_end(timeout=30) == 0
-    assert first_paint < 5  # tests/tui/test_first_paint.py measures it alone
+    assert first_paint < 5  # tests/tui/app/test_first_paint.py measures it alone
 
     headless, seen = rows_of(pilot.store), rows_of(store)
     for table in ("instructions", "samples"):

@@ -17,7 +17,7 @@ from engine.spec.stage import load_spec
 from store.db import Store
 from tests.e2e.conftest import CAI, cai
 from tests.e2e.terminal import Terminal
-from tests.engine.training_run import RUN, trainable_store
+from tests.engine.training.training_run import RUN, trainable_store
 
 pytestmark = [
     pytest.mark.e2e, pytest.mark.slow, pytest.mark.model, pytest.mark.timeout(1800),

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import rows
 
 from store.db import Store
+from tests.store import rows
 
 
 @pytest.fixture(scope="session")

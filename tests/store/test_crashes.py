@@ -13,20 +13,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import rows
 
 from store.db import Store
 from store.errors import StoreWriteFailed
+from tests.store import rows
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-ENVIRONMENT = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}"}
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
 # Each batch is five completions, a replaced verdict and an event; it is acknowledged on stdout once append returned.
 WRITER = """
 import sys
 from pathlib import Path
-import rows
+from tests.store import rows
 from store.db import Store
 store = Store.open(Path(sys.argv[1]))
 batch = int(sys.argv[2])
@@ -44,7 +43,7 @@ while True:
 FILLER = """
 import json, random, resource, sys
 from pathlib import Path
-import rows
+from tests.store import rows
 from store.db import Store
 from store.errors import StoreWriteFailed
 store = Store.open(Path(sys.argv[1]))

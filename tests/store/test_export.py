@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import rows
 import yaml
 
 from store.db import Store
@@ -18,6 +17,7 @@ from store.errors import NotFound, StoreError, StoreWriteFailed
 from store.export import export
 from store.read import Reader
 from store.text import storable
+from tests.store import rows
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import rows
 
 from store.db import Store
 from store.errors import StoreError
 from store.listing import Choice
 from store.read import Reader
+from tests.store import rows
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from typing import Any
 
 import duckdb
 import pytest
-import rows
 
 from store.db import Store
+from tests.store import rows
 
 N, BATCH = 12_000, 256
 

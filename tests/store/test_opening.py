@@ -12,11 +12,11 @@ from pathlib import Path
 
 import duckdb
 import pytest
-import rows
 
 from store import schema
 from store.db import Store
 from store.errors import StoreError, StoreLocked, StoreTooNew, StoreWriteFailed
+from tests.store import rows
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import rows
 
 from store.db import Store
 from store.errors import StoreError
 from store.export import export
+from tests.store import rows
 
 
 def pair(pair_id: str, **fields: Any) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import rows
 
 from store.db import Store
 from store.errors import NotFound, StoreError
 from store.read import Reader
+from tests.store import rows
 
 PHASES = ["guard", "audit", "instructions", "instruction_judgements", "responses", "response_judgements", "gate"]
 

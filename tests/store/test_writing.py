@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from store.db import Store
 from store.errors import NotFound, StoreError, StoreWriteFailed
 from store.read import Reader
 from store.text import restored, storable
+from tests.store import rows
 
 
 @pytest.fixture

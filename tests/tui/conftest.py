@@ -1,11 +1,8 @@
-"""The factories of the store's rows are shared with the store's own tests; nobody's own settings are read."""
+"""Nobody's own settings are read."""
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "store"))
 
 
 @pytest.fixture(autouse=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import rows
-from fakes import HOSTILE, RUN, fill
-
 from store.db import Store
+from tests.store import rows
+from tests.tui.fakes import HOSTILE, RUN, fill
 
 Row = rows.Row
 CATEGORIES = ("helpfulness", "honesty", "harmlessness")

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import rows
-
 from engine.core.events import (
     CriticAudited,
     Event,
@@ -29,6 +27,7 @@ from engine.core.events import (
 )
 from engine.spec.stage import load_spec
 from store.db import Store
+from tests.store import rows
 
 RUN = "run-a"
 HOSTILE = "\x1b]52;c;aGFjaw==\x07[red]x[/] \u202eabc\u200b"

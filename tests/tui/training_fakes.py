@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import rows
-
 from engine.models import checkpoints
 from engine.models.adapters import folder_of
+from tests.store import rows
 
 GIB = 2**30
 LOCKS = ("the guard passed", "the data gate passed", "the evidence is current", "enough examples")

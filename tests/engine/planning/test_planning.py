@@ -1,0 +1,576 @@
+"""Forecasts, what k buys, and when to stop: against enumeration, simulation and sums made in another way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from engine.evaluation import items
+from engine.planning import plan
+from engine.planning.best_of import best_of, expected_best
+from engine.planning.forecast import DRAWS, GROUPS, Part, interval, mean_of, pilot_of, together
+from engine.planning.forecast import _resampled as resampled
+from engine.planning.futility import conditional_power, futility
+from engine.planning.plan import allocation, plan_of, sample_size
+from engine.spec.stage import load_spec
+from engine.stats.paired import Pairs, mcnemar
+from engine.stats.power import mcnemar_n, mcnemar_power
+from store.db import Store
+from store.read import Reader
+from tests.engine.fakes import run_engine
+from tests.engine.phases.test_preferences import OPTIONS, Critical
+from tests.store import rows
+
+# -- conditional power
+
+
+def enumerated(gained: int, lost: int, n: int, planned: int, gain: float, loss: float, alpha: float) -> float:
+    """Over every table that the rest can give, tested by McNemar's test as it is run."""
+    rest, total = planned - n, 0.0
+    for more, less in product(range(rest + 1), repeat=2):
+        if more + less > rest:
+            continue
+        b, c = gained + more, lost + less
+        if b > c and mcnemar(Pairs(planned - b - c, b, c, 0)).p <= alpha:
+            total += stats.multinomial.pmf([more, less, rest - more - less], rest, [gain, loss, 1 - gain - loss])
+    return float(total)
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "n", "planned", "gain", "loss", "alpha"),
+    [
+        (4, 1, 10, 30, 0.3, 0.1, 0.05),
+        (0, 0, 10, 30, 0.25, 0.05, 0.05),
+        (0, 6, 15, 40, 0.3, 0.1, 0.05),
+        (9, 0, 12, 24, 0.1, 0.4, 0.05),
+        (3, 3, 20, 45, 0.4, 0.0, 0.01),
+        (5, 2, 12, 30, 0.5, 0.5, 0.2),
+        (5, 0, 20, 20, 0.3, 0.1, 0.05),
+        (6, 0, 20, 20, 0.3, 0.1, 0.05),
+        (7, 1, 20, 30, 0.0, 0.0, 0.05),
+    ],
+)
+def test_conditional_power_is_that_of_all_tables(
+    gained: int, lost: int, n: int, planned: int, gain: float, loss: float, alpha: float
+) -> None:
+    found = conditional_power(gained, lost, n, planned, gain, loss, alpha)
+    assert found == pytest.approx(enumerated(gained, lost, n, planned, gain, loss, alpha), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "n", "planned", "gain", "loss"),
+    [(12, 5, 100, 300, 0.12, 0.02), (6, 6, 150, 400, 0.12, 0.02), (20, 14, 200, 600, 0.1, 0.07), (2, 9, 80, 250, 0.15, 0.03)],
+)  # fmt: skip
+def test_conditional_power_is_what_simulated_ends_show(
+    gained: int, lost: int, n: int, planned: int, gain: float, loss: float
+) -> None:
+    rng = np.random.default_rng(1)
+    drawn = rng.multinomial(planned - n, [gain, loss, 1 - gain - loss], size=20_000)
+    b, c = gained + drawn[:, 0], lost + drawn[:, 1]
+    known = {
+        (x, y): x > y and stats.binomtest(int(x), int(x + y)).pvalue <= 0.05 for x, y in set(zip(b, c, strict=True))
+    }
+    share = np.mean([known[pair] for pair in zip(b, c, strict=True)])
+    assert conditional_power(gained, lost, n, planned, gain, loss) == pytest.approx(share, abs=0.02)
+
+
+def test_before_the_first_item_it_is_the_power_of_the_design() -> None:
+    # Golden: G*Power 3.1 manual, chapter 5: one-sided 5 %, odds ratio 0.25, 40 % discordant, n 50: 0.839343.
+    first = [conditional_power(0, 0, 0 + 1, 51, 0.32, 0.08, 0.1)]  # a first item that told nothing
+    assert first[0] == pytest.approx(0.839343, abs=2e-5)
+    assert first[0] <= mcnemar_power(0.32, 0.08, 50, 0.1).power
+
+
+def test_futility_stops_what_cannot_be_saved() -> None:
+    design: dict[str, Any] = {"gain": 0.12, "loss": 0.02}
+    assert futility(12, 2, 100, 300, **design)["advice"] == "go on"
+    doubt = futility(6, 6, 150, 300, **design)
+    assert doubt["advice"] == "doubt" and doubt["under_trend"] < 0.1 <= doubt["under_plan"]
+    stop = futility(4, 14, 250, 300, **design)
+    assert stop["advice"] == "stop" and stop["under_plan"] < 0.1
+    assert stop["miss_at_most"] == pytest.approx(0.2 / 0.9)
+    for found in (doubt, stop):
+        assert found["trend_lo"] <= found["under_trend"] <= found["trend_hi"]
+    nothing = futility(0, 0, 50, 300, **design)
+    assert (nothing["under_trend"], nothing["trend_lo"]) == (0.0, None)
+
+
+def test_stopping_for_futility_misses_no_more_than_it_says() -> None:
+    """A design of power 0.8, looked at after half of its items, 4,000 times under the planned effect."""
+    gain, loss = 0.12, 0.02
+    wanted = mcnemar_n(gain, loss)
+    n, half = wanted.n, wanted.n // 2
+    rng = np.random.default_rng(2)
+    one = rng.multinomial(half, [gain, loss, 1 - gain - loss], size=4000)
+    two = one + rng.multinomial(n - half, [gain, loss, 1 - gain - loss], size=4000)
+    at_half = {(b, c): conditional_power(b, c, half, n, gain, loss) for b, c in {(int(r[0]), int(r[1])) for r in one}}
+    found = 0
+    for first, last in zip(one, two, strict=True):
+        b, c = int(last[0]), int(last[1])
+        on = at_half[int(first[0]), int(first[1])] >= 0.1
+        found += on and b > c and mcnemar(Pairs(n - b - c, b, c, 0)).p <= 0.05
+    missed = 1 - found / 4000
+    bound = (1 - wanted.power) / 0.9
+    assert 1 - wanted.power - 0.02 <= missed <= bound + 0.02
+
+
+@pytest.mark.parametrize(
+    "bad", [(-1, 0, 5, 10, 0.1, 0.1), (3, 3, 5, 10, 0.1, 0.1), (1, 1, 11, 10, 0.1, 0.1), (0, 0, 0, 10, 0.1, 0.1),
+            (1, 1, 5, 10, 0.9, 0.2), (1, 1, 5, 10, -0.1, 0.2)],
+)  # fmt: skip
+def test_counts_that_cannot_be_are_refused(bad: tuple[Any, ...]) -> None:
+    with pytest.raises(ValueError):
+        conditional_power(*bad)
+    with pytest.raises(ValueError, match="alpha"):
+        conditional_power(1, 1, 5, 10, 0.1, 0.1, alpha=1.0)
+
+
+# -- the best of k
+
+
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=8), st.data())
+@settings(max_examples=60, deadline=None)
+def test_the_best_of_k_is_that_of_all_draws(values: list[float], data: st.DataObject) -> None:
+    k = data.draw(st.integers(1, len(values)))
+    drawn = [max(chosen) for chosen in combinations(values, k)]
+    assert expected_best(values, k) == pytest.approx(np.mean(drawn), abs=1e-9)
+
+
+def test_the_best_of_k_of_a_uniform_distribution() -> None:
+    # The k-th order statistic of k uniform variables has mean k / (k + 1) (David and Nagaraja 2003, section 2.5).
+    values = ((np.arange(2000) + 0.5) / 2000).tolist()
+    for k in (1, 2, 4, 8, 16):
+        assert expected_best(values, k) == pytest.approx(k / (k + 1), abs=1e-3)
+
+
+def test_what_k_buys_is_told_within_the_same_pools() -> None:
+    pools = {"a": [0.0, 1.0, 2.0], "b": [10.0, 10.0], "c": [5.0], "d": [-1.0, 1.0, 0.0]}
+    two, three = best_of(pools, [2.0, 4.0, 6.0], 0.01)
+    assert (two["k"], two["n"], three["k"], three["n"]) == (2, 3, 3, 2)
+    assert two["over_one_nats"] == pytest.approx((2 / 3 + 0 + 2 / 3) / 3)
+    assert three["over_one_nats"] == pytest.approx(1.0)
+    assert three["over_last_nats"] == pytest.approx(1 / 3)
+    assert (two["seconds"], three["seconds"], three["usd"]) == (4.0, 8.0, 0.08)
+    assert two["nats_per_cent"] == pytest.approx(two["over_one_nats"] / 4)
+    assert two["over_one_lo"] <= two["over_one_nats"] <= two["over_one_hi"]
+    unpriced = best_of(pools, [], None)[0]
+    assert unpriced["seconds"] is unpriced["usd"] is unpriced["nats_per_cent"] is None
+    assert best_of({"c": [5.0]}, [1.0], 1.0) == []
+
+
+# -- intervals
+
+
+@pytest.mark.parametrize("n", [60, 4 * GROUPS])
+def test_intervals_of_a_ratio_hold_their_level(n: int) -> None:
+    """Cost per accepted example, where accepted ones cost more: 300 pilots."""
+    rng, inside = np.random.default_rng(3), 0
+    truth = (0.4 * 3.0 + 0.6 * 1.0) / 0.4
+    for _ in range(300 if n < GROUPS else 40):
+        accepted = rng.random(n) < 0.4
+        cost = rng.gamma(4, np.where(accepted, 3.0, 1.0) / 4)
+        drawn = resampled(np.stack([cost, accepted], axis=1))
+        low, high = interval(drawn[:, 0] / drawn[:, 1])
+        inside += low <= truth <= high
+    assert 0.9 <= inside / (300 if n < GROUPS else 40) <= 1.0
+    if n < GROUPS:
+        assert inside / 300 <= 0.98
+
+
+def test_a_sum_is_drawn_part_by_part_and_names_what_it_lacks() -> None:
+    rng = np.random.default_rng(4)
+    one, two = rng.normal(10, 1, DRAWS), rng.normal(20, 2, DRAWS)
+    found = together([Part("a", 10.0, one, 50, "m"), Part("b", 20.0, two, 40, "m"), Part("c", 5.0, None, 3, "m"),
+                      Part("d", None, None, 0, "", "not seen")])  # fmt: skip
+    assert found["value"] == 35 and found["n"] == 40 and found["missing"] == {"d": "not seen"}
+    assert "taken as fixed: c" in found["method"]
+    spread = 1.96 * 5**0.5
+    assert (found["lo"], found["hi"]) == (pytest.approx(35 - spread, abs=0.5), pytest.approx(35 + spread, abs=0.5))
+    assert together([Part("d", None, None, 0, "", "not seen")])["reason"] == "not seen"
+    assert mean_of(np.array([3.0]))[1] is None
+
+
+# -- a run
+
+
+def fill(store: Store, seed: int = 1, n: int = 120, **fields: Any) -> dict[str, Any]:
+    """A pilot of a stage with pairs: what was done, as the sums that the figures must come to."""
+    rng = np.random.default_rng(seed)
+    spec = load_spec("stage_6_small_model").settings
+    made: dict[str, list[dict[str, Any]]] = {name: [] for name in (
+        "instructions", "samples", "verdicts", "judgements", "revisions", "candidates", "pairs")}  # fmt: skip
+    run = rows.run(settings=spec.model_dump(), pilot=40, target=400, state="stopped", **fields)
+    sums: dict[str, Any] = {"accepted": 0, "eligible": 0, "kept": 0, "pairs": 0, "revisions": 0, "tokens": 0}
+    for i in range(n):
+        made["instructions"].append(rows.instruction(f"i{i}", ordinal=i, split="train" if i % 10 else "test"))
+        good = rng.random() < 0.7
+        made["verdicts"].append(rows.verdict(f"i{i}", "accepted" if good else "rejected", subject_kind="instruction"))
+        if not good:
+            continue
+        tokens = int(rng.integers(5, 60))
+        sums["tokens"] += tokens
+        made["samples"].append(rows.sample(f"s{i}", f"i{i}", ordinal=i, n_tokens=tokens))
+        accepted = rng.random() < 0.6
+        made["verdicts"].append(rows.verdict(f"s{i}", "accepted" if accepted else "rejected"))
+        made["judgements"].append(rows.judgement(f"s{i}", "grade", margin_nats=float(rng.normal())))
+        sums["accepted"] += accepted
+        if not accepted or not i % 10:
+            continue
+        sums["eligible"] += 1
+        made["revisions"].append(revision(i))
+        sums["revisions"] += 1
+        for number in (2, 3, 4):
+            made["candidates"].append(candidate(i, number, int(rng.integers(5, 60))))
+            made["verdicts"].append(rows.verdict(f"c{i}-{number}", subject_kind="candidate"))
+            margin = float(rng.normal())
+            made["judgements"].append(
+                rows.judgement(f"c{i}-{number}", "grade", subject_kind="candidate", margin_nats=margin)
+            )
+        for number in range(int(rng.integers(1, 4))):
+            kept = rng.random() < 0.5
+            made["pairs"].append(pair(i, number))
+            made["verdicts"].append(
+                rows.verdict(f"p{i}-{number}", "accepted" if kept else "rejected", subject_kind="pair")
+            )
+            sums["pairs"] += 1
+            sums["kept"] += kept
+    seconds = {"guard": 5.0, "instructions": 60.0, "instruction_judgements": 30.0, "responses": 240.0,
+               "response_judgements": 24.0, "gate": 2.0, "revisions": 180.0, "candidates": 300.0, "pairs": 90.0,
+               "pair_gate": 4.0}  # fmt: skip
+    metrics = [rows.metric("elapsed_s", phase=name, value=value / 2) for name, value in seconds.items() for _ in "ab"]
+    store.append({"runs": [run], "metrics": metrics, **made})
+    return sums | {"n": n, "seconds": seconds}
+
+
+def revision(i: int) -> dict[str, Any]:
+    return {
+        "run_id": "run-a", "revision_id": f"r{i}", "ordinal": i, "sample_id": f"s{i}", "instruction_id": f"i{i}",
+        "round": 1, "parent_id": f"s{i}", "principle_id": "honest", "critique_request_id": "q", "critique": "c",
+        "n_critique_tokens": 10, "request_id": "q", "raw": "r", "response": "r", "trimmed": [], "stop_reason": "stop",
+        "n_tokens": 20 + i % 7,
+    }  # fmt: skip
+
+
+def candidate(i: int, number: int, tokens: int) -> dict[str, Any]:
+    return {
+        "run_id": "run-a", "candidate_id": f"c{i}-{number}", "ordinal": i, "instruction_id": f"i{i}",
+        "sample_id": f"s{i}", "source": "best_of", "number": number, "request_id": "q", "raw": "r", "response": "r",
+        "trimmed": [], "stop_reason": "stop", "n_tokens": tokens, "detail": "",
+    }  # fmt: skip
+
+
+def pair(i: int, number: int) -> dict[str, Any]:
+    return {
+        "run_id": "run-a", "pair_id": f"p{i}-{number}", "ordinal": i, "instruction_id": f"i{i}", "source": "best_of",
+        "detail": "", "principle_id": None, "question": "?", "chosen_id": f"s{i}", "rejected_id": f"c{i}-2",
+        "chosen": "a", "rejected": "b", "chosen_tokens": 1, "rejected_tokens": 1,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, Reader, dict[str, Any]]]:
+    with Store.open(tmp_path_factory.mktemp("plan") / "cai.duckdb") as store:
+        sums = fill(store)
+        reader = store.reader()
+        yield store, reader, sums
+        reader.close()
+
+
+@pytest.fixture(scope="module")
+def told(filled: tuple[Store, Reader, dict[str, Any]]) -> dict[str, Any]:
+    return plan_of(filled[1], "run-a", price_per_hour=3.6)
+
+
+@pytest.fixture(autouse=True)
+def few_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A set of 600 held-out items of 15 types, whatever the shipped one is."""
+    made = [
+        items.Item(f"x{n}", "instruction_following", f"type-{n % 15}", "t", "test", "p", None, {})
+        for n in range(600)
+    ]  # fmt: skip
+    monkeypatch.setattr(plan, "item_set", lambda: items.ItemSet(tuple(made), "0" * 64))
+
+
+def test_a_plan_is_json(told: dict[str, Any]) -> None:
+    json.dumps(told, allow_nan=False)
+
+
+def test_costs_are_the_seconds_of_the_phases(
+    told: dict[str, Any], filled: tuple[Store, Reader, dict[str, Any]]
+) -> None:
+    sums = filled[2]
+    seconds = sums["seconds"]
+    samples = sum(
+        seconds[name] for name in ("instructions", "instruction_judgements", "responses", "response_judgements")
+    )
+    pairs = sum(seconds[name] for name in ("revisions", "candidates", "pairs"))
+    costs = told["costs"]
+    one = costs["accepted_example"]["seconds"]
+    assert one["value"] == pytest.approx(samples / sums["accepted"])
+    assert one["n"] == sums["n"] and one["lo"] < one["value"] < one["hi"]
+    assert costs["accepted_example"]["usd"]["value"] == pytest.approx(one["value"] / 1000)  # 3.6 an hour
+    assert costs["kept_pair_alone"]["seconds"]["value"] == pytest.approx(pairs / sums["kept"])
+    whole = (pairs + samples) / sums["kept"]  # every eligible sample went to pairs
+    assert costs["kept_pair"]["seconds"]["value"] == pytest.approx(whole)
+    assert costs["tokens_per_accepted"]["value"] == pytest.approx(sums["tokens"] / sums["accepted"])
+
+
+def test_rates_have_wilson_intervals(told: dict[str, Any], filled: tuple[Store, Reader, dict[str, Any]]) -> None:
+    sums = filled[2]
+    rates = told["rates"]
+    assert rates["accepted"]["value"] == sums["accepted"] / sums["n"]
+    assert rates["pairs_kept"]["value"] == sums["kept"] / sums["pairs"]
+    needed = rates["candidates_needed"]
+    assert needed["lo"] < needed["value"] < needed["hi"]
+    assert needed["value"] == pytest.approx(400 / rates["accepted"]["value"], rel=0.01)
+
+
+def test_the_forecast_of_the_stage_adds_up(told: dict[str, Any], filled: tuple[Store, Reader, dict[str, Any]]) -> None:
+    sums, stage = filled[2], told["forecast"]["stage"]
+    parts = {part["name"]: part["seconds"] for part in stage["parts"]}
+    left = 400 - sums["accepted"]
+    assert parts["samples"]["value"] == pytest.approx(left * told["costs"]["accepted_example"]["seconds"]["value"])
+    eligible = 400 * sums["eligible"] / sums["accepted"] - sums["eligible"]
+    assert parts["pairs"]["value"] == pytest.approx(eligible * 570 / sums["eligible"])
+    assert parts["gates"]["value"] == 3.0
+    assert parts["sft"]["value"] is None and "no step of sft was trained" in parts["sft"]["reason"]
+    assert set(stage["seconds"]["missing"]) == {"sft", "dpo", "evaluation"}
+    known = [one["value"] for one in parts.values() if one["value"] is not None]
+    assert stage["seconds"]["value"] == pytest.approx(sum(known))
+    assert stage["seconds"]["lo"] < stage["seconds"]["value"] < stage["seconds"]["hi"]
+    assert stage["fits_budget"] is None  # what was not measured may still not fit
+
+
+def test_stages_that_were_not_measured_have_no_figure(told: dict[str, Any]) -> None:
+    pipeline = told["forecast"]["pipeline"]
+    by_stage = {one["stage"]: one for one in pipeline["stages"]}
+    assert sorted(by_stage) == [1, 2, 3, 4, 5, 6]
+    assert by_stage[3]["seconds"]["value"] is None and "its pilot was not made" in by_stage[3]["seconds"]["reason"]
+    assert by_stage[6]["seconds"]["value"] == told["forecast"]["stage"]["seconds"]["value"]
+    assert {"stage 1", "stage 5", "stage 6, dpo"} <= set(pipeline["seconds"]["missing"])
+
+
+def test_what_k_buys_on_the_pilot(told: dict[str, Any], filled: tuple[Store, Reader, dict[str, Any]]) -> None:
+    found = told["best_of"]
+    assert (found["critic"], found["reason"]) == ("grade", None)
+    assert [row["k"] for row in found["by_k"]] == [2, 3, 4]
+    assert all(row["n"] == filled[2]["eligible"] for row in found["by_k"])
+    gains = [row["over_last_nats"] for row in found["by_k"]]
+    assert gains == sorted(gains, reverse=True) and gains[-1] > 0
+    # Standard normal margins: means of the largest of 2, 3 and 4 are 0.5642, 0.8463 and 1.0294 (Harter 1961).
+    for row, mean in zip(found["by_k"], (0.5642, 0.8463, 1.0294), strict=True):
+        assert row["over_one_lo"] <= mean <= row["over_one_hi"]
+    assert found["by_k"][0]["seconds"] == pytest.approx(300 / (3 * filled[2]["eligible"]))
+
+
+def test_which_ablations_fit(told: dict[str, Any], filled: tuple[Store, Reader, dict[str, Any]]) -> None:
+    found = told["ablations"]
+    twenty = found["by_items"][0]
+    assert twenty["items"] == 20
+    assert twenty["seconds"]["value"] == pytest.approx(60 * 180 / filled[2]["revisions"])
+    assert twenty["fit"] == int(300 // twenty["usd"]["value"]) >= twenty["fit_at_least"] > 0
+    assert found["not_done"] and not found["done"]
+
+
+def test_the_budget_and_another_cap(filled: tuple[Store, Reader, dict[str, Any]]) -> None:
+    _, reader, _ = filled
+    assert plan_of(reader, "run-a", price_per_hour=3.6)["budget"]["left_usd"] == 300
+    tight = plan_of(reader, "run-a", price_per_hour=3600.0, cap_usd=10)
+    assert tight["budget"]["left_usd"] == 10
+    assert tight["forecast"]["stage"]["fits_budget"] is False
+    assert tight["ablations"]["by_items"][0]["fit"] == 0
+
+
+def test_without_a_price_times_remain(filled: tuple[Store, Reader, dict[str, Any]]) -> None:
+    found = plan_of(filled[1], "run-a")
+    assert found["costs"]["kept_pair"]["usd"]["value"] is None
+    assert "no price of a GPU hour" in found["costs"]["kept_pair"]["usd"]["reason"]
+    assert found["costs"]["kept_pair"]["seconds"]["value"] > 0
+    assert found["allocation"]["reason"].startswith("no price")
+
+
+def test_a_run_that_measured_nothing_has_reasons_only(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "cai.duckdb") as store, store.reader() as reader:
+        for name in ("stage_1_small_model", "stage_6_small_model"):
+            store.append({"runs": [rows.run(name, settings=load_spec(name).settings.model_dump(), state="stopped")]})
+            found = plan_of(reader, name, price_per_hour=2.0)
+            json.dumps(found, allow_nan=False)
+            assert all(figure["value"] is None and figure["reason"] for figure in figures(found["forecast"]))
+            assert all(figure["value"] is None and figure["reason"] for figure in figures(found["costs"]))
+            assert found["best_of"]["reason"] and found["ablations"]["reason"] and found["futility"]["reason"]
+            assert found["allocation"]["reason"] == "no stage was measured yet"
+            assert found["sample_size"]["wanted"]["n"] > 100
+
+
+def figures(value: Any) -> Iterator[dict[str, Any]]:
+    """Every figure inside a plan."""
+    if isinstance(value, dict):
+        if {"value", "lo", "hi", "n", "method", "reason"} <= value.keys():
+            yield value
+        else:
+            for inner in value.values():
+                yield from figures(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from figures(inner)
+
+
+def test_every_figure_has_n_method_or_reason(told: dict[str, Any]) -> None:
+    found = list(figures(told))
+    assert len(found) > 30
+    for figure in found:
+        assert (figure["value"] is None) == (figure["reason"] is not None)
+        assert figure["value"] is None or figure["method"]
+
+
+def test_a_run_of_the_engine_is_accounted_for_to_the_last_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = run_engine(tmp_path / "cai.duckdb", monkeypatch, Critical(), **OPTIONS)
+    with done.store.reader() as reader:
+        pilot = pilot_of(reader, done.run_id)
+        found = plan_of(reader, done.run_id, price_per_hour=2.0)
+        counts = reader.status(done.run_id)["counts"]
+    done.close()
+    json.dumps(found, allow_nan=False)
+    laid = sum(float(seconds.sum()) for seconds in pilot.seconds_of.values()) + sum(pilot.once.values())
+    assert laid == pytest.approx(sum(seconds for seconds, _ in pilot.elapsed.values()))
+    assert pilot.accepted == counts["accepted"] == 8
+    parts = {part["name"]: part["seconds"]["value"] for part in found["forecast"]["stage"]["parts"]}
+    assert (parts["samples"], parts["pairs"], parts["sft"]) == (0.0, 0.0, None)
+    assert found["costs"]["kept_pair"]["usd"]["lo"] > 0
+    assert found["best_of"]["by_k"][0]["k"] == 2
+
+
+# -- the phase under way
+
+
+def test_the_phase_under_way_by_its_own_progress(tmp_path: Path) -> None:
+    spec = load_spec("stage_1_small_model").settings
+    with Store.open(tmp_path / "cai.duckdb") as store, store.reader() as reader:
+        store.append({"runs": [rows.run(settings=spec.model_dump(), state="stopped")]})
+        events = [rows.event(1, "PhaseStarted", {"phase": "responses", "planned": 100})]
+        at, rng = 0.0, np.random.default_rng(5)
+        for n in range(1, 9):
+            at += float(rng.uniform(1, 3))
+            stamp = rows.T0 + timedelta(seconds=at + (1000 if n > 4 else 0))
+            if n == 5:  # a person paused
+                events += [rows.event(50, "RunPaused", {}, at=rows.T0 + timedelta(seconds=at - 0.5))]
+            payload = {"phase": "responses", "done": 4 * n, "planned": 100, "accepted": None}
+            events.append(rows.event(100 + n, "PhaseProgressed", payload, at=stamp))
+        store.append({"events": events[:4]})
+        early = plan_of(reader, "run-a")["forecast"]["phase"]["seconds"]
+        assert early["value"] is None and "2 steps" in early["reason"]
+        store.append({"events": events})
+        found = plan_of(reader, "run-a", price_per_hour=3600.0)["forecast"]["phase"]
+    seconds = found["seconds"]
+    assert (seconds["phase"], seconds["done"], seconds["planned"], seconds["n"]) == ("responses", 32, 100, 24)
+    assert 68 / 4 * 1 < seconds["lo"] <= seconds["value"] <= seconds["hi"] < 68 / 4 * 3
+    assert found["usd"]["value"] == pytest.approx(seconds["value"])
+
+
+# -- looks, training, evaluation
+
+
+def test_futility_reads_looks_that_were_taken_and_no_answers(tmp_path: Path) -> None:
+    spec = load_spec("stage_1_small_model").settings
+    with Store.open(tmp_path / "cai.duckdb") as store, store.reader() as reader:
+        answers = [rows.evaluation_answer(f"x{n}", c, c == "sft") for n in range(50) for c in ("base_formatted", "sft")]
+        store.append({"runs": [rows.run(settings=spec.model_dump())], "evaluation_answers": answers})
+        assert plan_of(reader, "run-a")["futility"] == {
+            "looks": [], "reason": "no registered look was taken before all items were answered"}  # fmt: skip
+        look = {
+            "run_id": "run-a", "capability": "instruction_following", "before": "base_formatted", "after": "sft",
+            "look": 1, "n": 150, "fraction": 0.5, "level": 0.005, "evidence_sha256": "e", "at": rows.T0,
+        }  # fmt: skip
+        result = rows.evaluation_result(n=150, gained=5, lost=9)
+        store.append({"evaluation_looks": [look], "evaluation_results": [result]})
+        (found,) = plan_of(reader, "run-a")["futility"]["looks"]
+        assert (found["n"], found["planned"], found["alpha"]) == (150, 300, pytest.approx(0.045))
+        assert found["advice"] == "doubt"
+        expected = conditional_power(5, 9, 150, 300, 0.1, spec.evaluation.expected_loss, 0.045)  # type: ignore[union-attr]
+        assert found["under_plan"] == pytest.approx(expected)
+        store.append({"evaluation_looks": [look | {"look": 2, "n": 300, "fraction": 1.0}]})
+        assert plan_of(reader, "run-a")["futility"]["looks"] == []  # all items were answered since
+
+
+def test_trainings_and_evaluation_by_what_was_measured(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "cai.duckdb") as store, store.reader() as reader:
+        fill(store)
+        steps = [rows.training_step(n, "sft-1", "run-b", seconds=2.0 + n % 3) for n in range(1, 31)]
+        other = rows.run("run-b", settings=load_spec("stage_1_small_model").settings.model_dump(), state="done")
+        asked = [rows.evaluation_answer(f"x{n}", c, True, at=rows.T0 + timedelta(seconds=2 * n + k))
+                 for k, c in enumerate(("base_raw", "base_formatted")) for n in range(11)]  # fmt: skip
+        store.append({
+            "runs": [other], "trainings": [rows.training("sft-1", "run-b", state="done")], "training_steps": steps,
+            "evaluation_answers": asked,
+        })  # fmt: skip
+        found = plan_of(reader, "run-a", price_per_hour=3.6)
+        parts = {part["name"]: part["seconds"] for part in found["forecast"]["stage"]["parts"]}
+        assert parts["sft"]["n"] == 30 and "steps at the mean of 30 measured ones" in parts["sft"]["method"]
+        planned = int(parts["sft"]["method"].split()[0])
+        assert parts["sft"]["value"] == pytest.approx(planned * np.mean([row["seconds"] for row in steps]))
+        assert parts["sft"]["lo"] < parts["sft"]["value"] < parts["sft"]["hi"]
+        assert parts["evaluation"]["value"] == pytest.approx(2.0 * 11 * 3)  # few_shot, sft and dpo are left
+        stages = {one["stage"]: one for one in found["forecast"]["pipeline"]["stages"]}
+        assert stages[1]["run"] == "run-b"
+        store.put({"trainings": [rows.training("sft-2", "run-a", state="done")]})
+        again = plan_of(reader, "run-a")["forecast"]["stage"]["parts"]
+        assert next(part for part in again if part["name"] == "sft")["seconds"]["value"] == 0.0
+
+
+# -- sample size and allocation
+
+
+def test_sample_size_of_the_spec() -> None:
+    spec = load_spec("stage_1_small_model").settings
+    found = sample_size(spec)
+    assert found["wanted"]["n"] == mcnemar_n(found["gain"], found["loss"], found["power"], found["alpha"]).n
+    assert [one["n"] for one in found["planned"]] == [15 * 6, 6]  # six items of each type
+    settings = spec.evaluation.model_copy(update={"items_per_type": None})  # type: ignore[union-attr]
+    found = sample_size(spec.model_copy(update={"evaluation": settings}))
+    whole, one = found["planned"]
+    assert (whole["n"], one["n"]) == (600, 40)
+    assert whole["power"] > 0.99 and one["power"] < 0.8
+    assert mcnemar_power(
+        (0.12 + whole["detectable"]) / 2, (0.12 - whole["detectable"]) / 2, 600
+    ).power == pytest.approx(found["power"], abs=0.02)
+    assert sample_size(spec.model_copy(update={"evaluation": None}))["reason"]
+    same = spec.evaluation.model_copy(update={"expected_loss": spec.evaluation.expected_gain})  # type: ignore[union-attr]
+    assert "are equal" in sample_size(spec.model_copy(update={"evaluation": same}))["reason"]
+
+
+def stage(number: int, seconds: float | None) -> dict[str, Any]:
+    parts = [Part("x", seconds, None, 5, "m", None if seconds is not None else "not seen")]
+    return {"stage": number, "left": together(parts), "parts": parts}
+
+
+def test_allocation_gives_all_or_equal_shares() -> None:
+    stages = [stage(1, 3600.0), stage(2, 7200.0), stage(3, None)]
+    enough = allocation(stages, 2.0, 10.0)
+    assert [row["usd"] for row in enough["stages"]] == [2.0, 4.0, None]
+    assert (enough["share"], enough["over_usd"], enough["unmeasured"]) == (1.0, 4.0, [3])
+    tight = allocation(stages, 2.0, 3.0)
+    assert [row["usd"] for row in tight["stages"]] == [1.0, 2.0, None]
+    assert (tight["share"], tight["over_usd"]) == (0.5, 0.0)
+    assert allocation(stages, None, 3.0)["reason"] and allocation(stages, 2.0, None)["reason"]
+    assert allocation([stage(3, None)], 2.0, 3.0)["reason"] == "no stage was measured yet"
+
+
+def test_an_item_set_that_was_changed_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def changed() -> None:
+        raise items.ItemsChanged("the held-out items have another hash")
+
+    monkeypatch.setattr(plan, "item_set", changed)
+    found = plan.sample_size(load_spec("stage_1_small_model").settings)
+    assert found["reason"] == "the held-out items have another hash" and found["wanted"]["n"] > 100

@@ -1,0 +1,112 @@
+"""`cai plan` and `cai budget` on a store: as JSON, and as text in 80 columns."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from engine.budget.ledger import Ledger
+from engine.budget.prices import api_price, gpu_price
+from engine.core.errors import SpecError, UsageError
+from engine.spec.stage import load_spec
+from store.db import Store
+from tests.engine.planning.test_planning import fill
+from tests.store import rows
+from tui.cli import plan
+from tui.config.settings import Config
+from tui.printed.plan import budget_report, plan_report
+
+
+class Out(io.StringIO):
+    def isatty(self) -> bool:
+        return False
+
+
+class FakeTerminal:
+    def __init__(self) -> None:
+        self.stdout = Out()
+        self.stderr = Out()
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("plan") / "cai.duckdb"
+    with Store.open(found) as store:
+        fill(store)
+        with Ledger(store, "run-a", "session-1", 300_000_000) as ledger:
+            ledger.settle(ledger.reserve(gpu_price(2.49, "NVIDIA H100"), "responses", 6, 7200), 7200)
+            ledger.settle(ledger.reserve(api_price("gpt-5"), "review", 6, 5000, 3000), 4000, 2000)
+    return found
+
+
+def told(action: Any, path: Path, **options: Any) -> str:
+    given: dict[str, Any] = {"store": str(path), "run": None, "json": True, "set": None, "command": "plan"}
+    given["config"] = Config(Path("none"), store=str(path), price_per_gpu_hour=2.49)
+    terminal = FakeTerminal()
+    assert action(argparse.Namespace(**given | options), terminal) == 0
+    return terminal.stdout.getvalue()
+
+
+def at_80(report: Any) -> list[str]:
+    out = io.StringIO()
+    Console(file=out, width=80, markup=False, highlight=False, emoji=False).print(report)
+    return out.getvalue().splitlines()
+
+
+def test_a_plan_as_json_and_as_text(path: Path) -> None:
+    found = json.loads(told(plan.plan, path))
+    assert found["price_per_hour"] == 2.49
+    assert found["budget"]["spent_usd"] == 5.005
+    assert json.loads(told(plan.plan, path, price=5.0, cap=6.0))["budget"]["cap_usd"] == 6
+    text = told(plan.plan, path, json=False)
+    for words in ("$5.00 of $300.00 spent or reserved", "accepted example", "this stage", "not known", "≥", "fit"):
+        assert words in text, words
+
+
+def test_a_plan_fits_80_columns(path: Path) -> None:
+    lines = at_80(plan_report(json.loads(told(plan.plan, path, interim=(4, 14, 250, 300)))))
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    assert "stop: even the planned effect" in " ".join(text.split())
+    assert not any("Traceback" in line for line in lines)
+    row = next(line for line in lines if line.startswith("accepted example"))
+    assert row.split()[-1] == "120"  # a line of a table is a line of the screen
+
+
+def test_a_plan_of_nothing(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "cai.duckdb") as store:
+        settings = load_spec("stage_1_small_model").settings.model_dump()
+        store.append({"runs": [rows.run(settings=settings, state="stopped")]})
+    found = json.loads(
+        told(plan.plan, tmp_path / "cai.duckdb", config=Config(Path("none"), store=str(tmp_path / "cai.duckdb")))
+    )
+    lines = at_80(plan_report(found))
+    assert any("no price of a GPU hour is set" in line for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
+def test_interim_counts_that_cannot_be(path: Path) -> None:
+    for interim in ((4, 14, 10, 300), (1, 2, 3)):
+        with pytest.raises(UsageError):
+            told(plan.plan, path, interim=interim)
+
+
+def test_the_budget_and_how_a_person_raises_it(path: Path, tmp_path: Path) -> None:
+    found = json.loads(told(plan.budget, path))
+    assert (found["cap_usd"], found["by_kind"]["gpu"]["settled_usd"]) == (300, 4.98)
+    assert sum(row["usd"] for row in found["units"]) == pytest.approx(found["spent_usd"])
+    with pytest.raises(SpecError, match="wants a reason"):
+        told(plan.budget, path, budget=400.0, reason="")
+    raised = json.loads(told(plan.budget, path, budget=400.0, reason="one more stage"))
+    assert (raised["cap_usd"], raised["left_usd"]) == (400, pytest.approx(400 - 5.005))
+    lines = at_80(budget_report(raised))
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    assert "one more stage" in text and "NVIDIA H100" in text and "not checked" in text
+    assert "$5.00 of $400.00" in text

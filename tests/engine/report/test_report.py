@@ -1,94 +1,27 @@
-"""The report of a run: every figure a query that gives it again, hostile text inert, whole or not at all."""
+"""The report of a run: every figure a query that gives it again, and what is absent is said."""
 
 from __future__ import annotations
 
-import argparse
-import io
-import json
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import duckdb
 import pytest
-from markdown_it import MarkdownIt
 
-from engine.core.text import visible, without_secrets
-from engine.report import build, claim, numbers
+from engine.report import claim
 from engine.report.document import Document, col
 from engine.report.query import Answer, Queries, filled, literal
-from engine.report.text import code, fence, inline
 from engine.spec.constitution import load_constitution
 from engine.stats.paired import Pairs, cohen_h, mcnemar, newcombe
 from engine.stats.shares import wilson
 from store.db import Store
-from store.errors import CaiError, StoreWriteFailed
-from tests.engine.report.report_rows import HOSTILE, SECRET, evaluation, full_run, right, scorer_audit
+from store.errors import CaiError
+from tests.engine.report.conftest import NUMBER, REF, built, section, statements, table
+from tests.engine.report.report_rows import evaluation, full_run, right, scorer_audit
 from tests.store import rows
-from tui.cli import report
-from tui.config.settings import load as load_config
-
-NOW = datetime(2026, 2, 3, 4, 5, tzinfo=UTC)
-ROOT = Path(__file__).parents[3]
-REF = re.compile(r"\[(Q\d+)\]")
-NUMBER = re.compile(r"[+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
-
-
-@pytest.fixture(scope="module")
-def store_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("report") / "cai.duckdb"
-    with Store.open(path) as store:
-        store.append(full_run())
-        store.append({"runs": [rows.run("bare", created_at=rows.T0)]})
-    return path
-
-
-@pytest.fixture(scope="module")
-def folder(store_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("out") / "report"
-    assert built(store_file, "run-a", out, price_per_hour=2.0)
-    return out
-
-
-@pytest.fixture(scope="module")
-def bare(store_file: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    out = tmp_path_factory.mktemp("out") / "bare"
-    built(store_file, "bare", out)
-    assert not (out / "figures").exists()
-    return (out / "report.md").read_text()
-
-
-def built(store: Path, run_id: str, out: Path, **options: Any) -> list[Path]:
-    with Store.open(store, read_only=True) as opened, opened.reader() as reader:
-        return build(reader, run_id, out, now=NOW, **options)
-
-
-def section(markdown: str, title: str) -> str:
-    found = re.search(rf"^## \d+\. {re.escape(title)}\n(.*?)(?=^## |\Z)", markdown, re.DOTALL | re.MULTILINE)
-    assert found, title
-    return found[1]
-
-
-def table(markdown: str, caption: str) -> list[dict[str, str]]:
-    found = re.search(rf"^\*\*{re.escape(caption)}[^\n]*\n\n((?:\|.*\n)+)", markdown, re.MULTILINE)
-    assert found, caption
-    lines = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in found[1].splitlines()]
-    return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
-
-
-def statements(folder: Path) -> dict[str, str]:
-    """The statements of the file of queries by name, as the file has them."""
-    text = (folder / "queries.sql").read_text()
-    parts = re.split(r"^-- (Q\d+): .*$", text, flags=re.MULTILINE)[1:]
-    return dict(zip(parts[::2], parts[1::2], strict=True))
-
 
 # -- every figure is a query ---------------------------------------------------------------------------------------------
 
@@ -425,218 +358,3 @@ def test_the_constitution_is_shown_where_it_is_the_same_file(tmp_path: Path) -> 
         built(tmp_path / f"{name}.duckdb", "run-a", tmp_path / name)
         told = section((tmp_path / name / "report.md").read_text(), "Constitution")
         assert sha256 in told and (now.principles[0].text in told) is (name == "same")
-
-
-# -- hostile text --------------------------------------------------------------------------------------------------------
-
-
-class Page(HTMLParser):
-    """What a browser would make of the page: its tags, and every address that it might ask for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.addresses: list[str] = []
-        self.events: list[str] = []
-        self.ids: list[str] = []
-        self.svg_titles = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        for name, value in attrs:
-            if name in ("href", "src", "xlink:href", "data", "action", "srcset", "poster", "formaction", "background"):
-                self.addresses.append(value or "")
-            if name.startswith("on"):
-                self.events.append(name)
-            if name == "id":
-                self.ids.append(value or "")
-            if name == "style" and value:
-                assert "url(" not in value.replace("url(#", "")
-
-    handle_startendtag = handle_starttag
-
-
-def test_the_page_asks_nothing_of_any_other(folder: Path) -> None:
-    html = (folder / "report.html").read_text()
-    page = Page()
-    page.feed(html)
-    outside = {
-        "script",
-        "link",
-        "iframe",
-        "object",
-        "embed",
-        "img",
-        "image",
-        "video",
-        "audio",
-        "base",
-        "form",
-        "source",
-    }
-    assert not outside & set(page.tags) and page.events == []
-    assert page.addresses and all(address.startswith("#") for address in page.addresses)
-    assert {address[1:] for address in page.addresses} <= set(page.ids)
-    assert len(page.ids) == len(set(page.ids))
-    assert "url(" not in html.replace("url(#", "") and "@import" not in html and "@font-face" not in html
-    assert "default-src 'none'" in html and "@media print" in html
-    assert page.tags.count("svg") == 5 and page.tags.count("h1") == 1
-    assert html.count('role="img"') == 5 and 'lang="en"' in html
-
-
-def test_what_a_model_wrote_is_inert_everywhere(folder: Path) -> None:
-    page = Page()
-    html = (folder / "report.html").read_text()
-    page.feed(html)
-    assert "b" not in page.tags and "script" not in page.tags and "[Q999]" in html
-    assert all("<a" not in block for block in re.findall(r"<pre>.*?</pre>", html, re.DOTALL))
-    for path in folder.rglob("*"):
-        if path.is_file():
-            text = path.read_text()
-            assert "\x1b" not in text and SECRET not in text, path
-            assert "\u202e" not in text and "\u200b" not in text, path
-    markdown = (folder / "report.md").read_text()
-    outside = "\n\n".join(blocks(markdown))
-    assert not re.search(r"https?://", outside)
-    # What another reader would make of it, one that lets HTML through.
-    page = Page()
-    page.feed(MarkdownIt("gfm-like", {"html": True, "linkify": False}).disable("linkify").render(markdown))
-    assert set(page.tags) <= {"h1", "h2", "h3", "p", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "code",
-                              "pre", "em", "strong", "img"}  # fmt: skip
-    assert sorted(page.addresses) == sorted(f"figures/{path.name}" for path in (folder / "figures").glob("*.svg"))
-    assert "[removed: looks like a secret]" in markdown and "⟨U+202E⟩evil" in markdown and "␛[31m" in markdown
-
-
-def test_a_fence_is_longer_than_what_it_holds() -> None:
-    assert fence("a ```` b").startswith("`````text\n") and fence("plain") == "```text\nplain\n```"
-    assert code("a`b``c") == "```a`b``c```" and code("`") == "`` ` ``" and code("") == "`(empty)`"
-    assert visible("a\x00\x1b\u2028\u202e\ue000\tb") == "a␀␛⟨U+2028⟩⟨U+202E⟩⟨U+E000⟩    b"
-    assert inline("1. <a>*b*_c_|d\ne") == "1\\. \\<a\\>\\*b\\*\\_c\\_\\|d↵e"
-    assert inline("x" * 500).endswith("…") and len(inline("x" * 500)) == 401
-
-
-@pytest.mark.parametrize(
-    "text", [HOSTILE, "# a", "- a", "1. a", "[a]: http://b", "=== ", "a\\", "|a|b|", "&lt;b&gt;", "***"]
-)
-def test_inline_text_comes_out_of_a_markdown_reader_as_it_went_in(text: str) -> None:
-    reader = MarkdownIt("gfm-like", {"html": True, "linkify": False}).disable("linkify")
-    page = Page()
-    page.feed(reader.render(inline(text)))
-    assert page.tags == ["p"]
-    (_, cell) = reader.render(f"| a |\n| --- |\n| {inline(text)} |").split("<tbody>")
-    page = Page()
-    page.feed(cell)
-    assert page.tags == ["tr", "td"]
-    page = Page()
-    page.feed(reader.render(fence(text)))
-    assert page.tags == ["pre", "code"]
-
-
-@pytest.mark.parametrize(
-    "secret", [SECRET, "hf_" + "a" * 30, "ghp_" + "B" * 36, "AKIA" + "Z" * 16, "-----BEGIN RSA PRIVATE KEY-----"]
-)
-def test_secrets_are_taken_out(secret: str) -> None:
-    assert secret not in without_secrets(f"a {secret} b")
-    for harmless in ("task-oriented-benchmarks-of-today", "sk-short", "risk-averse-behaviour-in-models"):
-        assert without_secrets(harmless) == harmless
-
-
-# -- files ---------------------------------------------------------------------------------------------------------------
-
-
-def test_two_builds_are_equal_byte_for_byte(folder: Path, store_file: Path, tmp_path: Path) -> None:
-    import matplotlib
-
-    matplotlib.rcParams["lines.linewidth"] = 9  # a person's own settings are of no effect
-    try:
-        built(store_file, "run-a", tmp_path / "again", price_per_hour=2.0)
-    finally:
-        matplotlib.rcdefaults()
-    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    assert len(names) == 13
-    for name in names:
-        assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
-
-
-def test_figures_are_vectors_with_text_and_a_description(folder: Path) -> None:
-    space = "{http://www.w3.org/2000/svg}"
-    for path in (folder / "figures").glob("*.svg"):
-        top = ElementTree.fromstring(path.read_text())
-        assert top.tag == f"{space}svg" and top.get("role") == "img"
-        title, about = top[0], top[1]
-        assert title.tag == f"{space}title" and title.text and about.tag == f"{space}desc" and about.text
-        assert top.get("aria-labelledby") == f"{title.get('id')} {about.get('id')}"
-        assert len(list(top.iter(f"{space}text"))) > 5
-        assert path.with_suffix(".csv").read_text().count("\n") > 1
-        assert "dc:date" not in path.read_text() and "DOCTYPE" not in path.read_text()
-
-
-def test_a_folder_that_is_there_is_left_as_it_is(store_file: Path, tmp_path: Path) -> None:
-    (tmp_path / "there").mkdir()
-    with pytest.raises(CaiError, match="is there already") as raised:
-        built(store_file, "run-a", tmp_path / "there")
-    assert "--out" in raised.value.hint and list(tmp_path.iterdir()) == [tmp_path / "there"]
-
-
-def test_nothing_is_left_behind_by_a_build_that_fails(
-    store_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("store.disk.force_to_disk", full)
-    with pytest.raises(StoreWriteFailed, match="No space left"):
-        built(store_file, "bare", tmp_path / "out")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_number_forms() -> None:
-    told = {
-        ("p", 0.012): "0.012", ("p", 0.5): "0.50", ("p", 6.1e-15): "6.1e-15", ("p", 1.0): "1.0", ("p", 0.00064): "0.00064",
-        ("share", 0.1234): "12.3 %", ("points", -0.0001): "+0.0", ("count", 1234): "1,234", ("figure", 0.12345): "0.123",
-        ("figure", 40.0): "40", ("hours", 0.001): "3.6 s", ("hours", 0.5): "30.0 min", ("dollars", 0.001): "0.001 USD",
-        ("loss", 1.23456): "1.2346", ("decimals", -0.00001): "0.000",
-    }  # fmt: skip
-    for (kind, value), words in told.items():
-        assert numbers.written(kind, (value,)) == words
-    assert numbers.written("shares", (0.1, None)) == "–" and numbers.written("figure", (float("nan"),)) == "–"
-    assert numbers.written("points_interval", (-0.05, 0.1)) == "[-5.0, +10.0]"
-
-
-# -- the command ---------------------------------------------------------------------------------------------------------
-
-
-class Screen:
-    """A terminal that keeps what is written to it."""
-
-    interactive = False
-
-    def __init__(self) -> None:
-        self.stdout, self.stderr = io.StringIO(), io.StringIO()
-
-    def take_over(self, *_: object) -> None: ...
-
-
-def arguments(store: Path, **fields: Any) -> argparse.Namespace:
-    return argparse.Namespace(store=str(store), config=load_config({"store": str(store)}), argv=[], **fields)
-
-
-@pytest.mark.parametrize("as_json", [False, True])
-def test_the_command_writes_a_report(store_file: Path, tmp_path: Path, as_json: bool) -> None:
-    shutil.copyfile(store_file, tmp_path / "s.duckdb")
-    screen: Any = Screen()
-    args = arguments(tmp_path / "s.duckdb", run="bare", out=str(tmp_path / "out"), json=as_json)
-    assert report.report_run(args, screen) == 0
-    told = screen.stdout.getvalue()
-    files = json.loads(told)["files"] if as_json else told.split()
-    assert str(tmp_path / "out/report.md") in files and all(Path(name).is_file() for name in files)
-
-
-def test_nothing_is_drawn_with_before_a_report_is_asked_for() -> None:
-    program = (
-        "import sys; import tui.app.app, engine, engine.report, tui.cli.report; "
-        "heavy = {'matplotlib', 'torch', 'transformers', 'trl', 'vllm'} & set(sys.modules); "
-        "sys.exit(f'imported {heavy}' if heavy else 0)"
-    )
-    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr

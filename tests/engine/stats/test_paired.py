@@ -1,10 +1,8 @@
-"""Paired tests, intervals and effect sizes against published figures, other programs' figures and simulation."""
+"""Paired tests, intervals and effect sizes against published figures and other programs' figures."""
 
 from __future__ import annotations
 
 import math
-import time
-from functools import cache
 
 import numpy as np
 import pytest
@@ -29,40 +27,25 @@ from engine.stats.paired import (
     wilcoxon,
 )
 from engine.stats.shares import wilson
-
-TUNED = Pairs(241, 57, 2, 0)  # 298 of 300 against 243 of 300
-APPROVAL = Pairs(794, 150, 86, 570)  # data of R's help page of mcnemar.test (Agresti 1990, p. 350)
-BENTUR = Pairs(1, 1, 7, 12)  # Bentur et al. 2009, in Fagerland, Lydersen and Laake 2014
-CAVO = Pairs(59, 6, 16, 80)  # Cavo et al. 2012, in the R package contingencytables, tests of chapter 8
-# R's data set sleep (Student 1908): extra hours of sleep under two drugs.
-SLEEP_1 = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
-SLEEP_2 = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
-# R, help page of wilcox.test (Hollander and Wolfe 1973, p. 29): depression scale at two visits.
-DEPRESSION_1 = [1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30]
-DEPRESSION_2 = [0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29]
-# Darwin's maize, differences in eighths of an inch; scipy's help page of wilcoxon.
-MAIZE = [6, 8, 14, 16, 23, 24, 28, 29, 41, -48, 49, 56, 60, -67, 75]
-# Benjamini and Hochberg 1995, section 4: fifteen p values of a trial.
-TRIAL = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0]  # fmt: skip
+from tests.engine.stats.paired_data import (
+    APPROVAL,
+    BENTUR,
+    CAVO,
+    DEPRESSION_1,
+    DEPRESSION_2,
+    MAIZE,
+    SLEEP_1,
+    SLEEP_2,
+    TRIAL,
+    TUNED,
+    swapped,
+)
 
 TABLES = st.tuples(*[st.integers(0, 200)] * 4).filter(any).map(lambda counts: Pairs(*counts))
 SCORES = st.integers(2, 30).flatmap(
     lambda n: st.tuples(*[st.lists(st.integers(-50, 50), min_size=n, max_size=n)] * 2)
 )  # fmt: skip
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=20)
-
-
-def swapped(table: Pairs) -> Pairs:
-    return Pairs(table.both, table.lost, table.gained, table.neither)
-
-
-@cache
-def mcnemar_p(n: int, gained: int, lost: int, exact: bool) -> float:
-    return mcnemar(Pairs(n - gained - lost, gained, lost, 0), exact=exact).p
-
-
-def drawn_tables(shares: list[float], n: int, times: int, seed: int) -> list[Pairs]:
-    return [Pairs(*map(int, row)) for row in np.random.default_rng(seed).multinomial(n, shares, size=times)]
 
 
 # -- golden values
@@ -395,80 +378,3 @@ def test_resamples_by_counts_are_those_by_items() -> None:
     many = few + np.linspace(0, 1e-9, 400)  # the same scores, but too many different ones to count
     one, other = mean_bca(few, np.zeros(400)), mean_bca(many, np.zeros(400))
     assert [one.lo, one.hi] == pytest.approx([other.lo, other.hi], abs=0.02)
-
-
-# -- speed and simulation
-
-
-def test_15000_items_with_10000_draws_take_under_two_seconds() -> None:
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(2, 15_000))
-    mcnemar(TUNED), cohen_h(TUNED), clustered([1, 0, 1], [0, 0, 0], "xyz"), holm([0.5])  # statsmodels is imported
-    started = time.process_time()
-    mean_bca(a, b, draws=10_000), paired_t(a, b), wilcoxon(a, b), cohen_dz(a, b)
-    clustered(a, b, [item // 10 for item in range(15_000)])
-    table = pairs(a > 0, b > 0)
-    shares_bca(table, draws=10_000), newcombe(table), mcnemar(table), mcnemar(table, exact=False), cohen_h(table)
-    assert time.process_time() - started < 2
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("exact", [True, False])
-def test_family_wise_error_of_mcnemar_over_twelve_types(exact: bool) -> None:
-    """2,000 evaluations of 12 types with 50 items each, in which a and b are equally good."""
-    tables = np.random.default_rng(11).multinomial(50, [0.15, 0.15, 0.7], size=(2_000, 12))
-    errors = sum(any(holm([mcnemar_p(50, int(row[0]), int(row[1]), exact) for row in run]).rejected) for run in tables)
-    # At most the nominal rate, and not so far below it that the test would be of no use.
-    assert stats.binomtest(errors, 2_000, 0.05, alternative="greater").pvalue > 0.01
-    assert errors > 0
-
-
-@pytest.mark.slow
-def test_family_wise_error_of_the_t_test_over_twelve_types() -> None:
-    scores = np.random.default_rng(12).normal(size=(2_000, 12, 50))
-    zero = np.zeros(50)
-    errors = sum(any(holm([paired_t(kind, zero).p for kind in run]).rejected) for run in scores)
-    assert stats.binomtest(errors, 2_000, 0.05).pvalue > 0.01
-
-
-def coverage(intervals: list[tuple[float | None, float | None]], truth: float) -> float:
-    return float(np.mean([lo is not None and hi is not None and lo <= truth <= hi for lo, hi in intervals]))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("shares", [[0.6, 0.15, 0.05, 0.2], [0.3, 0.2, 0.2, 0.3], [0.78, 0.12, 0.04, 0.06]])
-def test_coverage_of_newcombe(shares: list[float]) -> None:
-    drawn = [newcombe(table) for table in drawn_tables(shares, 300, 4_000, seed=21)]
-    assert coverage([(one.lo, one.hi) for one in drawn], shares[1] - shares[2]) == pytest.approx(0.95, abs=0.015)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("shares", [[0.6, 0.15, 0.05, 0.2], [0.3, 0.2, 0.2, 0.3], [0.78, 0.12, 0.04, 0.06]])
-def test_coverage_of_bca_for_shares(shares: list[float]) -> None:
-    drawn = [
-        shares_bca(table, draws=2_000, seed=seed) for seed, table in enumerate(drawn_tables(shares, 300, 4_000, 22))
-    ]
-    assert coverage([(one.lo, one.hi) for one in drawn], shares[1] - shares[2]) == pytest.approx(0.95, abs=0.015)
-
-
-@pytest.mark.slow
-def test_coverage_of_bca_for_skewed_scores() -> None:
-    rng = np.random.default_rng(23)
-    zero = np.zeros(150)
-    drawn = [mean_bca(rng.exponential(size=150), zero, draws=1_000, seed=seed) for seed in range(3_000)]
-    assert coverage([(one.lo, one.hi) for one in drawn], 1.0) == pytest.approx(0.95, abs=0.015)
-
-
-@pytest.mark.slow
-def test_coverage_of_dz_and_of_clustered_errors() -> None:
-    rng = np.random.default_rng(24)
-    zero = np.zeros(40)
-    effects = [cohen_dz(rng.normal(0.5, 1, size=40), zero) for _ in range(4_000)]
-    assert coverage([(one.lo, one.hi) for one in effects], 0.5) == pytest.approx(0.95, abs=0.015)
-    names = np.repeat(np.arange(40), 5).tolist()
-    zero = np.zeros(200)
-    noise = rng.normal(size=(2_000, 200)) + np.repeat(rng.normal(size=(2_000, 40)), 5, axis=1)
-    means = [clustered(row, zero, names) for row in noise]
-    assert coverage([(one.lo, one.hi) for one in means], 0.0) == pytest.approx(0.95, abs=0.015)
-    ignored = np.abs([one.difference for one in means]) < 1.96 * np.array([one.se_items for one in means])
-    assert ignored.mean() < 0.85  # what it is for

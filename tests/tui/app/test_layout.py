@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from textual.widgets import DataTable
 
-from tests.tui.app.test_screen import control_center, settle, shown
 from tests.tui.app.test_snapshots import text_of
 from tests.tui.fakes import RUN, fill, steady_run
+from tests.tui.screen import control_center, settle, shown
 from tui.widgets.frame.bar import KeyBar, RoomBar
 
 

@@ -1,77 +1,25 @@
 """The control center over a fake engine and a store filled by hand."""
 
-import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import DataTable, Input, RichLog, Static
-from textual.worker import WorkerCancelled
+from textual.widgets import DataTable, RichLog, Static
 
 from engine.core.events import Event, QuestionAsked, RunFinished, RunStarted
-from store.db import Store
 from store.errors import StoreLocked
-from tests.tui.fakes import HOSTILE, RUN, FakeEngine, Script, fill, steady_run
+from tests.tui.fakes import HOSTILE, RUN, FakeEngine, fill
+from tests.tui.screen import control_center, settle, shown, shown_below
 from tui.app.app import ControlCenter
 from tui.widgets.frame.dock import QuestionDock
 from tui.widgets.frame.notice import Notice
 from tui.widgets.histogram import draw
 from tui.widgets.marks import signed_bar, sparkline
 from tui.widgets.samples.table import SamplesTable
-
-
-async def settle(pilot: Pilot[Any], until: Callable[[], bool] = lambda: True) -> None:
-    """Wait for workers, messages and the condition; a condition that never comes fails the test."""
-    for _ in range(200):
-        await pilot.pause(0.02)
-        with contextlib.suppress(WorkerCancelled):  # a newer read took its place
-            await pilot.app.workers.wait_for_complete()
-        await pilot.pause()
-        if until():
-            return
-    raise AssertionError("the screen never got there")
-
-
-def shown(app: ControlCenter, where: str) -> str:
-    widget = app.query_one(where)
-    assert isinstance(widget, Static)
-    return str(widget.content)
-
-
-def shown_below(app: ControlCenter, where: str) -> str:
-    return str(app.desk.query_one(where, Static).content)
-
-
-@asynccontextmanager
-async def control_center(
-    path: Path, script: Script | None = steady_run, size: tuple[int, int] = (120, 36), log: Path | None = None
-) -> AsyncIterator[tuple[ControlCenter, Pilot[Any]]]:
-    def open_engine(options: Any, emit: Callable[[Event], None]) -> Any:
-        assert script is not None
-        return FakeEngine(Store.open(path), emit, script)
-
-    app = ControlCenter(path, object() if script else None, open_engine, log)  # type: ignore[arg-type]
-    async with app.run_test(size=size) as pilot:
-        await settle(pilot, lambda: bool(app.query("#log")))
-        if script:
-            await settle(pilot, lambda: app.session.library is not None and app.state.run_id == RUN)
-        yield app, pilot
-        engine = app.session.engine
-        if engine is not None:
-            engine.released.set()  # type: ignore[attr-defined]
-        app.session.let_go()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    path = tmp_path / "store.duckdb"
-    fill(path)
-    return path
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36), (200, 60), (60, 20)])
@@ -401,101 +349,3 @@ async def test_a_read_without_a_store_waits_for_one_and_a_failed_start_leaves_it
                 break
         assert "Process 42" in shown(app, "#notice") and app.state.state == "failed"
         assert [run["run_id"] for run in found[0]] == [RUN]
-
-
-# -- the notice of a problem ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("key", ["1", "2", "3", "4", "7", "8"])
-async def test_escape_closes_the_notice_first_wherever_the_focus_is(store: Path, key: str) -> None:
-    async with control_center(store, None) as (app, pilot):
-        await settle(pilot, lambda: app.state.state == "done")
-        await pilot.press(key)
-        await settle(pilot)
-        app.notice.tell("It broke", "Do this")
-        if key == "2":
-            await pilot.press("slash", *"abc")
-        focused = app.focused
-        await pilot.press("question_mark" if key != "8" else "ctrl+p")
-        if len(app.screen_stack) > 1:
-            await pilot.press("escape")  # a dialog is open: that closes first
-            assert app.notice.display
-        await pilot.press("escape")
-        assert not app.notice.display and app.focused is focused
-        if key == "2":
-            assert app.query_one("#samples-input", Input).display
-            await pilot.press("escape")
-            assert not app.query_one("#samples-input", Input).display
-
-
-async def test_a_failed_gate_is_told_again_when_its_run_is_opened(tmp_path: Path) -> None:
-    path = tmp_path / "store.duckdb"
-    fill(path, state="gate_failed")
-    with Store.open(path) as store:
-        store.update_run(RUN, reason="the pilot fails: token limit")
-    async with control_center(path, None, size=(60, 20)) as (app, pilot):
-        await settle(pilot, lambda: bool(app.notice.display))
-        assert "A gate failed: the pilot fails" in shown(app, "#notice")
-        assert "3 tries other thresholds" in shown(app, "#notice")
-        assert app.notice.outer_size.height <= 3
-        await pilot.press("escape")
-        app.refresh_room()
-        app.load_history(RUN)
-        await settle(pilot)
-        assert not app.notice.display
-        app.show_run(RUN)
-        await settle(pilot, lambda: bool(app.notice.display))
-
-
-async def test_a_notice_about_a_run_goes_when_another_is_shown(store: Path) -> None:
-    async with control_center(store, None) as (app, pilot):
-        await settle(pilot, lambda: app.state.state == "done")
-        app.notice.tell("It broke", "")
-        app.show_run(RUN)
-        assert not app.notice.display
-        app.notice.tell("A mistake in the settings", "", lasting=True)
-        app.show_run(RUN)
-        await settle(pilot)
-        assert app.notice.display
-
-
-# -- sizes ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dialog", [False, True])
-async def test_header_and_bar_follow_the_terminal_at_once(store: Path, dialog: bool) -> None:
-    with Store.open(store) as opened:
-        opened.update_run(RUN, state="stopped", model="Qwen/Qwen2.5-32B-with-a-long-name", seed=20260714)
-    async with control_center(store, None, size=(120, 30)) as (app, pilot):
-        await settle(pilot, lambda: app.state.state == "stopped")
-        app.state.run_id = "20260714-101500-abcd"
-        app.dock.withdraw_all()
-        if dialog:
-            await pilot.press("question_mark")
-            await settle(pilot, lambda: len(app.screen_stack) == 2)
-        for width in (60, 40, 120, 60):
-            await pilot.resize_terminal(width, 20)
-            await pilot.pause(0.1)
-            first = shown_below(app, "#header").split("\n")[0]
-            assert len(first) <= width - 2 and "■ stopped" in first and first.endswith("00:12"), (width, first)
-            if width >= 60:
-                assert "0" in shown_below(app, "#bar") and len(shown_below(app, "#bar")) <= width
-                assert "Log" in shown_below(app, "#bar")
-        assert "20260714-101500-abcd" in first
-
-
-async def test_messages_pop_up_above_the_bars(store: Path) -> None:
-    app = ControlCenter(store, None, lambda *_: None)  # type: ignore[arg-type, return-value]
-    async with app.run_test(size=(80, 24), notifications=True) as pilot:
-        await settle(pilot, lambda: app.state.state == "done")
-        app.notify("something")
-        await settle(pilot, lambda: bool(app.screen.query("Toast")))
-        await pilot.pause(0.1)
-        region = app.screen.query("Toast").first().region
-        assert region.height and region.bottom <= app.bar.region.y
-        app.session.let_go()
-
-
-def test_the_key_that_interrupts_says_when_it_asks() -> None:
-    told = {binding.id: binding.tooltip for binding in ControlCenter.BINDINGS}  # type: ignore[union-attr]
-    assert told["interrupt"] == told["quit"] == "Leave; asks while a run is going on"

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from store.db import Store
-from tests.tui.app.test_screen import control_center, settle
 from tests.tui.fake_preferences import constitution, fill_preferences
 from tests.tui.fakes import RUN, fill
 from tests.tui.rooms.test_evaluation_room import evaluated_rows
 from tests.tui.rooms.test_training_room import trained_rows
+from tests.tui.screen import control_center, settle
 from tui.app.app import ControlCenter
 from tui.host.machine import Load, Machine
 from tui.words.places import PLACES

@@ -9,7 +9,7 @@ import pytest
 
 from store.db import Store
 from tests.engine.training.training_run import RUN, settings, trainable_store
-from tests.tui.cli.test_cli import as_json, run_cai
+from tests.tui.cli.commands import as_json, run_cai
 from tests.tui.cli.test_principle_commands import flat, printed
 from tests.tui.rooms.test_evaluation_room import audit, evaluated, gap_check
 from tui.printed.evaluation import evaluation_outcome, replay_report

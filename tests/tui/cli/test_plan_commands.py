@@ -16,7 +16,7 @@ from engine.budget.prices import api_price, gpu_price
 from engine.core.errors import SpecError, UsageError
 from engine.spec.stage import load_spec
 from store.db import Store
-from tests.engine.planning.test_planning import fill
+from tests.engine.planning.conftest import fill
 from tests.store import rows
 from tui.cli import plan
 from tui.config.settings import Config

@@ -14,7 +14,7 @@ from engine.review.files import folder_of
 from store.db import Store
 from tests.engine.review.review_desk import KEY, QUESTION, RUN, desk, new_store
 from tests.engine.review.review_server import Server, good, says, serving, status
-from tests.tui.cli.test_cli import as_json, child, run_cai
+from tests.tui.cli.commands import as_json, child, run_cai
 from tests.tui.cli.test_principle_commands import flat
 from tui.config.reviewer import reviewer_options
 from tui.config.settings import Config

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from tests.tui.app.test_screen import settle
 from tests.tui.host.test_hangup import HOSTILE, on_a_screen
+from tests.tui.screen import settle
 from tui.app.app import ControlCenter
 from tui.host import clipboard
 

@@ -11,8 +11,8 @@ from engine.core import events
 from engine.core.events import Event
 from store.db import Store
 from tests.store import rows
-from tests.tui.app.test_screen import control_center, settle, shown
 from tests.tui.fakes import HOSTILE, RUN, FakeEngine, fill
+from tests.tui.screen import control_center, settle, shown
 from tui.app.app import ControlCenter
 from tui.widgets.marks import interval_bar
 

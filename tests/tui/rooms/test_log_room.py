@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from textual.widgets import RichLog
 
-from tests.tui.app.test_screen import control_center, settle
 from tests.tui.fakes import fill
+from tests.tui.screen import control_center, settle
 from tui.words.text import Leveller
 
 TRACE = ["Traceback (most recent call last):", '  File "x.py", line 1, in f', "    f()", "ValueError: no", "after"]

@@ -7,9 +7,9 @@ import pytest
 from textual.pilot import Pilot
 
 from store.db import Store
-from tests.tui.app.test_screen import control_center, settle, shown
 from tests.tui.fake_preferences import constitution, fill_preferences
 from tests.tui.fakes import RUN, fill
+from tests.tui.screen import control_center, settle, shown
 from tui.app.app import ControlCenter
 from tui.reads.lineage import lineage
 from tui.reads.preferences import PAIRS, PRINCIPLES, REVISIONS

@@ -6,8 +6,8 @@ from textual.widgets import DataTable
 
 from store.db import Store
 from tests.store import rows
-from tests.tui.app.test_screen import control_center, settle, shown
 from tests.tui.fakes import RUN, fill
+from tests.tui.screen import control_center, settle, shown
 
 LONG = "a_check_whose_name_is_longer_than_a_narrow_column"
 

@@ -9,8 +9,8 @@ from engine.core.events import ForecastUpdated, PhaseProgressed, RunStarted
 from engine.critics import for_kind
 from store.db import Store
 from tests.store import rows
-from tests.tui.app.test_screen import control_center, settle, shown
 from tests.tui.fakes import RUN, fill
+from tests.tui.screen import control_center, settle, shown
 from tui.host.machine import Load, parse
 from tui.live.state import RunState
 from tui.reads.lineage import lineage

@@ -11,8 +11,8 @@ from engine.core.errors import SpecError
 from engine.spec.stage import load_spec
 from store.db import Store
 from tests.store import rows
-from tests.tui.app.test_screen import control_center, settle, shown
 from tests.tui.fakes import fill, settings
+from tests.tui.screen import control_center, settle, shown
 from tui.app.app import ControlCenter
 from tui.live.opener import opener
 from tui.reads.runs import account, flat, fork_options, judge_changes

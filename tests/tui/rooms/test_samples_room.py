@@ -10,8 +10,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 
 from store.db import Store
-from tests.tui.app.test_screen import control_center, settle, shown
 from tests.tui.fakes import fill
+from tests.tui.screen import control_center, settle, shown
 from tui.app.app import ControlCenter
 from tui.rooms import Room
 from tui.rooms.preferences import PreferencesRoom

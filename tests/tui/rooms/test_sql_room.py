@@ -8,8 +8,8 @@ from textual.widgets import DataTable, Input
 
 from store.db import Store
 from store.errors import StoreError
-from tests.tui.app.test_screen import control_center, settle, shown
 from tests.tui.fakes import HOSTILE, fill
+from tests.tui.screen import control_center, settle, shown
 from tui.reads.sql import History, export, plain_select, run
 from tui.rooms.sql import SqlEditor
 

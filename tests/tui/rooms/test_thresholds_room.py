@@ -8,9 +8,9 @@ from textual import events
 from engine.analyses.whatif import Acceptance, Outcome
 from store.db import Store
 from tests.store import rows
-from tests.tui.app.test_screen import control_center, settle, shown
 from tests.tui.fake_preferences import compared, constitution, fill_preferences, pair
 from tests.tui.fakes import RUN, fill
+from tests.tui.screen import control_center, settle, shown
 from tui.rooms.thresholds import ThresholdsRoom
 from tui.widgets.frame.dock import QuestionDock
 

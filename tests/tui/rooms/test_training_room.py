@@ -16,8 +16,8 @@ from engine.core.events import Event, PhaseStarted, RunFinished, RunStarted, Tra
 from store import progress
 from store.db import Store
 from tests.store import rows
-from tests.tui.app.test_screen import control_center, settle, shown
 from tests.tui.fakes import RUN, FakeEngine, fill, settings
+from tests.tui.screen import control_center, settle, shown
 from tests.tui.training_fakes import finished_training, leave_checkpoint, plan
 from tui.app.app import ControlCenter
 from tui.reads.training import training_offer, trainings

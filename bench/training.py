@@ -75,10 +75,10 @@ def one(which: str, folder: Path, steps: int) -> None:
 
 def examples(n: int) -> list[dict[str, str]]:
     """Good pairs of the calibration set, repeated as often as is needed."""
-    from engine.core.data import DATA
+    from engine.core.data import data_file
     from store.export import PROMPT_TEMPLATE
 
-    lines = (DATA / "calibration_pairs.jsonl").read_text().splitlines()
+    lines = data_file("calibration_pairs").read_text().splitlines()
     good = [row for row in map(json.loads, lines) if row["label"] == "good"]
     return [
         {

@@ -11,15 +11,19 @@ from typing import Any
 DATA = Path(__file__).parent.parent / "data"
 
 
+def data_file(name: str) -> Path:
+    """The shipped file NAME.jsonl, or where it is large NAME.jsonl.gz, in whichever folder of engine/data it lies."""
+    return next(DATA.rglob(f"{name}.jsonl*"), DATA / f"{name}.jsonl")
+
+
 @lru_cache
 def read_data(name: str) -> tuple[dict[str, Any], ...]:
-    """The rows of a shipped file, engine/data/NAME.jsonl or, where it is large, NAME.jsonl.gz."""
-    path = DATA / f"{name}.jsonl"
-    packed = path.with_suffix(".jsonl.gz")
-    text = gzip.decompress(packed.read_bytes()) if packed.exists() else path.read_bytes()
+    """The rows of a shipped file."""
+    path = data_file(name)
+    text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     return tuple(json.loads(line) for line in text.splitlines() if line.strip())
 
 
 def has_data(name: str) -> bool:
     """Whether that file is there; no rows of the model's own that somebody labelled need be."""
-    return (DATA / f"{name}.jsonl").exists()
+    return data_file(name).exists()

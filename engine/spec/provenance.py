@@ -50,7 +50,7 @@ def manifest() -> dict[str, Any]:
         },
         "git": _git(),
         "code_sha256": _tree_hash([*(ROOT / "engine").rglob("*.py"), *(ROOT / "store").rglob("*.py")]),
-        "data_sha256": {path.name: _tree_hash([path]) for path in sorted(DATA.glob("*.jsonl*"))},
+        "data_sha256": dict(sorted((path.name, _tree_hash([path])) for path in DATA.rglob("*.jsonl*"))),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.core.data import DATA
+from engine.core.data import data_file
 from engine.models import adapters
 from engine.models.registry import load
 from engine.models.requests import Decoding, Generate, Score
@@ -34,8 +34,8 @@ CHANGED = {
 
 def texts() -> tuple[list[dict[str, str]], list[str]]:
     """Good pairs of the calibration set, and bad responses to put beside them."""
-    rows = [json.loads(line) for line in (DATA / "calibration_pairs.jsonl").read_text().splitlines()]
-    own = [json.loads(line) for line in (DATA / "own_pairs.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in data_file("calibration_pairs").read_text().splitlines()]
+    own = [json.loads(line) for line in data_file("own_pairs").read_text().splitlines()]
     good = [row for row in [*rows, *own] if row["label"] == "good"]
     return good, [row["response"] for row in rows if row["label"] == "bad"]
 

@@ -3,17 +3,16 @@
 import json
 import re
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine.core.data import data_file
 from engine.quality.rules import instruction_status
 from engine.spec.constitution import load_constitution
 from engine.spec.stage import available, load_spec
 from engine.stats.similarity import rouge_l, words
 
-DATA = Path(__file__).parents[3] / "engine" / "data"
 KINDS = ("implicit", "generation", "evaluation", "revision")  # of instructions, beside the explicit ones
 ROWS = {
     "seeds": 96,
@@ -86,7 +85,7 @@ Row = dict[str, Any]
 
 
 def rows(name: str) -> list[Row]:
-    return [json.loads(line) for line in (DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in data_file(name).read_text(encoding="utf-8").splitlines()]
 
 
 def instruction(row: Row) -> str:

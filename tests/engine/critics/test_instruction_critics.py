@@ -55,7 +55,7 @@ def test_a_critic_that_was_audited_on_no_items_of_the_kind_is_no_filter_and_the_
 ) -> None:
     data = tmp_path / "data"
     shutil.copytree(shipped.DATA, data)
-    (data / "calibration_instructions_implicit.jsonl").unlink()
+    (data / "calibration/calibration_instructions_implicit.jsonl").unlink()
     monkeypatch.setattr(shipped, "DATA", data)
     told: list[str] = []
     opened = run_engine(

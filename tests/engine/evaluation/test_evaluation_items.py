@@ -150,7 +150,7 @@ def test_items_are_ready_for_json() -> None:
 
 def test_no_prompt_is_near_what_a_model_is_shown_or_trained_on() -> None:
     index = NearDuplicateIndex(0.5)
-    for path in sorted(DATA.glob("*.jsonl")):
+    for path in sorted(DATA.rglob("*.jsonl")):
         if path.name.startswith(SHOWN):
             for line in path.read_text(encoding="utf-8").splitlines():
                 row = json.loads(line)

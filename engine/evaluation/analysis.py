@@ -9,8 +9,8 @@ and however they depend on each other. All else is exploratory: no corrected p v
 Newcombe's limits come first: in simulated evaluations they cover the truth within 1.5 points of 95 %, as the
 bootstrap's do with 300 items or more; with the 45 of one type those cover it in 93 %. McNemar's test takes items for
 independent. Where whole templates gain or lose and the claim is about templates to come, it rejected a true hypothesis
-in 17 % of simulated evaluations at the level of 5 %, and the clustered p in 5 % (tests/engine/
-test_evaluation_simulations.py).
+in 17 % of simulated evaluations at the level of 5 %, and the clustered p in 5 %
+(tests/engine/evaluation/test_evaluation_simulations.py).
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ class SettingsScreen(ModalScreen[None]):
     def setting(self) -> Setting:
         return SETTINGS[self.query_one(SettingsTable).cursor]
 
-    def on_settings_list_moved(self) -> None:
+    def on_settings_table_moved(self) -> None:
         self._close_input()
         self._told = ("", "")
         self._describe()

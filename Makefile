@@ -43,7 +43,7 @@ test: install  ## install what is needed and run every test (ARGS="-k name" are 
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 test-quick: install  ## unit tests without a model, in minutes (ARGS="-k name" are passed on)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not model and not e2e" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not integration and not slow and not model and not e2e" $(ARGS)
 
 lint: install  ## ruff, mypy and the direction of imports
 	$(BIN)/ruff check .

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine.run.engine import Engine
-from store import Store
+from store.db import Store
 from store.export import export
 from tests.engine.fakes import run_engine
 from tests.engine.phases.test_preferences import Critical, rows_of

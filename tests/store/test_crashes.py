@@ -18,6 +18,8 @@ from store.db import Store
 from store.errors import StoreWriteFailed
 from tests.store import rows
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 

@@ -22,6 +22,8 @@ from store.db import Store
 from tests.engine.fakes import run_engine
 from tests.engine.phases.test_preferences import OPTIONS, Critical
 
+pytestmark = pytest.mark.integration
+
 USED = load_constitution().by_id["correct_facts"]
 
 

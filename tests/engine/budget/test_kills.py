@@ -11,11 +11,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from engine.budget.ledger import Amount, Ledger, settle_left_open
 from engine.spec.stage import StageSpec
 from store.db import Store
 from tests.engine.budget.conftest import table, total
 from tests.store import rows
+
+pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[3]
 

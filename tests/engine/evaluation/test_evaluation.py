@@ -24,6 +24,8 @@ from store.db import Store
 from tests.engine.evaluation.examined import BASE, RATES, SMALL, Examined, add_adapter, evaluate, gap_lock, query
 from tests.engine.training.training_run import RUN, settings, trainable_store
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def spec() -> StageSpec:

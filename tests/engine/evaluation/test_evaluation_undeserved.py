@@ -22,6 +22,8 @@ from tests.engine.evaluation.examined import BASE, SMALL, Examined, Reference, a
 from tests.engine.training.training_run import RUN, settings, trainable_store
 from tests.store import rows
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def spec() -> StageSpec:

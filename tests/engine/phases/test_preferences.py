@@ -22,6 +22,8 @@ from engine.run.orders import NewRun
 from engine.spec import constitution
 from tests.engine.fakes import FakeModel, data_rows, run_engine
 
+pytestmark = pytest.mark.integration
+
 SETTINGS = {
     "critics.instruction": "[grade]", "critics.sample": "[grade, ended]", "critics.pair": "[compare, grade]",
     "critics.shuffles": "1", "critics.audit_items": "8", "instructions.round": "4", "revisions.rounds": "2",

@@ -18,6 +18,8 @@ from engine.run.engine import Engine, open_engine
 from store.db import Store
 from tests.engine.fakes import FakeModel, order_of
 
+pytestmark = pytest.mark.integration
+
 SPEC = "stage_1_small_model"
 OPTIONS: dict[str, Any] = {"spec": SPEC, "pilot": 6, "target": 14, "seed": 5}
 LOOSE = {

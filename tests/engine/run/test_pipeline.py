@@ -14,6 +14,8 @@ from engine.run.engine import Engine, open_engine
 from engine.run.orders import NewRun
 from tests.engine.fakes import FakeModel, data_rows, run_engine
 
+pytestmark = pytest.mark.integration
+
 SETTINGS = {"critics.instruction": "[grade]", "critics.sample": "[grade, ended]", "instructions.round": "4"}
 
 

@@ -20,6 +20,8 @@ from tests.engine.fakes import run_engine
 from tests.engine.phases.test_preferences import OPTIONS, SETTINGS, Critical
 from tests.store import rows
 
+pytestmark = pytest.mark.integration
+
 ROUNDS: dict[str, Any] = OPTIONS | {"overrides": SETTINGS | {"dpo.rounds": "2"}}
 
 

@@ -14,6 +14,8 @@ from tests.e2e.terminal import Terminal
 from tests.engine.review.review_server import Server, good, serving
 from tests.engine.run.test_consult import LOOSE
 
+pytestmark = pytest.mark.integration
+
 START = """
 import sys
 import engine.models.registry

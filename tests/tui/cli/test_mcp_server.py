@@ -25,6 +25,8 @@ from tests.store import rows
 from tui.cli import mcp_server
 from tui.config.settings import Config
 
+pytestmark = pytest.mark.integration
+
 CAI = Path(sys.executable).with_name("cai")
 READS = {"list_runs", "run_status", "list_samples", "sample", "gates", "evaluation", "reviews", "budget", "sql"}
 Call = Callable[..., Any]

@@ -19,6 +19,8 @@ from tests.tui.cli.test_principle_commands import flat
 from tui.config.reviewer import reviewer_options
 from tui.config.settings import Config
 
+pytestmark = pytest.mark.integration
+
 ASK = ("review", "ask", "--topic", "critics", "--question", "Is one critic enough?")
 
 

@@ -18,6 +18,8 @@ from tests.tui.cli_fakes import ROOT, RUN, command, install
 from tests.tui.host.test_terminal import in_a_terminal
 from tui.live.opener import opener
 
+pytestmark = pytest.mark.integration
+
 
 def small_run(**fields: Any) -> dict[str, Any]:
     """A stored run of the small spec as it is now, without --set."""

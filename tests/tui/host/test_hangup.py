@@ -31,6 +31,8 @@ from tui.host.hangup import Watch
 from tui.host.left import left_run, marker_path
 from tui.host.terminal import Terminal
 
+pytestmark = pytest.mark.integration
+
 STEP_S = 0.1
 HOSTILE = "\x1b]52;c;aGFjaw==\x07[red]naïve[/] \u202eabc"
 

@@ -20,6 +20,8 @@ from tests.e2e.terminal import Terminal
 from tests.tui import cli_fakes
 from tests.tui.cli_fakes import ROOT, PlayingEngine
 
+pytestmark = pytest.mark.integration
+
 SOURCES = ("fd1", "fd2", "print", "stderr", "printf", "warning", "logger", "child", "grandchild", "thread", "escape")
 
 

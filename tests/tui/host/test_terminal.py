@@ -26,6 +26,8 @@ from tests.tui.host.test_hangup import on_a_screen
 from tui.app import themes
 from tui.host.terminal import Outlet, log_path, part_head
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.parametrize(
     ("store", "log"),

@@ -15,6 +15,8 @@ from tests.tui.host.test_hangup import Screen, on_a_screen
 from tui.config import settings
 from tui.host import tmux
 
+pytestmark = pytest.mark.integration
+
 SSH = {"SSH_CONNECTION": "10.0.0.1 50000 10.0.0.2 22", "TMUX": "", "STY": "", "ZELLIJ": ""}
 TMUX = shutil.which("tmux")
 

@@ -24,6 +24,8 @@ from tests.tui.cli_fakes import ROOT, RUN, command
 from tui.live.state import RunState
 from tui.printed.progress import LiveView, PlainView
 
+pytestmark = pytest.mark.integration
+
 CONTROL_CODES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
 
 

@@ -14,6 +14,8 @@ from tui.config.settings import Config
 from tui.live.state import RunState
 from tui.printed.leaving import again, farewell
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

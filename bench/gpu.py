@@ -98,8 +98,8 @@ def measured(model: Any) -> dict[str, float]:
 
 
 def embedded() -> dict[str, Any]:
+    from engine.models.files.source import resolve
     from engine.models.local.backend import TransformersModel
-    from engine.models.source import resolve
 
     before = used_mib()
     model = TransformersModel.load(resolve(None))
@@ -147,7 +147,7 @@ def raw(eager: bool) -> dict[str, Any]:
 
 def ours(eager: bool) -> dict[str, Any]:
     """The same through this program's backend, its engine told to make weights up."""
-    from engine.models.source import Source
+    from engine.models.files.source import Source
     from engine.models.vllm import engine
     from engine.models.vllm.backend import VllmModel
 

@@ -128,9 +128,9 @@ def bare(folder: Path, rows: list[dict[str, str]]) -> tuple[list[float], list[fl
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
+    from engine.models.files.source import resolve
     from engine.models.files.tokenizer import declared_bos
     from engine.models.files.weights import files_of
-    from engine.models.source import resolve
     from engine.training.tokens import Tokens
 
     wanted = settings()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from engine.models.files.source import resolve
 from engine.models.requests import Model
-from engine.models.source import resolve
 from engine.models.vllm.choice import is_wanted
 
 

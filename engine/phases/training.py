@@ -16,7 +16,7 @@ from engine.core import events
 from engine.core.control import Control
 from engine.core.errors import Interrupted, TrainingError
 from engine.models import adapters, checkpoints
-from engine.models.source import resolve
+from engine.models.files.source import resolve
 from engine.training import forecast
 from engine.training import job as jobs
 from engine.training.locks import require_open

@@ -18,7 +18,7 @@ from engine.core import retry
 from engine.core.errors import ReviewError
 from engine.core.key import Key
 from engine.core.text import flat
-from engine.models.served.addresses import is_local
+from engine.models.addresses import is_local
 from engine.review.reviewers import Answer, Failure, Request, Unanswered, Waiter
 
 OPENAI = "https://api.openai.com/v1"

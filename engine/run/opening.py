@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.core.errors import SettingsModified, SpecError
-from engine.models.source import Source, resolve
+from engine.models.files.source import Source, resolve
 from engine.run.orders import Evaluate, NewRun, Resume, Train
 from engine.spec import provenance
 from engine.spec.constitution import load_constitution

@@ -20,9 +20,9 @@ from typing import Any
 
 from engine.core.errors import TrainingError
 from engine.models import adapters, checkpoints
+from engine.models.files.source import resolve
 from engine.models.files.tokenizer import declared_bos
 from engine.models.files.weights import files_of
-from engine.models.source import resolve
 from engine.training import job as jobs
 from engine.training import loading
 from engine.training.faults import NotFinite, story

@@ -11,7 +11,7 @@ from engine.evaluation import gap
 from engine.evaluation.items import item_set
 from engine.evaluation.plan import answers_of
 from engine.evaluation.verifiers import scorer_sha256
-from engine.models.served import addresses
+from engine.models import addresses
 from engine.quality.gates import Check, evidence_sha256, recompute
 from engine.quality.pair_selection import recheck_pairs
 from engine.spec.stage import StageSpec

@@ -16,9 +16,9 @@ from typing import Any
 from engine.core.errors import TrainingError
 from engine.models import adapters
 from engine.models.checkpoints import tree_sha256
+from engine.models.files.source import resolve
 from engine.models.files.tokenizer import declared_bos
 from engine.models.files.weights import files_of
-from engine.models.source import resolve
 from engine.training.tokens import Tokens
 from store.export import PROMPT_TEMPLATE
 from store.read import Reader

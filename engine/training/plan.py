@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.core.errors import TrainingError
 from engine.models import adapters
-from engine.models.source import local_folder, resolve
+from engine.models.files.source import local_folder, resolve
 from engine.spec.provenance import derived_seed, short_hash
 from engine.spec.sections import DpoSpec, SftSpec
 from engine.spec.stage import StageSpec

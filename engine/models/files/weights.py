@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine.core.errors import ModelError
 from engine.models.files import embedded
-from engine.models.source import Source
+from engine.models.files.source import Source
 
 
 def files_of(source: Source) -> str:

@@ -21,13 +21,13 @@ import transformers
 from numpy.typing import NDArray
 
 from engine.core.errors import ModelError
+from engine.models.files.source import Source
 from engine.models.files.tokenizer import Text, end_ids
 from engine.models.files.weights import files_of, fingerprint_of
 from engine.models.local.forward import Forward, common_beginning
 from engine.models.local.sampling import choose, uniforms
 from engine.models.local.slots import SlotCache
 from engine.models.requests import Completion, Encoding, Generate, adapter_fingerprint
-from engine.models.source import Source
 
 CPU_BATCH = 16
 GPU_BATCH = 64

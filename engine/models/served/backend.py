@@ -21,6 +21,8 @@ from typing import Any, TypeVar
 from engine.core.errors import ModelError, ReviewError
 from engine.core.http_status import Again, Refused
 from engine.core.key import Key, find_key
+from engine.models import addresses
+from engine.models.files.source import Source
 from engine.models.requests import (
     Completion,
     Encoding,
@@ -30,12 +32,10 @@ from engine.models.requests import (
     WithoutStates,
     adapter_fingerprint,
 )
-from engine.models.served import addresses
 from engine.models.served.checks import Checked, agree, bos_verdict, check
 from engine.models.served.completions_api import NoAnswer, Wire, generate_body, read_completion, refusal
 from engine.models.served.label_scores import Labels, Post, fed
 from engine.models.served.servers import Patience, Server, Servers
-from engine.models.source import Source
 
 KEY, KEY_FILE = "CAI_MODEL_KEY", "CAI_MODEL_KEY_FILE"
 IN_FLIGHT = 256  # requests a server: vLLM runs so many at once as it comes

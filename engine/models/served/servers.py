@@ -25,7 +25,7 @@ import httpx2
 from engine.core.errors import ModelError
 from engine.core.http_status import Again, Refused, read_body
 from engine.core.key import Key
-from engine.models.served.addresses import is_local
+from engine.models.addresses import is_local
 
 KEPT_ALIVE_S = 4.0  # below the 5 s after which uvicorn closes an idle connection
 

@@ -23,6 +23,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from engine.core.errors import ModelError
+from engine.models.files.source import Source
 from engine.models.files.tokenizer import Text, end_ids
 from engine.models.files.weights import files_of, fingerprint_of
 from engine.models.requests import (
@@ -34,7 +35,6 @@ from engine.models.requests import (
     WithoutStates,
     adapter_fingerprint,
 )
-from engine.models.source import Source
 from engine.models.vllm.choice import tensor_parallel, vllm_version
 from engine.models.vllm.engine import Adapter, Ask, EngineDied, EngineProcess, Found, Settings
 from engine.models.vllm.labels import places_of, sums

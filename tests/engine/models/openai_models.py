@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from engine.models.files.source import resolve
 from engine.models.requests import Completion, Decoding, Generate
 from engine.models.served.backend import OpenAIModel
 from engine.models.served.servers import Patience
-from engine.models.source import resolve
 from tests.engine.models.model_server import Server, serving
 
 FAST = Patience(

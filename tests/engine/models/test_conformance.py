@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from engine.models.checkpoints import tree_sha256
+from engine.models.files.source import resolve
 from engine.models.local.backend import TransformersModel
 from engine.models.registry import load
 from engine.models.requests import Decoding, Generate, Model
-from engine.models.source import resolve
 from tests.engine.models import real_server
 from tests.engine.models.conformance import CHECKS, Case, Check
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import pytest
 
 from engine.core.errors import ModelError, ModelUnknown, PromptTooLong
+from engine.models.files.source import local_folder, resolve
 from engine.models.registry import load
 from engine.models.requests import Decoding, Generate, Score
 from engine.models.served.servers import Patience
-from engine.models.source import local_folder, resolve
 from tests.engine.models import model_server
 from tests.engine.models.model_server import Ways, label_logprob, serving
 from tests.engine.models.openai_models import asked, once_each, opened, server  # noqa: F401

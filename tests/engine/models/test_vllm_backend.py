@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from engine.core.errors import ModelError, PromptTooLong
+from engine.models.files.source import Source
 from engine.models.files.tokenizer import Text
 from engine.models.requests import Decoding, Generate, Score, adapter_fingerprint
-from engine.models.source import Source
 from engine.models.vllm.backend import VllmModel
 from engine.models.vllm.choice import is_wanted, tensor_parallel
 from engine.models.vllm.engine import Adapter, Ask, EngineDied, Found, Settings

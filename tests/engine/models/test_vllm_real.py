@@ -19,9 +19,9 @@ import torch
 from engine.core.data import read_data
 from engine.core.errors import ModelError, PromptTooLong
 from engine.models.files import embedded
+from engine.models.files.source import resolve
 from engine.models.local.backend import TransformersModel
 from engine.models.requests import Decoding, Generate, Score, adapter_fingerprint
-from engine.models.source import resolve
 from engine.models.vllm.backend import VllmModel
 from engine.spec import prompts
 

@@ -127,9 +127,9 @@ def test_packed_examples_do_not_see_each_other(tmp_path: Path) -> None:
 def test_training_generation_and_critics_are_fed_the_same(base_model: Model) -> None:
     from transformers import AutoTokenizer
 
+    from engine.models.files.source import resolve
     from engine.models.files.tokenizer import declared_bos
     from engine.models.files.weights import files_of
-    from engine.models.source import resolve
 
     tokenizer: Any = AutoTokenizer.from_pretrained(files_of(resolve(None)))
     tokens = Tokens(tokenizer, declared_bos(tokenizer))

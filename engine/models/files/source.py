@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.core.errors import ModelUnknown
+from engine.models import addresses
 from engine.models.files import embedded
-from engine.models.served import addresses
 
 
 @dataclass(frozen=True, slots=True)

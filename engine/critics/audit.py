@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from engine.critics import Critic, Item, Judgement, Scale, for_kind, items_of
 from engine.critics.label import LETTERS, LabelCritic
 from engine.critics.others import EndedCritic, MeanCritic, PmiCritic
 from engine.critics.pair import CompareCritic, DifferenceCritic
+from engine.critics.probed import LABELLED, ProbeCritic, fitted
 from engine.models.answers import Answers
 from engine.models.requests import LabelScores, request_id
 from engine.spec.sections import CriticsSpec
@@ -30,9 +32,9 @@ FILES = {
     "pair": {"anchors": "anchors_comparisons", "planted": "calibration_comparisons", "own": "own_comparisons"},
 }
 NAMES = {
-    "instruction": ("grade", "letters", "mean"),
-    "sample": ("grade", "letters", "pmi", "ended", "mean"),
-    "pair": ("compare", "grade", "pmi", "mean"),
+    "instruction": ("probe", "grade", "letters", "mean"),
+    "sample": ("probe", "grade", "letters", "pmi", "ended", "mean"),
+    "pair": ("probe", "compare", "grade", "pmi", "mean"),
 }
 CHUNK = 32  # items whose scores are asked for together at least, so that each variant's prefix is used many times
 
@@ -59,7 +61,7 @@ def judge(answers: Answers, critics: Sequence[Calibrated], items: Iterable[Item]
         asks = {(c.critic.name, item.key): c.critic.asks(item) for c in critics for item in chunk}
         requests = [ask.request for variants in asks.values() for ask in variants]
         # Together by prefix: one few-shot prefix is computed and then used for the whole chunk.
-        requests.sort(key=lambda request: request.prompt[: request.shared])
+        requests.sort(key=lambda request: (type(request).__name__, request.prompt[: request.shared]))
         found: dict[Any, tuple[str, LabelScores]] = {
             scores.request: (key, scores) for key, scores in answers.score(dict.fromkeys(requests))
         }
@@ -102,12 +104,14 @@ def parts_of(kind: str, asked: str = "explicit") -> list[str]:
     return [part for part in PARTS if has_data(file_of(kind, part, asked))]
 
 
-def audited_items(kind: str, part: str, at_most: int, asked: str = "explicit") -> list[tuple[Item, bool]]:
-    """The first good and the first bad ones, as many of each as there are and `at_most` allows, in the file's order.
+def audited_items(kind: str, part: str, at_most: int | None, asked: str = "explicit") -> list[tuple[Item, bool]]:
+    """The first good and the first bad ones, as many of each as there are and `at_most` allows, by place; None: all.
 
     The smaller class decides how wide the interval of an AUC is: of the model's own pairs one in six is good.
     """
     found = items_of(file_of(kind, part, asked))
+    if at_most is None:
+        return found
     places: dict[bool, list[int]] = {True: [], False: []}
     for at, (_, is_good) in enumerate(found):
         places[is_good].append(at)
@@ -115,25 +119,44 @@ def audited_items(kind: str, part: str, at_most: int, asked: str = "explicit") -
     return [found[at] for at in sorted(places[True][:n_good] + places[False][: at_most - n_good])]
 
 
-def calibrate(answers: Answers, spec: CriticsSpec, kind: str, asked: str = "explicit") -> Iterator[Calibrated]:
+def calibrate(
+    answers: Answers,
+    spec: CriticsSpec,
+    kind: str,
+    asked: str = "explicit",
+    probes: dict[str, ProbeCritic] | None = None,
+) -> Iterator[Calibrated]:
     """The spec's critics of a kind, one by one, with scale and audit; every part of the audit decides.
 
     Critics of instructions are shown, scaled and audited on items of the kind that is `asked` for: one that was not
-    audited on such items may not filter. Raises SpecError for a critic that does not exist.
+    audited on such items may not filter. `probes` keeps the fitted ones, since a pair is judged by that of samples.
+    Raises SpecError for a critic that does not exist.
     """
-    names = getattr(spec, kind)
+    probes = {} if probes is None else probes
     done: list[Calibrated] = []
-    for name in names:
-        critic = _build(name, kind, spec, done, asked)
-        scale = _scale(answers, critic, asked)
+    for name in getattr(spec, kind):
+        held_out: dict[str, float] = {}
+        if name == "probe" and kind in LABELLED:
+            found = fitted(answers, kind, asked)
+            probes[kind], held_out = found.critic, found.held_out
+        critic = _build(name, kind, spec, done, probes, asked)
+        scale = Scale() if name == "probe" else _scale(answers, critic, asked)
         calibrated = Calibrated(critic, scale)
-        audits = [
-            _audit(answers, calibrated, part, audited_items(kind, part, spec.audit_items, asked), spec.wanted_precision)
-            for part in parts_of(kind, asked)
-        ]
-        may_filter = bool(audits) and all((audit["auc"] or 0.0) >= spec.min_auc for audit in audits)
+        audits = []
+        for part in parts_of(kind, asked):
+            at_most = None if name == "probe" else spec.audit_items
+            labelled = audited_items(kind, part, at_most, asked)
+            if held_out and part in LABELLED[kind]:
+                scores = [held_out[item.key] for item, _ in labelled]
+            else:
+                scores = [found[0].score for found in judge(answers, [calibrated], [item for item, _ in labelled])]
+            audits.append(_audit(answers, calibrated, part, labelled, scores, spec.wanted_precision))
+        without = math.isinf(scale.half_gap)  # it cannot tell the anchors apart: all its scores would be 0
+        may_filter = bool(audits) and not without and all((audit["auc"] or 0.0) >= spec.min_auc for audit in audits)
         for audit in audits:
             audit["may_filter"] = may_filter
+            if without:
+                audit["detail"]["refused"] = "it does not tell good anchors from corrupted ones, so it has no scale"
             if kind == "instruction":
                 audit["detail"]["asked"] = asked
         calibrated = Calibrated(critic, scale, may_filter, audits)
@@ -141,11 +164,22 @@ def calibrate(answers: Answers, spec: CriticsSpec, kind: str, asked: str = "expl
         yield calibrated
 
 
-def _build(name: str, kind: str, spec: CriticsSpec, before: Sequence[Calibrated], asked: str = "explicit") -> Critic:
+def _build(
+    name: str,
+    kind: str,
+    spec: CriticsSpec,
+    before: Sequence[Calibrated],
+    probes: Mapping[str, ProbeCritic],
+    asked: str = "explicit",
+) -> Critic:
+    if name == "probe" and kind in probes:
+        return probes[kind]
+    if name == "probe" and kind == "pair" and "sample" in probes:
+        return DifferenceCritic(probes["sample"])
     if kind == "pair" and name == "compare":
         return CompareCritic(spec.shuffles)
     if kind == "pair" and name in ("grade", "pmi"):
-        return DifferenceCritic(_build(name, "sample", spec, ()))
+        return DifferenceCritic(_build(name, "sample", spec, (), probes))
     if name == "grade":
         return LabelCritic(name, kind, spec.shuffles, asked=asked)
     if name == "letters":
@@ -171,11 +205,14 @@ def _scale(answers: Answers, critic: Critic, asked: str) -> Scale:
 
 
 def _audit(
-    answers: Answers, calibrated: Calibrated, part: str, labelled: Sequence[tuple[Item, bool]], wanted: float
+    answers: Answers,
+    calibrated: Calibrated,
+    part: str,
+    labelled: Sequence[tuple[Item, bool]],
+    scores: Sequence[float],
+    wanted: float,
 ) -> dict[str, Any]:
-    judged = [found[0] for found in judge(answers, [calibrated], [item for item, _ in labelled])]
     labels = [is_good for _, is_good in labelled]
-    scores = [judgement.score for judgement in judged]
     good = [score for score, is_good in zip(scores, labels, strict=True) if is_good]
     bad = [score for score, is_good in zip(scores, labels, strict=True) if not is_good]
     called_good = [score > 0 for score in scores]

@@ -19,6 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.core.errors import SpecError
+from engine.stats.intervals import auc
+from store.errors import StoreError
+from store.query import Query
 
 FOLDS = 5
 INNER_FOLDS = 4
@@ -30,7 +33,7 @@ _LARGEST = 30.0  # nats: beyond that a log-odds says nothing more
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Probe:
     """A fitted probe of what is judged (`kind`): its log-odds are slope * (weights . state + bias) + offset.
 
@@ -95,6 +98,20 @@ class Fitted:
     chosen: tuple[tuple[int, float], ...]  # layer and strength of each outer fold
 
 
+def probe_of_row(row: Mapping[str, Any]) -> Probe:
+    """The probe that a row of the table `probes` holds."""
+    weights = np.asarray(row["weights"], dtype=np.float64)
+    return Probe(row["kind"], row["layer"], weights, row["bias"], row["slope"], row["offset"])
+
+
+def stored_probe(reader: Query, sha256: str) -> Probe:
+    """A probe that was fitted before. Raises StoreError where the store has none of that hash."""
+    rows = reader.query("SELECT * FROM probes WHERE sha256 = ?", [sha256])
+    if not rows:
+        raise StoreError(f"the probe {sha256[:12]} is not in the store", "Its judgements cannot be computed again.")
+    return probe_of_row(rows[0])
+
+
 def layers_of(depth: int) -> tuple[int, ...]:
     """The layers that are tried of a model with so many: middle ones tell good from bad better than the last."""
     return tuple(sorted({max(1, round(depth * share)) for share in DEPTHS}))
@@ -147,8 +164,6 @@ def _folds(labelled: Labelled, n: int) -> list[tuple[NDArray[np.int64], NDArray[
 
 def _choose(labelled: Labelled) -> tuple[int, float, Floats]:
     """The place of the layer and the strength whose held-out values rank best, and those values, [texts]."""
-    from engine.stats.intervals import auc
-
     folds = _folds(labelled, INNER_FOLDS)
     best: tuple[float, int, float, Floats] | None = None
     for layer in range(len(labelled.layers)):

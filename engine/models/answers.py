@@ -6,7 +6,9 @@ whether it was computed now or in a run that was killed last week.
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +18,7 @@ from typing import Any, TypeVar
 
 from engine.core.control import Control
 from engine.core.errors import ModelError
-from engine.models.requests import Completion, Generate, LabelScores, Model, Score, request_id
+from engine.models.requests import Completion, Generate, LabelScores, Model, Probed, Read, Readout, Score, request_id
 from store.db import Store
 from store.read import Reader
 
@@ -24,7 +26,7 @@ WINDOW = 256  # requests looked up together
 HELD = 256  # answers committed together at most
 HELD_S = 1.0  # and at the latest after so long
 
-_Request = TypeVar("_Request", Generate, Score)
+_Request = TypeVar("_Request", Generate, Score | Probed)
 _Answer = TypeVar("_Answer", Completion, LabelScores)
 
 
@@ -59,15 +61,36 @@ class Answers:
         """How many requests the model works on at once, as far as it says."""
         return int(getattr(self.model, "batch_size", 1))
 
+    def check(self) -> None:
+        """Raise Interrupted where the run is to stop."""
+        self._control.check()
+
+    def stored(self, sql: str, key: str) -> dict[str, Any] | None:
+        """The row that one SELECT finds under a key, of what was computed from answers and kept."""
+        return next(iter(self._reader.query(sql, [key])), None)
+
+    def keep(self, table: str, row: dict[str, Any]) -> None:
+        """Keep what was computed from answers, in place of an older row of the same key."""
+        self._store.put({table: [row | {"session_id": self._session_id}]})
+
     def complete(self, requests: Iterable[Generate]) -> Iterator[tuple[str, Completion]]:
         """Continue prompts; answers come with their ids as they are committed, not in the order asked."""
         return self._stream(
             requests, self._reader.completions, self.model.generate, completion_of, self._completion_row
         )
 
-    def score(self, requests: Iterable[Score]) -> Iterator[tuple[str, LabelScores]]:
-        """Score labels; answers come with their ids as they are committed, not in the order asked."""
-        return self._stream(requests, self._reader.scores, self.model.score, label_scores_of, self._score_row)
+    def score(self, requests: Iterable[Score | Probed]) -> Iterator[tuple[str, LabelScores]]:
+        """Score labels, or read log-odds off hidden states.
+
+        Answers come with their ids as they are committed, not in the order asked.
+        """
+        return self._stream(
+            requests,
+            self._reader.scores,
+            lambda missing: scores_of(self.model, missing),
+            label_scores_of,
+            self._score_row,
+        )
 
     def _stream(
         self,
@@ -163,11 +186,43 @@ class Answers:
             "labels": list(answer.request.labels),
             "logprobs": list(answer.logprobs),
             "n_tokens": list(answer.n_tokens),
+            "readout": answer.request.readout.sha256 if isinstance(answer.request, Probed) else None,
             **self._stamp(),
         }
 
     def _stamp(self) -> dict[str, Any]:
         return {"session_id": self._session_id, "created_at": datetime.now(UTC)}
+
+
+def scores_of(model: Model, requests: Iterable[Score | Probed]) -> Iterator[LabelScores]:
+    """What a model says to requests of either kind; those of one kind that stand together are asked together."""
+    for kind, some in itertools.groupby(requests, type):
+        ask: Callable[[Any], Iterator[LabelScores]] = (
+            model.score if kind is Score else functools.partial(_probed, model)
+        )
+        yield from ask(some)
+
+
+def _probed(model: Model, requests: Iterable[Any]) -> Iterator[LabelScores]:
+    asked: dict[Read, list[Probed]] = {}  # and not answered yet
+
+    def texts() -> Iterator[Read]:
+        for request in requests:
+            text = Read(request.prompt, (request.readout.layer,))
+            asked.setdefault(text, []).append(request)
+            yield text
+
+    for answer in model.hidden(texts()):
+        request = asked[answer.request].pop(0)
+        margin = request.readout.log_odds(answer.states[0])
+        yield LabelScores(request, (-math.log1p(math.exp(-margin)), -math.log1p(math.exp(margin))), (0, 0))
+
+
+def score_request_of(row: dict[str, Any], readout: Callable[[str], Readout]) -> Score | Probed:
+    """The request behind a stored row of scores; `readout` finds a probe by its hash."""
+    if row["readout"] is None:
+        return Score(row["prompt"], tuple(row["labels"]))
+    return Probed(row["prompt"], readout(row["readout"]), tuple(row["labels"]))
 
 
 def completion_of(request: Generate, row: dict[str, Any]) -> Completion:
@@ -182,6 +237,6 @@ def completion_of(request: Generate, row: dict[str, Any]) -> Completion:
     )
 
 
-def label_scores_of(request: Score, row: dict[str, Any]) -> LabelScores:
+def label_scores_of(request: Score | Probed, row: dict[str, Any]) -> LabelScores:
     """The answer to a score request as its stored row has it."""
     return LabelScores(request, tuple(row["logprobs"]), tuple(row["n_tokens"]))

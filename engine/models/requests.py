@@ -63,11 +63,36 @@ class Score:
     shared: int = 0
 
 
+class Readout(Protocol):
+    """What is read off one layer's hidden states of a text: log-odds, in nats, that the text is good.
+
+    `sha256` is the hash of all that they follow from, beside the model and the text.
+    """
+
+    @property
+    def layer(self) -> int: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+    def log_odds(self, state: NDArray[np.float32]) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """A text whose log-odds under a readout are asked for; its answer has them as log-probabilities of two labels."""
+
+    prompt: str
+    readout: Readout
+    labels: tuple[str, ...] = ("good", "bad")
+    shared: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class LabelScores:
     """Log-probability in nats of each label (summed over its tokens) and the number of its tokens."""
 
-    request: Score
+    request: Score | Probed
     logprobs: tuple[float, ...]
     n_tokens: tuple[int, ...]
 
@@ -142,11 +167,13 @@ class Encoding:
     chat_ids: frozenset[int]  # special tokens that only a chat format uses
 
 
-def request_id(fingerprint: str, request: Generate | Score) -> str:
+def request_id(fingerprint: str, request: Generate | Score | Probed) -> str:
     """The hash of all that determines the answer to a request."""
     identity: dict[str, Any] = {"model": fingerprint, "prompt": request.prompt}
     if isinstance(request, Generate):
         identity |= {"decoding": asdict(request.decoding), "seed": request.seed}
+    elif isinstance(request, Probed):
+        identity |= {"readout": request.readout.sha256}
     else:
         identity |= {"labels": request.labels}
     text = json.dumps(identity, sort_keys=True, ensure_ascii=True)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.models.answers import completion_of, label_scores_of
-from engine.models.requests import Decoding, Generate, Model, Score
+from engine.critics.probe import stored_probe
+from engine.models.answers import completion_of, label_scores_of, score_request_of, scores_of
+from engine.models.requests import Decoding, Generate, Model
 from store.read import Reader
 
 TEXTS = 2
@@ -55,7 +56,7 @@ def repeat(model: Model, reader: Reader, run_id: str) -> Repeated:
     largest = 0.0
     scored = reader.scores([row["request_id"] for row in ids])
     for row in scored.values():
-        stored = label_scores_of(Score(row["prompt"], tuple(row["labels"])), row)
-        (anew,) = model.score([stored.request])
+        stored = label_scores_of(score_request_of(row, lambda sha256: stored_probe(reader, sha256)), row)
+        (anew,) = scores_of(model, [stored.request])
         largest = max(largest, *(abs(a - b) for a, b in zip(anew.logprobs, stored.logprobs, strict=True)))
     return Repeated(len(texts), differing, len(scored), largest)

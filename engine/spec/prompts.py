@@ -50,6 +50,11 @@ def response(examples: Sequence[tuple[str, str]], instruction: str) -> Prompt:
     return Prompt(f"{shared}Instruction: {instruction}\nResponse:", len(shared))
 
 
+def bare(instruction: str, answer: str | None) -> str:
+    """An instruction, or one with its response, and nothing else: what a probe reads."""
+    return f"Instruction: {instruction}\n" + (f"Response: {answer}\n" if answer is not None else "")
+
+
 def grade_instruction(examples: Sequence[tuple[str, str]], instruction: str, kind: str = "explicit") -> Prompt:
     """Instructions (text, label) with the question whether each is good of its kind, and one that is left open.
 

@@ -133,12 +133,6 @@ def _figure(row: Row, name: str) -> str:
     return f"{row[name]:.3f}" if row["measure"] == "useful" else signed(row[name])
 
 
-def _signed(value: float, digits: int = 3) -> str:
-    """With its sign, but for a zero, which has none."""
-    rounded = round(value, digits)
-    return f"{rounded:+.{digits}f}" if rounded else f"{0:.{digits}f}"
-
-
 def _mean(row: Row) -> str:
     if row["margin_nats"] is None:
         return "–"

@@ -15,9 +15,8 @@ from textual.message import Message
 from textual.widgets import Input, Static, TextArea
 
 from store.errors import CaiError
-from tui.live.state import RunState
 from tui.reads.sql import History, Result, export, run, words
-from tui.rooms import Room
+from tui.rooms.tabular import TableRoom
 from tui.widgets.marks import QUIET, TONES, lines, row
 from tui.widgets.tables import PlainTable, vi_keys
 from tui.words.text import make_visible, one_line
@@ -82,7 +81,7 @@ class SqlEditor(TextArea):
         return before[at:]
 
 
-class SqlRoom(Room):
+class SqlRoom(TableRoom):
     DEFAULT_CSS = """
     SqlRoom { layout: vertical; }
     #sql-box { height: 6; padding: 0 1; }
@@ -118,18 +117,13 @@ class SqlRoom(Room):
         yield editor
         yield Static(_welcome(), id="sql-told", markup=False)
         yield Input(id="sql-path")
-        table = PlainTable(id="sql-result")
-        table.add_class("panel")
-        yield table
+        yield PlainTable(id="sql-result")
 
     def on_mount(self) -> None:
         self.query_one("#sql-path").display = False
 
     def home(self) -> None:
         self.screen.set_focus(self.query_one(SqlEditor))
-
-    def show(self, state: RunState) -> None:
-        """Nothing here follows the run."""
 
     def look(self) -> None:
         if not self._words:
@@ -155,8 +149,6 @@ class SqlRoom(Room):
 
     def _with_reader(self, library: Library, sql: str) -> Result | str:
         """In a thread: the statement on a reader of its own. An error is an answer here, not a failure."""
-        from store.errors import CaiError
-
         try:
             with library.own_reader() as reader:
                 self._reader = reader
@@ -167,7 +159,7 @@ class SqlRoom(Room):
             self._reader = None
 
     def _show(self, found: Result | str) -> None:
-        table = self.query_one(PlainTable)
+        table = self.table
         if isinstance(found, str):
             self._result = None
             table.clear(columns=True)
@@ -205,7 +197,7 @@ class SqlRoom(Room):
         editor = self.query_one(SqlEditor)
         begun = editor.begun
         if not begun:
-            self.query_one(PlainTable).focus()
+            self.table.focus()
             return
         found = [word for word in self._words if word.casefold().startswith(begun.casefold())]
         if not found:
@@ -232,9 +224,6 @@ class SqlRoom(Room):
     def action_edit(self) -> None:
         self.home()
 
-    def action_cursor(self, step: int) -> None:
-        self.query_one(PlainTable).step(step)
-
     def action_back(self) -> None:
         if (reader := self._reader) is not None:
             reader.interrupt()
@@ -242,7 +231,7 @@ class SqlRoom(Room):
             self.query_one("#sql-path").display = False
             self.home()
         else:
-            self.query_one(PlainTable).focus()
+            self.table.focus()
 
     # -- writing a result --------------------------------------------------------------------------------------------
 

@@ -56,8 +56,6 @@ def _bound_marks(text: str) -> str:
 
 def as_json(sample: Mapping[str, Any]) -> str:
     """One object with all that the store knows of the sample; ASCII only, so that it is inert wherever it is pasted."""
-    pass
-
     return json.dumps(json_ready(dict(sample)), indent=2, default=str)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,7 +18,7 @@ from textual.widgets import Input, Static, TextArea
 from store.errors import CaiError
 from tui.reads.sql import History, Result, export, run, words
 from tui.rooms.tabular import TableRoom
-from tui.widgets.marks import QUIET, TONES, lines, row
+from tui.widgets.marks import QUIET, TONES, row
 from tui.widgets.tables import PlainTable, vi_keys
 from tui.words.text import make_visible, one_line
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from store.read import Reader
     from tui.reads.library import Library
 
+_WELCOME = (
+    ("One SELECT at a time; nothing can be changed here. ", QUIET), "SHOW TABLES", (" and ", QUIET),
+    "DESCRIBE samples", (" work, F4 shows examples.", QUIET),
+)  # fmt: skip
 CELL = 60
 CANDIDATES = 8
 EXAMPLES = (
@@ -42,10 +47,9 @@ class SqlEditor(TextArea):
     class Ran(Message):
         pass
 
+    @dataclass
     class Recalled(Message):
-        def __init__(self, by: int) -> None:
-            super().__init__()
-            self.by = by
+        by: int
 
     class CompletionWanted(Message):
         pass
@@ -115,7 +119,7 @@ class SqlRoom(TableRoom):
         editor.border_title = "SQL, read only"
         editor.border_subtitle = "Enter or F5 runs · Tab completes · ↑↓ history · Esc leaves"
         yield editor
-        yield Static(_welcome(), id="sql-told", markup=False)
+        yield Static(row(*_WELCOME), id="sql-told", markup=False)
         yield Input(id="sql-path")
         yield PlainTable(id="sql-result")
 
@@ -211,10 +215,8 @@ class SqlRoom(TableRoom):
         line, column = editor.cursor_location
         editor.replace(longer, (line, column - len(begun)), (line, column))
         if len(found) > 1:
-            names = "  ".join(found[:CANDIDATES]) + (
-                f"  and {len(found) - CANDIDATES} more" if found[CANDIDATES:] else ""
-            )
-            self._tell(row((names, QUIET)))
+            more = f"  and {len(found) - CANDIDATES} more" if found[CANDIDATES:] else ""
+            self._tell(row(("  ".join(found[:CANDIDATES]) + more, QUIET)))
 
     def action_example(self) -> None:
         self.query_one(SqlEditor).text = EXAMPLES[self._example % len(EXAMPLES)]
@@ -285,12 +287,3 @@ def cell(value: Any) -> Text:
         text = json.dumps(value, default=str) if isinstance(value, (list, dict)) else str(value)
         return Text(one_line(text, CELL))
     return Text(f"{value:g}" if isinstance(value, float) else f"{value}", justify="right")
-
-
-def _welcome() -> Content:
-    return lines(
-        [
-            row(("One SELECT at a time; nothing can be changed here. ", QUIET), "SHOW TABLES", (" and ", QUIET),
-                "DESCRIBE samples", (" work, F4 shows examples.", QUIET)),
-        ]
-    )  # fmt: skip

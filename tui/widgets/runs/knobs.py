@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from textual import events
@@ -31,10 +32,9 @@ _KINDS = {"instruction": "instructions", "sample": "pairs", "pair": "pref. pairs
 class KnobList(Static, can_focus=True):
     """The settings that can be moved, one a line; what was moved stands out."""
 
+    @dataclass
     class Pointed(Message):
-        def __init__(self, index: int) -> None:
-            super().__init__()
-            self.index = index
+        index: int
 
     def __init__(self) -> None:
         super().__init__(id="knobs", classes="panel", markup=False)

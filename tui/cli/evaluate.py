@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from engine.run.orders import Evaluate
 from store.text import json_ready
 from tui import printed
 from tui.cli import run
@@ -33,6 +32,8 @@ def add(commands: Commands) -> None:
 
 def evaluate(args: argparse.Namespace, terminal: Terminal) -> int:
     """Exit codes as of a run: 4 where the scorer's audit or the gap gate failed, 130 where it was stopped and kept."""
+    from engine.run.orders import Evaluate  # help and usage load nothing of the engine
+
     store = store_path(args)
     run_id = run_of(args)
     if args.plan:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from tui import printed
-from tui.cli.frame import answer, store_path, write, write_json
+from tui.cli.frame import answer, store_path, write_json
 from tui.cli.parsing import Commands, seconds
 from tui.host.terminal import Terminal
 from tui.words.text import one_line
@@ -55,7 +55,7 @@ def config(args: argparse.Namespace, terminal: Terminal) -> int:
         where = {"environment": f"${item.environment}", "command line": item.option}.get(origin, origin)
         rows.append(f"{item.name:<20} {one_line(shown(found.value(item.name)), 60):<28} {where}")
     rows += [f"keymap {name:<20} {one_line(keys, 60)}" for name, keys in found.keymap.items()]
-    write(terminal, "".join(f"{row}\n" for row in rows))
-    terminal.stderr.write("".join(f"config: {one_line(text, 400)}\n" for text in problems))
-    terminal.stderr.flush()
+    terminal.stdout.say("\n".join(rows))
+    for text in problems:
+        terminal.stderr.say(f"config: {one_line(text, 400)}")
     return code

@@ -69,14 +69,10 @@ def ablate(args: argparse.Namespace, terminal: Terminal) -> int:
     control = Control()
     before = {number: signal.signal(number, lambda *_: control.stop()) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def tell(text: str) -> None:
-        terminal.stderr.write(f"{text}\n")
-        terminal.stderr.flush()
-
     try:
-        rows = run_ablation(store, run_id, args.principle, args.items, control, tell)
+        rows = run_ablation(store, run_id, args.principle, args.items, control, terminal.stderr.say)
     except Interrupted:
-        tell("Stopped. What was computed is kept: the same command goes on from there.")
+        terminal.stderr.say("Stopped. What was computed is kept: the same command goes on from there.")
         return 130
     finally:
         for number, handler in before.items():

@@ -207,7 +207,6 @@ def _telling(terminal: Terminal) -> Callable[[Event], None]:
         from engine.core.events import Noted
 
         if isinstance(event, Noted):
-            terminal.stderr.write(f"{event.level}: {one_line(event.text, 400)}\n")
-            terminal.stderr.flush()
+            terminal.stderr.say(f"{event.level}: {one_line(event.text, 400)}")
 
     return tell

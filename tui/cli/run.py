@@ -61,8 +61,8 @@ def configure(args: argparse.Namespace, terminal: Terminal) -> None:
 
     args.config = load({name: getattr(args, name, None) for name in ("store", "model")})
     if args.config.problems and args.action is not config and not _opens_screen(args, terminal):
-        terminal.stderr.write("".join(f"config: {one_line(text, 400)}\n" for text in args.config.problems))
-        terminal.stderr.flush()
+        for text in args.config.problems:
+            terminal.stderr.say(f"config: {one_line(text, 400)}")
 
 
 def _opens_screen(args: argparse.Namespace, terminal: Terminal) -> bool:
@@ -135,7 +135,7 @@ def ready_for_a_screen(args: argparse.Namespace, store: Path, terminal: Terminal
         try:
             save(args.config.path, "offer_tmux", answer)
         except ConfigNotSaved as error:
-            terminal.stderr.write(f"This is not remembered: {error.title}. {error.hint}\n")
+            terminal.stderr.say(f"This is not remembered: {error.title}. {error.hint}")
 
     if not args.no_tmux:
         tmux.offer(store, args.argv, args.config.offer_tmux, terminal, remember)
@@ -175,7 +175,8 @@ def control_center(config: Config, terminal: Terminal, store: Path, order: Order
             "the control center ended with an error",
             f"What was committed to {store} is safe. The traceback is in {log_path(store)}",
         )
-    leaving.say(terminal, leaving.farewell(app.state, leaving.again(config, store), at_once=app.abandoned))
+    if farewell := leaving.farewell(app.state, leaving.again(config, store), at_once=app.abandoned):
+        terminal.stdout.say(farewell)
     from tui.printed.headless import EXIT_CODES
 
     left_open = {"running": 130, "paused": 130, "loading": 130, "stopping": 130, "pausing": 130, "interrupted": 130}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from engine.run.orders import Order, Resume, Round, Train
 from store.names import TRAINING_PHASES
 from tui import printed
 from tui.cli import run
@@ -29,6 +28,8 @@ def add(commands: Commands) -> None:
 
 def train(args: argparse.Namespace, terminal: Terminal) -> int:
     """Exit codes as of a run: 4 where a lock is shut, 130 where it was stopped and kept."""
+    from engine.run.orders import Train  # help and usage load nothing of the engine
+
     store = store_path(args)
     run_id = run_of(args)
     kinds = TRAINING_PHASES if args.what == "all" else (args.what,)
@@ -55,6 +56,7 @@ def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str, kinds:
 
 def refresh(args: argparse.Namespace, terminal: Terminal) -> int:
     """`cai refresh`: round after round, each a run with its own gate; ends with the first that does not pass."""
+    from engine.run.orders import Order, Resume, Round, Train
     from engine.run.refresh import rounds
     from tui.live.opener import opener
     from tui.printed.headless import run_headless

@@ -18,13 +18,8 @@ def add(commands: Commands) -> None:
     add_run(own)
     add_set(own)
     own.add_argument("--price", type=dollars, metavar="USD", help="of a GPU hour (default: the configured one)")
-    own.add_argument(
-        "--interim",
-        type=int,
-        nargs=4,
-        metavar="N",
-        help="gained, lost, items so far, items planned: stop for futility?",
-    )
+    interim = "gained, lost, items so far, items planned: stop for futility?"
+    own.add_argument("--interim", type=int, nargs=4, metavar="N", help=interim)
 
     own = commands.add("budget", budget, "what was spent, by run, phase and kind; --budget raises the cap")
     add_run(own)
@@ -32,11 +27,7 @@ def add(commands: Commands) -> None:
 
 
 def plan(args: argparse.Namespace, terminal: Terminal) -> int:
-    """`cai plan [RUN]`: nothing is started or changed.
-
-    Read of `args`: run, json, set, and where they are there price (US dollars an hour), cap (US dollars) and interim
-    (gained, lost, n and planned n of a look that is not in the store).
-    """
+    """`cai plan [RUN]`: nothing is started or changed."""
     price = getattr(args, "price", None)
     if price is None:
         price = args.config.price_per_gpu_hour

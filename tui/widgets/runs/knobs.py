@@ -108,12 +108,9 @@ def acceptance_line(kind: str, before: Outcome, after: Outcome) -> Content:
     moved = "" if was.accepted == now.accepted else f"  was {was.accepted:,} ({now.accepted - was.accepted:+,})"
     judge = after.filters[kind] or "rules only"
     return row(
-        (f"{name:<13}", QUIET),
-        (share, "bold"),
-        f" {percents_whole(now.lo, now.hi)}",
-        (moved, "bold $text-warning"),
+        (f"{name:<13}", QUIET), (share, "bold"), f" {percents_whole(now.lo, now.hi)}", (moved, "bold $text-warning"),
         (f"  by {judge}", QUIET),
-    )
+    )  # fmt: skip
 
 
 def check_line(old: Check, new: Check) -> Content:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.events import Event, Key
 
+from engine.run.orders import Evaluate, Train
 from store.names import EVALUATION
 from tui.app import asking
 from tui.app.background import Working
@@ -95,20 +96,21 @@ class Serving(Working):
         if self.state.active:  # one run at a time: it would be closed under the person's hands
             self.notify(f"Run {self.state.run_id} is going on. Stop it first (s).", markup=False)
             return
+        session, store, run_id = self.session, self.session.store_path, event.run_id
         match event.how:
             case "show":
-                self.show_run(event.run_id)
+                self.show_run(run_id)
             case "resume":
-                self.begin(lambda: self.session.begin_again(event.run_id))
+                self.begin(lambda: session.begin_again(run_id))
             case "start":
-                self.begin(lambda: self.session.begin_new(**event.options))
+                self.begin(lambda: session.begin_new(**event.options))
             case "train":
                 kind, changed = str(event.options["kind"]), dict(event.options["changed"])
-                about = beside(event.run_id, (kind,), changed)
-                self.begin(lambda: self.session.begin_training(event.run_id, kind, changed), about)
+                about = beside(run_id, (kind,), changed)
+                self.begin(lambda: session.begin(Train(store, run_id, (kind,), changed)), about)
             case "evaluate":
-                about = beside(event.run_id, (EVALUATION,))
-                self.begin(lambda: self.session.begin_evaluation(event.run_id), about)
+                about = beside(run_id, (EVALUATION,))
+                self.begin(lambda: session.begin(Evaluate(store, run_id)), about)
 
     def on_go_to(self, event: GoTo) -> None:
         self.open_room(event.room, event.subject)

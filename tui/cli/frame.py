@@ -80,10 +80,8 @@ def reading(args: argparse.Namespace) -> Iterator[Reader]:
 
 def require_store(path: Path) -> None:
     if not path.exists():
-        raise NotFound(
-            f"there is no store at {path}",
-            "Begin a run with: cai run, or name a store with --store or $CAI_STORE",
-        )
+        hint = "Begin a run with: cai run, or name a store with --store or $CAI_STORE"
+        raise NotFound(f"there is no store at {path}", hint)
 
 
 def chosen_run(reader: Reader, asked: str | None) -> str:

@@ -264,7 +264,7 @@ class SamplesRoom(ListingRoom):
         elif what == "note":
             here = self.table.row_at(self.table.cursor)
             if here is not None and here.get("person"):
-                self._mark(here["person"], value, step=0)
+                self.action_mark(here["person"], value, step=0)
         elif what == "where" and value:
             self._try(value)
             return
@@ -309,10 +309,7 @@ class SamplesRoom(ListingRoom):
             return {}
         return sample.get("person_label") or {}
 
-    def action_mark(self, label: str) -> None:
-        self._mark(label, None, step=1)
-
-    def _mark(self, label: str, note: str | None, step: int) -> None:
+    def action_mark(self, label: str, note: str | None = None, step: int = 1) -> None:
         """Keep a label; without a `note` the one that is stored stays."""
         line, index, run_id = self.table.row_at(self.table.cursor), self.table.cursor, self._run_id
         if line is None:

@@ -131,10 +131,7 @@ class SqlRoom(TableRoom):
 
     def look(self) -> None:
         if not self._words:
-            self.look_up("reading names to complete", words, self._learn)
-
-    def _learn(self, found: list[str]) -> None:
-        self._words = found
+            self.look_up("reading names to complete", words, self._words.extend)
 
     def visit(self, subject: str) -> None:
         self.query_one(SqlEditor).text = subject

@@ -62,10 +62,8 @@ def _figures(runs: Sequence[Row]) -> Table:
 def _comparisons(rows: Sequence[Row]) -> Table:
     table = plain_table(
         "run", "condition", "n>", "before>", "after>", "+>", "->", "points>", "95 % interval", "p>",
-        "corrected>", "h>",
+        "corrected>", "h>", wrapped=False,
     )  # fmt: skip
-    for column in table.columns:
-        column.no_wrap = True
     for row in rows:
         condition = row["after"] if row["before"] == row["after"] else f"{row['before']} → {row['after']}"
         cells = (

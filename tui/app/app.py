@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.app import App, ComposeResult, SystemCommand
+from textual.app import ComposeResult, SystemCommand
 from textual.binding import BindingType
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher
@@ -48,7 +48,7 @@ REPAINT_S = 0.2
 SLOW_TICK_S = 1.0
 
 
-class ControlCenter(Personal, Serving, Telling, App[str]):
+class ControlCenter(Personal, Serving, Telling):
     """Returns the state in which the run was left ("" where none was started)."""
 
     CSS_PATH = "app.tcss"
@@ -163,13 +163,9 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
         if history.status["run"] != self._run_shown:
             return
         self.state.load(
-            history.status,
-            guard=history.guard,
-            audits=history.audits,
-            margins=history.margins,
-            events=history.events,
-            progress=history.progress,
-        )
+            history.status, guard=history.guard, audits=history.audits, margins=history.margins,
+            events=history.events, progress=history.progress,
+        )  # fmt: skip
         if self._opened_anew and self.state.state == "gate_failed":
             self.show_end("gate_failed", self.state.reason)
         self._opened_anew = False
@@ -310,13 +306,8 @@ class ControlCenter(Personal, Serving, Telling, App[str]):
         if action == "close_notice":
             return self.notice.display and len(self.screen_stack) == 1
         open_question = self.dock.current is not None and not self.dock.has_focus_within
-        return applies(
-            action,
-            self.state,
-            searches=self.room.SEARCHES,
-            can_start=self._can_start,
-            open_question=open_question,
-        )
+        searches = self.room.SEARCHES
+        return applies(action, self.state, searches=searches, can_start=self._can_start, open_question=open_question)
 
     def open_room(self, name: str, subject: str = "") -> None:
         if name not in self.rooms:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from store.errors import CaiError
 from store.names import EVALUATION
 from tui.app.background import Working
 from tui.words.facts import of_wanted
 from tui.words.questions import Choice, DockedQuestion
-
-if TYPE_CHECKING:
-    from tui.live.state import RunState
-    from tui.widgets.frame.notice import Notice
 
 APPROVE = Choice("y", "approve", "approve")
 KEEP = Choice("n", "keep running", "keep")
@@ -28,19 +24,20 @@ def resume(run_id: str, accepted: int, target: int) -> DockedQuestion:
 def stop(aside: Sequence[str] = ()) -> DockedQuestion:
     """`aside` names what is done instead of going on with the run: phases of training, or evaluation."""
     text = "Stop the run? The batch under way is finished and stored; the run can be resumed later."
-    choices: tuple[Choice, ...] = (Choice("y", "finish the batch and stop", "stop"), KEEP)
+    finish, keep = "finish the batch and stop", "keep running"
     if EVALUATION in aside:
         text = (
             "Stop the evaluation? The answers so far are stored: e in the room Evaluation (6) goes on, and asks only "
             "what is missing."
         )
-        choices = (Choice("y", "finish the batch and stop", "stop"), Choice("n", "keep evaluating", "keep"))
+        keep = "keep evaluating"
     elif aside:
         text = (
             "Stop the training? The step under way is finished and kept as a checkpoint, from which n in the room "
             "Training (5) goes on to the same result."
         )
-        choices = (Choice("y", "finish the step, keep it and stop", "stop"), Choice("n", "keep training", "keep"))
+        finish, keep = "finish the step, keep it and stop", "keep training"
+    choices = (Choice("y", finish, "stop"), Choice("n", keep, "keep"))
     return DockedQuestion("stop", "Stop", text, choices, on_escape="keep")
 
 
@@ -81,10 +78,9 @@ def decide(question_id: str, topic: str, text: str, review: Mapping[str, Any] | 
     if review is not None and fields is not None:
         parts.append(f"{review['reviewer']} says {fields['approval'].upper()}. {fields['recommendation']}")
         parts.append(f"Why: {fields['reasoning']} Risks: {fields['risks']}")
-    go_on = Choice("o", "override", "override", asks="why, against the reviewer") if refused else APPROVE
-    choices = [go_on] if not refused else []
-    choices += [Choice("n", "reject", "reject", asks="why not")]
-    choices += [go_on] if refused else []
+    reject = Choice("n", "reject", "reject", asks="why not")
+    override = Choice("o", "override", "override", asks="why, against the reviewer")
+    choices = [reject, override] if refused else [APPROVE, reject]
     choices.append(Choice("m", "modify", "modify", asks="settings to change: key=value; key=value"))
     if fields is not None:
         choices.append(Choice("f", "ask the reviewer", "ask", asks="what you want to know"))
@@ -93,14 +89,7 @@ def decide(question_id: str, topic: str, text: str, review: Mapping[str, Any] | 
 
 
 class Telling(Working):
-    """The part of the app that tells of problems; it is mixed into the app, which has what is named here."""
-
-    if TYPE_CHECKING:
-        state: RunState
-        notice: Notice
-
-        def consult_again(self) -> None: ...
-        def paint(self) -> None: ...
+    """The part of the app that tells of problems."""
 
     def show_failure(self, what: str, error: BaseException) -> None:
         if isinstance(error, CaiError):
@@ -116,21 +105,21 @@ class Telling(Working):
         self.paint()
 
     def show_end(self, state: str, reason: str) -> None:
+        title, hint = f"{reason[:1].upper()}{reason[1:]}", ""
         if state == "locked":
             hint = "Nothing was trained and nothing is lost. n in the room Training (5) shows every lock."
-            self.notice.tell(f"{reason[:1].upper()}{reason[1:]}", hint)
         elif state == "failed" and self.state.trains:
+            title = reason or "The training failed"
             hint = "What was reached is kept: n in the room Training (5) goes on from there. 9 shows the log."
-            self.notice.tell(reason or "The training failed", hint)
         elif state == "refused":
             hint = "Every answer is kept. The room Evaluation (6) shows what failed; e there evaluates again."
-            self.notice.tell(f"{reason[:1].upper()}{reason[1:]}", hint)
         elif state == "gate_failed":
+            title = f"A gate failed: {reason}"
             hint = "Nothing is lost. 4 shows each check and the samples against it, 3 tries other thresholds."
-            self.notice.tell(f"A gate failed: {reason}", hint)
         else:
+            title = reason or "The run failed"
             hint = "What was committed is safe, and the run can be resumed with cai resume. 9 shows the log."
-            self.notice.tell(reason or "The run failed", hint)
+        self.notice.tell(title, hint)
 
     def action_close_notice(self) -> None:
         self.notice.close()

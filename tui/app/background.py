@@ -5,20 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from textual.app import App
 from textual.worker import Worker, WorkerState
 
 if TYPE_CHECKING:
-    from textual.app import App
+    from tui.live.conductor import Session
+    from tui.live.state import RunState
+    from tui.rooms import Room
+    from tui.widgets.frame.dock import QuestionDock
+    from tui.widgets.frame.notice import Notice
+    from tui.words.questions import DockedQuestion
 
-    Base = App[str]
-else:
-    Base = object
 
+class Working(App[str]):
+    """The base of the app's parts, which have of each other what is named here."""
 
-class Working(Base):
-    """Mixed into the app, which says in `show_failure` how a failure is shown."""
-
+    state: RunState
+    session: Session
+    notice: Notice
+    dock: QuestionDock
     _after: dict[Worker[Any], Callable[[], object]]
+
+    if TYPE_CHECKING:
+
+        @property
+        def room(self) -> Room: ...
+
+        def paint(self) -> None: ...
+        def consult_again(self) -> None: ...
+        def show_failure(self, what: str, error: BaseException) -> None: ...
+        def ask_here(self, question: DockedQuestion) -> None: ...
+        def begin(self, how: Callable[[], str], about: RunState | None = None) -> None: ...
+        def show_run(self, run_id: str) -> None: ...
+        def open_room(self, name: str, subject: str = "") -> None: ...
 
     def background(
         self, what: str, work: Callable[[], Any], then: Callable[[Any], object] | None = None, group: str = ""
@@ -43,6 +62,3 @@ class Working(Base):
             then()
         elif event.state is WorkerState.ERROR and event.worker.error is not None:
             self.show_failure(event.worker.name, event.worker.error)
-
-    def show_failure(self, what: str, error: BaseException) -> None:
-        raise NotImplementedError

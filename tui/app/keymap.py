@@ -83,14 +83,9 @@ def complete(keymap: Mapping[str, str], known: Iterable[Place]) -> tuple[dict[st
             wanted[name] = _normalize_key_list(keys)
     problems += _clashes(wanted, known)
     moved = {place.key for place in known if place.id in wanted}
-    beside: dict[str, list[str]] = {}
-    for place in known:
-        if place.id not in wanted and any(place.key == key for key in moved):
-            beside.setdefault(place.id, [])
-    for place in known:
-        if place.id in beside and place.key not in beside[place.id]:
-            beside[place.id].append(place.key)
-    return {**{name: ",".join(keys) for name, keys in beside.items()}, **wanted}, problems
+    beside = dict.fromkeys(place.id for place in known if place.id not in wanted and place.key in moved)
+    kept = {name: dict.fromkeys(place.key for place in known if place.id == name) for name in beside}
+    return {**{name: ",".join(keys) for name, keys in kept.items()}, **wanted}, problems
 
 
 def _clashes(wanted: Mapping[str, str], known: list[Place]) -> list[str]:
@@ -98,7 +93,11 @@ def _clashes(wanted: Mapping[str, str], known: list[Place]) -> list[str]:
 
     Bindings that shared a key before were made for that: one of them holds at a time.
     """
-    now = {(place.id, key, place.scope, place.alone) for place in known for key in _keys_of(place, wanted)}
+    now = {
+        (place.id, key, place.scope, place.alone)
+        for place in known
+        for key in (_split(wanted[place.id]) if place.id in wanted else [place.key])
+    }
     shared = {frozenset((one.id, other.id)) for one in known for other in known if one.key == other.key}
     told: dict[frozenset[str], str] = {}
     for name, key, scope, alone in sorted(now):
@@ -115,10 +114,6 @@ def _clashes(wanted: Mapping[str, str], known: list[Place]) -> list[str]:
                 inner, outer = (name, other) if scope else (other, name)
                 told[pair] = f"keymap: {key!r} is {name} and {other}; where both hold, {inner} wins over {outer}"
     return list(told.values())
-
-
-def _keys_of(place: Place, wanted: Mapping[str, str]) -> list[str]:
-    return _split(wanted[place.id]) if place.id in wanted else [place.key]
 
 
 def _split(keys: str) -> list[str]:

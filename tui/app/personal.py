@@ -9,37 +9,25 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textual.app import App, SuspendNotSupported, SystemCommand
+from textual.app import SuspendNotSupported, SystemCommand
 
 from tui.app import themes
 from tui.app.background import Working
 from tui.config.settings import Config
 from tui.host import clipboard
 from tui.host.terminal import only_continue_on_a_terminal
-from tui.widgets.frame.notice import Notice
 from tui.words.text import make_visible
 
 if TYPE_CHECKING:
     from textual.screen import Screen
 
-    from tui.live.state import RunState
-
-    Base = App[str]
-else:
-    Base = object
 
 SHOWN_PROBLEMS = 4
 PAGER_LOOK_S = 0.5
 
 
-class Personal(Working, Base):
+class Personal(Working):
     """Mixed into the app. It calls `apply_config` before it runs; without that the defaults hold."""
-
-    if TYPE_CHECKING:
-        state: RunState
-
-        @property
-        def desk(self) -> Screen[object]: ...
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -91,7 +79,7 @@ class Personal(Working, Base):
         more = len(problems) - SHOWN_PROBLEMS
         told = problems[:SHOWN_PROBLEMS] + ([f"and {more} more: cai config lists them"] if more > 0 else [])
         title = "The configuration has a mistake" if len(problems) == 1 else f"{len(problems)} mistakes in the settings"
-        self.desk.query_one(Notice).tell(title, "\n".join(told), lasting=True)
+        self.notice.tell(title, "\n".join(told), lasting=True)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield from super().get_system_commands(screen)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual.events import Event, Key
 
+from engine.run.orders import Evaluate, Train
 from store.names import EVALUATION
 from tui.app import asking
 from tui.app.background import Working
@@ -15,36 +17,16 @@ from tui.live.state import beside
 from tui.messages import AskWanted, GoTo, ReadWanted, RunWanted, WorkWanted, WriteWanted
 from tui.reads.library import ChangedHands
 from tui.reads.run import review_of
-from tui.rooms import Room
 
 if TYPE_CHECKING:
-    from tui.live.conductor import Session
-    from tui.live.state import RunState
     from tui.reads.library import Library
-    from tui.widgets.frame.dock import QuestionDock
-    from tui.words.questions import DockedQuestion
 
 IDLE_S = 3.0  # without a key, after which a question may take the keys
 _LATE = object()  # what a read gives that came after the store was let go
 
 
 class Serving(Working):
-    """The part of the app that answers its rooms; it is mixed into the app, which has what is named here."""
-
-    if TYPE_CHECKING:
-        session: Session
-        state: RunState
-        dock: QuestionDock
-
-        @property
-        def room(self) -> Room: ...
-
-        def bell(self) -> None: ...
-        def paint(self) -> None: ...
-        def ask_here(self, question: DockedQuestion) -> None: ...
-        def begin(self, how: Callable[[], str], about: RunState | None = None) -> None: ...
-        def show_run(self, run_id: str) -> None: ...
-        def open_room(self, name: str, subject: str = "") -> None: ...
+    """The part of the app that answers its rooms."""
 
     _key_at = float("-inf")
 
@@ -53,11 +35,6 @@ class Serving(Working):
         if isinstance(event, Key):
             self._key_at = time.monotonic()
         await super().on_event(event)
-
-    @property
-    def idle_s(self) -> float:
-        """Seconds since a key was pressed last."""
-        return time.monotonic() - self._key_at
 
     _answers: dict[str, Callable[[str, str], None]]
     _held: dict[object, Callable[[], None]]  # reads that wait for a store, by group: the newest of each
@@ -78,13 +55,7 @@ class Serving(Working):
             except ChangedHands:
                 return _LATE
 
-        def arrived(found: Any) -> None:
-            if found is _LATE:
-                again()
-            else:
-                then(found)
-
-        self.background(what, found_or_late, arrived, group=group)
+        self.background(what, found_or_late, lambda found: again() if found is _LATE else then(found), group=group)
 
     def consult_again(self) -> None:
         """A library is open: read what could not be read before."""
@@ -102,19 +73,17 @@ class Serving(Working):
         """Put a question of the engine's into the dock, with what a reviewer said of it."""
         question_id = str(payload["question_id"])
 
-        def read(library: Library) -> Mapping[str, Any] | None:
-            return library.reading(lambda reader: review_of(reader, run_id, question_id))
-
         def put(review: Mapping[str, Any] | None) -> None:
             if question_id in self.state.questions:  # it was not answered elsewhere meanwhile
                 self.dock.ask(asking.decide(question_id, payload["topic"], payload["question"], review))
                 # In the middle of typing, or where keys mean something else, the next one would answer by accident.
-                if self.idle_s > IDLE_S and self.room.id == "run":
+                if time.monotonic() - self._key_at > IDLE_S and self.room.id == "run":
                     self.dock.focus()
                 self.bell()
                 self.paint()
 
-        self.consult("reading a question", read, put, group=f"question {question_id}")
+        read = partial(review_of, run_id=run_id, question_id=question_id)
+        self.consult("reading a question", lambda library: library.reading(read), put, group=f"question {question_id}")
 
     def on_write_wanted(self, event: WriteWanted) -> None:
         self.background(event.what, lambda: self.session.write(event.write), event.then)
@@ -127,28 +96,27 @@ class Serving(Working):
         if self.state.active:  # one run at a time: it would be closed under the person's hands
             self.notify(f"Run {self.state.run_id} is going on. Stop it first (s).", markup=False)
             return
+        session, store, run_id = self.session, self.session.store_path, event.run_id
         match event.how:
             case "show":
-                self.show_run(event.run_id)
+                self.show_run(run_id)
             case "resume":
-                self.begin(lambda: self.session.begin_again(event.run_id))
+                self.begin(lambda: session.begin_again(run_id))
             case "start":
-                self.begin(lambda: self.session.begin_new(**event.options))
+                self.begin(lambda: session.begin_new(**event.options))
             case "train":
                 kind, changed = str(event.options["kind"]), dict(event.options["changed"])
-                about = beside(event.run_id, (kind,), changed)
-                self.begin(lambda: self.session.begin_training(event.run_id, kind, changed), about)
+                about = beside(run_id, (kind,), changed)
+                self.begin(lambda: session.begin(Train(store, run_id, (kind,), changed)), about)
             case "evaluate":
-                about = beside(event.run_id, (EVALUATION,))
-                self.begin(lambda: self.session.begin_evaluation(event.run_id), about)
+                about = beside(run_id, (EVALUATION,))
+                self.begin(lambda: session.begin(Evaluate(store, run_id)), about)
 
     def on_go_to(self, event: GoTo) -> None:
         self.open_room(event.room, event.subject)
 
-    def answered(self, question_id: str, answer: str, text: str) -> bool:
-        """Hand the answer to the room that asked; False where none of them did."""
+    def answered(self, question_id: str, answer: str, text: str) -> None:
+        """Hand the answer to the room that asked, if one did."""
         then: Callable[[str, str], None] | None = self._answers.pop(question_id, None)
-        if then is None:
-            return False
-        then(answer, text)
-        return True
+        if then is not None:
+            then(answer, text)

@@ -173,9 +173,7 @@ class SettingsScreen(ModalScreen[None]):
         self.query_one("#settings-about", Static).update(lines(rows))
 
     def _choices(self, setting: Setting) -> tuple[Value, ...]:
-        if setting.name != "theme":
-            return setting.choices
-        return tuple(known_themes())
+        return tuple(known_themes()) if setting.name == "theme" else setting.choices
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "choose" and self.is_mounted:
@@ -235,23 +233,16 @@ class SettingsScreen(ModalScreen[None]):
         try:
             value = None if given is None else check(setting.name, given)
             file.save(self._config.path, setting.name, value)
-        except ValueError as error:
-            self._told = ("bad", f"{given!r} was not saved: wanted {error}.")
+        except (ValueError, file.ConfigNotSaved) as error:
+            wrong = f"{given!r} was not saved: wanted {error}."
+            self._told = ("bad", wrong if isinstance(error, ValueError) else f"{error.title}. {error.hint}")
             self._describe()
             return False
-        except file.ConfigNotSaved as error:
-            self._told = ("bad", f"{error.title}. {error.hint}")
-            self._describe()
-            return False
-        self._config = self._read_again()
+        before = self._config
+        given = {item.name: before.value(item.name) for item in SETTINGS if before.origin(item.name) == COMMAND_LINE}
+        self._config = load(given)
+        self._apply(self._config)
         self._told = ("good", "the default holds again" if value is None else f"saved: {setting.name} = {shown(value)}")
         self.query_one(SettingsTable).show(self._config)
         self._describe()
         return True
-
-    def _read_again(self) -> Config:
-        before = self._config
-        given = {item.name: before.value(item.name) for item in SETTINGS if before.origin(item.name) == COMMAND_LINE}
-        config = load(given)
-        self._apply(config)
-        return config

@@ -20,6 +20,8 @@ from textual.color import Color
 from textual.filter import LineFilter, Monochrome, NoColor
 from textual.theme import BUILTIN_THEMES, Theme
 
+from tui.config.settings import FIRST_THEMES
+
 if TYPE_CHECKING:
     from textual.app import App
 
@@ -28,61 +30,33 @@ STANDS_OUT = 1.3
 READS_WELL = 4.5
 
 
-def _quiet(quiet: str, disabled: str, accent: str) -> dict[str, str]:
-    """What is not derived from the theme's colours by Textual, or derived too pale."""
-    return {
-        "text-muted": quiet,
-        "foreground-muted": quiet,
-        "foreground-disabled": disabled,
-        "footer-key-foreground": accent,
-    }
+_COLOURS = {  # of the dark theme, the light one and the safe one
+    "primary": ("#3f7fbf", "#3a78b8", "#0072b2"),
+    "secondary": ("#5a6b8c", "#5f6f8a", "#56b4e9"),
+    "accent": ("#7fb8f0", "#094a88", "#56b4e9"),
+    "success": ("#6cc287", "#17662f", "#56b4e9"),
+    "warning": ("#e5b567", "#7d5200", "#f0e442"),
+    "error": ("#f0787e", "#b3261e", "#d55e00"),
+    "foreground": ("#e4e6eb", "#1c2129", "#ececec"),
+    "background": ("#12151b", "#fbfbf9", "#101010"),
+    "surface": ("#1b2029", "#f0f0ec", "#1c1c1c"),
+    "panel": ("#232936", "#e5e6e2", "#262626"),
+}
+_DERIVED = {  # what Textual derives from no colour of the theme, or too pale
+    "text-muted": ("#a3abba", "#454d59", "#b4b4b4"),
+    "foreground-muted": ("#a3abba", "#454d59", "#b4b4b4"),
+    "foreground-disabled": ("#6f7787", "#838a94", "#7a7a7a"),
+    "footer-key-foreground": ("#8fc5f7", "#0b4a87", "#7cc7f0"),
+}
 
 
-DARK = Theme(
-    name="cai-dark",
-    primary="#3f7fbf",
-    secondary="#5a6b8c",
-    accent="#7fb8f0",
-    success="#6cc287",
-    warning="#e5b567",
-    error="#f0787e",
-    foreground="#e4e6eb",
-    background="#12151b",
-    surface="#1b2029",
-    panel="#232936",
-    dark=True,
-    variables=_quiet("#a3abba", "#6f7787", "#8fc5f7"),
-)
-LIGHT = Theme(
-    name="cai-light",
-    primary="#3a78b8",
-    secondary="#5f6f8a",
-    accent="#094a88",
-    success="#17662f",
-    warning="#7d5200",
-    error="#b3261e",
-    foreground="#1c2129",
-    background="#fbfbf9",
-    surface="#f0f0ec",
-    panel="#e5e6e2",
-    dark=False,
-    variables=_quiet("#454d59", "#838a94", "#0b4a87"),
-)
-SAFE = Theme(
-    name="cai-safe",
-    primary="#0072b2",
-    secondary="#56b4e9",
-    accent="#56b4e9",
-    success="#56b4e9",
-    warning="#f0e442",
-    error="#d55e00",
-    foreground="#ececec",
-    background="#101010",
-    surface="#1c1c1c",
-    panel="#262626",
-    dark=True,
-    variables=_quiet("#b4b4b4", "#7a7a7a", "#7cc7f0"),
-)
+def _theme(at: int, name: str) -> Theme:
+    colours: dict[str, Any] = {key: row[at] for key, row in _COLOURS.items()}
+    derived = {key: row[at] for key, row in _DERIVED.items()}
+    return Theme(name, **colours, dark=name != "cai-light", variables=derived)
+
+
+DARK, LIGHT, SAFE = (_theme(at, name) for at, name in enumerate(FIRST_THEMES))
 THEMES = (DARK, LIGHT, SAFE)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from store.errors import CaiError
+from tui import printed
 from tui.cli import evaluate, frame, look, machine, mcp, merge, plan, principles, replay, report, review, run, train
 from tui.cli.parsing import Command, Commands, Parser
 from tui.host.terminal import NO_TMUX, Terminal, log_path, part_head
@@ -67,9 +68,7 @@ def _fail(terminal: Terminal, args: argparse.Namespace, title: str, hint: str, c
     if args.json:
         frame.write_json(terminal, {"error": {"title": title, "hint": hint}, "exit_code": code})
         return code
-    from tui.printed.tables import console_on, error_report
-
-    error_report(console_on(terminal.stderr), title, hint)
+    printed.tables.error_report(printed.tables.console_on(terminal.stderr), title, hint)
     return code
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from engine.run.orders import Evaluate
 from store.text import json_ready
+from tui import printed
 from tui.cli import run
-from tui.cli.frame import reading, run_of, show, store_path, write_json
+from tui.cli.frame import answer, reading, run_of, store_path
 from tui.cli.parsing import Commands, add_batch_size, add_headless, add_run, add_set
 from tui.host.terminal import Terminal
 
@@ -32,6 +32,8 @@ def add(commands: Commands) -> None:
 
 def evaluate(args: argparse.Namespace, terminal: Terminal) -> int:
     """Exit codes as of a run: 4 where the scorer's audit or the gap gate failed, 130 where it was stopped and kept."""
+    from engine.run.orders import Evaluate  # help and usage load nothing of the engine
+
     store = store_path(args)
     run_id = run_of(args)
     if args.plan:
@@ -44,11 +46,8 @@ def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str) -> int
 
     with reading(args) as reader:
         offer = evaluation_offer(reader, run_id, dict(args.set or ()))
-    if args.json:
-        return write_json(terminal, {**json_ready(offer), "exit_code": 0})
-    from tui.printed.evaluation import offer_report
-
-    return show(terminal, offer_report(offer))
+    told = {**json_ready(offer), "exit_code": 0}
+    return answer(args, terminal, told, lambda: printed.evaluation.offer_report(offer))
 
 
 def preregister(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -67,8 +66,5 @@ def preregister(args: argparse.Namespace, terminal: Terminal) -> int:
 
         with Store.open(store) as opened:
             found = settle(opened, run_id, after=args.after, hypothesis=args.hypothesis, overrides=dict(args.set or ()))
-    if args.json:
-        return write_json(terminal, {"run": run_id, "registration": json_ready(found), "exit_code": 0})
-    from tui.printed.evaluation import registration_report
-
-    return show(terminal, registration_report(run_id, found))
+    told = {"run": run_id, "registration": json_ready(found), "exit_code": 0}
+    return answer(args, terminal, told, lambda: printed.evaluation.registration_report(run_id, found))

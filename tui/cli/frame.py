@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from store.errors import NotFound, StoreError
+from tui import printed
 from tui.host.terminal import Terminal, log_path
 
 if TYPE_CHECKING:
@@ -39,11 +40,20 @@ def write(terminal: Terminal, text: str, code: int = 0) -> int:
 
 def show(terminal: Terminal, told: RenderableType, code: int = 0) -> int:
     """A table or a text on stdout, for a person."""
-    from tui.printed.tables import console_on  # with rich, which --help and --json do without
-
-    console_on(terminal.stdout).print(told)
+    printed.tables.console_on(terminal.stdout).print(told)
     terminal.stdout.flush()
     return code
+
+
+def answer(
+    args: argparse.Namespace,
+    terminal: Terminal,
+    found: Mapping[str, Any],
+    told: Callable[[], RenderableType],
+    code: int = 0,
+) -> int:
+    """What was found, as JSON where that is asked for, else as `told` puts it for a person."""
+    return write_json(terminal, found, code) if args.json else show(terminal, told(), code)
 
 
 def with_log(terminal: Terminal, store: Path, what: str) -> None:
@@ -70,10 +80,8 @@ def reading(args: argparse.Namespace) -> Iterator[Reader]:
 
 def require_store(path: Path) -> None:
     if not path.exists():
-        raise NotFound(
-            f"there is no store at {path}",
-            "Begin a run with: cai run, or name a store with --store or $CAI_STORE",
-        )
+        hint = "Begin a run with: cai run, or name a store with --store or $CAI_STORE"
+        raise NotFound(f"there is no store at {path}", hint)
 
 
 def chosen_run(reader: Reader, asked: str | None) -> str:

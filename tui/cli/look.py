@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from store.text import json_ready
-from tui.cli.frame import chosen_run, reading, require_store, show, store_path, with_log, write, write_json
+from tui import printed
+from tui.cli.frame import answer, chosen_run, reading, require_store, show, store_path, with_log, write, write_json
 from tui.cli.parsing import Commands, add_out, add_run, add_set, positive
 from tui.host.terminal import Terminal
 
@@ -38,13 +39,12 @@ def add(commands: Commands) -> None:
 def runs(args: argparse.Namespace, terminal: Terminal) -> int:
     with reading(args) as reader:
         found = reader.runs()
-    if args.json:
-        heavy = ("settings", "manifest")
-        listed = [{"run" if k == "run_id" else k: v for k, v in row.items() if k not in heavy} for row in found]
-        return write_json(terminal, {"runs": json_ready(listed)})
-    from tui.printed.tables import runs_table
-
-    return show(terminal, runs_table(found) if found else "no runs yet; begin one with: cai run")
+    heavy = ("settings", "manifest")
+    listed = [{"run" if k == "run_id" else k: v for k, v in row.items() if k not in heavy} for row in found]
+    none = "no runs yet; begin one with: cai run"
+    return answer(
+        args, terminal, {"runs": json_ready(listed)}, lambda: printed.tables.runs_table(found) if found else none
+    )
 
 
 def status(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -54,11 +54,7 @@ def status(args: argparse.Namespace, terminal: Terminal) -> int:
         from tui.reads.training import training_accounts
 
         found["trainings"] = training_accounts(reader, run_id)
-    if args.json:
-        return write_json(terminal, found)
-    from tui.printed.tables import status_report
-
-    return show(terminal, status_report(found, checks))
+    return answer(args, terminal, found, lambda: printed.tables.status_report(found, checks))
 
 
 def samples(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -70,9 +66,7 @@ def samples(args: argparse.Namespace, terminal: Terminal) -> int:
     if args.json:
         told = {"run": run_id, "verdict": args.verdict, "samples": json_ready(found), "more": more}
         return write_json(terminal, told)
-    from tui.printed.tables import samples_report
-
-    show(terminal, samples_report(found))
+    show(terminal, printed.tables.samples_report(found))
     which = f" {args.verdict}" if args.verdict else ""
     how_many = f"{len(found):,} of >{len(found):,}{which} samples (--limit)" if more else f"{len(found):,} samples"
     return show(terminal, how_many)
@@ -86,11 +80,8 @@ def recheck(args: argparse.Namespace, terminal: Terminal) -> int:
         run_id = chosen_run(reader, args.run)
         result = recheck_run(reader, run_id, dict(args.set or ()))
     code = 0 if result["after"]["passed"] else 4
-    if args.json:
-        return write_json(terminal, {**json_ready(result), "exit_code": code}, code)
-    from tui.printed.tables import recheck_report
-
-    return show(terminal, recheck_report(result), code)
+    told = {**json_ready(result), "exit_code": code}
+    return answer(args, terminal, told, lambda: printed.tables.recheck_report(result), code)
 
 
 def export(args: argparse.Namespace, terminal: Terminal) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from tui.cli.frame import show, store_path, write, write_json
+from tui import printed
+from tui.cli.frame import answer, store_path, write_json
 from tui.cli.parsing import Commands, seconds
 from tui.host.terminal import Terminal
 from tui.words.text import one_line
@@ -26,11 +27,7 @@ def doctor(args: argparse.Namespace, terminal: Terminal) -> int:
 
     report = examine(store_path(args), time_limit_s=args.time_limit)
     code = 0 if report["healthy"] else 1
-    if args.json:
-        return write_json(terminal, {**report, "exit_code": code}, code)
-    from tui.printed.tables import doctor_table
-
-    return show(terminal, doctor_table(report), code)
+    return answer(args, terminal, {**report, "exit_code": code}, lambda: printed.tables.doctor_table(report), code)
 
 
 def config(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -47,9 +44,9 @@ def config(args: argparse.Namespace, terminal: Terminal) -> int:
     code = 1 if problems else 0
     if args.json:
         told = {item.name: {"value": found.value(item.name), "from": found.origin(item.name)} for item in SETTINGS}
-        answer = {"path": str(found.path), "exists": found.path.exists(), "settings": told}
-        answer |= {"keymap": dict(found.keymap), "problems": problems, "exit_code": code}
-        return write_json(terminal, answer, code)
+        told_all = {"path": str(found.path), "exists": found.path.exists(), "settings": told}
+        told_all |= {"keymap": dict(found.keymap), "problems": problems, "exit_code": code}
+        return write_json(terminal, told_all, code)
 
     there = "" if found.path.exists() else "  (not there: the defaults hold)"
     rows = [f"{found.path}{there}", ""]
@@ -58,7 +55,7 @@ def config(args: argparse.Namespace, terminal: Terminal) -> int:
         where = {"environment": f"${item.environment}", "command line": item.option}.get(origin, origin)
         rows.append(f"{item.name:<20} {one_line(shown(found.value(item.name)), 60):<28} {where}")
     rows += [f"keymap {name:<20} {one_line(keys, 60)}" for name, keys in found.keymap.items()]
-    write(terminal, "".join(f"{row}\n" for row in rows))
-    terminal.stderr.write("".join(f"config: {one_line(text, 400)}\n" for text in problems))
-    terminal.stderr.flush()
+    terminal.stdout.say("\n".join(rows))
+    for text in problems:
+        terminal.stderr.say(f"config: {one_line(text, 400)}")
     return code

@@ -23,12 +23,20 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field, ValidationError
 
+from engine.core.control import Control
 from engine.core.errors import UsageError
+from engine.planning.plan import budget_of
+from engine.review import reviews as reviews_of
+from engine.review.ask import ask
 from store.db import Store
 from store.errors import CaiError, NotFound, StoreError
 from store.read import Reader
 from tui.cli.frame import chosen_run
+from tui.config.reviewer import reviewer_options
 from tui.config.settings import Config
+from tui.reads import sql as query_sql
+from tui.reads.evaluation import evaluation_account
+from tui.reads.training import training_accounts
 from tui.words.text import make_visible
 
 SAMPLES_AT_MOST = 200
@@ -119,9 +127,14 @@ def server(path: Path, config: Config, folder: Path) -> Telling:
     made = Telling("cai", title="cai runs", instructions=INSTRUCTIONS, log_level="WARNING")
     reads = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
-    def tool(fn: Callable[..., Row]) -> Callable[..., Row]:
-        made.tool(annotations=reads)(visible(fn))
-        return fn
+    def tool(fn: Callable[..., Row]) -> None:
+        """A tool that gives the function's values ready for JSON."""
+
+        @functools.wraps(fn)
+        def answering(*args: Any, **kwargs: Any) -> Row:
+            return dict(plain(fn(*args, **kwargs)))
+
+        made.tool(annotations=reads)(answering)
 
     @tool
     def list_runs() -> Row:
@@ -133,8 +146,6 @@ def server(path: Path, config: Config, folder: Path) -> Telling:
     @tool
     def run_status(run: Run = "") -> Row:
         """How far a run is: its phases, its counts, its trainings and why it stopped."""
-        from tui.reads.training import training_accounts
-
         with shelf.reading() as reader:
             run_id = chosen_run(reader, run)
             return {**reader.status(run_id), "trainings": training_accounts(reader, run_id)}
@@ -167,24 +178,18 @@ def server(path: Path, config: Config, folder: Path) -> Telling:
     @tool
     def evaluation(run: Run = "") -> Row:
         """How an evaluation stands: right answers by condition, the scorer's audit, the gap gate, comparisons."""
-        from tui.reads.evaluation import evaluation_account
-
         with shelf.reading() as reader:
             return {"run": (run_id := chosen_run(reader, run)), **evaluation_account(reader, run_id)}
 
     @tool
     def reviews(run: Run = "") -> Row:
         """Questions of methodology about a run: what was asked, what the reviewer said, who decided and why."""
-        from engine.review import reviews as reviews_of
-
         with shelf.reading() as reader:
             return {"run": (run_id := chosen_run(reader, run)), "reviews": reviews_of(reader, run_id)}
 
     @tool
     def budget(run: Run = "") -> Row:
         """What the store's runs have cost and what is left up to the cap, by run, stage, phase and kind."""
-        from engine.planning.plan import budget_of
-
         with shelf.reading() as reader:
             return budget_of(reader, chosen_run(reader, run))
 
@@ -194,8 +199,6 @@ def server(path: Path, config: Config, folder: Path) -> Telling:
         limit: Annotated[int, Field(ge=1, le=ROWS_AT_MOST)] = 100,
     ) -> Row:
         """Run one SELECT on the store; it can change nothing and reach no other file."""
-        from tui.reads import sql as query_sql
-
         with shelf.reading(alone=True) as reader:
             late = threading.Timer(QUERY_S, reader.interrupt)
             late.start()
@@ -215,14 +218,9 @@ def server(path: Path, config: Config, folder: Path) -> Telling:
         asked. It may take minutes, and costs money where the reviewer is a model. Equal questions on equal evidence are
         answered from the store. It opens no gate: only the answer to a run's own question lets it go on.
         """
-        from engine.core.control import Control
-
         control = Control()
 
         def work() -> Row | Exception:
-            from engine.review.ask import ask
-            from tui.config.reviewer import reviewer_options
-
             try:
                 paths = [allowed(folder, name) for name in files or ()]
                 with shelf.writing() as store:
@@ -264,17 +262,6 @@ def allowed(folder: Path, name: str) -> Path:
             f"{name} is outside of {root} or hidden", "Only files of the folder that the server began in are sent."
         )
     return path
-
-
-def visible(fn: Callable[..., Row]) -> Callable[..., Row]:
-    """The same function with JSON-ready values."""
-
-    @functools.wraps(fn)
-    def answering(*args: Any, **kwargs: Any) -> Row:
-        found: Row = plain(fn(*args, **kwargs))
-        return found
-
-    return answering
 
 
 def error_row(name: str, error: ToolError) -> Row:

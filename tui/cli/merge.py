@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tui.cli.frame import chosen_run, reading, require_store, show, store_path, with_log, write_json
+from tui import printed
+from tui.cli.frame import answer, chosen_run, reading, require_store, store_path, with_log
 from tui.cli.parsing import Commands, add_out, add_run
 from tui.host.terminal import Terminal
 
@@ -31,8 +32,4 @@ def merge(args: argparse.Namespace, terminal: Terminal) -> int:
         from engine.training.merge import merge_adapter
 
         found: dict[str, Any] = merge_adapter(reader, run_id, args.what, Path(args.out), dtype=args.dtype)
-    if args.json:
-        return write_json(terminal, found)
-    from tui.printed.training import merge_report
-
-    return show(terminal, merge_report(found))
+    return answer(args, terminal, found, lambda: printed.training.merge_report(found))

@@ -6,16 +6,8 @@ import argparse
 from typing import Any
 
 from engine.core.errors import UsageError
-from tui.cli.frame import (
-    chosen_run,
-    raise_budget,
-    reading,
-    require_store,
-    run_of,
-    show,
-    store_path,
-    write_json,
-)
+from tui import printed
+from tui.cli.frame import answer, chosen_run, raise_budget, reading, run_of
 from tui.cli.parsing import Commands, add_budget, add_run, add_set, dollars
 from tui.host.terminal import Terminal
 
@@ -26,13 +18,8 @@ def add(commands: Commands) -> None:
     add_run(own)
     add_set(own)
     own.add_argument("--price", type=dollars, metavar="USD", help="of a GPU hour (default: the configured one)")
-    own.add_argument(
-        "--interim",
-        type=int,
-        nargs=4,
-        metavar="N",
-        help="gained, lost, items so far, items planned: stop for futility?",
-    )
+    interim = "gained, lost, items so far, items planned: stop for futility?"
+    own.add_argument("--interim", type=int, nargs=4, metavar="N", help=interim)
 
     own = commands.add("budget", budget, "what was spent, by run, phase and kind; --budget raises the cap")
     add_run(own)
@@ -40,12 +27,7 @@ def add(commands: Commands) -> None:
 
 
 def plan(args: argparse.Namespace, terminal: Terminal) -> int:
-    """`cai plan [RUN]`: nothing is started or changed.
-
-    Read of `args`: run, json, set, and where they are there price (US dollars an hour), cap (US dollars) and interim
-    (gained, lost, n and planned n of a look that is not in the store).
-    """
-    require_store(store_path(args))
+    """`cai plan [RUN]`: nothing is started or changed."""
     price = getattr(args, "price", None)
     if price is None:
         price = args.config.price_per_gpu_hour
@@ -56,17 +38,12 @@ def plan(args: argparse.Namespace, terminal: Terminal) -> int:
 
         run_id = chosen_run(reader, args.run)
         changed = dict(getattr(args, "set", None) or ())
-        found = plan_of(
-            reader, run_id, price_per_hour=price, cap_usd=getattr(args, "cap", None), overrides=changed
-        )  # fmt: skip
+        cap = getattr(args, "cap", None)
+        found = plan_of(reader, run_id, price_per_hour=price, cap_usd=cap, overrides=changed)
         if interim is not None:
             spec = settings_of(reader.run(run_id), changed)
             found["futility"]["interim"] = _interim(spec.evaluation, [int(count) for count in interim])
-    if args.json:
-        return write_json(terminal, found)
-    from tui.printed.plan import plan_report
-
-    return show(terminal, plan_report(found))
+    return answer(args, terminal, found, lambda: printed.plan.plan_report(found))
 
 
 def _interim(settings: Any, counts: list[int]) -> dict[str, Any]:
@@ -92,8 +69,4 @@ def budget(args: argparse.Namespace, terminal: Terminal) -> int:
         from engine.planning.plan import budget_of
 
         found = budget_of(reader, run_id)
-    if args.json:
-        return write_json(terminal, found)
-    from tui.printed.plan import budget_report
-
-    return show(terminal, budget_report(found))
+    return answer(args, terminal, found, lambda: printed.plan.budget_report(found))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from engine.core.errors import Interrupted, UsageError
 from store.text import json_ready
-from tui.cli.frame import chosen_run, reading, require_store, show, store_path, with_log, write_json
+from tui import printed
+from tui.cli.frame import answer, chosen_run, reading, store_path, with_log
 from tui.cli.parsing import Commands, add_run, positive
 from tui.host.terminal import Terminal
 
@@ -42,12 +43,13 @@ def principles(args: argparse.Namespace, terminal: Terminal) -> int:
         rows = evidence(reader, run_id)
         tests = reader.query(f"SELECT * FROM ablation_results WHERE run_id = ? {_ORDER}", [run_id])
         judges = pair_critics(reader, run_id)
-    if args.json:
-        told = {"principles": json_ready(rows), "ablations": json_ready(tests), "pair_critics": json_ready(judges)}
-        return write_json(terminal, {"run": run_id, **told})
-    from tui.printed.principles import principles_report
-
-    return show(terminal, principles_report(run_id, rows, tests, judges))
+    told = {"principles": json_ready(rows), "ablations": json_ready(tests), "pair_critics": json_ready(judges)}
+    return answer(
+        args,
+        terminal,
+        {"run": run_id, **told},
+        lambda: printed.principles.principles_report(run_id, rows, tests, judges),
+    )
 
 
 def ablate(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -56,7 +58,6 @@ def ablate(args: argparse.Namespace, terminal: Terminal) -> int:
     from engine.core.control import Control
 
     store = store_path(args)
-    require_store(store)
     with reading(args) as reader:
         run_id = chosen_run(reader, args.run)
         made = bool((reader.run(run_id)["settings"] or {}).get("revisions"))
@@ -68,25 +69,18 @@ def ablate(args: argparse.Namespace, terminal: Terminal) -> int:
     control = Control()
     before = {number: signal.signal(number, lambda *_: control.stop()) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def tell(text: str) -> None:
-        terminal.stderr.write(f"{text}\n")
-        terminal.stderr.flush()
-
     try:
-        rows = run_ablation(store, run_id, args.principle, args.items, control, tell)
+        rows = run_ablation(store, run_id, args.principle, args.items, control, terminal.stderr.say)
     except Interrupted:
-        tell("Stopped. What was computed is kept: the same command goes on from there.")
+        terminal.stderr.say("Stopped. What was computed is kept: the same command goes on from there.")
         return 130
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if args.json:
-        return write_json(terminal, {"run": run_id, "items": args.items, "results": json_ready(rows)})
     with reading(args) as reader:
         judges = pair_critics(reader, run_id)
-    from tui.printed.principles import ablation_report
-
-    return show(terminal, ablation_report(rows, judges))
+    told = {"run": run_id, "items": args.items, "results": json_ready(rows)}
+    return answer(args, terminal, told, lambda: printed.principles.ablation_report(rows, judges))
 
 
 def pair_critics(reader: Reader, run_id: str) -> list[Row]:

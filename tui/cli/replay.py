@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 
 from store.names import REPLAYED
-from tui.cli.frame import run_of, show, store_path, with_log, write_json
+from store.text import json_ready
+from tui import printed
+from tui.cli.frame import answer, run_of, store_path, with_log
 from tui.cli.parsing import Commands, add_batch_size, add_run, share
 from tui.host.terminal import Terminal
 
@@ -27,10 +29,5 @@ def replay(args: argparse.Namespace, terminal: Terminal) -> int:
 
     found = again(store, run_id, args.phase, args.fraction, batch_size=args.batch_size)
     code = 0 if found["certified"] else 4
-    if args.json:
-        from store.text import json_ready
-
-        return write_json(terminal, {**json_ready(found), "exit_code": code}, code)
-    from tui.printed.evaluation import replay_report
-
-    return show(terminal, replay_report(found), code)
+    told = {**json_ready(found), "exit_code": code}
+    return answer(args, terminal, told, lambda: printed.evaluation.replay_report(found), code)

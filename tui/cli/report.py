@@ -6,6 +6,7 @@ import argparse
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tui import printed
 from tui.cli.frame import chosen_run, reading, require_store, show, store_path, with_log, write, write_json
 from tui.cli.parsing import Commands, add_out, add_run
 from tui.host.terminal import Terminal
@@ -51,7 +52,5 @@ def compare_runs(args: argparse.Namespace, terminal: Terminal) -> int:
     files = [str(path) for path in write_comparison(found, Path(out))] if out else []
     if args.json:
         return write_json(terminal, {**found, "files": files} if out else found)
-    from tui.printed.comparison import comparison_report
-
-    show(terminal, comparison_report(found))
+    show(terminal, printed.comparison.comparison_report(found))
     return write(terminal, "".join(f"{path}\n" for path in files))

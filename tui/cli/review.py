@@ -11,17 +11,9 @@ from typing import TYPE_CHECKING, Any, get_args
 from engine.core.errors import ReviewError, UsageError
 from store.errors import NotFound
 from store.text import json_ready
-from tui.cli.frame import (
-    chosen_run,
-    reading,
-    require_store,
-    run_of,
-    show,
-    store_path,
-    with_log,
-    write,
-    write_json,
-)
+from tui import printed
+from tui.cli import frame
+from tui.cli.frame import chosen_run, reading, run_of, store_path, with_log, write, write_json
 from tui.cli.parsing import JSON, Command, Commands, add_run, add_set
 from tui.host.terminal import Terminal
 from tui.words.text import make_visible, one_line
@@ -72,11 +64,9 @@ def listed(args: argparse.Namespace, terminal: Terminal) -> int:
 
         run_id = chosen_run(reader, args.run)
         found = reviews(reader, run_id)
-    if args.json:
-        return write_json(terminal, {"run": run_id, "reviews": json_ready(found)})
-    from tui.printed.review import reviews_table
-
-    return show(terminal, reviews_table(found) if found else f"nothing was asked about run {run_id} yet")
+    none = f"nothing was asked about run {run_id} yet"
+    told = {"run": run_id, "reviews": json_ready(found)}
+    return frame.answer(args, terminal, told, lambda: printed.review.reviews_table(found) if found else none)
 
 
 def shown(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -88,11 +78,8 @@ def shown(args: argparse.Namespace, terminal: Terminal) -> int:
         row = _the_one(reviews(reader, run_id), args.id, run_id)
     folder = store_path(args).parent
     row["files"] = [str(folder / path) for path in row["files"]]
-    if args.json:
-        return write_json(terminal, {"run": run_id, **json_ready(row)})
-    from tui.printed.review import review_report
-
-    return show(terminal, review_report(run_id, row))
+    told = {"run": run_id, **json_ready(row)}
+    return frame.answer(args, terminal, told, lambda: printed.review.review_report(run_id, row))
 
 
 def answered(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -102,8 +89,6 @@ def answered(args: argparse.Namespace, terminal: Terminal) -> int:
         raise UsageError("modify wants --set, and nothing else takes it", "Nothing was recorded.")
     if args.answer == "override" and not any(character.isalnum() for character in args.reason):
         raise UsageError("an override wants a reason", "Say why with --reason. Nothing was recorded.")
-    store = store_path(args)
-    require_store(store)
     with reading(args) as reader:
         from engine.review import reviews
         from engine.review.context import Decision
@@ -124,22 +109,19 @@ def answered(args: argparse.Namespace, terminal: Terminal) -> int:
     except ReviewError:
         key = None  # nothing is sent, and a key that is none keeps nobody from deciding
     word = f"modify {json.dumps(changes)}" if changes else args.answer
-    with Store.open(store) as opened:
+    with Store.open(store_path(args)) as opened:
         person = PersonReviewer(Control(), _telling(terminal), present=False)
         outcome = Desk(opened, run_id, person, key=key, emit=_telling(terminal)).answer(review_id, word, args.reason)
     if args.json:
         told = {"state": outcome.state, "by": outcome.by, "reason": outcome.reason, "changes": dict(outcome.changes)}
         return write_json(terminal, {"run": run_id, "review_id": review_id, **told, "exit_code": 0})
-    from tui.printed.review import answered_line
-
-    return write(terminal, answered_line(run_id, review_id, outcome.state, runs_own=runs_own))
+    return write(terminal, printed.review.answered_line(run_id, review_id, outcome.state, runs_own=runs_own))
 
 
 def asked(args: argparse.Namespace, terminal: Terminal) -> int:
     """`cai review ask`: the answer as Markdown on stdout, how it stands on stderr."""
     from engine.review.ask import ask, free_topic
     from tui.config.reviewer import reviewer_options
-    from tui.printed.review import asked_lines
 
     store = store_path(args)
     run_id = run_of(args)
@@ -157,7 +139,7 @@ def asked(args: argparse.Namespace, terminal: Terminal) -> int:
         return write_json(terminal, found, code)
     terminal.stdout.write(make_visible(found["markdown"]))
     terminal.stdout.flush()
-    terminal.stderr.write(asked_lines(found))
+    terminal.stderr.write(printed.review.asked_lines(found))
     terminal.stderr.flush()
     return code
 
@@ -199,9 +181,7 @@ def verified(args: argparse.Namespace, terminal: Terminal) -> int:
     code = 1 if problems else 0
     if args.json:
         return write_json(terminal, {"run": run_id, "entries": row["n"], "problems": problems, "exit_code": code}, code)
-    from tui.printed.review import verified_lines
-
-    return write(terminal, verified_lines(run_id, row["n"], problems), code)
+    return write(terminal, printed.review.verified_lines(run_id, row["n"], problems), code)
 
 
 def _require_words(args: argparse.Namespace) -> None:
@@ -211,8 +191,6 @@ def _require_words(args: argparse.Namespace) -> None:
 
 def _the_one(rows: list[Row], asked: str, run_id: str) -> Row:
     """The review that an id, its beginning or the id of a question to a person names. Raises NotFound."""
-    from tui.words.text import one_line
-
     wanted = asked.partition(".")[0]
     found = [row for row in rows if wanted and row["review_id"].startswith(wanted)]
     if len(found) != 1:
@@ -229,7 +207,6 @@ def _telling(terminal: Terminal) -> Callable[[Event], None]:
         from engine.core.events import Noted
 
         if isinstance(event, Noted):
-            terminal.stderr.write(f"{event.level}: {one_line(event.text, 400)}\n")
-            terminal.stderr.flush()
+            terminal.stderr.say(f"{event.level}: {one_line(event.text, 400)}")
 
     return tell

@@ -25,12 +25,8 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> None:
     own = commands.add("run", run, "start a run, or go on with an unfinished one of the same settings")
     own.add_argument("spec", nargs="?", metavar="SPEC", help="name in specs/ or path (default: by the model)")
-    own.add_argument(
-        "--model",
-        metavar="NAME_OR_PATH",
-        help="base model: a name, a folder, or servers "
-        "(http://host:8000/v1[#name],...; default: the configured or embedded one)",
-    )
+    about = "base model: a name, a folder, or servers (http://host:8000/v1[#name],...; "
+    own.add_argument("--model", metavar="NAME_OR_PATH", help=f"{about}default: the configured or embedded one)")
     size = own.add_mutually_exclusive_group()
     size.add_argument("--pilot", type=positive, metavar="N", help="stop after a pilot of N accepted examples")
     size.add_argument("--target", type=positive, metavar="N", help="go on to N accepted examples")
@@ -61,8 +57,8 @@ def configure(args: argparse.Namespace, terminal: Terminal) -> None:
 
     args.config = load({name: getattr(args, name, None) for name in ("store", "model")})
     if args.config.problems and args.action is not config and not _opens_screen(args, terminal):
-        terminal.stderr.write("".join(f"config: {one_line(text, 400)}\n" for text in args.config.problems))
-        terminal.stderr.flush()
+        for text in args.config.problems:
+            terminal.stderr.say(f"config: {one_line(text, 400)}")
 
 
 def _opens_screen(args: argparse.Namespace, terminal: Terminal) -> bool:
@@ -93,18 +89,9 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         if args.budget is not None:
             raise_budget(args)
         return carry_out(args, terminal, Resume(store, args.run or "", args.until, batch_size=args.batch_size))
-    order = NewRun(
-        store,
-        spec=args.spec,
-        model=args.config.model or None,
-        seed=args.seed,
-        pilot=args.pilot,
-        target=args.target,
-        until=args.until,
-        overrides=dict(args.set or ()),
-        another=args.new,
-        batch_size=args.batch_size,
-    )
+    asked = {name: getattr(args, name) for name in ("spec", "seed", "pilot", "target", "until", "batch_size")}
+    changed = dict(args.set or ())
+    order = NewRun(store, model=args.config.model or None, overrides=changed, another=args.new, **asked)
     return carry_out(args, terminal, order)
 
 
@@ -135,7 +122,7 @@ def ready_for_a_screen(args: argparse.Namespace, store: Path, terminal: Terminal
         try:
             save(args.config.path, "offer_tmux", answer)
         except ConfigNotSaved as error:
-            terminal.stderr.write(f"This is not remembered: {error.title}. {error.hint}\n")
+            terminal.stderr.say(f"This is not remembered: {error.title}. {error.hint}")
 
     if not args.no_tmux:
         tmux.offer(store, args.argv, args.config.offer_tmux, terminal, remember)
@@ -175,11 +162,12 @@ def control_center(config: Config, terminal: Terminal, store: Path, order: Order
             "the control center ended with an error",
             f"What was committed to {store} is safe. The traceback is in {log_path(store)}",
         )
-    leaving.say(terminal, leaving.farewell(app.state, leaving.again(config, store), at_once=app.abandoned))
+    if farewell := leaving.farewell(app.state, leaving.again(config, store), at_once=app.abandoned):
+        terminal.stdout.say(farewell)
     from tui.printed.headless import EXIT_CODES
 
-    left_open = {"running": 130, "paused": 130, "loading": 130, "stopping": 130, "pausing": 130, "interrupted": 130}
-    code = EXIT_CODES.get(state or "", left_open.get(state or "", 0))
+    left_open = ("running", "paused", "loading", "stopping", "pausing", "interrupted")
+    code = EXIT_CODES.get(state or "", 130 if state in left_open else 0)
     if app.abandoned:
         leaving.at_once(app.session.engine, app.state, code)
     return code

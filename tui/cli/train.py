@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from engine.run.orders import Order, Resume, Round, Train
 from store.names import TRAINING_PHASES
+from tui import printed
 from tui.cli import run
-from tui.cli.frame import chosen_run, reading, require_store, run_of, show, store_path, with_log, write, write_json
+from tui.cli.frame import reading, run_of, show, store_path, with_log, write, write_json
 from tui.cli.parsing import Commands, add_headless, add_run, add_set
 from tui.host.terminal import Terminal
 
@@ -28,6 +28,8 @@ def add(commands: Commands) -> None:
 
 def train(args: argparse.Namespace, terminal: Terminal) -> int:
     """Exit codes as of a run: 4 where a lock is shut, 130 where it was stopped and kept."""
+    from engine.run.orders import Train  # help and usage load nothing of the engine
+
     store = store_path(args)
     run_id = run_of(args)
     kinds = TRAINING_PHASES if args.what == "all" else (args.what,)
@@ -47,23 +49,20 @@ def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str, kinds:
     code = 0 if all(lock["open"] for plan in plans for lock in plan["locks"]) else 4
     if args.json:
         return write_json(terminal, {"run": run_id, "plans": plans, "exit_code": code}, code)
-    from tui.printed.training import training_plan_report
-
     for plan in plans:
-        show(terminal, training_plan_report(plan))
+        show(terminal, printed.training.training_plan_report(plan))
     return code
 
 
 def refresh(args: argparse.Namespace, terminal: Terminal) -> int:
     """`cai refresh`: round after round, each a run with its own gate; ends with the first that does not pass."""
+    from engine.run.orders import Order, Resume, Round, Train
     from engine.run.refresh import rounds
     from tui.live.opener import opener
     from tui.printed.headless import run_headless
 
     store = store_path(args)
-    require_store(store)
-    with reading(args) as reader:
-        first = chosen_run(reader, args.run)
+    first = run_of(args)
     with_log(terminal, store, "cai refresh")
     while True:
         with reading(args) as reader:

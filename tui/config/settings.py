@@ -264,7 +264,7 @@ def _read_file(path: Path) -> tuple[dict[str, Value], dict[str, str], list[str]]
             try:
                 told[name] = setting.read(value)
             except ValueError as error:
-                told_as, stands = _quoted(value) if setting.repeated else "wrong", _shown(setting.default)
+                told_as, stands = _quoted(value) if setting.repeated else "wrong", shown(setting.default)
                 problems.append(f"{at}: {name} is {told_as}, wanted {error}; the default, {stands}, is used")
     return told, keymap, problems
 
@@ -310,10 +310,6 @@ def line_of(text: str, name: str, table: str = "") -> int:
 
 def shown(value: Value) -> str:
     """A value as a person reads it."""
-    return _shown(value)
-
-
-def _shown(value: Value) -> str:
     if value is None or value == "":
         return "(empty)"
     if isinstance(value, bool):

@@ -45,7 +45,7 @@ def clear_the_way(store: Path, terminal: Terminal) -> bool:
     found = holder(store)
     if found is None:
         return True
-    say = _teller(terminal)
+    say = terminal.stdout.say
     say(_who(found))
     say(f"  w  watch its log ({log_path(store)}) until it ends, then open the store")
     say("  s  have it stop at its next commit, then open the store; the run can be resumed at once")
@@ -155,11 +155,3 @@ def _stop(store: Path, found: Holder, say: Callable[[str], None]) -> None:
             said = time.monotonic()
             say(f"still finishing its batch, {said - began:.0f} s")
     say("The store is free. What was committed is in it.")
-
-
-def _teller(terminal: Terminal) -> Callable[[str], None]:
-    def say(text: str) -> None:
-        terminal.stdout.write(f"{text}\n")
-        terminal.stdout.flush()
-
-    return say

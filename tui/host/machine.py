@@ -25,8 +25,7 @@ class Machine:
     """Measures in a thread; the first CPU figure is that of the time since the program began to look."""
 
     def __init__(self) -> None:
-        self._smi: str | None = None
-        self._looked = False
+        self._smi: str | None = ""  # "" until it was looked for, None where there is none
 
     def load(self) -> Load:
         import psutil
@@ -41,8 +40,8 @@ class Machine:
         )
 
     def _gpus(self) -> tuple[tuple[float, float, float], ...]:
-        if not self._looked:
-            self._looked, self._smi = True, shutil.which("nvidia-smi")
+        if self._smi == "":
+            self._smi = shutil.which("nvidia-smi")
         if self._smi is None:
             return ()
         try:

@@ -66,6 +66,11 @@ class Outlet:
             except (OSError, ValueError) as error:
                 self._lose(error)
 
+    def say(self, line: str) -> None:
+        """Write a line, at once."""
+        self.write(f"{line}\n")
+        self.flush()
+
     def _lose(self, error: OSError | ValueError) -> None:
         if isinstance(error, OSError) and error.errno not in _LOST:
             raise error

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.run.orders import Evaluate, NewRun, Order, Resume, Train
+from engine.run.orders import NewRun, Order, Resume
 from store.names import RESUMABLE
 from tui.reads.library import Library
 
@@ -65,14 +65,6 @@ class Session:
 
     def begin_again(self, run_id: str) -> str:
         return self.begin(Resume(self.store_path, run_id))
-
-    def begin_training(self, run_id: str, kind: str, changed: Mapping[str, str]) -> str:
-        """Train the model of a run; `kind` is sft or dpo, `changed` are settings in place of the spec's."""
-        return self.begin(Train(self.store_path, run_id, (kind,), changed))
-
-    def begin_evaluation(self, run_id: str) -> str:
-        """Ask the models of a run the held-out items."""
-        return self.begin(Evaluate(self.store_path, run_id))
 
     def write(self, work: Callable[[Store], Any]) -> Any:
         """Do `work` on a store that may be written: the engine's, or the file opened for that long.

@@ -6,13 +6,13 @@ importing this module pulls in nothing of the engine that is heavy. History is c
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from store.names import ALIVE, BESIDE, COMMON_PHASES, EVALUATION, FINISHED, TRAINING_PHASES
-from tui.live.fields import Fields
 from tui.live.trainings import Trainings
 from tui.words.events import describe
 from tui.words.facts import Audit, Moment, PhaseState
@@ -25,6 +25,7 @@ MARGINS_KEPT = 5_000  # a critic; enough for a histogram whose bars move by less
 EVENTS_KEPT = 400
 THROUGHPUT_KEPT = 120
 MARKS_KEPT = 2_000
+_WORD_BEGINS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 class RunState:
@@ -127,11 +128,11 @@ class RunState:
     # -- what happened -----------------------------------------------------------------------------------------------
 
     def apply(self, event: Event) -> None:
-        """Fold one event in. An unknown kind is listed and changes nothing else."""
-        handler = _REDUCERS.get(event.kind)
+        """Fold one event in, by the method named as its kind. An unknown kind is listed and changes nothing else."""
+        handler: Callable[[Any], None] | None = getattr(self, f"_{_WORD_BEGINS.sub('_', event.kind).lower()}", None)
         if handler is not None:
-            handler(self, event)
-        level, text = describe(event.kind, Fields(event))
+            handler(event)
+        level, text = describe(event.kind, event.payload())
         if text:
             self.events.append(Moment(self._wall(), level, text))
         self.revision += 1
@@ -366,27 +367,3 @@ def beside(run_id: str, what: Sequence[str], changed: Mapping[str, str] | None =
     found = RunState()
     found.run_id, found.aside, found.changed = run_id, tuple(what), changed or {}
     return found
-
-
-_REDUCERS: dict[str, Callable[[RunState, Any], None]] = {
-    "RunStarted": RunState._run_started,
-    "ModelLoading": RunState._model_loading,
-    "ModelLoaded": RunState._model_loaded,
-    "PhaseStarted": RunState._phase_started,
-    "PhaseProgressed": RunState._phase_progressed,
-    "PhaseFinished": RunState._phase_finished,
-    "ThroughputMeasured": RunState._throughput_measured,
-    "MarginMeasured": RunState._margin_measured,
-    "TrainingStarted": RunState._training_started,
-    "TrainingStepped": RunState._training_stepped,
-    "TrainingFinished": RunState._training_finished,
-    "GuardChecked": RunState._guard_checked,
-    "CriticAudited": RunState._critic_audited,
-    "ForecastUpdated": RunState._forecast_updated,
-    "GateDecided": RunState._gate_decided,
-    "QuestionAsked": RunState._question_asked,
-    "QuestionAnswered": RunState._question_answered,
-    "RunPaused": RunState._run_paused,
-    "RunResumed": RunState._run_resumed,
-    "RunFinished": RunState._run_finished,
-}

@@ -92,11 +92,8 @@ class Trainings:
             one.marks.append((self._clock(), event.step))
             one.losses.append(event.loss)
         one.step, one.planned, one.loss = event.step, event.planned_steps, event.loss
-        one.reward_margin, one.tokens_per_s, one.memory_bytes = (
-            event.reward_margin,
-            event.tokens_per_s,
-            event.memory_bytes,
-        )
+        one.reward_margin, one.memory_bytes = event.reward_margin, event.memory_bytes
+        one.tokens_per_s = event.tokens_per_s
         if event.heldout_loss is not None:
             one.heldout_loss = event.heldout_loss
             one.marks.append((self._clock(), event.step))  # the measuring took time that is no step's

@@ -25,15 +25,10 @@ def comparison_report(found: Row) -> Group:
     notes = [Text(one_line(text, 400), style="yellow") for text in found["notes"]]
     left = sum(row["only_before"] + row["only_after"] for row in found["comparisons"])
     if left:
-        notes.append(
-            Text(f"{left} answers are to items that only one of the two runs has; they are left out", "yellow")
-        )
-    parts: list[Any] = [
-        fact("against", Text(one_line(str(found["baseline"])), style="bold")),
-        Text(),
-        _figures(found["runs"]),
-        Text(),
-    ]
+        told_of_left = f"{left} answers are to items that only one of the two runs has; they are left out"
+        notes.append(Text(told_of_left, "yellow"))
+    baseline = fact("against", Text(one_line(str(found["baseline"])), style="bold"))
+    parts: list[Any] = [baseline, Text(), _figures(found["runs"]), Text()]
     for capability in dict.fromkeys(row["capability"] for row in found["comparisons"]):
         own = [row for row in found["comparisons"] if row["capability"] == capability]
         parts += [Text(str(capability).replace("_", " "), style="bold"), _comparisons(own), Text()]
@@ -67,10 +62,8 @@ def _figures(runs: Sequence[Row]) -> Table:
 def _comparisons(rows: Sequence[Row]) -> Table:
     table = plain_table(
         "run", "condition", "n>", "before>", "after>", "+>", "->", "points>", "95 % interval", "p>",
-        "corrected>", "h>",
+        "corrected>", "h>", wrapped=False,
     )  # fmt: skip
-    for column in table.columns:
-        column.no_wrap = True
     for row in rows:
         condition = row["after"] if row["before"] == row["after"] else f"{row['before']} → {row['after']}"
         cells = (

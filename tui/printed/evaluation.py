@@ -33,17 +33,12 @@ def offer_report(offer: Row) -> Group:
         table.add_row(shape, one["name"], count(one["items"]), count(one["missing"]), _asked(one))
     rows: list[RenderableType] = [fact("run", Text(str(offer["run"]), style="bold"))]
     for capability, types in offer["items"].items():
-        test = sum(splits.get("test", 0) for splits in types.values())
-        dev = sum(splits.get("dev", 0) for splits in types.values())
-        told = f"{count(test)} test and {count(dev)} dev items in {len(types)} types"
-        rows.append(
-            fact("items" if capability == offer["capability"] else "", f"{capability.replace('_', ' ')}: {told}")
-        )
+        test, dev = (sum(splits.get(name, 0) for splits in types.values()) for name in ("test", "dev"))
+        told = f"{capability.replace('_', ' ')}: {count(test)} test and {count(dev)} dev items in {len(types)} types"
+        rows.append(fact("items" if capability == offer["capability"] else "", told))
+    frozen = f"sha256 {offer['items_sha256'][:16]}, verified by code with sha256 {offer['scorer_sha256'][:16]}"
     rows += [
-        fact(
-            "item set",
-            f"sha256 {offer['items_sha256'][:16]}, verified by code with sha256 {offer['scorer_sha256'][:16]}",
-        ),
+        fact("item set", frozen),
         fact("registered", registered_words(offer["registered"]) + _caveat(offer)),
         Text(),
         table,
@@ -93,13 +88,9 @@ def _plain(value: Any, depth: int = 0) -> list[Text]:
             for number, part in enumerate(one, 1):
                 rows += [Text(f"{'  ' * depth}{name} {number}", style="dim"), *_plain(part, depth + 1)]
         else:
-            told = (
-                ", ".join(map(str, one))
-                if isinstance(one, list | tuple)
-                else f"{one:g}"
-                if isinstance(one, float)
-                else one
-            )
+            told = f"{one:g}" if isinstance(one, float) else one
+            if isinstance(one, list | tuple):
+                told = ", ".join(map(str, one))
             rows.append(Text.assemble((f"{'  ' * depth}{name:<24}", "dim"), make_visible(str(told), limit=400)))
     return rows
 

@@ -48,11 +48,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_headless(
-    open_engine: OpenEngine,
-    order: Order,
-    terminal: Terminal,
-    *,
-    as_json: bool,
+    open_engine: OpenEngine, order: Order, terminal: Terminal, *, as_json: bool
 ) -> tuple[int, dict[str, Any]]:
     """Run to the end, or until a signal. Returns the exit code and the run's status.
 
@@ -83,12 +79,9 @@ def run_headless(
         finally:
             engine.close()
     report: Any
-    reason = engine.outcome.reason if engine.outcome is not None else ""
+    ended, reason = (engine.outcome.state, engine.outcome.reason) if engine.outcome is not None else ("failed", "")
     if state.aside:
-        status["outcome"] = {
-            "state": engine.outcome.state if engine.outcome is not None else "failed",
-            "reason": reason,
-        }
+        status["outcome"] = {"state": ended, "reason": reason}
     if state.evaluates:
         account = status["evaluation"]
         report = evaluation_outcome(status, account, code, reason, order.store, terminal.log, go_on)
@@ -194,26 +187,20 @@ def outcome_report(
     return outcome(head, store, log, what_next(status, checks, code), gates)
 
 
-def _with_pairs(status: dict[str, Any]) -> list[str]:
-    if not status.get("preferences"):
-        return []
-    run_id = status["run"]
-    return [
-        f"its pairs:       cai export {run_id} --what pairs --format jsonl --out DIR",
-        f"its principles:  cai principles {run_id}",
-    ]
-
-
 def what_next(status: dict[str, Any], checks: list[dict[str, Any]], code: int) -> list[str]:
     """What a person does now, by how the run ended."""
     run_id = status["run"]
     reason = [f"reason: {status['reason']}"] if status.get("reason") and code else []
     match code:
         case 0:
+            pairs = [
+                f"its pairs:       cai export {run_id} --what pairs --format jsonl --out DIR",
+                f"its principles:  cai principles {run_id}",
+            ]
             return [
                 f"look at it with: cai samples {run_id}",
                 f"export it with:  cai export {run_id} --what sft --format jsonl --out DIR",
-                *_with_pairs(status),
+                *(pairs if status.get("preferences") else []),
             ]
         case 4:
             failed = ", ".join(dict.fromkeys(item["check_name"] for item in checks if not item["passed"]))

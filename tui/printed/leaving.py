@@ -16,7 +16,6 @@ from tui.words.wording import STATES, again_with
 
 if TYPE_CHECKING:
     from tui.config.settings import Config
-    from tui.host.terminal import Terminal
     from tui.live.state import RunState
 
 WRITE_S = 1.0
@@ -50,12 +49,6 @@ def again(config: Config, store: Path) -> str:
     """The command that opens the same store: `cai`, with the path where it was named on the command line."""
     named = config.origin("store") == "command line"
     return f"cai --store {shlex.quote(str(store))}" if named else "cai"
-
-
-def say(terminal: Terminal, text: str) -> None:
-    if text:
-        terminal.stdout.write(f"{text}\n")
-        terminal.stdout.flush()
 
 
 def at_once(engine: Any, state: RunState, exit_code: int) -> NoReturn:

@@ -30,9 +30,9 @@ def plan_report(plan: Row) -> Group:
         fact("run", Text(str(plan["run"]), style="bold")),
         fact("budget", _left(plan["budget"])),
         fact("price", _price(plan["price_per_hour"])),
-        fact("accepted", _share(plan["rates"]["accepted"])),
-        fact("pairs kept", _share(plan["rates"]["pairs_kept"])),
-        fact("candidates", _needed(plan["rates"]["candidates_needed"])),
+        fact("accepted", _known(plan["rates"]["accepted"], _share)),
+        fact("pairs kept", _known(plan["rates"]["pairs_kept"], _share)),
+        fact("candidates", _known(plan["rates"]["candidates_needed"], _needed)),
         *_heading("What one costs", "of the device's time, with all that led to it"),
         _costs(plan["costs"]),
         *_heading("What is left", "95 % intervals of the mean, from what was measured"),
@@ -101,15 +101,16 @@ def _price(price: float | None) -> str | Text:
     return f"${price:g} an hour"
 
 
-def _share(figure: Row) -> str | Text:
-    if figure["value"] is None:
-        return Text(figure["reason"], style="yellow")
+def _known(figure: Row, told: Callable[[Row], str]) -> str | Text:
+    """The figure, or why there is none."""
+    return Text(figure["reason"], style="yellow") if figure["value"] is None else told(figure)
+
+
+def _share(figure: Row) -> str:
     return f"{percent(figure['value'])} of {count(figure['n'])} {percents_dashed(figure['lo'], figure['hi'])}"
 
 
-def _needed(figure: Row) -> str | Text:
-    if figure["value"] is None:
-        return Text(figure["reason"], style="yellow")
+def _needed(figure: Row) -> str:
     return f"{figure['value']:,.0f} in all for the target [{figure['lo']:,.0f}–{figure['hi']:,.0f}]"
 
 
@@ -134,10 +135,6 @@ def _money(figure: Row) -> tuple[str, str]:
     if figure["value"] is None:
         return "", ""
     return dollars(figure["value"]), _between(figure, lambda usd: dollars(usd)[1:])
-
-
-def _two(value: float) -> str:
-    return f"{value:.2f}"
 
 
 def _between(figure: Row, form: Callable[[float], str]) -> str:
@@ -198,12 +195,9 @@ def _forecast(forecast: Row) -> list[RenderableType]:
 def _sample_size(found: Row) -> list[RenderableType]:
     rows: list[RenderableType] = []
     if found["wanted"] is not None:
-        rows.append(
-            Text(
-                f"  {count(found['wanted']['n'])} items for a power of {found['power']:g} if {100 * found['gain']:g} % "
-                f"are gained and {100 * found['loss']:g} % lost, at {100 * found['alpha']:g} %."
-            )
-        )
+        told = f"  {count(found['wanted']['n'])} items for a power of {found['power']:g} if {100 * found['gain']:g} % "
+        told += f"are gained and {100 * found['loss']:g} % lost, at {100 * found['alpha']:g} %."
+        rows.append(Text(told))
     for one in found["planned"]:
         shows = "no difference is sure to show"
         if one["detectable"] is not None:
@@ -221,10 +215,7 @@ def _best_of(found: Row) -> list[RenderableType]:
         seconds = {"value": row["seconds"], "lo": None, "hi": None}
         for name in ("over_one", "over_last"):
             bounds = {"lo": row[f"{name}_lo"], "hi": row[f"{name}_hi"]}
-            cells += [
-                f"{row[f'{name}_nats']:+.3f}",
-                _between(bounds, lambda nats: "" if nats is None else f"{nats:.2f}"),
-            ]
+            cells += [f"{row[f'{name}_nats']:+.3f}", _between(bounds, "{:.2f}".format)]
         table.add_row(str(row["k"]), count(row["n"]), *cells, _times(seconds)[0], dollars(row["usd"]))
     asked = f"The spec asks for {found['asked']}. " if found["asked"] else ""
     told = f"  {asked}By {one_line(str(found['critic']), 40)}; {found['about']}."
@@ -256,7 +247,7 @@ def _futility(found: Row) -> list[RenderableType]:
         trend = ""
         if look["under_trend"] is not None:
             bounds = {"lo": look["trend_lo"], "hi": look["trend_hi"]}
-            trend = f", by the trend {look['under_trend']:.2f} {_between(bounds, _two)}"
+            trend = f", by the trend {look['under_trend']:.2f} {_between(bounds, '{:.2f}'.format)}"
         told = f"  {name}: {look['gained']} gained, {look['lost']} lost in {count(look['n'])} of "
         told += f"{count(look['planned'])}; chance under the plan {look['under_plan']:.2f}{trend}: "
         rows.append(Text.assemble(told, (words, style)))
@@ -271,13 +262,11 @@ def _allocation(found: Row) -> list[RenderableType]:
         if row["usd"] is None:
             table.add_row(str(row["stage"]), Text("?", style="yellow"))
         else:
-            table.add_row(
-                str(row["stage"]), *_money(row["need"]), dollars(row["usd"]), f"{100 * row['share']:.0f} %"
-            )  # fmt: skip
+            share = f"{100 * row['share']:.0f} %"
+            table.add_row(str(row["stage"]), *_money(row["need"]), dollars(row["usd"]), share)
     rows: list[RenderableType] = [table]
     if found["unmeasured"]:
         names = ", ".join(map(str, found["unmeasured"]))
-        rows.append(
-            Text(f"  Not measured: stage {names}. {dollars(found['over_usd'])} is over for them.", style="yellow")
-        )
+        told = f"  Not measured: stage {names}. {dollars(found['over_usd'])} is over for them."
+        rows.append(Text(told, style="yellow"))
     return rows

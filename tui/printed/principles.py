@@ -23,9 +23,7 @@ _AGAINST = {"without": "none", "irrelevant": "another"}
 def principles_report(run_id: str, rows: Sequence[Row], tests: Sequence[Row], judges: Sequence[Row] = ()) -> Group:
     """One line a principle, the sums of all above; then what ablations there are."""
     table = plain_table("principle", "drawn>", "names>", "useful>", "", "by rule>", "one order>", "margin, nats",
-                   "pairs>")  # fmt: skip
-    for column in table.columns:
-        column.no_wrap = True
+                   "pairs>", wrapped=False)  # fmt: skip
     category = ""
     for row in rows:
         if row["category"] != category:
@@ -73,9 +71,7 @@ def ablation_report(rows: Sequence[Row], judges: Sequence[Row]) -> Group:
 
 
 def _ablation_table(rows: Sequence[Row]) -> Table:
-    table = plain_table("", "against", "with>", "other>", "gain>", "95 % interval", "p>", "effect>")
-    for column in table.columns:
-        column.no_wrap = True
+    table = plain_table("", "against", "with>", "other>", "gain>", "95 % interval", "p>", "effect>", wrapped=False)
     for row in rows:
         moved = row["p"] is not None  # where no item differs there is nothing to test and no interval
         table.add_row(
@@ -131,12 +127,6 @@ def _share(row: Row, name: str) -> str:
 
 def _figure(row: Row, name: str) -> str:
     return f"{row[name]:.3f}" if row["measure"] == "useful" else signed(row[name])
-
-
-def _signed(value: float, digits: int = 3) -> str:
-    """With its sign, but for a zero, which has none."""
-    rounded = round(value, digits)
-    return f"{rounded:+.{digits}f}" if rounded else f"{0:.{digits}f}"
 
 
 def _mean(row: Row) -> str:

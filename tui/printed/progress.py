@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -29,13 +29,26 @@ if TYPE_CHECKING:
 FIRST_PAUSE_S, LATER_PAUSE_S, FIRST_MINUTES_S = 4.0, 30.0, 120.0
 
 
-class View(Protocol):
+class View:
     """Shows what happened and how far the run is."""
 
-    def tell(self, event: Event) -> None: ...
-    def say(self, level: str, text: str) -> None: ...
-    def tick(self) -> None: ...
-    def close(self) -> None: ...
+    def __init__(self, console: Console, state: RunState) -> None:
+        self._console = console
+        self._state = state
+
+    def tell(self, event: Event) -> None:
+        level, text = describe(event.kind, event.payload())
+        if text:
+            self.say(level, text)
+
+    def say(self, level: str, text: str) -> None:
+        raise NotImplementedError
+
+    def tick(self) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Nothing is shown any more."""
 
 
 def view_on(console: Console, state: RunState) -> View:
@@ -44,28 +57,22 @@ def view_on(console: Console, state: RunState) -> View:
     return LiveView(console, state) if moves else PlainView(console, state)
 
 
-class PlainView:
+class PlainView(View):
     """One line for each thing that happened, and one now and then about the phase under way. No control codes."""
 
     def __init__(self, console: Console, state: RunState, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console = console
-        self._state = state
+        super().__init__(console, state)
         self._clock = clock
         self._began = clock()
         self._told_at = float("-inf")
         self._told: tuple[object, ...] = ()
-
-    def tell(self, event: Event) -> None:
-        level, text = describe(event.kind, event.payload())
-        if text:
-            self.say(level, text)
 
     def say(self, level: str, text: str) -> None:
         elapsed = format_seconds(self._clock() - self._began)
         mark = {"warning": "warning: ", "error": "error: "}.get(level, "")
         line = Text(f"[{elapsed:>7}] {mark}{make_visible(text, limit=2000)}", style=LEVEL_STYLES.get(level, ""))
         self._console.print(line, soft_wrap=True)
-        self._flush()
+        self._console.file.flush()
 
     def tick(self) -> None:
         phase = self._state.phases.get(self._state.current_phase or "")
@@ -79,33 +86,17 @@ class PlainView:
             told = _trained(phase, self._state.trainings.of(phase.name)) or _progress(phase)
             self.say("info", f"{phase_title(phase.name)} {told}")
 
-    def close(self) -> None:
-        self._flush()
 
-    def _flush(self) -> None:
-        self._console.file.flush()
-
-
-class LiveView:
+class LiveView(View):
     """What happened scrolls by; below it the phases with their bars."""
 
     def __init__(self, console: Console, state: RunState) -> None:
-        self._console = console
-        self._state = state
+        super().__init__(console, state)
         self._live: Live | None = Live(
-            console=console,
-            get_renderable=self._render,
-            auto_refresh=False,
-            redirect_stdout=False,
-            redirect_stderr=False,
-            vertical_overflow="crop",
-        )
+            console=console, get_renderable=self._render, auto_refresh=False, redirect_stdout=False,
+            redirect_stderr=False, vertical_overflow="crop",
+        )  # fmt: skip
         self._live.start()
-
-    def tell(self, event: Event) -> None:
-        level, text = describe(event.kind, event.payload())
-        if text:
-            self.say(level, text)
 
     def say(self, level: str, text: str) -> None:
         self._console.print(Text(make_visible(text, limit=2000), style=LEVEL_STYLES.get(level, "")))
@@ -145,16 +136,7 @@ def _live_cells(phase: PhaseState, training: TrainingState | None) -> tuple[Any,
         figures = [*training.figures(), "", "", ""][:3]
         left = "" if training.eta_s is None else f"{format_seconds(training.eta_s)} left"
         return (name, bar, done, *figures, left)
-    rate, eta = phase.rate_per_s, phase.eta_s
-    return (
-        name,
-        bar,
-        done,
-        "" if phase.accepted is None else f"{count(phase.accepted)} accepted",
-        _share(phase),
-        "" if rate is None else f"{rate:.1f}/s",
-        "" if eta is None else f"{format_seconds(eta)} left",
-    )
+    return (name, bar, done, *_figures(phase))
 
 
 def _trained(phase: PhaseState, training: TrainingState | None) -> str:
@@ -168,17 +150,17 @@ def _trained(phase: PhaseState, training: TrainingState | None) -> str:
 
 
 def _progress(phase: PhaseState) -> str:
-    rate, eta = phase.rate_per_s, phase.eta_s
-    parts = [f"{count(phase.done)}/{count(phase.planned)}"]
-    if phase.accepted is not None:
-        parts.append(f"{count(phase.accepted)} accepted {_share(phase)}".rstrip())
-    if rate is not None:
-        parts.append(f"{rate:.1f}/s")
-    if eta is not None:
-        parts.append(f"{format_seconds(eta)} left")
-    return " · ".join(parts)
+    accepted, share, rate, left = _figures(phase)
+    done = f"{count(phase.done)}/{count(phase.planned)}"
+    return " · ".join(filter(None, (done, f"{accepted} {share}".strip(), rate, left)))
 
 
-def _share(phase: PhaseState) -> str:
-    found = phase.acceptance
-    return "" if found is None else f"({100 * found[0]:.0f} %)"
+def _figures(phase: PhaseState) -> tuple[str, str, str, str]:
+    """Accepted, its share, items a second and the time left, each "" where it is not known."""
+    share, rate, eta = phase.acceptance, phase.rate_per_s, phase.eta_s
+    return (
+        "" if phase.accepted is None else f"{count(phase.accepted)} accepted",
+        "" if share is None else f"({100 * share[0]:.0f} %)",
+        "" if rate is None else f"{rate:.1f}/s",
+        "" if eta is None else f"{format_seconds(eta)} left",
+    )

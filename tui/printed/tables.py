@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, Literal, TextIO, cast
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -236,27 +236,28 @@ def error_report(console: Console, title: str, hint: str) -> None:
     console.file.flush()
 
 
-_DOCTOR_STYLES = {"ok": "green", "absent": "dim", "warning": "yellow", "failed": "bold red", "hung": "bold red"}
-_DOCTOR_SHAPES = {"ok": "✓", "absent": "·", "warning": "!", "failed": "✗", "hung": "✗"}
+_DOCTOR = {
+    "ok": ("✓", "green"), "absent": ("·", "dim"), "warning": ("!", "yellow"), "failed": ("✗", "bold red"),
+    "hung": ("✗", "bold red"),
+}  # fmt: skip
 
 
 def doctor_table(report: Row) -> Table:
     """The machine's checks; rows as engine.doctor.examine gives them."""
     table = plain_table("", "check", "state", "detail", "s>")
     for item in report["checks"]:
-        style = _DOCTOR_STYLES.get(item["state"], "")
-        shape, took = _DOCTOR_SHAPES.get(item["state"], " "), Text(f"{item['elapsed_s']:.1f}", "dim")
-        detail = make_visible(item["detail"], limit=300)
+        shape, style = _DOCTOR.get(item["state"], (" ", ""))
+        detail, took = make_visible(item["detail"], limit=300), Text(f"{item['elapsed_s']:.1f}", "dim")
         add(table, Text(shape, style), item["name"], Text(item["state"], style), detail, took)
     return table
 
 
-def plain_table(*columns: str) -> Table:
+def plain_table(*columns: str, wrapped: bool = True) -> Table:
     """A table without frame; a name that ends in > is a column of numbers."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in columns:
-        right = name.endswith(">")
-        table.add_column(name.rstrip(">"), justify="right" if right else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if name.endswith(">") else "left"
+        table.add_column(name.rstrip(">"), justify=justify, overflow="fold", no_wrap=not wrapped)
     return table
 
 

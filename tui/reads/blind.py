@@ -51,16 +51,8 @@ def to_read(reader: Reader, run_id: str, result: Mapping[str, Any]) -> list[dict
         item = items[one.item_id]
         for text, subject in zip(one.texts, one.subjects, strict=True):
             if subject not in read:
-                found.append(
-                    {
-                        "subject_id": subject,
-                        "item_type": one.item_type,
-                        "history": item["history"],
-                        "prompt": item["prompt"],
-                        "reference": item["reference"],
-                        "answer": text,
-                    }
-                )
+                asked = {name: item[name] for name in ("item_type", "history", "prompt", "reference")}
+                found.append({"subject_id": subject, **asked, "answer": text})
     return found
 
 

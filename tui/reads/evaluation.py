@@ -80,9 +80,6 @@ def standing(reader: Reader, run_id: str) -> Standing:
 
 def evaluation_account(reader: Reader, run_id: str) -> dict[str, Any]:
     """The same as one JSON-ready object: {conditions, audits, gap, registration, repeats, results, guard}."""
-
-    pass
-
     ready: dict[str, Any] = json_ready(asdict(standing(reader, run_id)))
     return ready
 

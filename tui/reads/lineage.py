@@ -48,9 +48,8 @@ def lineage(reader: Reader, run_id: str, sample_id: str) -> Lineage:
         steps.append(Step("verdict", f"verdict: {sample['verdict']}", str(sample["reason"]), facts))
     if sample["person_label"]:
         label = sample["person_label"]
-        steps.append(
-            Step("label", f"your label: {label['label']}", label["note"] or "(no note)", (("at", str(label["at"])),))
-        )
+        about = (("at", str(label["at"])),)
+        steps.append(Step("label", f"your label: {label['label']}", label["note"] or "(no note)", about))
     steps += [*_revised(reader, run_id, sample), *_candidates(reader, run_id, sample), *_paired(reader, run_id, sample)]
     steps += _siblings(reader, run_id, sample)
     return Lineage(sample_id, steps)
@@ -72,14 +71,9 @@ def _written(reader: Reader, instruction: dict[str, Any], sample: dict[str, Any]
     steps = []
     completion = reader.completions([instruction["request_id"]]).get(instruction["request_id"])
     if completion:
-        steps.append(
-            Step(
-                "request",
-                f"list that it was written in, line {instruction['line'] + 1}",
-                f"{completion['prompt']}⟪{completion['text']}⟫",
-                _request_facts(completion),
-            )
-        )
+        title = f"list that it was written in, line {instruction['line'] + 1}"
+        text = f"{completion['prompt']}⟪{completion['text']}⟫"
+        steps.append(Step("request", title, text, _request_facts(completion)))
     facts: tuple[tuple[str, str], ...] = (
         ("status", str(instruction["status"])),
         ("split", str(instruction["split"] or "–")),
@@ -132,9 +126,8 @@ def _judged(kind: str, judgements: Sequence[dict[str, Any]], reader: Reader) -> 
 
 
 def _answered(sample: dict[str, Any]) -> list[Step]:
-    completion = {**sample, "session_id": "–"}
     prompt = sample["prompt"] or ""
-    facts = _request_facts(completion) if sample["prompt"] is not None else ()
+    facts = _request_facts({**sample, "session_id": "–"}) if sample["prompt"] is not None else ()
     trimmed = ", ".join(sorted({str(span["rule"]) for span in sample["trimmed"]})) or "nothing"
     ended = (("ended by", str(sample["stop_reason"])), ("trimmed by", trimmed))
     return [

@@ -19,24 +19,15 @@ SOURCES = ("", *PAIR_SOURCES)
 VERDICTS = ("", "accepted", "rejected")
 ORDERS = ("ordinal", "best", "worst")
 
-_REVISIONS = """
-    FROM revisions t
+_KINDS = {REVISIONS: "revision", PAIRS: "pair"}
+_FROM = """
+    FROM {view} t
     LEFT JOIN instructions i ON i.run_id = t.run_id AND i.instruction_id = t.instruction_id
-    LEFT JOIN verdicts v ON v.run_id = t.run_id AND v.subject_kind = 'revision' AND v.subject_id = t.revision_id
-    LEFT JOIN judgements j ON j.run_id = t.run_id AND j.subject_kind = 'revision' AND j.subject_id = t.revision_id
+    LEFT JOIN verdicts v ON v.run_id = t.run_id AND v.subject_kind = '{kind}' AND v.subject_id = t.{kind}_id
+    LEFT JOIN judgements j ON j.run_id = t.run_id AND j.subject_kind = '{kind}' AND j.subject_id = t.{kind}_id
         AND j.critic = ?
     WHERE t.run_id = ?
 """
-_PAIRS = """
-    FROM pairs t
-    LEFT JOIN instructions i ON i.run_id = t.run_id AND i.instruction_id = t.instruction_id
-    LEFT JOIN verdicts v ON v.run_id = t.run_id AND v.subject_kind = 'pair' AND v.subject_id = t.pair_id
-    LEFT JOIN judgements j ON j.run_id = t.run_id AND j.subject_kind = 'pair' AND j.subject_id = t.pair_id
-        AND j.critic = ?
-    WHERE t.run_id = ?
-"""
-_FROM = {REVISIONS: _REVISIONS, PAIRS: _PAIRS}
-_ID = {REVISIONS: "revision_id", PAIRS: "pair_id"}
 _OWN = {
     REVISIONS: "t.sample_id, t.principle_id, t.round, t.n_tokens",
     PAIRS: "t.source, t.detail, t.principle_id, t.chosen_tokens - t.rejected_tokens AS longer",
@@ -85,7 +76,7 @@ def listed(reader: Reader, run_id: str, wish: Wish, seek: str, page: int) -> Lis
     total = reader.query(f"SELECT count(*) AS n FROM {wish.view} WHERE run_id = ?", [run_id])[0]["n"]
     at = 0
     if seek:
-        name = f"t.{_ID[wish.view]}"
+        name = f"t.{_KINDS[wish.view]}_id"
         order = _BY[wish.order].format(id=name)
         found = reader.query(
             f"SELECT place - 1 AS at FROM (SELECT {name} AS id, row_number() OVER (ORDER BY {order}) AS place "
@@ -102,7 +93,7 @@ def rows_of(reader: Reader, run_id: str, wish: Wish, critic: str, offset: int, l
     if wish.view == PRINCIPLES:
         return principles(reader, run_id)[offset : offset + limit]
     source, params = _chosen(wish, run_id, critic)
-    name = f"t.{_ID[wish.view]}"
+    name = f"t.{_KINDS[wish.view]}_id"
     return reader.query(
         f"SELECT {name} AS id, t.ordinal, i.text AS instruction, v.verdict, v.flags, j.margin_nats AS margin, "
         f"{_OWN[wish.view]} {source} ORDER BY {_BY[wish.order].format(id=name)} LIMIT ? OFFSET ?",
@@ -111,14 +102,12 @@ def rows_of(reader: Reader, run_id: str, wish: Wish, critic: str, offset: int, l
 
 
 def _chosen(wish: Wish, run_id: str, critic: str) -> tuple[str, list[object]]:
-    source = _FROM[wish.view]
+    source = _FROM.format(view=wish.view, kind=_KINDS[wish.view])
     params: list[object] = [critic, run_id]
-    if wish.verdict:
-        source, params = f"{source} AND v.verdict = ?", [*params, wish.verdict]
-    if wish.principle:
-        source, params = f"{source} AND t.principle_id = ?", [*params, wish.principle]
-    if wish.source and wish.view == PAIRS:
-        source, params = f"{source} AND t.source = ?", [*params, wish.source]
+    own_source = wish.source if wish.view == PAIRS else ""
+    for column, value in (("v.verdict", wish.verdict), ("t.principle_id", wish.principle), ("t.source", own_source)):
+        if value:
+            source, params = f"{source} AND {column} = ?", [*params, value]
     return source, params
 
 

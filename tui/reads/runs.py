@@ -103,9 +103,7 @@ def fork_options(reader: Reader, run_id: str, changes: Mapping[str, str]) -> dic
 
     The settings are those that the run has now, thresholds that were applied included, as overrides of its spec.
     """
-
-    from engine.core.errors import SpecError  # not before the first frame: it brings DuckDB
-    from engine.spec.stage import change, load_spec
+    from engine.spec.stage import change, load_spec  # not before the first frame: it brings pydantic
 
     run = reader.run(run_id)
     wanted = change(own_settings(run), changes).model_dump()
@@ -125,14 +123,8 @@ def fork_options(reader: Reader, run_id: str, changes: Mapping[str, str]) -> dic
             }
         elif value != base[section] and section not in _OWN:
             overrides[section] = json.dumps(value)
-    return {
-        "spec": run["spec"],
-        "model": run["model"],
-        "seed": own["seed"],
-        "pilot": own["pilot"],
-        "target": max(own["target"], own["pilot"]),
-        "overrides": overrides,
-    }
+    own["target"] = max(own["target"], own["pilot"])
+    return {"spec": run["spec"], "model": run["model"], **own, "overrides": overrides}
 
 
 def own_settings(run: Mapping[str, Any]) -> dict[str, Any]:

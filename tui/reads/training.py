@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from store.read import Reader
 
 STEPS_AT_ONCE = 20_000
+_ACCOUNT = (
+    "training", "method", "state", "reason", "steps", "planned_steps", "examples", "first_loss", "last_loss",
+    "heldout_before", "heldout_after", "reward_margin", "elapsed_s", "start", "adapter",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +108,8 @@ def _changed(settings: Mapping[str, Any], used: Mapping[str, Any]) -> dict[str, 
 def training_accounts(reader: Reader, run_id: str, training_ids: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Each training in short, as JSON has it, of those named or of all.
 
-    {training, method, state, reason, steps, planned_steps, examples, first_loss, last_loss, heldout_before,
-    heldout_after, reward_margin, elapsed_s, start, adapter}; losses in nats, `heldout_after` that of the adapter's
-    step where it has one, else the last; `adapter` is a path relative to the store's folder, None until it is done.
+    Losses are in nats, `heldout_after` that of the adapter's step where it has one, else the last; `adapter` is a path
+    relative to the store's folder, None until it is done.
     """
     from store import progress
 
@@ -123,24 +126,10 @@ def training_accounts(reader: Reader, run_id: str, training_ids: Sequence[str] |
             [run_id, row["training_id"], row["adapter_step"]],
         )[0]
         after = measured["heldout_last"] if measured["heldout_adapter"] is None else measured["heldout_adapter"]
-        found.append(
-            {
-                "training": row["training_id"],
-                "method": row["method"],
-                "state": row["state"],
-                "reason": row["reason"],
-                "steps": measured["steps"],
-                "planned_steps": row["planned_steps"],
-                "examples": row["facts"].get("examples"),
-                "first_loss": measured["first_loss"],
-                "last_loss": measured["last_loss"],
-                "heldout_before": row["heldout_before"],
-                "heldout_after": after,
-                "reward_margin": measured["reward_margin"],
-                "elapsed_s": row["elapsed_s"],
-                "start": row["start_training"],
-                "adapter": row["adapter_path"],
-            }
-        )
+        known = {
+            **row, **measured, "training": row["training_id"], "examples": row["facts"].get("examples"),
+            "heldout_after": after, "start": row["start_training"], "adapter": row["adapter_path"],
+        }  # fmt: skip
+        found.append({name: known[name] for name in _ACCOUNT})
     ready: list[dict[str, Any]] = json_ready(found)
     return ready

@@ -96,5 +96,14 @@ class Room(Container):
         """Read with a reader of the open store."""
         self.read(what, lambda library: library.reading(query), then, group)
 
+    def work_out(self, what: str, query: Callable[[Reader], Found], then: Callable[[Found | str], object]) -> None:
+        """Ask a reader of its own what may take long; where something is wrong with that, `then` gets it in words."""
+
+        def work(library: Library) -> Found:
+            with library.own_reader() as reader:
+                return query(reader)
+
+        self.read(what, lambda library: or_wrong(lambda: work(library)), then)
+
     def visit(self, subject: str) -> None:
         """Show the subject that another room named; see `GoTo`."""

@@ -16,7 +16,8 @@ from tui.live.state import RunState
 from tui.messages import RunWanted, WriteWanted
 from tui.reads import blind
 from tui.reads.evaluation import Found, Standing, answered, discordant, standing
-from tui.rooms import Room, busy, or_wrong
+from tui.rooms import busy, or_wrong
+from tui.rooms.tabular import TableRoom
 from tui.widgets.evaluation.blind import BlindScreen
 from tui.widgets.evaluation.plan import EvaluationPlanScreen
 from tui.widgets.evaluation.standing import standing_lines
@@ -29,7 +30,8 @@ from tui.words.text import make_visible
 
 if TYPE_CHECKING:
     from store.db import Store
-    from tui.reads.library import Library, RunHistory
+    from store.read import Reader
+    from tui.reads.library import RunHistory
 
 _EMPTY = (
     "Nothing was evaluated in this run yet. e shows what would be asked, and asks: the base the held-out items first, "
@@ -40,7 +42,7 @@ STANDING_ROWS = 3  # of the smallest screen
 SMALL = 30
 
 
-class EvaluationRoom(Room):
+class EvaluationRoom(TableRoom):
     DEFAULT_CSS = """
     EvaluationRoom { layout: vertical; }
     #evaluation-standing { height: auto; }
@@ -70,16 +72,13 @@ class EvaluationRoom(Room):
         self._gained = True
         self._found = Found(0, ())
         self._item = 0
-        self._told: object = None
+        self._told: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
         head = Static("", id="evaluation-standing", classes="panel", markup=False)
         head.border_title = "Evaluation"
         yield head
-        table = PlainTable(id="evaluation-table")
-        table.add_class("panel")
-        table.border_title = "Results"
-        yield table
+        yield PlainTable("Results", id="evaluation-table")
         with VerticalScroll(id="evaluation-items", classes="panel") as box:
             box.border_title = "Evaluation"
             yield Static(row((_EMPTY, QUIET)), id="evaluation-item", markup=False)
@@ -88,7 +87,7 @@ class EvaluationRoom(Room):
                 yield Static("", id="evaluation-after", markup=False)
 
     def on_mount(self) -> None:
-        table = self.query_one(PlainTable)
+        table = self.table
         table.display = self.query_one("#evaluation-standing").display = False
         for at, (name, width) in enumerate(COLUMNS):
             table.add_column(name, key=f"{at}{name}", width=width)
@@ -102,12 +101,7 @@ class EvaluationRoom(Room):
             self._run_id, self._stale = state.run_id, True
             self.look()
         phase = state.phases.get("evaluation")
-        told = (
-            state.evaluates and state.active,
-            phase.done if phase else 0,
-            phase.planned if phase else 0,
-            state.state,
-        )
+        told = (state.evaluates and state.active, phase and (phase.done, phase.planned), state.state)
         if told != self._told:
             self._told, self._stale = told, True
             self._head()
@@ -123,7 +117,7 @@ class EvaluationRoom(Room):
             return
         had_results = self._standing is not None and bool(self._standing.results)
         self._standing = found
-        table = self.query_one(PlainTable)
+        table = self.table
         results = {
             f"{one['capability']}/{one['before']}/{one['after']}/{one['item_type']}": one for one in found.results
         }
@@ -132,7 +126,7 @@ class EvaluationRoom(Room):
         self._rows = results | {f"{one['capability']}/{one['condition']}": one for one in test}
         reach = max((abs(one[name]) for one in found.results for name in ("lo", "hi")), default=1.0)
         first = bool(results) and not had_results
-        with table.keep_cursor(cleared=True):
+        with table.keep_cursor():
             for key, one in self._rows.items():
                 cells = result_cells(one, reach) if key in results else answers_cells(one)
                 table.add_row(*cells, key=key)
@@ -165,17 +159,11 @@ class EvaluationRoom(Room):
         self.call_after_refresh(self._head)
 
     def home(self) -> None:
-        self.query_one(PlainTable if self._rows else "#evaluation-items").focus()
-
-    def action_cursor(self, step: int) -> None:
-        self.query_one(PlainTable).step(step)
+        (self.table if self._rows else self.query_one("#evaluation-items")).focus()
 
     @property
     def chosen(self) -> Mapping[str, Any] | None:
-        table = self.query_one(PlainTable)
-        if not table.is_valid_row_index(table.cursor_row):
-            return None
-        return self._rows.get(str(table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value))
+        return self._rows.get(self.table.under_cursor)
 
     @on(DataTable.RowHighlighted, "#evaluation-table")
     def open_items(self) -> None:
@@ -233,13 +221,12 @@ class EvaluationRoom(Room):
         run_id = self._run_id
 
         def ask(then: Callable[[Offer | str], None]) -> None:
-            def offer(library: Library) -> Offer:
+            def offer(reader: Reader) -> Offer:
                 from engine.analyses.offers import evaluation_offer  # not before the first frame: it brings DuckDB
 
-                with library.own_reader() as reader:
-                    return evaluation_offer(reader, run_id)
+                return evaluation_offer(reader, run_id)
 
-            self.read("working out an evaluation", lambda library: or_wrong(lambda: offer(library)), then)
+            self.work_out("working out an evaluation", offer, then)
 
         def settle(then: Callable[[str], None]) -> None:
             def register(store: Store) -> str:
@@ -250,25 +237,23 @@ class EvaluationRoom(Room):
 
             self.post_message(WriteWanted("registering", lambda store: or_wrong(lambda: register(store)), then))
 
-        def answered_(start: bool | None) -> None:
-            if start:
+        def answered_(offer: Offer | None) -> None:
+            if offer is not None:
                 self.post_message(RunWanted("evaluate", run_id))
 
         self.app.push_screen(EvaluationPlanScreen(run_id, ask, settle, lambda: busy(self._state)), answered_)
 
     def action_blind(self) -> None:
-
         run_id, chosen = self._run_id, self.chosen
         assert chosen is not None
 
         def keep(subject_id: str, label: str) -> None:
-            self.post_message(
-                WriteWanted(
-                    "keeping a label", lambda store: blind.keep_blind_label(store, run_id, subject_id, label), _done
-                )
-            )
+            def write(store: Store) -> None:
+                blind.keep_blind_label(store, run_id, subject_id, label)
 
-        def _done(_: object) -> None:
+            self.post_message(WriteWanted("keeping a label", write, kept))
+
+        def kept(_: object) -> None:
             self._stale = True
 
         def told(text: str) -> None:

@@ -50,14 +50,10 @@ class ListingRoom(Room):
     """Base of such rooms."""
 
     _rest: Timer | None = None
+    _listing: Any = None  # what the table lists; None before the first listing
 
     @property
     def table(self) -> EndlessTable:
-        raise NotImplementedError
-
-    @property
-    def listing(self) -> Any:
-        """What the table lists; None before the first listing."""
         raise NotImplementedError
 
     def page(self, reader: Reader, listing: Any, offset: int, limit: int) -> list[dict[str, Any]]:
@@ -66,12 +62,12 @@ class ListingRoom(Room):
 
     @on(EndlessTable.PageWanted)
     def read_page(self, event: EndlessTable.PageWanted) -> None:
-        listing = self.listing
+        listing = self._listing
         if listing is None:
             return
 
         def arrived(rows: list[dict[str, Any]]) -> None:
-            if listing is self.listing:
+            if listing is self._listing:
                 self.table.keep(event.offset, rows)
 
         what = f"reading {self.id}"
@@ -89,6 +85,9 @@ class ListingRoom(Room):
             read()
         else:
             self._rest = self.set_timer(REST_S, read)
+
+    def home(self) -> None:
+        self.screen.set_focus(self.table)
 
     def action_back(self) -> None:
         self.home()

@@ -63,6 +63,7 @@ _TELL: Mapping[str, Callable[[Mapping[str, Any], int], Told]] = {
 
 
 class PreferencesRoom(ListingRoom):
+    _listing: Listed | None = None
     DEFAULT_CSS = """
     PreferencesRoom { layout: vertical; }
     #preferences-list { height: 2fr; width: 100%; }
@@ -91,7 +92,6 @@ class PreferencesRoom(ListingRoom):
         self._done: tuple[object, ...] = ()  # how far the phases are that fill this room
         self._read_at: tuple[object, ...] = ()
         self._read_when = 0.0
-        self._listed: Listed | None = None
         self._found: tuple[str, Mapping[str, Any]] | None = None  # what is shown below: its view and its rows
 
     def compose(self) -> ComposeResult:
@@ -125,7 +125,7 @@ class PreferencesRoom(ListingRoom):
         self._active = state.active
         self._done = tuple((phase.done, phase.accepted) for phase in phases)
         if state.run_id != self._run_id:
-            self._run_id, self.wish, self._listed, self._found = state.run_id, Wish(), None, None
+            self._run_id, self.wish, self._listing, self._found = state.run_id, Wish(), None, None
             self.table.begin(0)
             self._tell()
             self.look()
@@ -149,7 +149,7 @@ class PreferencesRoom(ListingRoom):
     def _learn(self, found: Listed) -> None:
         if found.wish != self.wish:
             return
-        self._listed = found
+        self._listing = found
         table = self.table
         table.view = found.wish.view
         table.order = ("margin", self.wish.order == "best") if self.wish.order != "ordinal" else ("ordinal", False)
@@ -160,10 +160,6 @@ class PreferencesRoom(ListingRoom):
             self._tell()
         self._paint()
         self.refresh_bindings()
-
-    @property
-    def listing(self) -> Listed | None:
-        return self._listed
 
     def page(self, reader: Reader, listing: Listed, offset: int, limit: int) -> list[dict[str, Any]]:
         return rows_of(reader, self._run_id, listing.wish, listing.critic, offset, limit)
@@ -210,9 +206,9 @@ class PreferencesRoom(ListingRoom):
             self.query_one("#preferences-rejected", Static).update(told.sides[1])
 
     def _nothing(self) -> str:
-        if self._listed is None or not self._done:
+        if self._listing is None or not self._done:
             return _EMPTY
-        if self._listed.total:
+        if self._listing.total:
             return "None is like this. x clears the filters."
         return _SOON.get(self.wish.view, _EMPTY)
 
@@ -220,10 +216,11 @@ class PreferencesRoom(ListingRoom):
 
     def choose(self, **fields: Any) -> None:
         self.wish = replace(self.wish, **fields)
-        if {"view", "order"} & fields.keys():
+        anew = bool({"view", "order"} & fields.keys())
+        if anew:
             self._found = None
         self._paint()
-        self.want(top="view" in fields or "order" in fields)
+        self.want(top=anew)
 
     def action_view(self, by: int) -> None:
         self.action_open(VIEWS[(VIEWS.index(self.wish.view) + by) % len(VIEWS)])
@@ -287,25 +284,24 @@ class PreferencesRoom(ListingRoom):
     def action_scroll(self, by: int) -> None:
         self.query_one("#preferences-detail").scroll_relative(y=by, animate=False)
 
-    def home(self) -> None:
-        self.table.focus()
-
     @property
     def table(self) -> PreferenceTable:
         return self.query_one(PreferenceTable)
 
     def _paint(self) -> None:
-        table, wish, now = self.table, self.wish, self._listed
+        table, wish, now = self.table, self.wish, self._listing
         table.fit(columns_for(table.view, table.size.width))
         panel = self.query_one("#preferences-list")
         short = panel.size.width < 100
         parts = [(name.title(), wish.view == name, f"open('{name}')") for name in VIEWS]
         if wish.view != PRINCIPLES:
-            for key, word in (("a", "accepted"), ("r", "rejected"), ("e", "every")):
-                shape = VERDICT_SHAPES.get(word, "∗")
-                text = f"{key} {shape}" if short else f"{key} {shape} {word}"
-                action = f"only('{'' if word == 'every' else word}')"
-                parts.append((text, wish.verdict == ("" if word == "every" else word), action))
+            for key, word, verdict in (
+                ("a", "accepted", "accepted"),
+                ("r", "rejected", "rejected"),
+                ("e", "every", ""),
+            ):
+                text = f"{key} {VERDICT_SHAPES.get(word, '∗')}"
+                parts.append((text if short else f"{text} {word}", wish.verdict == verdict, f"only('{verdict}')"))
         if wish.view == PAIRS:
             source = wish.source.replace("_", " ") or ("source" if short else "any source")
             parts.append((f"f {source}", bool(wish.source), "source"))

@@ -15,7 +15,7 @@ from textual.widgets import DataTable, Static
 
 from engine.core.figures import measured_plain
 from tui.reads.run import review_of
-from tui.rooms import Room
+from tui.rooms.tabular import TableRoom
 from tui.widgets.marks import QUIET, TONES, lines, row
 from tui.widgets.tables import PlainTable, vi_keys
 from tui.words.text import make_visible, one_line
@@ -45,7 +45,7 @@ _COLUMNS = (  # the gate's name comes last: at 80 columns it is the one to scrol
 )
 
 
-class QuestionsRoom(Room):
+class QuestionsRoom(TableRoom):
     BINDINGS: ClassVar[list[BindingType]] = [*vi_keys("questions")]
 
     def __init__(self) -> None:
@@ -59,10 +59,7 @@ class QuestionsRoom(Room):
         self._name_width = 0
 
     def compose(self) -> ComposeResult:
-        table = PlainTable(id="gate-table")
-        table.add_class("panel")
-        table.border_title = "Questions, gates, decisions"
-        yield table
+        yield PlainTable("Questions, gates, decisions", id="gate-table")
         with VerticalScroll(id="gate-evidence", classes="panel") as evidence:
             evidence.border_title = "Evidence"
             yield Static(id="gate-evidence-text", markup=False)
@@ -70,12 +67,11 @@ class QuestionsRoom(Room):
     def on_mount(self) -> None:
         self._fit()
 
-    def on_resize(self) -> None:
-        self._fit()
+    on_resize = on_mount
 
     def _fit(self) -> None:
         """Give the names of the checks what the other columns leave."""
-        table = self.query_one(PlainTable)
+        table = self.table
         taken = sum(width + 2 * table.cell_padding for _, width in _COLUMNS) - NAME_WIDTH
         longest = max((len(str(item["check_name"])) for item in self._rows.values()), default=0)
         width = max(NAME_WIDTH, min(longest, self.size.width - 6 - taken))
@@ -100,7 +96,7 @@ class QuestionsRoom(Room):
         self._paint()
 
     def _paint(self) -> None:
-        table = self.query_one(PlainTable)
+        table = self.table
         now = (self._rows, self._decisions, self._open)
         if now == self._shown:
             return
@@ -117,23 +113,16 @@ class QuestionsRoom(Room):
         told += [f"✎ {len(self._decisions)} decided"] if self._decisions else []
         table.border_subtitle = " · ".join(told)
         colours = self.app.theme_variables
-        with table.keep_cursor(cleared=True):
+        with table.keep_cursor():
             for key, question in self._open.items():
-                asked = Text(
-                    one_line(question.topic or question.question, 60), style=f"bold {colours.get('warning', '')}"
-                )
+                topic = one_line(question.topic or question.question, 60)
+                asked = Text(topic, style=f"bold {colours.get('warning', '')}")
                 table.add_row(Text("?"), asked, *[Text("")] * 5, Text("for you"), key=key)
             for key, item in self._rows.items():
                 table.add_row(*_cells(item, colours), key=key)
             for key, item in self._decisions.items():
-                cells = (
-                    Text("✎"),
-                    Text(str(item["topic"])),
-                    Text(str(item["answer"])),
-                    *[Text("")] * 4,
-                    Text("decided"),
-                )
-                table.add_row(*cells, key=key)
+                cells = ("✎", str(item["topic"]), str(item["answer"]), "", "", "", "", "decided")
+                table.add_row(*map(Text, cells), key=key)
         self._point_at_what_failed(table)
 
     def _point_at_what_failed(self, table: PlainTable) -> None:
@@ -152,8 +141,7 @@ class QuestionsRoom(Room):
             return
         check = str(item["check_name"])
         total = len(item["subject_ids"] or ())
-        word, tone = ("passed", "good") if item["passed"] else ("FAILED", "bad")
-        shape = "✓" if item["passed"] else "✗"
+        shape, word, tone = ("✓", "passed", "good") if item["passed"] else ("✗", "FAILED", "bad")
         head = row(
             (f"{shape} {check.replace('_', ' ')} {word}", f"bold {TONES[tone]}"),
             f"   measured {measured_plain(item['measured'])}, needs {item['op']} {measured_plain(item['threshold'])}",
@@ -162,25 +150,16 @@ class QuestionsRoom(Room):
         )
         rows = [head, row((_against(total, len(subjects)), QUIET))]
         for subject in subjects:
-            rows += [
-                Content(""),
-                row(
-                    (f"{subject['kind']} {str(subject['id'])[:16]}  ", QUIET),
-                    one_line(subject["instruction"] or "", 200),
-                ),
-            ]
+            name = f"{subject['kind']} {str(subject['id'])[:16]}  "
+            rows += [Content(""), row((name, QUIET), one_line(subject["instruction"] or "", 200))]
             if subject["response"]:
                 rows.append(row(("→ ", "$accent"), make_visible(subject["response"], limit=600)))
         self._tell(lines(rows))
 
     def home(self) -> None:
-        table = self.query_one(PlainTable)
         if self._open:  # whoever comes here then comes to read about the question
-            table.move_cursor(row=0, animate=False)
-        self.screen.set_focus(table)
-
-    def action_cursor(self, step: int) -> None:
-        self.query_one(PlainTable).step(step)
+            self.table.move_cursor(row=0, animate=False)
+        super().home()
 
     def _tell(self, content: Content) -> None:
         self.query_one("#gate-evidence-text", Static).update(content)
@@ -190,7 +169,8 @@ class QuestionsRoom(Room):
         key = (event.row_key.value or "") if event.row_key is not None else ""
         if (question := self._open.get(key)) is not None:
             text = make_visible(question.question, limit=8000)
-            rows = [row((one_line(question.topic, 80), "bold")), row(text), _answer_hint()]
+            hint = row(("Enter goes to the question below, where it is answered.", QUIET))
+            rows = [row((one_line(question.topic, 80), "bold")), row(text), hint]
             self._tell(lines(rows))
             self._review(key.partition(":")[2], rows)
         elif (decision := self._decisions.get(key)) is not None:
@@ -254,10 +234,6 @@ def _review_lines(review: Mapping[str, Any]) -> list[Content]:
         rows.append(row((make_visible(str(review["why"]), limit=1000), QUIET)))
     rows += [row(("files          ", QUIET), one_line(str(path), 200)) for path in review["files"]]
     return [*rows, Content(""), row(("what was sent", "bold")), row(make_visible(review["prompt"], limit=20_000))]
-
-
-def _answer_hint() -> Content:
-    return row(("Enter goes to the question below, where it is answered.", QUIET))
 
 
 def _decision(item: Mapping[str, Any], current: set[str]) -> Content:

@@ -19,7 +19,7 @@ from store.names import RESUMABLE
 from tui.live.state import RunState
 from tui.messages import AskWanted, RunWanted
 from tui.reads.runs import Account, account, all_runs, flat, fork_options, judge_changes, own_settings, why_no_fork
-from tui.rooms import Room
+from tui.rooms.tabular import TableRoom
 from tui.widgets.runs.compare import compare, describe
 from tui.widgets.runs.fork import ForkScreen
 from tui.widgets.tables import PlainTable, vi_keys
@@ -38,7 +38,7 @@ _COLUMNS = (
 _TONES = {"good": "success", "bad": "error", "warn": "warning", "busy": "accent"}
 
 
-class RunsRoom(Room):
+class RunsRoom(TableRoom):
     DEFAULT_CSS = """
     RunsRoom { layout: vertical; }
     #runs-table { height: 2fr; }
@@ -64,19 +64,15 @@ class RunsRoom(Room):
         self._lost = True  # whether the cursor is to go to the run that is shown
 
     def compose(self) -> ComposeResult:
-        table = PlainTable(id="runs-table")
-        table.add_class("panel")
-        table.border_title = "Runs"
-        yield table
+        yield PlainTable("Runs", id="runs-table")
         with VerticalScroll(id="run-account", classes="panel") as box:
             box.border_title = "Run"
             yield Static("Every run of this store is listed here as soon as one is started.", id="run-account-text",
                          markup=False)  # fmt: skip
 
     def on_mount(self) -> None:
-        table = self.query_one(PlainTable)
         for name, width in _COLUMNS:
-            table.add_column(name, key=name or "mark", width=width)
+            self.table.add_column(name, key=name or "mark", width=width)
 
     def know(self, history: RunHistory) -> None:
         self._stale = True
@@ -91,7 +87,7 @@ class RunsRoom(Room):
 
     def _tick(self, state: RunState) -> None:
         """Tell the run under way by its events: the store learns its time when it ends."""
-        name, table = state.run_id, self.query_one(PlainTable)
+        name, table = state.run_id, self.table
         if name not in self._rows or name not in table.rows:
             return
         self._elapsed_s = state.elapsed_s
@@ -113,7 +109,7 @@ class RunsRoom(Room):
         self._paint()
 
     def _paint(self) -> None:
-        table = self.query_one(PlainTable)
+        table = self.table
         table.border_subtitle = f"{len(self._rows)} · Enter shows · Space marks"
         keys: list[tuple[object, ...]] = [
             (name, run["state"], run["accepted"], name == self._marked) for name, run in self._rows.items()
@@ -122,7 +118,7 @@ class RunsRoom(Room):
             return
         self._shown = keys
         colours = self.app.theme_variables
-        with table.keep_cursor(cleared=True):
+        with table.keep_cursor():
             for name, run in self._rows.items():
                 table.add_row(*self._cells(name, run, colours), key=name)
         if self._lost and self._current in self._rows:
@@ -149,24 +145,15 @@ class RunsRoom(Room):
             Text(f"{run['created_at']:%Y-%m-%d %H:%M}"),
         ]
 
-    def home(self) -> None:
-        self.screen.set_focus(self.query_one(PlainTable))
-
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "again":
             run = self._rows.get(self.under_cursor)
             return run is not None and run["state"] in RESUMABLE
         return True
 
-    def action_cursor(self, step: int) -> None:
-        self.query_one(PlainTable).step(step)
-
     @property
     def under_cursor(self) -> str:
-        table = self.query_one(PlainTable)
-        if not table.is_valid_row_index(table.cursor_row):
-            return ""
-        return str(table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value)
+        return self.table.under_cursor
 
     @on(DataTable.RowHighlighted, "#runs-table")
     def follow_cursor(self, event: DataTable.RowHighlighted) -> None:

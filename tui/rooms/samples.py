@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
@@ -67,7 +68,6 @@ class SamplesRoom(ListingRoom):
         self._run_id, self._done = "", 0
         self._accept_above: float | None = None
         self._read_at: tuple[object, ...] = ()
-        self._listing: Any = None
         self._sample: Mapping[str, Any] | None = None
         self._asking = ""
         self._seek = ""
@@ -138,9 +138,6 @@ class SamplesRoom(ListingRoom):
         self.wish, self._seek = Wish(), subject
         self.want()
 
-    def home(self) -> None:
-        self.screen.set_focus(self.table)
-
     @property
     def table(self) -> SamplesTable:
         return self.query_one(SamplesTable)
@@ -158,17 +155,11 @@ class SamplesRoom(ListingRoom):
         panel.border_subtitle = Content(f"{table.count:,} · by {WORDS[wish.order]}{critic} {down} · ? keys")
         panel.border_title = "Samples · blind: verdicts and margins hidden" if table.blind else "Samples"
         if not table.count:
-            empty = (
-                "No sample is like this. x clears the filters."
-                if self.wish != Wish()
-                else "Samples appear here as soon as the first responses are written and judged."
-            )
+            empty = "Samples appear here as soon as the first responses are written and judged."
+            if wish != Wish():
+                empty = "No sample is like this. x clears the filters."
             self._sample = None
             self.query_one(SampleDetail).show_empty(empty)
-
-    @property
-    def listing(self) -> Any:
-        return self._listing
 
     def page(self, reader: Reader, listing: Any, offset: int, limit: int) -> list[dict[str, Any]]:
         return reader.page(listing, offset, limit)
@@ -214,7 +205,7 @@ class SamplesRoom(ListingRoom):
 
     def action_clear(self) -> None:
         self._close_input()
-        self.choose(**{name: getattr(Wish(), name) for name in Wish.__dataclass_fields__})
+        self.choose(**asdict(Wish()))
 
     def action_order(self) -> None:
         names = [column.name for column in self.table.columns if column.name]
@@ -273,7 +264,7 @@ class SamplesRoom(ListingRoom):
         elif what == "note":
             here = self.table.row_at(self.table.cursor)
             if here is not None and here.get("person"):
-                self._mark(here["person"], value, step=0)
+                self.action_mark(here["person"], value, step=0)
         elif what == "where" and value:
             self._try(value)
             return
@@ -307,7 +298,7 @@ class SamplesRoom(ListingRoom):
 
     def action_back(self) -> None:
         self._close_input()
-        self.home()
+        super().action_back()
 
     # -- labels ------------------------------------------------------------------------------------------------------
 
@@ -318,18 +309,12 @@ class SamplesRoom(ListingRoom):
             return {}
         return sample.get("person_label") or {}
 
-    def action_mark(self, label: str) -> None:
-        self._mark(label, None, step=1)
-
-    def _mark(self, label: str, note: str | None, step: int) -> None:
+    def action_mark(self, label: str, note: str | None = None, step: int = 1) -> None:
         """Keep a label; without a `note` the one that is stored stays."""
         line, index, run_id = self.table.row_at(self.table.cursor), self.table.cursor, self._run_id
         if line is None:
             return
         sample_id = line["sample_id"]
-
-        def write(store: Any) -> list[dict[str, Any]]:
-            return keep_label(store, run_id, sample_id, label, note)
 
         def written(audits: list[dict[str, Any]]) -> None:
             line["person"] = label
@@ -339,6 +324,7 @@ class SamplesRoom(ListingRoom):
                 self._open(sample_id)
             self.query_one("#samples-list").border_subtitle = Content(one_line(agreement(audits), 120))
 
+        write = partial(keep_label, run_id=run_id, sample_id=sample_id, label=label, note=note)
         self.post_message(WriteWanted("keeping a label", write, written))
         if step:
             self.table.action_step(step)
@@ -356,11 +342,8 @@ class SamplesRoom(ListingRoom):
         if (row := self.table.row_at(self.table.cursor)) is None:
             return
         run_id, sample_id = self._run_id, row["sample_id"]
-
-        def read(reader: Reader) -> Any:
-            return lineage(reader, run_id, sample_id)
-
-        self.look_up("following a sample's lineage", read, self._show_lineage)
+        what = "following a sample's lineage"
+        self.look_up(what, lambda reader: lineage(reader, run_id, sample_id), self._show_lineage)
 
     def _show_lineage(self, nodes: Any) -> None:
         def left(sample_id: str | None) -> None:

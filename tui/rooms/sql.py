@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,10 +16,9 @@ from textual.message import Message
 from textual.widgets import Input, Static, TextArea
 
 from store.errors import CaiError
-from tui.live.state import RunState
 from tui.reads.sql import History, Result, export, run, words
-from tui.rooms import Room
-from tui.widgets.marks import QUIET, TONES, lines, row
+from tui.rooms.tabular import TableRoom
+from tui.widgets.marks import QUIET, TONES, row
 from tui.widgets.tables import PlainTable, vi_keys
 from tui.words.text import make_visible, one_line
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from store.read import Reader
     from tui.reads.library import Library
 
+_WELCOME = (
+    ("One SELECT at a time; nothing can be changed here. ", QUIET), "SHOW TABLES", (" and ", QUIET),
+    "DESCRIBE samples", (" work, F4 shows examples.", QUIET),
+)  # fmt: skip
 CELL = 60
 CANDIDATES = 8
 EXAMPLES = (
@@ -43,10 +47,9 @@ class SqlEditor(TextArea):
     class Ran(Message):
         pass
 
+    @dataclass
     class Recalled(Message):
-        def __init__(self, by: int) -> None:
-            super().__init__()
-            self.by = by
+        by: int
 
     class CompletionWanted(Message):
         pass
@@ -82,7 +85,7 @@ class SqlEditor(TextArea):
         return before[at:]
 
 
-class SqlRoom(Room):
+class SqlRoom(TableRoom):
     DEFAULT_CSS = """
     SqlRoom { layout: vertical; }
     #sql-box { height: 6; padding: 0 1; }
@@ -116,11 +119,9 @@ class SqlRoom(Room):
         editor.border_title = "SQL, read only"
         editor.border_subtitle = "Enter or F5 runs · Tab completes · ↑↓ history · Esc leaves"
         yield editor
-        yield Static(_welcome(), id="sql-told", markup=False)
+        yield Static(row(*_WELCOME), id="sql-told", markup=False)
         yield Input(id="sql-path")
-        table = PlainTable(id="sql-result")
-        table.add_class("panel")
-        yield table
+        yield PlainTable(id="sql-result")
 
     def on_mount(self) -> None:
         self.query_one("#sql-path").display = False
@@ -128,15 +129,9 @@ class SqlRoom(Room):
     def home(self) -> None:
         self.screen.set_focus(self.query_one(SqlEditor))
 
-    def show(self, state: RunState) -> None:
-        """Nothing here follows the run."""
-
     def look(self) -> None:
         if not self._words:
-            self.look_up("reading names to complete", words, self._learn)
-
-    def _learn(self, found: list[str]) -> None:
-        self._words = found
+            self.look_up("reading names to complete", words, self._words.extend)
 
     def visit(self, subject: str) -> None:
         self.query_one(SqlEditor).text = subject
@@ -155,8 +150,6 @@ class SqlRoom(Room):
 
     def _with_reader(self, library: Library, sql: str) -> Result | str:
         """In a thread: the statement on a reader of its own. An error is an answer here, not a failure."""
-        from store.errors import CaiError
-
         try:
             with library.own_reader() as reader:
                 self._reader = reader
@@ -167,7 +160,7 @@ class SqlRoom(Room):
             self._reader = None
 
     def _show(self, found: Result | str) -> None:
-        table = self.query_one(PlainTable)
+        table = self.table
         if isinstance(found, str):
             self._result = None
             table.clear(columns=True)
@@ -205,7 +198,7 @@ class SqlRoom(Room):
         editor = self.query_one(SqlEditor)
         begun = editor.begun
         if not begun:
-            self.query_one(PlainTable).focus()
+            self.table.focus()
             return
         found = [word for word in self._words if word.casefold().startswith(begun.casefold())]
         if not found:
@@ -219,10 +212,8 @@ class SqlRoom(Room):
         line, column = editor.cursor_location
         editor.replace(longer, (line, column - len(begun)), (line, column))
         if len(found) > 1:
-            names = "  ".join(found[:CANDIDATES]) + (
-                f"  and {len(found) - CANDIDATES} more" if found[CANDIDATES:] else ""
-            )
-            self._tell(row((names, QUIET)))
+            more = f"  and {len(found) - CANDIDATES} more" if found[CANDIDATES:] else ""
+            self._tell(row(("  ".join(found[:CANDIDATES]) + more, QUIET)))
 
     def action_example(self) -> None:
         self.query_one(SqlEditor).text = EXAMPLES[self._example % len(EXAMPLES)]
@@ -232,9 +223,6 @@ class SqlRoom(Room):
     def action_edit(self) -> None:
         self.home()
 
-    def action_cursor(self, step: int) -> None:
-        self.query_one(PlainTable).step(step)
-
     def action_back(self) -> None:
         if (reader := self._reader) is not None:
             reader.interrupt()
@@ -242,7 +230,7 @@ class SqlRoom(Room):
             self.query_one("#sql-path").display = False
             self.home()
         else:
-            self.query_one(PlainTable).focus()
+            self.table.focus()
 
     # -- writing a result --------------------------------------------------------------------------------------------
 
@@ -296,12 +284,3 @@ def cell(value: Any) -> Text:
         text = json.dumps(value, default=str) if isinstance(value, (list, dict)) else str(value)
         return Text(one_line(text, CELL))
     return Text(f"{value:g}" if isinstance(value, float) else f"{value}", justify="right")
-
-
-def _welcome() -> Content:
-    return lines(
-        [
-            row(("One SELECT at a time; nothing can be changed here. ", QUIET), "SHOW TABLES", (" and ", QUIET),
-                "DESCRIBE samples", (" work, F4 shows examples.", QUIET)),
-        ]
-    )  # fmt: skip

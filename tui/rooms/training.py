@@ -6,8 +6,7 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from textual import events
 from textual.app import ComposeResult
@@ -20,7 +19,7 @@ from store.names import ALIVE
 from tui.live.state import RunState
 from tui.messages import RunWanted
 from tui.reads.training import Found, first_batch, training_offer, trainings
-from tui.rooms import Room, busy, or_wrong
+from tui.rooms import Room, busy
 from tui.widgets.marks import QUIET, lines, row, sparkline
 from tui.widgets.plan import Plan
 from tui.widgets.training.account import account_lines
@@ -29,7 +28,6 @@ from tui.widgets.training.plan import TrainingPlanScreen
 from tui.words.wording import phase_of
 
 if TYPE_CHECKING:
-    from tui.reads.library import Library
     from tui.widgets.training.curve import Curve
 
 _EMPTY = (
@@ -43,8 +41,7 @@ CURVE_ROWS = 7  # kept for the curve on the smallest screen
 PLOT_ROWS, PLOT_COLUMNS = 12, 90  # what a curve needs before a second one is put beside or below it
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(NamedTuple):
     key: str
     title: str
     short: str
@@ -109,23 +106,18 @@ class TrainingRoom(Room, can_focus=True):
         yield Static("", id="training-values", markup=False)
 
     def show(self, state: RunState) -> None:
-        before, self._state = self._state, state
+        """Show the training that begins, and read its steps as they come, at most twice a second."""
+        begins, self._state = self._state is not state, state
         if state.run_id != self._run_id:
             self._run_id, self._found, self._steps, self._chosen, self._at = state.run_id, None, [], "", None
             self._quantity, self._told = 0, None
             self._paint()
             self.look()
-        self._follow(state, begins=before is not state)
-
-    def _follow(self, state: RunState, *, begins: bool) -> None:
-        """Show the training that begins, and read its steps as they come, at most twice a second."""
         one = state.trainings.latest
         told = (state.state, None if one is None else (one.training_id, one.state, one.step, one.heldout_loss))
         if one is not None and (begins or one.training_id != self._at_work):
             self._wanted = self._at_work = one.training_id
-        if told == self._told:
-            return
-        if time.monotonic() - self._looked_at >= LOOK_S:
+        if told != self._told and time.monotonic() - self._looked_at >= LOOK_S:
             self._told = told
             self.look()
 
@@ -185,12 +177,15 @@ class TrainingRoom(Room, can_focus=True):
             values.update("")
             self.border_subtitle = ""
             return
-        all_of = self._found.trainings if self._found else ()
+        all_of = self._trainings
         place = [str(item["training_id"]) for item in all_of].index(self._chosen) + 1
         self.border_title = Content(f"Training · {chosen['method'].upper()} · {self._chosen}")
         self.border_subtitle = f"{place} of {len(all_of)} · t another" if len(all_of) > 1 else ""
         width = max(30, self.content_size.width)
-        account = self._account(chosen, width)
+        account = account_lines(
+            chosen, self._steps, self._found.checkpoints if self._found else (), width,
+            price_per_hour=self.price_per_hour, doing=self._doing(chosen), at=self._step_of(chosen),
+        )  # fmt: skip
         head.update(lines(account))
         if not self._steps:
             values.update(row(("No step has ended yet.", QUIET)))
@@ -198,16 +193,12 @@ class TrainingRoom(Room, can_focus=True):
         values.update(lines(self._readout(width, len(account))))
         self.call_after_refresh(self._draw)  # when the curves have got the height that the lines around them leave
 
-    def _training(self) -> Mapping[str, Any] | None:
-        rows = self._found.trainings if self._found else ()
-        return next((item for item in rows if item["training_id"] == self._chosen), None)
+    @property
+    def _trainings(self) -> Sequence[Mapping[str, Any]]:
+        return self._found.trainings if self._found else ()
 
-    def _account(self, chosen: Mapping[str, Any], width: int) -> list[Content]:
-        price = self.price_per_hour
-        kept = self._found.checkpoints if self._found else ()
-        return account_lines(
-            chosen, self._steps, kept, width, price_per_hour=price, doing=self._doing(chosen), at=self._step_of(chosen)
-        )
+    def _training(self) -> Mapping[str, Any] | None:
+        return next((item for item in self._trainings if item["training_id"] == self._chosen), None)
 
     def _step_of(self, chosen: Mapping[str, Any]) -> int | None:
         """Where the process is that works on the training, which may repeat steps; None where none does."""
@@ -289,7 +280,7 @@ class TrainingRoom(Room, can_focus=True):
             self._paint()
 
     def action_other(self) -> None:
-        names = [str(item["training_id"]) for item in (self._found.trainings if self._found else ())]
+        names = [str(item["training_id"]) for item in self._trainings]
         if len(names) > 1:
             self._chosen = names[(names.index(self._chosen) + 1) % len(names)]
             self._steps, self._at, self._quantity, self._wanted = [], None, 0, ""
@@ -302,11 +293,8 @@ class TrainingRoom(Room, can_focus=True):
             return
 
         def ask(kind: str, then: Callable[[Plan | str], None]) -> None:
-            def offer(library: Library) -> Plan:
-                with library.own_reader() as reader:
-                    return training_offer(reader, run_id, kind, price)
-
-            self.read(f"working out a training, {kind}", lambda library: or_wrong(lambda: offer(library)), then)
+            what = f"working out a training, {kind}"
+            self.work_out(what, lambda reader: training_offer(reader, run_id, kind, price), then)
 
         def answered(plan: Plan | None) -> None:
             if plan is not None:
@@ -320,7 +308,7 @@ class TrainingRoom(Room, can_focus=True):
 
     def _kind_to_offer(self) -> str:
         """Preferences once SFT is done, but what was left in the middle comes first."""
-        rows = self._found.trainings if self._found else ()
+        rows = self._trainings
         left = [item for item in rows if item["state"] in ("stopped", "failed")]
         if left and left[-1] is rows[-1]:
             return phase_of(str(left[-1]["method"]))
@@ -341,7 +329,7 @@ class TrainingRoom(Room, can_focus=True):
             chosen = self._training()
             return chosen is not None and bool(chosen["has_first_batch"])
         if action == "other":
-            return self._found is not None and len(self._found.trainings) > 1
+            return len(self._trainings) > 1
         return bool(self._steps) if action in ("read_at", "read_end", "quantity") else True
 
 

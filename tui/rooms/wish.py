@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from tui.widgets.endless import PAGE
@@ -12,11 +12,8 @@ from tui.widgets.endless import PAGE
 if TYPE_CHECKING:
     from store.read import Reader
 
-Found = tuple[
-    Any, int, int, list[dict[str, Any]]
-]  # a listing, the cursor's index in it, a page's first index, its rows
-
-
+# A listing, the cursor's index in it, a page's first index, its rows.
+Found = tuple[Any, int, int, list[dict[str, Any]]]
 _RANGE = re.compile(r"^\s*(?P<low>[-+−]?[\d.]+)?\s*(?:…|\.\.+|to|,|;)\s*(?P<high>[-+−]?[\d.]+)?\s*$")
 
 
@@ -38,8 +35,7 @@ class Wish:
     def listing(self, reader: Reader, run_id: str, critic: str | None) -> Any:
         from store.listing import Choice  # not before the first frame: it brings DuckDB
 
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return reader.listing(run_id, Choice(critic=critic or "", **fields))
+        return reader.listing(run_id, Choice(critic=critic or "", **asdict(self)))
 
     def finder(self, run_id: str, critic: str | None, seek: str = "") -> Callable[[Reader], Found]:
         """What reads the listing and its page with the sample `seek`, or the first page."""

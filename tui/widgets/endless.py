@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 from rich.segment import Segment
@@ -60,27 +61,26 @@ class EndlessTable(ScrollView, can_focus=True):
 
     cursor = var(0)
 
+    @dataclass
     class PageWanted(Message):
         """The rows from `offset` on are about to be looked at; give them to `keep`."""
 
-        def __init__(self, offset: int, limit: int) -> None:
-            super().__init__()
-            self.offset, self.limit = offset, limit
+        offset: int
+        limit: int
 
+    @dataclass
     class Highlighted(Message):
         """The cursor is on that row, which is held."""
 
-        def __init__(self, index: int, row: Row) -> None:
-            super().__init__()
-            self.index, self.row = index, row
+        index: int
+        row: Row
 
     class Chosen(Highlighted):
         """Enter, or a second click, on a row."""
 
+    @dataclass
     class HeadClicked(Message):
-        def __init__(self, column: str) -> None:
-            super().__init__()
-            self.column = column
+        column: str
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
@@ -257,13 +257,9 @@ def fit_cell(text: str, width: int, *, right: bool = False) -> str:
     return gap + content.plain if right else content.plain + gap
 
 
-_STYLES: dict[str, Style] = {}
-
-
+@cache
 def _coloured(colour: str) -> Style:
-    if colour not in _STYLES:
-        try:
-            _STYLES[colour] = Style(color=colour) if not colour.startswith("ansi_") else Style(color=colour[5:])
-        except Exception:
-            _STYLES[colour] = Style()
-    return _STYLES[colour]
+    try:
+        return Style(color=colour.removeprefix("ansi_"))
+    except Exception:
+        return Style()

@@ -109,3 +109,9 @@ def hanging(head: tuple[str, str], told: str, width: int, style: str = "", limit
     indent = len(head[0])
     first, *rest = wrap(make_visible(told, limit=limit), max(20, width - indent)) or [""]
     return [row(head, (first, style)), *(row(" " * indent, (line, style)) for line in rest)]
+
+
+def written(before: str, wrote: str, limit: int) -> Content:
+    """A text that was only read, quiet, and between ⟪ and ⟫ what a model wrote or learned; each cut to `limit`."""
+    read, own = make_visible(before, limit=limit), make_visible(wrote, limit=limit)
+    return row((read, QUIET), ("⟪", "$accent"), (own, "bold"), ("⟫", "$accent"))

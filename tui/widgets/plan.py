@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -16,7 +16,6 @@ from tui.widgets.marks import QUIET, TONES, hanging, lines, row
 from tui.words.text import make_visible
 
 Plan = Mapping[str, Any]
-Result = TypeVar("Result")
 
 
 def scroll_keys(name: str) -> list[BindingType]:
@@ -26,8 +25,8 @@ def scroll_keys(name: str) -> list[BindingType]:
     ]
 
 
-class PlanScreen(ModalScreen["Result | None"], Generic[Result]):
-    """Returns what is to be carried out, or None where it was left.
+class PlanScreen(ModalScreen["Plan | None"]):
+    """Returns the plan that is to be carried out, or None where it was left.
 
     `busy` says why nothing can be started now, "" where something can.
     """
@@ -74,9 +73,6 @@ class PlanScreen(ModalScreen["Result | None"], Generic[Result]):
         """Why this plan cannot be carried out, and what changes that; "" where it can."""
         return ""
 
-    def result(self, plan: Plan) -> Result:
-        raise NotImplementedError
-
     # -- how it is shown ---------------------------------------------------------------------------------------------
 
     def paint(self, said: str = "") -> None:
@@ -114,7 +110,7 @@ class PlanScreen(ModalScreen["Result | None"], Generic[Result]):
         if why := self.why_not(plan) or self._busy():
             self.paint(why)
         else:
-            self.dismiss(self.result(plan))
+            self.dismiss(plan)
 
 
 def fact(name: str, told: str, width: int, style: str = "", *, cells: int = 12) -> list[Content]:

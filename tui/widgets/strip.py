@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from textual import events
 from textual.content import Content
@@ -15,12 +16,11 @@ from tui.widgets.marks import QUIET, row
 class Strip(Static):
     """Draws choices, and knows which of them was clicked."""
 
+    @dataclass
     class Pressed(Message):
         """The part with that action was clicked."""
 
-        def __init__(self, action: str) -> None:
-            super().__init__()
-            self.action = action
+        action: str
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id, markup=False)

@@ -14,20 +14,27 @@ FAR = 1_000_000_000
 class PlainTable(DataTable[object]):
     """Give it `rich.text.Text` cells only: a plain string would be parsed as markup."""
 
-    def __init__(self, *, id: str) -> None:
-        super().__init__(id=id, cursor_type="row", zebra_stripes=False, header_height=1, cell_padding=1)
+    def __init__(self, title: str = "", *, id: str) -> None:
+        super().__init__(
+            id=id, classes="panel", cursor_type="row", zebra_stripes=False, header_height=1, cell_padding=1
+        )
+        self.border_title = title
 
     @contextmanager
-    def keep_cursor(self, *, cleared: bool) -> Iterator[None]:
-        """Clear the rows if asked to, let them be added anew, then put the cursor back on the row it was on."""
-        key = None
-        if cleared:
-            if self.is_valid_row_index(self.cursor_row):
-                key = self.coordinate_to_cell_key(self.cursor_coordinate).row_key.value
-            self.clear()
+    def keep_cursor(self) -> Iterator[None]:
+        """Clear the rows, let them be added anew, then put the cursor back on the row it was on."""
+        key = self.under_cursor
+        self.clear()
         yield
-        if key is not None and key in self.rows:
+        if key in self.rows:
             self.move_cursor(row=self.get_row_index(key), animate=False)
+
+    @property
+    def under_cursor(self) -> str:
+        """The key of the cursor's row, "" where there is none."""
+        if not self.is_valid_row_index(self.cursor_row):
+            return ""
+        return str(self.coordinate_to_cell_key(self.cursor_coordinate).row_key.value)
 
     def step(self, by: int) -> None:
         self.move_cursor(row=max(0, min(self.row_count - 1, self.cursor_row + by)), animate=False)

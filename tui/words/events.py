@@ -56,9 +56,7 @@ def describe(kind: str, payload: Mapping[str, object]) -> tuple[str, str]:
             return level, f"Run {word}: {reason}"
         case "TrainingStarted" | "TrainingFinished" | "CheckpointSaved":
             return _describe_training(kind, payload)
-        case "TrainingStepped":
-            return "", ""
-        case "PhaseProgressed" | "ThroughputMeasured" | "MarginMeasured" | "ForecastUpdated":
+        case "PhaseProgressed" | "ThroughputMeasured" | "MarginMeasured" | "ForecastUpdated" | "TrainingStepped":
             return "", ""
     return "info", kind
 

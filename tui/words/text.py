@@ -56,8 +56,6 @@ def _bound_marks(text: str) -> str:
 
 def as_json(sample: Mapping[str, Any]) -> str:
     """One object with all that the store knows of the sample; ASCII only, so that it is inert wherever it is pasted."""
-    pass
-
     return json.dumps(json_ready(dict(sample)), indent=2, default=str)
 
 
@@ -86,7 +84,6 @@ _ERROR = re.compile(
     re.IGNORECASE,
 )
 _WARNING = re.compile(r"\bWARN(?:ING)?\b|\b\w*Warning\b|^\[?W\d{0,4}[ \]:]|\bdeprecated\b|^nanobind: ", re.IGNORECASE)
-_TRACE_HEAD = "Traceback (most recent call last)"
 
 
 class Leveller:
@@ -104,7 +101,7 @@ class Leveller:
                 return "error"
             self._in_trace = False
             return "error"  # the line that names the exception
-        if line.startswith(_TRACE_HEAD):
+        if line.startswith("Traceback (most recent call last)"):
             self._in_trace = True
             return "error"
         if _PART.match(line):

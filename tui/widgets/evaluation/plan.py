@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -15,10 +16,11 @@ from tui.widgets.plan import PlanScreen, fact, scroll_keys
 from tui.words.evaluation import registration_caveat
 
 NAME = 18
+_fact = partial(fact, cells=NAME)
 
 
-class EvaluationPlanScreen(PlanScreen[bool]):
-    """Returns True where the evaluation is to be done.
+class EvaluationPlanScreen(PlanScreen):
+    """Returns what would be asked where it is to be.
 
     `ask` works the offer out in the background and calls back with it or with what is wrong; `settle` registers, and
     calls back with what is wrong or "".
@@ -59,16 +61,13 @@ class EvaluationPlanScreen(PlanScreen[bool]):
 
     def verdict(self, plan: Offer) -> Content:
         missing = sum(one["missing"] for one in plan["conditions"])
-        what = (
-            f"{count(missing)} answers are missing" if missing else "every answer is there: verified and compared anew"
-        )
+        what = "every answer is there: verified and compared anew"
+        if missing:
+            what = f"{count(missing)} answers are missing"
         return row(("▶ ", "$accent"), (f"{what} · Enter evaluates", "$accent"))
 
     def body(self, plan: Offer, width: int) -> list[Content]:
         return offer_lines(plan, max(40, width))
-
-    def result(self, plan: Offer) -> bool:
-        return True
 
     def action_settle(self) -> None:
         if self._offer is None or isinstance(self._offer, str):
@@ -97,9 +96,8 @@ def offer_lines(offer: Offer, width: int) -> list[Content]:
         told = f"{capability.replace('_', ' ')}{about}: {count(test)} test, {count(dev)} dev, in {len(types)} types"
         rows += _fact("items", told, width)
         rows += _fact("", ", ".join(name.replace("_", " ") for name in types), width, QUIET)
-    rows += _fact(
-        "frozen", f"items {offer['items_sha256'][:16]} · verifiers {offer['scorer_sha256'][:16]}", width, QUIET
-    )
+    frozen = f"items {offer['items_sha256'][:16]} · verifiers {offer['scorer_sha256'][:16]}"
+    rows += _fact("frozen", frozen, width, QUIET)
     rows += _registered(offer, width)
     settings = ", ".join(f"{name} {_plain(value)}" for name, value in offer["settings"].items() if value is not None)
     return [*rows, *_fact("settings", settings, width, QUIET)]
@@ -115,23 +113,15 @@ def _registered(offer: Offer, width: int) -> list[Content]:
     rows = _fact("registered", f"{found['at']:%Y-%m-%d %H:%M} UTC · {body['statement']}", width)
     if caveat := registration_caveat(body, offer["items_sha256"], offer["scorer_sha256"]):
         rows += _fact("", caveat, width, TONES["warn"])
-    detectable = (
-        ""
-        if forecast["detectable"] is None
-        else f", smallest difference shown {100 * forecast['detectable']:.1f} points"
-    )
-    power = f"power {forecast['power']:.2f} with n {count(sum(body['n'].values()))}{detectable}"
-    needed = (
-        "" if forecast["n_needed"] is None else f"; {body['power']:.0%} power needs n {count(forecast['n_needed'])}"
-    )
-    return [*rows, *_fact("", power + needed, width, QUIET)]
+    power = f"power {forecast['power']:.2f} with n {count(sum(body['n'].values()))}"
+    if forecast["detectable"] is not None:
+        power += f", smallest difference shown {100 * forecast['detectable']:.1f} points"
+    if forecast["n_needed"] is not None:
+        power += f"; {body['power']:.0%} power needs n {count(forecast['n_needed'])}"
+    return [*rows, *_fact("", power, width, QUIET)]
 
 
 def _plain(value: object) -> str:
     if isinstance(value, list):
         return "+".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value).lower()
-
-
-def _fact(name: str, told: str, width: int, style: str = "") -> list[Content]:
-    return fact(name, told, width, style, cells=NAME)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from textwrap import wrap
-from typing import Any
 
 from textual.content import Content
 
@@ -20,29 +18,27 @@ BAR = 12
 
 def standing_lines(found: Standing, width: int, room: int) -> list[Content]:
     """At most `room` lines: what blocks a claim first, then shares, then what was measured besides."""
-    rows = [_verdict(found, width), _shares(found, width)]
-    more: list[Content] = []
+    shape, tone, verdict = _verdict(found)
+    rows = [row((f"{shape} ", tone), (one_line(verdict, width - 2), "bold")), _shares(found, width)]
     if registered := _registered(found):
-        more.append(registered)
+        rows.append(row(registered))
     for told, tone in (
         (gap_words(found.gap), TONES["bad"] if found.failed_gap else QUIET),
         *((text, TONES["bad"] if text.startswith("✗") else QUIET) for text in audit_words(found.audits)),
         *((text, QUIET) for text in repeat_words(found.repeats)),
     ):
-        more += [row((line, tone)) for line in wrap(told, width)]
-    return (rows + more)[:room]
+        rows += [row((line, tone)) for line in wrap(told, width)]
+    return rows[:room]
 
 
-def _verdict(found: Standing, width: int) -> Content:
-    """The one line that says where the evaluation stands."""
+def _verdict(found: Standing) -> tuple[str, str, str]:
+    """Where the evaluation stands: shape, tone and words."""
     if found.failed_audits:
-        told = f"No claim: the scorer's audit failed ({', '.join(found.failed_audits)})"
-        return row(("✗ ", TONES["bad"]), (one_line(told, width - 2), "bold"))
+        return "✗", TONES["bad"], f"No claim: the scorer's audit failed ({', '.join(found.failed_audits)})"
     if found.results and found.guard_blocks:
-        return row(("✗ ", TONES["bad"]), (one_line(f"No claim: {found.guard_blocks}", width - 2), "bold"))
+        return "✗", TONES["bad"], f"No claim: {found.guard_blocks}"
     if found.failed_gap:
-        told = f"No gap: {', '.join(name.replace('_', ' ') for name in found.failed_gap)}"
-        return row(("✗ ", TONES["bad"]), (one_line(told, width - 2), "bold"))
+        return "✗", TONES["bad"], f"No gap: {', '.join(name.replace('_', ' ') for name in found.failed_gap)}"
     primary = next((one for one in found.results if one["role"] == "primary"), None)
     if primary is not None:
         shown = primary["p_corrected"] is not None and primary["p_corrected"] <= primary["alpha"]
@@ -52,13 +48,12 @@ def _verdict(found: Standing, width: int) -> Content:
             f"{points_signed_interval(primary['lo'], primary['hi'])}, p {primary['p']:.2g}{clustered}, "
             f"{'shown' if shown else 'not shown'} at level {primary['alpha']:.3g}, registered"
         )
-        shape, tone = ("✓ ", TONES["good"]) if shown else ("· ", QUIET)
-        return row((shape, tone), (one_line(told, width - 2), "bold"))
+        return ("✓", TONES["good"], told) if shown else ("·", QUIET, told)
     if found.results:
-        return row(("? ", TONES["warn"]), (one_line(_without_primary(found), width - 2), "bold"))
+        return "?", TONES["warn"], _without_primary(found)
     if found.gap:
-        return row(("✓ ", TONES["good"]), ("The base was asked; no tuned model was yet", "bold"))
-    return row(("◌ ", QUIET), ("Items are being asked", "bold"))
+        return "✓", TONES["good"], "The base was asked; no tuned model was yet"
+    return "◌", QUIET, "Items are being asked"
 
 
 def _without_primary(found: Standing) -> str:
@@ -70,25 +65,18 @@ def _without_primary(found: Standing) -> str:
 
 
 def _shares(found: Standing, width: int) -> Content:
-    test: list[Any] = [one for one in found.conditions if one["split"] == "test"]
-    names: Sequence[str] = sorted({one["condition"] for one in test}, key=place)
     told = []
-    for name in names:
-        right = sum(one["n_right"] for one in test if one["condition"] == name)
-        told.append(f"{name} {percent_of(right, sum(one['n'] for one in test if one['condition'] == name))}")
+    test = [one for one in found.conditions if one["split"] == "test"]
+    for name in sorted({one["condition"] for one in test}, key=place):
+        right, n = (sum(one[key] for one in test if one["condition"] == name) for key in ("n_right", "n"))
+        told.append(f"{name} {percent_of(right, n)}")
     return row((one_line(" · ".join(told), width), ""))
 
 
-def _registered(found: Standing) -> Content | None:
+def _registered(found: Standing) -> tuple[str, str] | None:
     if found.registration is None:
-        return (
-            None if found.results else row(("nothing registered: e, then p settles tests before results exist", QUIET))
-        )
+        return None if found.results else ("nothing registered: e, then p settles tests before results exist", QUIET)
     if json.loads(found.registration["body"]).get("items_sha256") != found.items_sha256:
-        return row(
-            (
-                "registered for other items than were asked: it counts for nothing; e, then p registers anew",
-                TONES["warn"],
-            )
-        )
-    return row((f"registered {found.registration['at']:%Y-%m-%d %H:%M} UTC", QUIET))
+        told = "registered for other items than were asked: it counts for nothing; e, then p registers anew"
+        return told, TONES["warn"]
+    return f"registered {found.registration['at']:%Y-%m-%d %H:%M} UTC", QUIET

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -23,17 +24,17 @@ ARMING_S = 0.6  # a doubled Enter comes within 0.3 s; a person who read the ques
 class QuestionDock(Vertical, can_focus=True):
     """Shows one question at a time, the others wait in line. Keys count only while it has the focus."""
 
+    @dataclass
     class Answered(Message):
         """`text` is what was typed with the answer."""
 
-        def __init__(self, question: DockedQuestion, answer: str, text: str = "") -> None:
-            super().__init__()
-            self.question, self.answer, self.text = question, answer, text
+        question: DockedQuestion
+        answer: str
+        text: str = ""
 
+    @dataclass
     class MoreWanted(Message):
-        def __init__(self, room: str) -> None:
-            super().__init__()
-            self.room = room
+        room: str
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(id="dock")

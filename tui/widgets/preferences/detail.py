@@ -56,12 +56,15 @@ def tell_principle(found: Mapping[str, Any], width: int) -> Told:
         drawn = row((share_bar(k / n, low, high, bar), "$text-accent"), (" 0 to 1", QUIET)) if n else Content("")
         rows.append(row((f"{name:<31}", QUIET), f"{share:<24} " if beside else share, drawn if beside else ""))
         rows += [row(" " * 31, drawn)] if n and not beside else []
-    rows.append(row((f"{'stopped by a rule':<31}", QUIET), f"{found['by_rule']:,}"))
-    rows.append(row((f"{'preferred in one order only':<31}", QUIET), f"{found['one_order']:,}"))
     margin, low, high = found["margin_nats"], found["margin_lo"], found["margin_hi"]
     interval = f" [{low:+.3f}, {high:+.3f}]" if low is not None and high is not None else ""
-    rows.append(row((f"{'mean margin':<31}", QUIET), "–" if margin is None else f"{margin:+.3f} nats{interval}"))
-    rows.append(row((f"{'pairs that were kept':<31}", QUIET), f"{found['pairs_kept']:,} of {found['pairs']:,}"))
+    for name, told in (
+        ("stopped by a rule", f"{found['by_rule']:,}"),
+        ("preferred in one order only", f"{found['one_order']:,}"),
+        ("mean margin", "–" if margin is None else f"{margin:+.3f} nats{interval}"),
+        ("pairs that were kept", f"{found['pairs_kept']:,} of {found['pairs']:,}"),
+    ):
+        rows.append(row((f"{name:<31}", QUIET), told))
     if found["rejected_for"]:
         told = ", ".join(f"{item['flag'].replace('_', ' ')} {item['n']:,}" for item in found["rejected_for"])
         rows.append(row((f"{'rejected for':<31}", QUIET), (told, TONES["warn"])))
@@ -84,14 +87,13 @@ def _ablation_line(item: Mapping[str, Any]) -> Content:
 
 def tell_revision(found: Mapping[str, Any], width: int) -> Told:
     """Original, critique, revision as a difference from what it revises, margins in both orders."""
-    rows = [*_verdict_lines(found)]
+    rows = _verdict_lines(found)
     about = f"principle {found['principle_id']} · round {found['round']} · {found['n_tokens']} tokens"
     rows.append(row((about, QUIET)))
-    rows += [_labelled("instruction", found["instruction"]), Content("")]
-    rows += [_labelled("original", found["original"]), Content("")]
-    if found["before"] != found["original"]:
-        rows += [_labelled("revised here", found["before"]), Content("")]
-    rows += [_labelled("critique", found["critique"]), Content("")]
+    texts = {"instruction": "instruction", "original": "original", "revised here": "before", "critique": "critique"}
+    for label, name in texts.items():
+        if name != "before" or found["before"] != found["original"]:
+            rows += [_labelled(label, found[name]), Content("")]
     changes = word_diff((found["before"] or "")[:TEXT_SHOWN], found["response"][:TEXT_SHOWN])
     rows.append(row((f"{'revision':<13}", _LABEL), changes))
     rows += _margin_lines(found["margins"], "revision", width)
@@ -105,7 +107,7 @@ def tell_revision(found: Mapping[str, Any], width: int) -> Told:
 
 def tell_pair(found: Mapping[str, Any], width: int) -> Told:
     """Chosen and rejected beside each other, the question, margins in both orders, the soft preference."""
-    rows = [*_verdict_lines(found)]
+    rows = _verdict_lines(found)
     about = [found["source"].replace("_", " "), found["detail"].replace("_", " ")]
     about += [f"principle {found['principle_id']}"] if found["principle_id"] else []
     rows.append(row((" · ".join(part for part in about if part), QUIET)))
@@ -114,13 +116,8 @@ def tell_pair(found: Mapping[str, Any], width: int) -> Told:
     rejected = _side(found, "rejected", "✗", TONES["bad"])
     tail = _margin_lines(found["margins"], "chosen side", width)
     if found["preference"] is not None:
-        tail.append(
-            row(
-                (f"{'probability':<14}", QUIET),
-                (f"{found['preference']:.3f}", "bold"),
-                " that the chosen side is better, over both orders",
-            )
-        )
+        told = " that the chosen side is better, over both orders"
+        tail.append(row((f"{'probability':<14}", QUIET), (f"{found['preference']:.3f}", "bold"), told))
     longer = found["chosen_tokens"] - found["rejected_tokens"]
     tail.append(row((f"{'length':<14}", QUIET), f"chosen side {longer:+,} tokens"))
     tail += _titled("Made by")

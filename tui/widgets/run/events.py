@@ -9,6 +9,7 @@ from textual.widgets import Static
 
 from tui.live.state import RunState
 from tui.widgets.marks import QUIET, TONES, lines, row
+from tui.words.facts import Moment
 from tui.words.text import one_line
 
 _SHAPES = {"info": ("·", "quiet"), "warning": ("!", "warn"), "error": ("✗", "bad")}
@@ -24,12 +25,10 @@ class EventsList(Static):
         if not state.events:
             self.update(row(("What happens is listed here: phases, gates, questions, warnings.", QUIET)))
             return
-        self.update(
-            lines([_event_line(*item, width) for item in [(m.at, m.level, m.text) for m in state.events][-height:]])
-        )
+        self.update(lines([_event_line(moment, width) for moment in list(state.events)[-height:]]))
 
 
-def _event_line(at: float, level: str, text: str, width: int) -> Content:
-    shape, tone = _SHAPES.get(level, ("·", "quiet"))
-    stamp = datetime.fromtimestamp(at).strftime("%H:%M:%S" if width >= 50 else "%H:%M")
-    return row((f"{stamp} ", QUIET), (f"{shape} ", TONES[tone]), one_line(text, width - len(stamp) - 3))
+def _event_line(moment: Moment, width: int) -> Content:
+    shape, tone = _SHAPES.get(moment.level, ("·", "quiet"))
+    stamp = datetime.fromtimestamp(moment.at).strftime("%H:%M:%S" if width >= 50 else "%H:%M")
+    return row((f"{stamp} ", QUIET), (f"{shape} ", TONES[tone]), one_line(moment.text, width - len(stamp) - 3))

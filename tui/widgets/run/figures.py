@@ -30,9 +30,8 @@ class LiveFigures(Static):
         width, height = self.content_size.width, self.content_size.height
         accepting = [*_ACCEPTING, *(item for item in _PREFERRING if item[0] in state.phases)]
         if height and len(accepting) + 3 > height:  # the rail counts the others
-            accepting = [item for item in accepting if state.phase(item[0]).acceptance is not None][-2:] or accepting[
-                :2
-            ]
+            judged = [item for item in accepting if state.phase(item[0]).acceptance is not None]
+            accepting = judged[-2:] or accepting[:2]
         rows = [_acceptance(state, phase, label) for phase, label in accepting]
         rows.append(_forecast(state, width))
         if (state.tokens_per_s or state.items_per_s) and state.state not in FINISHED:
@@ -56,10 +55,9 @@ def _acceptance(state: RunState, phase: str, label: str) -> Content:
     measured = state.phase(phase).acceptance
     if measured is None:
         return row((f"{label:<13}", QUIET), ("none judged yet", QUIET))
-    share, low, high = measured
-    done = state.phase(phase).done
-    interval = percents_whole(low, high)
-    return row((f"{label:<13}", QUIET), (percent(share), "bold"), f" {interval:<8}", (f" n={done:,}", QUIET))
+    share, *bounds = measured
+    n = f" n={state.phase(phase).done:,}"
+    return row((f"{label:<13}", QUIET), (percent(share), "bold"), f" {percents_whole(*bounds):<8}", (n, QUIET))
 
 
 def _forecast(state: RunState, width: int) -> Content:
@@ -68,32 +66,21 @@ def _forecast(state: RunState, width: int) -> Content:
         told = f" ({target:,} wanted ✓)" if state.accepted > target else f" of {target:,} wanted"
         return row(("accepted     ", QUIET), (f"{state.accepted:,}", "bold"), (told, QUIET))
     if target and state.accepted >= target:
-        return row(
-            ("forecast     ", QUIET),
-            ("reached", f"bold {TONES['good']}"),
-            (f" {of_wanted(state.accepted, target)}", QUIET),
-        )
+        told = f" {of_wanted(state.accepted, target)}"
+        return row(("forecast     ", QUIET), ("reached", f"bold {TONES['good']}"), (told, QUIET))
     if forecast is None or forecast.needed is None:
         when = "when this wave is judged" if state.accepted else "after the first accepted pair"
         return row(("forecast     ", QUIET), (when, QUIET))
+    done = f"{forecast.candidates:,}/{forecast.needed:,}"
     span = f" [{count(forecast.needed_lo)}–{count(forecast.needed_hi)}]"
-    return row(
-        ("forecast     ", QUIET),
-        (f"{forecast.candidates:,}/{forecast.needed:,}", "bold"),
-        span,
-        (" candidates" if width >= 46 else "", QUIET),
-    )
+    return row(("forecast     ", QUIET), (done, "bold"), span, (" candidates" if width >= 46 else "", QUIET))
 
 
 def _budget(state: RunState, price_per_hour: float | None, width: int = 80) -> Content:
     """Spent so far, and what the target will have cost if the rest goes as the part so far did."""
-    elapsed = state.elapsed_s
-    forecast = state.forecast
-    whole = (
-        elapsed * forecast.needed / forecast.candidates
-        if forecast is not None and forecast.needed and forecast.candidates and state.state not in FINISHED
-        else None
-    )
+    elapsed, forecast, whole = state.elapsed_s, state.forecast, None
+    if forecast is not None and forecast.needed and forecast.candidates and state.state not in FINISHED:
+        whole = elapsed * forecast.needed / forecast.candidates
     if not price_per_hour:
         later = "" if whole is None else f", about {clock_text(whole)} in all"
         line = row(("budget       ", QUIET), clock_text(elapsed), (later, QUIET))

@@ -5,6 +5,8 @@ Where there is no line for each of them they stand in two columns, without bars,
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from textual import events
 from textual.content import Content
 from textual.message import Message
@@ -27,12 +29,11 @@ class PhaseRail(Static):
         self._places: list[tuple[int, bool, str]] = []  # line, whether in the right column, phase
         self._shown: tuple[RunState, str] | None = None
 
+    @dataclass
     class Pressed(Message):
         """A phase was clicked."""
 
-        def __init__(self, phase: str) -> None:
-            super().__init__()
-            self.phase = phase
+        phase: str
 
     def on_click(self, event: events.Click) -> None:
         doubled = any(right for _, right, _ in self._places)
@@ -55,12 +56,12 @@ class PhaseRail(Static):
             down, width = -(-len(phases) // 2), (width - _GAP) // 2
             rows = [_short_line(phase, paused, width, phase.name == chosen) for phase in phases]
             rows = [_beside(rows[at], rows[at + down : at + down + 1], width) for at in range(down)]
-            head = _short(width, "", "done", "acc.")
+            head = _short(width, Content(""), "done", "acc.")
             head = _beside(head, [head], width)
         else:
             down = len(phases)
             rows = [_phase_line(phase, paused, width, phase.name == chosen) for phase in phases]
-            head = _columns(width, "", "", "done", "acc.", "rate", "left")
+            head = _columns(width, Content(""), Content(""), "done", "acc.", "rate", "left")
         headed = height > len(rows)
         # Where no line is left for them the names of the columns stand in the border below.
         self.border_subtitle = "" if headed else head.plain.lstrip()
@@ -86,27 +87,19 @@ def _known(phase: PhaseState, paused: bool, chosen: bool) -> tuple[Content, str,
     """Shape and title, the tone of the state, done of planned, accepted."""
     shown = "paused" if paused and phase.state == "running" else phase.state
     tone = TONES[_TONES.get(shown, "quiet")]
-    title = row(
-        (f"{PHASE_SHAPES.get(shown, '?')} ", tone),
-        (phase_title(phase.name), _name_style(shown, chosen)),
-    )
+    style = "bold" if shown == "running" else "" if shown == "done" else QUIET
+    style = f"{style} underline".strip() if chosen else style
+    title = row((f"{PHASE_SHAPES.get(shown, '?')} ", tone), (phase_title(phase.name), style))
     done = f"{phase.done:,}/{phase.planned:,}" if phase.planned else (f"{phase.done:,}" if phase.done else "–")
     return title, tone, done, "–" if phase.accepted is None else f"{phase.accepted:,}"
-
-
-def _name_style(shown: str, chosen: bool) -> str:
-    style = "bold" if shown == "running" else "" if shown == "done" else QUIET
-    return f"{style} underline".strip() if chosen else style
 
 
 def _bar_width(width: int) -> int:
     return max(4, min(48, width - 52))
 
 
-def _columns(width: int, title: Content | str, bar: Content | str, done: str, acc: str, rate: str, eta: str) -> Content:
-    title, bar = Content(title) if isinstance(title, str) else title, Content(bar) if isinstance(bar, str) else bar
-    head = not title.plain
-    style = QUIET if head else ""
+def _columns(width: int, title: Content, bar: Content, done: str, acc: str, rate: str, eta: str) -> Content:
+    style = "" if title.plain else QUIET
     parts = [title.pad_right(max(0, 15 - title.cell_length))]
     if width >= 56:
         parts.append(bar.pad_right(max(0, _bar_width(width) + 1 - bar.cell_length)))
@@ -115,9 +108,8 @@ def _columns(width: int, title: Content | str, bar: Content | str, done: str, ac
     return Content.assemble(*parts)
 
 
-def _short(width: int, title: Content | str, done: str, acc: str) -> Content:
+def _short(width: int, title: Content, done: str, acc: str) -> Content:
     """Half a line: accepted only where there is room for it."""
-    title = Content(title) if isinstance(title, str) else title
     style = "" if title.plain else QUIET
     room = width - 15 - 7 if width >= 34 else width - 15
     parts = [title.pad_right(max(0, 15 - title.cell_length)), row((f"{done:>{room}}", style))]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from textual.content import Content
 
 from tui.reads.runs import CHANGED, Account
@@ -11,7 +13,8 @@ from tui.words.text import one_line
 
 def compare(left: Account, right: Account, width: int) -> Content:
     """Aligned columns; ≠ marks what differs, and settings that are equal are only counted."""
-    name, side = _widths(width)
+    name = max(14, min(36, width * 2 // 5))
+    side = max(8, (width - name - 4) // 2)
     ids = (one_line(run.run_id, side) for run in (left, right))
     head = row(" " * (name + 3), (" ".join(f"{name:<{side}}" for name in ids), "bold"))
     rows = [head, row(("Settings that differ", f"bold {QUIET}"))]
@@ -31,18 +34,13 @@ def compare(left: Account, right: Account, width: int) -> Content:
 def describe(found: Account, width: int) -> Content:
     """One run: what was measured, then what it was told."""
     name = max(16, min(34, width // 2))
-    rows = [row((one_line(found.run_id, width), "bold"))]
-    rows += [
-        row((f"{one_line(key, name):<{name}} ", QUIET), one_line(value, 200)) for key, value in found.measured.items()
-    ]
-    rows += [Content(""), row(("Told", f"bold {QUIET}"))]
-    rows += [row((f"{one_line(key, name):<{name}} ", QUIET), one_line(value, 200)) for key, value in found.told.items()]
-    return lines(rows)
 
+    def listed(facts: Mapping[str, str]) -> list[Content]:
+        return [row((f"{one_line(key, name):<{name}} ", QUIET), one_line(value, 200)) for key, value in facts.items()]
 
-def _widths(width: int) -> tuple[int, int]:
-    name = max(14, min(36, width * 2 // 5))
-    return name, max(8, (width - name - 4) // 2)
+    head = row((one_line(found.run_id, width), "bold"))
+    told = [Content(""), row(("Told", f"bold {QUIET}")), *listed(found.told)]
+    return lines([head, *listed(found.measured), *told])
 
 
 def _pair(key: str, left: str, right: str, name: int, side: int) -> Content:
@@ -50,9 +48,6 @@ def _pair(key: str, left: str, right: str, name: int, side: int) -> Content:
     first, second = one_line(left, side), one_line(right, side)
     if differs and first == second:  # alike as far as they are shown: show where they end
         first, second = (f"…{one_line(text[1 - side :], side)}" for text in (left, right))
-    return row(
-        ("≠ " if differs else "  ", TONES["warn"]),
-        (f"{one_line(key, name):<{name}} ", "" if differs else QUIET),
-        (f"{first:<{side}} ", "bold" if differs else QUIET),
-        (second, "bold" if differs else QUIET),
-    )
+    style = "bold" if differs else QUIET
+    shown = (f"{one_line(key, name):<{name}} ", "" if differs else QUIET)
+    return row(("≠ " if differs else "  ", TONES["warn"]), shown, (f"{first:<{side}} ", style), (second, style))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from textual import events
@@ -31,10 +32,9 @@ _KINDS = {"instruction": "instructions", "sample": "pairs", "pair": "pref. pairs
 class KnobList(Static, can_focus=True):
     """The settings that can be moved, one a line; what was moved stands out."""
 
+    @dataclass
     class Pointed(Message):
-        def __init__(self, index: int) -> None:
-            super().__init__()
-            self.index = index
+        index: int
 
     def __init__(self) -> None:
         super().__init__(id="knobs", classes="panel", markup=False)
@@ -108,12 +108,9 @@ def acceptance_line(kind: str, before: Outcome, after: Outcome) -> Content:
     moved = "" if was.accepted == now.accepted else f"  was {was.accepted:,} ({now.accepted - was.accepted:+,})"
     judge = after.filters[kind] or "rules only"
     return row(
-        (f"{name:<13}", QUIET),
-        (share, "bold"),
-        f" {percents_whole(now.lo, now.hi)}",
-        (moved, "bold $text-warning"),
+        (f"{name:<13}", QUIET), (share, "bold"), f" {percents_whole(now.lo, now.hi)}", (moved, "bold $text-warning"),
         (f"  by {judge}", QUIET),
-    )
+    )  # fmt: skip
 
 
 def check_line(old: Check, new: Check) -> Content:

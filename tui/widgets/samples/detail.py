@@ -64,11 +64,8 @@ class SampleDetail(VerticalScroll, can_focus=True):
         rows = _label_lines(sample)
         rows += [row(("verdict and margins are hidden (h)", QUIET))] if blind else [_verdict_line(sample)]
         rows += [] if blind else _flag_lines(sample)
-        rows += [
-            Content(""),
-            row(("Instruction", _LABEL)),
-            Content(make_visible(sample["instruction"] or "", limit=4000)),
-        ]
+        instruction = Content(make_visible(sample["instruction"] or "", limit=4000))
+        rows += [Content(""), row(("Instruction", _LABEL)), instruction]
         rows += [Content(""), row(("Response", _LABEL), (_ending(sample), QUIET)), _response(sample)]
         if sample.get("revision") is not None:
             rows += [Content(""), row(("Revision", _LABEL)), word_diff(sample["response"], sample["revision"])]
@@ -86,11 +83,8 @@ def _verdict_line(sample: Mapping[str, Any]) -> Content:
     if not verdict:
         return row(("· not judged yet", QUIET))
     shape, tone = VERDICT_SHAPES.get(verdict, "·"), TONES[VERDICT_TONES.get(verdict, "quiet")]
-    return row(
-        (f"{shape} {verdict}", f"bold {tone}"),
-        (f"  by {sample['basis']}", QUIET),
-        f"  {one_line(sample['reason'] or '', 160)}",
-    )
+    reason = f"  {one_line(sample['reason'] or '', 160)}"
+    return row((f"{shape} {verdict}", f"bold {tone}"), (f"  by {sample['basis']}", QUIET), reason)
 
 
 def _flag_lines(sample: Mapping[str, Any]) -> list[Content]:
@@ -110,10 +104,8 @@ def _label_lines(sample: Mapping[str, Any]) -> list[Content]:
 def _ending(sample: Mapping[str, Any]) -> str:
     ended = {"stop": "ended by its marker", "eos": "ended by end of text", "length": "hit the token limit"}
     reason = ended.get(sample["stop_reason"], str(sample["stop_reason"]))
-    trimmed = sample["trimmed"] or ()
-    cut = (
-        f" · trimmed by {', '.join(sorted({str(span['rule']) for span in trimmed}))}, shown ‹dimmed›" if trimmed else ""
-    )
+    rules = sorted({str(span["rule"]) for span in sample["trimmed"] or ()})
+    cut = f" · trimmed by {', '.join(rules)}, shown ‹dimmed›" if rules else ""
     return f"  {sample['n_tokens']} tokens, {reason}{cut}"
 
 
@@ -164,12 +156,9 @@ def _margin_lines(
 
 
 def _part_line(part: Mapping[str, Any]) -> Content:
-    labels = part.get("labels") or ()
-    logprobs = part.get("logprobs") or ()
+    known = zip(part.get("labels") or (), part.get("logprobs") or (), strict=False)
     shown = "  ".join(
-        f"{one_line(str(label), 14)!s} {value:+.3f}"
-        for label, value in zip(labels, logprobs, strict=False)
-        if isinstance(value, (int, float))
+        f"{one_line(str(label), 14)} {value:+.3f}" for label, value in known if isinstance(value, (int, float))
     )
     return row((f"               {one_line(str(part.get('variant', '')), 22):<12} ", QUIET), shown)
 
@@ -185,9 +174,5 @@ def _origin(sample: Mapping[str, Any]) -> list[Content]:
     )
     rows = [Content(""), row(("Made by", _LABEL))]
     rows += [row((f"{name:<10}", QUIET), value) for name, value in facts]
-    rows += [
-        Content(""),
-        row(("Exact prompt", _LABEL)),
-        Content(make_visible(sample["prompt"] or "", limit=PROMPT_SHOWN)),
-    ]
-    return rows
+    prompt = Content(make_visible(sample["prompt"] or "", limit=PROMPT_SHOWN))
+    return [*rows, Content(""), row(("Exact prompt", _LABEL)), prompt]

@@ -14,7 +14,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from tui.widgets.diff import word_diff
-from tui.widgets.marks import QUIET, lines, row
+from tui.widgets.marks import QUIET, lines, row, written
 from tui.words.text import make_visible, one_line
 
 if TYPE_CHECKING:
@@ -65,17 +65,15 @@ class LineageScreen(ModalScreen["str | None"]):
     def on_mount(self) -> None:
         steps = self.query_one(OptionList)
         steps.focus()
-        here = next((at for at, step in enumerate(self._found.steps) if step.kind == "response"), 0)
-        steps.highlighted = here
+        steps.highlighted = next((at for at, step in enumerate(self._found.steps) if step.kind == "response"), 0)
 
     @on(OptionList.OptionHighlighted)
     def open(self, event: OptionList.OptionHighlighted) -> None:
         step = self._found.steps[event.option_index]
         facts = [row((f"{name:<12}", QUIET), one_line(value, 300)) for name, value in step.facts]
         text = word_diff(step.before, step.text) if step.before is not None else _prompted(step.text)
-        self.query_one("#lineage-text", Static).update(
-            lines([row((step.title, "bold")), *facts, Content(""), Content.assemble(text)])
-        )
+        told = lines([row((step.title, "bold")), *facts, Content(""), text])
+        self.query_one("#lineage-text", Static).update(told)
         self.query_one("#lineage-one").scroll_home(animate=False)
 
     @on(OptionList.OptionSelected)
@@ -104,10 +102,4 @@ def _prompted(text: str) -> Content:
     before, mark, wrote = text.partition("⟪")
     if not mark:
         return Content(make_visible(text, limit=TEXT_SHOWN))
-    wrote = wrote.removesuffix("⟫")
-    return row(
-        (make_visible(before, limit=TEXT_SHOWN), QUIET),
-        ("⟪", "$accent"),
-        (make_visible(wrote, limit=TEXT_SHOWN), "bold"),
-        ("⟫", "$accent"),
-    )
+    return written(before, wrote.removesuffix("⟫"), TEXT_SHOWN)

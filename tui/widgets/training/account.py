@@ -46,8 +46,8 @@ def account_lines(
         rows = [head, *(row(line) for line in wrapped(figures, width))]
     rows += [row((line, QUIET)) for line in wrapped(_data(training), width)]
     if training["reason"]:
-        told = one_line(str(training["reason"]), 3 * width)
-        rows += [row((line, "" if training["state"] == "done" else TONES["warn"])) for line in _folded(told, width)]
+        folded = wrap(one_line(str(training["reason"]), 3 * width), width, max_lines=3, placeholder=" …")
+        rows += [row((line, "" if training["state"] == "done" else TONES["warn"])) for line in folded]
     rows += [row((line, QUIET)) for line in wrapped(_kept(training, checkpoints), width)]
     return rows
 
@@ -128,9 +128,3 @@ def wrapped(parts: Sequence[str], width: int) -> list[str]:
         else:
             found.append(one_line(part, width))
     return found
-
-
-def _folded(text: str, width: int) -> list[str]:
-    """The text on at most three lines, cut between words."""
-
-    return wrap(text, width, max_lines=3, placeholder=" …")

@@ -12,8 +12,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui.widgets.marks import QUIET, lines, row
-from tui.words.text import make_visible
+from tui.widgets.marks import QUIET, lines, row, written
 
 TEXT_SHOWN = 8_000  # characters of each part
 ROWS_SHOWN = 64
@@ -58,14 +57,6 @@ def batch_lines(batch: Sequence[Mapping[str, str]]) -> list[Content]:
             ("⟫", "$accent")),
     ]  # fmt: skip
     for number, one in enumerate(batch[:ROWS_SHOWN], 1):
-        rows += [
-            Content(""),
-            row((f"{number} of {len(batch)} ", f"{QUIET} underline")),
-            row(
-                (make_visible(one["masked"], limit=TEXT_SHOWN), QUIET),
-                ("⟪", "$accent"),
-                (make_visible(one["learned"], limit=TEXT_SHOWN), "bold"),
-                ("⟫", "$accent"),
-            ),
-        ]
+        rows += [Content(""), row((f"{number} of {len(batch)} ", f"{QUIET} underline"))]
+        rows.append(written(one["masked"], one["learned"], TEXT_SHOWN))
     return rows

@@ -25,11 +25,8 @@ Ask = Callable[[str, Callable[[Plan | str], None]], None]
 _NAMES = {"sft": "SFT", "dpo": "Preferences"}
 
 
-class TrainingPlanScreen(PlanScreen[Plan]):
-    """Returns the plan that is to be carried out.
-
-    `ask` works a plan out in the background, and calls back with it or with what is wrong.
-    """
+class TrainingPlanScreen(PlanScreen):
+    """`ask` works a plan out in the background, and calls back with it or with what is wrong."""
 
     NAME = "plan"
     WAITING = "Working out what would be trained …"
@@ -73,65 +70,49 @@ class TrainingPlanScreen(PlanScreen[Plan]):
         return [row(*tabs)]
 
     def verdict(self, plan: Plan) -> Content:
-        return _verdict(plan)
+        shut = [lock for lock in plan["locks"] if not lock["open"]]
+        name = f"{title_of(plan)} {plan['training_id']} "
+        if plan["done"]:
+            return row(("✓ ", TONES["good"]), (name, "bold"), (stands_words(plan), TONES["good"]))
+        if shut:
+            told = "one lock is shut" if len(shut) == 1 else f"{len(shut)} locks are shut"
+            return row(("✗ ", TONES["bad"]), (name, "bold"), (told, TONES["bad"]))
+        return row(("▶ ", "$accent"), (name, "bold"), (f"{stands_words(plan)} · Enter trains", "$accent"))
 
     def body(self, plan: Plan, width: int) -> list[Content]:
-        return plan_lines(plan, width)
+        """Shut locks first, since they are what has to be done; then what it is, and the locks that are open."""
+        memory, parts, fits = memory_words(plan["memory"])
+        shut = [lock for lock in plan["locks"] if not lock["open"]]
+        rows = []
+        for lock in shut:
+            rows += hanging(("✗ ", TONES["bad"]), f"{lock['name']}: {lock['found']}", width, "bold")
+            rows += hanging(("  to open it: ", QUIET), lock["key"], width)
+        stands = plan.get("stands")
+        if stands and stands["reason"] and not plan["done"]:
+            rows += fact(stands["state"], stands["reason"], width)
+        rows += fact("examples", examples_words(plan), width)
+        rows += fact("steps", steps_words(plan), width)
+        rows += fact("begins with", start_words(plan), width)
+        rows += fact("memory", memory, width, "" if fits else TONES["warn"])
+        rows += fact("", parts, width, QUIET) if parts else []
+        for at, line in enumerate(settings_words(plan)):
+            rows += fact("" if at else "settings", line, width)
+        for lock in plan["locks"]:
+            if lock["open"]:
+                rows += hanging(("✓ ", TONES["good"]), f"{lock['name']}: {lock['found']}", width)
+        return rows
 
     def why_not(self, plan: Plan) -> str:
-        return why_not(plan)
-
-    def result(self, plan: Plan) -> Plan:
-        return plan
+        if plan["done"]:
+            kind = plan["kind"]
+            return f"Nothing is left to do. Train it otherwise with: cai train {kind} --set {kind}.KEY=VALUE"
+        shut = [lock for lock in plan["locks"] if not lock["open"]]
+        if not shut:
+            return ""
+        more = f" And {len(shut) - 1} more." if shut[1:] else ""
+        return f"Locked: {shut[0]['name']}. To open it: {shut[0]['key']}{more}"
 
     def action_other(self) -> None:
         self._kind = next(kind for kind in TRAINING_PHASES if kind != self._kind)
         self._box.scroll_home(animate=False)
         self._look()
-
-
-def why_not(plan: Plan) -> str:
-    """Why this plan cannot be carried out, and what changes that; "" where it can."""
-    if plan["done"]:
-        kind = plan["kind"]
-        return f"Nothing is left to do. Train it otherwise with: cai train {kind} --set {kind}.KEY=VALUE"
-    shut = [lock for lock in plan["locks"] if not lock["open"]]
-    if not shut:
-        return ""
-    more = f" And {len(shut) - 1} more." if shut[1:] else ""
-    return f"Locked: {shut[0]['name']}. To open it: {shut[0]['key']}{more}"
-
-
-def _verdict(plan: Plan) -> Content:
-    shut = [lock for lock in plan["locks"] if not lock["open"]]
-    name = f"{title_of(plan)} {plan['training_id']} "
-    if plan["done"]:
-        return row(("✓ ", TONES["good"]), (name, "bold"), (stands_words(plan), TONES["good"]))
-    if shut:
-        told = "one lock is shut" if len(shut) == 1 else f"{len(shut)} locks are shut"
-        return row(("✗ ", TONES["bad"]), (name, "bold"), (told, TONES["bad"]))
-    return row(("▶ ", "$accent"), (name, "bold"), (f"{stands_words(plan)} · Enter trains", "$accent"))
-
-
-def plan_lines(plan: Plan, width: int) -> list[Content]:
-    """Shut locks first, since they are what has to be done; then what it is, and the locks that are open."""
-    memory, parts, fits = memory_words(plan["memory"])
-    shut = [lock for lock in plan["locks"] if not lock["open"]]
-    rows = []
-    for lock in shut:
-        rows += hanging(("✗ ", TONES["bad"]), f"{lock['name']}: {lock['found']}", width, "bold")
-        rows += hanging(("  to open it: ", QUIET), lock["key"], width)
-    stands = plan.get("stands")
-    if stands and stands["reason"] and not plan["done"]:
-        rows += fact(stands["state"], stands["reason"], width)
-    rows += fact("examples", examples_words(plan), width)
-    rows += fact("steps", steps_words(plan), width)
-    rows += fact("begins with", start_words(plan), width)
-    rows += fact("memory", memory, width, "" if fits else TONES["warn"])
-    rows += fact("", parts, width, QUIET) if parts else []
-    for at, line in enumerate(settings_words(plan)):
-        rows += fact("" if at else "settings", line, width)
-    for lock in plan["locks"]:
-        if lock["open"]:
-            rows += hanging(("✓ ", TONES["good"]), f"{lock['name']}: {lock['found']}", width)
-    return rows

@@ -126,6 +126,13 @@ def fit(kind: str, labelled: Labelled, facts: Mapping[str, Any]) -> Fitted:
             f"{counts[0]} good and {counts[1]} bad",
             "Label more (`cai label`), or take the probe out of critics. Nothing was fitted.",
         )
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn
+
+    with threadpool_limits(1):  # fits of milliseconds: threads would wait for each other, and sums change their order
+        return _fit(kind, labelled, {**facts, "n_good": counts[0], "n_bad": counts[1]})
+
+
+def _fit(kind: str, labelled: Labelled, facts: Mapping[str, Any]) -> Fitted:
     held_out = np.zeros(len(labelled.good))
     chosen = []
     for train, test in _folds(labelled, FOLDS):
@@ -139,7 +146,7 @@ def fit(kind: str, labelled: Labelled, facts: Mapping[str, Any]) -> Fitted:
     layer, strength, values = _choose(labelled)
     weights, bias = _regression(labelled, layer, strength)
     slope, offset = _calibration(values, labelled)
-    told = {**facts, "strength": strength, "n_good": counts[0], "n_bad": counts[1]}
+    told = {**facts, "strength": strength}
     return Fitted(Probe(kind, labelled.layers[layer], weights, bias, slope, offset, told), held_out, tuple(chosen))
 
 

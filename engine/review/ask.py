@@ -11,11 +11,14 @@ from engine.budget.ledger import TOPIC, Ledger, cap_of
 from engine.core.control import Control
 from engine.core.errors import UsageError
 from engine.core.events import Emit
-from engine.review import Context, Desk, Review, Section, context_of, document, request_codex_review
 from engine.review.consultant import reviewer_of
-from engine.review.context import Decision
-from engine.review.document import ALL_BYTES_AT_MOST, FILE_BYTES_AT_MOST, FILES_AT_MOST
+from engine.review.context import Decision, context_of
+from engine.review.desk import Desk
+from engine.review.document import ALL_BYTES_AT_MOST, FILE_BYTES_AT_MOST, FILES_AT_MOST, document
+from engine.review.door import request_codex_review
+from engine.review.form import Review
 from engine.review.options import ReviewOptions
+from engine.review.prompt import Context, Section
 from engine.spec.provenance import new_session_id
 from engine.spec.stage import settings_of
 from store.db import Store
@@ -116,7 +119,7 @@ def read_files(
     """
 
     from engine.core.text import secrets_taken
-    from engine.review import Section
+    from engine.review.prompt import Section
 
     if len(paths) > FILES_AT_MOST:
         raise UsageError(f"{len(paths)} files are too many: {FILES_AT_MOST} are allowed", "Nothing was sent.")

@@ -13,11 +13,13 @@ from engine.budget.prices import api_price
 from engine.core.control import Control
 from engine.core.errors import NotApproved, SettingsModified
 from engine.core.events import Emit, Noted
-from engine.review import Chain, Desk, ModelReviewer, PersonReviewer, PolicyReviewer, find_key
+from engine.core.key import find_key
 from engine.review.context import Decision, asks, context_of
+from engine.review.desk import Desk
+from engine.review.model import ModelReviewer
 from engine.review.options import ReviewOptions
 from engine.review.prompt import Section
-from engine.review.reviewers import Answer, Request, Reviewer, Unanswered
+from engine.review.reviewers import Answer, Chain, PersonReviewer, PolicyReviewer, Request, Reviewer, Unanswered
 from engine.spec.stage import StageSpec
 from store.db import Store
 from store.read import Reader

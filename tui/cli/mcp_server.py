@@ -175,7 +175,7 @@ def server(path: Path, config: Config, folder: Path) -> Telling:
     @tool
     def reviews(run: Run = "") -> Row:
         """Questions of methodology about a run: what was asked, what the reviewer said, who decided and why."""
-        from engine.review import reviews as reviews_of
+        from engine.review.listing import reviews as reviews_of
 
         with shelf.reading() as reader:
             return {"run": (run_id := chosen_run(reader, run)), "reviews": reviews_of(reader, run_id)}

@@ -68,7 +68,7 @@ def add(commands: Commands) -> None:
 def listed(args: argparse.Namespace, terminal: Terminal) -> int:
     """`cai review list`."""
     with reading(args) as reader:
-        from engine.review import reviews
+        from engine.review.listing import reviews
 
         run_id = chosen_run(reader, args.run)
         found = reviews(reader, run_id)
@@ -82,7 +82,7 @@ def listed(args: argparse.Namespace, terminal: Terminal) -> int:
 def shown(args: argparse.Namespace, terminal: Terminal) -> int:
     """`cai review show`."""
     with reading(args) as reader:
-        from engine.review import reviews
+        from engine.review.listing import reviews
 
         run_id = chosen_run(reader, args.run)
         row = _the_one(reviews(reader, run_id), args.id, run_id)
@@ -105,8 +105,8 @@ def answered(args: argparse.Namespace, terminal: Terminal) -> int:
     store = store_path(args)
     require_store(store)
     with reading(args) as reader:
-        from engine.review import reviews
         from engine.review.context import Decision
+        from engine.review.listing import reviews
 
         run_id = chosen_run(reader, args.run)
         row = _the_one(reviews(reader, run_id), args.id, run_id)
@@ -115,7 +115,9 @@ def answered(args: argparse.Namespace, terminal: Terminal) -> int:
     if changes and not runs_own:
         raise UsageError("only a question that the run asked can be answered by modify", "Nothing was recorded.")
     from engine.core.control import Control
-    from engine.review import Desk, PersonReviewer, find_key
+    from engine.core.key import find_key
+    from engine.review.desk import Desk
+    from engine.review.reviewers import PersonReviewer
     from store.db import Store
     from tui.config.reviewer import reviewer_options
 
@@ -190,8 +192,8 @@ def requested(args: argparse.Namespace, terminal: Terminal) -> int:
 def verified(args: argparse.Namespace, terminal: Terminal) -> int:
     """`cai review verify`: exit code 1, and each difference, where the record is not as it was written."""
     with reading(args) as reader:
-        from engine.review import verify
         from engine.review.files import folder_of
+        from engine.review.verify import verify
 
         run_id = chosen_run(reader, args.run)
         problems = verify(reader, run_id, folder_of(store_path(args), run_id))

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from engine.core.errors import Interrupted, ReviewError
-from engine.review import PolicyReviewer, modify, open_desk, request_codex_review
+from engine.review.door import open_desk, request_codex_review
+from engine.review.reviewers import PolicyReviewer
+from engine.review.state import modify
 from store.db import Store
 from tests.engine.review.review_desk import KEY, QUESTION, RUN, Person, decided, desk, kinds, model, new_store
 from tests.engine.review.review_server import cut_off, fields, good, refused, says, serving, slow, status

@@ -13,8 +13,7 @@ import yaml
 
 from engine.core.figures import cents
 from engine.core.text import flat
-from engine.review.evidence import code_sha256
-from engine.review.prompt import Context, Section
+from engine.review.prompt import Context, Section, code_sha256
 from engine.review.text import cut, words
 from engine.spec.stage import StageSpec
 from store.read import Reader

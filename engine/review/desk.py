@@ -14,9 +14,8 @@ from engine.core.events import Emit, Noted
 from engine.core.key import Key
 from engine.core.text import flat, visible
 from engine.review import prompt, state
-from engine.review.evidence import plain_context
 from engine.review.form import Malformed, Outcome, Review, read
-from engine.review.prompt import Context
+from engine.review.prompt import Context, plain_context
 from engine.review.reviewers import Answer, Chain, Failure, PersonReviewer, Request, Reviewer
 from engine.review.state import State, state_of
 from engine.review.text import cut

@@ -12,9 +12,8 @@ from engine.core.text import flat, secrets_taken, visible
 from engine.review import files, prompt
 from engine.review.desk import Desk
 from engine.review.door import current_desk
-from engine.review.evidence import code_sha256
 from engine.review.form import Malformed, read_json
-from engine.review.prompt import Context, Section
+from engine.review.prompt import Context, Section, code_sha256
 from engine.review.reviewers import Answer, Failure, Request
 from engine.review.state import RETRIES, state_of
 from engine.review.text import cut, prose

@@ -15,11 +15,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from engine.core import retry
-from engine.core.errors import ReviewError
+from engine.core.errors import Interrupted, ReviewError
 from engine.core.key import Key
 from engine.core.text import flat
 from engine.models.addresses import is_local
-from engine.review.reviewers import Answer, Failure, Request, Unanswered, Waiter
+from engine.review.reviewers import Answer, Failure, Request, Unanswered
 
 OPENAI = "https://api.openai.com/v1"
 ALIKE_AT_MOST = 3  # questions in a row that ended alike before the server is left alone for a while
@@ -96,8 +96,8 @@ class ModelReviewer:
         self.settings = settings
         self.key = key
         self.name = settings.model
-        self._waiter = Waiter(stopped)
-        self._sleep = sleep or self._waiter.sleep
+        self._stopped = stopped
+        self._sleep = sleep or self._wait_for
         self._clock = clock
         self._rng = rng or random.Random()
         self._structured = settings.structured
@@ -114,7 +114,7 @@ class ModelReviewer:
             text = f"the server failed {ALIKE_AT_MOST} times alike ({self._alike[0]}) and is left alone for a while"
             return Unanswered(Failure("left_alone", text))
         for tried in range(1, retry.TRIES + 1):
-            self._waiter.check()
+            self._check()
             try:
                 answer = self._try(request)
             except _Failed as failed:
@@ -127,6 +127,18 @@ class ModelReviewer:
             self._alike, self._alone_until = ("", 0), None
             return answer
         raise AssertionError("the last try either answers or gives up")
+
+    def _check(self) -> None:
+        if self._stopped():
+            raise Interrupted("the run was stopped", "The question is asked again: `cai resume`.")
+
+    def _wait_for(self, seconds: float) -> None:
+        """Wait that long. Raises Interrupted as soon as the run is stopped."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._check()
+            time.sleep(min(left, _LOOK_EVERY_S))
+        self._check()
 
     def _wait(self, failed: _Failed, tried: int) -> float | None:
         """Seconds until the next try, None where there is none."""
@@ -165,7 +177,7 @@ class ModelReviewer:
                     found = came.get(timeout=_LOOK_EVERY_S)
                     break
                 except queue.Empty:
-                    self._waiter.check()
+                    self._check()
                 if time.monotonic() - began > self.settings.timeout_s:
                     found = _Failed("timeout", f"no answer within {self.settings.timeout_s:g} s", again=True)
                     break

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Callable, Iterable
 
 from engine.core.text import fenced, flat, visible
@@ -38,8 +37,8 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40] or "review"
 
 
-def boundary(texts: Iterable[str], token: Callable[[], str] = lambda: secrets.token_hex(16)) -> str:
-    """A random token, 32 hexadecimal digits, that none of the texts contains in whatever case."""
+def boundary(texts: Iterable[str], token: Callable[[], str]) -> str:
+    """A token that none of the texts contains in whatever case."""
     lowered = [text.lower() for text in texts]
     while True:
         found = token()

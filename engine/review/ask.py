@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -14,7 +13,7 @@ from engine.core.events import Emit
 from engine.review.consultant import reviewer_of
 from engine.review.context import Decision, context_of
 from engine.review.desk import Desk
-from engine.review.document import ALL_BYTES_AT_MOST, FILE_BYTES_AT_MOST, FILES_AT_MOST, document
+from engine.review.document import ALL_BYTES_AT_MOST, FILE_BYTES_AT_MOST, document, read_texts
 from engine.review.door import request_codex_review
 from engine.review.form import Review
 from engine.review.options import ReviewOptions
@@ -117,35 +116,26 @@ def read_files(
 
     A name is the path from this folder, or the last part of one that leads elsewhere.
     """
-
-    from engine.core.text import secrets_taken
-    from engine.review.prompt import Section
-
-    if len(paths) > FILES_AT_MOST:
-        raise UsageError(f"{len(paths)} files are too many: {FILES_AT_MOST} are allowed", "Nothing was sent.")
     here = Path.cwd()
-    sections, hashes, notes, total = [], [], [], 0
-    for path in paths:
-        try:
-            if not path.is_file():
-                raise UsageError(f"{path} is no file", "Nothing was sent.")
-            _require_other(path, key_file)
-            total += path.stat().st_size
-            if path.stat().st_size > FILE_BYTES_AT_MOST or total > ALL_BYTES_AT_MOST:
-                limits = f"{FILE_BYTES_AT_MOST:,} bytes a file and {ALL_BYTES_AT_MOST:,} in all are allowed"
-                raise UsageError(f"{path} is too much: {limits}", "Nothing was sent. Give a part of it.")
-            raw = path.read_bytes()
-            text, removed = secrets_taken(raw.decode("utf-8"))
-        except OSError as error:
-            raise UsageError(f"{path} cannot be read: {error.strerror or error}", "Nothing was sent.") from None
-        except UnicodeDecodeError:
-            raise UsageError(f"{path} is no text in UTF-8", "Nothing was sent.") from None
+    sections, hashes, notes = [], [], []
+
+    def fits(path: Path, before: int) -> int:
+        if not path.is_file():
+            raise UsageError(f"{path} is no file", "Nothing was sent.")
+        _require_other(path, key_file)
+        size = path.stat().st_size
+        if size > FILE_BYTES_AT_MOST or before + size > ALL_BYTES_AT_MOST:
+            limits = f"{FILE_BYTES_AT_MOST:,} bytes a file and {ALL_BYTES_AT_MOST:,} in all are allowed"
+            raise UsageError(f"{path} is too much: {limits}", "Nothing was sent. Give a part of it.")
+        return before + size
+
+    for path, text, sha256, removed in read_texts(paths, fits, UsageError):
         if removed:
             notes.append(f"what looked like a secret in {path} was not sent ({removed} times)")
         whole = path.absolute()
         name = str(whole.relative_to(here)) if whole.is_relative_to(here) else path.name
         sections.append(Section(f"File {name}", text))
-        hashes.append((name, hashlib.sha256(raw).hexdigest()))
+        hashes.append((name, sha256))
     return tuple(sections), hashes, notes
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ from engine.core.text import flat, visible
 from engine.review import prompt, state
 from engine.review.form import Malformed, Outcome, Review, read
 from engine.review.prompt import Context, plain_context
-from engine.review.reviewers import Answer, Chain, Failure, PersonReviewer, Request, Reviewer
+from engine.review.reviewers import Answer, Chain, Failure, PersonReviewer, Request, Reviewer, Unanswered
 from engine.review.state import State, state_of
 from engine.review.text import cut
 from engine.review.trail import Case, Entry, Trail, lock_of
@@ -26,6 +27,8 @@ from store.text import json_text
 
 TEXT_KEPT = 20_000  # characters of an answer that is none
 FOLLOW_UPS = 10
+
+Reading = tuple[Mapping[str, Any], str, str | None]  # the fields of an answer, its file, and yes or no
 
 
 class Desk:
@@ -170,36 +173,43 @@ class Desk:
     def _put(self, case: Case, to: Reviewer, entry: Entry) -> bool:
         """Ask a reviewer what an open request says and record what comes back; False where nothing does."""
 
-        def failed(failure: Failure, final: bool = False) -> None:
-            body = {"kind": failure.kind, "text": failure.text, "wait_s": failure.wait_s, "final": final}
-            self.trail.add("failure", case, who=to.name, body=body | {"request": entry.seq})
+        def reading(text: str) -> Reading:
+            review = read(text, to.name)
+            shown = prompt.response_document(entry, to.name, review, {})
+            return review.fields, shown, "yes" if review.approval else "no"
 
-        came = to.ask(self._request(case, entry, failed))
+        came, _ = self.put(case, to, entry, reading)
+        if isinstance(came, Unanswered):
+            self._note("warning", f"{to.name} did not answer: {came.failure.text}")
+        return isinstance(came, Answer)
+
+    def put(
+        self, case: Case, to: Reviewer, entry: Entry, reading: Callable[[str], Reading], **asked: Any
+    ) -> tuple[Answer | Unanswered, dict[str, Any]]:
+        """Ask a reviewer what an open request says; returns what came and the body of its row.
+
+        `reading` gives the fields of an answer, its file and its approval, or raises Malformed.
+        """
+        form = {name: entry.body[name] for name in ("form",) if name in entry.body}
+
+        def failed(failure: Failure, final: bool = False) -> None:
+            body = asdict(failure) | {"final": final, "request": entry.seq} | form
+            self.trail.add("failure", case, who=to.name, body=body)
+
+        came = to.ask(self._request(case, entry, on_failure=failed, **asked))
         if not isinstance(came, Answer):
             failed(came.failure, final=True)
-            self._note("warning", f"{to.name} did not answer: {came.failure.text}")
-            return False
-        review, problem = None, came.problem
-        if not problem:
-            try:
-                review = read(came.text, to.name)
-            except Malformed as error:
-                problem = str(error)
-        body: dict[str, Any] = {"by": to.kind, "request": entry.seq, "facts": dict(came.facts)}
-        if review is None:
-            body |= {"problem": flat(problem), "text": cut(visible(came.text), TEXT_KEPT)}
-        else:
-            body |= {"fields": review.fields}
-        self.trail.add(
-            "response",
-            case,
-            who=to.name,
-            body=body,
-            approval=None if review is None else "yes" if review.approval else "no",
-            document=prompt.response_document(entry, to.name, review, body),
-            request=entry,
-        )
-        return True
+            return came, {}
+        body: dict[str, Any] = {"by": to.kind, "request": entry.seq, "facts": dict(came.facts)} | form
+        try:
+            if came.problem:
+                raise Malformed(came.problem)
+            body["fields"], document, approval = reading(came.text)
+        except Malformed as error:
+            body |= {"problem": flat(str(error)), "text": cut(visible(came.text), TEXT_KEPT)}
+            document, approval = prompt.response_document(entry, to.name, None, body), None
+        self.trail.add("response", case, who=to.name, body=body, approval=approval, document=document, request=entry)
+        return came, body
 
     def _settle(self, case: Case, found: State) -> None:
         """Decide by what was answered, else by the person; leaves the question open with nobody there."""
@@ -313,23 +323,11 @@ class Desk:
         document = prompt.response_document(entry, "person", None, body)
         self.trail.add("response", case, who="person", body=body, document=document, request=entry)
 
-    def _request(
-        self, case: Case, entry: Entry, on_failure: Callable[[Failure], None] = lambda failure: None
-    ) -> Request:
-        found = self._state(case)
+    def _request(self, case: Case, entry: Entry, **asked: Any) -> Request:
         turns = tuple((str(role), str(text)) for role, text in entry.body["turns"])
-        return Request(
-            self.run_id,
-            case.review_id,
-            entry.seq,
-            case.topic,
-            case.question,
-            entry.body["prompt"],
-            turns,
-            found.given,
-            entry.body["why"],
-            on_failure=on_failure,
-        )
+        question = case.topic, case.question, entry.body["prompt"], turns
+        given, why = self._state(case).given, entry.body.get("why", "")
+        return Request(self.run_id, case.review_id, entry.seq, *question, given, why, **asked)
 
     def _check_changes(self, changes: Mapping[str, str]) -> None:
         try:

@@ -8,7 +8,7 @@ from typing import Any
 from engine.review.form import Outcome
 from engine.review.prompt import evidence_sha256
 from engine.review.state import outcome_of, state_of, why_of
-from engine.review.trail import Entry, entries
+from engine.review.trail import by_review, entries
 from store.read import Reader
 
 
@@ -20,12 +20,9 @@ def reviews(reader: Reader, run_id: str) -> list[dict[str, Any]]:
     other evidence; `review` the reviewer's four fields or None; `question_id` the id under which a person is asked,
     None where none is; files relative to the store's folder. Raises ReviewError where the record was changed.
     """
-    by_review: dict[str, list[Entry]] = {}
-    for entry in entries(reader, run_id):
-        by_review.setdefault(entry.review_id, []).append(entry)
     newest: dict[str, str] = {}
     found: list[dict[str, Any]] = []
-    for review_id, of in by_review.items():
+    for review_id, of in by_review(entries(reader, run_id)).items():
         first = of[0]
         if first.body.get("form") == "document":
             continue

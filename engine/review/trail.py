@@ -23,12 +23,11 @@ from store.db import Store
 from store.read import Reader
 from store.text import json_text
 
-KINDS = ("request", "response", "failure", "decision")
 Rows = Mapping[str, Sequence[Mapping[str, object]]]
 _HASHED = ("run_id", "seq", "review_id", "kind", "topic", "who", "approval", "evidence_sha256", "path")
 
 # One writer a run within this process; other processes are kept out by the store's own lock.
-_LOCKS: dict[tuple[str, str], threading.RLock] = {}
+_LOCKS: dict[tuple[str, ...], threading.RLock] = {}
 _LOCKS_LOCK = threading.Lock()
 
 
@@ -80,6 +79,14 @@ class Entry:
 def entries(reader: Reader, run_id: str, review_id: str | None = None) -> list[Entry]:
     """The entries about a run, in order, or those of one review. Raises ReviewError where the chain is broken."""
     return [entry for entry in _sound(reader, run_id, None) if review_id in (None, entry.review_id)]
+
+
+def by_review(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """The entries of each review, in order."""
+    found: dict[str, list[Entry]] = {}
+    for entry in entries:
+        found.setdefault(entry.review_id, []).append(entry)
+    return found
 
 
 def _sound(reader: Reader, run_id: str, after: Entry | None) -> list[Entry]:
@@ -219,6 +226,5 @@ class Trail:
 
 def lock_of(*name: str) -> threading.RLock:
     """The one lock of that name in this process."""
-    key = (name[0], "\x1f".join(name[1:]))
     with _LOCKS_LOCK:
-        return _LOCKS.setdefault(key, threading.RLock())
+        return _LOCKS.setdefault(name, threading.RLock())

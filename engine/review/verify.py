@@ -7,17 +7,14 @@ from pathlib import Path
 
 from engine.review import files
 from engine.review.state import decision_fields, decision_id, state_of
-from engine.review.trail import Entry, _chain, _read
+from engine.review.trail import Entry, _chain, _read, by_review
 from store.read import Reader
 
 
 def unfounded(reader: Reader, run_id: str, entries: Sequence[Entry]) -> list[str]:
     """What in a run's record no answer accounts for: entries out of turn, and decisions that differ from theirs."""
     problems: list[str] = []
-    by_review: dict[str, list[Entry]] = {}
-    for entry in entries:
-        by_review.setdefault(entry.review_id, []).append(entry)
-    for of in by_review.values():
+    for of in by_review(entries).values():
         state_of(of, problems)
     rows = reader.query("SELECT * FROM decisions WHERE run_id = ? AND starts_with(decision_id, 'review-')", [run_id])
     kept = {row["decision_id"]: row for row in rows}

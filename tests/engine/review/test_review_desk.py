@@ -190,7 +190,7 @@ def test_a_follow_up_that_was_interrupted_is_sent_again_and_a_person_still_decid
     person = Person(("ask", "And with 200 samples?"))
     with serving(good(approval="No"), slow(30), good()) as server:
         with desk(path, model(server), person) as opened:
-            opened.reviewer.first._waiter._stopped = lambda: len(server.requests) > 1
+            opened.reviewer.first._stopped = lambda: len(server.requests) > 1
             with pytest.raises(Interrupted):
                 opened.review("pilot", QUESTION, "figures")
         with desk(path, model(server), Person(("approve", ""))) as opened:

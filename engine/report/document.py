@@ -98,6 +98,15 @@ class Document:
         """Of sentences about an answer, each behind its condition, those that hold, for a list."""
         return [self.told(text, answer) for holds, text in sentences if holds]
 
+    def listed(
+        self, title: str, sql: str, caption: str, columns: Sequence[Column], absent: str = "", *, about: str = ""
+    ) -> None:
+        """The rows of a query as a table, behind the paragraph `about` where there are any."""
+        found = self.queries.ask(title, sql)
+        if found and about:
+            self.say(about)
+        self.table(caption, found, columns, absent)
+
     def table(self, caption: str, answer: Answer, columns: Sequence[Column], absent: str = "") -> None:
         """The answer's rows as a table; where there are none the sentence `absent` instead."""
         if not answer:

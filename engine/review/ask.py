@@ -14,7 +14,6 @@ from engine.review.consultant import reviewer_of
 from engine.review.context import Decision, context_of
 from engine.review.desk import Desk
 from engine.review.document import ALL_BYTES_AT_MOST, FILE_BYTES_AT_MOST, document, read_texts
-from engine.review.door import request_codex_review
 from engine.review.form import Review
 from engine.review.options import ReviewOptions
 from engine.review.prompt import Context, Section
@@ -58,7 +57,7 @@ def ask(
     with Ledger(store, run_id, new_session_id(), cap) as ledger:
         reviewer = reviewer_of(options, control, emit, ledger=ledger, stage=spec.stage)
         desk = Desk(store, run_id, reviewer, control=control, emit=emit)
-        review = request_codex_review(topic, question, context, desk=desk)
+        review = desk.review(topic, question, context)
     return {"run": run_id, "topic": topic, "question": question.strip(), **account(review), "notes": notes}
 
 

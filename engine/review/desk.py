@@ -34,9 +34,8 @@ Reading = tuple[Mapping[str, Any], str, str | None]  # the fields of an answer, 
 class Desk:
     """Reviews of one run. Use from any thread; equal questions asked at once wait for one another.
 
-    `reviewer` is a model, a person, a policy or a chain. What is recorded goes into `store` and into the folder
-    `<store>.reviews/<run>` beside it. `key` is taken out of all of that. Raises NotFound where there is no such run,
-    and ReviewError where its record was changed.
+    What is recorded goes into `store` and into the folder `<store>.reviews/<run>` beside it, `key` taken out of all of
+    it. Raises NotFound where there is no such run, and ReviewError where its record was changed.
     """
 
     def __init__(
@@ -53,26 +52,20 @@ class Desk:
         self.store = store
         with store.reader() as reader:
             self.run_id = reader.resolve(run_id)
+        if isinstance(reviewer, PersonReviewer):
+            reviewer = Chain(None, reviewer)
+        elif not isinstance(reviewer, Chain):
+            reviewer = Chain(reviewer, None)
         self.reviewer = reviewer
+        self.first = reviewer.first
         self.control = control
         self.emit = emit
-        self.key = key or getattr(getattr(reviewer, "first", reviewer), "key", None)
+        self.key = key or getattr(self.first, "key", None)
         self.trail = Trail(store, self.run_id, self.key, now)
         self._asked: set[str] = set()  # reviews whose reviewer was tried since this desk was opened
         if self.trail.swept:
             text = f"{len(self.trail.swept)} files of reviews that a kill left without a row were set aside"
             self._note("warning", text)
-
-    @property
-    def person(self) -> PersonReviewer | None:
-        found = self.reviewer.person if isinstance(self.reviewer, Chain) else self.reviewer
-        return found if isinstance(found, PersonReviewer) else None
-
-    @property
-    def first(self) -> Reviewer | None:
-        """Who is asked before a person: a model or a policy."""
-        found = self.reviewer.first if isinstance(self.reviewer, Chain) else self.reviewer
-        return None if isinstance(found, PersonReviewer) else found
 
     def review(self, topic: str, question: str, context: Context | Mapping[str, Any] | str) -> Review:
         """Have one question answered; the review's `outcome` says what the run does.
@@ -83,7 +76,8 @@ class Desk:
         """
         case = self._case(topic, question, context)
         with lock_of(str(self.store.path), self.run_id, case.review_id):
-            self._check()
+            if self.control is not None:
+                self.control.check()
             found = self._state(case)
             if found.decision is None and found.said is None:
                 self._hear(case, found)
@@ -125,9 +119,7 @@ class Desk:
                     raise Malformed("a follow-up can be asked while a run waits, at the screen")
             except Malformed as error:
                 raise ReviewError(f"the answer was not taken: {error}", "Nothing was recorded.") from None
-            if found.open is None or found.open.body.get("to") != "person":
-                self._withdraw(case, found)
-            entry = found.open or self._post(case, found, "person", "a person answers")
+            entry = self._put_to(case, found, "person", "a person answers")
             self._record_person(case, entry, answer, said.reason, said)
             found = self._state(case)
             self._decide(case, found)
@@ -160,12 +152,10 @@ class Desk:
                 self._put(case, first, found.open)  # a follow-up that was interrupted
             return
         while found.given is None and len(found.malformed) <= state.RETRIES:
-            if found.open is not None and found.open.body.get("to") != first.name:
-                self._withdraw(case, found)
             turns: tuple[tuple[str, str], ...] = ()
             if found.malformed:
                 turns = (*self._last_text(case), ("user", prompt.again(found.malformed[-1])))
-            entry = found.open or self._post(case, found, first.name, "", turns=turns)
+            entry = self._put_to(case, found, first.name, turns=turns)
             if not self._put(case, first, entry):
                 return
             found = self._state(case)
@@ -213,8 +203,7 @@ class Desk:
 
     def _settle(self, case: Case, found: State) -> None:
         """Decide by what was answered, else by the person; leaves the question open with nobody there."""
-        chain = self.reviewer
-        confirm = found.consulted or (isinstance(chain, Chain) and chain.confirm)
+        confirm = found.consulted or self.reviewer.confirm
         if found.said is None and found.given is not None and found.given.approval and not confirm:
             self._withdraw(case, found)
             self._decide(case, found)
@@ -222,10 +211,8 @@ class Desk:
         follow_ups = 0
         why = state.why_of(found)
         while found.said is None:
-            if found.open is not None and found.open.body.get("to") != "person":
-                self._withdraw(case, found)
-            entry = found.open or self._post(case, found, "person", why)
-            person = self.person
+            entry = self._put_to(case, found, "person", why)
+            person = self.reviewer.person
             came = person.ask(self._request(case, entry)) if person is not None else None
             if not isinstance(came, Answer):
                 return
@@ -253,7 +240,7 @@ class Desk:
         first = self.first
         assert first is not None
         turns = (*self._last_text(case), ("user", f"A person asks: {visible(text)}\n\nAnswer in the same four fields."))
-        entry = self._post(case, found, first.name, "", turns=turns)
+        entry = self._put_to(case, found, first.name, turns=turns)
         if not self._put(case, first, entry):
             return f"the reviewer did not answer: {self._state(case).failed}"
         found = self._state(case)
@@ -294,8 +281,16 @@ class Desk:
             also=rows,
         )
 
-    def _post(self, case: Case, found: State, to: str, why: str, turns: tuple[tuple[str, str], ...] = ()) -> Entry:
-        """Record a request before it is sent: its row is the reservation that a restart takes up."""
+    def _put_to(
+        self, case: Case, found: State, to: str, why: str = "", turns: tuple[tuple[str, str], ...] = ()
+    ) -> Entry:
+        """The open request to somebody, else one recorded before it is sent, as a reservation for a restart.
+
+        A request to somebody else is withdrawn.
+        """
+        if found.open is not None and found.open.body.get("to") == to:
+            return found.open
+        self._withdraw(case, found)
         body = {
             "run_id": self.run_id,
             "to": to,
@@ -338,10 +333,6 @@ class Desk:
     def _run(self) -> dict[str, Any]:
         with self.store.reader() as reader:
             return reader.run(self.run_id)
-
-    def _check(self) -> None:
-        if self.control is not None:
-            self.control.check()
 
     def _note(self, level: str, text: str) -> None:
         self.emit(Noted(self.run_id, level, text if self.key is None else self.key.scrub(text)))

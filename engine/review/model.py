@@ -319,11 +319,8 @@ def read_response(body: dict[str, Any]) -> Answer:
         return Answer(refused, problem="the reviewer refused to answer", facts=facts)
     if body.get("status") == "failed" or body.get("error"):
         raise _Failed("server", "the server reports that it failed", again=True)
-    if body.get("status") != "completed":
-        return Answer(text, problem="it was cut off", facts=facts)
-    if len(texts) != 1:
-        return Answer(text, problem=f"it has {len(texts)} texts, and one is wanted", facts=facts)
-    return Answer(text, facts=facts)
+    problem = "" if len(texts) == 1 else f"it has {len(texts)} texts, and one is wanted"
+    return Answer(text, problem=problem if body.get("status") == "completed" else "it was cut off", facts=facts)
 
 
 def read_chat(body: dict[str, Any]) -> Answer:
@@ -334,18 +331,15 @@ def read_chat(body: dict[str, Any]) -> Answer:
         raise _Failed("server", "the server reports that it failed", again=True)
     if len(choices) != 1:
         return Answer("", problem=f"it has {len(choices)} choices, and one is wanted", facts=facts)
-    message = choices[0].get("message")
+    message, ended = choices[0].get("message"), choices[0].get("finish_reason")
     message = message if isinstance(message, dict) else {}
-    text = message.get("content") if isinstance(message.get("content"), str) else ""
+    text = message["content"] if isinstance(message.get("content"), str) else ""
+    problem = "" if message.get("role") == "assistant" else "it is not the assistant's"
     if message.get("refusal"):
-        return Answer(str(message["refusal"]), problem="the reviewer refused to answer", facts=facts)
-    if choices[0].get("finish_reason") == "content_filter":
-        return Answer(text or "", problem="the server's filter stopped it", facts=facts)
-    if choices[0].get("finish_reason") != "stop":
-        return Answer(text or "", problem="it was cut off", facts=facts)
-    if message.get("role") != "assistant":
-        return Answer(text or "", problem="it is not the assistant's", facts=facts)
-    return Answer(text or "", facts=facts)
+        text, problem = str(message["refusal"]), "the reviewer refused to answer"
+    elif ended != "stop":
+        problem = "the server's filter stopped it" if ended == "content_filter" else "it was cut off"
+    return Answer(text, problem=problem, facts=facts)
 
 
 def _facts(body: dict[str, Any], taken: str, given: str) -> dict[str, Any]:

@@ -141,29 +141,26 @@ class PolicyReviewer:
         self._answers = dict(answers)
 
     def ask(self, request: Request) -> Answer | Unanswered:
-        approved = self._answers.get(request.topic, self._answers.get("*", False))
-        known = request.topic in self._answers or "*" in self._answers
-        return Answer(
-            json.dumps(
-                {
-                    "recommendation": "Go on." if approved else "Ask a person.",
-                    "reasoning": "A fixed answer of the policy for unattended runs. Nobody looked at the figures."
-                    if known
-                    else "The policy for unattended runs has no answer for this topic.",
-                    "risks": "Whatever a reviewer would have seen.",
-                    "approval": "Yes" if approved else "No",
-                }
-            )
-        )
+        approved = self._answers.get(request.topic, self._answers.get("*"))
+        reasoning = "A fixed answer of the policy for unattended runs. Nobody looked at the figures."
+        if approved is None:
+            reasoning = "The policy for unattended runs has no answer for this topic."
+        fields = {
+            "recommendation": "Go on." if approved else "Ask a person.",
+            "reasoning": reasoning,
+            "risks": "Whatever a reviewer would have seen.",
+            "approval": "Yes" if approved else "No",
+        }
+        return Answer(json.dumps(fields))
 
 
 @dataclass(frozen=True)
 class Chain:
-    """A reviewer, then a person: who is asked where the reviewer gave no answer, or said No.
+    """A reviewer, then a person, either of them alone, too: who is asked where the reviewer gave no answer, or said No.
 
     With `confirm` the person is asked in any case, and shown what the reviewer said.
     """
 
-    first: Reviewer
-    person: PersonReviewer
+    first: Reviewer | None
+    person: PersonReviewer | None
     confirm: bool = False

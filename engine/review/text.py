@@ -47,10 +47,7 @@ def boundary(texts: Iterable[str], token: Callable[[], str]) -> str:
 
 
 def quote(title: str, text: str, token: str) -> str:
-    """The text between two lines with the token, its hidden characters made visible; `title` says what it is.
-
-    Raises ValueError where the text contains the token.
-    """
+    """The text, made visible, between two lines with the token. Raises ValueError where it contains the token."""
     shown = visible(text)
     if token in shown.lower():
         raise ValueError("the boundary stands in what it should enclose")

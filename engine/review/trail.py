@@ -142,7 +142,7 @@ class Trail:
             self._require_head(known)
             self.swept = files.sweep(self.folder, {Path(entry.path).name for entry in known if entry.path})
             if known:
-                files.write_head(self.folder, files.Head(known[-1].seq, known[-1].sha256))
+                files.write_head(self.folder, known[-1].seq, known[-1].sha256)
 
     def entries(self, review_id: str | None = None) -> list[Entry]:
         """What is recorded. Raises ReviewError where the chain is broken."""
@@ -162,16 +162,13 @@ class Trail:
         request: Entry | None = None,
         also: Callable[[Entry], Rows] | None = None,
     ) -> Entry:
-        """Record one entry, with its file where `document` is its text, and the rows that `also` makes of it, in one
-        transaction.
+        """Record one entry with its file, `document`, and in one transaction the rows that `also` makes of it.
 
-        `request` is the entry that a response answers: their files share a name. Raises ReviewError and StoreError,
-        with nothing recorded.
+        A response's file shares the name of its `request`'s. Raises ReviewError and StoreError, with nothing recorded.
         """
         with self.lock:
             known = self.entries()
             self._require_head(known)
-            last = known[-1] if known else None
             at = self._now().astimezone(UTC)
             clean = scrub_deep(dict(body), self._key)
             topic, who = scrub_deep([case.topic, who], self._key)
@@ -185,24 +182,14 @@ class Trail:
                 files.write(file, content)
                 path = str(file.relative_to(self._store.path.parent))
                 clean["file_sha256"] = hashlib.sha256(content).hexdigest()
+            seq, before = (known[-1].seq + 1, known[-1].sha256) if known else (1, self.run_id)
+            kept, evidence = json.loads(json_text(clean)), case.evidence_sha256
             entry = Entry(
-                self.run_id,
-                last.seq + 1 if last else 1,
-                case.review_id,
-                kind,
-                topic,
-                who,
-                approval,
-                case.evidence_sha256,
-                json.loads(json_text(clean)),
-                path,
-                last.sha256 if last else self.run_id,
-                "",
-                at,
+                self.run_id, seq, case.review_id, kind, topic, who, approval, evidence, kept, path, before, "", at
             )
             entry = replace(entry, sha256=entry.computed())
             self._store.append({**(also(entry) if also else {}), "review_entries": [entry.row()]})
-            files.write_head(self.folder, files.Head(entry.seq, entry.sha256))
+            files.write_head(self.folder, entry.seq, entry.sha256)
             return entry
 
     def _name(self, kind: str, topic: str, at: datetime, request: Entry | None, taken: set[str]) -> str:
@@ -217,9 +204,9 @@ class Trail:
     def _require_head(self, known: Sequence[Entry]) -> None:
         """Raise ReviewError where entries that were once there are gone."""
         head = files.read_head(self.folder)
-        if head is not None and not any(entry.seq == head.seq and entry.sha256 == head.sha256 for entry in known):
+        if head is not None and head not in [(entry.seq, entry.sha256) for entry in known]:
             raise ReviewError(
-                f"the record of reviews of run {self.run_id} once had an entry {head.seq} that the store does not have",
+                f"the record of reviews of run {self.run_id} once had an entry {head[0]} that the store does not have",
                 f"Nothing was asked or recorded. If an older copy of the store was put back, move {self.folder} away.",
             )
 

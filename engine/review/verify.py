@@ -38,8 +38,8 @@ def verify(reader: Reader, run_id: str, folder: Path | None = None) -> list[str]
     problems = _chain(run_id, found)
     known = [entry for entry, _ in found]
     head = files.read_head(folder)
-    if head is not None and not any(entry.seq == head.seq and entry.sha256 == head.sha256 for entry in known):
-        problems.append(f"entry {head.seq}, with which the record once ended, is missing or another one")
+    if head is not None and head not in [(entry.seq, entry.sha256) for entry in known]:
+        problems.append(f"entry {head[0]}, with which the record once ended, is missing or another one")
     elif head is None and known:
         problems.append(f"{files.HEAD} is missing or cannot be read")
     named = set()

@@ -54,18 +54,16 @@ def cost(doc: Document, price_per_hour: float | None) -> None:
     doc.section("Cost")
     found = totals(doc, price_per_hour)
     row = found.row
-    doc.say("The run worked for {hours:hours} in all its sessions, pauses excluded.", found)
-    if row["gpu"]:
-        doc.say("GPU hours: {hours:hours}, taking the machine as rented for as long as the run worked.", found)
-    else:
-        doc.say("GPU hours: none; no GPU was recorded for this run.", found)
-    if row["training_hours"] is not None:
-        doc.say("Processes that trained took {training_hours:hours} by their own clocks.", found)
-    doc.say(
-        "Its sessions computed {completions:count} completions with {tokens:count} generated tokens and {scores:count} "
-        "label scores. Answers taken from earlier work instead of computed again: {reused:count}.",
-        found,
-    )
+    doc.say_each(found, [
+        (True, "The run worked for {hours:hours} in all its sessions, pauses excluded."),
+        (row["gpu"], "GPU hours: {hours:hours}, taking the machine as rented for as long as the run worked."),
+        (not row["gpu"], "GPU hours: none; no GPU was recorded for this run."),
+        (row["training_hours"] is not None,
+         "Processes that trained took {training_hours:hours} by their own clocks."),
+        (True,
+         "Its sessions computed {completions:count} completions with {tokens:count} generated tokens and "
+         "{scores:count} label scores. Answers taken from earlier work instead of computed again: {reused:count}."),
+    ])  # fmt: skip
     doc.listed(
         "Time by phase",
         "SELECT phase, sum(value) / 3600 AS hours, count(*) AS stretches FROM metrics WHERE run_id = $1 "
@@ -150,12 +148,11 @@ def automation(doc: Document) -> None:
     doc.say(
         "A person labelled {labels:count} items and made {decisions:count} of {all_decisions:count} decisions.", person
     )
-    if row["minutes"] is None:
-        doc.say("A person's time was not measured: there are no two acts close enough to tell it from.", person)
-    else:
-        doc.say(
-            "A person's time was not measured directly. A lower bound is {minutes:figure} minutes: the time between "
-            "acts that are at most {sitting:count} minutes apart, on the assumption that it was spent on the run; "
-            "reading before the first act of a sitting is not in it.",
-            person,
-        )
+    measured = row["minutes"] is not None
+    doc.say_each(person, [
+        (not measured, "A person's time was not measured: there are no two acts close enough to tell it from."),
+        (measured,
+         "A person's time was not measured directly. A lower bound is {minutes:figure} minutes: the time between acts "
+         "that are at most {sitting:count} minutes apart, on the assumption that it was spent on the run; reading "
+         "before the first act of a sitting is not in it."),
+    ])  # fmt: skip

@@ -154,23 +154,20 @@ def _registration(doc: Document) -> None:
         doc.say("Nothing was registered before the results existed: every comparison is exploratory.", found)
         return
     doc.say("Registered on {at:time}, SHA-256 {sha256:code}.", found)
-    if found.row["first_tuned_answer"] is None:
-        doc.say("No tuned model has answered a test item.", found)
-    else:
-        doc.say("The first answer of a tuned model to a test item came on {first_tuned_answer:time}.", found)
-    if found.row["registrations"] > 1:
-        doc.say("This is the newest of {registrations:count} registrations; the older ones stay in the store.", found)
-    doc.say(
-        "The hypothesis: {statement:text} Test: {test:text}, {alternative:text}, alpha {alpha:figure}. Family: "
-        "{family:text}. Correction: {correction:text}. Looks: {looks:text} Stop rule: {stop_rule:text}",
-        found,
-    )
-    doc.say(
-        "Forecast: power {forecast_power:share} for the expected effect, asked for {power:share}; the smallest "
-        "difference that it shows with that power is {forecast_detectable:points} percentage points. A loss of less "
-        "than {margin:share} is no regression.",
-        found,
-    )
+    answered = found.row["first_tuned_answer"] is not None
+    doc.say_each(found, [
+        (not answered, "No tuned model has answered a test item."),
+        (answered, "The first answer of a tuned model to a test item came on {first_tuned_answer:time}."),
+        (found.row["registrations"] > 1,
+         "This is the newest of {registrations:count} registrations; the older ones stay in the store."),
+        (True,
+         "The hypothesis: {statement:text} Test: {test:text}, {alternative:text}, alpha {alpha:figure}. Family: "
+         "{family:text}. Correction: {correction:text}. Looks: {looks:text} Stop rule: {stop_rule:text}"),
+        (True,
+         "Forecast: power {forecast_power:share} for the expected effect, asked for {power:share}; the smallest "
+         "difference that it shows with that power is {forecast_detectable:points} percentage points. A loss of less "
+         "than {margin:share} is no regression."),
+    ])  # fmt: skip
     doc.listed(
         "The registered hypotheses",
         """

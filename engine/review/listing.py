@@ -29,7 +29,7 @@ def reviews(reader: Reader, run_id: str) -> list[dict[str, Any]]:
         newest[first.topic] = review_id
         state = state_of(of)
         outcome = state.outcome
-        asked = state.open is not None and state.open.body.get("to") == "person"
+        asked = state.open if state.open is not None and state.open.body.get("to") == "person" else None
         found.append(
             {
                 "review_id": review_id,
@@ -43,8 +43,8 @@ def reviews(reader: Reader, run_id: str) -> list[dict[str, Any]]:
                 "changes": dict(outcome.changes) if outcome else {},
                 "reviewer": state.given.reviewer if state.given else None,
                 "review": state.given.fields if state.given else None,
-                "question_id": f"{review_id}.{state.open.seq}" if asked and state.open else None,
-                "why": state.open.body.get("why") if asked and state.open else None,
+                "question_id": f"{review_id}.{asked.seq}" if asked else None,
+                "why": asked.body.get("why") if asked else None,
                 "files": [entry.path for entry in of if entry.path],
             }
         )

@@ -17,6 +17,7 @@ from engine.quality.pair_selection import recheck_pairs
 from engine.spec.stage import StageSpec, settings_of
 from engine.training.plan import plan
 from store.db import Store
+from store.names import TRAINING_PHASES
 from store.read import Reader
 
 
@@ -40,7 +41,7 @@ def preregister(
         counts: dict[str, int] = {}
         for item in planned.items:
             counts[item.capability] = counts.get(item.capability, 0) + (item.split == "test")
-        tuned = [name for name, section in (("sft", spec.sft), ("dpo", spec.dpo)) if section is not None]
+        tuned = [name for name in TRAINING_PHASES if getattr(spec, name) is not None]
         tuned = tuned[: tuned.index(after) + 1] if after in tuned else tuned if after is None else []
         body = registration.body(
             run,

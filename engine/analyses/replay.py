@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,10 @@ _TEXTS = {
     "evaluation": "SELECT request_id, condition, item_id, items_sha256 FROM evaluation_answers WHERE run_id = ?",
 }
 _SCORES = {"instruction_judgements": "instruction", "response_judgements": "sample"}
+_JUDGED = (
+    "SELECT DISTINCT unnest(parts->>'$[*].request_id') AS request_id FROM judgements WHERE run_id = ? "
+    "AND subject_kind = ?"
+)
 
 
 @dataclass
@@ -52,11 +56,21 @@ class _Found:
     texts: int = 0
     texts_same: int = 0
     scores: int = 0
-    largest: float = 0.0
+    largest_difference_nats: float = 0.0
     verdicts: int = 0
     verdicts_same: int = 0
     before: float = 0.0  # sums that figures are means of
     after: float = 0.0
+    differing: list[str] = field(default_factory=list)
+
+    def compare(self, request_id: str, same: bool, verdict_same: bool, before: float, after: float) -> None:
+        """Count one call of which the verdict and a figure were computed again."""
+        self.verdicts += 1
+        self.verdicts_same += verdict_same
+        self.before += before
+        self.after += after
+        if not (same and verdict_same):
+            self.differing.append(request_id)
 
 
 def replay(path: Path, run_id: str, phase: str, fraction: float, *, batch_size: int | None = None) -> dict[str, Any]:
@@ -72,37 +86,29 @@ def replay(path: Path, run_id: str, phase: str, fraction: float, *, batch_size: 
         chosen = _chosen(reader, run["run_id"], phase, fraction)
         session_id = new_session_id()
         begin_session(store, run["run_id"], session_id)
-        found, differing = _Found(), list[str]()
+        found = _Found()
         again = _texts if phase in _TEXTS else _scores
         reference = run["manifest"].get(REFERENCE) or {}
         own = {name: rows for name, rows in chosen.items() if name != reference.get("fingerprint")}
         if own:
             with _models(store, reader, run, spec, session_id, batch_size) as models:
                 for fingerprint, rows in own.items():
-                    differing += again(reader, models(fingerprint), spec, phase, rows, found)
+                    again(reader, models(fingerprint), spec, phase, rows, found)
         for fingerprint in chosen.keys() - own.keys():  # one model in memory at a time: the base was closed before
             with _reference(reference["name"], fingerprint, batch_size) as model:
-                differing += again(reader, model, spec, phase, chosen[fingerprint], found)
-        used = set(chosen)
-        row = _row(run["run_id"], phase, fraction, found, differing, sorted(used))
+                again(reader, model, spec, phase, chosen[fingerprint], found)
+        row = _row(run["run_id"], phase, fraction, found, sorted(chosen))
         store.put({"replays": [row]})
         same = found.texts == found.texts_same and found.verdicts == found.verdicts_same
-        return {**row, "run": run["run_id"], "certified": same and found.largest <= SAME_WITHIN_NATS}
+        return {**row, "run": run["run_id"], "certified": same and found.largest_difference_nats <= SAME_WITHIN_NATS}
 
 
 def _chosen(reader: Reader, run_id: str, phase: str, fraction: float) -> dict[str, list[dict[str, Any]]]:
     """The calls of the slice by the fingerprint that answered them."""
     if phase in _TEXTS:
-        calls, table = reader.query(_TEXTS[phase], [run_id]), "completions"
+        calls, answers_to = reader.query(_TEXTS[phase], [run_id]), reader.completions
     else:
-        calls, table = (
-            reader.query(
-                "SELECT DISTINCT unnest(parts->>'$[*].request_id') AS request_id FROM judgements WHERE run_id = ? "
-                "AND subject_kind = ?",
-                [run_id, _SCORES[phase]],
-            ),
-            "scores",
-        )
+        calls, answers_to = reader.query(_JUDGED, [run_id, _SCORES[phase]]), reader.scores
     if not calls:
         raise EvaluationError(
             f"run {run_id} made no model calls in the phase {phase}", "Replay a phase that it has been through."
@@ -110,7 +116,7 @@ def _chosen(reader: Reader, run_id: str, phase: str, fraction: float) -> dict[st
     by_id = {row["request_id"]: row for row in calls}
     names = sorted(by_id, key=lambda name: short_hash("replay", name))
     names = names[: max(1, round(fraction * len(names)))]
-    stored = reader.completions(names) if table == "completions" else reader.scores(names)
+    stored = answers_to(names)
     groups: dict[str, list[dict[str, Any]]] = {}
     for name in names:
         row = stored[name]
@@ -164,27 +170,20 @@ def _gone(fingerprint: str) -> ModelError:
 
 def _texts(
     reader: Reader, model: Model, spec: StageSpec, phase: str, rows: Sequence[dict[str, Any]], found: _Found
-) -> list[str]:
+) -> None:
     asked: dict[Generate, tuple[Completion, dict[str, Any]]] = {}
     for row in rows:
         decoding = Decoding(**(row["decoding"] | {"stop": tuple(row["decoding"]["stop"])}))
         request = Generate(row["prompt"], decoding, row["seed"])
         asked[request] = completion_of(request, row), row["call"]
     items = _items(reader, [call for _, call in asked.values()]) if phase == "evaluation" else {}
-    differing = []
     for again in model.generate(asked):
         before, call = asked[again.request]
         same = (again.text, again.token_ids) == (before.text, before.token_ids)
         was, now = (_verdict(spec, phase, one, call, items) for one in (before, again))
         found.texts += 1
         found.texts_same += same
-        found.verdicts += 1
-        found.verdicts_same += was == now
-        found.before += _figure(phase, before, was)
-        found.after += _figure(phase, again, now)
-        if not same or was != now:
-            differing.append(call["request_id"])
-    return differing
+        found.compare(call["request_id"], same, was == now, _figure(phase, before, was), _figure(phase, again, now))
 
 
 def _verdict(
@@ -214,25 +213,18 @@ def _items(reader: Reader, calls: Sequence[Mapping[str, Any]]) -> dict[str, Item
 
 def _scores(
     reader: Reader, model: Model, spec: StageSpec, phase: str, rows: Sequence[dict[str, Any]], found: _Found
-) -> list[str]:
+) -> None:
     asked: dict[Score | Probed, tuple[LabelScores, dict[str, Any]]] = {}
     for row in rows:
         request = score_request_of(row, lambda sha256: stored_probe(reader, sha256))
         asked[request] = label_scores_of(request, row), row
-    differing = []
     for again in scores_of(model, asked):
         before, row = asked[again.request]
         moved = max(abs(a - b) for a, b in zip(again.logprobs, before.logprobs, strict=True))
         same = _likeliest(again) == _likeliest(before)
         found.scores += 1
-        found.largest = max(found.largest, moved)
-        found.verdicts += 1
-        found.verdicts_same += same
-        found.before += before.logprobs[0]
-        found.after += again.logprobs[0]
-        if moved > SAME_WITHIN_NATS or not same:
-            differing.append(row["request_id"])
-    return differing
+        found.largest_difference_nats = max(found.largest_difference_nats, moved)
+        found.compare(row["request_id"], moved <= SAME_WITHIN_NATS, same, before.logprobs[0], again.logprobs[0])
 
 
 def _likeliest(scores: LabelScores) -> int:
@@ -246,25 +238,20 @@ _FIGURES = {
 }
 
 
-def _row(
-    run_id: str, phase: str, fraction: float, found: _Found, differing: Sequence[str], used: Sequence[str]
-) -> dict[str, Any]:
+def _row(run_id: str, phase: str, fraction: float, found: _Found, used: Sequence[str]) -> dict[str, Any]:
     n = max(found.texts + found.scores, 1)
     figure = _FIGURES.get(phase, "mean tokens")
-    before, after = found.before / n, found.after / n
+    counts = asdict(found)
+    differing = counts.pop("differing")[:DIFFERING_KEPT]
+    before, after = counts.pop("before") / n, counts.pop("after") / n
     assert math.isfinite(before) and math.isfinite(after)
     return {
         "run_id": run_id,
         "replay_id": short_hash(run_id, phase, str(fraction)),
         "phase": phase,
         "fraction": fraction,
-        "texts": found.texts,
-        "texts_same": found.texts_same,
-        "scores": found.scores,
-        "largest_difference_nats": found.largest,
-        "verdicts": found.verdicts,
-        "verdicts_same": found.verdicts_same,
-        "detail": {"figures": {figure: f"{before:.6g} → {after:.6g}"}, "differing": list(differing[:DIFFERING_KEPT])},
+        **counts,
+        "detail": {"figures": {figure: f"{before:.6g} → {after:.6g}"}, "differing": differing},
         "fingerprint": " ".join(used),
         "at": datetime.now(UTC),
     }

@@ -107,8 +107,7 @@ class WhatIf:
 
     def value(self, key: str) -> float:
         """The run's own value of a setting."""
-        section, _, name = key.partition(".")
-        return float(getattr(getattr(self.settings, section), name))
+        return float(_value(self.settings, key))
 
     def under(self, overrides: Mapping[str, str]) -> Outcome:
         """The outcome under these settings; raises SpecError for values that contradict each other."""

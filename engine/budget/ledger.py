@@ -215,7 +215,12 @@ class Ledger:
             known = self._live.numbers
             if prices.kind not in known:
                 with self.store.reader() as reader:
-                    known[prices.kind] = _last_number(reader, self.run_id, self.session_id, prices.kind)
+                    [last] = reader.query(
+                        "SELECT max(split_part(entry_id, '/', 3)::INTEGER) AS n FROM ledger "
+                        "WHERE run_id = ? AND session_id = ? AND kind = ?",
+                        [self.run_id, self.session_id, prices.kind],
+                    )
+                known[prices.kind] = int(last["n"] or 0)
             known[prices.kind] += 1
             return Entry(known[prices.kind], phase, stage, prices)
 
@@ -287,10 +292,11 @@ class Ledger:
             units = ", ".join(price.unit for price in each)
             raise ValueError(f"a quantity from 0 on is wanted for each of {units}, not {quantities}")
         now = self.clock()
+        name = f"{self.session_id}/{entry.prices.kind}/{entry.number:06d}"
         return [
             {
                 "run_id": self.run_id,
-                "entry_id": _entry_id(self.session_id, entry, price),
+                "entry_id": name if len(each) == 1 else f"{name}/{price.unit}",
                 "kind": entry.prices.kind,
                 "stage": entry.stage,
                 "phase": entry.phase,
@@ -347,20 +353,6 @@ def _passed(since: datetime, reserved: float, now: datetime, seen: datetime | No
     passed = (now - since).total_seconds()
     most = min(reserved, passed) if passed >= 0 else reserved  # a clock that was set back says nothing
     return max(most, (seen - since).total_seconds() if seen is not None else 0.0)
-
-
-def _entry_id(session_id: str, entry: Entry, price: Price) -> str:
-    name = f"{session_id}/{entry.prices.kind}/{entry.number:06d}"
-    return name if len(entry.prices.each) == 1 else f"{name}/{price.unit}"
-
-
-def _last_number(reader: Reader, run_id: str, session_id: str, kind: str) -> int:
-    rows = reader.query(
-        "SELECT max(split_part(entry_id, '/', 3)::INTEGER) AS n FROM ledger "
-        "WHERE run_id = ? AND session_id = ? AND kind = ?",
-        [run_id, session_id, kind],
-    )
-    return int(rows[0]["n"] or 0)
 
 
 def _total(reader: Reader) -> int:

@@ -50,10 +50,7 @@ class Prices:
 
 
 def gpu_price(usd_per_hour: float | None, device: str, priced_on: str = "configuration", *, devices: int = 1) -> Prices:
-    """A second of one or several devices at dollars an hour for each; None is counted at 0 and warned of.
-
-    Raises SpecError for a price that is none.
-    """
+    """A second of devices at dollars an hour for each; None is counted at 0 and warned of. Raises SpecError."""
     device = device if devices == 1 else f"{devices} × {device}"
     if usd_per_hour is None:
         warning = "no price of a GPU hour is set: its seconds are counted, at 0 dollars (price_per_gpu_hour)"
@@ -79,8 +76,7 @@ def api_price(
 ) -> Prices:
     """Input and output tokens of a model: the price given, else the table's, else 0 with a warning; never a guess.
 
-    `usd_per_million` is (input, output). A dated name such as gpt-5-2025-08-07 is looked up without its date, too.
-    Raises SpecError for a price that is none.
+    `usd_per_million` is (input, output). A dated name is looked up without its date, too. Raises SpecError.
     """
     warning = ""
     if usd_per_million is None:

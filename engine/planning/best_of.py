@@ -48,9 +48,7 @@ def expected_best(values: Sequence[float], k: int) -> float:
 
 
 def best_of(
-    pools: Mapping[str, Sequence[float]],
-    seconds: Sequence[float],
-    usd_per_second: float | None,
+    pools: Mapping[str, Sequence[float]], seconds: Sequence[float], usd_per_second: float | None
 ) -> list[dict[str, Any]]:
     """For each k from 2 on: how far the best of k lies above one response, and above the best of k - 1.
 
@@ -59,11 +57,7 @@ def best_of(
     pools, with percentile bootstrap intervals over them.
     """
     found: list[dict[str, Any]] = []
-    each: float | None = None
-    each_lo: float | None = None
-    each_hi: float | None = None
-    if len(seconds):
-        each, each_lo, each_hi = _mean(seconds)
+    took = _mean(seconds) if len(seconds) else (None, None, None)
     for k in range(2, max(map(len, pools.values()), default=0) + 1):
         large = [values for values in pools.values() if len(values) >= k]
         best = [expected_best(values, k) for values in large]
@@ -73,11 +67,11 @@ def best_of(
         for name, values in (("over_one", over_one), ("over_last", over_last)):
             mean, lo, hi = _mean(values)
             row |= {f"{name}_nats": mean, f"{name}_lo": lo, f"{name}_hi": hi}
-        for name, one in (("seconds", each), ("seconds_lo", each_lo), ("seconds_hi", each_hi)):
+        for name, one in zip(("seconds", "seconds_lo", "seconds_hi"), took, strict=True):
             row[name] = None if one is None else one * (k - 1)
-        priced = each is not None and usd_per_second is not None
+        priced = took[0] is not None and usd_per_second is not None
         row["usd"] = row["seconds"] * usd_per_second if priced else None
-        last = (each or 0.0) * (usd_per_second or 0.0)  # what the k-th response costs
+        last = (took[0] or 0.0) * (usd_per_second or 0.0)  # what the k-th response costs
         row["nats_per_cent"] = row["over_last_nats"] / (100 * last) if last else None
         found.append(row)
     return found

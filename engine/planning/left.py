@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.evaluation import BASE_CONDITIONS
 from engine.planning.forecast import (
     DRAWS,
     METHOD,
@@ -22,10 +23,11 @@ from engine.planning.forecast import (
     together,
     unknown,
 )
-from engine.spec.stage import StageSpec, available, load_spec
+from engine.spec.stage import StageSpec, available, load_spec, settings_of
 from engine.training.examples import examples
 from engine.training.plan import steps_of
 from store.errors import CaiError
+from store.names import TRAINING_PHASES
 from store.read import Reader
 
 LEAST_STEPS = 5  # of progress, before the rate of a phase under way is told
@@ -38,11 +40,7 @@ def stage_parts(reader: Reader, run: Mapping[str, Any], spec: StageSpec, pilot: 
         parts.append(_pairs(run, pilot))
     if run["state"] != "done":
         parts.append(_gates(spec, pilot))
-    parts += [
-        _training(reader, run, spec, pilot, kind)
-        for kind, section in (("sft", spec.sft), ("dpo", spec.dpo))
-        if section is not None
-    ]
+    parts += [_training(reader, run, spec, pilot, kind) for kind in TRAINING_PHASES if getattr(spec, kind) is not None]
     if spec.evaluation is not None:
         parts.append(_evaluation(reader, run, spec))
     return parts
@@ -80,8 +78,7 @@ def _gates(spec: StageSpec, pilot: Pilot) -> Part:
 
 
 def _training(reader: Reader, run: Mapping[str, Any], spec: StageSpec, pilot: Pilot, kind: str) -> Part:
-    settings = spec.sft if kind == "sft" else spec.dpo
-    assert settings is not None
+    settings = getattr(spec, kind)
     method = "sft" if kind == "sft" else str(getattr(settings, "loss", ""))
     trained = reader.query(
         "SELECT state FROM trainings WHERE run_id = ? AND method = ? ORDER BY updated_at DESC", [run["run_id"], method]
@@ -105,14 +102,12 @@ def _training(reader: Reader, run: Mapping[str, Any], spec: StageSpec, pilot: Pi
 
 
 def _evaluation(reader: Reader, run: Mapping[str, Any], spec: StageSpec) -> Part:
-    assert spec.evaluation is not None
     rows = reader.query(
         'SELECT condition, count(*) AS n, epoch(max("at") - min("at")) AS seconds FROM evaluation_answers '
         "WHERE run_id = ? GROUP BY 1 ORDER BY 1",
         [run["run_id"]],
     )
-    wanted = ["base_raw", "base_formatted", "base_few_shot"]
-    wanted += [name for name, section in (("sft", spec.sft), ("dpo", spec.dpo)) if section is not None]
+    wanted = [*BASE_CONDITIONS, *(name for name in TRAINING_PHASES if getattr(spec, name) is not None)]
     left = [name for name in wanted if name not in {row["condition"] for row in rows}]
     if not left:
         return Part("evaluation", 0.0, None, sum(row["n"] for row in rows), "every condition was asked")
@@ -141,8 +136,7 @@ def _missing(name: str, pilot: Pilot) -> Part:
 def phase_left(reader: Reader, run_id: str) -> Figure:
     """Seconds to the end of the phase under way, from its own progress since it was last begun, pauses left out.
 
-    A ratio of seconds to items over the steps of its progress, with a percentile bootstrap over those steps. `phase`,
-    `done` and `planned` say what it is about.
+    `phase`, `done` and `planned` say what it is about.
     """
     phases = reader.phases(run_id)
     under_way = [row for row in phases if row["state"] in ("running", "stopped")]
@@ -185,9 +179,7 @@ def _steps(reader: Reader, run_id: str, phase: str) -> list[tuple[float, float]]
     return steps
 
 
-def pipeline_stages(
-    reader: Reader, run: Mapping[str, Any], own: Sequence[Part], settings_of: Any
-) -> list[dict[str, Any]]:
+def pipeline_stages(reader: Reader, run: Mapping[str, Any], own: Sequence[Part]) -> list[dict[str, Any]]:
     """Each stage of the pipeline: the run that stands for it, how far it is, and what is left of it.
 
     A stage's run is the newest of that stage on the same model; of this run's stage it is this run. Without one nothing

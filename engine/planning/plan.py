@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.budget.ledger import TOPIC, WARNED, Amount, cap_of, spent
+from engine.budget.ledger import TOPIC, WARNED, Amount, Spent, cap_of, spent
 from engine.core.figures import cents
 from engine.evaluation.items import item_set
 from engine.planning.best_of import best_of, pools_of
@@ -63,20 +63,15 @@ def plan_of(
     spec = settings_of(run, overrides)
     pilot = pilot_of(reader, run["run_id"])
     cap = cap_of(reader, spec) if cap_usd is None else round(cap_usd * 1e6)
-    used = spent(reader)
-    left = None if cap is None else max(cap - used.all.total, 0) / 1e6
+    budget = _money(spent(reader), cap)
+    left = budget["left_usd"]
     parts = stage_parts(reader, run, spec, pilot)
-    stages = pipeline_stages(reader, run, parts, settings_of)
+    stages = pipeline_stages(reader, run, parts)
     return {
         "run": run["run_id"],
         "price_per_hour": price_per_hour,
-        "budget": {
-            "cap_usd": None if cap is None else cap / 1e6,
-            "spent_usd": used.all.settled / 1e6,
-            "reserved_usd": used.all.reserved / 1e6,
-            "left_usd": left,
-        },
-        "rates": _rates(reader, run, pilot),
+        "budget": budget,
+        "rates": _rates(run, pilot),
         "costs": _costs(pilot, price_per_hour),
         "forecast": _forecast(reader, run, parts, stages, price_per_hour, left),
         "sample_size": sample_size(spec),
@@ -87,25 +82,30 @@ def plan_of(
     }
 
 
-def _rates(reader: Reader, run: Row, pilot: Pilot) -> Row:
+def _money(used: Spent, cap: int | None) -> Row:
+    return {
+        "cap_usd": None if cap is None else cap / 1e6,
+        "spent_usd": used.all.settled / 1e6,
+        "reserved_usd": used.all.reserved / 1e6,
+        "left_usd": None if cap is None else max(cap - used.all.total, 0) / 1e6,
+    }
+
+
+def _rates(run: Row, pilot: Pilot) -> Row:
     """Shares with Wilson's interval, and how many candidates the target needs in all."""
     pairs, kept = (int(pilot.sums[pilot.column[name]]) for name in ("pairs", "kept"))
+    needed = needed_candidates(pilot.accepted, pilot.n, run["target"])
     return {
         "accepted": _share(pilot.accepted, pilot.n, "nothing was judged yet"),
         "pairs_kept": _share(kept, pairs, "there are no pairs yet"),
-        "candidates_needed": _needed(pilot, run["target"]),
+        "candidates_needed": unknown("none was accepted yet", "candidates")
+        if needed is None
+        else measured(*needed, pilot.n, "candidates", "the acceptance rate's Wilson interval, carried over"),
     }
 
 
 def _share(yes: int, n: int, reason: str) -> Figure:
     return measured(yes / n, *wilson(yes, n), n, "share", "Wilson score interval") if n else unknown(reason, "share")
-
-
-def _needed(pilot: Pilot, target: int) -> Figure:
-    found = needed_candidates(pilot.accepted, pilot.n, target)
-    if found is None:
-        return unknown("none was accepted yet", "candidates")
-    return measured(*found, pilot.n, "candidates", "the acceptance rate's Wilson interval, carried over")
 
 
 def _costs(pilot: Pilot, price: float | None) -> Row:
@@ -314,7 +314,7 @@ def allocation(stages: Sequence[Row], price: float | None, left: float | None) -
     for one, need in zip(stages, needs, strict=True):
         given = None if need["value"] is None else need["value"] * share
         rows.append({"stage": one["stage"], "need": need, "usd": given, "share": None if given is None else share})
-    unmeasured = [one["stage"] for one, need in zip(stages, needs, strict=True) if need["value"] is None]
+    unmeasured = [row["stage"] for row in rows if row["usd"] is None]
     return {"stages": rows, "share": share, "over_usd": max(left - whole, 0.0), "unmeasured": unmeasured,
             "reason": None}  # fmt: skip
 
@@ -326,8 +326,7 @@ def budget_of(reader: Reader, run_id: str) -> Row:
     warned}. Each of the sums is {settled_usd, reserved_usd}. Raises NotFound for no such run.
     """
     run = reader.run(run_id)
-    spec, used = settings_of(run), spent(reader)
-    cap = cap_of(reader, spec)
+    used = spent(reader)
 
     def plain(sums: Mapping[Any, Amount]) -> dict[str, Row]:
         return {
@@ -341,10 +340,7 @@ def budget_of(reader: Reader, run_id: str) -> Row:
     )
     return {
         "run": run["run_id"],
-        "cap_usd": None if cap is None else cap / 1e6,
-        "spent_usd": used.all.settled / 1e6,
-        "reserved_usd": used.all.reserved / 1e6,
-        "left_usd": None if cap is None else max(cap - used.all.total, 0) / 1e6,
+        **_money(used, cap_of(reader, settings_of(run))),
         "of_run_usd": used.by_run.get(run["run_id"], Amount()).total / 1e6,
         "by_run": plain(used.by_run),
         "by_stage": plain(used.by_stage),

@@ -54,39 +54,31 @@ def cost(doc: Document, price_per_hour: float | None) -> None:
     doc.section("Cost")
     found = totals(doc, price_per_hour)
     row = found.row
-    doc.say("The run worked for {hours:hours} in all its sessions, pauses excluded.", found)
-    if row["gpu"]:
-        doc.say("GPU hours: {hours:hours}, taking the machine as rented for as long as the run worked.", found)
-    else:
-        doc.say("GPU hours: none; no GPU was recorded for this run.", found)
-    if row["training_hours"] is not None:
-        doc.say("Processes that trained took {training_hours:hours} by their own clocks.", found)
-    doc.say(
-        "Its sessions computed {completions:count} completions with {tokens:count} generated tokens and {scores:count} "
-        "label scores. Answers taken from earlier work instead of computed again: {reused:count}.",
-        found,
-    )
-    phases = doc.queries.ask(
+    doc.say_each(found, [
+        (True, "The run worked for {hours:hours} in all its sessions, pauses excluded."),
+        (row["gpu"], "GPU hours: {hours:hours}, taking the machine as rented for as long as the run worked."),
+        (not row["gpu"], "GPU hours: none; no GPU was recorded for this run."),
+        (row["training_hours"] is not None,
+         "Processes that trained took {training_hours:hours} by their own clocks."),
+        (True,
+         "Its sessions computed {completions:count} completions with {tokens:count} generated tokens and "
+         "{scores:count} label scores. Answers taken from earlier work instead of computed again: {reused:count}."),
+    ])  # fmt: skip
+    doc.listed(
         "Time by phase",
         "SELECT phase, sum(value) / 3600 AS hours, count(*) AS stretches FROM metrics WHERE run_id = $1 "
         "AND name = 'elapsed_s' GROUP BY 1 ORDER BY 2 DESC, 1",
-    )
-    doc.table(
         "Time by phase.",
-        phases,
         [col("phase", "words"), col("time", "hours", "hours"), col("stretches of work", "count", "stretches")],
         "Time by phase was not measured in this run.",
     )
     if row["booked"] is not None:
         doc.say("Money: {dollars:dollars} by the ledger, what is reserved and not settled yet among it.", found)
-        ledger = doc.queries.ask(
+        doc.listed(
             "The ledger by kind and phase",
             "SELECT kind, phase, state, unit, sum(quantity) AS quantity, sum(micro_usd) / 1e6 AS dollars FROM ledger "
             "WHERE run_id = $1 GROUP BY ALL ORDER BY ALL",
-        )
-        doc.table(
             "The ledger.",
-            ledger,
             [col("kind", "words"), col("phase", "words"), col("state", "words"), col("quantity", "figure"),
              col("unit", "words"), col("cost", "dollars", "dollars")],
         )  # fmt: skip
@@ -112,13 +104,10 @@ def cost(doc: Document, price_per_hour: float | None) -> None:
 def automation(doc: Document) -> None:
     """Who decided: rules, critics, a reviewer, a person; and how long a person took."""
     doc.section("Automation, as measured")
-    decided = doc.queries.ask(
+    doc.listed(
         "Decisions by who made them",
         "SELECT decided_by, count(*) AS n FROM decisions WHERE run_id = $1 GROUP BY 1 ORDER BY 1",
-    )
-    doc.table(
         "Decisions on the run by who made them.",
-        decided,
         [col("by", "words", "decided_by"), col("n", "count")],
         "No decision on this run was recorded; gates were decided by the spec's thresholds.",
     )
@@ -131,14 +120,11 @@ def automation(doc: Document) -> None:
         doc.table("Entries of reviews by kind and who made them.", reviews,
                   [col("entry", "words", "kind"), col("by", "text", "who"), col("n", "count"),
                    col("approving", "count")])  # fmt: skip
-    verdicts = doc.queries.ask(
+    doc.listed(
         "Verdicts by what gave them",
         "SELECT subject_kind, basis, count(*) AS n, count(*) FILTER (verdict = 'accepted') AS accepted FROM verdicts "
         "WHERE run_id = $1 GROUP BY ALL ORDER BY ALL",
-    )
-    doc.table(
         "Verdicts on the data by what gave them; none of these is a person.",
-        verdicts,
         [col("of", "words", "subject_kind"), col("by", "words", "basis"), col("n", "count"), col("accepted", "count")],
         "No verdict was given in this run.",
     )
@@ -162,12 +148,11 @@ def automation(doc: Document) -> None:
     doc.say(
         "A person labelled {labels:count} items and made {decisions:count} of {all_decisions:count} decisions.", person
     )
-    if row["minutes"] is None:
-        doc.say("A person's time was not measured: there are no two acts close enough to tell it from.", person)
-    else:
-        doc.say(
-            "A person's time was not measured directly. A lower bound is {minutes:figure} minutes: the time between "
-            "acts that are at most {sitting:count} minutes apart, on the assumption that it was spent on the run; "
-            "reading before the first act of a sitting is not in it.",
-            person,
-        )
+    measured = row["minutes"] is not None
+    doc.say_each(person, [
+        (not measured, "A person's time was not measured: there are no two acts close enough to tell it from."),
+        (measured,
+         "A person's time was not measured directly. A lower bound is {minutes:figure} minutes: the time between acts "
+         "that are at most {sitting:count} minutes apart, on the assumption that it was spent on the run; reading "
+         "before the first act of a sitting is not in it."),
+    ])  # fmt: skip

@@ -21,10 +21,7 @@ def build(reader: Reader, run_id: str, out: Path, *, price_per_hour: float | Non
 
     report.md, report.html, queries.sql, and in figures/ each drawing as SVG with its rows as CSV. `price_per_hour` is
     in US dollars; `now`, aware, is the time that the report bears. The same store, price and time give the same bytes.
-    The folder appears whole or not at all.
-
-    Raises NotFound for an unknown run, CaiError where `out` is there already, StoreWriteFailed where it cannot be
-    written.
+    The folder appears whole or not at all. Raises NotFound, CaiError where `out` is there, StoreWriteFailed.
     """
     out = Path(out).expanduser().absolute()
     require_free(out)

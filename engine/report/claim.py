@@ -88,22 +88,19 @@ def _reasons(doc: Document) -> list[str]:
         "Outcome of the guard",
         "SELECT count(*) AS checks, count(*) FILTER (passed IS FALSE) AS failed FROM guard_checks WHERE run_id = $1",
     )
-    n, failed = guard.row["checks"], guard.row["failed"]
     found = doc.holding(guard, [
-        (not n, "the contamination guard was not run ({checks:count} checks)."),
-        (n and failed, "the contamination guard failed {failed:count} of {checks:count} checks."),
+        (not guard.row["checks"], "the contamination guard was not run ({checks:count} checks)."),
+        (guard.row["failed"], "the contamination guard failed {failed:count} of {checks:count} checks."),
     ])  # fmt: skip
     audit = scorer_outcome(doc)
-    n, failed = audit.row["deciding"], audit.row["failed"]
     found += doc.holding(audit, [
-        (not n, "the scorer was not audited ({deciding:count} deciding checks)."),
-        (n and failed, "the scorer failed {failed:count} of {deciding:count} deciding checks of its audit."),
+        (not audit.row["deciding"], "the scorer was not audited ({deciding:count} deciding checks)."),
+        (audit.row["failed"], "the scorer failed {failed:count} of {deciding:count} deciding checks of its audit."),
     ])  # fmt: skip
     gap = gap_outcome(doc)
-    n, failed = gap.row["checks"], gap.row["failed"]
     found += doc.holding(gap, [
-        (not n, "the gap gate was not decided ({checks:count} checks)."),
-        (n and failed,
+        (not gap.row["checks"], "the gap gate was not decided ({checks:count} checks)."),
+        (gap.row["failed"],
          "the gap gate failed {failed:count} of {checks:count} checks: that there was something to train, and "
          "that it can be done, is not shown."),
     ])  # fmt: skip

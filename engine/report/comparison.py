@@ -12,6 +12,8 @@ from engine.evaluation import BASE_CONDITIONS, CAPABILITIES, TUNED_CONDITIONS
 from engine.report.build import require_free, write
 from engine.report.document import col, markdown_table
 from engine.report.text import inline
+from engine.stats.paired import cohen_h, holm, mcnemar, newcombe, pairs
+from engine.stats.shares import wilson
 from store.errors import CaiError, NotFound
 from store.read import Reader
 from store.text import json_ready
@@ -80,10 +82,10 @@ def compare_runs(
             of = f" of {capability}" if capability else ""
             raise NotFound(f"run {run_id} has no answers to test items{of}", f"Evaluate it: cai evaluate {run_id}")
     _require_audited(reader, ids, capability)
-    pairs = _conditions(ids, by_run, conditions)
     first = ids[0]
-    comparisons, notes = [], []
-    for run_id, before, after in pairs:
+    comparisons: list[Row] = []
+    notes: list[str] = []
+    for run_id, before, after in _conditions(ids, by_run, conditions):
         old = [row for row in by_run[first] if row["condition"] == before]
         new = [row for row in by_run[run_id] if row["condition"] == after]
         _require_same(first, old, run_id, new)
@@ -101,7 +103,9 @@ def compare_runs(
         raise CaiError(
             "these runs have answered no test item in common", "Evaluate them on the same items: cai evaluate"
         )
-    _correct(comparisons, alpha)
+    corrected = holm([row["p"] for row in comparisons], alpha)
+    for row, p, shown in zip(comparisons, corrected.adjusted, corrected.rejected, strict=True):
+        row["p_corrected"], row["shown"] = p, shown
     return {
         "baseline": first,
         "runs": _figures(reader, ids),
@@ -176,13 +180,9 @@ def _short(hashes: set[str]) -> str:
 
 
 def _compared(after: Sequence[bool], before: Sequence[bool]) -> Row:
-    from engine.stats.paired import cohen_h, mcnemar, newcombe, pairs
-    from engine.stats.shares import wilson
-
     table = pairs(after, before)
     interval, test, effect = newcombe(table), mcnemar(table), cohen_h(table)
-    before_lo, before_hi = wilson(table.b_right, table.n)
-    after_lo, after_hi = wilson(table.a_right, table.n)
+    (before_lo, before_hi), (after_lo, after_hi) = (wilson(right, table.n) for right in (table.b_right, table.a_right))
     return {
         "n": table.n, "before_right": table.b_right, "before_lo": before_lo, "before_hi": before_hi,
         "after_right": table.a_right, "after_lo": after_lo, "after_hi": after_hi, "gained": table.gained,
@@ -190,14 +190,6 @@ def _compared(after: Sequence[bool], before: Sequence[bool]) -> Row:
         "interval_method": interval.method, "test": test.test, "p": test.p, "effect": effect.value,
         "effect_name": effect.name,
     }  # fmt: skip
-
-
-def _correct(rows: Sequence[Row], alpha: float) -> None:
-    from engine.stats.paired import holm
-
-    corrected = holm([row["p"] for row in rows], alpha)
-    for row, p, shown in zip(rows, corrected.adjusted, corrected.rejected, strict=True):
-        row["p_corrected"], row["shown"] = p, shown
 
 
 def _figures(reader: Reader, ids: Sequence[str]) -> list[Row]:
@@ -210,10 +202,7 @@ def _figures(reader: Reader, ids: Sequence[str]) -> list[Row]:
 
 
 def write_comparison(found: Mapping[str, Any], out: Path) -> list[Path]:
-    """Write what `compare_runs` returned as compare.json and compare.md into a folder that must not be there.
-
-    Raises CaiError where it is there already, StoreWriteFailed where it cannot be written.
-    """
+    """Write compare.json and compare.md into a new folder. Raises CaiError where it is there, StoreWriteFailed."""
     out = Path(out).expanduser().absolute()
     require_free(out)
     text = json.dumps(found, indent=1, allow_nan=False, ensure_ascii=True) + "\n"

@@ -151,13 +151,10 @@ def constitution(doc: Document) -> None:
         doc.say("No constitution was used in this run.", found)
         return
     doc.say("Version {version:text} with {principles:count} principles; SHA-256 {sha256:code}.", found)
-    used = doc.queries.ask(
+    doc.listed(
         "Principles and how often each led to a revision that was kept",
         BY_PRINCIPLE,
-    )
-    doc.table(
         "Principles used in revisions.",
-        used,
         [col("principle", "code", "principle_id"), col("drawn", "count"), col("kept", "count")],
         "No revision was written by a principle in this run.",
     )
@@ -175,62 +172,47 @@ def constitution(doc: Document) -> None:
 def guard(doc: Document) -> None:
     """The contamination guard's checks."""
     doc.section("Contamination guard")
-    found = doc.queries.ask(
+    doc.listed(
         "Checks of the contamination guard",
         "SELECT condition, check_id, passed, detail FROM guard_checks WHERE run_id = $1 ORDER BY "
         "list_position(['encoding', 'raw', 'formatted', 'aggregate'], condition) NULLS LAST, check_id",
-    )
-    if found:
-        doc.say(
-            "Whether a chat template or earlier tuning shows in what is meant to be a base model. A check without an "
-            "outcome is recorded and decides nothing."
-        )
-    doc.table(
         "Checks of the guard.",
-        found,
         [col("condition", "words"), col("check", "code", "check_id"), col("outcome", "passed", "passed"),
          col("what was seen", "text", "detail")],
         "The guard was not run: nothing is known of contamination.",
+        about="Whether a chat template or earlier tuning shows in what is meant to be a base model. A check without an "
+        "outcome is recorded and decides nothing.",
     )  # fmt: skip
 
 
 def audits(doc: Document) -> None:
     """What each critic told apart on items with known labels."""
     doc.section("Audits of the critics")
-    found = doc.queries.ask(
+    doc.listed(
         "Audits of the critics",
         "SELECT critic, subject_kind, part, n_good, n_bad, auc, auc_lo, auc_hi, accuracy, label_bias, threshold, "
         "may_filter FROM audits WHERE run_id = $1 ORDER BY subject_kind, critic, part",
-    )
-    if found:
-        doc.say(
-            "Critics decide by log-probabilities of labels. Before one may filter, it has to tell known good items "
-            "from known bad ones; where none can, rules alone accept and its margins are only kept."
-        )
-    doc.table(
         "Area under the ROC curve with bootstrap intervals.",
-        found,
         [col("critic", "code"), col("of", "words", "subject_kind"), col("part", "words"),
          col("good", "count", "n_good"), col("bad", "count", "n_bad"), col("AUC", "decimals", "auc"),
          col("95 % interval", "interval", "auc_lo", "auc_hi"), col("accuracy", "share"),
          col("label bias", "decimals", "label_bias"), col("threshold", "decimals"),
          col("may filter", "yes", "may_filter")],
         "No critic was audited in this run.",
+        about="Critics decide by log-probabilities of labels. Before one may filter, it has to tell known good items "
+        "from known bad ones; where none can, rules alone accept and its margins are only kept.",
     )  # fmt: skip
 
 
 def gates(doc: Document) -> None:
     """The quality gates' checks: measured, threshold, n."""
     doc.section("Quality gates")
-    found = doc.queries.ask(
+    doc.listed(
         "Checks of the quality gates",
         "SELECT gate, check_name, measured, lo, hi, n, op, threshold, passed, len(subject_ids) AS counted_against "
         "FROM gates WHERE run_id = $1 AND gate NOT IN ('guard', 'gap') ORDER BY "
         "list_position(['pilot', 'pilot pairs', 'final', 'final pairs'], gate) NULLS LAST, gate, check_name",
-    )
-    doc.table(
         "What was measured and what was asked for.",
-        found,
         [col("gate", "words"), col("check", "words", "check_name"), *MEASURED,
          col("rows against", "count", "counted_against"), col("outcome", "passed", "passed")],
         "No quality gate was decided in this run.",

@@ -95,8 +95,21 @@ class Document:
         return f"{self._filled(text, answer, row)} {answer.ref}"
 
     def holding(self, answer: Answer, sentences: Sequence[tuple[object, str]]) -> list[str]:
-        """Of sentences about an answer, each behind its condition, those that hold, for a list."""
+        """Of sentences about an answer, each behind its condition, those that hold."""
         return [self.told(text, answer) for holds, text in sentences if holds]
+
+    def say_each(self, answer: Answer, sentences: Sequence[tuple[object, str]]) -> None:
+        """The sentences that hold, a paragraph each."""
+        self._parts += self.holding(answer, sentences)
+
+    def listed(
+        self, title: str, sql: str, caption: str, columns: Sequence[Column], absent: str = "", *, about: str = ""
+    ) -> None:
+        """The rows of a query as a table, behind the paragraph `about` where there are any."""
+        found = self.queries.ask(title, sql)
+        if found and about:
+            self.say(about)
+        self.table(caption, found, columns, absent)
 
     def table(self, caption: str, answer: Answer, columns: Sequence[Column], absent: str = "") -> None:
         """The answer's rows as a table; where there are none the sentence `absent` instead."""

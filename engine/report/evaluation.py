@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.evaluation.conditions import IN_WORDS
 from engine.report.document import MEASURED, Document, col
 from engine.report.query import Answer
 
@@ -43,16 +44,17 @@ def design(doc: Document) -> None:
 
 
 def _items(doc: Document) -> None:
-    hashes = doc.queries.ask(
+    doc.listed(
         "Hashes of the item set and of the code that verified the answers",
         "SELECT DISTINCT items_sha256, scorer_sha256 FROM evaluation_answers WHERE run_id = $1 ORDER BY ALL",
-    )
-    doc.table(
         "The frozen item set and the scorer.",
-        hashes,
         [col("SHA-256 of the items", "code", "items_sha256"), col("SHA-256 of the scorer", "code", "scorer_sha256")],
     )
-    items = doc.queries.ask(
+    doc.say(
+        "Items are made by seeded templates and verified by code. The dev split serves the gap gate alone; claims are "
+        "made on the test split."
+    )
+    doc.listed(
         "Items that were asked, by type and split",
         f"""
         SELECT i.capability, i.item_type, count(*) FILTER (i.split = 'dev') AS dev,
@@ -62,22 +64,13 @@ def _items(doc: Document) -> None:
                     AND a.item_id = i.item_id)
         GROUP BY ALL ORDER BY ALL
         """,
-    )
-    doc.say(
-        "Items are made by seeded templates and verified by code. The dev split serves the gap gate alone; claims are "
-        "made on the test split."
-    )
-    doc.table(
         "Items by type.",
-        items,
         [col("capability", "words"), col("type", "words", "item_type"), col("dev", "count"), col("test", "count"),
          col("templates", "count")],
     )  # fmt: skip
 
 
 def _conditions(doc: Document, asked: Answer) -> None:
-    from engine.evaluation.conditions import IN_WORDS
-
     doc.table(
         "Conditions.",
         asked,
@@ -161,24 +154,21 @@ def _registration(doc: Document) -> None:
         doc.say("Nothing was registered before the results existed: every comparison is exploratory.", found)
         return
     doc.say("Registered on {at:time}, SHA-256 {sha256:code}.", found)
-    if found.row["first_tuned_answer"] is None:
-        doc.say("No tuned model has answered a test item.", found)
-    else:
-        doc.say("The first answer of a tuned model to a test item came on {first_tuned_answer:time}.", found)
-    if found.row["registrations"] > 1:
-        doc.say("This is the newest of {registrations:count} registrations; the older ones stay in the store.", found)
-    doc.say(
-        "The hypothesis: {statement:text} Test: {test:text}, {alternative:text}, alpha {alpha:figure}. Family: "
-        "{family:text}. Correction: {correction:text}. Looks: {looks:text} Stop rule: {stop_rule:text}",
-        found,
-    )
-    doc.say(
-        "Forecast: power {forecast_power:share} for the expected effect, asked for {power:share}; the smallest "
-        "difference that it shows with that power is {forecast_detectable:points} percentage points. A loss of less "
-        "than {margin:share} is no regression.",
-        found,
-    )
-    hypotheses = doc.queries.ask(
+    answered = found.row["first_tuned_answer"] is not None
+    doc.say_each(found, [
+        (not answered, "No tuned model has answered a test item."),
+        (answered, "The first answer of a tuned model to a test item came on {first_tuned_answer:time}."),
+        (found.row["registrations"] > 1,
+         "This is the newest of {registrations:count} registrations; the older ones stay in the store."),
+        (True,
+         "The hypothesis: {statement:text} Test: {test:text}, {alternative:text}, alpha {alpha:figure}. Family: "
+         "{family:text}. Correction: {correction:text}. Looks: {looks:text} Stop rule: {stop_rule:text}"),
+        (True,
+         "Forecast: power {forecast_power:share} for the expected effect, asked for {power:share}; the smallest "
+         "difference that it shows with that power is {forecast_detectable:points} percentage points. A loss of less "
+         "than {margin:share} is no regression."),
+    ])  # fmt: skip
+    doc.listed(
         "The registered hypotheses",
         """
         WITH r AS (
@@ -188,10 +178,7 @@ def _registration(doc: Document) -> None:
                j.value->>'$.after' AS after, j.value->>'$.item_type' AS item_type
         FROM r, json_each(r.body, '$.hypotheses') j ORDER BY j.key::INTEGER
         """,
-    )
-    doc.table(
         "Hypotheses.",
-        hypotheses,
         [col("role", "words"), col("capability", "words"), col("before", "words"), col("after", "words"),
          col("type", "words", "item_type")],
         "The registration lists no hypotheses.",
@@ -254,17 +241,13 @@ def scorer_audit(doc: Document) -> None:
 def gap(doc: Document) -> None:
     """Whether there was something to train."""
     doc.section("Gap gate")
-    found = doc.queries.ask(
+    doc.listed(
         "Checks of the gap gate",
         "SELECT check_name, measured, lo, hi, n, op, threshold, passed, decided_at FROM gates "
         "WHERE run_id = $1 AND gate = 'gap' ORDER BY check_name",
-    )
-    if found:
-        doc.say("Decided on the dev items: can the base already do what is to be trained, and can it be done at all?")
-    doc.table(
         "Checks of the gap gate.",
-        found,
         [col("check", "words", "check_name"), *MEASURED, col("outcome", "passed", "passed"),
          col("decided", "time", "decided_at")],
         "The gap gate was not decided in this run.",
+        about="Decided on the dev items: can the base already do what is to be trained, and can it be done at all?",
     )  # fmt: skip

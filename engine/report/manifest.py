@@ -13,7 +13,7 @@ from store.names import TRAINING_PHASES
 def manifest(doc: Document) -> None:
     """Code, packages, machine, seeds, hashes, and how to reproduce."""
     doc.section("Manifest")
-    origin = doc.queries.ask(
+    doc.listed(
         "Code, machine and model",
         """
         WITH r AS (SELECT * FROM runs WHERE run_id = $1)
@@ -42,15 +42,17 @@ def manifest(doc: Document) -> None:
                 WHERE run_id = $1
         ) WHERE value IS NOT NULL ORDER BY place, what, value
         """,
+        "Code, machine, model and hashes.",
+        [col("what", "text"), col("value", "code")],
     )
-    doc.table("Code, machine, model and hashes.", origin, [col("what", "text"), col("value", "code")])
-    packages = doc.queries.ask(
+    doc.listed(
         "Packages",
         "SELECT j.key AS package, j.value->>'$' AS version FROM runs, json_each(runs.manifest, '$.packages') j "
         "WHERE run_id = $1 ORDER BY 1",
+        "Packages.",
+        [col("package", "code"), col("version", "code")],
+        "No packages were recorded in this run.",
     )
-    doc.table("Packages.", packages, [col("package", "code"), col("version", "code")],
-              "No packages were recorded in this run.")  # fmt: skip
     doc.part("To make it again")
     again = doc.queries.ask(
         "What the commands are made of",

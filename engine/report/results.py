@@ -99,16 +99,13 @@ def _compared(doc: Document, whole: Answer) -> None:
     doc.table(
         "The same comparisons by other methods, and what the number of items can show.", whole, [*_COMPARISON, *_CHECKS]
     )
-    corrections = doc.queries.ask(
+    doc.listed(
         "Corrections for the number of tests",
         "SELECT role, coalesce(nullif(correction, ''), 'none') AS correction, count(*) AS tests FROM "
         "evaluation_results WHERE run_id = $1 GROUP BY role, 2 ORDER BY list_position(['primary', 'secondary', "
         "'exploratory'], role), 2",
-    )
-    doc.table(
         "How p values were corrected; q is the false discovery rate (Benjamini and Hochberg 1995) over the same "
         "family.",
-        corrections,
         [col("role", "words"), col("correction", "text"), col("tests", "count")],
     )
 
@@ -117,13 +114,12 @@ def _by_type(doc: Document) -> None:
     shown = shown_comparison(doc)
     if not shown:
         return
-    before, after = shown.row["before"], shown.row["after"]
+    compared = shown.row["before"], shown.row["after"]
     capabilities = doc.queries.ask(
         "Capabilities with results by type",
         "SELECT DISTINCT capability FROM evaluation_results WHERE run_id = $1 AND before = $2 AND after = $3 "
         "AND item_type != 'all' ORDER BY capability DESC",
-        before,
-        after,
+        *compared,
     )
     for row in capabilities.rows:
         capability = row["capability"]
@@ -132,11 +128,10 @@ def _by_type(doc: Document) -> None:
             f"SELECT {_COLUMNS} FROM evaluation_results WHERE run_id = $1 AND capability = $2 AND before = $3 "
             "AND after = $4 ORDER BY item_type = 'all' DESC, item_type",
             capability,
-            before,
-            after,
+            *compared,
         )
         doc.part("By type: {capability:words}, {before:words} to {after:words}", types)
-        title = f"{capability}: {before} to {after}"
+        title = f"{capability}: {' to '.join(compared)}"
         name = "forest-" + re.sub("[^a-z0-9]+", "-", capability.lower())
         caption = (
             "differences by type with 95 % intervals; a square is the primary comparison, a filled dot a secondary "
@@ -149,8 +144,7 @@ def _by_type(doc: Document) -> None:
         "Differences of the other comparisons, by type",
         f"SELECT {_COLUMNS} FROM evaluation_results WHERE run_id = $1 AND item_type != 'all' "
         "AND NOT (before = $2 AND after = $3) ORDER BY capability DESC, before, after, item_type",
-        before,
-        after,
+        *compared,
     )
     if others:
         doc.table("The other comparisons by type.", others, [*_COMPARISON, col("type", "words", "item_type"), *_RESULT])
@@ -158,13 +152,10 @@ def _by_type(doc: Document) -> None:
 
 def _looks(doc: Document) -> None:
     doc.part("Looks at the results")
-    looks = doc.queries.ask(
+    doc.listed(
         "Each time results were computed on test items",
         "SELECT * FROM evaluation_looks WHERE run_id = $1 ORDER BY capability, before, after, look",
-    )
-    doc.table(
         "Looks taken, and the level of each.",
-        looks,
         [*_COMPARISON, col("look", "count"), col("n", "count"), col("of those planned", "share", "fraction"),
          col("level", "p"), col("when", "time", "at")],
         "No look was recorded.",
@@ -175,7 +166,7 @@ def nondeterminism(doc: Document) -> None:
     """What differed when it was computed again."""
     doc.section("Nondeterminism, as measured")
     same_text, same_verdict, n = "count(*) FILTER (r.same_text)", "count(*) FILTER (r.same_verdict)", "count(*)"
-    repeats = doc.queries.ask(
+    doc.listed(
         "Evaluation answers asked again one at a time",
         f"""
         SELECT r.condition, {n} AS n, 1 - {same_text} / {n}::DOUBLE AS text_differs,
@@ -184,10 +175,7 @@ def nondeterminism(doc: Document) -> None:
                {wilson_columns(f"({n} - {same_verdict})", n, "verdict_lo", "verdict_hi")}
         FROM evaluation_repeats r WHERE r.run_id = $1 GROUP BY 1 ORDER BY 1
         """,
-    )
-    doc.table(
         "Answers of the evaluation asked again, one item at a time.",
-        repeats,
         [col("condition", "words"), col("n", "count"), col("text differs", "share", "text_differs"),
          col("its 95 % interval", "shares", "text_lo", "text_hi"), col("verdict differs", "share", "verdict_differs"),
          col("interval of that", "shares", "verdict_lo", "verdict_hi")],
@@ -211,15 +199,12 @@ def nondeterminism(doc: Document) -> None:
         )
     else:
         doc.say("Not measured in this run: no slice was computed again at a gate.", slice_of)
-    replays = doc.queries.ask(
+    doc.listed(
         "Replays of phases",
         "SELECT * EXCLUDE (detail), texts_same / nullif(texts, 0)::DOUBLE AS texts_share, "
         "verdicts_same / nullif(verdicts, 0)::DOUBLE AS verdicts_share "
         'FROM replays WHERE run_id = $1 ORDER BY "at", replay_id',
-    )
-    doc.table(
         "Phases that were replayed.",
-        replays,
         [col("phase", "words"), col("share replayed", "share", "fraction"), col("texts", "count"),
          col("texts the same", "share", "texts_share"), col("scores", "count"),
          col("largest difference, nats", "figure", "largest_difference_nats"), col("verdicts", "count"),
@@ -235,7 +220,7 @@ def examples(doc: Document) -> None:
     if not shown:
         doc.say("None: no comparison with a tuned model was computed in this run.", shown)
         return
-    before, after = shown.row["before"], shown.row["after"]
+    compared = shown.row["before"], shown.row["after"]
     found = doc.queries.ask(
         "One item of each type that became right and one that became wrong",
         """
@@ -254,8 +239,7 @@ def examples(doc: Document) -> None:
         )
         SELECT * EXCLUDE (place) FROM changed WHERE place = 1 ORDER BY capability DESC, item_type, became_right DESC
         """,
-        before,
-        after,
+        *compared,
     )
     if not found:
         doc.say("None: no item changed its outcome between the conditions compared.", found)
@@ -277,7 +261,7 @@ def examples(doc: Document) -> None:
         history = "" if row["history"] in (None, "[]") else f"Earlier turns: {row['history']}\n\n"
         doc.say("Prompt:")
         doc.text(history + row["prompt"], limit=2000)
-        for name, when in ((before, "before"), (after, "after")):
+        for name, when in zip(compared, ("before", "after"), strict=True):
             doc.say("Answer of {condition:words}, and what the verifier saw:", found, {"condition": name})
             doc.text(row[f"{when}_answer"] or "(empty)", limit=1500)
             doc.text(row[f"{when}_why"] or "(nothing)", limit=500)

@@ -126,7 +126,7 @@ def _evaluation(doc: Document) -> list[str]:
     return found + doc.holding(gap, [
         (not gap.row["checks"],
          "The gap gate was not decided ({checks:count} checks): that the base could not do this already is not shown."),
-        (gap.row["checks"] and gap.row["failed"],
+        (gap.row["failed"],
          "The gap gate failed {failed:count} of {checks:count} checks: there may have been little to train."),
     ])  # fmt: skip
 

@@ -20,27 +20,21 @@ def settings(doc: Document) -> None:
     )
     if run.row["reason"]:
         doc.say("In its own words: {reason:text}.", run)
-    changed = doc.queries.ask(
+    doc.listed(
         "Settings that differ from the spec",
         "SELECT j.key AS setting, CASE WHEN json_type(j.value) = 'ARRAY' THEN coalesce(j.value->>'$[0]', 'null') END "
         "AS spec_value, coalesce(CASE WHEN json_type(j.value) = 'ARRAY' THEN j.value->>'$[1]' ELSE j.value->>'$' END, "
         "'null') AS used "
         "FROM runs, json_each(runs.overrides) j WHERE run_id = $1 ORDER BY 1",
-    )
-    doc.table(
         "Deviations from the spec.",
-        changed,
         [col("setting", "code"), col("in the spec", "code", "spec_value"), col("used", "code")],
         "Every setting is the spec's.",
     )
-    decided = doc.queries.ask(
+    doc.listed(
         "Decisions on the run",
         'SELECT "at", topic, question, answer, reason, decided_by, evidence_sha256 FROM decisions WHERE run_id = $1 '
         'ORDER BY "at", decision_id',
-    )
-    doc.table(
         "Decisions, each bound to the hash of the figures it was made on.",
-        decided,
         [col("when", "time", "at"), col("topic", "words"), col("question", "text"), col("answer", "text"),
          col("reason", "text"), col("by", "words", "decided_by"), col("evidence", "short", "evidence_sha256")],
         "No decision was recorded in this run.",

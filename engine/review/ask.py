@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -11,11 +10,13 @@ from engine.budget.ledger import TOPIC, Ledger, cap_of
 from engine.core.control import Control
 from engine.core.errors import UsageError
 from engine.core.events import Emit
-from engine.review import Context, Desk, Review, Section, context_of, document, request_codex_review
 from engine.review.consultant import reviewer_of
-from engine.review.context import Decision
-from engine.review.document import ALL_BYTES_AT_MOST, FILE_BYTES_AT_MOST, FILES_AT_MOST
+from engine.review.context import Decision, context_of
+from engine.review.desk import Desk
+from engine.review.document import ALL_BYTES_AT_MOST, FILE_BYTES_AT_MOST, document, read_texts
+from engine.review.form import Review
 from engine.review.options import ReviewOptions
+from engine.review.prompt import Context, Section
 from engine.spec.provenance import new_session_id
 from engine.spec.stage import settings_of
 from store.db import Store
@@ -56,7 +57,7 @@ def ask(
     with Ledger(store, run_id, new_session_id(), cap) as ledger:
         reviewer = reviewer_of(options, control, emit, ledger=ledger, stage=spec.stage)
         desk = Desk(store, run_id, reviewer, control=control, emit=emit)
-        review = request_codex_review(topic, question, context, desk=desk)
+        review = desk.review(topic, question, context)
     return {"run": run_id, "topic": topic, "question": question.strip(), **account(review), "notes": notes}
 
 
@@ -114,35 +115,26 @@ def read_files(
 
     A name is the path from this folder, or the last part of one that leads elsewhere.
     """
-
-    from engine.core.text import secrets_taken
-    from engine.review import Section
-
-    if len(paths) > FILES_AT_MOST:
-        raise UsageError(f"{len(paths)} files are too many: {FILES_AT_MOST} are allowed", "Nothing was sent.")
     here = Path.cwd()
-    sections, hashes, notes, total = [], [], [], 0
-    for path in paths:
-        try:
-            if not path.is_file():
-                raise UsageError(f"{path} is no file", "Nothing was sent.")
-            _require_other(path, key_file)
-            total += path.stat().st_size
-            if path.stat().st_size > FILE_BYTES_AT_MOST or total > ALL_BYTES_AT_MOST:
-                limits = f"{FILE_BYTES_AT_MOST:,} bytes a file and {ALL_BYTES_AT_MOST:,} in all are allowed"
-                raise UsageError(f"{path} is too much: {limits}", "Nothing was sent. Give a part of it.")
-            raw = path.read_bytes()
-            text, removed = secrets_taken(raw.decode("utf-8"))
-        except OSError as error:
-            raise UsageError(f"{path} cannot be read: {error.strerror or error}", "Nothing was sent.") from None
-        except UnicodeDecodeError:
-            raise UsageError(f"{path} is no text in UTF-8", "Nothing was sent.") from None
+    sections, hashes, notes = [], [], []
+
+    def fits(path: Path, before: int) -> int:
+        if not path.is_file():
+            raise UsageError(f"{path} is no file", "Nothing was sent.")
+        _require_other(path, key_file)
+        size = path.stat().st_size
+        if size > FILE_BYTES_AT_MOST or before + size > ALL_BYTES_AT_MOST:
+            limits = f"{FILE_BYTES_AT_MOST:,} bytes a file and {ALL_BYTES_AT_MOST:,} in all are allowed"
+            raise UsageError(f"{path} is too much: {limits}", "Nothing was sent. Give a part of it.")
+        return before + size
+
+    for path, text, sha256, removed in read_texts(paths, fits, UsageError):
         if removed:
             notes.append(f"what looked like a secret in {path} was not sent ({removed} times)")
         whole = path.absolute()
         name = str(whole.relative_to(here)) if whole.is_relative_to(here) else path.name
         sections.append(Section(f"File {name}", text))
-        hashes.append((name, hashlib.sha256(raw).hexdigest()))
+        hashes.append((name, sha256))
     return tuple(sections), hashes, notes
 
 

@@ -7,17 +7,20 @@ not approved of waits: nothing is lost, and `cai resume` asks again or finds the
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from engine.budget.ledger import Ledger
 from engine.budget.prices import api_price
 from engine.core.control import Control
 from engine.core.errors import NotApproved, SettingsModified
 from engine.core.events import Emit, Noted
-from engine.review import Chain, Desk, ModelReviewer, PersonReviewer, PolicyReviewer, find_key
+from engine.core.key import find_key
 from engine.review.context import Decision, asks, context_of
+from engine.review.desk import Desk
+from engine.review.model import ModelReviewer
 from engine.review.options import ReviewOptions
 from engine.review.prompt import Section
-from engine.review.reviewers import Answer, Request, Reviewer, Unanswered
+from engine.review.reviewers import Answer, Chain, PersonReviewer, PolicyReviewer, Request, Reviewer, Unanswered
 from engine.spec.stage import StageSpec
 from store.db import Store
 from store.read import Reader
@@ -81,23 +84,18 @@ def reviewer_of(
     return Chain(asked, person, confirm=options.confirm) if options.reviewer == "chain" else asked
 
 
+@dataclass
 class Consultant:
     """Asks for one run. Nothing is opened, and nobody asked, before the spec wants a decision reviewed."""
 
-    def __init__(
-        self,
-        store: Store,
-        run_id: str,
-        options: ReviewOptions,
-        control: Control,
-        emit: Emit,
-        *,
-        ledger: Ledger | None = None,
-        sections: Callable[[Reader], tuple[Section, ...]] = lambda reader: (),
-    ) -> None:
-        self._store, self._run_id, self._options = store, run_id, options
-        self._control, self._emit, self._ledger, self._sections = control, emit, ledger, sections
-        self._desk: Desk | None = None
+    store: Store
+    run_id: str
+    options: ReviewOptions
+    control: Control
+    emit: Emit
+    ledger: Ledger | None = None
+    sections: Callable[[Reader], tuple[Section, ...]] = lambda reader: ()
+    _desk: Desk | None = None
 
     def consult(self, spec: StageSpec, decision: Decision) -> None:
         """Return where the run may go on: it was approved on this very evidence, or the spec does not ask.
@@ -108,20 +106,19 @@ class Consultant:
         if not asks(spec, decision):
             return
         if self._desk is None:
-            reviewer = reviewer_of(self._options, self._control, self._emit, ledger=self._ledger, stage=spec.stage)
-            self._desk = Desk(self._store, self._run_id, reviewer, control=self._control, emit=self._emit)
-        with self._store.reader() as reader:
-            context = context_of(reader, reader.run(self._run_id), spec, decision, self._sections(reader))
+            reviewer = reviewer_of(self.options, self.control, self.emit, ledger=self.ledger, stage=spec.stage)
+            self._desk = Desk(self.store, self.run_id, reviewer, control=self.control, emit=self.emit)
+        with self.store.reader() as reader:
+            context = context_of(reader, reader.run(self.run_id), spec, decision, self.sections(reader))
         review = self._desk.review(decision, QUESTIONS[decision], context)
         outcome = review.outcome
         assert outcome is not None
         if outcome.proceed:
-            self._emit(Noted(self._run_id, "info", f"{decision}: approved by {outcome.by}: {outcome.reason}"[:400]))
+            self.emit(Noted(self.run_id, "info", f"{decision}: approved by {outcome.by}: {outcome.reason}"[:400]))
             return
         if outcome.state == "modified":
             raise SettingsModified(outcome.changes, f"a person changed {', '.join(outcome.changes)}: {outcome.reason}")
-        named = outcome.review_id[:12]
-        answer = f"cai review answer {self._run_id} {named}"
+        answer = f"cai review answer {self.run_id} {outcome.review_id[:12]}"
         how = f"Answer it in the control center, or with `{answer} approve`; then give the same command again."
         if outcome.state == "rejected":
             how = f"Only a person's override goes on: `{answer} override --reason TEXT`, then the same command again."

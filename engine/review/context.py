@@ -13,8 +13,7 @@ import yaml
 
 from engine.core.figures import cents
 from engine.core.text import flat
-from engine.review.evidence import code_sha256
-from engine.review.prompt import Context, Section
+from engine.review.prompt import Context, Section, code_sha256
 from engine.review.text import cut, words
 from engine.spec.stage import StageSpec
 from store.read import Reader
@@ -45,10 +44,7 @@ _PARTS = {
 
 
 def asks(spec: StageSpec, decision: str) -> bool:
-    """Whether the spec has a decision of that kind reviewed.
-
-    What is trivial, already specified or a detail of the implementation is no such kind, and is not asked about.
-    """
+    """Whether the spec has a decision of that kind reviewed."""
     return spec.review is not None and decision in get_args(Decision) and decision in spec.review.ask
 
 
@@ -60,7 +56,8 @@ def context_of(
     Its evidence is spec, data, figures and code: an approval on it lapses when any of them changes. Raises StoreError.
     """
     run_id = str(run["run_id"])
-    gates = _gates(reader, run_id, what)
+    gates = [row for row in reader.gates(run_id) if row["gate"] in _GATES[what]]
+    gates.sort(key=lambda row: (row["gate"], row["check_name"]))
     results = _results(reader, run_id) if what == "claim" else []
     overrides = run.get("overrides") or {}
     sections = [
@@ -94,18 +91,11 @@ def context_of(
 
 def _run(run: Mapping[str, Any], spec: StageSpec) -> str:
     """What the run is; names come from a file that somebody wrote, and are cut to a line."""
-    return "\n".join(
-        (
-            f"- run {run['run_id']}, stage {spec.stage}, spec {flat(str(run['spec']), 80)}",
-            f"- model {flat(str(run['model']), 80)}, spec written for {flat(spec.written_for, 80)}",
-            f"- pilot {run['pilot']}, target {run['target']} accepted examples",
-        )
+    return (
+        f"- run {run['run_id']}, stage {spec.stage}, spec {flat(str(run['spec']), 80)}\n"
+        f"- model {flat(str(run['model']), 80)}, spec written for {flat(spec.written_for, 80)}\n"
+        f"- pilot {run['pilot']}, target {run['target']} accepted examples"
     )
-
-
-def _gates(reader: Reader, run_id: str, what: str) -> list[dict[str, Any]]:
-    found = [row for row in reader.gates(run_id) if row["gate"] in _GATES[what]]
-    return sorted(found, key=lambda row: (row["gate"], row["check_name"]))
 
 
 def _gate(row: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,10 +15,9 @@ from engine.core.events import Emit, Noted
 from engine.core.key import Key
 from engine.core.text import flat, visible
 from engine.review import prompt, state
-from engine.review.evidence import plain_context
 from engine.review.form import Malformed, Outcome, Review, read
-from engine.review.prompt import Context
-from engine.review.reviewers import Answer, Chain, Failure, PersonReviewer, Request, Reviewer
+from engine.review.prompt import Context, plain_context
+from engine.review.reviewers import Answer, Chain, Failure, PersonReviewer, Request, Reviewer, Unanswered
 from engine.review.state import State, state_of
 from engine.review.text import cut
 from engine.review.trail import Case, Entry, Trail, lock_of
@@ -28,13 +28,14 @@ from store.text import json_text
 TEXT_KEPT = 20_000  # characters of an answer that is none
 FOLLOW_UPS = 10
 
+Reading = tuple[Mapping[str, Any], str, str | None]  # the fields of an answer, its file, and yes or no
+
 
 class Desk:
     """Reviews of one run. Use from any thread; equal questions asked at once wait for one another.
 
-    `reviewer` is a model, a person, a policy or a chain. What is recorded goes into `store` and into the folder
-    `<store>.reviews/<run>` beside it. `key` is taken out of all of that. Raises NotFound where there is no such run,
-    and ReviewError where its record was changed.
+    What is recorded goes into `store` and into the folder `<store>.reviews/<run>` beside it, `key` taken out of all of
+    it. Raises NotFound where there is no such run, and ReviewError where its record was changed.
     """
 
     def __init__(
@@ -51,26 +52,20 @@ class Desk:
         self.store = store
         with store.reader() as reader:
             self.run_id = reader.resolve(run_id)
+        if isinstance(reviewer, PersonReviewer):
+            reviewer = Chain(None, reviewer)
+        elif not isinstance(reviewer, Chain):
+            reviewer = Chain(reviewer, None)
         self.reviewer = reviewer
+        self.first = reviewer.first
         self.control = control
         self.emit = emit
-        self.key = key or getattr(getattr(reviewer, "first", reviewer), "key", None)
+        self.key = key or getattr(self.first, "key", None)
         self.trail = Trail(store, self.run_id, self.key, now)
         self._asked: set[str] = set()  # reviews whose reviewer was tried since this desk was opened
         if self.trail.swept:
             text = f"{len(self.trail.swept)} files of reviews that a kill left without a row were set aside"
             self._note("warning", text)
-
-    @property
-    def person(self) -> PersonReviewer | None:
-        found = self.reviewer.person if isinstance(self.reviewer, Chain) else self.reviewer
-        return found if isinstance(found, PersonReviewer) else None
-
-    @property
-    def first(self) -> Reviewer | None:
-        """Who is asked before a person: a model or a policy."""
-        found = self.reviewer.first if isinstance(self.reviewer, Chain) else self.reviewer
-        return None if isinstance(found, PersonReviewer) else found
 
     def review(self, topic: str, question: str, context: Context | Mapping[str, Any] | str) -> Review:
         """Have one question answered; the review's `outcome` says what the run does.
@@ -81,7 +76,8 @@ class Desk:
         """
         case = self._case(topic, question, context)
         with lock_of(str(self.store.path), self.run_id, case.review_id):
-            self._check()
+            if self.control is not None:
+                self.control.check()
             found = self._state(case)
             if found.decision is None and found.said is None:
                 self._hear(case, found)
@@ -123,9 +119,7 @@ class Desk:
                     raise Malformed("a follow-up can be asked while a run waits, at the screen")
             except Malformed as error:
                 raise ReviewError(f"the answer was not taken: {error}", "Nothing was recorded.") from None
-            if found.open is None or found.open.body.get("to") != "person":
-                self._withdraw(case, found)
-            entry = found.open or self._post(case, found, "person", "a person answers")
+            entry = self._put_to(case, found, "person", "a person answers")
             self._record_person(case, entry, answer, said.reason, said)
             found = self._state(case)
             self._decide(case, found)
@@ -158,12 +152,10 @@ class Desk:
                 self._put(case, first, found.open)  # a follow-up that was interrupted
             return
         while found.given is None and len(found.malformed) <= state.RETRIES:
-            if found.open is not None and found.open.body.get("to") != first.name:
-                self._withdraw(case, found)
             turns: tuple[tuple[str, str], ...] = ()
             if found.malformed:
                 turns = (*self._last_text(case), ("user", prompt.again(found.malformed[-1])))
-            entry = found.open or self._post(case, found, first.name, "", turns=turns)
+            entry = self._put_to(case, found, first.name, turns=turns)
             if not self._put(case, first, entry):
                 return
             found = self._state(case)
@@ -171,41 +163,47 @@ class Desk:
     def _put(self, case: Case, to: Reviewer, entry: Entry) -> bool:
         """Ask a reviewer what an open request says and record what comes back; False where nothing does."""
 
-        def failed(failure: Failure, final: bool = False) -> None:
-            body = {"kind": failure.kind, "text": failure.text, "wait_s": failure.wait_s, "final": final}
-            self.trail.add("failure", case, who=to.name, body=body | {"request": entry.seq})
+        def reading(text: str) -> Reading:
+            review = read(text, to.name)
+            shown = prompt.response_document(entry, to.name, review, {})
+            return review.fields, shown, "yes" if review.approval else "no"
 
-        came = to.ask(self._request(case, entry, failed))
+        came, _ = self.put(case, to, entry, reading)
+        if isinstance(came, Unanswered):
+            self._note("warning", f"{to.name} did not answer: {came.failure.text}")
+        return isinstance(came, Answer)
+
+    def put(
+        self, case: Case, to: Reviewer, entry: Entry, reading: Callable[[str], Reading], **asked: Any
+    ) -> tuple[Answer | Unanswered, dict[str, Any]]:
+        """Ask a reviewer what an open request says; returns what came and the body of its row.
+
+        `reading` gives the fields of an answer, its file and its approval, or raises Malformed.
+        """
+        form = {name: entry.body[name] for name in ("form",) if name in entry.body}
+
+        def failed(failure: Failure, final: bool = False) -> None:
+            body = asdict(failure) | {"final": final, "request": entry.seq} | form
+            self.trail.add("failure", case, who=to.name, body=body)
+
+        came = to.ask(self._request(case, entry, on_failure=failed, **asked))
         if not isinstance(came, Answer):
             failed(came.failure, final=True)
-            self._note("warning", f"{to.name} did not answer: {came.failure.text}")
-            return False
-        review, problem = None, came.problem
-        if not problem:
-            try:
-                review = read(came.text, to.name)
-            except Malformed as error:
-                problem = str(error)
-        body: dict[str, Any] = {"by": to.kind, "request": entry.seq, "facts": dict(came.facts)}
-        if review is None:
-            body |= {"problem": flat(problem), "text": cut(visible(came.text), TEXT_KEPT)}
-        else:
-            body |= {"fields": review.fields}
-        self.trail.add(
-            "response",
-            case,
-            who=to.name,
-            body=body,
-            approval=None if review is None else "yes" if review.approval else "no",
-            document=prompt.response_document(entry, to.name, review, body),
-            request=entry,
-        )
-        return True
+            return came, {}
+        body: dict[str, Any] = {"by": to.kind, "request": entry.seq, "facts": dict(came.facts)} | form
+        try:
+            if came.problem:
+                raise Malformed(came.problem)
+            body["fields"], document, approval = reading(came.text)
+        except Malformed as error:
+            body |= {"problem": flat(str(error)), "text": cut(visible(came.text), TEXT_KEPT)}
+            document, approval = prompt.response_document(entry, to.name, None, body), None
+        self.trail.add("response", case, who=to.name, body=body, approval=approval, document=document, request=entry)
+        return came, body
 
     def _settle(self, case: Case, found: State) -> None:
         """Decide by what was answered, else by the person; leaves the question open with nobody there."""
-        chain = self.reviewer
-        confirm = found.consulted or (isinstance(chain, Chain) and chain.confirm)
+        confirm = found.consulted or self.reviewer.confirm
         if found.said is None and found.given is not None and found.given.approval and not confirm:
             self._withdraw(case, found)
             self._decide(case, found)
@@ -213,10 +211,8 @@ class Desk:
         follow_ups = 0
         why = state.why_of(found)
         while found.said is None:
-            if found.open is not None and found.open.body.get("to") != "person":
-                self._withdraw(case, found)
-            entry = found.open or self._post(case, found, "person", why)
-            person = self.person
+            entry = self._put_to(case, found, "person", why)
+            person = self.reviewer.person
             came = person.ask(self._request(case, entry)) if person is not None else None
             if not isinstance(came, Answer):
                 return
@@ -244,7 +240,7 @@ class Desk:
         first = self.first
         assert first is not None
         turns = (*self._last_text(case), ("user", f"A person asks: {visible(text)}\n\nAnswer in the same four fields."))
-        entry = self._post(case, found, first.name, "", turns=turns)
+        entry = self._put_to(case, found, first.name, turns=turns)
         if not self._put(case, first, entry):
             return f"the reviewer did not answer: {self._state(case).failed}"
         found = self._state(case)
@@ -285,8 +281,16 @@ class Desk:
             also=rows,
         )
 
-    def _post(self, case: Case, found: State, to: str, why: str, turns: tuple[tuple[str, str], ...] = ()) -> Entry:
-        """Record a request before it is sent: its row is the reservation that a restart takes up."""
+    def _put_to(
+        self, case: Case, found: State, to: str, why: str = "", turns: tuple[tuple[str, str], ...] = ()
+    ) -> Entry:
+        """The open request to somebody, else one recorded before it is sent, as a reservation for a restart.
+
+        A request to somebody else is withdrawn.
+        """
+        if found.open is not None and found.open.body.get("to") == to:
+            return found.open
+        self._withdraw(case, found)
         body = {
             "run_id": self.run_id,
             "to": to,
@@ -314,23 +318,11 @@ class Desk:
         document = prompt.response_document(entry, "person", None, body)
         self.trail.add("response", case, who="person", body=body, document=document, request=entry)
 
-    def _request(
-        self, case: Case, entry: Entry, on_failure: Callable[[Failure], None] = lambda failure: None
-    ) -> Request:
-        found = self._state(case)
+    def _request(self, case: Case, entry: Entry, **asked: Any) -> Request:
         turns = tuple((str(role), str(text)) for role, text in entry.body["turns"])
-        return Request(
-            self.run_id,
-            case.review_id,
-            entry.seq,
-            case.topic,
-            case.question,
-            entry.body["prompt"],
-            turns,
-            found.given,
-            entry.body["why"],
-            on_failure=on_failure,
-        )
+        question = case.topic, case.question, entry.body["prompt"], turns
+        given, why = self._state(case).given, entry.body.get("why", "")
+        return Request(self.run_id, case.review_id, entry.seq, *question, given, why, **asked)
 
     def _check_changes(self, changes: Mapping[str, str]) -> None:
         try:
@@ -341,10 +333,6 @@ class Desk:
     def _run(self) -> dict[str, Any]:
         with self.store.reader() as reader:
             return reader.run(self.run_id)
-
-    def _check(self) -> None:
-        if self.control is not None:
-            self.control.check()
 
     def _note(self, level: str, text: str) -> None:
         self.emit(Noted(self.run_id, level, text if self.key is None else self.key.scrub(text)))

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from engine.core.errors import ReviewError
-from engine.core.text import flat, secrets_taken, visible
+from engine.core.text import flat, secrets_taken
 from engine.review import files, prompt
-from engine.review.desk import Desk
+from engine.review.desk import TEXT_KEPT, Desk, Reading
 from engine.review.door import current_desk
-from engine.review.evidence import code_sha256
 from engine.review.form import Malformed, read_json
-from engine.review.prompt import Context, Section
-from engine.review.reviewers import Answer, Failure, Request
+from engine.review.prompt import Context, Section, code_sha256
+from engine.review.reviewers import Answer
 from engine.review.state import RETRIES, state_of
 from engine.review.text import cut, prose
-from engine.review.trail import Case, Entry, lock_of
+from engine.review.trail import Case, lock_of
+from store.errors import CaiError
 
 FILE_BYTES_AT_MOST = 200_000
 ALL_BYTES_AT_MOST = 500_000
@@ -96,31 +96,46 @@ def document(
 
 def _files(paths: Sequence[Path | str]) -> tuple[tuple[Section, ...], dict[str, str], list[str]]:
     """The files as quoted data, their hashes, and what was taken out of them. Raises ReviewError."""
-    if len(paths) > FILES_AT_MOST:
-        raise ReviewError(f"{len(paths)} files are too many: {FILES_AT_MOST} are allowed", "Nothing was sent.")
-    sections, hashes, notes, total = [], {}, [], 0
-    for path in map(Path, paths):
-        try:
-            size = path.stat().st_size
-            total += size
-            if size > FILE_BYTES_AT_MOST or total > ALL_BYTES_AT_MOST:
-                what, limit = (path, FILE_BYTES_AT_MOST) if size > FILE_BYTES_AT_MOST else ("all", ALL_BYTES_AT_MOST)
+    sections, hashes, notes = [], {}, []
+
+    def fits(path: Path, before: int) -> int:
+        size = path.stat().st_size
+        for what, n, limit in ((path, size, FILE_BYTES_AT_MOST), ("all", before + size, ALL_BYTES_AT_MOST)):
+            if n > limit:
                 raise ReviewError(
-                    f"{what}: {max(size, 0) if what == path else total:,} bytes are too many, {limit:,} are allowed",
-                    "Nothing was sent. Give a part of it.",
+                    f"{what}: {n:,} bytes are too many, {limit:,} are allowed", "Nothing was sent. Give a part of it."
                 )
-            raw = path.read_bytes()
-            text = raw.decode("utf-8")
-        except OSError as error:
-            raise ReviewError(f"{path} cannot be read: {error.strerror or error}", "Nothing was sent.") from None
-        except UnicodeDecodeError:
-            raise ReviewError(f"{path} is no text in UTF-8", "Nothing was sent.") from None
-        text, removed = secrets_taken(text)
+        return before + size
+
+    for path, text, sha256, removed in read_texts([Path(path) for path in paths], fits, ReviewError):
         if removed:
             notes.append(f"What looked like a secret in {path} was not sent ({removed} times).")
         sections.append(Section(f"File {path}", text))
-        hashes[str(path)] = hashlib.sha256(raw).hexdigest()
+        hashes[str(path)] = sha256
     return tuple(sections), hashes, notes
+
+
+def read_texts(
+    paths: Sequence[Path], fits: Callable[[Path, int], int], error: type[CaiError]
+) -> Iterator[tuple[Path, str, str, int]]:
+    """Each file with its text, the hash of its bytes, and how many secrets were taken out of the text.
+
+    `fits` adds a file's bytes to those before it, or raises. Raises `error` for too many files and for one that cannot
+    be read or is no text.
+    """
+    if len(paths) > FILES_AT_MOST:
+        raise error(f"{len(paths)} files are too many: {FILES_AT_MOST} are allowed", "Nothing was sent.")
+    total = 0
+    for path in paths:
+        try:
+            total = fits(path, total)
+            raw = path.read_bytes()
+            text, removed = secrets_taken(raw.decode("utf-8"))
+        except OSError as problem:
+            raise error(f"{path} cannot be read: {problem.strerror or problem}", "Nothing was sent.") from None
+        except UnicodeDecodeError:
+            raise error(f"{path} is no text in UTF-8", "Nothing was sent.") from None
+        yield path, text, hashlib.sha256(raw).hexdigest(), removed
 
 
 def _answered(desk: Desk, case: Case) -> tuple[dict[str, Any], str]:
@@ -132,73 +147,26 @@ def _answered(desk: Desk, case: Case) -> tuple[dict[str, Any], str]:
     if done:
         return dict(done[-1].body["fields"]), done[-1].who
     opened = state_of(known).open
-    turns: tuple[tuple[str, str], ...] = ()
-    problem = ""
+    body: dict[str, Any] = {"form": "document", "run_id": desk.run_id, "to": first.name, "question": case.question}
+    body |= {"prompt": case.prompt, "turns": []}
+
+    def reading(text: str) -> Reading:
+        fields = read_document(text)
+        return fields, render(case.topic, case.question, fields, first.name, [], desk.run_id), None
+
     for _ in range(1 + RETRIES):
-        entry = opened or _request(desk, case, turns)
-        opened = None
-        fields, problem, text = _put(desk, case, entry)
-        if fields is not None:
-            return fields, first.name
+        if opened is None:
+            shown = prompt.request_document(body, case)
+            opened = desk.trail.add("request", case, who="person", body=body, document=shown)
+        came, found = desk.put(case, first, opened, reading, instructions=INSTRUCTIONS, schema=SCHEMA)
+        if not isinstance(came, Answer):
+            raise ReviewError(f"{first.name} did not answer: {came.failure.text}", "Ask again later: nothing is lost.")
+        if "fields" in found:
+            return found["fields"], first.name
+        problem, opened = found["problem"], None
         then = f"That is no answer: {problem}. Answer once more, with one JSON object in the form asked for."
-        turns = (*((("assistant", cut(text, 20_000)),) if text else ()), ("user", then))
+        body["turns"] = [*([["assistant", cut(came.text, TEXT_KEPT)]] if came.text else []), ["user", then]]
     raise ReviewError(f"the reviewer gave no review: {problem}", "What came back is recorded; ask again or otherwise.")
-
-
-def _request(desk: Desk, case: Case, turns: tuple[tuple[str, str], ...]) -> Entry:
-    assert desk.first is not None
-    body = {
-        "form": "document",
-        "run_id": desk.run_id,
-        "to": desk.first.name,
-        "question": case.question,
-        "prompt": case.prompt,
-        "turns": [list(turn) for turn in turns],
-    }
-    shown = prompt.request_document(body, case)
-    return desk.trail.add("request", case, who="person", body=body, document=shown)
-
-
-def _put(desk: Desk, case: Case, entry: Entry) -> tuple[dict[str, Any] | None, str, str]:
-    """Ask once and record what comes back: the fields or None, what is wrong, and the text. Raises ReviewError."""
-    first = desk.first
-    assert first is not None
-
-    def failed(failure: Failure, final: bool = False) -> None:
-        body = {"kind": failure.kind, "text": failure.text, "wait_s": failure.wait_s, "final": final}
-        desk.trail.add("failure", case, who=first.name, body=body | {"form": "document", "request": entry.seq})
-
-    came = first.ask(
-        Request(
-            desk.run_id,
-            case.review_id,
-            entry.seq,
-            case.topic,
-            case.question,
-            entry.body["prompt"],
-            tuple((str(role), str(text)) for role, text in entry.body["turns"]),
-            instructions=INSTRUCTIONS,
-            schema=SCHEMA,
-            on_failure=failed,
-        )
-    )
-    if not isinstance(came, Answer):
-        failed(came.failure, final=True)
-        raise ReviewError(f"{first.name} did not answer: {came.failure.text}", "Ask again later: nothing is lost.")
-    fields, problem = None, came.problem
-    if not problem:
-        try:
-            fields = read_document(came.text)
-        except Malformed as error:
-            problem = str(error)
-    body: dict[str, Any] = {"form": "document", "by": first.kind, "request": entry.seq, "facts": dict(came.facts)}
-    body |= {"fields": fields} if fields is not None else {"problem": problem, "text": cut(visible(came.text), 20_000)}
-    if fields is None:
-        shown = prompt.response_document(entry, first.name, None, body)
-    else:
-        shown = render(case.topic, case.question, fields, first.name, [], desk.run_id)
-    desk.trail.add("response", case, who=first.name, body=body, document=shown, request=entry)
-    return fields, problem, came.text
 
 
 def read_document(text: str) -> dict[str, Any]:

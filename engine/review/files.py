@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.core.errors import ReviewError
@@ -15,24 +14,13 @@ HEAD = "head.json"
 UNRECORDED = ".unrecorded"
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """How far the record had got when it was last looked at: so that rows missing at its end show."""
-
-    seq: int
-    sha256: str
-
-
 def folder_of(store: Path, run_id: str) -> Path:
     """Where the files about a run lie, beside its store."""
     return store.parent / f"{store.stem}.reviews" / run_id
 
 
 def write(path: Path, content: bytes, *, replace: bool = False) -> None:
-    """Write a file so that it is there as a whole or not at all, its folder made where there is none.
-
-    Raises ReviewError where it cannot be written, or is there already unless `replace`.
-    """
+    """Write a file whole or not at all. Raises ReviewError where it cannot be, or is there already unless `replace`."""
     aside = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,18 +47,18 @@ def sha256_of(path: Path) -> str | None:
         return None
 
 
-def read_head(folder: Path) -> Head | None:
+def read_head(folder: Path) -> tuple[int, str] | None:
     """What `write_head` wrote; None where there is none or it cannot be understood."""
     try:
         found = json.loads((folder / HEAD).read_bytes())
-        return Head(int(found["seq"]), str(found["sha256"]))
+        return int(found["seq"]), str(found["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def write_head(folder: Path, head: Head) -> None:
-    """Keep how far the record is."""
-    write(folder / HEAD, json.dumps({"seq": head.seq, "sha256": head.sha256}).encode() + b"\n", replace=True)
+def write_head(folder: Path, seq: int, sha256: str) -> None:
+    """Keep how far the record has got, by its last entry: so that rows missing at its end show."""
+    write(folder / HEAD, json.dumps({"seq": seq, "sha256": sha256}).encode() + b"\n", replace=True)
 
 
 def sweep(folder: Path, recorded: set[str]) -> list[str]:

@@ -62,22 +62,12 @@ class Review:
     @property
     def markdown(self) -> str:
         """The answer under exactly four headings; nothing in its text can be a heading."""
-        return (
-            f"## Recommendation\n\n{prose(self.recommendation)}\n\n"
-            f"## Reasoning\n\n{prose(self.reasoning)}\n\n"
-            f"## Risks\n\n{prose(self.risks)}\n\n"
-            f"## Approval\n\n{'Yes' if self.approval else 'No'}\n"
-        )
+        return "\n\n".join(f"## {name.title()}\n\n{prose(text)}" for name, text in self.fields.items()) + "\n"
 
     @property
     def fields(self) -> dict[str, str]:
         """The four fields as a server would give them."""
-        return {
-            "recommendation": self.recommendation,
-            "reasoning": self.reasoning,
-            "risks": self.risks,
-            "approval": "Yes" if self.approval else "No",
-        }
+        return {name: getattr(self, name) for name in FIELDS} | {"approval": "Yes" if self.approval else "No"}
 
 
 class Malformed(ValueError):

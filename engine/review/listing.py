@@ -8,7 +8,7 @@ from typing import Any
 from engine.review.form import Outcome
 from engine.review.prompt import evidence_sha256
 from engine.review.state import outcome_of, state_of, why_of
-from engine.review.trail import Entry, entries
+from engine.review.trail import by_review, entries
 from store.read import Reader
 
 
@@ -20,19 +20,16 @@ def reviews(reader: Reader, run_id: str) -> list[dict[str, Any]]:
     other evidence; `review` the reviewer's four fields or None; `question_id` the id under which a person is asked,
     None where none is; files relative to the store's folder. Raises ReviewError where the record was changed.
     """
-    by_review: dict[str, list[Entry]] = {}
-    for entry in entries(reader, run_id):
-        by_review.setdefault(entry.review_id, []).append(entry)
     newest: dict[str, str] = {}
     found: list[dict[str, Any]] = []
-    for review_id, of in by_review.items():
+    for review_id, of in by_review(entries(reader, run_id)).items():
         first = of[0]
         if first.body.get("form") == "document":
             continue
         newest[first.topic] = review_id
         state = state_of(of)
         outcome = state.outcome
-        asked = state.open is not None and state.open.body.get("to") == "person"
+        asked = state.open if state.open is not None and state.open.body.get("to") == "person" else None
         found.append(
             {
                 "review_id": review_id,
@@ -46,8 +43,8 @@ def reviews(reader: Reader, run_id: str) -> list[dict[str, Any]]:
                 "changes": dict(outcome.changes) if outcome else {},
                 "reviewer": state.given.reviewer if state.given else None,
                 "review": state.given.fields if state.given else None,
-                "question_id": f"{review_id}.{state.open.seq}" if asked and state.open else None,
-                "why": state.open.body.get("why") if asked and state.open else None,
+                "question_id": f"{review_id}.{asked.seq}" if asked else None,
+                "why": asked.body.get("why") if asked else None,
                 "files": [entry.path for entry in of if entry.path],
             }
         )

@@ -15,11 +15,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from engine.core import retry
-from engine.core.errors import ReviewError
+from engine.core.errors import Interrupted, ReviewError
 from engine.core.key import Key
 from engine.core.text import flat
 from engine.models.addresses import is_local
-from engine.review.reviewers import Answer, Failure, Request, Unanswered, Waiter
+from engine.review.reviewers import Answer, Failure, Request, Unanswered
 
 OPENAI = "https://api.openai.com/v1"
 ALIKE_AT_MOST = 3  # questions in a row that ended alike before the server is left alone for a while
@@ -96,8 +96,8 @@ class ModelReviewer:
         self.settings = settings
         self.key = key
         self.name = settings.model
-        self._waiter = Waiter(stopped)
-        self._sleep = sleep or self._waiter.sleep
+        self._stopped = stopped
+        self._sleep = sleep or self._wait_for
         self._clock = clock
         self._rng = rng or random.Random()
         self._structured = settings.structured
@@ -114,7 +114,7 @@ class ModelReviewer:
             text = f"the server failed {ALIKE_AT_MOST} times alike ({self._alike[0]}) and is left alone for a while"
             return Unanswered(Failure("left_alone", text))
         for tried in range(1, retry.TRIES + 1):
-            self._waiter.check()
+            self._check()
             try:
                 answer = self._try(request)
             except _Failed as failed:
@@ -127,6 +127,18 @@ class ModelReviewer:
             self._alike, self._alone_until = ("", 0), None
             return answer
         raise AssertionError("the last try either answers or gives up")
+
+    def _check(self) -> None:
+        if self._stopped():
+            raise Interrupted("the run was stopped", "The question is asked again: `cai resume`.")
+
+    def _wait_for(self, seconds: float) -> None:
+        """Wait that long. Raises Interrupted as soon as the run is stopped."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._check()
+            time.sleep(min(left, _LOOK_EVERY_S))
+        self._check()
 
     def _wait(self, failed: _Failed, tried: int) -> float | None:
         """Seconds until the next try, None where there is none."""
@@ -165,7 +177,7 @@ class ModelReviewer:
                     found = came.get(timeout=_LOOK_EVERY_S)
                     break
                 except queue.Empty:
-                    self._waiter.check()
+                    self._check()
                 if time.monotonic() - began > self.settings.timeout_s:
                     found = _Failed("timeout", f"no answer within {self.settings.timeout_s:g} s", again=True)
                     break
@@ -307,11 +319,8 @@ def read_response(body: dict[str, Any]) -> Answer:
         return Answer(refused, problem="the reviewer refused to answer", facts=facts)
     if body.get("status") == "failed" or body.get("error"):
         raise _Failed("server", "the server reports that it failed", again=True)
-    if body.get("status") != "completed":
-        return Answer(text, problem="it was cut off", facts=facts)
-    if len(texts) != 1:
-        return Answer(text, problem=f"it has {len(texts)} texts, and one is wanted", facts=facts)
-    return Answer(text, facts=facts)
+    problem = "" if len(texts) == 1 else f"it has {len(texts)} texts, and one is wanted"
+    return Answer(text, problem=problem if body.get("status") == "completed" else "it was cut off", facts=facts)
 
 
 def read_chat(body: dict[str, Any]) -> Answer:
@@ -322,18 +331,15 @@ def read_chat(body: dict[str, Any]) -> Answer:
         raise _Failed("server", "the server reports that it failed", again=True)
     if len(choices) != 1:
         return Answer("", problem=f"it has {len(choices)} choices, and one is wanted", facts=facts)
-    message = choices[0].get("message")
+    message, ended = choices[0].get("message"), choices[0].get("finish_reason")
     message = message if isinstance(message, dict) else {}
-    text = message.get("content") if isinstance(message.get("content"), str) else ""
+    text = message["content"] if isinstance(message.get("content"), str) else ""
+    problem = "" if message.get("role") == "assistant" else "it is not the assistant's"
     if message.get("refusal"):
-        return Answer(str(message["refusal"]), problem="the reviewer refused to answer", facts=facts)
-    if choices[0].get("finish_reason") == "content_filter":
-        return Answer(text or "", problem="the server's filter stopped it", facts=facts)
-    if choices[0].get("finish_reason") != "stop":
-        return Answer(text or "", problem="it was cut off", facts=facts)
-    if message.get("role") != "assistant":
-        return Answer(text or "", problem="it is not the assistant's", facts=facts)
-    return Answer(text or "", facts=facts)
+        text, problem = str(message["refusal"]), "the reviewer refused to answer"
+    elif ended != "stop":
+        problem = "the server's filter stopped it" if ended == "content_filter" else "it was cut off"
+    return Answer(text, problem=problem, facts=facts)
 
 
 def _facts(body: dict[str, Any], taken: str, given: str) -> dict[str, Any]:

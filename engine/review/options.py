@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from engine.review import ModelSettings
+from engine.review.model import ModelSettings
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +13,7 @@ from engine.core.text import flat, visible
 from engine.review.form import Review
 from engine.review.text import boundary, fence, prose, quote
 from engine.review.trail import Case, Entry
+from engine.spec import provenance
 from store.text import json_text
 
 EVIDENCE = ("spec", "data", "figures", "code")
@@ -36,6 +39,22 @@ class Context:
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
+@functools.cache
+def code_sha256() -> str:
+    """The hash of this program's code, as in a run's manifest."""
+    return str(provenance.manifest()["code_sha256"])
+
+
+def plain_context(run: Mapping[str, Any], given: Mapping[str, Any] | str) -> Context:
+    """A script's own context: each text of it is quoted as data, and is the data that the answer is bound to."""
+    texts = {"context": given} if isinstance(given, str) else given
+    sections = tuple(
+        Section(str(name), value if isinstance(value, str) else json_text(value)) for name, value in texts.items()
+    )
+    evidence = {"spec": run["settings"], "data": dict(texts), "figures": None, "code": code_sha256()}
+    return Context(sections, evidence)
+
+
 def evidence_sha256(evidence: Mapping[str, Any]) -> str:
     """The hash that binds an approval to spec, data, figures and code; whatever else is named counts, too."""
     whole = {name: evidence.get(name) for name in EVIDENCE} | dict(evidence)
@@ -51,12 +70,12 @@ def prompt_of(
     topic: str,
     question: str,
     context: Context,
-    token: Callable[[], str] | None = None,
+    token: Callable[[], str] = lambda: secrets.token_hex(16),
     ending: str = "Answer the question in the four fields.",
 ) -> str:
-    """The prompt of a question. `token` makes boundaries, random ones where it is not given."""
+    """The prompt of a question; `token` makes boundaries."""
     texts = [visible(part.text) for part in context.sections] + [part.title for part in context.sections]
-    mark = boundary([*texts, topic, question], token) if token else boundary([*texts, topic, question])
+    mark = boundary([*texts, topic, question], token)
     parts = [f"# Topic\n\n{flat(topic, 120)}", f"# Question\n\n{prose(question)}"]
     for part in context.sections:
         if part.quoted:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from engine.core.control import Control
 from engine.core.errors import Interrupted
@@ -88,7 +87,6 @@ class Unanswered:
     failure: Failure
 
 
-@runtime_checkable
 class Reviewer(Protocol):
     """`kind` is model, person or policy; `name` is how its answers are signed."""
 
@@ -104,18 +102,14 @@ class PersonReviewer:
     kind = "person"
     name = "person"
 
-    def __init__(self, control: Control, emit: Emit, *, present: bool | Callable[[], bool] = True) -> None:
+    def __init__(self, control: Control, emit: Emit, *, present: bool = True) -> None:
         self._control = control
         self._emit = emit
         self._present = present
 
-    @property
-    def present(self) -> bool:
-        return self._present() if callable(self._present) else self._present
-
     def ask(self, request: Request) -> Answer | Unanswered:
         """Wait for the person's answer. Raises Interrupted where the run is stopped instead."""
-        if not self.present:
+        if not self._present:
             return Unanswered(Failure("nobody", "nobody is there to answer"))
         self._control.check()
         future = self._control.ask(request.question_id)
@@ -147,59 +141,26 @@ class PolicyReviewer:
         self._answers = dict(answers)
 
     def ask(self, request: Request) -> Answer | Unanswered:
-        approved = self._answers.get(request.topic, self._answers.get("*", False))
-        known = request.topic in self._answers or "*" in self._answers
-        return Answer(
-            json.dumps(
-                {
-                    "recommendation": "Go on." if approved else "Ask a person.",
-                    "reasoning": "A fixed answer of the policy for unattended runs. Nobody looked at the figures."
-                    if known
-                    else "The policy for unattended runs has no answer for this topic.",
-                    "risks": "Whatever a reviewer would have seen.",
-                    "approval": "Yes" if approved else "No",
-                }
-            )
-        )
+        approved = self._answers.get(request.topic, self._answers.get("*"))
+        reasoning = "A fixed answer of the policy for unattended runs. Nobody looked at the figures."
+        if approved is None:
+            reasoning = "The policy for unattended runs has no answer for this topic."
+        fields = {
+            "recommendation": "Go on." if approved else "Ask a person.",
+            "reasoning": reasoning,
+            "risks": "Whatever a reviewer would have seen.",
+            "approval": "Yes" if approved else "No",
+        }
+        return Answer(json.dumps(fields))
 
 
+@dataclass(frozen=True)
 class Chain:
-    """A reviewer, then a person: who is asked where the reviewer gave no answer, or said No.
+    """A reviewer, then a person, either of them alone, too: who is asked where the reviewer gave no answer, or said No.
 
     With `confirm` the person is asked in any case, and shown what the reviewer said.
     """
 
-    kind = "chain"
-    name = "chain"
-
-    def __init__(self, first: Reviewer, person: PersonReviewer, *, confirm: bool = False) -> None:
-        self.first = first
-        self.person = person
-        self.confirm = confirm
-
-    def ask(self, request: Request) -> Answer | Unanswered:
-        """The first one's answer, else the person's; the desk asks the links itself, to record each of them."""
-        found = self.first.ask(request)
-        return found if isinstance(found, Answer) else self.person.ask(request)
-
-
-class Waiter:
-    """Waits, and gives up as soon as the run is stopped."""
-
-    def __init__(self, stopped: Callable[[], bool] = lambda: False) -> None:
-        self._stopped = stopped
-        self._never = threading.Event()
-
-    def check(self) -> None:
-        """Raise Interrupted where the run is stopped."""
-        if self._stopped():
-            raise Interrupted("the run was stopped", "The question is asked again: `cai resume`.")
-
-    def sleep(self, seconds: float) -> None:
-        """Wait that long. Raises Interrupted."""
-        while seconds > 0:
-            self.check()
-            step = min(seconds, _LOOK_EVERY_S)
-            self._never.wait(step)
-            seconds -= step
-        self.check()
+    first: Reviewer | None
+    person: PersonReviewer | None
+    confirm: bool = False

@@ -102,8 +102,8 @@ def _respond(state: State, entry: Entry, wrong: Callable[[Entry, str], None]) ->
         said = Said(str(body.get("answer")), str(body.get("reason", "")), dict(body.get("changes") or {}))
         if said.word == "ask":
             state.consulted = True
-            return
-        state.said = said
+        else:
+            state.said = said
         return
     try:
         review = of_fields(body.get("fields") or {}, entry.who)
@@ -174,8 +174,7 @@ def decision_fields(entry: Entry) -> dict[str, Any]:
 def read_person(answer: str, reason: str, given: Review | None, check: Callable[[Mapping[str, str]], None]) -> Said:
     """What a person said, from a word and a reason.
 
-    `modify` is followed by a JSON object or by `key=value; key=value`, which `check` looks at. Raises Malformed, which
-    says what is wrong.
+    `modify` is followed by a JSON object or by `key=value; key=value`, which `check` looks at. Raises Malformed.
     """
     word, _, rest = answer.strip().partition(" ")
     word, reason = word.lower(), reason.strip()
@@ -219,11 +218,7 @@ def review_of(case: Case, found: State) -> Review:
     if found.given is not None:
         return replace(found.given, outcome=outcome)
     if outcome.by == "person":
-        words = {
-            "proceed": "Go on.",
-            "rejected": "Do not go on.",
-            "modified": "Change the settings, then ask again.",
-        }
+        words = {"proceed": "Go on.", "rejected": "Do not go on.", "modified": "Change the settings, then ask again."}
         return Review(words[outcome.state], outcome.reason, "None named.", outcome.proceed, "person", outcome=outcome)
     nobody = "Wait for a person."
     return Review(nobody, outcome.reason, "None named.", approval=False, reviewer="nobody", outcome=outcome)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Callable, Iterable
 
 from engine.core.text import fenced, flat, visible
@@ -38,8 +37,8 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40] or "review"
 
 
-def boundary(texts: Iterable[str], token: Callable[[], str] = lambda: secrets.token_hex(16)) -> str:
-    """A random token, 32 hexadecimal digits, that none of the texts contains in whatever case."""
+def boundary(texts: Iterable[str], token: Callable[[], str]) -> str:
+    """A token that none of the texts contains in whatever case."""
     lowered = [text.lower() for text in texts]
     while True:
         found = token()
@@ -48,10 +47,7 @@ def boundary(texts: Iterable[str], token: Callable[[], str] = lambda: secrets.to
 
 
 def quote(title: str, text: str, token: str) -> str:
-    """The text between two lines with the token, its hidden characters made visible; `title` says what it is.
-
-    Raises ValueError where the text contains the token.
-    """
+    """The text, made visible, between two lines with the token. Raises ValueError where it contains the token."""
     shown = visible(text)
     if token in shown.lower():
         raise ValueError("the boundary stands in what it should enclose")

@@ -23,12 +23,11 @@ from store.db import Store
 from store.read import Reader
 from store.text import json_text
 
-KINDS = ("request", "response", "failure", "decision")
 Rows = Mapping[str, Sequence[Mapping[str, object]]]
 _HASHED = ("run_id", "seq", "review_id", "kind", "topic", "who", "approval", "evidence_sha256", "path")
 
 # One writer a run within this process; other processes are kept out by the store's own lock.
-_LOCKS: dict[tuple[str, str], threading.RLock] = {}
+_LOCKS: dict[tuple[str, ...], threading.RLock] = {}
 _LOCKS_LOCK = threading.Lock()
 
 
@@ -80,6 +79,14 @@ class Entry:
 def entries(reader: Reader, run_id: str, review_id: str | None = None) -> list[Entry]:
     """The entries about a run, in order, or those of one review. Raises ReviewError where the chain is broken."""
     return [entry for entry in _sound(reader, run_id, None) if review_id in (None, entry.review_id)]
+
+
+def by_review(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """The entries of each review, in order."""
+    found: dict[str, list[Entry]] = {}
+    for entry in entries:
+        found.setdefault(entry.review_id, []).append(entry)
+    return found
 
 
 def _sound(reader: Reader, run_id: str, after: Entry | None) -> list[Entry]:
@@ -135,7 +142,7 @@ class Trail:
             self._require_head(known)
             self.swept = files.sweep(self.folder, {Path(entry.path).name for entry in known if entry.path})
             if known:
-                files.write_head(self.folder, files.Head(known[-1].seq, known[-1].sha256))
+                files.write_head(self.folder, known[-1].seq, known[-1].sha256)
 
     def entries(self, review_id: str | None = None) -> list[Entry]:
         """What is recorded. Raises ReviewError where the chain is broken."""
@@ -155,16 +162,13 @@ class Trail:
         request: Entry | None = None,
         also: Callable[[Entry], Rows] | None = None,
     ) -> Entry:
-        """Record one entry, with its file where `document` is its text, and the rows that `also` makes of it, in one
-        transaction.
+        """Record one entry with its file, `document`, and in one transaction the rows that `also` makes of it.
 
-        `request` is the entry that a response answers: their files share a name. Raises ReviewError and StoreError,
-        with nothing recorded.
+        A response's file shares the name of its `request`'s. Raises ReviewError and StoreError, with nothing recorded.
         """
         with self.lock:
             known = self.entries()
             self._require_head(known)
-            last = known[-1] if known else None
             at = self._now().astimezone(UTC)
             clean = scrub_deep(dict(body), self._key)
             topic, who = scrub_deep([case.topic, who], self._key)
@@ -178,24 +182,14 @@ class Trail:
                 files.write(file, content)
                 path = str(file.relative_to(self._store.path.parent))
                 clean["file_sha256"] = hashlib.sha256(content).hexdigest()
+            seq, before = (known[-1].seq + 1, known[-1].sha256) if known else (1, self.run_id)
+            kept, evidence = json.loads(json_text(clean)), case.evidence_sha256
             entry = Entry(
-                self.run_id,
-                last.seq + 1 if last else 1,
-                case.review_id,
-                kind,
-                topic,
-                who,
-                approval,
-                case.evidence_sha256,
-                json.loads(json_text(clean)),
-                path,
-                last.sha256 if last else self.run_id,
-                "",
-                at,
+                self.run_id, seq, case.review_id, kind, topic, who, approval, evidence, kept, path, before, "", at
             )
             entry = replace(entry, sha256=entry.computed())
             self._store.append({**(also(entry) if also else {}), "review_entries": [entry.row()]})
-            files.write_head(self.folder, files.Head(entry.seq, entry.sha256))
+            files.write_head(self.folder, entry.seq, entry.sha256)
             return entry
 
     def _name(self, kind: str, topic: str, at: datetime, request: Entry | None, taken: set[str]) -> str:
@@ -210,15 +204,14 @@ class Trail:
     def _require_head(self, known: Sequence[Entry]) -> None:
         """Raise ReviewError where entries that were once there are gone."""
         head = files.read_head(self.folder)
-        if head is not None and not any(entry.seq == head.seq and entry.sha256 == head.sha256 for entry in known):
+        if head is not None and head not in [(entry.seq, entry.sha256) for entry in known]:
             raise ReviewError(
-                f"the record of reviews of run {self.run_id} once had an entry {head.seq} that the store does not have",
+                f"the record of reviews of run {self.run_id} once had an entry {head[0]} that the store does not have",
                 f"Nothing was asked or recorded. If an older copy of the store was put back, move {self.folder} away.",
             )
 
 
 def lock_of(*name: str) -> threading.RLock:
     """The one lock of that name in this process."""
-    key = (name[0], "\x1f".join(name[1:]))
     with _LOCKS_LOCK:
-        return _LOCKS.setdefault(key, threading.RLock())
+        return _LOCKS.setdefault(name, threading.RLock())

@@ -7,17 +7,14 @@ from pathlib import Path
 
 from engine.review import files
 from engine.review.state import decision_fields, decision_id, state_of
-from engine.review.trail import Entry, _chain, _read
+from engine.review.trail import Entry, _chain, _read, by_review
 from store.read import Reader
 
 
 def unfounded(reader: Reader, run_id: str, entries: Sequence[Entry]) -> list[str]:
     """What in a run's record no answer accounts for: entries out of turn, and decisions that differ from theirs."""
     problems: list[str] = []
-    by_review: dict[str, list[Entry]] = {}
-    for entry in entries:
-        by_review.setdefault(entry.review_id, []).append(entry)
-    for of in by_review.values():
+    for of in by_review(entries).values():
         state_of(of, problems)
     rows = reader.query("SELECT * FROM decisions WHERE run_id = ? AND starts_with(decision_id, 'review-')", [run_id])
     kept = {row["decision_id"]: row for row in rows}
@@ -41,8 +38,8 @@ def verify(reader: Reader, run_id: str, folder: Path | None = None) -> list[str]
     problems = _chain(run_id, found)
     known = [entry for entry, _ in found]
     head = files.read_head(folder)
-    if head is not None and not any(entry.seq == head.seq and entry.sha256 == head.sha256 for entry in known):
-        problems.append(f"entry {head.seq}, with which the record once ended, is missing or another one")
+    if head is not None and head not in [(entry.seq, entry.sha256) for entry in known]:
+        problems.append(f"entry {head[0]}, with which the record once ended, is missing or another one")
     elif head is None and known:
         problems.append(f"{files.HEAD} is missing or cannot be read")
     named = set()

@@ -26,8 +26,8 @@ from pydantic import Field, ValidationError
 from engine.core.control import Control
 from engine.core.errors import UsageError
 from engine.planning.plan import budget_of
-from engine.review import reviews as reviews_of
 from engine.review.ask import ask
+from engine.review.listing import reviews as reviews_of
 from store.db import Store
 from store.errors import CaiError, NotFound, StoreError
 from store.read import Reader

@@ -30,7 +30,7 @@ def report_run(args: argparse.Namespace, terminal: Terminal) -> int:
     require_store(store)
     with_log(terminal, store, "cai report")  # what a drawing library says belongs in the log
     with reading(args) as reader:
-        from engine.report import build
+        from engine.report.build import build
 
         run_id = chosen_run(reader, args.run)
         price = args.config.price_per_gpu_hour
@@ -44,7 +44,7 @@ def report_run(args: argparse.Namespace, terminal: Terminal) -> int:
 def compare_runs(args: argparse.Namespace, terminal: Terminal) -> int:
     """`cai compare`: args.runs, args.capability, args.json; optional args.condition, a list, and args.out, a folder."""
     with reading(args) as reader:
-        from engine.report import compare_runs, write_comparison
+        from engine.report.comparison import compare_runs, write_comparison
 
         conditions = getattr(args, "condition", None)
         found = compare_runs(reader, args.runs, capability=args.capability, conditions=conditions)

@@ -60,7 +60,7 @@ def add(commands: Commands) -> None:
 def listed(args: argparse.Namespace, terminal: Terminal) -> int:
     """`cai review list`."""
     with reading(args) as reader:
-        from engine.review import reviews
+        from engine.review.listing import reviews
 
         run_id = chosen_run(reader, args.run)
         found = reviews(reader, run_id)
@@ -72,7 +72,7 @@ def listed(args: argparse.Namespace, terminal: Terminal) -> int:
 def shown(args: argparse.Namespace, terminal: Terminal) -> int:
     """`cai review show`."""
     with reading(args) as reader:
-        from engine.review import reviews
+        from engine.review.listing import reviews
 
         run_id = chosen_run(reader, args.run)
         row = _the_one(reviews(reader, run_id), args.id, run_id)
@@ -90,8 +90,8 @@ def answered(args: argparse.Namespace, terminal: Terminal) -> int:
     if args.answer == "override" and not any(character.isalnum() for character in args.reason):
         raise UsageError("an override wants a reason", "Say why with --reason. Nothing was recorded.")
     with reading(args) as reader:
-        from engine.review import reviews
         from engine.review.context import Decision
+        from engine.review.listing import reviews
 
         run_id = chosen_run(reader, args.run)
         row = _the_one(reviews(reader, run_id), args.id, run_id)
@@ -100,7 +100,9 @@ def answered(args: argparse.Namespace, terminal: Terminal) -> int:
     if changes and not runs_own:
         raise UsageError("only a question that the run asked can be answered by modify", "Nothing was recorded.")
     from engine.core.control import Control
-    from engine.review import Desk, PersonReviewer, find_key
+    from engine.core.key import find_key
+    from engine.review.desk import Desk
+    from engine.review.reviewers import PersonReviewer
     from store.db import Store
     from tui.config.reviewer import reviewer_options
 
@@ -172,8 +174,8 @@ def requested(args: argparse.Namespace, terminal: Terminal) -> int:
 def verified(args: argparse.Namespace, terminal: Terminal) -> int:
     """`cai review verify`: exit code 1, and each difference, where the record is not as it was written."""
     with reading(args) as reader:
-        from engine.review import verify
         from engine.review.files import folder_of
+        from engine.review.verify import verify
 
         run_id = chosen_run(reader, args.run)
         problems = verify(reader, run_id, folder_of(store_path(args), run_id))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from engine.review import ModelSettings
+from engine.review.model import ModelSettings
 from engine.review.options import ReviewOptions
 from tui.config.settings import Config
 

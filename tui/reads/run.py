@@ -116,7 +116,7 @@ def review_of(reader: Reader, run_id: str, question_id: str) -> dict[str, Any] |
 
     `question_id` is the id under which a person is asked, or that of a row of `decisions`. None where it is neither.
     """
-    from engine.review import reviews  # not before the first frame: it brings DuckDB
+    from engine.review.listing import reviews  # not before the first frame: it brings DuckDB
     from engine.review.trail import entries
 
     review_id = question_id.partition(".")[0]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.report import build
+from engine.report.build import build
 from store.db import Store
 from tests.engine.report.report_rows import full_run
 from tests.store import rows

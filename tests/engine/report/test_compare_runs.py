@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engine.report import compare_runs, write_comparison
+from engine.report.comparison import compare_runs, write_comparison
 from engine.stats.paired import Pairs, cohen_h, holm, mcnemar, newcombe
 from engine.stats.shares import wilson
 from store.db import Store

@@ -111,7 +111,7 @@ def test_the_command_writes_a_report(store_file: Path, tmp_path: Path, as_json: 
 
 def test_nothing_is_drawn_with_before_a_report_is_asked_for() -> None:
     program = (
-        "import sys; import tui.app.app, engine, engine.report, tui.cli.report; "
+        "import sys; import tui.app.app, engine, engine.report.build, tui.cli.report; "
         "heavy = {'matplotlib', 'torch', 'transformers', 'trl', 'vllm'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )

@@ -14,8 +14,12 @@ from typing import Any
 
 from engine.core.control import Control
 from engine.core.events import Event, QuestionAsked
-from engine.review import Chain, Desk, Key, ModelReviewer, ModelSettings, PersonReviewer, verify
+from engine.core.key import Key
+from engine.review.desk import Desk
 from engine.review.files import folder_of
+from engine.review.model import ModelReviewer, ModelSettings
+from engine.review.reviewers import Chain, PersonReviewer
+from engine.review.verify import verify
 from engine.spec.stage import load_spec
 from store.db import Store
 from tests.engine.review.review_server import Server

@@ -12,7 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from engine.core.control import Control
-from engine.review import Context, ModelReviewer, Section
+from engine.review.model import ModelReviewer
+from engine.review.prompt import Context, Section
 from engine.review.reviewers import Request
 from store.db import Store
 from tests.engine.review.review_desk import QUESTION, Person, desk, model

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.review import Section, asks, context_of, evidence_sha256
-from engine.review.prompt import prompt_of
+from engine.review.context import asks, context_of
+from engine.review.prompt import Section, evidence_sha256, prompt_of
 from engine.review.text import words
 from engine.spec.stage import change, load_spec, settings_of
 from store.db import Store

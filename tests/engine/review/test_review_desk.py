@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from engine.core.errors import Interrupted, ReviewError
-from engine.review import PolicyReviewer, modify, open_desk, request_codex_review
+from engine.review.door import open_desk, request_codex_review
+from engine.review.reviewers import PolicyReviewer
+from engine.review.state import modify
 from store.db import Store
 from tests.engine.review.review_desk import KEY, QUESTION, RUN, Person, decided, desk, kinds, model, new_store
 from tests.engine.review.review_server import cut_off, fields, good, refused, says, serving, slow, status
@@ -188,7 +190,7 @@ def test_a_follow_up_that_was_interrupted_is_sent_again_and_a_person_still_decid
     person = Person(("ask", "And with 200 samples?"))
     with serving(good(approval="No"), slow(30), good()) as server:
         with desk(path, model(server), person) as opened:
-            opened.reviewer.first._waiter._stopped = lambda: len(server.requests) > 1
+            opened.reviewer.first._stopped = lambda: len(server.requests) > 1
             with pytest.raises(Interrupted):
                 opened.review("pilot", QUESTION, "figures")
         with desk(path, model(server), Person(("approve", ""))) as opened:

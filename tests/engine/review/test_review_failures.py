@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from engine.core.errors import Interrupted
-from engine.review import Context, ModelReviewer, Section, reviews
+from engine.review.listing import reviews
+from engine.review.model import ModelReviewer
+from engine.review.prompt import Context, Section
 from engine.review.trail import Entry, entries
 from store.db import Store
 from tests.engine.review import review_server as act

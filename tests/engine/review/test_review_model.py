@@ -13,7 +13,9 @@ import pytest
 
 from engine.core.control import Control
 from engine.core.errors import Interrupted, ReviewError
-from engine.review import Desk, ModelReviewer, ModelSettings, document
+from engine.review.desk import Desk
+from engine.review.document import document
+from engine.review.model import ModelReviewer, ModelSettings
 from engine.review.reviewers import Answer, Failure, Request, Unanswered
 from store.db import Store
 from tests.engine.review import review_server as act

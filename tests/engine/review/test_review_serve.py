@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from engine.models.files.embedded import ensure
-from engine.review import ModelReviewer, ModelSettings
+from engine.review.model import ModelReviewer, ModelSettings
 from tests.engine.review.review_desk import QUESTION, Person, desk, kinds, new_store
 
 pytestmark = [

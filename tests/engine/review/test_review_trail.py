@@ -11,8 +11,9 @@ import duckdb
 import pytest
 
 from engine.core.errors import ReviewError
-from engine.review import PolicyReviewer, current_approval, evidence_sha256, reviews
-from engine.review.prompt import Context, Section
+from engine.review.listing import current_approval, reviews
+from engine.review.prompt import Context, Section, evidence_sha256
+from engine.review.reviewers import PolicyReviewer
 from engine.review.state import decision_fields, decision_id
 from engine.review.trail import Case, Entry, Trail, entries
 from store.db import Store

@@ -12,8 +12,8 @@ import pytest
 import engine.models.registry
 from engine.budget.ledger import raise_cap, spent
 from engine.core.events import Event
-from engine.review import verify
 from engine.review.options import ReviewOptions
+from engine.review.verify import verify
 from engine.run.engine import Engine, open_engine
 from store.db import Store
 from tests.engine.fakes import FakeModel, order_of
@@ -90,8 +90,9 @@ def test_with_nobody_there_the_run_waits_and_goes_on_once_it_is_answered(tmp_pat
     assert again.outcome is not None and again.outcome.state == "waiting", "asked once, still open"
     assert len(query(path, "SELECT 1 FROM review_entries WHERE kind = 'request'")) == 1
     from engine.core.control import Control
-    from engine.review import Desk, reviews
     from engine.review.consultant import reviewer_of
+    from engine.review.desk import Desk
+    from engine.review.listing import reviews
 
     with Store.open(path) as store:
         desk = Desk(store, opened.run_id, reviewer_of(ReviewOptions(), Control(), lambda event: None))

@@ -16,8 +16,8 @@ import pytest
 from mcp import ClientSession, StdioServerParameters, stdio_client
 
 from engine.core.errors import UsageError
-from engine.review import verify
 from engine.review.files import folder_of
+from engine.review.verify import verify
 from store.db import Store
 from tests.engine.review.review_desk import KEY, RUN, new_store
 from tests.engine.review.review_server import good, serving, slow

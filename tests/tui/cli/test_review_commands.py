@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from engine.review import verify
 from engine.review.files import folder_of
+from engine.review.verify import verify
 from store.db import Store
 from tests.engine.review.review_desk import KEY, QUESTION, RUN, desk, new_store
 from tests.engine.review.review_server import Server, good, says, serving, status

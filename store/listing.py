@@ -18,21 +18,6 @@ from store.encode import nearest
 from store.errors import StoreError
 from store.query import Query
 
-COLUMNS = (
-    "ordinal",
-    "sample_id",
-    "instruction",
-    "response",
-    "verdict",
-    "basis",
-    "flags",
-    "split",
-    "stop_reason",
-    "n_tokens",
-    "score",
-    "person",
-)
-
 _JOINS = {
     "i": "LEFT JOIN instructions i ON i.run_id = s.run_id AND i.instruction_id = s.instruction_id",
     "v": "LEFT JOIN verdicts v ON v.run_id = s.run_id AND v.subject_kind = 'sample' AND v.subject_id = s.sample_id",
@@ -55,6 +40,7 @@ _SOURCES = {
     "score": "j.score",
     "person": "p.label",
 }
+COLUMNS = tuple(_SOURCES)
 _UNKNOWN = re.compile(r'Referenced column "(?P<name>[^"]+)" not found')
 
 

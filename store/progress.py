@@ -70,8 +70,7 @@ def trainings(reader: Query, run_id: str) -> list[dict[str, Any]]:
 def phases(reader: Query, run: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The phases in order, each {name, state, done, planned, accepted}; see Reader.phases."""
     run_id = run["run_id"]
-    told: dict[str, dict[str, Any]] = {}
-    for row in reader.query(
+    events = reader.query(
         """
         SELECT payload->>'phase' AS phase,
                arg_max(kind, ("at", seq)) AS kind,
@@ -84,8 +83,8 @@ def phases(reader: Query, run: Mapping[str, Any]) -> list[dict[str, Any]]:
         GROUP BY 1
         """,
         [run_id],
-    ):
-        told[row["phase"]] = row
+    )
+    told = {row["phase"]: row for row in events}
     left = reader.query(_DONE, [run_id])[0]
     under_way = "running" if run["state"] == "running" else "stopped"
     makes_pairs = bool((run["settings"] or {}).get("pairs"))
@@ -97,35 +96,32 @@ def phases(reader: Query, run: Mapping[str, Any]) -> list[dict[str, Any]]:
         state = "waiting" if not event else "done" if event["kind"] == "PhaseFinished" else under_way
         if name in BESIDE and state == "running":
             state = "stopped"  # the run goes on with its data: nothing is trained meanwhile
-        done = event.get("done")
-        found.append(
-            {
-                "name": name,
-                "state": state,
-                "done": left.get(name, 0) if done is None else done,
-                "planned": event.get("planned"),
-                "accepted": event.get("accepted"),
-            }
-        )
+        told_of = {key: event.get(key) for key in ("done", "planned", "accepted")}
+        if told_of["done"] is None:
+            told_of["done"] = left.get(name, 0)
+        found.append({"name": name, "state": state, **told_of})
     return found
 
 
 def status(reader: Query, run: Mapping[str, Any]) -> dict[str, Any]:
     """The run as one JSON-ready object; see Reader.status."""
     run_id = run["run_id"]
-    same = ("spec", "spec_sha256", "model", "fingerprint", "seed", "state", "reason", "pilot", "target", "until")
-    found: dict[str, Any] = {"run": run_id, **{name: run[name] for name in same}}
-    found["overrides"] = run["overrides"]
-    found["settings"] = run["settings"]
-    found["phases"] = phases(reader, run)
-    found["gates"] = gates(reader, run_id)
-    found["counts"] = counts(reader, run_id)
-    found["preferences"] = preferences.counts(reader, run_id)
-    found["repeat"] = repeated(reader, run_id)
-    found["elapsed_s"] = run["elapsed_s"]
-    found["created_at"] = run["created_at"]
-    found["updated_at"] = run["updated_at"]
-    ready: dict[str, Any] = json_ready(found)
+    same = (
+        "spec", "spec_sha256", "model", "fingerprint", "seed", "state", "reason", "pilot", "target", "until",
+        "overrides", "settings",
+    )  # fmt: skip
+    ready: dict[str, Any] = json_ready(
+        {
+            "run": run_id,
+            **{name: run[name] for name in same},
+            "phases": phases(reader, run),
+            "gates": gates(reader, run_id),
+            "counts": counts(reader, run_id),
+            "preferences": preferences.counts(reader, run_id),
+            "repeat": repeated(reader, run_id),
+            **{name: run[name] for name in ("elapsed_s", "created_at", "updated_at")},
+        }
+    )
     return ready
 
 

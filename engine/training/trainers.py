@@ -93,10 +93,6 @@ class Sft(Kept, trl.SFTTrainer):  # type: ignore[misc]
         return dataset
 
 
-class Dpo(Kept, trl.DPOTrainer):  # type: ignore[misc]
-    pass
-
-
 class Kto(Kept, trl.KTOTrainer):  # type: ignore[misc]
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, *rest: Any) -> Any:
         # The KL term pairs each prompt with its neighbour's answer: Ethayarajh et al. 2024 (arXiv 2402.01306, 4.1).
@@ -143,11 +139,8 @@ def sft_rows(rows: Rows, tokens: Tokens) -> Dataset:
 def pair_rows(rows: Rows, tokens: Tokens) -> Dataset:
     return Dataset.from_list(
         [
-            {
-                "prompt_ids": tokens.prompt(row["prompt"]),
-                "chosen_ids": tokens.response(row["chosen"]),
-                "rejected_ids": tokens.response(row["rejected"]),
-            }
+            {"prompt_ids": tokens.prompt(row["prompt"])}
+            | {f"{side}_ids": tokens.response(row[side]) for side in ("chosen", "rejected")}
             for row in rows
         ]
     )
@@ -177,7 +170,7 @@ def labelled_pair_rows(rows: Rows, tokens: Tokens) -> Dataset:
     """Pairs in the columns of TRL's ORPO and CPO trainers, which read `prompt`, `chosen` and `rejected` besides."""
     found = []
     for row in rows:
-        new: dict[str, Any] = {"prompt": row["prompt"], "chosen": row["chosen"], "rejected": row["rejected"]}
+        new: dict[str, Any] = {name: row[name] for name in ("prompt", "chosen", "rejected")}
         new["prompt_input_ids"] = tokens.prompt(row["prompt"])
         new["prompt_attention_mask"] = [1] * len(new["prompt_input_ids"])
         for side in ("chosen", "rejected"):
@@ -229,7 +222,7 @@ def _dpo(loss: str) -> Method:
             "max_length": None,
         }
 
-    return Method(pair_rows, lambda: (Dpo, trl.DPOConfig), more, _by_completion)
+    return Method(pair_rows, lambda: (type("Dpo", (Kept, trl.DPOTrainer), {}), trl.DPOConfig), more, _by_completion)
 
 
 METHODS: dict[str, Method] = {

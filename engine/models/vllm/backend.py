@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -48,33 +48,6 @@ _Request = TypeVar("_Request", Generate, Score)
 _Answer = TypeVar("_Answer", Completion, LabelScores)
 
 
-class Engine(Protocol):
-    """What the backend needs of an engine; see EngineProcess."""
-
-    lacking_mib: int
-
-    @property
-    def max_model_len(self) -> int: ...
-
-    @property
-    def facts(self) -> dict[str, Any]: ...
-
-    @property
-    def settings(self) -> Settings: ...
-
-    def add(self, name: str, ask: Ask) -> None: ...
-
-    def step(self) -> list[Found]: ...
-
-    def abort(self, names: Iterable[str]) -> None: ...
-
-    def admit(self, adapter: Adapter) -> None: ...
-
-    def restart(self, lora_rank: int | None = None) -> None: ...
-
-    def stop(self) -> None: ...
-
-
 @dataclass
 class _Open:
     """A request of a stream whose asks are not all answered."""
@@ -91,7 +64,9 @@ class VllmModel(WithoutStates):
     time before all streams are done, they raise ModelError.
     """
 
-    def __init__(self, source: Source, engine: Engine, text: Text, fingerprint: str, facts: dict[str, Any]) -> None:
+    def __init__(
+        self, source: Source, engine: EngineProcess, text: Text, fingerprint: str, facts: dict[str, Any]
+    ) -> None:
         self.name = source.name
         self.fingerprint = self._base_fingerprint = fingerprint
         self._engine = engine

@@ -63,11 +63,6 @@ def broken_adapters(reader: Reader, run_id: str) -> list[adapters.Adapter]:
     return [adapter for adapter in found if adapter is not None and not adapters.is_whole(adapter)]
 
 
-def examples_of(spec: EvaluationSpec) -> list[tuple[str, str]]:
-    """The solved examples of the few-shot condition, those that responses are written after."""
-    return [(row["instruction"], row["response"]) for row in read_data("response_examples")[: spec.examples]]
-
-
 def decoding_of(condition: str, spec: EvaluationSpec) -> Decoding:
     """Greedy; the marker and a second turn end an answer, except of a reference, which ends by itself."""
     return Decoding(spec.max_tokens, stop=() if condition == REFERENCE else prompts.RESPONSE_STOPS)
@@ -81,7 +76,8 @@ def request_of(condition: str, item: Item, spec: EvaluationSpec, model: Model) -
     elif condition == "base_raw":
         text = "".join(f"{turn}\n\n{answer}\n\n" for turn, answer in item.history) + f"{item.prompt}\n\n"
     else:
-        examples = examples_of(spec) if condition == "base_few_shot" else []
+        n = spec.examples if condition == "base_few_shot" else 0
+        examples = [(row["instruction"], row["response"]) for row in read_data("response_examples")[:n]]
         shared = prompts.response(examples, "").shared
         text = prompts.response([*examples, *item.history], item.prompt).text
     return Generate(text, decoding_of(condition, spec), derived_seed(0, "evaluation", item.item_id), shared)

@@ -251,12 +251,9 @@ def decide(scores: Mapping[str, float], may_filter: Sequence[str], flags: Sequen
         return Decision("accepted", "rules", tuple(flags), "no rule fired; no critic passed its audit")
     critic = may_filter[0]
     score = scores[critic]
+    verdict = "accepted" if score > spec.accept_above else "unsure" if score > spec.unsure_above else "rejected"
     said = f"{critic} {score:+.2f}, accepted above {spec.accept_above:+.2f}"
-    if score > spec.accept_above:
-        return Decision("accepted", "critic", tuple(flags), said)
-    if score > spec.unsure_above:
-        return Decision("unsure", "critic", tuple(flags), said)
-    return Decision("rejected", "critic", tuple(flags), said)
+    return Decision(verdict, "critic", tuple(flags), said)
 
 
 def verdict_row(run_id: str, kind: str, subject_id: str, decision: Decision) -> dict[str, Any]:

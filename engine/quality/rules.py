@@ -142,10 +142,9 @@ def _bare(text: str) -> str:
 
 def _character_loop(text: str) -> float:
     """Share of a long unspaced run that repeats (1000000…, aaaa…), which words do not show."""
-    longest = max((len(run) for run in text.split()), default=0)
-    if longest < 40:
+    run = max(text.split(), key=len, default="")
+    if len(run) < 40:
         return 0.0
-    run = max(text.split(), key=len)
     pieces = [run[i : i + 3] for i in range(len(run) - 2)]
     return 1 - len(set(pieces)) / len(pieces)
 

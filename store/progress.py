@@ -36,14 +36,15 @@ def with_live_state(row: dict[str, Any], sessions: Mapping[str, Mapping[str, Any
     latest session, reads the words of a process that was killed. A run without a session keeps its word.
     """
     session = sessions.get(row["run_id"])
-    if row["state"] in ALIVE and session is not None and not _is_this_process(session):
-        row["state"] = "stopped"
-        row["reason"] = f"process {session['pid']} on {session['host']} ended without closing the run"
+    if session is not None:
+        _stop_if_gone(row, session, "without closing the run")
     return row
 
 
-def _is_this_process(session: Mapping[str, Any]) -> bool:
-    return bool(session["pid"] == os.getpid() and session["host"] == socket.gethostname())
+def _stop_if_gone(row: dict[str, Any], session: Mapping[str, Any], how: str) -> None:
+    if row["state"] in ALIVE and (session["pid"], session["host"]) != (os.getpid(), socket.gethostname()):
+        row["state"] = "stopped"
+        row["reason"] = f"process {session['pid']} on {session['host']} ended {how}"
 
 
 def trainings(reader: Query, run_id: str) -> list[dict[str, Any]]:
@@ -59,9 +60,8 @@ def trainings(reader: Query, run_id: str) -> list[dict[str, Any]]:
     )
     for row in rows:
         session = {name: row.pop(name) for name in ("pid", "host")}
-        if row["state"] in ALIVE and session["pid"] is not None and not _is_this_process(session):
-            row["state"] = "stopped"
-            row["reason"] = f"process {session['pid']} on {session['host']} ended in the middle of training"
+        if session["pid"] is not None:
+            _stop_if_gone(row, session, "in the middle of training")
         for name in ("settings", "facts"):
             row[name] = json.loads(row[name]) if row[name] else {}
     return rows

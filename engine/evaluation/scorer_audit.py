@@ -303,13 +303,8 @@ def _format(capability: str, condition: str, found: Sequence[Mapping[str, Any]])
             "difference": total / weights if weights else None,
         }  # fmt: skip
     known = [abs(one["difference"]) for one in detail.values() if one["difference"] is not None]
-    return _row(
-        capability,
-        "format",
-        condition,
-        Check("format", max(known, default=None), None, None, len(found), "", 0),
-        detail,
-    )
+    check = Check("format", max(known, default=None), None, None, len(found), "", 0)
+    return _row(capability, "format", condition, check, detail)
 
 
 def _sums(y: Floats, x: Floats) -> Floats:

@@ -114,21 +114,16 @@ class Evidence:
             "AND (subject_kind != 'instruction' OR coalesce(detail->>'asked', 'explicit') = ?) GROUP BY ALL",
             [run_id, asked],
         )
-        return cls(
-            scores,
-            samples,
-            measured,
-            {(row["subject_kind"], row["critic"]): row["auc"] for row in aucs},
-            reader.query(
-                "SELECT check_id, passed FROM guard_checks WHERE run_id = ? AND passed IS NOT NULL ORDER BY check_id",
-                [run_id],
-            ),
-            reader.query(
-                "SELECT instruction_id, text FROM instructions WHERE run_id = ? AND status = 'distinct' "
-                "ORDER BY ordinal",
-                [run_id],
-            ),
+        guard = reader.query(
+            "SELECT check_id, passed FROM guard_checks WHERE run_id = ? AND passed IS NOT NULL ORDER BY check_id",
+            [run_id],
         )
+        instructions = reader.query(
+            "SELECT instruction_id, text FROM instructions WHERE run_id = ? AND status = 'distinct' ORDER BY ordinal",
+            [run_id],
+        )
+        lowest = {(row["subject_kind"], row["critic"]): row["auc"] for row in aucs}
+        return cls(scores, samples, measured, lowest, guard, instructions)
 
     def under(self, spec: StageSpec) -> Rechecked:
         """Verdicts and checks as these settings make them."""

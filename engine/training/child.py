@@ -30,6 +30,9 @@ from engine.training.job import Job, Journal, heard, read_examples, read_journal
 from engine.training.tokens import Tokens, require_mask, shown
 
 PAUSE_LOOK_S = 0.2
+# Figures that not every method has, by TRL's names.
+OF_LOGS = {"grad_norm": "grad_norm", "entropy": "entropy", "reward_margin": "rewards/margins",
+           "reward_accuracy": "rewards/accuracies"}  # fmt: skip
 EXIT_UNREPORTED = 70  # the journal itself could not be written
 
 
@@ -218,10 +221,7 @@ class Training:
             epoch=float(state.epoch or 0),
             loss=loss,
             learning_rate=float(logs["learning_rate"]),
-            grad_norm=None if norm is None else float(norm),
-            entropy=_or_none(logs.get("entropy")),
-            reward_margin=_or_none(logs.get("rewards/margins")),
-            reward_accuracy=_or_none(logs.get("rewards/accuracies")),
+            **{name: None if logs.get(key) is None else float(logs[key]) for name, key in OF_LOGS.items()},
             n_tokens=self._tokens_in_step,
             seconds=seconds,
             memory_bytes=_peak_memory(),
@@ -250,12 +250,10 @@ class Training:
 
     def remember(self) -> None:
         """Take up the held-out losses that were measured up to the step from which training goes on."""
-        measured = {
-            report["step"]: report["loss"] for _, report in read_journal(self.folder) if report["kind"] == "heldout"
-        }
-        for step in sorted(measured):
+        reports = [report for _, report in read_journal(self.folder) if report["kind"] == "heldout"]
+        for step, loss in sorted({report["step"]: report["loss"] for report in reports}.items()):
             if 0 < step <= self.trainer.state.global_step:
-                self._compare(measured[step], step)
+                self._compare(loss, step)
 
     def told(self) -> str:
         """What the engine wants now; the same answer for every process."""
@@ -319,10 +317,6 @@ def _callback(training: Training) -> Any:
                 control.should_training_stop = True
 
     return Reports()
-
-
-def _or_none(value: Any) -> float | None:
-    return None if value is None else float(value)
 
 
 def _peak_memory() -> int:

@@ -213,16 +213,17 @@ def _by_sides(inputs: Mapping[str, Any]) -> list[tuple[list[int], list[bool]]]:
     ]
 
 
-def _dpo(loss: str) -> Method:
-    def more(settings: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            "beta": settings["beta"],
-            "loss_type": [loss],
-            "precompute_ref_log_probs": settings["precompute_reference"],
-            "max_length": None,
-        }
+def _dpo() -> tuple[type[Kept], Any]:
+    return type("Dpo", (Kept, trl.DPOTrainer), {}), trl.DPOConfig
 
-    return Method(pair_rows, lambda: (type("Dpo", (Kept, trl.DPOTrainer), {}), trl.DPOConfig), more, _by_completion)
+
+def _with_reference(settings: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    precompute = settings["precompute_reference"]
+    return {"beta": settings["beta"], "precompute_ref_log_probs": precompute, "max_length": None, **more}
+
+
+def _without_reference(settings: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    return {"beta": settings["beta"], "max_length": settings["max_length"], **more}
 
 
 METHODS: dict[str, Method] = {
@@ -239,34 +240,18 @@ METHODS: dict[str, Method] = {
         sft_supervised,
     ),
     # Rafailov et al. 2023 (arXiv 2305.18290, equation 7).
-    "dpo": _dpo("sigmoid"),
+    "dpo": Method(pair_rows, _dpo, lambda s: _with_reference(s, loss_type=["sigmoid"]), _by_completion),
     # Azar et al. 2023 (arXiv 2310.12036, equation 17).
-    "ipo": _dpo("ipo"),
+    "ipo": Method(pair_rows, _dpo, lambda s: _with_reference(s, loss_type=["ipo"]), _by_completion),
     # Ethayarajh et al. 2024 (arXiv 2402.01306, equation 8).
-    "kto": Method(
-        unpaired_rows,
-        lambda: (Kto, trl.KTOConfig),
-        lambda s: {"beta": s["beta"], "precompute_ref_log_probs": s["precompute_reference"], "max_length": None},
-        _by_completion,
-    ),
+    "kto": Method(unpaired_rows, lambda: (Kto, trl.KTOConfig), _with_reference, _by_completion),
     # Hong et al. 2024 (arXiv 2403.07691, equation 6): no reference.
-    "orpo": Method(
-        labelled_pair_rows,
-        _orpo,
-        lambda s: {"beta": s["beta"], "max_length": s["max_length"]},
-        _by_sides,
-    ),
+    "orpo": Method(labelled_pair_rows, _orpo, _without_reference, _by_sides),
     # Meng et al. 2024 (arXiv 2405.14734, equation 6): no reference, margins per token.
     "simpo": Method(
         labelled_pair_rows,
         _simpo,
-        lambda s: {
-            "beta": s["beta"],
-            "max_length": s["max_length"],
-            "loss_type": "simpo",
-            "cpo_alpha": 0.0,
-            "simpo_gamma": 0.5 * s["beta"],
-        },
+        lambda s: _without_reference(s, loss_type="simpo", cpo_alpha=0.0, simpo_gamma=0.5 * s["beta"]),
         _by_sides,
     ),
 }

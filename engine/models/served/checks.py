@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -153,7 +154,7 @@ async def _next_token(wire: Wire, post: Post, ids: tuple[int, ...], value: float
         wider = replace(wire, top=top)
         told = await _alternatives(post, next_body(wider, PROMPT))
         if LABEL in told:  # its blank is shown, so that tokens can be told apart
-            if sum(map(_exp, told.values())) > 1.01:
+            if sum(math.exp(min(value, 50.0)) for value in told.values()) > 1.01:
                 raise ModelError("what this server tells of the next token are no log-probabilities", _HINT)
             return wider, _compared(told[LABEL], value, f"among the first {top}; all others by prompt scoring")
     return wire, {"way": "by prompt scoring", "prompt_nats": value}
@@ -204,14 +205,8 @@ async def _is_one_token(wire: Wire, post: Post, name: str) -> bool:
 
 
 def _common(one: list[tuple[int, str]], other: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    n = 0
-    while n < min(len(one), len(other)) and one[n] == other[n]:
-        n += 1
-    return one[:n]
-
-
-def _exp(value: float) -> float:
-    return math.exp(min(value, 50.0))
+    alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return [token for token, _ in alike]
 
 
 def _shown(tokens: tuple[tuple[int, str], ...]) -> str:

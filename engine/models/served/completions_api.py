@@ -66,11 +66,6 @@ def unknown_id(text: str) -> int:
     return -1 - zlib.crc32(text.encode("utf-8", "surrogatepass")) % (1 << 30)
 
 
-def seed_31(seed: int) -> int:
-    """A seed in the 31 bits that every server takes, from one of 63."""
-    return (seed ^ (seed >> 31)) & 0x7FFFFFFF
-
-
 def generate_body(wire: Wire, request: Generate) -> dict[str, Any]:
     """What is sent for a text to be continued. Raises ModelError for a decoding that the server does not follow."""
     decoding = request.decoding
@@ -110,7 +105,7 @@ def _body(wire: Wire, prompt: str, decoding: Decoding, seed: int) -> dict[str, A
         "max_tokens": decoding.max_tokens,
         "temperature": decoding.temperature,
         "top_p": decoding.top_p,
-        "seed": seed_31(seed),
+        "seed": (seed ^ (seed >> 31)) & 0x7FFFFFFF,  # the 31 bits that every server takes, from 63
         "presence_penalty": 0.0,
         "frequency_penalty": 0.0,
         "n": 1,

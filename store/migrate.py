@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import threading
@@ -126,11 +127,9 @@ def _apply(path: Path, database: duckdb.DuckDBPyConnection, found: int) -> None:
 
 def _back_up(path: Path, version: int) -> None:
     """Copy the file, and its log where there is one, to `<name>.v<version>.backup`; an earlier copy is never lost."""
-    target = path.with_name(f"{path.name}.v{version}.backup")
-    number = 2
-    while target.exists():
-        target = path.with_name(f"{path.name}.v{version}.backup-{number}")
-        number += 1
+    name = f"{path.name}.v{version}.backup"
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    target = next(target for target in map(path.with_name, names) if not target.exists())
     try:
         log = Path(f"{path}.wal")
         if log.exists():

@@ -121,13 +121,11 @@ def counts(reader: Query, run_id: str) -> dict[str, Any] | None:
 
 def describe(reader: Query, run: Mapping[str, Any]) -> list[tuple[object, ...]]:
     """The card's table of sources, a row each."""
+    means = ("chosen_longer", "longer_by_tokens", "margin_nats", "preference")
     return [
         (
-            row["source"],
-            row["pairs"],
-            row["kept"],
-            row["by_critic"],
-            *(_rounded(row[name]) for name in ("chosen_longer", "longer_by_tokens", "margin_nats", "preference")),
+            *(row[name] for name in ("source", "pairs", "kept", "by_critic")),
+            *("none" if row[name] is None else f"{row[name]:.3g}" for name in means),
         )
         for row in sources(reader, run["run_id"])
     ]
@@ -137,7 +135,3 @@ SOURCE_COLUMNS = (
     "source", "pairs", "kept", "of those by an audited critic", "chosen side longer", "tokens longer",
     "mean margin, nats", "mean preference",
 )  # fmt: skip
-
-
-def _rounded(value: float | None) -> str:
-    return "none" if value is None else f"{value:.3g}"

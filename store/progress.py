@@ -10,7 +10,7 @@ from typing import Any
 
 from store import preferences
 from store.names import ALIVE, BESIDE, PHASES, PREFERENCE_PHASES, VERDICTS
-from store.query import Query, Row
+from store.query import Query
 from store.text import json_ready
 
 # What a phase has done where no event tells: the rows that it leaves behind.
@@ -26,6 +26,13 @@ _DONE = """
            (SELECT count(*) FROM candidates WHERE run_id = $1) AS candidates,
            (SELECT count(*) FROM pairs WHERE run_id = $1) AS pairs,
            (SELECT count(*) FROM gates WHERE run_id = $1 AND gate LIKE '% pairs') AS pair_gate
+"""
+
+
+# The gates' checks, guard first, then pilot, then final.
+CHECKS = """
+    SELECT * FROM gates WHERE run_id = ?
+    ORDER BY list_position(['guard', 'pilot', 'pilot pairs', 'final', 'final pairs'], gate) NULLS LAST, gate, check_name
 """
 
 
@@ -125,20 +132,10 @@ def status(reader: Query, run: Mapping[str, Any]) -> dict[str, Any]:
     return ready
 
 
-def checks(reader: Query, run_id: str) -> list[Row]:
-    """The gates' checks, guard first, then pilot, then final, each with its evidence."""
-    return reader.query(
-        "SELECT * FROM gates WHERE run_id = ? "
-        "ORDER BY list_position(['guard', 'pilot', 'pilot pairs', 'final', 'final pairs'], gate) NULLS LAST, gate, "
-        "check_name",
-        [run_id],
-    )
-
-
 def gates(reader: Query, run_id: str) -> list[dict[str, Any]]:
     """Each gate once, {name, passed, evidence}: it passed when all its checks did, which are the evidence."""
     found: dict[str, dict[str, Any]] = {}
-    for row in checks(reader, run_id):
+    for row in reader.query(CHECKS, [run_id]):
         gate = found.setdefault(row["gate"], {"name": row["gate"], "passed": True, "evidence": []})
         gate["passed"] = gate["passed"] and row["passed"]
         gate["evidence"].append({name: value for name, value in row.items() if name not in ("run_id", "gate")})

@@ -178,8 +178,8 @@ class Reader(Query):
         found["raw"], found["trimmed"] = rows[0]["raw"], json.loads(rows[0]["trimmed"])
         found["request_id"] = request_id = rows[0]["request_id"]
         completion = self.completions([request_id]).get(request_id, {})
-        for name in ("prompt", "seed", "decoding", "fingerprint", "stop_text", "n_prompt_tokens", "created_at"):
-            found[name] = completion.get(name)
+        of_completion = ("prompt", "seed", "decoding", "fingerprint", "stop_text", "n_prompt_tokens", "created_at")
+        found |= {name: completion.get(name) for name in of_completion}
         found["judgements"] = self.judgements(run_id, "sample", [sample_id]).get(sample_id, [])
         found["scores"] = {item["critic"]: item["score"] for item in found["judgements"]}
 
@@ -222,7 +222,7 @@ class Reader(Query):
 
     def gates(self, run_id: str) -> list[Row]:
         """The gates' checks, guard first, then pilot, then final, each with its evidence."""
-        return progress.checks(self, run_id)
+        return self.query(progress.CHECKS, [run_id])
 
     def guard(self, run_id: str) -> list[Row]:
         """The guard's checks with prompt and answer, `measured` parsed, the aggregate ones last."""

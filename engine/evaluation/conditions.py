@@ -51,9 +51,8 @@ def conditions_of(reader: Reader, run: Mapping[str, Any], reference: str | None)
             found.append(Condition(name, run["model"], adapter, known))
     if reference is not None:
         facts = manifest.get(REFERENCE) or {}
-        found.append(
-            Condition(REFERENCE, reference, None, facts.get("fingerprint") if facts.get("name") == reference else "")
-        )
+        known = facts.get("fingerprint") if facts.get("name") == reference else ""
+        found.append(Condition(REFERENCE, reference, None, known))
     return found
 
 

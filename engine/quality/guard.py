@@ -62,7 +62,7 @@ def run_guard(answers: Answers, spec: StageSpec, run_id: str) -> Iterator[dict[s
         yield _aggregate(run_id, spec, condition, measured)
 
 
-def encoding_fault(encoding: Encoding, chat_allowed: bool = False) -> str | None:
+def encoding_fault(encoding: Encoding) -> str | None:
     """What is wrong with the first tokens of a fed prompt, or None.
 
     A base model's own BOS, declared by the loader, is no contamination; any other special token that only a chat format
@@ -70,7 +70,7 @@ def encoding_fault(encoding: Encoding, chat_allowed: bool = False) -> str | None
     """
     first = encoding.token_ids[:FIRST_TOKENS]
     chat = [encoding.tokens[i] for i, token in enumerate(first) if token in encoding.chat_ids]
-    if chat and not chat_allowed:
+    if chat:
         return f"chat tokens in front of the prompt: {', '.join(chat)}"
     if encoding.declared_bos is not None and encoding.token_ids.count(encoding.declared_bos) != 1:
         return "the declared BOS does not stand exactly once"

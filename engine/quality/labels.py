@@ -20,6 +20,7 @@ from store.read import Reader
 PART = "person"
 EDGES = (0.0, 0.25, 0.5, 1.0, math.inf)  # of the absolute score: how far from its zero point the critic was
 
+_NOTE = "SELECT note FROM person_labels WHERE run_id = ? AND subject_kind = 'sample' AND subject_id = ?"
 _LABELLED = """
     SELECT j.critic, j.subject_id, j.score, p.label = 'good' AS good
     FROM person_labels p
@@ -29,14 +30,18 @@ _LABELLED = """
 """
 
 
-def mark(store: Store, run_id: str, sample_id: str, label: str, note: str = "") -> list[dict[str, Any]]:
+def mark(store: Store, run_id: str, sample_id: str, label: str, note: str | None = "") -> list[dict[str, Any]]:
     """Keep a person's label of a sample in place of an older one, and audit the critics against all labels.
 
-    Returns the audits, one a critic, as rows of the table `audits` with part "person". Raises SpecError for a label
-    that is none of LABELS.
+    Where `note` is None the one that is stored stays. Returns the audits, one a critic, as rows of the table `audits`
+    with part "person". Raises SpecError for a label that is none of LABELS.
     """
     if label not in LABELS:
         raise SpecError(f"no label {label!r}", f"one of: {', '.join(LABELS)}. Nothing was stored.")
+    if note is None:
+        with store.reader() as reader:
+            found = reader.query(_NOTE, [run_id, sample_id])
+        note = found[0]["note"] if found else ""
     row = {"run_id": run_id, "subject_kind": "sample", "subject_id": sample_id, "label": label, "note": note}
     store.put({"person_labels": [row | {"at": datetime.now(UTC)}]})
     with store.reader() as reader:
@@ -115,16 +120,3 @@ def _bin(low: float, high: float, labelled: Sequence[tuple[str, float, bool]]) -
 
 def _agreement(a: Sequence[bool], b: Sequence[bool]) -> float:
     return sum(x == y for x, y in zip(a, b, strict=True)) / len(a)
-
-
-_NOTE = "SELECT note FROM person_labels WHERE run_id = ? AND subject_kind = 'sample' AND subject_id = ?"
-
-
-def keep_label(store: Store, run_id: str, sample_id: str, label: str, note: str | None) -> list[dict[str, Any]]:
-    """Keep the label of a sample, with the note that is stored where `note` is None; returns the critics' audits."""
-
-    if note is None:
-        with store.reader() as reader:
-            found = reader.query(_NOTE, [run_id, sample_id])
-        note = found[0]["note"] if found else ""
-    return mark(store, run_id, sample_id, label, note)

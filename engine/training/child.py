@@ -7,6 +7,7 @@ imported in functions, because Unsloth, where it serves, has to come before them
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import math
 import os
@@ -152,19 +153,17 @@ class Training:
     def _fitting(self, tokens: Any) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
         """Examples that fit the length; of the others it is told which they are."""
         found = []
+        most, least = self.job.settings["max_length"], self.job.settings["examples_at_least"]
         for name in ("train", "heldout"):
             rows = read_examples(self.folder / f"{name}.jsonl")
-            lengths = [tokens.length(row) for row in rows]
-            most = self.job.settings["max_length"]
-            long = [row["id"] for row, length in zip(rows, lengths, strict=True) if length > most]
-            if long:
+            lengths = [(row["id"], tokens.length(row)) for row in rows]
+            if long := [example for example, n in lengths if n > most]:
                 self.tell("left_out", split=name, ids=long, max_length=most)
-            self.tell("lengths", split=name, tokens=[[row["id"], n] for row, n in zip(rows, lengths, strict=True)])
-            found.append([row for row, length in zip(rows, lengths, strict=True) if length <= most])
-        if len(found[0]) < self.job.settings["examples_at_least"]:
+            self.tell("lengths", split=name, tokens=lengths)
+            found.append([row for row, (_, n) in zip(rows, lengths, strict=True) if n <= most])
+        if len(found[0]) < least:
             raise TrainingError(
-                f"only {len(found[0])} examples are no longer than {self.job.settings['max_length']} tokens, and "
-                f"{self.job.settings['examples_at_least']} are wanted",
+                f"only {len(found[0])} examples are no longer than {most} tokens, and {least} are wanted",
                 "Raise max_length if the device has the memory, or examples_at_least. Nothing was trained.",
             )
         return found[0], found[1]
@@ -331,10 +330,8 @@ def _versions() -> dict[str, str]:
     names = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "unsloth", "bitsandbytes")
     found = {}
     for name in names:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return found
 
 

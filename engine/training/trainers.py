@@ -126,27 +126,25 @@ def _simpo() -> tuple[type[Kept], Any]:
 class Method:
     """A way to train: how rows become token ids, which trainer, which arguments, and which tokens are learned."""
 
-    tokenise: Callable[[Rows, Tokens], Dataset]
+    tokenise: Callable[[Rows, Tokens], list[Any]]
     trainer: Callable[[], tuple[type[Kept], Any]]
     more: Callable[[Mapping[str, Any]], dict[str, Any]]
     supervised: Callable[[Mapping[str, Any]], list[tuple[list[int], list[bool]]]]
 
 
-def sft_rows(rows: Rows, tokens: Tokens) -> Dataset:
-    return Dataset.from_list([tokens.example(row["prompt"], row["completion"]) for row in rows])
+def sft_rows(rows: Rows, tokens: Tokens) -> list[Any]:
+    return [tokens.example(row["prompt"], row["completion"]) for row in rows]
 
 
-def pair_rows(rows: Rows, tokens: Tokens) -> Dataset:
-    return Dataset.from_list(
-        [
-            {"prompt_ids": tokens.prompt(row["prompt"])}
-            | {f"{side}_ids": tokens.response(row[side]) for side in ("chosen", "rejected")}
-            for row in rows
-        ]
-    )
+def pair_rows(rows: Rows, tokens: Tokens) -> list[Any]:
+    return [
+        {"prompt_ids": tokens.prompt(row["prompt"])}
+        | {f"{side}_ids": tokens.response(row[side]) for side in ("chosen", "rejected")}
+        for row in rows
+    ]
 
 
-def unpaired_rows(rows: Rows, tokens: Tokens) -> Dataset:
+def unpaired_rows(rows: Rows, tokens: Tokens) -> list[Any]:
     """Each pair as a desirable and an undesirable example, in turn, since TRL's KTO reads them in order.
 
     The two sides of a prompt stand half the data apart, so that a row's neighbour, whose answer the KL term takes, is
@@ -158,15 +156,13 @@ def unpaired_rows(rows: Rows, tokens: Tokens) -> Dataset:
         for at in range(len(rows))
         for good in (True, False)
     ]
-    return Dataset.from_list(
-        [
-            {"prompt_ids": tokens.prompt(row["prompt"]), "completion_ids": tokens.response(row[side]), "label": good}
-            for row, side, good in order
-        ]
-    )
+    return [
+        {"prompt_ids": tokens.prompt(row["prompt"]), "completion_ids": tokens.response(row[side]), "label": good}
+        for row, side, good in order
+    ]
 
 
-def labelled_pair_rows(rows: Rows, tokens: Tokens) -> Dataset:
+def labelled_pair_rows(rows: Rows, tokens: Tokens) -> list[Any]:
     """Pairs in the columns of TRL's ORPO and CPO trainers, which read `prompt`, `chosen` and `rejected` besides."""
     found = []
     for row in rows:
@@ -178,7 +174,7 @@ def labelled_pair_rows(rows: Rows, tokens: Tokens) -> Dataset:
             new |= {f"{side}_{name}": ids for name, ids in example.items()}
             new[f"{side}_attention_mask"] = [1] * len(example["input_ids"])
         found.append(new)
-    return Dataset.from_list(found)
+    return found
 
 
 def _by_labels(ids: Any, labels: Any, attention: Any) -> list[tuple[list[int], list[bool]]]:
@@ -307,8 +303,8 @@ def build(
     trainer = trainer_class(
         model=model,
         args=config,
-        train_dataset=method.tokenise(train, tokens),
-        eval_dataset=method.tokenise(heldout, tokens) if heldout else None,
+        train_dataset=Dataset.from_list(method.tokenise(train, tokens)),
+        eval_dataset=Dataset.from_list(method.tokenise(heldout, tokens)) if heldout else None,
         processing_class=tokenizer,
     )
     trainer.folder = folder

@@ -13,7 +13,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from engine.quality.labels import keep_label
+from engine.quality.labels import mark
 from store.names import LABELS, SPLITS
 from tui.live.state import RunState
 from tui.messages import WriteWanted
@@ -329,7 +329,7 @@ class SamplesRoom(ListingRoom):
         sample_id = line["sample_id"]
 
         def write(store: Any) -> list[dict[str, Any]]:
-            return keep_label(store, run_id, sample_id, label, note)
+            return mark(store, run_id, sample_id, label, note)
 
         def written(audits: list[dict[str, Any]]) -> None:
             line["person"] = label

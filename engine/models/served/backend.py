@@ -161,17 +161,18 @@ class OpenAIModel(WithoutStates):
     # Below is run in the thread of the connections.
 
     async def _complete(self, request: Generate) -> Completion:
+        wire = self._found.wire
+
         async def ask() -> Completion:
-            body = generate_body(self._found.wire, request) | {"model": self._model}
-            return read_completion(self._found.wire, request, await self._post(body))
+            return read_completion(wire, request, await self._post_in_use(generate_body(wire, request)))
 
         return await self._told(ask, UNUSABLE_AT_MOST)
 
     async def _score(self, request: Score) -> LabelScores:
-        async def post(body: dict[str, Any]) -> dict[str, Any]:
-            return await self._post(body | {"model": self._model})
+        return await self._told(lambda: self._labels.score(self._post_in_use, request), UNUSABLE_AT_MOST)
 
-        return await self._told(lambda: self._labels.score(post, request), UNUSABLE_AT_MOST)
+    async def _post_in_use(self, body: dict[str, Any]) -> dict[str, Any]:
+        return await self._post(body | {"model": self._model})
 
     async def _told(self, ask: Callable[[], Awaitable[_Answer]], tries: int = 1) -> _Answer:
         """What the servers tell, their refusals as ModelError; asked again where a body was unusable."""

@@ -55,8 +55,9 @@ async def check(post: Post, model: str) -> Checked:
     value, ids = await by_prompt(wire, post, PROMPT, LABEL)
     wire, told = await _next_token(wire, post, ids, value)
     wire, said = await _decoding(wire, post)
-    special = [name for name in (*CHAT_TOKENS, *CONTENT_TOKENS) if await _is_one_token(wire, post, name)]
-    chat_ids = [(await fed(wire, post, f"Water{name}")).ids[-1] for name in special if name in CHAT_TOKENS]
+    read = {name: await fed(wire, post, f"Water{name}") for name in (*CHAT_TOKENS, *CONTENT_TOKENS)}
+    special = [name for name, prompt in read.items() if prompt.texts[-1].strip() == name]
+    chat_ids = [read[name].ids[-1] for name in special if name in CHAT_TOKENS]
     facts = {
         "bos": wire.front[0][1] if wire.front else None,
         "token_ids": "told by the server" if wire.ids else "not told by the server: stored as -1",
@@ -197,11 +198,6 @@ async def _decoding(wire: Wire, post: Post) -> tuple[Wire, dict[str, Any]]:
         "top_k": "followed" if top_k else "not followed",
         "seeds": "kept" if kept and told_apart else "not kept" if not kept else "without effect",
     }
-
-
-async def _is_one_token(wire: Wire, post: Post, name: str) -> bool:
-    found = await fed(wire, post, f"Water{name}")
-    return found.texts[-1].strip() == name
 
 
 def _common(one: list[tuple[int, str]], other: list[tuple[int, str]]) -> list[tuple[int, str]]:

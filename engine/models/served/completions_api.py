@@ -6,6 +6,7 @@ request, because a server takes what is not sent from the model's own generation
 
 from __future__ import annotations
 
+import itertools
 import math
 import zlib
 from collections.abc import Sequence
@@ -194,12 +195,8 @@ def refusal(refused: Refused) -> ModelError:
 
 def _tokens_up_to(texts: Sequence[str], n: int) -> int:
     """How many tokens hold the first n characters; 0 where their texts do not tell."""
-    length = 0
-    for index, text in enumerate(texts):
-        length += len(text)
-        if length >= n:
-            return index + 1
-    return 0
+    lengths = itertools.accumulate(map(len, texts))
+    return next((count for count, length in enumerate(lengths, 1) if length >= n), 0)
 
 
 def _choice(found: dict[str, Any]) -> dict[str, Any]:

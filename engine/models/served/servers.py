@@ -312,9 +312,8 @@ class Servers:
                 await asyncio.sleep(self._backoff(server))
             alive, said = True, ""
             try:
-                await self.look(f"{server.root}/health")
-            except Refused:
-                pass  # it has no such path, and answers
+                with contextlib.suppress(Refused):  # it has no such path, and answers
+                    await self.look(f"{server.root}/health")
             except Again as failed:
                 alive, said = failed.status == 429, failed.said
             if server.up:

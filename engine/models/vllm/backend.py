@@ -179,10 +179,7 @@ class VllmModel(WithoutStates):
             ids = self._text.fitting(request.prompt, request.decoding.max_tokens, self._context)
             return {"": Ask(ids, self._adapter, request.decoding, request.seed)}
 
-        def answer(one: _Open) -> Completion:
-            return self._completion(one.request, one.asks[""], one.found[""])
-
-        return self._stream(requests, asks, answer)
+        return self._stream(requests, asks, self._completion)
 
     def score(self, requests: Iterable[Score]) -> Iterator[LabelScores]:
         """Log-probabilities of labels as continuations; see engine.models.requests.Model. Raises PromptTooLong."""
@@ -310,21 +307,22 @@ class VllmModel(WithoutStates):
                 "The log says more. What was committed is safe: `cai resume` goes on from there.",
             ) from error
 
-    def _completion(self, request: Generate, ask: Ask, found: Found) -> Completion:
+    def _completion(self, one: _Open) -> Completion:
         """Cut as the transformers backend cuts: the first stop sequence in this tokenizer's text of all the tokens."""
+        found = one.found[""]
         written = found.token_ids
         reason, stop, text = "length", None, ""
         if found.reason == "stop" and not isinstance(found.stop, str):
             reason, text = "eos", self._text.decode(written[:-1])
         else:
             text = self._text.decode(written)
-            cuts = [(text.find(one), one) for one in request.decoding.stop if one in text]
+            cuts = [(text.find(sequence), sequence) for sequence in one.request.decoding.stop if sequence in text]
             if cuts:
                 at, stop = min(cuts)
                 reason, text = "stop", text[:at]
             elif found.reason == "stop":  # only vLLM's text of it, which begins within the prompt, has the sequence
                 reason, stop, text = "stop", str(found.stop), found.text
-        return Completion(request, text, written, len(ask.token_ids), reason, stop)
+        return Completion(one.request, text, written, len(one.asks[""].token_ids), reason, stop)
 
 
 def _died(error: EngineDied) -> ModelError:

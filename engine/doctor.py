@@ -112,8 +112,7 @@ def examine(
         ("embedded model", _embedded),
         ("nvidia-smi", children.nvidia_smi),
         ("torch.cuda", lambda: children.answer(_CUDA, "torch.cuda")),
-        *((name, partial(children.library, name, must=True)) for name in needed),
-        *((name, partial(children.library, name, must=False)) for name in optional),
+        *((name, partial(children.library, name, must=name in needed)) for name in (*needed, *optional)),
     ]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
@@ -179,23 +178,17 @@ def _memory() -> tuple[State, str]:
     if limit is not None and limit[0] < total:
         total, free = limit[0], min(free, limit[0] - limit[1])
     detail = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
-    return (
-        ("ok", detail) if free >= LOW_MEMORY_BYTES else ("warning", f"{detail}; the embedded model needs about 3 GiB")
-    )
+    if free < LOW_MEMORY_BYTES:
+        return "warning", f"{detail}; the embedded model needs about 3 GiB"
+    return "ok", detail
 
 
 def _memory_limit() -> tuple[int, int] | None:
     """Limit and use of the container in bytes; None where there is none."""
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        try:
-            folder = Path("/sys/fs/cgroup")
-            found = int((folder / limit).read_text()), int((folder / used).read_text())
-        except (OSError, ValueError):  # not there, or "max"
-            continue
-        return found if found[0] < _UNLIMITED else None
+    for files in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
+        with contextlib.suppress(OSError, ValueError):  # not there, or "max"
+            limit, used = (int((Path("/sys/fs/cgroup") / file).read_text()) for file in files)
+            return (limit, used) if limit < _UNLIMITED else None
     return None
 
 
@@ -274,7 +267,7 @@ class _Children:
                 out.seek(0)
                 said = out.read()[-4000:].decode("utf-8", "replace").strip().splitlines()
                 return "failed", f"{_ending(code)}: {said[-1] if said else 'it printed nothing'}"
-            return found["state"], _first_line(found["detail"])
+            return found["state"], next(iter(found["detail"].strip().splitlines()), "")[:300]
 
     def _run(self, command: Sequence[str], out: Any, cwd: str | None = None) -> int | None:
         """The exit code, None where the time ran out. Output goes to a file: grandchildren would keep a pipe open."""
@@ -300,8 +293,3 @@ class _Children:
 
 def _ending(code: int) -> str:
     return f"ended by signal {-code}" if code < 0 else f"exit code {code}"
-
-
-def _first_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[0][:300] if lines else ""

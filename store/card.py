@@ -81,12 +81,9 @@ def card(
 
 def _stage(run: Row) -> list[tuple[str, object]]:
     """The stage's kind of instruction, and the stage that it builds on."""
-    settings = run["settings"]
-    told = {
-        "kind of instruction": (settings.get("instructions") or {}).get("kind"),
-        "parent stage": settings.get("parent"),
-    }
-    return [(name, value) for name, value in told.items() if value]
+    kind = (run["settings"].get("instructions") or {}).get("kind")
+    told = (("kind of instruction", kind), ("parent stage", run["settings"].get("parent")))
+    return [(name, value) for name, value in told if value]
 
 
 def _warnings(reader: Reader, run_id: str) -> list[tuple[str, object]]:

@@ -95,8 +95,10 @@ def _array(table: str, column: Column, values: list[object]) -> Any:
     try:
         if column.sql_type == "JSON":
             return pa.array([_json_column(where, value) for value in values], pa.string())
-        if column.sql_type.startswith("TIMESTAMP"):
-            _require_zone(where, values)
+        if column.sql_type.startswith("TIMESTAMP") and any(
+            isinstance(value, datetime) and value.tzinfo is None for value in values
+        ):
+            raise StoreError(f"{where} was given a time without a zone", "use datetime.now(UTC)")
         try:
             return pa.array(values, column.arrow_type)
         except UnicodeEncodeError:
@@ -115,11 +117,6 @@ def _json_column(where: str, value: object) -> str | None:
             raise StoreError(f"{where} was given text that is not JSON", "give a dict or a list") from error
         return storable(value)
     return json_text(value)
-
-
-def _require_zone(where: str, values: list[object]) -> None:
-    if any(isinstance(value, datetime) and value.tzinfo is None for value in values):
-        raise StoreError(f"{where} was given a time without a zone", "use datetime.now(UTC)")
 
 
 def _storable_deep(value: object) -> object:

@@ -15,77 +15,47 @@ from store.card import card
 from store.disk import volume, whole_folder
 from store.errors import StoreError, StoreWriteFailed
 from store.names import SPLITS, VERDICTS, Format, What
+from store.preferences import REAL, TEXT, WHOLE, named
 from store.query import Row
 from store.read import Reader
 from store.text import json_ready
 
 PROMPT_TEMPLATE = "Instruction: {instruction}\nResponse:"
 
-_TEXT = pa.string()
-_MARGINS = pa.list_(
-    pa.struct([("critic", _TEXT), ("margin_nats", pa.float64()), ("score", pa.float64()), ("audited", pa.bool_())])
-)
+_MARGINS = pa.list_(pa.struct([("critic", TEXT), ("margin_nats", REAL), ("score", REAL), ("audited", pa.bool_())]))
 _PARTS = pa.list_(
     pa.struct(
-        [
-            ("variant", _TEXT),
-            ("request_id", _TEXT),
-            ("labels", pa.list_(_TEXT)),
-            ("logprobs", pa.list_(pa.float64())),
-        ]
+        [*named(TEXT, "variant", "request_id"), ("labels", pa.list_(TEXT)), ("logprobs", pa.list_(REAL))],
     )
 )
 # The columns are the same whatever the rows hold: an empty list or an absent value must not change a column's type.
 SCHEMAS: dict[str, Any] = {
     "sft": pa.schema(
         [
-            ("prompt", _TEXT),
-            ("completion", _TEXT),
-            ("instruction", _TEXT),
-            ("response", _TEXT),
-            ("split", _TEXT),
-            ("sample_id", _TEXT),
-            ("instruction_id", _TEXT),
-            ("verdict", _TEXT),
-            ("basis", _TEXT),
+            *named(TEXT, "prompt", "completion", "instruction", "response", "split", "sample_id", "instruction_id"),
+            *named(TEXT, "verdict", "basis"),
             ("margins", _MARGINS),
         ]
     ),
     "samples": pa.schema(
         [
-            ("ordinal", pa.int64()),
-            ("sample_id", _TEXT),
-            ("instruction_id", _TEXT),
-            ("instruction", _TEXT),
-            ("response", _TEXT),
-            ("raw", _TEXT),
-            ("split", _TEXT),
-            ("verdict", _TEXT),
-            ("basis", _TEXT),
-            ("flags", pa.list_(_TEXT)),
-            ("reason", _TEXT),
-            ("stop_reason", _TEXT),
-            ("n_tokens", pa.int64()),
-            ("request_id", _TEXT),
-            ("fingerprint", _TEXT),
-            ("seed", pa.int64()),
-            ("generation_prompt", _TEXT),
+            ("ordinal", WHOLE),
+            *named(TEXT, "sample_id", "instruction_id", "instruction", "response", "raw", "split", "verdict", "basis"),
+            ("flags", pa.list_(TEXT)),
+            *named(TEXT, "reason", "stop_reason"),
+            ("n_tokens", WHOLE),
+            *named(TEXT, "request_id", "fingerprint"),
+            ("seed", WHOLE),
+            ("generation_prompt", TEXT),
             ("margins", _MARGINS),
         ]
     ),
     "judgements": pa.schema(
         [
-            ("subject_kind", _TEXT),
-            ("subject_id", _TEXT),
-            ("instruction", _TEXT),
-            ("response", _TEXT),
-            ("split", _TEXT),
-            ("critic", _TEXT),
-            ("margin_nats", pa.float64()),
-            ("score", pa.float64()),
+            *named(TEXT, "subject_kind", "subject_id", "instruction", "response", "split", "critic"),
+            *named(REAL, "margin_nats", "score"),
             ("audited", pa.bool_()),
-            ("verdict", _TEXT),
-            ("basis", _TEXT),
+            *named(TEXT, "verdict", "basis"),
             ("parts", _PARTS),
         ]
     ),
@@ -122,6 +92,13 @@ _JUDGEMENTS = """
     WHERE j.run_id = $1 AND ($2 IS NULL OR list_contains($2::VARCHAR[], v.verdict))
     ORDER BY j.subject_kind, i.ordinal, j.subject_id, j.critic
 """
+_ROWS: dict[str, str] = {
+    "sft": _SAMPLES,
+    "samples": _SAMPLES,
+    "judgements": _JUDGEMENTS,
+    "pairs": preferences.PAIR_ROWS,
+    "revisions": preferences.REVISION_ROWS,
+}
 
 
 def export(
@@ -176,28 +153,29 @@ def export(
 
 
 def _rows(reader: Reader, run: Row, what: What, verdicts: Sequence[str] | None) -> list[Row]:
-    wanted = None if verdicts is None else list(verdicts)
+    """The rows with prompt and completions as training takes them, logprobs as numbers.
+
+    Raises StoreError where a preference is of an instruction that is not in the training split.
+    """
+    rows = reader.query(_ROWS[what], [run["run_id"], None if verdicts is None else list(verdicts)])
     if what == "judgements":
-        rows = reader.query(_JUDGEMENTS, [run["run_id"], wanted])
         for row in rows:
-            row["parts"] = [_part(part) for part in json.loads(row["parts"])]
-        return rows
-    if what in ("pairs", "revisions"):
-        sql = preferences.PAIR_ROWS if what == "pairs" else preferences.REVISION_ROWS
-        found = reader.query(sql, [run["run_id"], wanted])
-        return preferences.preference_rows(found, what, prompt_template(run["settings"]))
-    rows = reader.query(_SAMPLES, [run["run_id"], wanted])
-    if what == "sft":
+            row["parts"] = [
+                # An infinite logprob is text in the store's JSON; float() reads both.
+                part | {"logprobs": [float(value) for value in part.get("logprobs") or []]}
+                for part in json.loads(row["parts"])
+            ]
+    elif what != "samples":
         template = prompt_template(run["settings"])
+        if what != "sft":
+            preferences.require_training_split(rows, what)
         for row in rows:
             row["prompt"] = template.replace("{instruction}", row["instruction"])
-            row["completion"] = f" {row['response']}"
+            if what == "pairs":
+                row |= {side: f" {row[side]}" for side in ("chosen", "rejected")}
+            else:
+                row["completion"] = f" {row['response']}"
     return rows
-
-
-def _part(part: Row) -> Row:
-    # An infinite logprob is text in the store's JSON; float() reads both.
-    return part | {"logprobs": [float(value) for value in part.get("logprobs") or []]}
 
 
 def prompt_template(settings: Any) -> str:

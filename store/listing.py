@@ -18,21 +18,6 @@ from store.encode import nearest
 from store.errors import StoreError
 from store.query import Query
 
-COLUMNS = (
-    "ordinal",
-    "sample_id",
-    "instruction",
-    "response",
-    "verdict",
-    "basis",
-    "flags",
-    "split",
-    "stop_reason",
-    "n_tokens",
-    "score",
-    "person",
-)
-
 _JOINS = {
     "i": "LEFT JOIN instructions i ON i.run_id = s.run_id AND i.instruction_id = s.instruction_id",
     "v": "LEFT JOIN verdicts v ON v.run_id = s.run_id AND v.subject_kind = 'sample' AND v.subject_id = s.sample_id",
@@ -55,6 +40,12 @@ _SOURCES = {
     "score": "j.score",
     "person": "p.label",
 }
+COLUMNS = tuple(_SOURCES)
+# Instructions are asked for apart, so that only those that match are joined and not all their texts.
+_SAYS = (
+    "(s.instruction_id IN (SELECT instruction_id FROM instructions WHERE run_id = $run "
+    "AND contains(lower(text), $text)) OR contains(lower(s.response), $text))"
+)
 _UNKNOWN = re.compile(r'Referenced column "(?P<name>[^"]+)" not found')
 
 
@@ -127,26 +118,21 @@ def _select(run_id: str, choice: Choice, typed: str) -> tuple[str, dict[str, Any
         params.update(values)
         used.update(table for table in _JOINS if re.search(rf"\b{table}\.", condition))
 
-    if choice.verdict is not None:
-        need("v.verdict = $verdict", verdict=choice.verdict)
     if choice.flagged:
         need("len(v.flags) > 0")
-    if choice.flag is not None:
-        need("list_contains(v.flags, $flag)", flag=choice.flag)
-    if choice.split is not None:
-        need("i.split = $split", split=choice.split)
     if choice.label == "any":
         need("p.label IS NOT NULL")
-    elif choice.label is not None:
-        need("p.label = $label", label=choice.label)
-    if choice.text:
-        # Asked for apart, so that only the instructions that match are joined and not all their texts.
-        matching = "SELECT instruction_id FROM instructions WHERE run_id = $run AND contains(lower(text), $text)"
-        need(f"(s.instruction_id IN ({matching}) OR contains(lower(s.response), $text))", text=choice.text.lower())
-    if choice.critic and choice.lowest is not None:
-        need("j.score >= $lowest", lowest=choice.lowest)
-    if choice.critic and choice.highest is not None:
-        need("j.score <= $highest", highest=choice.highest)
+    for name, value, condition in (
+        ("verdict", choice.verdict, "v.verdict = $verdict"),
+        ("flag", choice.flag, "list_contains(v.flags, $flag)"),
+        ("split", choice.split, "i.split = $split"),
+        ("label", None if choice.label == "any" else choice.label, "p.label = $label"),
+        ("text", choice.text.lower() or None, _SAYS),
+        ("lowest", choice.lowest if choice.critic else None, "j.score >= $lowest"),
+        ("highest", choice.highest if choice.critic else None, "j.score <= $highest"),
+    ):
+        if value is not None:
+            need(condition, **{name: value})
     words = set(re.findall(r"\w+", typed.lower()))
     used |= {source[0] for name, source in _SOURCES.items() if name in words}
     used &= set(_JOINS)

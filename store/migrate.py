@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import threading
@@ -65,22 +66,17 @@ def create(path: Path) -> None:
             _apply(path, database, 0)
         finally:
             database.close()
-        with contextlib.suppress(FileExistsError):
-            _put_in_place(aside, path)
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            pass  # another process was first
+        except OSError:  # a file system without hard links
+            aside.rename(path)
     except OSError as error:
         raise not_opened(path, error) from error
     finally:
         for left in (aside, Path(f"{aside}.wal")):
             left.unlink(missing_ok=True)
-
-
-def _put_in_place(aside: Path, path: Path) -> None:
-    try:
-        os.link(aside, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        aside.rename(path)
 
 
 def tables(connection: duckdb.DuckDBPyConnection) -> dict[str, Table]:
@@ -129,13 +125,11 @@ def _apply(path: Path, database: duckdb.DuckDBPyConnection, found: int) -> None:
         raise write_failed(path, error) from error
 
 
-def _back_up(path: Path, version: int) -> Path:
+def _back_up(path: Path, version: int) -> None:
     """Copy the file, and its log where there is one, to `<name>.v<version>.backup`; an earlier copy is never lost."""
-    target = path.with_name(f"{path.name}.v{version}.backup")
-    number = 2
-    while target.exists():
-        target = path.with_name(f"{path.name}.v{version}.backup-{number}")
-        number += 1
+    name = f"{path.name}.v{version}.backup"
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    target = next(target for target in map(path.with_name, names) if not target.exists())
     try:
         log = Path(f"{path}.wal")
         if log.exists():
@@ -143,7 +137,6 @@ def _back_up(path: Path, version: int) -> Path:
         _copy_durably(path, target)
     except OSError as error:
         raise write_failed(target, error) from error
-    return target
 
 
 def _copy_durably(source: Path, target: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -10,29 +10,33 @@ import pyarrow as pa
 from store.errors import StoreError
 from store.query import Query, Row
 
-_TEXT, _REAL = pa.string(), pa.float64()
+TEXT, REAL, WHOLE = pa.string(), pa.float64(), pa.int64()
+
+
+def named(kind: Any, *names: str) -> list[tuple[str, Any]]:
+    """Columns of one type."""
+    return [(name, kind) for name in names]
+
+
 # prompt, chosen and rejected are TRL's preference format with the prompt apart; the rest says where a pair comes from.
 PAIRS = pa.schema(
     [
-        *((name, _TEXT) for name in ("prompt", "chosen", "rejected", "instruction", "split", "source", "detail")),
-        *((name, _TEXT) for name in ("principle_id", "question")),
-        *((name, _REAL) for name in ("margin_nats", "margin_in_front", "margin_behind", "preference")),
-        *((name, pa.int64()) for name in ("chosen_tokens", "rejected_tokens")),
-        *((name, _TEXT) for name in ("pair_id", "chosen_id", "rejected_id", "instruction_id", "verdict", "basis")),
-        ("flags", pa.list_(_TEXT)),
+        *named(TEXT, "prompt", "chosen", "rejected", "instruction", "split", "source", "detail", "principle_id"),
+        ("question", TEXT),
+        *named(REAL, "margin_nats", "margin_in_front", "margin_behind", "preference"),
+        *named(WHOLE, "chosen_tokens", "rejected_tokens"),
+        *named(TEXT, "pair_id", "chosen_id", "rejected_id", "instruction_id", "verdict", "basis"),
+        ("flags", pa.list_(TEXT)),
     ]
 )
 REVISIONS = pa.schema(
     [
-        *(
-            (name, _TEXT)
-            for name in ("prompt", "completion", "instruction", "split", "original", "critique", "response")
-        ),
-        ("principle_id", _TEXT),
-        ("round", pa.int64()),
-        *((name, _TEXT) for name in ("revision_id", "parent_id", "sample_id", "instruction_id", "verdict", "basis")),
-        ("flags", pa.list_(_TEXT)),
-        ("reason", _TEXT),
+        *named(TEXT, "prompt", "completion", "instruction", "split", "original", "critique", "response"),
+        ("principle_id", TEXT),
+        ("round", WHOLE),
+        *named(TEXT, "revision_id", "parent_id", "sample_id", "instruction_id", "verdict", "basis"),
+        ("flags", pa.list_(TEXT)),
+        ("reason", TEXT),
     ]
 )
 
@@ -65,11 +69,8 @@ REVISION_ROWS = """
 """
 
 
-def preference_rows(rows: list[Row], what: str, template: str) -> list[Row]:
-    """The rows with prompt and completions as training takes them.
-
-    Raises StoreError where one is of an instruction that is not in the training split: no option opens that lock.
-    """
+def require_training_split(rows: Sequence[Row], what: str) -> None:
+    """Raise StoreError where a row is of an instruction outside the training split: no option opens that lock."""
     outside = [row for row in rows if row["split"] != "train"]
     if outside:
         key = "pair_id" if what == "pairs" else "revision_id"
@@ -78,13 +79,6 @@ def preference_rows(rows: list[Row], what: str, template: str) -> list[Row]:
             "Nothing was written: training on held-out instructions would void the evaluation. Look at them with "
             "SELECT * FROM pairs JOIN instructions USING (run_id, instruction_id) WHERE split != 'train'.",
         )
-    for row in rows:
-        row["prompt"] = template.replace("{instruction}", row["instruction"])
-        if what == "pairs":
-            row["chosen"], row["rejected"] = f" {row['chosen']}", f" {row['rejected']}"
-        else:
-            row["completion"] = f" {row['response']}"
-    return rows
 
 
 def sources(reader: Query, run_id: str) -> list[Row]:
@@ -127,13 +121,11 @@ def counts(reader: Query, run_id: str) -> dict[str, Any] | None:
 
 def describe(reader: Query, run: Mapping[str, Any]) -> list[tuple[object, ...]]:
     """The card's table of sources, a row each."""
+    means = ("chosen_longer", "longer_by_tokens", "margin_nats", "preference")
     return [
         (
-            row["source"],
-            row["pairs"],
-            row["kept"],
-            row["by_critic"],
-            *(_rounded(row[name]) for name in ("chosen_longer", "longer_by_tokens", "margin_nats", "preference")),
+            *(row[name] for name in ("source", "pairs", "kept", "by_critic")),
+            *("none" if row[name] is None else f"{row[name]:.3g}" for name in means),
         )
         for row in sources(reader, run["run_id"])
     ]
@@ -143,7 +135,3 @@ SOURCE_COLUMNS = (
     "source", "pairs", "kept", "of those by an audited critic", "chosen side longer", "tokens longer",
     "mean margin, nats", "mean preference",
 )  # fmt: skip
-
-
-def _rounded(value: float | None) -> str:
-    return "none" if value is None else f"{value:.3g}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from store import preferences
 from store.names import ALIVE, BESIDE, PHASES, PREFERENCE_PHASES, VERDICTS
-from store.query import Query, Row
+from store.query import Query
 from store.text import json_ready
 
 # What a phase has done where no event tells: the rows that it leaves behind.
@@ -29,6 +29,13 @@ _DONE = """
 """
 
 
+# The gates' checks, guard first, then pilot, then final.
+CHECKS = """
+    SELECT * FROM gates WHERE run_id = ?
+    ORDER BY list_position(['guard', 'pilot', 'pilot pairs', 'final', 'final pairs'], gate) NULLS LAST, gate, check_name
+"""
+
+
 def with_live_state(row: dict[str, Any], sessions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The run's row, its state "stopped" where its process is gone without having said so.
 
@@ -36,14 +43,15 @@ def with_live_state(row: dict[str, Any], sessions: Mapping[str, Mapping[str, Any
     latest session, reads the words of a process that was killed. A run without a session keeps its word.
     """
     session = sessions.get(row["run_id"])
-    if row["state"] in ALIVE and session is not None and not _is_this_process(session):
-        row["state"] = "stopped"
-        row["reason"] = f"process {session['pid']} on {session['host']} ended without closing the run"
+    if session is not None:
+        _stop_if_gone(row, session, "without closing the run")
     return row
 
 
-def _is_this_process(session: Mapping[str, Any]) -> bool:
-    return bool(session["pid"] == os.getpid() and session["host"] == socket.gethostname())
+def _stop_if_gone(row: dict[str, Any], session: Mapping[str, Any], how: str) -> None:
+    if row["state"] in ALIVE and (session["pid"], session["host"]) != (os.getpid(), socket.gethostname()):
+        row["state"] = "stopped"
+        row["reason"] = f"process {session['pid']} on {session['host']} ended {how}"
 
 
 def trainings(reader: Query, run_id: str) -> list[dict[str, Any]]:
@@ -59,9 +67,8 @@ def trainings(reader: Query, run_id: str) -> list[dict[str, Any]]:
     )
     for row in rows:
         session = {name: row.pop(name) for name in ("pid", "host")}
-        if row["state"] in ALIVE and session["pid"] is not None and not _is_this_process(session):
-            row["state"] = "stopped"
-            row["reason"] = f"process {session['pid']} on {session['host']} ended in the middle of training"
+        if session["pid"] is not None:
+            _stop_if_gone(row, session, "in the middle of training")
         for name in ("settings", "facts"):
             row[name] = json.loads(row[name]) if row[name] else {}
     return rows
@@ -70,8 +77,7 @@ def trainings(reader: Query, run_id: str) -> list[dict[str, Any]]:
 def phases(reader: Query, run: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The phases in order, each {name, state, done, planned, accepted}; see Reader.phases."""
     run_id = run["run_id"]
-    told: dict[str, dict[str, Any]] = {}
-    for row in reader.query(
+    events = reader.query(
         """
         SELECT payload->>'phase' AS phase,
                arg_max(kind, ("at", seq)) AS kind,
@@ -84,8 +90,8 @@ def phases(reader: Query, run: Mapping[str, Any]) -> list[dict[str, Any]]:
         GROUP BY 1
         """,
         [run_id],
-    ):
-        told[row["phase"]] = row
+    )
+    told = {row["phase"]: row for row in events}
     left = reader.query(_DONE, [run_id])[0]
     under_way = "running" if run["state"] == "running" else "stopped"
     makes_pairs = bool((run["settings"] or {}).get("pairs"))
@@ -97,52 +103,39 @@ def phases(reader: Query, run: Mapping[str, Any]) -> list[dict[str, Any]]:
         state = "waiting" if not event else "done" if event["kind"] == "PhaseFinished" else under_way
         if name in BESIDE and state == "running":
             state = "stopped"  # the run goes on with its data: nothing is trained meanwhile
-        done = event.get("done")
-        found.append(
-            {
-                "name": name,
-                "state": state,
-                "done": left.get(name, 0) if done is None else done,
-                "planned": event.get("planned"),
-                "accepted": event.get("accepted"),
-            }
-        )
+        told_of = {key: event.get(key) for key in ("done", "planned", "accepted")}
+        if told_of["done"] is None:
+            told_of["done"] = left.get(name, 0)
+        found.append({"name": name, "state": state, **told_of})
     return found
 
 
 def status(reader: Query, run: Mapping[str, Any]) -> dict[str, Any]:
     """The run as one JSON-ready object; see Reader.status."""
     run_id = run["run_id"]
-    same = ("spec", "spec_sha256", "model", "fingerprint", "seed", "state", "reason", "pilot", "target", "until")
-    found: dict[str, Any] = {"run": run_id, **{name: run[name] for name in same}}
-    found["overrides"] = run["overrides"]
-    found["settings"] = run["settings"]
-    found["phases"] = phases(reader, run)
-    found["gates"] = gates(reader, run_id)
-    found["counts"] = counts(reader, run_id)
-    found["preferences"] = preferences.counts(reader, run_id)
-    found["repeat"] = repeated(reader, run_id)
-    found["elapsed_s"] = run["elapsed_s"]
-    found["created_at"] = run["created_at"]
-    found["updated_at"] = run["updated_at"]
-    ready: dict[str, Any] = json_ready(found)
-    return ready
-
-
-def checks(reader: Query, run_id: str) -> list[Row]:
-    """The gates' checks, guard first, then pilot, then final, each with its evidence."""
-    return reader.query(
-        "SELECT * FROM gates WHERE run_id = ? "
-        "ORDER BY list_position(['guard', 'pilot', 'pilot pairs', 'final', 'final pairs'], gate) NULLS LAST, gate, "
-        "check_name",
-        [run_id],
+    same = (
+        "spec", "spec_sha256", "model", "fingerprint", "seed", "state", "reason", "pilot", "target", "until",
+        "overrides", "settings",
+    )  # fmt: skip
+    ready: dict[str, Any] = json_ready(
+        {
+            "run": run_id,
+            **{name: run[name] for name in same},
+            "phases": phases(reader, run),
+            "gates": gates(reader, run_id),
+            "counts": counts(reader, run_id),
+            "preferences": preferences.counts(reader, run_id),
+            "repeat": repeated(reader, run_id),
+            **{name: run[name] for name in ("elapsed_s", "created_at", "updated_at")},
+        }
     )
+    return ready
 
 
 def gates(reader: Query, run_id: str) -> list[dict[str, Any]]:
     """Each gate once, {name, passed, evidence}: it passed when all its checks did, which are the evidence."""
     found: dict[str, dict[str, Any]] = {}
-    for row in checks(reader, run_id):
+    for row in reader.query(CHECKS, [run_id]):
         gate = found.setdefault(row["gate"], {"name": row["gate"], "passed": True, "evidence": []})
         gate["passed"] = gate["passed"] and row["passed"]
         gate["evidence"].append({name: value for name, value in row.items() if name not in ("run_id", "gate")})

@@ -22,7 +22,7 @@ _SAMPLES = """
     FROM samples s
     LEFT JOIN instructions i ON i.run_id = s.run_id AND i.instruction_id = s.instruction_id
     LEFT JOIN verdicts v ON v.run_id = s.run_id AND v.subject_kind = 'sample' AND v.subject_id = s.sample_id
-    WHERE s.run_id = ?
+    WHERE s.run_id = $1 AND ($2 IS NULL OR v.verdict = $2) ORDER BY s.ordinal, s.sample_id LIMIT $3 OFFSET $4
 """
 
 
@@ -91,17 +91,13 @@ class Reader(Query):
         `verdict` is None for a sample that has none yet; asking for one of accepted, rejected, unsure leaves out the
         rest. Raises ValueError for another word.
         """
-        wanted: list[object] = []
-        if verdict is not None:
-            if verdict not in VERDICTS:
-                raise ValueError(f"no verdict {verdict!r}: one of {', '.join(VERDICTS)}")
-            wanted = [verdict]
-        where = "AND v.verdict = ?" if wanted else ""
-        rows = self.query(
-            f"{_SAMPLES} {where} ORDER BY s.ordinal, s.sample_id LIMIT ? OFFSET ?",
-            [run_id, *wanted, limit, offset],
-        )
-        return self._with_scores(run_id, rows)
+        if verdict not in (None, *VERDICTS):
+            raise ValueError(f"no verdict {verdict!r}: one of {', '.join(VERDICTS)}")
+        rows = self.query(_SAMPLES, [run_id, verdict, limit, offset])
+        judged = self.judgements(run_id, "sample", [row["sample_id"] for row in rows])
+        for row in rows:
+            row["scores"] = {item["critic"]: item["score"] for item in judged.get(row["sample_id"], [])}
+        return rows
 
     def listing(self, run_id: str, choice: Choice) -> Listing:
         """The samples that a person chose, sorted, to be paged through. Raises StoreError for a wrong condition."""
@@ -167,12 +163,6 @@ class Reader(Query):
 
         return sorted(rows, key=place)
 
-    def _with_scores(self, run_id: str, rows: list[Row]) -> list[Row]:
-        judged = self.judgements(run_id, "sample", [row["sample_id"] for row in rows])
-        for row in rows:
-            row["scores"] = {item["critic"]: item["score"] for item in judged.get(row["sample_id"], [])}
-        return rows
-
     def sample(self, run_id: str, sample_id: str) -> Row:
         """One sample with all that made it, for a detail pane. Raises NotFound.
 
@@ -186,10 +176,10 @@ class Reader(Query):
             rows = self._by_id("SELECT * FROM samples", "sample_id", [sample_id], run_id)
         found = next(iter(self._described(run_id, rows)))
         found["raw"], found["trimmed"] = rows[0]["raw"], json.loads(rows[0]["trimmed"])
-        completion = self.completions([rows[0]["request_id"]]).get(rows[0]["request_id"], {})
-        found["request_id"] = rows[0]["request_id"]
-        for name in ("prompt", "seed", "decoding", "fingerprint", "stop_text", "n_prompt_tokens", "created_at"):
-            found[name] = completion.get(name)
+        found["request_id"] = request_id = rows[0]["request_id"]
+        completion = self.completions([request_id]).get(request_id, {})
+        of_completion = ("prompt", "seed", "decoding", "fingerprint", "stop_text", "n_prompt_tokens", "created_at")
+        found |= {name: completion.get(name) for name in of_completion}
         found["judgements"] = self.judgements(run_id, "sample", [sample_id]).get(sample_id, [])
         found["scores"] = {item["critic"]: item["score"] for item in found["judgements"]}
 
@@ -199,9 +189,8 @@ class Reader(Query):
         written_in = str(instruction["request_id"]) if instruction else ""
         found["instruction_row"] = instruction
         found["instruction_prompt"] = self.completions([written_in]).get(written_in, {}).get("prompt")
-        found["instruction_judgements"] = self.judgements(run_id, "instruction", [instruction_id]).get(
-            instruction_id, []
-        )
+        judged = self.judgements(run_id, "instruction", [instruction_id])
+        found["instruction_judgements"] = judged.get(instruction_id, [])
         found["instruction_verdict"] = self._about("verdicts", run_id, "instruction", instruction_id)
         found["person_label"] = self._about("person_labels", run_id, "sample", sample_id)
         return found
@@ -233,7 +222,7 @@ class Reader(Query):
 
     def gates(self, run_id: str) -> list[Row]:
         """The gates' checks, guard first, then pilot, then final, each with its evidence."""
-        return progress.checks(self, run_id)
+        return self.query(progress.CHECKS, [run_id])
 
     def guard(self, run_id: str) -> list[Row]:
         """The guard's checks with prompt and answer, `measured` parsed, the aggregate ones last."""
@@ -249,6 +238,22 @@ class Reader(Query):
         rows = self.query("SELECT * FROM audits WHERE run_id = ? ORDER BY subject_kind, part", [run_id])
         ordered = self._in_spec_order(run_id, _parsed(rows, "detail"))
         return sorted(ordered, key=lambda row: str(row["subject_kind"]))
+
+    def registration(self, run_id: str) -> Row | None:
+        """The run's newest registration, its body as text; None where there is none."""
+        rows = self.query(
+            'SELECT * FROM registrations WHERE run_id = ? ORDER BY "at" DESC, registration_id DESC LIMIT 1', [run_id]
+        )
+        return rows[0] if rows else None
+
+    def items_asked(self, run_id: str, condition: str | None = None) -> str | None:
+        """The hash of the frozen set that was asked last, of all conditions or of one; None where none was."""
+        rows = self.query(
+            "SELECT items_sha256 FROM evaluation_answers WHERE run_id = $1 AND condition = coalesce($2, condition) "
+            'ORDER BY "at" DESC LIMIT 1',
+            [run_id, condition],
+        )
+        return str(rows[0]["items_sha256"]) if rows else None
 
     def events(self, run_id: str, limit: int = 200) -> list[Row]:
         """The last `limit` events, oldest first, `payload` parsed."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 CAPABILITIES = ("instruction_following", "conversation")
@@ -47,18 +47,7 @@ class Item:
 
     def row(self, items_sha256: str) -> dict[str, Any]:
         """The item as a row of `evaluation_items`."""
-        return {
-            "items_sha256": items_sha256,
-            "item_id": self.item_id,
-            "capability": self.capability,
-            "item_type": self.item_type,
-            "template": self.template,
-            "split": self.split,
-            "prompt": self.prompt,
-            "reference": self.reference,
-            "facts": dict(self.facts),
-            "history": [list(turn) for turn in self.history],
-        }
+        return {"items_sha256": items_sha256, **asdict(self), "history": [list(turn) for turn in self.history]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +68,7 @@ class Plant:
     kind: str
     answer: str
     right: bool
-    detail: str = field(default="")
+    detail: str = ""
 
 
 # What is planted for every item type: the first three must be judged right, the others wrong.

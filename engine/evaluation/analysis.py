@@ -20,15 +20,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.core.errors import EvaluationError
-from engine.evaluation import ALL, BASE_CONDITIONS, CAPABILITIES, REFERENCE, TUNED_CONDITIONS
-from engine.evaluation.registration import EACH, body_of, counts
+from engine.evaluation import ALL, CAPABILITIES, REFERENCE
+from engine.evaluation.registration import EACH, body_of, comparisons, counts
 from engine.spec.sections import EvaluationSpec
 from engine.stats.paired import (
     DRAWS,
@@ -178,7 +177,9 @@ def analyse(
     rows: dict[Key, Row] = {}
     behind: dict[Key, tuple[Pairs, Panel, NDArray[np.bool_]]] = {}
     for panel in found:
-        for before, after in _comparisons(panel.right):
+        bases, _, pairs_of = comparisons(panel.right)
+        references = [(before, REFERENCE) for before in bases if REFERENCE in panel.right]
+        for before, after in pairs_of + references:
             for item_type, table, chosen, evidence in _tables(panel, before, after):
                 key = panel.capability, before, after, item_type
                 rows[key] = _row(key, roles.get(key, EXPLORATORY), table, evidence, now)
@@ -192,14 +193,6 @@ def analyse(
             row.update(_intervals(table, draws), **_clustered(panel, row["before"], row["after"], chosen))
             row.update(_planning(table, row["alpha"], expected, spec.power, float(body.get("margin", spec.margin))))
     return Analysis(list(rows.values()), new)
-
-
-def _comparisons(conditions: Iterable[str]) -> list[tuple[str, str]]:
-    there = set(conditions)
-    bases = [name for name in BASE_CONDITIONS if name in there]
-    tuned = [name for name in TUNED_CONDITIONS if name in there]
-    found = [(before, after) for before in bases for after in tuned] + list(pairwise(tuned))
-    return found + [(before, REFERENCE) for before in bases if REFERENCE in there]
 
 
 def _roles(body: Mapping[str, Any], found: Sequence[Panel]) -> dict[Key, str]:
@@ -357,18 +350,12 @@ def _planning(table: Pairs, alpha: float, expected: Mapping[str, float], power: 
     discordant = (table.gained + table.lost) / table.n
     shown = None
     if discordant > 0 and 0 < alpha < power:
-        shown = _detectable(table.n, table.gained + table.lost, power, alpha)
+        shown = _detectable(table.n, discordant, power, alpha).effect
     return {
-        "power": _power(expected["gain"], expected["loss"], table.n, alpha) if alpha > 0 else 0.0,
+        "power": _power(expected["gain"], expected["loss"], table.n, alpha).power if alpha > 0 else 0.0,
         "detectable": shown, "margin": margin, "p_not_worse": equivalence(table, margin).p_not_worse,
     }  # fmt: skip
 
 
-@lru_cache(maxsize=10_000)
-def _power(gain: float, loss: float, n: int, alpha: float) -> float:
-    return mcnemar_power(gain, loss, n, alpha).power
-
-
-@lru_cache(maxsize=10_000)
-def _detectable(n: int, discordant: int, power: float, alpha: float) -> float | None:
-    return mcnemar_effect(n, discordant / n, power, alpha).effect
+_power = lru_cache(maxsize=10_000)(mcnemar_power)
+_detectable = lru_cache(maxsize=10_000)(mcnemar_effect)

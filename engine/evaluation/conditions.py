@@ -51,9 +51,8 @@ def conditions_of(reader: Reader, run: Mapping[str, Any], reference: str | None)
             found.append(Condition(name, run["model"], adapter, known))
     if reference is not None:
         facts = manifest.get(REFERENCE) or {}
-        found.append(
-            Condition(REFERENCE, reference, None, facts.get("fingerprint") if facts.get("name") == reference else "")
-        )
+        known = facts.get("fingerprint") if facts.get("name") == reference else ""
+        found.append(Condition(REFERENCE, reference, None, known))
     return found
 
 
@@ -61,11 +60,6 @@ def broken_adapters(reader: Reader, run_id: str) -> list[adapters.Adapter]:
     """The run's newest adapters whose files are not there or not those that were written: they can't be asked."""
     found = (adapters.of_run(reader, run_id, name) for name in TUNED_CONDITIONS)
     return [adapter for adapter in found if adapter is not None and not adapters.is_whole(adapter)]
-
-
-def examples_of(spec: EvaluationSpec) -> list[tuple[str, str]]:
-    """The solved examples of the few-shot condition, those that responses are written after."""
-    return [(row["instruction"], row["response"]) for row in read_data("response_examples")[: spec.examples]]
 
 
 def decoding_of(condition: str, spec: EvaluationSpec) -> Decoding:
@@ -81,7 +75,8 @@ def request_of(condition: str, item: Item, spec: EvaluationSpec, model: Model) -
     elif condition == "base_raw":
         text = "".join(f"{turn}\n\n{answer}\n\n" for turn, answer in item.history) + f"{item.prompt}\n\n"
     else:
-        examples = examples_of(spec) if condition == "base_few_shot" else []
+        n = spec.examples if condition == "base_few_shot" else 0
+        examples = [(row["instruction"], row["response"]) for row in read_data("response_examples")[:n]]
         shared = prompts.response(examples, "").shared
         text = prompts.response([*examples, *item.history], item.prompt).text
     return Generate(text, decoding_of(condition, spec), derived_seed(0, "evaluation", item.item_id), shared)

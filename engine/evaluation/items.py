@@ -50,10 +50,7 @@ class ItemSet:
 
 @lru_cache(maxsize=1)
 def item_set() -> ItemSet:
-    """The frozen set.
-
-    Raises ItemsChanged where the shipped items are not those of ITEMS_SHA256, or can't be read.
-    """
+    """The frozen set. Raises ItemsChanged where the shipped items are not those of ITEMS_SHA256, or can't be read."""
     try:
         text = canonical(gzip.decompress((DATA / ITEMS_FILE).read_bytes()).splitlines())
     except (OSError, EOFError, zlib.error) as error:
@@ -92,16 +89,10 @@ def plants(item: Item) -> list[Plant]:
 def written_plants() -> list[Plant]:
     """Planted answers written by hand, with items of their own, after the way small models write."""
     capability = {item.item_type: item.capability for item in item_set().items}
-    return [
-        Plant(_written(number, row, capability[row["item_type"]]), row["kind"], row["answer"], row["right"])
-        for number, row in enumerate(read_data("evaluation_plants"), 1)
-    ]
-
-
-def _written(number: int, row: Mapping[str, Any], capability: str) -> Item:
-    """The item of a row of engine/data/evaluation_plants.jsonl."""
-    asked = {name: row[name] for name in ("item_type", "prompt", "reference", "facts", "history")}
-    template = f"{row['item_type']}-written"
-    return _item(
-        {"item_id": f"written-{number:03d}", "capability": capability, "template": template, "split": "dev"} | asked
-    )
+    found = []
+    for number, row in enumerate(read_data("evaluation_plants"), 1):
+        asked = {name: row[name] for name in ("item_type", "prompt", "reference", "facts", "history")}
+        asked |= {"item_id": f"written-{number:03d}", "capability": capability[row["item_type"]]}
+        item = _item(asked | {"template": f"{row['item_type']}-written", "split": "dev"})
+        found.append(Plant(item, row["kind"], row["answer"], row["right"]))
+    return found

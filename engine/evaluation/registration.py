@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -17,7 +17,6 @@ from engine.core.errors import EvaluationError
 from engine.evaluation import ALL, BASE_CONDITIONS, TUNED_CONDITIONS
 from engine.spec.sections import EvaluationSpec
 from engine.stats.power import mcnemar_effect, mcnemar_n, mcnemar_power
-from store import evaluations
 from store.db import Store
 from store.read import Reader
 
@@ -51,8 +50,7 @@ def body(
     `hypothesis` is the claim in a person's words, written by the program where it is None. `n_by_capability` counts
     test items. Raises EvaluationError where no comparison can be planned: a base and a tuned condition, and test items.
     """
-    bases = [name for name in BASE_CONDITIONS if name in conditions]
-    tuned = [name for name in TUNED_CONDITIONS if name in conditions]
+    bases, tuned, others = comparisons(conditions)
     n = n_by_capability.get(spec.capability, 0)
     if not bases or not tuned or n < 1:
         raise EvaluationError(
@@ -61,7 +59,6 @@ def body(
             "Nothing was stored.",
         )
     before, after = "base_formatted" if "base_formatted" in bases else bases[0], tuned[-1]
-    others = [(one, other) for one in bases for other in tuned] + list(pairwise(tuned))
     others.remove((before, after))
 
     def named(role: str, capability: str, pair: tuple[str, str], item_type: str) -> Row:
@@ -105,6 +102,12 @@ def body(
     }  # fmt: skip
 
 
+def comparisons(conditions: Collection[str]) -> tuple[list[str], list[str], list[tuple[str, str]]]:
+    """Of these the base and the tuned conditions, and the pairs of them that are compared, before and after."""
+    bases, tuned = ([name for name in of if name in conditions] for of in (BASE_CONDITIONS, TUNED_CONDITIONS))
+    return bases, tuned, [(before, after) for before in bases for after in tuned] + list(pairwise(tuned))
+
+
 def row(run_id: str, body: Mapping[str, Any], now: datetime) -> Row:
     """A registration as a row of `registrations`; its id begins with the time, its hash is that of the body as JSON."""
     sha256 = hashlib.sha256(json.dumps(body, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
@@ -114,7 +117,7 @@ def row(run_id: str, body: Mapping[str, Any], now: datetime) -> Row:
 
 def current(reader: Reader, run_id: str) -> Row | None:
     """The run's newest registration, its body parsed; None where there is none."""
-    row = evaluations.registration(reader, run_id)
+    row = reader.registration(run_id)
     return None if row is None else {**row, "body": json.loads(row["body"])}
 
 
@@ -182,15 +185,14 @@ def deviations(body: Mapping[str, Any], actual: Mapping[str, Any]) -> list[str]:
         for name, words in told.items()
         if name in actual and actual[name] != body[name]
     ]
-    planned_n, planned_decoding = body["n"], body["decoding"]
-    for capability in sorted({*planned_n, *actual["n"]}) if "n" in actual else ():
-        planned, done = planned_n.get(capability, 0), actual["n"].get(capability, 0)
-        if planned != done:
-            found.append(f"{done} items of {capability} were compared instead of {planned}.")
-    for name in sorted({*planned_decoding, *actual["decoding"]}) if "decoding" in actual else ():
-        planned, done = planned_decoding.get(name), actual["decoding"].get(name)
-        if planned != done:
-            found.append(f"Decoding: {name} was {done} instead of {planned}.")
+    for name, absent, words in (
+        ("n", 0, "{done} items of {key} were compared instead of {planned}."),
+        ("decoding", None, "Decoding: {key} was {done} instead of {planned}."),
+    ):
+        for key in sorted({*body[name], *actual[name]}) if name in actual else ():
+            planned, done = body[name].get(key, absent), actual[name].get(key, absent)
+            if planned != done:
+                found.append(words.format(key=key, done=done, planned=planned))
     if "conditions" in actual:
         missing = [name for name in body["conditions"] if name not in actual["conditions"]]
         added = [name for name in actual["conditions"] if name not in body["conditions"]]

@@ -275,9 +275,9 @@ def _length(capability: str, condition: str, free: Sequence[Mapping[str, Any]], 
         of = [length for length, one in zip(lengths, free, strict=True) if bool(one["correct"]) == right]
         detail[name] = float(np.median(of)) if of else None
     # The threshold is one on the absolute value; measured and interval are turned with the sign.
-    value, lo, hi = (
-        (None, None, None) if found is None else found if found[0] >= 0 else (-found[0], -found[2], -found[1])
-    )
+    if found is not None and found[0] < 0:
+        found = (-found[0], -found[2], -found[1])
+    value, lo, hi = found or (None, None, None)
     # With few right or few wrong answers a large correlation is likely by chance, and an interval too narrow.
     n_right = sum(bool(one["correct"]) for one in free)
     detail["too_few"] = min(n_right, len(free) - n_right) < LENGTH_NEEDS
@@ -303,13 +303,8 @@ def _format(capability: str, condition: str, found: Sequence[Mapping[str, Any]])
             "difference": total / weights if weights else None,
         }  # fmt: skip
     known = [abs(one["difference"]) for one in detail.values() if one["difference"] is not None]
-    return _row(
-        capability,
-        "format",
-        condition,
-        Check("format", max(known, default=None), None, None, len(found), "", 0),
-        detail,
-    )
+    check = Check("format", max(known, default=None), None, None, len(found), "", 0)
+    return _row(capability, "format", condition, check, detail)
 
 
 def _sums(y: Floats, x: Floats) -> Floats:

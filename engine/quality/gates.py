@@ -114,21 +114,16 @@ class Evidence:
             "AND (subject_kind != 'instruction' OR coalesce(detail->>'asked', 'explicit') = ?) GROUP BY ALL",
             [run_id, asked],
         )
-        return cls(
-            scores,
-            samples,
-            measured,
-            {(row["subject_kind"], row["critic"]): row["auc"] for row in aucs},
-            reader.query(
-                "SELECT check_id, passed FROM guard_checks WHERE run_id = ? AND passed IS NOT NULL ORDER BY check_id",
-                [run_id],
-            ),
-            reader.query(
-                "SELECT instruction_id, text FROM instructions WHERE run_id = ? AND status = 'distinct' "
-                "ORDER BY ordinal",
-                [run_id],
-            ),
+        guard = reader.query(
+            "SELECT check_id, passed FROM guard_checks WHERE run_id = ? AND passed IS NOT NULL ORDER BY check_id",
+            [run_id],
         )
+        instructions = reader.query(
+            "SELECT instruction_id, text FROM instructions WHERE run_id = ? AND status = 'distinct' ORDER BY ordinal",
+            [run_id],
+        )
+        lowest = {(row["subject_kind"], row["critic"]): row["auc"] for row in aucs}
+        return cls(scores, samples, measured, lowest, guard, instructions)
 
     def under(self, spec: StageSpec) -> Rechecked:
         """Verdicts and checks as these settings make them."""
@@ -251,12 +246,9 @@ def decide(scores: Mapping[str, float], may_filter: Sequence[str], flags: Sequen
         return Decision("accepted", "rules", tuple(flags), "no rule fired; no critic passed its audit")
     critic = may_filter[0]
     score = scores[critic]
+    verdict = "accepted" if score > spec.accept_above else "unsure" if score > spec.unsure_above else "rejected"
     said = f"{critic} {score:+.2f}, accepted above {spec.accept_above:+.2f}"
-    if score > spec.accept_above:
-        return Decision("accepted", "critic", tuple(flags), said)
-    if score > spec.unsure_above:
-        return Decision("unsure", "critic", tuple(flags), said)
-    return Decision("rejected", "critic", tuple(flags), said)
+    return Decision(verdict, "critic", tuple(flags), said)
 
 
 def verdict_row(run_id: str, kind: str, subject_id: str, decision: Decision) -> dict[str, Any]:

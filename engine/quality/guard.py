@@ -62,7 +62,7 @@ def run_guard(answers: Answers, spec: StageSpec, run_id: str) -> Iterator[dict[s
         yield _aggregate(run_id, spec, condition, measured)
 
 
-def encoding_fault(encoding: Encoding, chat_allowed: bool = False) -> str | None:
+def encoding_fault(encoding: Encoding) -> str | None:
     """What is wrong with the first tokens of a fed prompt, or None.
 
     A base model's own BOS, declared by the loader, is no contamination; any other special token that only a chat format
@@ -70,7 +70,7 @@ def encoding_fault(encoding: Encoding, chat_allowed: bool = False) -> str | None
     """
     first = encoding.token_ids[:FIRST_TOKENS]
     chat = [encoding.tokens[i] for i, token in enumerate(first) if token in encoding.chat_ids]
-    if chat and not chat_allowed:
+    if chat:
         return f"chat tokens in front of the prompt: {', '.join(chat)}"
     if encoding.declared_bos is not None and encoding.token_ids.count(encoding.declared_bos) != 1:
         return "the declared BOS does not stand exactly once"
@@ -127,24 +127,23 @@ def _sentinels(
 
 def _aggregate(run_id: str, spec: StageSpec, condition: str, measured: list[dict[str, Any]]) -> dict[str, Any]:
     n = len(measured)
+    ended, empty, echoes = (sum(m[name] for m in measured) / n for name in ("ended_itself", "empty", "echoes_prompt"))
+    repeated = statistics.median(m["repeated_trigrams"] for m in measured)
     figures = {
         "n": n,
-        "eos_rate": sum(m["ended_itself"] for m in measured) / n,
-        "empty_rate": sum(m["empty"] for m in measured) / n,
-        "median_repeated_trigrams": statistics.median(m["repeated_trigrams"] for m in measured),
-        "echo_rate": sum(m["echoes_prompt"] for m in measured) / n,
+        "eos_rate": ended,
+        "empty_rate": empty,
+        "median_repeated_trigrams": repeated,
+        "echo_rate": echoes,
     }
-    said = (
-        f"ended by itself {figures['eos_rate']:.0%}, empty {figures['empty_rate']:.0%}, "
-        f"median repeated trigrams {figures['median_repeated_trigrams']:.2f}, n = {n}"
-    )
+    said = f"ended by itself {ended:.0%}, empty {empty:.0%}, median repeated trigrams {repeated:.2f}, n = {n}"
     if condition != "raw":
         # With examples a base follows many instructions: expected, and no sign of contamination.
         return _row(run_id, f"{condition}-all", "aggregate", condition, "", figures, None, f"recorded: {said}")
     faults = []
-    if figures["eos_rate"] > spec.guard.max_eos_rate:
+    if ended > spec.guard.max_eos_rate:
         faults.append(f"it answers and ends like an assistant (at most {spec.guard.max_eos_rate:.0%} for a base)")
-    if figures["empty_rate"] > spec.guard.max_empty_rate:
+    if empty > spec.guard.max_empty_rate:
         faults.append(f"it ends without a word (at most {spec.guard.max_empty_rate:.0%} for a base)")
     detail = said + ("; " + "; ".join(faults) if faults else "")
     return _row(run_id, f"{condition}-all", "aggregate", condition, "", figures, not faults, detail)

@@ -20,6 +20,7 @@ from store.read import Reader
 PART = "person"
 EDGES = (0.0, 0.25, 0.5, 1.0, math.inf)  # of the absolute score: how far from its zero point the critic was
 
+_NOTE = "SELECT note FROM person_labels WHERE run_id = ? AND subject_kind = 'sample' AND subject_id = ?"
 _LABELLED = """
     SELECT j.critic, j.subject_id, j.score, p.label = 'good' AS good
     FROM person_labels p
@@ -29,23 +30,20 @@ _LABELLED = """
 """
 
 
-def mark(store: Store, run_id: str, sample_id: str, label: str, note: str = "") -> list[dict[str, Any]]:
+def mark(store: Store, run_id: str, sample_id: str, label: str, note: str | None = "") -> list[dict[str, Any]]:
     """Keep a person's label of a sample in place of an older one, and audit the critics against all labels.
 
-    Returns the audits, one a critic, as rows of the table `audits` with part "person". Raises SpecError for a label
-    that is none of LABELS.
+    Where `note` is None the one that is stored stays. Returns the audits, one a critic, as rows of the table `audits`
+    with part "person". Raises SpecError for a label that is none of LABELS.
     """
     if label not in LABELS:
         raise SpecError(f"no label {label!r}", f"one of: {', '.join(LABELS)}. Nothing was stored.")
-    row = {
-        "run_id": run_id,
-        "subject_kind": "sample",
-        "subject_id": sample_id,
-        "label": label,
-        "note": note,
-        "at": datetime.now(UTC),
-    }
-    store.put({"person_labels": [row]})
+    if note is None:
+        with store.reader() as reader:
+            found = reader.query(_NOTE, [run_id, sample_id])
+        note = found[0]["note"] if found else ""
+    row = {"run_id": run_id, "subject_kind": "sample", "subject_id": sample_id, "label": label, "note": note}
+    store.put({"person_labels": [row | {"at": datetime.now(UTC)}]})
     with store.reader() as reader:
         audits = audit(reader, run_id)
     store.put({"audits": audits})
@@ -63,15 +61,9 @@ def audit(reader: Reader, run_id: str) -> list[dict[str, Any]]:
     by_critic: dict[str, list[tuple[str, float, bool]]] = {}
     for row in reader.query(_LABELLED, [run_id]):
         by_critic.setdefault(row["critic"], []).append((row["subject_id"], row["score"], row["good"]))
+    same = {"run_id": run_id, "subject_kind": "sample", "part": PART}
     return [
-        {
-            "run_id": run_id,
-            "critic": critic,
-            "subject_kind": "sample",
-            "part": PART,
-            "may_filter": may_filter.get(critic, False),
-            **_compared(labelled, wanted),
-        }
+        {**same, "critic": critic, "may_filter": may_filter.get(critic, False), **_compared(labelled, wanted)}
         for critic, labelled in by_critic.items()
     ]
 
@@ -96,54 +88,35 @@ def _compared(labelled: Sequence[tuple[str, float, bool]], wanted: float) -> dic
     scores = [score for _, score, _ in labelled]
     good = [is_good for _, _, is_good in labelled]
     called = [score > 0 for score in scores]
-    ups = [score for score, is_good in zip(scores, good, strict=True) if is_good]
-    downs = [score for score, is_good in zip(scores, good, strict=True) if not is_good]
-    interval = auc_interval(ups, downs)
+    ups = [score for _, score, is_good in labelled if is_good]
+    downs = [score for _, score, is_good in labelled if not is_good]
+    lo, hi = auc_interval(ups, downs) or (None, None)
     return {
         "n_good": len(ups),
         "n_bad": len(downs),
         "auc": auc(ups, downs),
-        "auc_lo": interval[0] if interval else None,
-        "auc_hi": interval[1] if interval else None,
+        "auc_lo": lo,
+        "auc_hi": hi,
         "accuracy": _agreement(called, good),
         "label_bias": (sum(called) - sum(good)) / len(good),
         "threshold": threshold_for_precision(scores, good, wanted),
         "detail": {
             "wanted_precision": wanted,
             "kappa": cohen_kappa(called, good),
-            "bins": [_bin(low, high, scores, called, good) for low, high in itertools.pairwise(EDGES)],
+            "bins": [_bin(low, high, labelled) for low, high in itertools.pairwise(EDGES)],
             "scores": {key: round(score, 4) for key, score, _ in labelled},
             "labels": {key: is_good for key, _, is_good in labelled},
         },
     }
 
 
-def _bin(low: float, high: float, scores: Sequence[float], called: Sequence[bool], good: Sequence[bool]) -> Any:
-    inside = [low <= abs(score) < high for score in scores]
-    ours = [value for value, here in zip(called, inside, strict=True) if here]
-    theirs = [value for value, here in zip(good, inside, strict=True) if here]
-    agreement = _agreement(ours, theirs) if ours else None
-    return {
-        "low": low,
-        "high": high if math.isfinite(high) else None,
-        "n": len(ours),
-        "agreement": agreement,
-        "kappa": cohen_kappa(ours, theirs),
-    }
+def _bin(low: float, high: float, labelled: Sequence[tuple[str, float, bool]]) -> dict[str, Any]:
+    inside = [(score > 0, is_good) for _, score, is_good in labelled if low <= abs(score) < high]
+    ours, theirs = [ours for ours, _ in inside], [theirs for _, theirs in inside]
+    agreement = _agreement(ours, theirs) if inside else None
+    top = high if math.isfinite(high) else None
+    return {"low": low, "high": top, "n": len(ours), "agreement": agreement, "kappa": cohen_kappa(ours, theirs)}
 
 
 def _agreement(a: Sequence[bool], b: Sequence[bool]) -> float:
     return sum(x == y for x, y in zip(a, b, strict=True)) / len(a)
-
-
-_NOTE = "SELECT note FROM person_labels WHERE run_id = ? AND subject_kind = 'sample' AND subject_id = ?"
-
-
-def keep_label(store: Store, run_id: str, sample_id: str, label: str, note: str | None) -> list[dict[str, Any]]:
-    """Keep the label of a sample, with the note that is stored where `note` is None; returns the critics' audits."""
-
-    if note is None:
-        with store.reader() as reader:
-            found = reader.query(_NOTE, [run_id, sample_id])
-        note = found[0]["note"] if found else ""
-    return mark(store, run_id, sample_id, label, note)

@@ -25,6 +25,7 @@ from engine.stats.similarity import NearDuplicateIndex, rouge_l, words
 from store.names import PAIR_SOURCES
 from store.read import Reader
 
+Margins = tuple[float, float | None, float | None]  # of both orders, in front, behind
 CONSTRUCTED = frozenset({"hard_negative", "boundary"})  # which side is worse is known from how it was made
 PAIR_RULES = {
     "held_out": "its instruction belongs to validation or test, or is nearly one that does",
@@ -63,10 +64,6 @@ class PairFacts:
 _STORED = ("pair_id", "source", "detail", "instruction_id", "chosen_tokens", "rejected_tokens")
 
 
-# Basis: critic; unaudited, a critic that did not pass its audit; rules, known from how the pair was made.
-PairVerdict = Decision
-
-
 _PAIRS = """
     WITH texts AS (
         SELECT sample_id AS id, raw, stop_reason FROM samples WHERE run_id = $1
@@ -99,21 +96,22 @@ def facts_of(row: Mapping[str, Any], **known: Any) -> PairFacts:
     )
 
 
-def select(pairs: Sequence[PairFacts], spec: PairsSpec, rules: RulesSpec, *, audited: bool) -> dict[str, PairVerdict]:
+def select(pairs: Sequence[PairFacts], spec: PairsSpec, rules: RulesSpec, *, audited: bool) -> dict[str, Decision]:
     """A verdict for each pair, by id. `audited` says that the deciding critic passed its audit."""
     found = {pair.pair_id: _alone(pair, spec, rules, audited=audited) for pair in pairs}
     caps: tuple[tuple[str, Callable[[Sequence[PairFacts]], set[str]]], ...] = (
-        ("repeated", _repeated),
-        ("instruction_cap", lambda kept: _over_cap(kept, spec.per_instruction)),
+        # Of equal margins that of the source which stands first in PAIR_SOURCES stays.
+        ("repeated", lambda kept: _beyond(1, kept, lambda pair: (pair.instruction_id, pair.texts), by_source=True)),
+        ("instruction_cap", lambda kept: _beyond(spec.per_instruction, kept, lambda pair: pair.instruction_id)),
         ("quota", lambda kept: _over_quota(kept, spec.quotas)),
     )
     for flag, over in caps:
         for name in over([pair for pair in pairs if found[pair.pair_id].verdict == "accepted"]):
-            found[name] = PairVerdict("rejected", "rules", (flag,), PAIR_RULES[flag])
+            found[name] = Decision("rejected", "rules", (flag,), PAIR_RULES[flag])
     return found
 
 
-def _alone(pair: PairFacts, spec: PairsSpec, rules: RulesSpec, *, audited: bool) -> PairVerdict:
+def _alone(pair: PairFacts, spec: PairsSpec, rules: RulesSpec, *, audited: bool) -> Decision:
     flags = []
     if pair.held_out:
         flags.append("held_out")
@@ -135,8 +133,8 @@ def _alone(pair: PairFacts, spec: PairsSpec, rules: RulesSpec, *, audited: bool)
     basis = ("critic" if audited else "unaudited") if decides else "rules"
     told = "" if pair.margin_nats is None else f"margin {pair.margin_nats:+.2f} nats"
     if not flags:
-        return PairVerdict("accepted", basis, (), told or "no rule fired")
-    return PairVerdict("rejected", basis, tuple(flags), "; ".join([*(PAIR_RULES[f] for f in flags), told]).strip("; "))
+        return Decision("accepted", basis, (), told or "no rule fired")
+    return Decision("rejected", basis, tuple(flags), "; ".join([*(PAIR_RULES[f] for f in flags), told]).strip("; "))
 
 
 def _degenerate(pair: PairFacts, rules: RulesSpec) -> bool:
@@ -151,33 +149,19 @@ def _alike(source: str, chosen: str, rejected: str) -> float:
     return 0.0 if source == "hard_negative" else rouge_l(words(chosen), words(rejected))
 
 
-def _repeated(pairs: Iterable[PairFacts]) -> set[str]:
-    """Of pairs with the same two texts under the same instruction all but the one with the largest margin.
-
-    Equal margins leave the source that stands first in PAIR_SOURCES.
-    """
-    return _beyond(
-        1, pairs, lambda pair: (pair.instruction_id, pair.texts), lambda pair: PAIR_SOURCES.index(pair.source)
-    )
-
-
-def _over_cap(pairs: Iterable[PairFacts], per_instruction: int) -> set[str]:
-    return _beyond(per_instruction, pairs, lambda pair: pair.instruction_id)
-
-
 def _beyond(
-    n: int,
-    pairs: Iterable[PairFacts],
-    group: Callable[[PairFacts], Hashable],
-    tie: Callable[[PairFacts], int] = lambda pair: 0,
+    n: int, pairs: Iterable[PairFacts], group: Callable[[PairFacts], Hashable], *, by_source: bool = False
 ) -> set[str]:
     """Of each group of pairs all but the `n` with the largest margins."""
+
+    def rank(pair: PairFacts) -> tuple[float, int, str]:
+        tie = PAIR_SOURCES.index(pair.source) if by_source else 0
+        return -(pair.margin_nats or 0.0), tie, pair.pair_id
+
     groups: dict[Hashable, list[PairFacts]] = {}
-    for pair in pairs:
+    for pair in sorted(pairs, key=rank):
         groups.setdefault(group(pair), []).append(pair)
-    order = {key: sorted(of, key=lambda pair: (-(pair.margin_nats or 0.0), tie(pair), pair.pair_id))
-             for key, of in groups.items()}  # fmt: skip
-    return {pair.pair_id for of in order.values() for pair in of[n:]}
+    return {pair.pair_id for of in groups.values() for pair in of[n:]}
 
 
 def _over_quota(pairs: Sequence[PairFacts], quotas: Mapping[str, float]) -> set[str]:
@@ -215,46 +199,46 @@ def pair_checks(
     kept = [pair for pair in pairs if verdicts.get(pair.pair_id) == "accepted"]
     n = len(kept)
 
-    def count(name: str, against: Sequence[PairFacts]) -> Check:
-        return Check.of(name, float(len(against)), n, "<=", 0, [pair.pair_id for pair in against])
+    def count(name: str, counts: Callable[[PairFacts], bool]) -> Check:
+        against = [pair.pair_id for pair in kept if counts(pair)]
+        return Check.of(name, float(len(against)), n, "<=", 0, against)
 
-    def share(name: str, of: Sequence[PairFacts], limit: float) -> Check:
-        return Check.share(name, len(of), n, "<=", limit, [pair.pair_id for pair in of])
+    def share(name: str, of: Sequence[str], limit: float) -> Check:
+        return Check.share(name, len(of), n, "<=", limit, of)
 
     deciding = [pair for pair in kept if pair.source not in CONSTRUCTED]
-    margins = [pair.margin_nats for pair in deciding]
     by_instruction = Counter(pair.instruction_id for pair in kept)
     most = max(by_instruction.values(), default=0)
-    crowded = [pair for pair in kept if by_instruction[pair.instruction_id] > wanted.per_instruction]
-    longer = [pair for pair in kept if pair.chosen_tokens > pair.rejected_tokens]
+    crowded = [pair.pair_id for pair in kept if by_instruction[pair.instruction_id] > wanted.per_instruction]
     checks = [
         Check.of("preference pairs", float(n), len(pairs), ">=", wanted.pairs_at_least),
-        count("held-out instructions in pairs", [pair for pair in kept if pair.held_out]),
-        count("degenerate sides", [pair for pair in kept if _degenerate(pair, spec.rules)]),
-        count("near-identical sides", [pair for pair in kept if pair.alike >= wanted.near_identical_at]),
+        count("held-out instructions in pairs", lambda pair: pair.held_out),
+        count("degenerate sides", lambda pair: _degenerate(pair, spec.rules)),
+        count("near-identical sides", lambda pair: pair.alike >= wanted.near_identical_at),
     ]
     if deciding:
-        low = None if None in margins else min(margin for margin in margins if margin is not None)
+        known = [pair.margin_nats for pair in deciding if pair.margin_nats is not None]
+        low = min(known) if len(known) == len(deciding) else None
         short = [
             pair.pair_id
-            for pair, margin in zip(deciding, margins, strict=True)
-            if margin is None or not margin >= wanted.min_margin_nats
+            for pair in deciding
+            if pair.margin_nats is None or not pair.margin_nats >= wanted.min_margin_nats
         ]
         checks.append(Check.of("smallest margin", low, len(deciding), ">=", wanted.min_margin_nats, short))
-    checks.append(share("chosen side longer", longer, wanted.chosen_longer_at_most))
-    checks += [
-        share(f"share of {source}", [pair for pair in kept if pair.source == source], quota)
-        for source, quota in wanted.quotas.items()
-    ]
-    ids = [pair.pair_id for pair in crowded]
+    longer = [pair.pair_id for pair in kept if pair.chosen_tokens > pair.rejected_tokens]
     return [
         *checks,
-        Check.of("pairs of one instruction", float(most), n, "<=", wanted.per_instruction, ids),
+        share("chosen side longer", longer, wanted.chosen_longer_at_most),
+        *(
+            share(f"share of {source}", [pair.pair_id for pair in kept if pair.source == source], quota)
+            for source, quota in wanted.quotas.items()
+        ),
+        Check.of("pairs of one instruction", float(most), n, "<=", wanted.per_instruction, crowded),
         Check.of("audited comparing critics", float(audited), named, ">=", wanted.audited_critics_at_least),
     ]
 
 
-def verdict_rows(run_id: str, verdicts: Mapping[str, PairVerdict]) -> list[dict[str, Any]]:
+def verdict_rows(run_id: str, verdicts: Mapping[str, Decision]) -> list[dict[str, Any]]:
     """Verdicts as rows of the table `verdicts`."""
     return [verdict_row(run_id, "pair", name, found) for name, found in verdicts.items()]
 
@@ -263,7 +247,7 @@ def verdict_rows(run_id: str, verdicts: Mapping[str, PairVerdict]) -> list[dict[
 class PairsRechecked:
     """A run's pairs under some settings: a verdict each, the gate's checks, and which critic decided."""
 
-    verdicts: dict[str, PairVerdict]
+    verdicts: dict[str, Decision]
     checks: list[Check]
     decider: str
     audited: bool  # whether it passed its audit
@@ -274,7 +258,7 @@ class PairEvidence:
     """What a run's rows say of its pairs, read once, so that other settings need no store."""
 
     pairs: list[PairFacts]  # without margins
-    margins: dict[str, dict[str, tuple[float, float | None, float | None]]]  # by critic and pair; in front and behind
+    margins: dict[str, dict[str, Margins]]  # by critic and pair
     aucs: dict[str, float]  # of each critic the lowest of the shipped parts
 
     @classmethod
@@ -288,7 +272,7 @@ class PairEvidence:
             if name not in outside:
                 outside[name] = row["split"] != "train" or held_out.nearest(row["instruction"]) is not None
             pairs.append(facts_of(row, held_out=outside[name]))
-        margins: dict[str, dict[str, tuple[float, float | None, float | None]]] = {}
+        margins: dict[str, dict[str, Margins]] = {}
         for row in reader.query(
             "SELECT subject_id, critic, margin_nats, parts FROM judgements WHERE run_id = ? AND subject_kind = 'pair'",
             [run_id],

@@ -28,8 +28,6 @@ BLOCKING = frozenset(RULES) - {"no_marker"}
 _LEAK = re.compile(rf"{MARKER}|\b(?:Instruction|Response)\s*:|<\|?(?:im_start|im_end|endoftext|eos|bos|start_of_turn)")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SECOND_TURN = re.compile(r"\n\s*(?:Instruction|Task|(Question))\s*:")
-
-
 _ITEM_NUMBER = re.compile(r"(?:^|(?<=\s))\d{1,2}[.)](?=\s)")
 
 
@@ -61,12 +59,12 @@ class Measured:
 
 def measure(instruction: str, raw: str, kept: str, stop_reason: str) -> Measured:
     """Measure one response for `flags_of`."""
-    said = words(kept)
+    said, quiz = words(kept), asks_for_questions(instruction)
     return Measured(
         empty=not said,
         length=stop_reason == "length",
         eos=stop_reason == "eos",
-        second_turn=_second_turn(instruction, raw),
+        second_turn=any(not (quiz and found[1]) for found in _SECOND_TURN.finditer(raw)),
         loops=max(repeated_trigrams(kept), _character_loop(kept)),
         echo=_echo(instruction, kept),
         leak=bool(_LEAK.search(kept)),
@@ -93,11 +91,6 @@ def flags_of(found: Measured, rules: RulesSpec) -> list[str]:
 def response_flags(instruction: str, raw: str, kept: str, stop_reason: str, rules: RulesSpec) -> list[str]:
     """Names of the rules that fire on a response, in the order of RULES."""
     return flags_of(measure(instruction, raw, kept, stop_reason), rules)
-
-
-def _second_turn(instruction: str, raw: str) -> bool:
-    quiz = asks_for_questions(instruction)
-    return any(not (quiz and found[1]) for found in _SECOND_TURN.finditer(raw))
 
 
 QUOTED = re.compile(r'"([^"]+)"|\u201c([^\u201d]+)\u201d|(?<!\w)[\'\u2018](.+?)[\'\u2019](?!\w)')
@@ -142,10 +135,9 @@ def _bare(text: str) -> str:
 
 def _character_loop(text: str) -> float:
     """Share of a long unspaced run that repeats (1000000…, aaaa…), which words do not show."""
-    longest = max((len(run) for run in text.split()), default=0)
-    if longest < 40:
+    run = max(text.split(), key=len, default="")
+    if len(run) < 40:
         return 0.0
-    run = max(text.split(), key=len)
     pieces = [run[i : i + 3] for i in range(len(run) - 2)]
     return 1 - len(set(pieces)) / len(pieces)
 
@@ -207,18 +199,14 @@ def instruction_status(text: str, regular: bool, spec: InstructionsSpec) -> tupl
     return "distinct", ""
 
 
-_TOPIC_WORDS_MIN = 4
-
-
 class TopicGuess:
     """The topic of an instruction: that of the seeds which use its words most; "other" where none does."""
 
     def __init__(self, seeds: list[tuple[str, str]]) -> None:
         self._by_word: dict[str, Counter[str]] = {}
         for topic, text in seeds:
-            for word in set(words(text)):
-                if len(word) >= _TOPIC_WORDS_MIN:
-                    self._by_word.setdefault(word, Counter())[topic] += 1
+            for word in {word for word in words(text) if len(word) >= 4}:
+                self._by_word.setdefault(word, Counter())[topic] += 1
 
     def of(self, text: str) -> str:
         """The most likely topic; the first in the alphabet among equals."""

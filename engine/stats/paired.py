@@ -152,7 +152,7 @@ def newcombe(table: Pairs, confidence: float = 0.95) -> Estimate:
     The Wilson limits of both shares are put together with the correlation phi of the outcomes, whose covariance is
     continuity-corrected. Raises ValueError for a confidence that is not between 0 and 1.
     """
-    _level(confidence)
+    require_share(confidence)
     n, first, second = table.n, table.a_right, table.b_right
     (low_1, high_1), (low_2, high_2) = wilson(first, n, confidence), wilson(second, n, confidence)
     share_1, share_2 = first / n, second / n
@@ -236,7 +236,7 @@ def cohen_dz(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> Estimate:
     The interval inverts the noncentral t distribution of t = d_z sqrt(n) (Steiger and Fouladi 1997). Identical scores
     give 0 without an interval. Raises ValueError below two items and where all differences are the same and not zero.
     """
-    _level(confidence)
+    require_share(confidence)
     first, second = _scores(a, b, at_least=2)
     n, name, method = len(first), "Cohen's d_z", "noncentral t"
     if _constant(first, second):
@@ -271,7 +271,7 @@ def clustered(a: ArrayLike, b: ArrayLike, clusters: Sequence[Hashable], confiden
     sections II and VI). Identical scores give error 0 and p 1. Raises ValueError below two groups, and where the sums
     around the mean are zero in all groups: there is then no spread to judge it by.
     """
-    _level(confidence)
+    require_share(confidence)
     first, second = _scores(a, b, at_least=2)
     if len(clusters) != len(first):
         raise ValueError(f"there are {len(first)} items and {len(clusters)} names of clusters")
@@ -320,7 +320,7 @@ def benjamini_hochberg(p_values: Sequence[float], alpha: float = 0.05) -> Correc
 
 
 def _family(p_values: Sequence[float], alpha: float) -> Floats:
-    _level(alpha, "alpha")
+    require_share(alpha, "alpha")
     p = np.asarray(p_values, dtype=np.float64)
     if not ((p >= 0) & (p <= 1)).all():
         raise ValueError(f"p values must be from 0 to 1, not {p.tolist()}")
@@ -340,7 +340,7 @@ def _bca(
     A draw equal to the estimate counts half as below it. The acceleration is the jackknife's, which for a mean is the
     skewness of the values over 6 sqrt(n).
     """
-    _level(confidence)
+    require_share(confidence)
     if draws < 1:
         raise ValueError(f"a bootstrap needs at least 1 draw, not {draws}")
     n = int(counts.sum())
@@ -395,6 +395,7 @@ def _constant(first: Floats, second: Floats) -> bool:
     return True
 
 
-def _level(value: float, name: str = "confidence") -> None:
+def require_share(value: float, name: str = "confidence") -> None:
+    """Raise ValueError unless a level or a probability lies between 0 and 1."""
     if not 0 < value < 1:
         raise ValueError(f"{name} must be between 0 and 1, not {value}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-from engine.stats.paired import Pairs
+from engine.stats.paired import Pairs, require_share
 
 LARGEST_N = 10_000_000
 # The exact test's power is not monotone in n. Around the answer of a bisection, so many items are tried one by one.
@@ -76,13 +76,15 @@ def mcnemar_power(gain: float, loss: float, n: int, alpha: float = 0.05, *, exac
     both tails get alpha / 2. The effect is the difference of shares, gain - loss. Raises ValueError for shares that are
     no probabilities, for n below 1 and for an alpha that is not between 0 and 1.
     """
-    _probability(alpha, "alpha")
+    require_share(alpha, "alpha")
     if not (gain >= 0 and loss >= 0 and 0 < gain + loss <= 1):
         raise ValueError(f"gain and loss must be shares whose sum is above 0 and at most 1, not {gain} and {loss}")
     if n < 1:
         raise ValueError(f"power needs at least 1 item, not {n}")
     value = _mcnemar(gain, loss, n, alpha, exact)
-    return Power(n, gain - loss, "difference of shares", alpha, value, *_mcnemar_names(exact))
+    test = f"McNemar {'exact' if exact else 'continuity-corrected'}"
+    method = "exact, over the number of discordant pairs"
+    return Power(n, gain - loss, "difference of shares", alpha, value, test, method)
 
 
 def mcnemar_n(gain: float, loss: float, power: float = 0.8, alpha: float = 0.05, *, exact: bool = True) -> Power:
@@ -91,7 +93,7 @@ def mcnemar_n(gain: float, loss: float, power: float = 0.8, alpha: float = 0.05,
     Power rises with n in saw teeth; the answer is the first n above the last tooth that falls short. Raises ValueError
     as mcnemar_power does, and where the shares are equal or more than ten million items would be needed.
     """
-    _probability(power, "power")
+    require_share(power, "power")
     mcnemar_power(gain, loss, 1, alpha)
     if gain == loss:
         raise ValueError("gain and loss are equal: there is no effect that a number of items could show")
@@ -110,7 +112,7 @@ def mcnemar_effect(n: int, discordant: float, power: float = 0.8, alpha: float =
     `discordant` is the expected share of discordant pairs. The effect is None where not even a difference of that size,
     all discordant pairs on one side, reaches the power. Raises ValueError as mcnemar_power does.
     """
-    _probability(power, "power")
+    require_share(power, "power")
     most = mcnemar_power(discordant, 0, n, alpha, exact=exact)
     if most.power < power:
         return Power(n, None, most.effect_name, alpha, most.power, most.test, most.method)
@@ -131,7 +133,7 @@ def t_power(dz: float, n: int, alpha: float = 0.05) -> Power:
     which statsmodels' TTestPower rests, is NaN in the far tail from some noncentralities of 5 on.)
     Raises ValueError below two items, for an effect that is no number, and for an alpha that is not between 0 and 1.
     """
-    _probability(alpha, "alpha")
+    require_share(alpha, "alpha")
     if n < 2 or not np.isfinite(dz):
         raise ValueError(f"power of the t test needs at least 2 items and a finite d_z, not {n} and {dz}")
     critical = stats.t.isf(alpha / 2, n - 1) ** 2
@@ -144,7 +146,7 @@ def t_n(dz: float, power: float = 0.8, alpha: float = 0.05) -> Power:
 
     Raises ValueError as t_power does, and where d_z is 0 or more than ten million items would be needed.
     """
-    _probability(power, "power")
+    require_share(power, "power")
     t_power(dz, 2, alpha)
     if dz == 0:
         raise ValueError("d_z is 0: there is no effect that a number of items could show")
@@ -156,7 +158,7 @@ def t_effect(n: int, power: float = 0.8, alpha: float = 0.05) -> Power:
 
     Raises ValueError as t_power does, and for a power that is not above alpha.
     """
-    _probability(power, "power")
+    require_share(power, "power")
     none = t_power(0.0, n, alpha)
     if power <= alpha:
         raise ValueError(f"a power of {power} is no more than the test's error without any effect, {alpha}")
@@ -173,7 +175,7 @@ def equivalence(table: Pairs, margin: float, alpha: float = 0.05) -> Equivalence
     The statistic is the z of the less certain side, above zero where the difference is within the margin. Raises
     ValueError for a margin or an alpha that is not between 0 and 1 (alpha: below 0.5).
     """
-    _probability(margin, "margin")
+    require_share(margin, "margin")
     if not 0 < alpha < 0.5:
         raise ValueError(f"alpha must be between 0 and 0.5, not {alpha}")
     worse, better = _tango(table, -margin), -_tango(table, margin)
@@ -195,7 +197,7 @@ def looks(fractions: Sequence[float], alpha: float = 0.05, *, spending: bool = T
     depend on each other; boundaries that use it would be a little wider. Raises ValueError unless fractions rise from
     above 0 to at most 1.
     """
-    _probability(alpha, "alpha")
+    require_share(alpha, "alpha")
     at = np.asarray(fractions, dtype=np.float64)
     if at.ndim != 1 or not len(at) or not (np.diff(at, prepend=0.0) > 0).all() or at[-1] > 1:
         raise ValueError(f"fractions of the items must rise from above 0 to at most 1, not {list(fractions)}")
@@ -206,10 +208,6 @@ def looks(fractions: Sequence[float], alpha: float = 0.05, *, spending: bool = T
         levels, method = np.full(len(at), alpha / len(at)), "Bonferroni over looks"
     spent = np.cumsum(levels)
     return Looks(len(at), tuple(at.tolist()), tuple(levels.tolist()), tuple(spent.tolist()), alpha, method)
-
-
-def _mcnemar_names(exact: bool) -> tuple[str, str]:
-    return f"McNemar {'exact' if exact else 'continuity-corrected'}", "exact, over the number of discordant pairs"
 
 
 def _mcnemar(gain: float, loss: float, n: int, alpha: float, exact: bool) -> float:
@@ -260,8 +258,3 @@ def _limit(table: Pairs, alpha: float, side: int) -> float:
     if side * (end - start) <= 0 or side * _tango(table, end) + z > 0:
         return float(side)
     return float(optimize.brentq(lambda at: side * _tango(table, at) + z, start, end, xtol=1e-10))
-
-
-def _probability(value: float, name: str) -> None:
-    if not 0 < value < 1:
-        raise ValueError(f"{name} must be between 0 and 1, not {value}")

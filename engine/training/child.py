@@ -7,6 +7,7 @@ imported in functions, because Unsloth, where it serves, has to come before them
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import math
 import os
@@ -30,6 +31,9 @@ from engine.training.job import Job, Journal, heard, read_examples, read_journal
 from engine.training.tokens import Tokens, require_mask, shown
 
 PAUSE_LOOK_S = 0.2
+# Figures that not every method has, by TRL's names.
+OF_LOGS = {"grad_norm": "grad_norm", "entropy": "entropy", "reward_margin": "rewards/margins",
+           "reward_accuracy": "rewards/accuracies"}  # fmt: skip
 EXIT_UNREPORTED = 70  # the journal itself could not be written
 
 
@@ -149,19 +153,17 @@ class Training:
     def _fitting(self, tokens: Any) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
         """Examples that fit the length; of the others it is told which they are."""
         found = []
+        most, least = self.job.settings["max_length"], self.job.settings["examples_at_least"]
         for name in ("train", "heldout"):
             rows = read_examples(self.folder / f"{name}.jsonl")
-            lengths = [tokens.length(row) for row in rows]
-            most = self.job.settings["max_length"]
-            long = [row["id"] for row, length in zip(rows, lengths, strict=True) if length > most]
-            if long:
+            lengths = [(row["id"], tokens.length(row)) for row in rows]
+            if long := [example for example, n in lengths if n > most]:
                 self.tell("left_out", split=name, ids=long, max_length=most)
-            self.tell("lengths", split=name, tokens=[[row["id"], n] for row, n in zip(rows, lengths, strict=True)])
-            found.append([row for row, length in zip(rows, lengths, strict=True) if length <= most])
-        if len(found[0]) < self.job.settings["examples_at_least"]:
+            self.tell("lengths", split=name, tokens=lengths)
+            found.append([row for row, (_, n) in zip(rows, lengths, strict=True) if n <= most])
+        if len(found[0]) < least:
             raise TrainingError(
-                f"only {len(found[0])} examples are no longer than {self.job.settings['max_length']} tokens, and "
-                f"{self.job.settings['examples_at_least']} are wanted",
+                f"only {len(found[0])} examples are no longer than {most} tokens, and {least} are wanted",
                 "Raise max_length if the device has the memory, or examples_at_least. Nothing was trained.",
             )
         return found[0], found[1]
@@ -218,10 +220,7 @@ class Training:
             epoch=float(state.epoch or 0),
             loss=loss,
             learning_rate=float(logs["learning_rate"]),
-            grad_norm=None if norm is None else float(norm),
-            entropy=_or_none(logs.get("entropy")),
-            reward_margin=_or_none(logs.get("rewards/margins")),
-            reward_accuracy=_or_none(logs.get("rewards/accuracies")),
+            **{name: None if logs.get(key) is None else float(logs[key]) for name, key in OF_LOGS.items()},
             n_tokens=self._tokens_in_step,
             seconds=seconds,
             memory_bytes=_peak_memory(),
@@ -250,12 +249,10 @@ class Training:
 
     def remember(self) -> None:
         """Take up the held-out losses that were measured up to the step from which training goes on."""
-        measured = {
-            report["step"]: report["loss"] for _, report in read_journal(self.folder) if report["kind"] == "heldout"
-        }
-        for step in sorted(measured):
+        reports = [report for _, report in read_journal(self.folder) if report["kind"] == "heldout"]
+        for step, loss in sorted({report["step"]: report["loss"] for report in reports}.items()):
             if 0 < step <= self.trainer.state.global_step:
-                self._compare(measured[step], step)
+                self._compare(loss, step)
 
     def told(self) -> str:
         """What the engine wants now; the same answer for every process."""
@@ -321,10 +318,6 @@ def _callback(training: Training) -> Any:
     return Reports()
 
 
-def _or_none(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
 def _peak_memory() -> int:
     import torch
 
@@ -337,10 +330,8 @@ def _versions() -> dict[str, str]:
     names = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "unsloth", "bitsandbytes")
     found = {}
     for name in names:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return found
 
 

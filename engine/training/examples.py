@@ -124,12 +124,3 @@ def near(instructions: Mapping[str, str], texts: Sequence[str], at_least: float)
 
 def _spaced(text: str) -> str:
     return f" {text}" if text.strip() else ""
-
-
-def held_out_instructions(reader: Reader, run_id: str) -> Sequence[Mapping[str, Any]]:
-    """The instructions that no training may touch, with their split."""
-    return reader.query(
-        "SELECT instruction_id, text, split FROM instructions WHERE run_id = ? AND split = 'test' "
-        "AND status = 'distinct' ORDER BY ordinal",
-        [run_id],
-    )

@@ -6,6 +6,9 @@ import errno
 
 from engine.core.errors import TrainingError
 
+# A full disk in the words of safetensors and torch.
+FULL = ("No space left", "os error 28", "PytorchStreamWriter failed", "File too large", "os error 27", "unexpected pos")
+
 
 class NotFinite(TrainingError):
     """A loss or a gradient is no number any more."""
@@ -14,10 +17,9 @@ class NotFinite(TrainingError):
 def story(error: BaseException) -> dict[str, str]:
     """What the engine is told of an error: cause, title and hint."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if isinstance(error, NotFinite):
-        return {"cause": "nan", "title": error.title, "hint": error.hint}
     if isinstance(error, TrainingError):
-        return {"cause": "error", "title": error.title, "hint": error.hint}
+        cause = "nan" if isinstance(error, NotFinite) else "error"
+        return {"cause": cause, "title": error.title, "hint": error.hint}
     if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
         return {"cause": "memory", "title": f"the device's memory is used up: {text}", "hint": ""}
     if _is_full(error):
@@ -34,14 +36,11 @@ def story(error: BaseException) -> dict[str, str]:
 
 
 def _is_full(error: BaseException | None) -> bool:
-    """Whether an error, or what led to it, is a full disk; safetensors and torch tell of it in their own words."""
+    """Whether an error, or what led to it, is a full disk."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return True
-        text = str(error)
-        if "No space left" in text or "os error 28" in text or "PytorchStreamWriter failed" in text:
-            return True
-        if "File too large" in text or "os error 27" in text or "unexpected pos" in text:
+        if any(words in str(error) for words in FULL):
             return True
         error = error.__cause__ or error.__context__
     return False

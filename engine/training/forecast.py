@@ -7,6 +7,7 @@ et al. 2022 (arXiv 2205.05198, equation 1) without the attention scores, which f
 from __future__ import annotations
 
 import json
+import math
 import struct
 import subprocess
 from collections.abc import Mapping
@@ -72,10 +73,7 @@ def shape_of(folder: Path) -> Shape:
             header = json.loads(stream.read(length))
         for name, tensor in header.items():
             if name != "__metadata__":
-                count = 1
-                for size in tensor["shape"]:
-                    count *= size
-                sizes[name] = count
+                sizes[name] = math.prod(tensor["shape"])
     return Shape(
         sum(sizes.values()),
         sum(count for name, count in sizes.items() if name.endswith("proj.weight")),
@@ -127,23 +125,15 @@ def fit(shape: Shape, adapter: Mapping[str, Any], method: str, *, longest: int, 
     `fits` is False.
     """
     sizes = [size for size in range(min(effective_batch, at_most), 0, -1) if effective_batch % size == 0]
-    tried = None
-    for checkpointing in (False, True):
-        for size in sizes:
-            tried = forecast(
-                shape,
-                adapter,
-                method,
-                longest=longest,
-                micro_batch=size,
-                gradient_checkpointing=checkpointing,
-                bytes_per_weight=bytes_per_weight,
-                device=device,
-            )
-            if tried.fits:
-                return tried
-    assert tried is not None
-    return tried
+    tried = [
+        forecast(
+            shape, adapter, method, longest=longest, micro_batch=size, gradient_checkpointing=checkpointing,
+            bytes_per_weight=bytes_per_weight, device=device,
+        )
+        for checkpointing in (False, True)
+        for size in sizes
+    ]  # fmt: skip
+    return next((one for one in tried if one.fits), tried[-1])
 
 
 @dataclass(frozen=True, slots=True)

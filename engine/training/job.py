@@ -7,6 +7,7 @@ journal survives either of them: what the engine did not live to store is read f
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -82,10 +83,9 @@ def say(folder: Path, command: str) -> None:
 
 def heard(folder: Path) -> str:
     """The command that lies there now."""
-    try:
+    with contextlib.suppress(OSError):
         return (folder / "command").read_text().strip() or RUN
-    except OSError:
-        return RUN
+    return RUN
 
 
 def wait_for_lock(lock: IO[str]) -> None:

@@ -63,7 +63,7 @@ def load(job: Job, folder: str, loader: str) -> tuple[Any, Any]:
 
 def _by_transformers(job: Job, folder: str, on_gpu: bool) -> tuple[Any, Any]:
     import torch
-    from peft import LoraConfig, PeftModel, get_peft_model
+    from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
     more: dict[str, Any] = {}
@@ -85,17 +85,8 @@ def _by_transformers(job: Job, folder: str, on_gpu: bool) -> tuple[Any, Any]:
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=job.gradient_checkpointing)
     torch.manual_seed(job.seed)  # the adapter's first weights are drawn here
     if job.start_adapter:
-        model = PeftModel.from_pretrained(model, job.start_adapter, is_trainable=True)
-        set_dropout(model, float(job.adapter["dropout"]))
-        return model, tokenizer
-    config = LoraConfig(
-        r=job.adapter["rank"],
-        lora_alpha=job.adapter["alpha"],
-        lora_dropout=job.adapter["dropout"],
-        target_modules=job.adapter["target_modules"],
-        bias="none",
-        task_type="CAUSAL_LM",
-    )
+        return _gone_on_with(job, model), tokenizer
+    config = LoraConfig(target_modules=job.adapter["target_modules"], task_type="CAUSAL_LM", **_lora(job))
     return get_peft_model(model, config), tokenizer
 
 
@@ -109,23 +100,31 @@ def _by_unsloth(job: Job, folder: str, on_gpu: bool) -> tuple[Any, Any]:
         load_in_4bit=job.adapter["kind"] == "qlora",
     )
     if job.start_adapter:
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, job.start_adapter, is_trainable=True)
-        set_dropout(model, float(job.adapter["dropout"]))
-        return model, tokenizer
+        return _gone_on_with(job, model), tokenizer
     targets = job.adapter["target_modules"]
     model = FastLanguageModel.get_peft_model(
         model,
-        r=job.adapter["rank"],
-        lora_alpha=job.adapter["alpha"],
-        lora_dropout=job.adapter["dropout"],
         target_modules=LINEAR if targets == "all-linear" else targets,
-        bias="none",
         use_gradient_checkpointing="unsloth" if job.gradient_checkpointing else False,
         random_state=job.seed,
+        **_lora(job),
     )
     return model, tokenizer
+
+
+def _lora(job: Job) -> dict[str, Any]:
+    """What both ways of making a new adapter are told of its shape."""
+    adapter = job.adapter
+    return {"r": adapter["rank"], "lora_alpha": adapter["alpha"], "lora_dropout": adapter["dropout"], "bias": "none"}
+
+
+def _gone_on_with(job: Job, model: Any) -> Any:
+    """The model with the adapter that this training begins with."""
+    from peft import PeftModel
+
+    model = PeftModel.from_pretrained(model, job.start_adapter, is_trainable=True)
+    set_dropout(model, float(job.adapter["dropout"]))
+    return model
 
 
 def require_base(job: Job, path: str) -> None:

@@ -12,10 +12,10 @@ from engine.evaluation.items import item_set
 from engine.evaluation.plan import answers_of
 from engine.evaluation.verifiers import scorer_sha256
 from engine.models import addresses
-from engine.quality.gates import Check, evidence_sha256, recompute
+from engine.quality.gates import evidence_sha256, recompute
 from engine.quality.pair_selection import recheck_pairs
 from engine.spec.stage import StageSpec
-from engine.training.examples import Examples, held_out_instructions, near
+from engine.training.examples import Examples, near
 from store.read import Reader
 
 
@@ -77,9 +77,8 @@ def require_open(found: Sequence[Lock]) -> None:
     """Raise Locked, which names the first lock that is shut and how to open it."""
     shut = [lock for lock in found if not lock.open]
     if shut:
-        more = (
-            f" ({len(shut) - 1} more locks are shut: {', '.join(lock.name for lock in shut[1:])})" if shut[1:] else ""
-        )
+        others = ", ".join(lock.name for lock in shut[1:])
+        more = f" ({len(shut) - 1} more locks are shut: {others})" if others else ""
         raise Locked(f"{LOCKED}: {shut[0].name}: {shut[0].found}{more}", shut[0].key)
 
 
@@ -96,38 +95,36 @@ def _guard(reader: Reader, run_id: str) -> Lock:
     rows = reader.query("SELECT check_id, passed FROM guard_checks WHERE run_id = ?", [run_id])
     failed = [row["check_id"] for row in rows if row["passed"] is False]
     decided = [row for row in rows if row["passed"] is not None]
-    text = f"{len(failed)} checks of the contamination guard failed" + _such_as(failed)
-    if not decided:
-        text = "the contamination guard has not run"
+    told = f"{len(decided)} checks passed" if decided else "the contamination guard has not run"
+    if failed:
+        told = f"{len(failed)} checks of the contamination guard failed" + _such_as(failed)
     return Lock(
         "the guard passed",
         bool(decided) and not failed,
-        text if failed or not decided else f"{len(decided)} checks passed",
+        told,
         "No approval opens this lock: use weights of a base model (docs/BASE_MODEL_TRUTH.md).",
     )
 
 
 def _gate(reader: Reader, run_id: str, spec: StageSpec, method: str) -> list[Lock]:
     """The gate of the data that is trained on, and whether its rows still say what it was decided on."""
+    passed = "the data gate passed"
     wanted = ("final", "pilot") if method == "sft" else ("final pairs", "pilot pairs")
     rows = reader.gates(run_id)
     name = next((one for one in wanted if any(row["gate"] == one for row in rows)), None)
     if name is None:
         what = "the data gate" if method == "sft" else "the gate of the preference pairs"
-        shut = Lock("the data gate passed", False, f"{what} has not been decided", f"Go on with `cai resume {run_id}`.")
-        return [shut]
+        return [Lock(passed, False, f"{what} has not been decided", f"Go on with `cai resume {run_id}`.")]
     checks = [row for row in rows if row["gate"] == name]
     failed = [row["check_name"] for row in checks if not row["passed"]]
-    now: Sequence[Check]
-    now = recompute(reader, run_id, spec).checks if method == "sft" else recheck_pairs(reader, run_id, spec).checks
-    current = evidence_sha256(now) == checks[0]["evidence_sha256"]
+    now = (recompute if method == "sft" else recheck_pairs)(reader, run_id, spec)
+    current = evidence_sha256(now.checks) == checks[0]["evidence_sha256"]
+    outcome = f"failed: {', '.join(failed)}" if failed else f"passed, {len(checks)} checks"
     return [
         Lock(
-            "the data gate passed",
+            passed,
             not failed,
-            f"the {name} gate failed: {', '.join(failed)}"
-            if failed
-            else f"the {name} gate passed, {len(checks)} checks",
+            f"the {name} gate {outcome}",
             "Look at what counts against it in the room Thresholds, correct the spec, and let the gate decide again.",
         ),
         Lock(
@@ -178,7 +175,8 @@ def _split(found: Examples) -> Lock:
 def _apart(reader: Reader, run_id: str, spec: StageSpec, found: Examples) -> Lock:
     """No instruction that is trained on stands in the test split, exactly or nearly (ROUGE-L)."""
     at_least = spec.instructions.duplicate_at
-    held_out = [row["text"] for row in held_out_instructions(reader, run_id)]
+    sql = "SELECT text FROM instructions WHERE run_id = ? AND split = 'test' AND status = 'distinct' ORDER BY ordinal"
+    held_out = [row["text"] for row in reader.query(sql, [run_id])]
     both = near({name: text for name, (text, _) in found.instructions.items()}, held_out, at_least)
     return Lock(
         "the test split is apart",

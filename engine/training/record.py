@@ -39,6 +39,7 @@ class Record:
         self._t = trainer
         self._plan = wanted
         self._run_id = trainer.run["run_id"]
+        self._ids = {"run_id": self._run_id, "training_id": wanted.training_id}
         self._began = time.monotonic()
         self._before_s = 0.0
         self._last: dict[str, Any] | None = None  # the row of the last step
@@ -47,20 +48,15 @@ class Record:
         self._replaying = False
         self._saved_bytes = 0
         self.step = 0
-        now = datetime.now(UTC)
-        known = trainer.reader.query(
-            "SELECT * FROM trainings WHERE run_id = ? AND training_id = ?", [self._run_id, wanted.training_id]
-        )
         self._row: dict[str, Any] = {
-            "run_id": self._run_id,
-            "training_id": wanted.training_id,
+            **self._ids,
             "session_id": trainer.session_id,
             "method": wanted.method,
             "settings": {"adapter": dict(wanted.adapter), wanted.kind: wanted.settings.model_dump()},
             "planned_steps": wanted.steps,
             "device": "",
             "device_bytes": wanted.memory.device if wanted.memory else None,
-            "started_at": now,
+            "started_at": datetime.now(UTC),
             "data_sha256": wanted.found.sha256,
             "start_training": wanted.start.training_id if wanted.start else None,
             "elapsed_s": 0.0,
@@ -73,20 +69,21 @@ class Record:
                 "micro_batches": [],
             },
         }
-        if known:
-            old = known[0]
+        for old in self._stored("trainings"):
             self._before_s = float(old["elapsed_s"] or 0.0)
             self._row |= {name: old[name] for name in ("started_at", "heldout_before", "device", "planned_steps")}
             for name in ("first_batch", "facts"):
                 self._row[name] = json.loads(old[name]) if old[name] else self._row[name]
 
+    def _stored(self, table: str) -> list[dict[str, Any]]:
+        """This training's rows of a table."""
+        sql = f"SELECT * FROM {table} WHERE run_id = ? AND training_id = ?"
+        return self._t.reader.query(sql, list(self._ids.values()))
+
     def _replay(self) -> int:
         """Take up what was reported while no engine listened; returns where the journal ends."""
         offset = 0
-        known = self._t.reader.query(
-            "SELECT * FROM training_steps WHERE run_id = ? AND training_id = ?", [self._run_id, self._plan.training_id]
-        )
-        stored = {row["step"]: row for row in known}
+        stored = {row["step"]: row for row in self._stored("training_steps")}
         self._replaying = True
         for end, report in jobs.read_journal(self._plan.folder):
             offset = end
@@ -109,10 +106,9 @@ class Record:
         elif kind == "lengths":
             most = self._plan.settings.max_length
             rows = [
-                {"run_id": self._run_id, "training_id": self._plan.training_id, "example_id": name,
-                 "split": report["split"], "n_tokens": n, "used": n <= most}
+                {**self._ids, "example_id": name, "split": report["split"], "n_tokens": n, "used": n <= most}
                 for name, n in report["tokens"]
-            ]  # fmt: skip
+            ]
             self._t.store.put({"training_examples": rows})
         elif kind in ("paused", "resumed"):
             self._put("paused" if kind == "paused" else "running", "")
@@ -132,8 +128,7 @@ class Record:
 
     def _take_loaded(self, report: Mapping[str, Any]) -> None:
         self._loaded = True
-        facts = {name: value for name, value in report.items() if name not in ("kind", "device_bytes")}
-        self._row["facts"] |= facts
+        self._row["facts"] |= {name: value for name, value in report.items() if name not in ("kind", "device_bytes")}
         self._row["device"] = report["device"]
         self._row["device_bytes"] = report["device_bytes"] or self._row["device_bytes"]
         self._row["planned_steps"] = steps_of(report["examples"], self._plan.settings)
@@ -146,11 +141,9 @@ class Record:
         )  # fmt: skip
 
     def _take_step(self, report: Mapping[str, Any]) -> None:
-        row = {name: report.get(name) for name in STEP_FIELDS}
-        row |= {"run_id": self._run_id, "training_id": self._plan.training_id, "heldout_loss": None,
-                "session_id": self._t.session_id, "at": _when(report)}  # fmt: skip
-        self._last = row
-        self._t.store.put({"training_steps": [row]})
+        self._last = {name: report.get(name) for name in STEP_FIELDS} | self._ids
+        self._last |= {"heldout_loss": None, "session_id": self._t.session_id, "at": _when(report)}
+        self._t.store.put({"training_steps": [self._last]})
         self._row["planned_steps"] = report["planned"]
         self.step = report["step"]
         if not self._replaying:
@@ -183,12 +176,9 @@ class Record:
         )  # fmt: skip
 
     def _take_checkpoint(self, report: Mapping[str, Any]) -> None:
-        kept = {"run_id": self._run_id, "training_id": self._plan.training_id, "at": _when(report), "kept": True,
-                **{name: report[name] for name in ("step", "path", "n_bytes", "heldout_loss")}}  # fmt: skip
-        gone = self._t.reader.query(
-            "SELECT * FROM checkpoints WHERE run_id = ? AND training_id = ?", [self._run_id, self._plan.training_id]
-        )
-        removed = [row | {"kept": False} for row in gone if row["step"] in report["removed"]]
+        kept = {name: report[name] for name in ("step", "path", "n_bytes", "heldout_loss")}
+        kept |= {**self._ids, "at": _when(report), "kept": True}
+        removed = [row | {"kept": False} for row in self._stored("checkpoints") if row["step"] in report["removed"]]
         self._t.store.put({"checkpoints": [*removed, kept]})
         if not self._replaying:
             self._t.emit(

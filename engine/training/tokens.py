@@ -80,9 +80,6 @@ def _wrong(ids: list[int], supervised: list[bool], tokens: Tokens) -> str:
 
 def shown(rows: Sequence[tuple[list[int], list[bool]]], tokens: Tokens) -> list[dict[str, str]]:
     """The first rows of a batch as text that a person can look at: what is masked, and what is learned."""
-    found = []
-    for ids, supervised in rows[:SHOWN_ROWS]:
-        first = supervised.index(True)
-        decode = tokens.tokenizer.decode
-        found.append({"masked": decode(ids[:first]), "learned": decode(ids[first:])})
-    return found
+    decode = tokens.tokenizer.decode
+    starts = [(ids, supervised.index(True)) for ids, supervised in rows[:SHOWN_ROWS]]
+    return [{"masked": decode(ids[:first]), "learned": decode(ids[first:])} for ids, first in starts]

@@ -93,10 +93,6 @@ class Sft(Kept, trl.SFTTrainer):  # type: ignore[misc]
         return dataset
 
 
-class Dpo(Kept, trl.DPOTrainer):  # type: ignore[misc]
-    pass
-
-
 class Kto(Kept, trl.KTOTrainer):  # type: ignore[misc]
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, *rest: Any) -> Any:
         # The KL term pairs each prompt with its neighbour's answer: Ethayarajh et al. 2024 (arXiv 2402.01306, 4.1).
@@ -130,30 +126,25 @@ def _simpo() -> tuple[type[Kept], Any]:
 class Method:
     """A way to train: how rows become token ids, which trainer, which arguments, and which tokens are learned."""
 
-    tokenise: Callable[[Rows, Tokens], Dataset]
+    tokenise: Callable[[Rows, Tokens], list[Any]]
     trainer: Callable[[], tuple[type[Kept], Any]]
     more: Callable[[Mapping[str, Any]], dict[str, Any]]
     supervised: Callable[[Mapping[str, Any]], list[tuple[list[int], list[bool]]]]
 
 
-def sft_rows(rows: Rows, tokens: Tokens) -> Dataset:
-    return Dataset.from_list([tokens.example(row["prompt"], row["completion"]) for row in rows])
+def sft_rows(rows: Rows, tokens: Tokens) -> list[Any]:
+    return [tokens.example(row["prompt"], row["completion"]) for row in rows]
 
 
-def pair_rows(rows: Rows, tokens: Tokens) -> Dataset:
-    return Dataset.from_list(
-        [
-            {
-                "prompt_ids": tokens.prompt(row["prompt"]),
-                "chosen_ids": tokens.response(row["chosen"]),
-                "rejected_ids": tokens.response(row["rejected"]),
-            }
-            for row in rows
-        ]
-    )
+def pair_rows(rows: Rows, tokens: Tokens) -> list[Any]:
+    return [
+        {"prompt_ids": tokens.prompt(row["prompt"])}
+        | {f"{side}_ids": tokens.response(row[side]) for side in ("chosen", "rejected")}
+        for row in rows
+    ]
 
 
-def unpaired_rows(rows: Rows, tokens: Tokens) -> Dataset:
+def unpaired_rows(rows: Rows, tokens: Tokens) -> list[Any]:
     """Each pair as a desirable and an undesirable example, in turn, since TRL's KTO reads them in order.
 
     The two sides of a prompt stand half the data apart, so that a row's neighbour, whose answer the KL term takes, is
@@ -165,19 +156,17 @@ def unpaired_rows(rows: Rows, tokens: Tokens) -> Dataset:
         for at in range(len(rows))
         for good in (True, False)
     ]
-    return Dataset.from_list(
-        [
-            {"prompt_ids": tokens.prompt(row["prompt"]), "completion_ids": tokens.response(row[side]), "label": good}
-            for row, side, good in order
-        ]
-    )
+    return [
+        {"prompt_ids": tokens.prompt(row["prompt"]), "completion_ids": tokens.response(row[side]), "label": good}
+        for row, side, good in order
+    ]
 
 
-def labelled_pair_rows(rows: Rows, tokens: Tokens) -> Dataset:
+def labelled_pair_rows(rows: Rows, tokens: Tokens) -> list[Any]:
     """Pairs in the columns of TRL's ORPO and CPO trainers, which read `prompt`, `chosen` and `rejected` besides."""
     found = []
     for row in rows:
-        new: dict[str, Any] = {"prompt": row["prompt"], "chosen": row["chosen"], "rejected": row["rejected"]}
+        new: dict[str, Any] = {name: row[name] for name in ("prompt", "chosen", "rejected")}
         new["prompt_input_ids"] = tokens.prompt(row["prompt"])
         new["prompt_attention_mask"] = [1] * len(new["prompt_input_ids"])
         for side in ("chosen", "rejected"):
@@ -185,7 +174,7 @@ def labelled_pair_rows(rows: Rows, tokens: Tokens) -> Dataset:
             new |= {f"{side}_{name}": ids for name, ids in example.items()}
             new[f"{side}_attention_mask"] = [1] * len(example["input_ids"])
         found.append(new)
-    return Dataset.from_list(found)
+    return found
 
 
 def _by_labels(ids: Any, labels: Any, attention: Any) -> list[tuple[list[int], list[bool]]]:
@@ -220,16 +209,17 @@ def _by_sides(inputs: Mapping[str, Any]) -> list[tuple[list[int], list[bool]]]:
     ]
 
 
-def _dpo(loss: str) -> Method:
-    def more(settings: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            "beta": settings["beta"],
-            "loss_type": [loss],
-            "precompute_ref_log_probs": settings["precompute_reference"],
-            "max_length": None,
-        }
+def _dpo() -> tuple[type[Kept], Any]:
+    return type("Dpo", (Kept, trl.DPOTrainer), {}), trl.DPOConfig
 
-    return Method(pair_rows, lambda: (Dpo, trl.DPOConfig), more, _by_completion)
+
+def _with_reference(settings: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    precompute = settings["precompute_reference"]
+    return {"beta": settings["beta"], "precompute_ref_log_probs": precompute, "max_length": None, **more}
+
+
+def _without_reference(settings: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    return {"beta": settings["beta"], "max_length": settings["max_length"], **more}
 
 
 METHODS: dict[str, Method] = {
@@ -246,34 +236,18 @@ METHODS: dict[str, Method] = {
         sft_supervised,
     ),
     # Rafailov et al. 2023 (arXiv 2305.18290, equation 7).
-    "dpo": _dpo("sigmoid"),
+    "dpo": Method(pair_rows, _dpo, lambda s: _with_reference(s, loss_type=["sigmoid"]), _by_completion),
     # Azar et al. 2023 (arXiv 2310.12036, equation 17).
-    "ipo": _dpo("ipo"),
+    "ipo": Method(pair_rows, _dpo, lambda s: _with_reference(s, loss_type=["ipo"]), _by_completion),
     # Ethayarajh et al. 2024 (arXiv 2402.01306, equation 8).
-    "kto": Method(
-        unpaired_rows,
-        lambda: (Kto, trl.KTOConfig),
-        lambda s: {"beta": s["beta"], "precompute_ref_log_probs": s["precompute_reference"], "max_length": None},
-        _by_completion,
-    ),
+    "kto": Method(unpaired_rows, lambda: (Kto, trl.KTOConfig), _with_reference, _by_completion),
     # Hong et al. 2024 (arXiv 2403.07691, equation 6): no reference.
-    "orpo": Method(
-        labelled_pair_rows,
-        _orpo,
-        lambda s: {"beta": s["beta"], "max_length": s["max_length"]},
-        _by_sides,
-    ),
+    "orpo": Method(labelled_pair_rows, _orpo, _without_reference, _by_sides),
     # Meng et al. 2024 (arXiv 2405.14734, equation 6): no reference, margins per token.
     "simpo": Method(
         labelled_pair_rows,
         _simpo,
-        lambda s: {
-            "beta": s["beta"],
-            "max_length": s["max_length"],
-            "loss_type": "simpo",
-            "cpo_alpha": 0.0,
-            "simpo_gamma": 0.5 * s["beta"],
-        },
+        lambda s: _without_reference(s, loss_type="simpo", cpo_alpha=0.0, simpo_gamma=0.5 * s["beta"]),
         _by_sides,
     ),
 }
@@ -329,8 +303,8 @@ def build(
     trainer = trainer_class(
         model=model,
         args=config,
-        train_dataset=method.tokenise(train, tokens),
-        eval_dataset=method.tokenise(heldout, tokens) if heldout else None,
+        train_dataset=Dataset.from_list(method.tokenise(train, tokens)),
+        eval_dataset=Dataset.from_list(method.tokenise(heldout, tokens)) if heldout else None,
         processing_class=tokenizer,
     )
     trainer.folder = folder

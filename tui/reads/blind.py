@@ -24,9 +24,8 @@ def to_read(reader: Reader, run_id: str, result: Mapping[str, Any]) -> list[dict
     """
     from engine.evaluation.plan import answers_of  # not before the first frame: it brings DuckDB
     from engine.evaluation.scorer_audit import blinded, judged
-    from store.evaluations import items_asked
 
-    items_sha256 = items_asked(reader, run_id, result["after"])
+    items_sha256 = reader.items_asked(run_id, result["after"])
     if items_sha256 is None:
         return []
     answers = [

@@ -53,9 +53,7 @@ class Standing:
 
 def standing(reader: Reader, run_id: str) -> Standing:
     """Read it; every part is empty where nothing was evaluated."""
-    from store import evaluations
-
-    items_sha256 = evaluations.items_asked(reader, run_id)
+    items_sha256 = reader.items_asked(run_id)
     return Standing(
         reader.query(
             "SELECT i.capability, a.condition, i.split, count(*) AS n, count(*) FILTER (a.correct) AS n_right "
@@ -65,7 +63,7 @@ def standing(reader: Reader, run_id: str) -> Standing:
         ),
         reader.query("SELECT * FROM scorer_audits WHERE run_id = ? ORDER BY capability, part, subject", [run_id]),
         [row for row in reader.gates(run_id) if row["gate"] == "gap"],
-        evaluations.registration(reader, run_id),
+        reader.registration(run_id),
         reader.query(
             "SELECT condition, count(*) AS n, count(*) FILTER (NOT same_text) AS texts, "
             "count(*) FILTER (NOT same_verdict) AS verdicts FROM evaluation_repeats WHERE run_id = ? "

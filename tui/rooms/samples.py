@@ -14,7 +14,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from engine.quality.labels import keep_label
+from engine.quality.labels import mark
 from store.names import LABELS, SPLITS
 from tui.live.state import RunState
 from tui.messages import WriteWanted
@@ -324,7 +324,7 @@ class SamplesRoom(ListingRoom):
                 self._open(sample_id)
             self.query_one("#samples-list").border_subtitle = Content(one_line(agreement(audits), 120))
 
-        write = partial(keep_label, run_id=run_id, sample_id=sample_id, label=label, note=note)
+        write = partial(mark, run_id=run_id, sample_id=sample_id, label=label, note=note)
         self.post_message(WriteWanted("keeping a label", write, written))
         if step:
             self.table.action_step(step)

@@ -212,16 +212,13 @@ def tokenizer_from_scores(reader: Any) -> Any:
     )
     inner.normalizer = normalizers.Replace(" ", "\u2581")
     inner.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
-    inner.add_tokens(
-        [
-            AddedToken(t, normalized=False, special=False)
-            for t, k in zip(tokens, kinds, strict=True)
-            if k == user_defined
-        ]
-    )
-    inner.add_special_tokens(
-        [AddedToken(t, normalized=False, special=True) for t, k in zip(tokens, kinds, strict=True) if k == control]
-    )
+
+    def of(wanted: int, *, special: bool) -> list[Any]:
+        found = [token for token, kind in zip(tokens, kinds, strict=True) if kind == wanted]
+        return [AddedToken(token, normalized=False, special=special) for token in found]
+
+    inner.add_tokens(of(user_defined, special=False))
+    inner.add_special_tokens(of(control, special=True))
 
     def named(field: str) -> str:
         return str(tokens[fields[f"tokenizer.ggml.{field}_token_id"].contents()])

@@ -60,6 +60,7 @@ class OpenAIModel(WithoutStates):
         room = min(wanted, max(1, _files_free(wanted * len(urls)) // len(urls)))
         self.name = source.name
         self.batch_size = room
+        self._patience = patience
         self._card: dict[str, Any] = {}
         self._adapter: tuple[Path, str] | None = None
         self._checked: Checked | None = None
@@ -160,17 +161,18 @@ class OpenAIModel(WithoutStates):
     # Below is run in the thread of the connections.
 
     async def _complete(self, request: Generate) -> Completion:
+        wire = self._found.wire
+
         async def ask() -> Completion:
-            body = generate_body(self._found.wire, request) | {"model": self._model}
-            return read_completion(self._found.wire, request, await self._post(body))
+            return read_completion(wire, request, await self._post_in_use(generate_body(wire, request)))
 
         return await self._told(ask, UNUSABLE_AT_MOST)
 
     async def _score(self, request: Score) -> LabelScores:
-        async def post(body: dict[str, Any]) -> dict[str, Any]:
-            return await self._post(body | {"model": self._model})
+        return await self._told(lambda: self._labels.score(self._post_in_use, request), UNUSABLE_AT_MOST)
 
-        return await self._told(lambda: self._labels.score(post, request), UNUSABLE_AT_MOST)
+    async def _post_in_use(self, body: dict[str, Any]) -> dict[str, Any]:
+        return await self._post(body | {"model": self._model})
 
     async def _told(self, ask: Callable[[], Awaitable[_Answer]], tries: int = 1) -> _Answer:
         """What the servers tell, their refusals as ModelError; asked again where a body was unusable."""
@@ -193,9 +195,11 @@ class OpenAIModel(WithoutStates):
     async def _post(self, body: dict[str, Any]) -> dict[str, Any]:
         return await self._servers.post("/completions", body)
 
-    def _post_to(self, server: Server, model: str = "") -> Post:
+    def _post_to(self, server: Server) -> Post:
+        """How one server is asked when it is met, in a time in which a sound one answers."""
+
         async def post(body: dict[str, Any]) -> dict[str, Any]:
-            return await self._servers.check(server, body | ({"model": model} if model else {}))
+            return await self._servers.call(server, "/completions", body, self._patience.check_s)
 
         return post
 
@@ -234,7 +238,7 @@ class OpenAIModel(WithoutStates):
             self._checked = await check(self._post_to(server), card["id"])
             self._card = card
             with contextlib.suppress(Refused):  # vLLM tells it with --enable-tokenizer-info-endpoint
-                self._tokenizer_info = await self._servers.look(server, "/tokenizer_info")
+                self._tokenizer_info = await self._servers.look(f"{server.root}/tokenizer_info")
             return
         if any(card.get(name) != self._card.get(name) for name in _IDENTITY):
             raise ModelError(
@@ -252,7 +256,7 @@ class OpenAIModel(WithoutStates):
             raise ModelError(str(answer)) from None
 
     async def _cards(self, server: Server) -> list[dict[str, Any]]:
-        found = (await self._servers.models(server)).get("data")
+        found = (await self._servers.look(f"{server.url}/models")).get("data")
         return [one for one in found if isinstance(one, dict) and one.get("id")] if isinstance(found, list) else []
 
     async def _adapter_everywhere(self, adapter: Path, sha256: str) -> str:
@@ -277,7 +281,7 @@ class OpenAIModel(WithoutStates):
                 return str(card["id"])
         try:
             body = {"lora_name": name, "lora_path": str(adapter)}
-            await self._servers.call(server, "POST", "/load_lora_adapter", body)
+            await self._servers.call(server, "/load_lora_adapter", body)
             if any(card["id"] == name for card in await self._cards(server)):
                 return name
             said = "it does not list it after loading"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,8 +55,9 @@ async def check(post: Post, model: str) -> Checked:
     value, ids = await by_prompt(wire, post, PROMPT, LABEL)
     wire, told = await _next_token(wire, post, ids, value)
     wire, said = await _decoding(wire, post)
-    special = [name for name in (*CHAT_TOKENS, *CONTENT_TOKENS) if await _is_one_token(wire, post, name)]
-    chat_ids = [(await fed(wire, post, f"Water{name}")).ids[-1] for name in special if name in CHAT_TOKENS]
+    read = {name: await fed(wire, post, f"Water{name}") for name in (*CHAT_TOKENS, *CONTENT_TOKENS)}
+    special = [name for name, prompt in read.items() if prompt.texts[-1].strip() == name]
+    chat_ids = [read[name].ids[-1] for name in special if name in CHAT_TOKENS]
     facts = {
         "bos": wire.front[0][1] if wire.front else None,
         "token_ids": "told by the server" if wire.ids else "not told by the server: stored as -1",
@@ -153,7 +155,7 @@ async def _next_token(wire: Wire, post: Post, ids: tuple[int, ...], value: float
         wider = replace(wire, top=top)
         told = await _alternatives(post, next_body(wider, PROMPT))
         if LABEL in told:  # its blank is shown, so that tokens can be told apart
-            if sum(map(_exp, told.values())) > 1.01:
+            if sum(math.exp(min(value, 50.0)) for value in told.values()) > 1.01:
                 raise ModelError("what this server tells of the next token are no log-probabilities", _HINT)
             return wider, _compared(told[LABEL], value, f"among the first {top}; all others by prompt scoring")
     return wire, {"way": "by prompt scoring", "prompt_nats": value}
@@ -198,20 +200,9 @@ async def _decoding(wire: Wire, post: Post) -> tuple[Wire, dict[str, Any]]:
     }
 
 
-async def _is_one_token(wire: Wire, post: Post, name: str) -> bool:
-    found = await fed(wire, post, f"Water{name}")
-    return found.texts[-1].strip() == name
-
-
 def _common(one: list[tuple[int, str]], other: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    n = 0
-    while n < min(len(one), len(other)) and one[n] == other[n]:
-        n += 1
-    return one[:n]
-
-
-def _exp(value: float) -> float:
-    return math.exp(min(value, 50.0))
+    alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return [token for token, _ in alike]
 
 
 def _shown(tokens: tuple[tuple[int, str], ...]) -> str:

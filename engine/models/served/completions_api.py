@@ -6,6 +6,7 @@ request, because a server takes what is not sent from the model's own generation
 
 from __future__ import annotations
 
+import itertools
 import math
 import zlib
 from collections.abc import Sequence
@@ -66,11 +67,6 @@ def unknown_id(text: str) -> int:
     return -1 - zlib.crc32(text.encode("utf-8", "surrogatepass")) % (1 << 30)
 
 
-def seed_31(seed: int) -> int:
-    """A seed in the 31 bits that every server takes, from one of 63."""
-    return (seed ^ (seed >> 31)) & 0x7FFFFFFF
-
-
 def generate_body(wire: Wire, request: Generate) -> dict[str, Any]:
     """What is sent for a text to be continued. Raises ModelError for a decoding that the server does not follow."""
     decoding = request.decoding
@@ -110,7 +106,7 @@ def _body(wire: Wire, prompt: str, decoding: Decoding, seed: int) -> dict[str, A
         "max_tokens": decoding.max_tokens,
         "temperature": decoding.temperature,
         "top_p": decoding.top_p,
-        "seed": seed_31(seed),
+        "seed": (seed ^ (seed >> 31)) & 0x7FFFFFFF,  # the 31 bits that every server takes, from 63
         "presence_penalty": 0.0,
         "frequency_penalty": 0.0,
         "n": 1,
@@ -199,12 +195,8 @@ def refusal(refused: Refused) -> ModelError:
 
 def _tokens_up_to(texts: Sequence[str], n: int) -> int:
     """How many tokens hold the first n characters; 0 where their texts do not tell."""
-    length = 0
-    for index, text in enumerate(texts):
-        length += len(text)
-        if length >= n:
-            return index + 1
-    return 0
+    lengths = itertools.accumulate(map(len, texts))
+    return next((count for count, length in enumerate(lengths, 1) if length >= n), 0)
 
 
 def _choice(found: dict[str, Any]) -> dict[str, Any]:

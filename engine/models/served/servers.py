@@ -195,7 +195,7 @@ class Servers:
         tried = 0
         while True:
             server = await self._free()
-            call = asyncio.ensure_future(self.call(server, "POST", path, body))
+            call = asyncio.ensure_future(self.call(server, path, body))
             server.calls.add(call)
             try:
                 found = await call
@@ -226,33 +226,25 @@ class Servers:
                     "What was committed is safe. Look at the server's own log, then `cai resume` goes on.",
                 )
 
-    async def call(self, server: Server, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    async def call(
+        self, server: Server, path: str, body: dict[str, Any], at_most_s: float | None = None
+    ) -> dict[str, Any]:
         """One request to one server. Raises Again where another try may bring more, else Refused."""
-        return await self._ask(method, server.url + path, body, self._patience.answer_s)
+        return await self._ask("POST", server.url + path, body, at_most_s or self._patience.answer_s)
 
-    async def check(self, server: Server, body: dict[str, Any]) -> dict[str, Any]:
-        """A small completion when a server is met, in a time in which a sound one answers; raises as `call` does."""
-        return await self._ask("POST", f"{server.url}/completions", body, self._patience.check_s)
-
-    async def models(self, server: Server) -> dict[str, Any]:
-        """What a server lists, in a short time; raises as `call` does."""
-        return await self._ask("GET", f"{server.url}/models", None, self._patience.look_s)
-
-    async def look(self, server: Server, path: str) -> dict[str, Any]:
-        """What a server says under a path beside /v1, in a short time; raises as `call` does."""
-        return await self._ask("GET", server.root + path, None, self._patience.look_s)
+    async def look(self, url: str) -> dict[str, Any]:
+        """What a server says at an address, in a short time; raises as `call` does."""
+        return await self._ask("GET", url, None, self._patience.look_s)
 
     async def _ask(self, method: str, url: str, body: dict[str, Any] | None, at_most_s: float) -> dict[str, Any]:
+        timeout = httpx2.Timeout(at_most_s, connect=min(at_most_s, self._patience.connect_s))
         try:
-            response = await self._client.request(method, url, json=body, timeout=self._timeout(at_most_s))
+            response = await self._client.request(method, url, json=body, timeout=timeout)
         except httpx2.TimeoutException:
             raise Again(f"no answer within {at_most_s:g} s") from None
         except (httpx2.HTTPError, OSError) as error:
             raise Again(f"the connection failed ({type(error).__name__})") from None
         return read_body(response.status_code, response.headers, response.text, self._key, datetime.now(UTC))
-
-    def _timeout(self, at_most_s: float) -> httpx2.Timeout:
-        return httpx2.Timeout(at_most_s, connect=min(at_most_s, self._patience.connect_s))
 
     async def _free(self) -> Server:
         """The server with the fewest requests in flight, one of them taken; waits until there is one."""
@@ -320,9 +312,8 @@ class Servers:
                 await asyncio.sleep(self._backoff(server))
             alive, said = True, ""
             try:
-                await self.look(server, "/health")
-            except Refused:
-                pass  # it has no such path, and answers
+                with contextlib.suppress(Refused):  # it has no such path, and answers
+                    await self.look(f"{server.root}/health")
             except Again as failed:
                 alive, said = failed.status == 429, failed.said
             if server.up:

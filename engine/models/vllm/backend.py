@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -48,33 +48,6 @@ _Request = TypeVar("_Request", Generate, Score)
 _Answer = TypeVar("_Answer", Completion, LabelScores)
 
 
-class Engine(Protocol):
-    """What the backend needs of an engine; see EngineProcess."""
-
-    lacking_mib: int
-
-    @property
-    def max_model_len(self) -> int: ...
-
-    @property
-    def facts(self) -> dict[str, Any]: ...
-
-    @property
-    def settings(self) -> Settings: ...
-
-    def add(self, name: str, ask: Ask) -> None: ...
-
-    def step(self) -> list[Found]: ...
-
-    def abort(self, names: Iterable[str]) -> None: ...
-
-    def admit(self, adapter: Adapter) -> None: ...
-
-    def restart(self, lora_rank: int | None = None) -> None: ...
-
-    def stop(self) -> None: ...
-
-
 @dataclass
 class _Open:
     """A request of a stream whose asks are not all answered."""
@@ -91,7 +64,9 @@ class VllmModel(WithoutStates):
     time before all streams are done, they raise ModelError.
     """
 
-    def __init__(self, source: Source, engine: Engine, text: Text, fingerprint: str, facts: dict[str, Any]) -> None:
+    def __init__(
+        self, source: Source, engine: EngineProcess, text: Text, fingerprint: str, facts: dict[str, Any]
+    ) -> None:
         self.name = source.name
         self.fingerprint = self._base_fingerprint = fingerprint
         self._engine = engine
@@ -204,10 +179,7 @@ class VllmModel(WithoutStates):
             ids = self._text.fitting(request.prompt, request.decoding.max_tokens, self._context)
             return {"": Ask(ids, self._adapter, request.decoding, request.seed)}
 
-        def answer(one: _Open) -> Completion:
-            return self._completion(one.request, one.asks[""], one.found[""])
-
-        return self._stream(requests, asks, answer)
+        return self._stream(requests, asks, self._completion)
 
     def score(self, requests: Iterable[Score]) -> Iterator[LabelScores]:
         """Log-probabilities of labels as continuations; see engine.models.requests.Model. Raises PromptTooLong."""
@@ -335,21 +307,22 @@ class VllmModel(WithoutStates):
                 "The log says more. What was committed is safe: `cai resume` goes on from there.",
             ) from error
 
-    def _completion(self, request: Generate, ask: Ask, found: Found) -> Completion:
+    def _completion(self, one: _Open) -> Completion:
         """Cut as the transformers backend cuts: the first stop sequence in this tokenizer's text of all the tokens."""
+        found = one.found[""]
         written = found.token_ids
         reason, stop, text = "length", None, ""
         if found.reason == "stop" and not isinstance(found.stop, str):
             reason, text = "eos", self._text.decode(written[:-1])
         else:
             text = self._text.decode(written)
-            cuts = [(text.find(one), one) for one in request.decoding.stop if one in text]
+            cuts = [(text.find(sequence), sequence) for sequence in one.request.decoding.stop if sequence in text]
             if cuts:
                 at, stop = min(cuts)
                 reason, text = "stop", text[:at]
             elif found.reason == "stop":  # only vLLM's text of it, which begins within the prompt, has the sequence
                 reason, stop, text = "stop", str(found.stop), found.text
-        return Completion(request, text, written, len(ask.token_ids), reason, stop)
+        return Completion(one.request, text, written, len(one.asks[""].token_ids), reason, stop)
 
 
 def _died(error: EngineDied) -> ModelError:

@@ -221,16 +221,10 @@ class EngineProcess:
 
     def _sampling(self, ask: Ask) -> Any:
         """vLLM's parameters. Its order is the door's: temperature, top-k, top-p (v1/sample/sampler.py)."""
-        decoding = ask.decoding
+        decoding, same = ask.decoding, {"output_kind": self._kind.FINAL_ONLY, "skip_clone": True}
         if decoding is None:
-            return self._params(
-                temperature=0.0,
-                max_tokens=1,
-                logprob_token_ids=list(ask.labels),
-                detokenize=False,
-                output_kind=self._kind.FINAL_ONLY,
-                skip_clone=True,
-            )
+            labels = list(ask.labels)
+            return self._params(temperature=0.0, max_tokens=1, logprob_token_ids=labels, detokenize=False, **same)
         return self._params(
             temperature=decoding.temperature,
             top_k=decoding.top_k,
@@ -242,8 +236,7 @@ class EngineProcess:
             detokenize=bool(decoding.stop),
             skip_special_tokens=False,
             spaces_between_special_tokens=False,
-            output_kind=self._kind.FINAL_ONLY,
-            skip_clone=True,
+            **same,
         )
 
 

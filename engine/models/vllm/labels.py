@@ -21,7 +21,7 @@ def places_of(labels: Sequence[Tokens]) -> dict[str, tuple[Tokens, Tokens]]:
     for before, tokens in wanted.items():
         every = tuple(tokens)
         for start in range(0, len(every), MOST_LABELS):
-            found[_name(before, start)] = before, every[start : start + MOST_LABELS]
+            found[f"{start}:{_ids(before)}"] = before, every[start : start + MOST_LABELS]
     return found
 
 
@@ -31,10 +31,6 @@ def sums(labels: Sequence[Tokens], found: Mapping[str, Mapping[int, float]]) -> 
     for name, logprobs in found.items():
         known.setdefault(name.partition(":")[2], {}).update(logprobs)
     return tuple(sum((known[_ids(label[:at])][token] for at, token in enumerate(label)), start=0.0) for label in labels)
-
-
-def _name(before: Tokens, start: int) -> str:
-    return f"{start}:{_ids(before)}"
 
 
 def _ids(tokens: Tokens) -> str:

@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.quality.gates import Check
+from engine.quality.gates import Check, Decision
 from engine.quality.pair_selection import (
     CONSTRUCTED,
     PAIR_RULES,
     PairFacts,
-    PairVerdict,
     facts_of,
     pair_checks,
     select,
@@ -51,12 +50,12 @@ def pair(name: str = "p", source: str = "revision", **known: Any) -> PairFacts:
     return facts_of({"pair_id": name, **raw, **found}, **said)
 
 
-def verdicts(pairs: Iterable[PairFacts], of: StageSpec = SPEC, audited: bool = True) -> dict[str, PairVerdict]:
+def verdicts(pairs: Iterable[PairFacts], of: StageSpec = SPEC, audited: bool = True) -> dict[str, Decision]:
     assert of.pairs is not None
     return select(list(pairs), of.pairs, of.rules, audited=audited)
 
 
-def verdict(of: PairFacts, audited: bool = True) -> PairVerdict:
+def verdict(of: PairFacts, audited: bool = True) -> Decision:
     return verdicts([of], audited=audited)[of.pair_id]
 
 

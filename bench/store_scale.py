@@ -23,7 +23,7 @@ import psutil
 from tui_latency import CAI, Screen
 
 from store.db import Store
-from store.listing import Choice
+from store.listing import Selection
 from tui.reads.library import MEMORY
 
 PAGE = 100
@@ -118,10 +118,10 @@ def main(n: int) -> dict[str, Any]:
             reader = store.reader()
 
             def listed(**chosen: Any) -> None:
-                reader.page(reader.listing(RUN, Choice(**chosen)), 0, PAGE)
+                reader.page(reader.listing(RUN, Selection(**chosen)), 0, PAGE)
 
             cold = timed(lambda _: listed(), tries=1)["median_ms"]
-            listing = reader.listing(RUN, Choice())
+            listing = reader.listing(RUN, Selection())
             in_range = {"critic": "grade", "highest": 1.0, "order": "score", "descending": True}
             figures = {
                 "first_page_after_opening": {"ms": cold},

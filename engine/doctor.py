@@ -80,7 +80,7 @@ with open(sys.argv[2], "w") as file:
 
 
 @dataclass(frozen=True)
-class Check:
+class Finding:
     """One thing that was tried; `detail` says what was found, `elapsed_s` how long it took."""
 
     name: str
@@ -131,7 +131,7 @@ def examine(
     return {"healthy": healthy, "checks": [asdict(check) for check in checks], "fix": fits.command or None}
 
 
-def _by_device(checks: Sequence[Check], on_gpu: bool) -> list[Check]:
+def _by_device(checks: Sequence[Finding], on_gpu: bool) -> list[Finding]:
     """The checks, with what only all of them together tell."""
     found = []
     for check in checks:
@@ -155,13 +155,13 @@ def _libraries(extra: str, count: int, fits: extras.Fit) -> tuple[State, str]:
     return ("warning" if fits.differing else "absent"), f"run `{fits.command}`: {'; '.join(what + fits.differing)}"
 
 
-def _timed(name: str, probe: Callable[[], tuple[State, str]]) -> Check:
+def _timed(name: str, probe: Callable[[], tuple[State, str]]) -> Finding:
     began = time.monotonic()
     try:
         state, detail = probe()
     except Exception as error:  # a check that breaks is a finding, and the others still count
         state, detail = "failed", f"{type(error).__name__}: {error}"
-    return Check(name, state, detail, round(time.monotonic() - began, 3))
+    return Finding(name, state, detail, round(time.monotonic() - began, 3))
 
 
 def _python() -> tuple[State, str]:

@@ -50,7 +50,7 @@ _UNKNOWN = re.compile(r'Referenced column "(?P<name>[^"]+)" not found')
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Selection:
     """Which samples, in which order. Empty fields choose nothing out.
 
     `flagged` asks for any flag, `label` for a person's label or "any"; `score` is that of `critic`; `where` is a
@@ -79,7 +79,7 @@ class Listing:
         self._ids = ids
 
     @classmethod
-    def of(cls, reader: Query, run_id: str, choice: Choice) -> Listing:
+    def of(cls, reader: Query, run_id: str, choice: Selection) -> Listing:
         """What the choice gives now. Raises StoreError for a condition that cannot be understood."""
         if choice.order not in COLUMNS:
             raise StoreError(f"no column {choice.order!r} to sort by", nearest(choice.order, COLUMNS))
@@ -107,7 +107,7 @@ class Listing:
         return next((int(at) for at in places if self._ids[at].as_py() == sample_id), None)
 
 
-def _select(run_id: str, choice: Choice, typed: str) -> tuple[str, dict[str, Any]]:
+def _select(run_id: str, choice: Selection, typed: str) -> tuple[str, dict[str, Any]]:
     """The statement that gives the ids; only the tables that the choice speaks of are joined."""
     params: dict[str, Any] = {"run": run_id}
     conditions = ["s.run_id = $run"]

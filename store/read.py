@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from store import progress
 from store.errors import NotFound
-from store.listing import Choice, Listing
+from store.listing import Listing, Selection
 from store.names import VERDICTS
 from store.query import Query, Row
 
@@ -99,7 +99,7 @@ class Reader(Query):
             row["scores"] = {item["critic"]: item["score"] for item in judged.get(row["sample_id"], [])}
         return rows
 
-    def listing(self, run_id: str, choice: Choice) -> Listing:
+    def listing(self, run_id: str, choice: Selection) -> Listing:
         """The samples that a person chose, sorted, to be paged through. Raises StoreError for a wrong condition."""
         return Listing.of(self, run_id, choice)
 

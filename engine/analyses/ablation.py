@@ -19,7 +19,7 @@ from typing import Any
 
 from engine.core.control import Control
 from engine.core.errors import SpecError
-from engine.critics import Item
+from engine.critics import Subject
 from engine.critics.audit import Calibrated, calibrate, judge
 from engine.phases.revisions import Asked, eligible, flags_of_revision, preferred, write
 from engine.phases.work import Work, begin_session, loaded_work
@@ -122,7 +122,7 @@ def _one(
         asked.append(Asked(f"{name}\x1fablation", sample["instruction"], sample["response"], shown))
     by_key = {one.key: sample for one, sample in zip(asked, samples, strict=True)}
     rows: dict[str, Row] = {}
-    pending: list[Item] = []
+    pending: list[Subject] = []
     for found in write(work, spec, asked, but=principle.id):
         sample = by_key[found.asked.key]
         kept, _ = prompts.clean_response(found.completion.text, sample["instruction"])
@@ -149,7 +149,7 @@ def _one(
         }
         if not {"unchanged", "empty"} & set(flags):
             ended, rival = found.completion.stop_reason, sample["response"]
-            pending.append(Item(name, sample["instruction"], kept, ended, rival, principle.comparison))
+            pending.append(Subject(name, sample["instruction"], kept, ended, rival, principle.comparison))
     for judgements in judge(work.answers, critics, pending):
         row = rows[judgements[0].item.key]
         prefers, _ = preferred(judgements, spec.keep_margin_nats)

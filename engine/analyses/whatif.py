@@ -77,7 +77,7 @@ class Acceptance:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Consequence:
     """What the settings would make of the run."""
 
     acceptance: dict[str, Acceptance]  # by kind: instruction, sample, pair where there are any
@@ -109,7 +109,7 @@ class WhatIf:
         """The run's own value of a setting."""
         return float(_value(self.settings, key))
 
-    def under(self, overrides: Mapping[str, str]) -> Outcome:
+    def under(self, overrides: Mapping[str, str]) -> Consequence:
         """The outcome under these settings; raises SpecError for values that contradict each other."""
         spec = change(self.settings.model_dump(), overrides)
         found = self._evidence.under(spec)
@@ -127,7 +127,7 @@ class WhatIf:
             filters["pair"] = pairs.decider if pairs.audited else f"{pairs.decider}, unaudited"
             pairs_changed = sum(one.verdict != now[name].verdict for name, one in pairs.verdicts.items())
             checks = [*checks, *pairs.checks]
-        return Outcome(acceptance, checks, filters, len(moved), changes, pairs_changed)
+        return Consequence(acceptance, checks, filters, len(moved), changes, pairs_changed)
 
 
 def _read_pairs(reader: Reader, run_id: str, settings: StageSpec) -> PairEvidence | None:

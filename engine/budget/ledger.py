@@ -50,7 +50,7 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LedgerEntry:
     """One purchase: rows of the ledger, one for each unit it is counted in."""
 
     number: int
@@ -209,7 +209,7 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def new_entry(self, prices: Prices, phase: str, stage: int) -> Entry:
+    def new_entry(self, prices: Prices, phase: str, stage: int) -> LedgerEntry:
         """The next entry of its kind, of which nothing is written yet."""
         with self._live.lock:
             known = self._live.numbers
@@ -222,9 +222,9 @@ class Ledger:
                     )
                 known[prices.kind] = int(last["n"] or 0)
             known[prices.kind] += 1
-            return Entry(known[prices.kind], phase, stage, prices)
+            return LedgerEntry(known[prices.kind], phase, stage, prices)
 
-    def reserve(self, prices: Prices, phase: str, stage: int, *quantities: float) -> Entry:
+    def reserve(self, prices: Prices, phase: str, stage: int, *quantities: float) -> LedgerEntry:
         """Set aside what is about to be spent, at most: a quantity for each unit of `prices`.
 
         A model call that the cap has no room for raises BudgetReached, with nothing written. A device and a volume are
@@ -241,7 +241,7 @@ class Ledger:
         self.store.append({"ledger": rows})
         return entry
 
-    def settle(self, entry: Entry, *quantities: float) -> int:
+    def settle(self, entry: LedgerEntry, *quantities: float) -> int:
         """Replace what was reserved by what was spent; returns its millionths of a dollar. Twice is as once."""
         rows = self.rows(entry, SETTLED, quantities)
         self.store.put({"ledger": rows})
@@ -285,7 +285,7 @@ class Ledger:
         self.store.append({"metrics": [stamp | {"value": share} for share in new]})
         return f"{100 * total / cap:.1f} % of the budget is spent or reserved: {booked(total)} of {booked(cap)}"
 
-    def rows(self, entry: Entry, state: str, quantities: Sequence[float]) -> list[Row]:
+    def rows(self, entry: LedgerEntry, state: str, quantities: Sequence[float]) -> list[Row]:
         """An entry's rows in the table `ledger`, named by session, kind and number."""
         each = entry.prices.each
         if len(quantities) != len(each) or not all(0 <= quantity < float("inf") for quantity in quantities):

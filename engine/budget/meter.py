@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from engine.budget.ledger import RESERVED, SETTLED, Entry, Ledger
+from engine.budget.ledger import RESERVED, SETTLED, Ledger, LedgerEntry
 from engine.budget.prices import Prices
 from store.errors import CaiError
 
@@ -41,9 +41,9 @@ class GpuMeter:
         self._phase = phase
         self._lock = threading.Lock()
         self._used: dict[str, float] = {}  # seconds by phase, from the start
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, LedgerEntry] = {}
         self._changed: set[str] = set()
-        self._ahead: Entry | None = None
+        self._ahead: LedgerEntry | None = None
         self._mark = self._written = 0.0
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
@@ -118,7 +118,7 @@ class GpuMeter:
             if phase not in self._entries:
                 self._entries[phase] = self._ledger.new_entry(self._prices, phase, self._stage)
             rows += self._ledger.rows(self._entries[phase], SETTLED, [self._used[phase]])
-        ahead = Entry(self._ahead.number, self._phase, self._stage, self._prices)
+        ahead = LedgerEntry(self._ahead.number, self._phase, self._stage, self._prices)
         left = 0.0 if last else self._slice_s
         rows += self._ledger.rows(ahead, SETTLED if last else RESERVED, [left])
         self._ledger.store.put({"ledger": rows})

@@ -11,7 +11,7 @@ from engine.core.errors import Interrupted
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """A person's answer to a question and the reason given."""
 
     answer: str
@@ -25,7 +25,7 @@ class Control:
         self._stop = threading.Event()
         self._go = threading.Event()
         self._go.set()
-        self._questions: dict[str, Future[Answer]] = {}
+        self._questions: dict[str, Future[Reply]] = {}
         self._at_stop: list[Callable[[], None]] = []
         self._lock = threading.Lock()
 
@@ -74,7 +74,7 @@ class Control:
         self._go.wait()
         self.check()
 
-    def ask(self, question_id: str) -> Future[Answer]:
+    def ask(self, question_id: str) -> Future[Reply]:
         """Open a question; the future is resolved once, by `answer`, or cancelled by `stop`."""
         with self._lock:
             return self._questions.setdefault(question_id, Future())
@@ -85,5 +85,5 @@ class Control:
             question = self._questions.get(question_id)
             if question is None or question.done():
                 return False
-            question.set_result(Answer(answer, reason))
+            question.set_result(Reply(answer, reason))
             return True

@@ -24,7 +24,7 @@ QUESTIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class Subject:
     """What is judged: an instruction, an instruction with its response, or with a response and its rival.
 
     Of two responses the first is judged against the `rival`, by the `question`; `stop_reason` says how it ended.
@@ -43,7 +43,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class CriticRequest:
     """One score that a critic needs of an item, and the name of the variant of its prompt."""
 
     variant: str
@@ -75,11 +75,11 @@ class Critic(Protocol):
     name: str
     kind: str
 
-    def asks(self, item: Item) -> list[Ask]:
+    def asks(self, item: Subject) -> list[CriticRequest]:
         """The scores it needs, none where a rule decides."""
         ...
 
-    def margin(self, item: Item, scores: Sequence[LabelScores]) -> float:
+    def margin(self, item: Subject, scores: Sequence[LabelScores]) -> float:
         """Signed, positive is good; in nats for critics that ask a model. `scores` answer `asks`, in their order."""
         ...
 
@@ -88,7 +88,7 @@ class Critic(Protocol):
 class Judgement:
     """One critic's word on one item."""
 
-    item: Item
+    item: Subject
     critic: str
     margin_nats: float
     score: float
@@ -100,11 +100,11 @@ def for_kind(name: str, kind: str) -> str:
     return name if kind == "explicit" else f"{name}_{kind}"
 
 
-def items_of(name: str) -> list[tuple[Item, bool]]:
+def items_of(name: str) -> list[tuple[Subject, bool]]:
     """A shipped labelled file as items with whether each is good."""
     return [
         (
-            Item(
+            Subject(
                 row["id"],
                 row.get("instruction") or row["text"],
                 row.get("response"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.core.data import has_data
 from engine.core.errors import SpecError
-from engine.critics import Critic, Item, Judgement, Scale, for_kind, items_of
+from engine.critics import Critic, Judgement, Scale, Subject, for_kind, items_of
 from engine.critics.label import LETTERS, LabelCritic
 from engine.critics.others import EndedCritic, MeanCritic, PmiCritic
 from engine.critics.pair import CompareCritic, DifferenceCritic
@@ -54,7 +54,7 @@ def chunk_of(answers: Answers) -> int:
     return max(CHUNK, 2 * answers.room)
 
 
-def judge(answers: Answers, critics: Sequence[Calibrated], items: Iterable[Item]) -> Iterator[list[Judgement]]:
+def judge(answers: Answers, critics: Sequence[Calibrated], items: Iterable[Subject]) -> Iterator[list[Judgement]]:
     """Every critic's judgement of each item, item by item, in chunks."""
     waiting = iter(items)
     while chunk := list(itertools.islice(waiting, chunk_of(answers))):
@@ -69,7 +69,7 @@ def judge(answers: Answers, critics: Sequence[Calibrated], items: Iterable[Item]
             yield [_judgement(c, item, asks[c.critic.name, item.key], found) for c in critics]
 
 
-def _judgement(calibrated: Calibrated, item: Item, asks: list[Any], found: dict[Any, Any]) -> Judgement:
+def _judgement(calibrated: Calibrated, item: Subject, asks: list[Any], found: dict[Any, Any]) -> Judgement:
     critic = calibrated.critic
     margin = critic.margin(item, [found[ask.request][1] for ask in asks])
     parts = [
@@ -104,7 +104,7 @@ def parts_of(kind: str, asked: str = "explicit") -> list[str]:
     return [part for part in PARTS if has_data(file_of(kind, part, asked))]
 
 
-def audited_items(kind: str, part: str, at_most: int | None, asked: str = "explicit") -> list[tuple[Item, bool]]:
+def audited_items(kind: str, part: str, at_most: int | None, asked: str = "explicit") -> list[tuple[Subject, bool]]:
     """The first good and the first bad ones, as many of each as there are and `at_most` allows, by place; None: all.
 
     The smaller class decides how wide the interval of an AUC is: of the model's own pairs one in six is good.
@@ -208,7 +208,7 @@ def _audit(
     answers: Answers,
     calibrated: Calibrated,
     part: str,
-    labelled: Sequence[tuple[Item, bool]],
+    labelled: Sequence[tuple[Subject, bool]],
     scores: Sequence[float],
     wanted: float,
 ) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.core.data import read_data
-from engine.critics import Ask, Item, for_kind
+from engine.critics import CriticRequest, Subject, for_kind
 from engine.models.requests import LabelScores, Score
 from engine.spec import prompts
 
@@ -47,15 +47,15 @@ class LabelCritic:
             for coding in codings or WORDS[kind]:
                 self._variants.append((f"order {number}, good is{coding[0]}", order, coding))
 
-    def asks(self, item: Item) -> list[Ask]:
+    def asks(self, item: Subject) -> list[CriticRequest]:
         """One score a variant."""
-        return [Ask(name, self._request(item, order, coding)) for name, order, coding in self._variants]
+        return [CriticRequest(name, self._request(item, order, coding)) for name, order, coding in self._variants]
 
-    def margin(self, item: Item, scores: Sequence[LabelScores]) -> float:
+    def margin(self, item: Subject, scores: Sequence[LabelScores]) -> float:
         """In nats."""
         return math.fsum(s.logprobs[0] - s.logprobs[1] for s in scores) / len(scores)
 
-    def _request(self, item: Item, order: list[dict[str, Any]], coding: tuple[str, str]) -> Score:
+    def _request(self, item: Subject, order: list[dict[str, Any]], coding: tuple[str, str]) -> Score:
         word = {"good": coding[0].strip(), "bad": coding[1].strip()}
         if item.response is None:
             graded = [(row["text"], word[row["label"]]) for row in order]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from engine.critics import Ask, Critic, Item, Scale
+from engine.critics import Critic, CriticRequest, Scale, Subject
 from engine.models.requests import LabelScores, Score
 from engine.spec import prompts
 
@@ -20,16 +20,16 @@ class PmiCritic:
     name = "pmi"
     kind = "sample"
 
-    def asks(self, item: Item) -> list[Ask]:
+    def asks(self, item: Subject) -> list[CriticRequest]:
         """The response's log-probability under its instruction and under none."""
         assert item.response is not None
         label = (f" {item.response}",)
         return [
-            Ask("its instruction", Score(prompts.plain_pair(item.instruction).text, label)),
-            Ask("no instruction", Score(prompts.plain_pair("N/A").text, label)),
+            CriticRequest("its instruction", Score(prompts.plain_pair(item.instruction).text, label)),
+            CriticRequest("no instruction", Score(prompts.plain_pair("N/A").text, label)),
         ]
 
-    def margin(self, item: Item, scores: Sequence[LabelScores]) -> float:
+    def margin(self, item: Subject, scores: Sequence[LabelScores]) -> float:
         """In nats a token."""
         given, without = scores
         return (given.logprobs[0] - without.logprobs[0]) / max(given.n_tokens[0], 1)
@@ -41,11 +41,11 @@ class EndedCritic:
     name = "ended"
     kind = "sample"
 
-    def asks(self, item: Item) -> list[Ask]:
+    def asks(self, item: Subject) -> list[CriticRequest]:
         """None."""
         return []
 
-    def margin(self, item: Item, scores: Sequence[LabelScores]) -> float:
+    def margin(self, item: Subject, scores: Sequence[LabelScores]) -> float:
         """1 where a stop sequence ended the response, else 0; no unit."""
         return float(item.stop_reason == "stop")
 
@@ -58,15 +58,15 @@ class MeanCritic:
         self.kind = members[0][0].kind
         self._members = members
 
-    def asks(self, item: Item) -> list[Ask]:
+    def asks(self, item: Subject) -> list[CriticRequest]:
         """What its members ask, one after another."""
         return [
-            Ask(f"{critic.name}: {ask.variant}", ask.request)
+            CriticRequest(f"{critic.name}: {ask.variant}", ask.request)
             for critic, _ in self._members
             for ask in critic.asks(item)
         ]
 
-    def margin(self, item: Item, scores: Sequence[LabelScores]) -> float:
+    def margin(self, item: Subject, scores: Sequence[LabelScores]) -> float:
         """Mean score of the members; in units of anchors' half-gaps."""
         values, at = [], 0
         for critic, scale in self._members:

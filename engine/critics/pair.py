@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.core.data import read_data
-from engine.critics import Ask, Critic, Item
+from engine.critics import Critic, CriticRequest, Subject
 from engine.models.requests import LabelScores, Score
 from engine.spec import prompts
 
@@ -42,17 +42,17 @@ class CompareCritic:
             for place in (IN_FRONT, BEHIND):
                 self._variants.append((f"order {number}, {place}", solved, place))
 
-    def asks(self, item: Item) -> list[Ask]:
+    def asks(self, item: Subject) -> list[CriticRequest]:
         """One score a variant; the two places of one order of examples stand side by side."""
-        return [Ask(name, self._request(item, solved, place)) for name, solved, place in self._variants]
+        return [CriticRequest(name, self._request(item, solved, place)) for name, solved, place in self._variants]
 
-    def margin(self, item: Item, scores: Sequence[LabelScores]) -> float:
+    def margin(self, item: Subject, scores: Sequence[LabelScores]) -> float:
         """In nats; positive prefers the response to its rival."""
         return math.fsum(
             _toward(place, s.logprobs) for (_, _, place), s in zip(self._variants, scores, strict=True)
         ) / len(scores)
 
-    def _request(self, item: Item, solved: list[tuple[str, str, str, str, str]], place: str) -> Score:
+    def _request(self, item: Subject, solved: list[tuple[str, str, str, str, str]], place: str) -> Score:
         assert item.response is not None and item.rival is not None
         first, second = (item.response, item.rival) if place == IN_FRONT else (item.rival, item.response)
         prompt = prompts.compare(solved, item.instruction, first, second, item.question)
@@ -76,15 +76,15 @@ class DifferenceCritic:
         self.name = single.name
         self._single = single
 
-    def asks(self, item: Item) -> list[Ask]:
+    def asks(self, item: Subject) -> list[CriticRequest]:
         """What the critic asks of the response, then of the rival."""
         return [
-            Ask(f"{side}: {ask.variant}", ask.request)
+            CriticRequest(f"{side}: {ask.variant}", ask.request)
             for side, alone in zip(("response", "rival"), _sides(item), strict=True)
             for ask in self._single.asks(alone)
         ]
 
-    def margin(self, item: Item, scores: Sequence[LabelScores]) -> float:
+    def margin(self, item: Subject, scores: Sequence[LabelScores]) -> float:
         """In the single critic's unit; positive prefers the response to its rival."""
         response, rival = _sides(item)
         n = len(self._single.asks(response))
@@ -130,10 +130,10 @@ def _toward(place: str, logprobs: Sequence[float]) -> float:
     return margin if place == IN_FRONT else -margin
 
 
-def _sides(item: Item) -> tuple[Item, Item]:
+def _sides(item: Subject) -> tuple[Subject, Subject]:
     return (
-        Item(item.key, item.instruction, item.response, item.stop_reason),
-        Item(item.key, item.instruction, item.rival, item.stop_reason),
+        Subject(item.key, item.instruction, item.response, item.stop_reason),
+        Subject(item.key, item.instruction, item.rival, item.stop_reason),
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from engine.core.data import has_data
 from engine.core.errors import ModelError
-from engine.critics import Ask, Item, for_kind, items_of
+from engine.critics import CriticRequest, Subject, for_kind, items_of
 from engine.critics.probe import (
     DEPTHS,
     FOLDS,
@@ -59,11 +59,11 @@ class ProbeCritic:
         self.kind = kind
         self.probe = probe
 
-    def asks(self, item: Item) -> list[Ask]:
+    def asks(self, item: Subject) -> list[CriticRequest]:
         """One pass over the item alone."""
-        return [Ask(f"layer {self.probe.layer}", Probed(text_of(item), self.probe))]
+        return [CriticRequest(f"layer {self.probe.layer}", Probed(text_of(item), self.probe))]
 
-    def margin(self, item: Item, scores: Sequence[LabelScores]) -> float:
+    def margin(self, item: Subject, scores: Sequence[LabelScores]) -> float:
         """In nats."""
         good, bad = scores[0].logprobs
         return good - bad
@@ -77,7 +77,7 @@ class FittedCritic:
     held_out: dict[str, float]
 
 
-def text_of(item: Item) -> str:
+def text_of(item: Subject) -> str:
     """What a probe reads of an item: nothing but the item."""
     return prompts.bare(item.instruction, item.response)
 
@@ -123,9 +123,9 @@ def fitted(answers: Answers, kind: str, asked: str = "explicit") -> FittedCritic
     return FittedCritic(ProbeCritic(kind, probe_of_row(row)), dict(zip(keys, row["held_out"], strict=True)))
 
 
-def _labelled(kind: str, asked: str) -> tuple[list[Item], list[bool], list[str]]:
+def _labelled(kind: str, asked: str) -> tuple[list[Subject], list[bool], list[str]]:
     """Items, whether each is good, and the part that each is from."""
-    items: list[Item] = []
+    items: list[Subject] = []
     good: list[bool] = []
     parts: list[str] = []
     for part, name in LABELLED[kind].items():
@@ -137,7 +137,7 @@ def _labelled(kind: str, asked: str) -> tuple[list[Item], list[bool], list[str]]
     return items, good, parts
 
 
-def _states(answers: Answers, items: Sequence[Item], layers: tuple[int, ...]) -> Any:
+def _states(answers: Answers, items: Sequence[Subject], layers: tuple[int, ...]) -> Any:
     """Hidden states of the items, [items, layers, 2, size]."""
     requests = [Read(text_of(item), layers) for item in items]
     found = {}
@@ -147,7 +147,7 @@ def _states(answers: Answers, items: Sequence[Item], layers: tuple[int, ...]) ->
     return np.stack([found[request] for request in requests])
 
 
-def _clusters(items: Sequence[Item]) -> list[str]:
+def _clusters(items: Sequence[Subject]) -> list[str]:
     """The same name for items whose instructions are nearly the same."""
     known = NearDuplicateIndex(SAME_AT)
     clusters: dict[str, str] = {}

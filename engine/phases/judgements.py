@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from engine.core.events import MarginMeasured, PhaseProgressed
-from engine.critics import Item, Judgement
+from engine.critics import Judgement, Subject
 from engine.critics.audit import Calibrated, chunk_of, judge
 from engine.phases.work import Work
 from engine.quality.gates import Decision, decide, verdict_row
@@ -64,10 +64,10 @@ def judge_and_accept(
             flags = response_flags(row["instruction"], row["raw"], row["response"], row["stop_reason"], work.spec.rules)
         return decide({j.critic: j.score for j in found}, may_filter, flags, work.spec.critics)
 
-    def items() -> Iterator[Item]:
+    def items() -> Iterator[Subject]:
         for row in rows:
             asked[row["id"]] = row
-            yield Item(row["id"], row["instruction"], row["response"], row["stop_reason"])
+            yield Subject(row["id"], row["instruction"], row["response"], row["stop_reason"])
 
     return judge_and_decide(work, kind, critics, items(), decision)
 
@@ -76,7 +76,7 @@ def judge_and_decide(
     work: Work,
     kind: str,
     critics: Sequence[Calibrated],
-    items: Iterable[Item],
+    items: Iterable[Subject],
     decision: Callable[[Sequence[Judgement]], Decision],
 ) -> Iterator[list[Decision]]:
     """Judge items and decide on each; yields the decisions of a chunk as soon as its rows are committed and told of."""

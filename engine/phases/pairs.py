@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from engine.core.events import MarginMeasured, PhaseProgressed
-from engine.critics import QUESTIONS, Item
+from engine.critics import QUESTIONS, Subject
 from engine.critics.audit import Calibrated, chunk_of, judge
 from engine.critics.pair import by_order, preference
 from engine.phases.candidates import ANSWER, REFUSAL
@@ -57,7 +57,7 @@ def pair(work: Work, critics: Sequence[Calibrated]) -> tuple[int, int]:
     spec = work.spec.pairs
     assert spec is not None
     items = [
-        Item(row["pair_id"], row["instruction"], row["chosen"], "stop", row["rejected"], row["question"])
+        Subject(row["pair_id"], row["instruction"], row["chosen"], "stop", row["rejected"], row["question"])
         for row in missing.values()
     ]
     judged = judge(work.answers, critics, items)

@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.core.data import read_data
 from engine.core.events import PhaseProgressed
-from engine.critics import Item, Judgement
+from engine.critics import Judgement, Subject
 from engine.critics.audit import Calibrated
 from engine.critics.pair import by_order
 from engine.models.requests import Completion, Decoding, Generate
@@ -222,7 +222,7 @@ def _judge(work: Work, spec: RevisionsSpec, critics: Sequence[Calibrated], plann
     by_id = work.constitution.by_id  # type: ignore[union-attr]
     judge_by = "critic" if any(c.may_filter for c in critics) else "unaudited"
     pending = [row for row in rows if row["verdict"] is None and row["sample_id"] in texts]
-    items: list[Item] = []
+    items: list[Subject] = []
     flags_by_id: dict[str, list[str]] = {}
     verdicts = []
     for row in pending:
@@ -235,7 +235,7 @@ def _judge(work: Work, spec: RevisionsSpec, critics: Sequence[Calibrated], plann
         if {"unchanged", "empty"} & set(flags):  # nothing to compare
             verdicts.append(verdict_row(work.run_id, "revision", name, _decided(flags, False, "", judge_by)))
             continue
-        items.append(Item(name, instruction, row["response"], row["stop_reason"], before, principle.comparison))
+        items.append(Subject(name, instruction, row["response"], row["stop_reason"], before, principle.comparison))
         flags_by_id[name] = flags
     work.store.append({"verdicts": verdicts})
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from engine.report.document import Document, col
-from engine.report.query import Answer
+from engine.report.query import QueryResult
 
 SAME_SITTING_MINUTES = 5  # between two acts of a person that count as one stretch of work
 
 
-def totals(doc: Document, price_per_hour: float | None) -> Answer:
+def totals(doc: Document, price_per_hour: float | None) -> QueryResult:
     """Hours, tokens and what they cost, in one row; money is null where no price is known."""
     return doc.queries.ask(
         "Time, tokens and money",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.report import numbers
-from engine.report.query import Answer, Queries
+from engine.report.query import Queries, QueryResult
 from engine.report.text import fence, inline
 
 _FIELD = re.compile(r"\{([\w,]+):(\w+)\}")
@@ -18,7 +18,7 @@ NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ReportColumn:
     """A column of a table: its heading, the kind of its values, and the fields of a row that it shows."""
 
     heading: str
@@ -26,11 +26,11 @@ class Column:
     fields: tuple[str, ...]
 
 
-def col(heading: str, kind: str, *fields: str) -> Column:
+def col(heading: str, kind: str, *fields: str) -> ReportColumn:
     """A column; the field is the heading where none is named. Raises ValueError for an unknown kind."""
     if kind not in numbers.KINDS:
         raise ValueError(f"no kind of value {kind!r}")
-    return Column(heading, kind, fields or (heading,))
+    return ReportColumn(heading, kind, fields or (heading,))
 
 
 # What a check measured, and what it was asked for.
@@ -40,7 +40,7 @@ MEASURED = [
 ]  # fmt: skip
 
 
-def markdown_table(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], rules: Sequence[str]) -> str:
+def markdown_table(columns: Sequence[ReportColumn], rows: Sequence[Mapping[str, Any]], rules: Sequence[str]) -> str:
     """Rows as a table in Markdown, `rules` saying on which side the cells of each column stand."""
     cells = [[numbers.written(c.kind, tuple(row[f] for f in c.fields)) for c in columns] for row in rows]
     lines = [[column.heading for column in columns], rules, *cells]
@@ -66,18 +66,18 @@ class Document:
         self._parts: list[str] = []
         self._sections = 0
 
-    def title(self, text: str, answer: Answer) -> None:
+    def title(self, text: str, answer: QueryResult) -> None:
         self._parts.append(f"# {self._filled(text, answer, answer.row)}")
 
     def section(self, title: str) -> None:
         self._sections += 1
         self._parts.append(f"## {self._sections}. {_constant(title)}")
 
-    def part(self, title: str, answer: Answer | None = None, row: Mapping[str, Any] | None = None) -> None:
+    def part(self, title: str, answer: QueryResult | None = None, row: Mapping[str, Any] | None = None) -> None:
         filled = self._filled(title, answer, row) if answer else _constant(title)
         self._parts.append(f"### {filled}")
 
-    def say(self, text: str, answer: Answer | None = None, row: Mapping[str, Any] | None = None) -> None:
+    def say(self, text: str, answer: QueryResult | None = None, row: Mapping[str, Any] | None = None) -> None:
         """A paragraph. `{field:kind}` takes a value of the answer's row, by default its first.
 
         Raises ValueError where the text itself has a digit, KeyError for a field that the row has not.
@@ -88,22 +88,22 @@ class Document:
         """A list of what `told` gave."""
         self._parts.append("\n".join(f"- {text}" for text in told))
 
-    def told(self, text: str, answer: Answer | None = None, row: Mapping[str, Any] | None = None) -> str:
+    def told(self, text: str, answer: QueryResult | None = None, row: Mapping[str, Any] | None = None) -> str:
         """A sentence as `say` writes it, for a list."""
         if answer is None:
             return _constant(text)
         return f"{self._filled(text, answer, row)} {answer.ref}"
 
-    def holding(self, answer: Answer, sentences: Sequence[tuple[object, str]]) -> list[str]:
+    def holding(self, answer: QueryResult, sentences: Sequence[tuple[object, str]]) -> list[str]:
         """Of sentences about an answer, each behind its condition, those that hold."""
         return [self.told(text, answer) for holds, text in sentences if holds]
 
-    def say_each(self, answer: Answer, sentences: Sequence[tuple[object, str]]) -> None:
+    def say_each(self, answer: QueryResult, sentences: Sequence[tuple[object, str]]) -> None:
         """The sentences that hold, a paragraph each."""
         self._parts += self.holding(answer, sentences)
 
     def listed(
-        self, title: str, sql: str, caption: str, columns: Sequence[Column], absent: str = "", *, about: str = ""
+        self, title: str, sql: str, caption: str, columns: Sequence[ReportColumn], absent: str = "", *, about: str = ""
     ) -> None:
         """The rows of a query as a table, behind the paragraph `about` where there are any."""
         found = self.queries.ask(title, sql)
@@ -111,7 +111,7 @@ class Document:
             self.say(about)
         self.table(caption, found, columns, absent)
 
-    def table(self, caption: str, answer: Answer, columns: Sequence[Column], absent: str = "") -> None:
+    def table(self, caption: str, answer: QueryResult, columns: Sequence[ReportColumn], absent: str = "") -> None:
         """The answer's rows as a table; where there are none the sentence `absent` instead."""
         if not answer:
             self.say(absent or f"{caption}: not measured in this run.", answer)
@@ -126,7 +126,7 @@ class Document:
         """A text that somebody wrote, as a block in which nothing is markup."""
         self._parts.append(fence(written, limit))
 
-    def figure(self, figure: Figure, answer: Answer, caption: str) -> None:
+    def figure(self, figure: Figure, answer: QueryResult, caption: str) -> None:
         """A drawing with its caption; what it shows in words stands as its alternative text."""
         self.figures.append(figure)
         self._parts.append(
@@ -136,7 +136,7 @@ class Document:
     def markdown(self) -> str:
         return "\n\n".join(self._parts) + "\n"
 
-    def _filled(self, text: str, answer: Answer, row: Mapping[str, Any] | None) -> str:
+    def _filled(self, text: str, answer: QueryResult, row: Mapping[str, Any] | None) -> str:
         _constant(_FIELD.sub("", text))
         found = answer.row if row is None else row
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from engine.evaluation.conditions import IN_WORDS
 from engine.report.document import MEASURED, Document, col
-from engine.report.query import Answer
+from engine.report.query import QueryResult
 
 NO_TUNED = "No tuned model was evaluated"
 _ANSWERED = "(SELECT DISTINCT items_sha256 FROM evaluation_answers WHERE run_id = $1)"
 
 
-def conditions_asked(doc: Document) -> Answer:
+def conditions_asked(doc: Document) -> QueryResult:
     """The conditions that have answers, base first."""
     return doc.queries.ask(
         "Conditions and how they were asked",
@@ -70,7 +70,7 @@ def _items(doc: Document) -> None:
     )  # fmt: skip
 
 
-def _conditions(doc: Document, asked: Answer) -> None:
+def _conditions(doc: Document, asked: QueryResult) -> None:
     doc.table(
         "Conditions.",
         asked,
@@ -84,7 +84,7 @@ def _conditions(doc: Document, asked: Answer) -> None:
         doc.points([doc.told(text) for text in told])
 
 
-def registered(doc: Document) -> Answer:
+def registered(doc: Document) -> QueryResult:
     """The newest registration and how many there are."""
     return doc.queries.ask(
         "The registration",
@@ -101,7 +101,7 @@ def registered(doc: Document) -> Answer:
     )
 
 
-def compared_with_registration(doc: Document) -> Answer:
+def compared_with_registration(doc: Document) -> QueryResult:
     """What was registered beside what was done: {what, registered, used, differs}, a row each."""
     return doc.queries.ask(
         "What was registered and what was done",
@@ -191,7 +191,7 @@ def _registration(doc: Document) -> None:
     )
 
 
-def scorer_outcome(doc: Document) -> Answer:
+def scorer_outcome(doc: Document) -> QueryResult:
     """How many checks of the scorer's audit decide and failed, and how many are a person's."""
     return doc.queries.ask(
         "Outcome of the scorer's audit",
@@ -200,7 +200,7 @@ def scorer_outcome(doc: Document) -> Answer:
     )
 
 
-def gap_outcome(doc: Document) -> Answer:
+def gap_outcome(doc: Document) -> QueryResult:
     """How many checks the gap gate made, and how many failed."""
     return doc.queries.ask(
         "Outcome of the gap gate",

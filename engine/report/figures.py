@@ -8,13 +8,13 @@ from typing import Any
 from engine.core.figures import percent, points, points_interval, whole
 from engine.report.document import Figure
 from engine.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, PALE, VERMILLION, blank, label, style, svg, table
-from engine.report.query import Answer
+from engine.report.query import QueryResult
 
 Row = Mapping[str, Any]
 _ROLES = {"primary": (VERMILLION, "s", True), "secondary": (BLUE, "o", True), "exploratory": (GREY, "o", False)}
 
 
-def flow(steps: Answer, exclusions: Answer) -> Figure:
+def flow(steps: QueryResult, exclusions: QueryResult) -> Figure:
     """Boxes from candidates down to training data, what was left out beside each (Schulz et al. 2010)."""
     shown = [row for row in steps.rows if row["n"] is not None]
     out: dict[int, list[Row]] = {}
@@ -78,7 +78,7 @@ def _branch(step: int) -> int:
     return 0 if step <= 6 else 1 if step <= 8 else 2
 
 
-def curves(steps: Answer) -> Figure:
+def curves(steps: QueryResult) -> Figure:
     """The loss of each training by step, with the held-out loss where it was measured."""
     by_training: dict[str, list[Row]] = {}
     for row in steps.rows:
@@ -106,7 +106,7 @@ def curves(steps: Answer) -> Figure:
     return Figure("training", drawn, table(steps.rows), f"Loss of training by step. {about}")
 
 
-def conditions(shares: Answer) -> Figure:
+def conditions(shares: QueryResult) -> Figure:
     """The share of right answers by condition, with Wilson intervals; a panel a capability."""
     panels: dict[str, list[Row]] = {}
     for share_of in shares.rows:
@@ -136,7 +136,7 @@ def conditions(shares: Answer) -> Figure:
     return Figure("conditions", drawn, table(shares.rows), f"Share of items right by condition. {about}")
 
 
-def forest(name: str, results: Answer, rows: Sequence[Row], title: str) -> Figure:
+def forest(name: str, results: QueryResult, rows: Sequence[Row], title: str) -> Figure:
     """Differences with their intervals, one line a type, all types first."""
     with style():
         from matplotlib.lines import Line2D

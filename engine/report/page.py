@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from engine.report.query import Answer
+from engine.report.query import QueryResult
 
 # No rule that makes a link or lets HTML through: the report has none, and a model's text must not get one.
 _OFF = ["link", "autolink", "html_block", "html_inline", "reference"]
@@ -57,7 +57,7 @@ summary { cursor: pointer; }
 """
 
 
-def page(markdown: str, title: str, figures: Mapping[str, str], queries: Sequence[Answer]) -> str:
+def page(markdown: str, title: str, figures: Mapping[str, str], queries: Sequence[QueryResult]) -> str:
     """The whole page; `figures` are drawings by the address that the Markdown gives them."""
     from markdown_it import MarkdownIt
 

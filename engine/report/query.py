@@ -21,7 +21,7 @@ _PLACE = re.compile(r"\$(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class QueryResult:
     """A query that was asked: `name` such as Q7, what it is about, its text with the parameters in it, and its rows."""
 
     name: str
@@ -48,10 +48,10 @@ class Queries:
 
     def __init__(self, reader: Reader, run_id: str) -> None:
         self.run_id = run_id
-        self.asked: list[Answer] = []
+        self.asked: list[QueryResult] = []
         self._reader = reader
 
-    def ask(self, title: str, sql: str, *params: object) -> Answer:
+    def ask(self, title: str, sql: str, *params: object) -> QueryResult:
         """The answer to one SELECT, in which $1 is the run's id and $2 the first of `params`.
 
         The same question asked again is the same query. Raises StoreError where it fails.
@@ -60,7 +60,7 @@ class Queries:
         known = next((answer for answer in self.asked if answer.sql == text), None)
         if known is not None:
             return known
-        answer = Answer(f"Q{len(self.asked) + 1}", title, text, self._reader.query(text))
+        answer = QueryResult(f"Q{len(self.asked) + 1}", title, text, self._reader.query(text))
         self.asked.append(answer)
         return answer
 

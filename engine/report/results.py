@@ -7,7 +7,7 @@ import re
 from engine.report import figures
 from engine.report.document import Document, col
 from engine.report.evaluation import NO_TUNED, conditions_asked
-from engine.report.query import Answer
+from engine.report.query import QueryResult
 from engine.stats.shares import wilson_columns
 
 _RESULT = [
@@ -30,7 +30,7 @@ _COLUMNS = (
 )
 
 
-def shown_comparison(doc: Document) -> Answer:
+def shown_comparison(doc: Document) -> QueryResult:
     """The one comparison that is shown by type: the primary one, else base in the training format to the last tuned."""
     return doc.queries.ask(
         "The comparison that is shown by type",
@@ -88,7 +88,7 @@ def results(doc: Document) -> None:
     _looks(doc)
 
 
-def _compared(doc: Document, whole: Answer) -> None:
+def _compared(doc: Document, whole: QueryResult) -> None:
     doc.say(
         "Differences are after minus before on the same items, in percentage points. A primary comparison was named "
         "before results existed; secondary ones are its registered family; all others are exploratory and carry no "

@@ -20,7 +20,7 @@ from engine.review.prompt import Context, plain_context
 from engine.review.reviewers import Answer, Chain, Failure, PersonReviewer, Request, Reviewer, Unanswered
 from engine.review.state import State, state_of
 from engine.review.text import cut
-from engine.review.trail import Case, Entry, Trail, lock_of
+from engine.review.trail import Case, Trail, TrailEntry, lock_of
 from engine.spec.stage import change
 from store.db import Store
 from store.text import json_text
@@ -160,7 +160,7 @@ class Desk:
                 return
             found = self._state(case)
 
-    def _put(self, case: Case, to: Reviewer, entry: Entry) -> bool:
+    def _put(self, case: Case, to: Reviewer, entry: TrailEntry) -> bool:
         """Ask a reviewer what an open request says and record what comes back; False where nothing does."""
 
         def reading(text: str) -> Reading:
@@ -174,7 +174,7 @@ class Desk:
         return isinstance(came, Answer)
 
     def put(
-        self, case: Case, to: Reviewer, entry: Entry, reading: Callable[[str], Reading], **asked: Any
+        self, case: Case, to: Reviewer, entry: TrailEntry, reading: Callable[[str], Reading], **asked: Any
     ) -> tuple[Answer | Unanswered, dict[str, Any]]:
         """Ask a reviewer what an open request says; returns what came and the body of its row.
 
@@ -268,7 +268,7 @@ class Desk:
             raise ReviewError(f"review {case.review_id} was not decided: {problem}", "Nothing was recorded.")
         body = {"state": decided, "by": by, "reason": reason, "changes": changes}
 
-        def rows(entry: Entry) -> dict[str, list[dict[str, Any]]]:
+        def rows(entry: TrailEntry) -> dict[str, list[dict[str, Any]]]:
             row = {"run_id": self.run_id, "decision_id": state.decision_id(entry.seq), "question": case.question}
             return {"decisions": [row | state.decision_fields(entry)]}
 
@@ -283,7 +283,7 @@ class Desk:
 
     def _put_to(
         self, case: Case, found: State, to: str, why: str = "", turns: tuple[tuple[str, str], ...] = ()
-    ) -> Entry:
+    ) -> TrailEntry:
         """The open request to somebody, else one recorded before it is sent, as a reservation for a restart.
 
         A request to somebody else is withdrawn.
@@ -311,14 +311,14 @@ class Desk:
             found.open = None
 
     def _record_person(
-        self, case: Case, entry: Entry, answer: str, reason: str, said: state.Said | None, problem: str = ""
+        self, case: Case, entry: TrailEntry, answer: str, reason: str, said: state.Said | None, problem: str = ""
     ) -> None:
         body: dict[str, Any] = {"by": "person", "request": entry.seq, "reason": visible(reason), "problem": problem}
         body |= {"answer": said.word if said else visible(answer), "changes": dict(said.changes) if said else {}}
         document = prompt.response_document(entry, "person", None, body)
         self.trail.add("response", case, who="person", body=body, document=document, request=entry)
 
-    def _request(self, case: Case, entry: Entry, **asked: Any) -> Request:
+    def _request(self, case: Case, entry: TrailEntry, **asked: Any) -> Request:
         turns = tuple((str(role), str(text)) for role, text in entry.body["turns"])
         question = case.topic, case.question, entry.body["prompt"], turns
         given, why = self._state(case).given, entry.body.get("why", "")

@@ -12,7 +12,7 @@ from typing import Any
 from engine.core.text import flat, visible
 from engine.review.form import Review
 from engine.review.text import boundary, fence, prose, quote
-from engine.review.trail import Case, Entry
+from engine.review.trail import Case, TrailEntry
 from engine.spec import provenance
 from store.text import json_text
 
@@ -108,7 +108,7 @@ def request_document(body: Mapping[str, Any], case: Case) -> str:
     )
 
 
-def response_document(request: Entry, who: str, review: Review | None, body: Mapping[str, Any]) -> str:
+def response_document(request: TrailEntry, who: str, review: Review | None, body: Mapping[str, Any]) -> str:
     """A response as a file: the four headings where it is an answer, else what came back and what is wrong with it."""
     head = f"# Response of {flat(who, 120)}: {flat(request.topic, 120)}\n\nReview {request.review_id}.\n\n"
     if review is not None:

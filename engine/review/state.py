@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.core.text import flat
 from engine.review.form import Malformed, Outcome, Review, of_fields, read_json
-from engine.review.trail import Case, Entry
+from engine.review.trail import Case, TrailEntry
 
 WORDS = ("approve", "reject", "modify", "override", "ask")
 RETRIES = 1  # after an answer that is none, before a person is asked
@@ -28,14 +28,14 @@ class Said:
 class State:
     """`open` is the request that has no answer yet, `given` the newest answer of a reviewer, `said` a person's."""
 
-    first: Entry | None = None
-    open: Entry | None = None
+    first: TrailEntry | None = None
+    open: TrailEntry | None = None
     given: Review | None = None
     given_by: str = ""  # model or policy
     said: Said | None = None
     malformed: tuple[str, ...] = ()  # what was wrong with each answer that was none, since the last good one
     failed: str = ""  # why the last request had no answer
-    decision: Entry | None = None
+    decision: TrailEntry | None = None
     consulted: bool = False  # a person asked a follow-up, and is to decide
 
     @property
@@ -50,18 +50,18 @@ class State:
         return replace(self, given=given, decision=None if by_policy else self.decision)
 
 
-def outcome_of(entry: Entry) -> Outcome:
+def outcome_of(entry: TrailEntry) -> Outcome:
     """A decision as an outcome."""
     body = entry.body
     changes = dict(body.get("changes") or {})
     return Outcome(body["state"], body["by"], body["reason"], entry.review_id, entry.evidence_sha256, changes)
 
 
-def state_of(entries: Sequence[Entry], problems: list[str] | None = None) -> State:
+def state_of(entries: Sequence[TrailEntry], problems: list[str] | None = None) -> State:
     """The state of one review from its entries, in order; `problems` takes in what should not be there."""
     state = State()
 
-    def wrong(entry: Entry, text: str) -> None:
+    def wrong(entry: TrailEntry, text: str) -> None:
         if problems is not None:
             problems.append(f"entry {entry.seq}: {text}")
 
@@ -88,7 +88,7 @@ def state_of(entries: Sequence[Entry], problems: list[str] | None = None) -> Sta
     return state
 
 
-def _respond(state: State, entry: Entry, wrong: Callable[[Entry, str], None]) -> None:
+def _respond(state: State, entry: TrailEntry, wrong: Callable[[TrailEntry, str], None]) -> None:
     body = entry.body
     if body.get("form") == "document":
         return
@@ -115,7 +115,7 @@ def _respond(state: State, entry: Entry, wrong: Callable[[Entry, str], None]) ->
     state.given, state.given_by, state.malformed = review, str(body.get("by")), ()
 
 
-def _decide(state: State, entry: Entry, wrong: Callable[[Entry, str], None]) -> None:
+def _decide(state: State, entry: TrailEntry, wrong: Callable[[TrailEntry, str], None]) -> None:
     body = entry.body
     before = state.decision
     if before is not None:
@@ -130,7 +130,7 @@ def _decide(state: State, entry: Entry, wrong: Callable[[Entry, str], None]) -> 
     state.decision, state.said = entry, None
 
 
-def reopened(decision: Entry) -> bool:
+def reopened(decision: TrailEntry) -> bool:
     """Whether another decision may follow: a person's override of a rejection, or a real answer after a policy's."""
     return bool(decision.body.get("state") == "rejected" or decision.body.get("by") == "policy")
 
@@ -159,7 +159,7 @@ def decision_id(seq: int) -> str:
     return f"review-{seq:05}"
 
 
-def decision_fields(entry: Entry) -> dict[str, Any]:
+def decision_fields(entry: TrailEntry) -> dict[str, Any]:
     """What the row in `decisions` says of a decision's entry."""
     return {
         "topic": entry.topic,

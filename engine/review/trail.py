@@ -43,7 +43,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TrailEntry:
     """One row. `body` is JSON; `path` is relative to the store's folder, None where the entry has no file."""
 
     run_id: str
@@ -76,20 +76,20 @@ class Entry:
         return {name: getattr(self, name) for name in names} | {"body": json_text(self.body)}
 
 
-def entries(reader: Reader, run_id: str, review_id: str | None = None) -> list[Entry]:
+def entries(reader: Reader, run_id: str, review_id: str | None = None) -> list[TrailEntry]:
     """The entries about a run, in order, or those of one review. Raises ReviewError where the chain is broken."""
     return [entry for entry in _sound(reader, run_id, None) if review_id in (None, entry.review_id)]
 
 
-def by_review(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+def by_review(entries: Sequence[TrailEntry]) -> dict[str, list[TrailEntry]]:
     """The entries of each review, in order."""
-    found: dict[str, list[Entry]] = {}
+    found: dict[str, list[TrailEntry]] = {}
     for entry in entries:
         found.setdefault(entry.review_id, []).append(entry)
     return found
 
 
-def _sound(reader: Reader, run_id: str, after: Entry | None) -> list[Entry]:
+def _sound(reader: Reader, run_id: str, after: TrailEntry | None) -> list[TrailEntry]:
     """The entries after one that is known. Raises ReviewError where they do not follow from it."""
     found = _read(reader, run_id, after.seq if after else 0)
     if problems := _chain(run_id, found, after):
@@ -100,17 +100,17 @@ def _sound(reader: Reader, run_id: str, after: Entry | None) -> list[Entry]:
     return [entry for entry, _ in found]
 
 
-def _read(reader: Reader, run_id: str, after: int = 0) -> list[tuple[Entry, str]]:
+def _read(reader: Reader, run_id: str, after: int = 0) -> list[tuple[TrailEntry, str]]:
     """Each entry after that number with its body's text as it stands in the store."""
     rows = reader.query("SELECT * FROM review_entries WHERE run_id = ? AND seq > ? ORDER BY seq", [run_id, after])
     found = []
     for row in rows:
         body = json.loads(row["body"])
-        found.append((Entry(**row | {"body": body if isinstance(body, dict) else {}}), str(row["body"])))
+        found.append((TrailEntry(**row | {"body": body if isinstance(body, dict) else {}}), str(row["body"])))
     return found
 
 
-def _chain(run_id: str, found: Sequence[tuple[Entry, str]], after: Entry | None = None) -> list[str]:
+def _chain(run_id: str, found: Sequence[tuple[TrailEntry, str]], after: TrailEntry | None = None) -> list[str]:
     problems = []
     before = after.sha256 if after else run_id
     for place, (entry, body) in enumerate(found, after.seq + 1 if after else 1):
@@ -136,7 +136,7 @@ class Trail:
         self._reader = store.reader()  # used under the lock alone
         self._key = key
         self._now = now
-        self._known: list[Entry] = []  # read and found sound; rows are only ever added
+        self._known: list[TrailEntry] = []  # read and found sound; rows are only ever added
         with self.lock:
             known = self.entries()
             self._require_head(known)
@@ -144,7 +144,7 @@ class Trail:
             if known:
                 files.write_head(self.folder, known[-1].seq, known[-1].sha256)
 
-    def entries(self, review_id: str | None = None) -> list[Entry]:
+    def entries(self, review_id: str | None = None) -> list[TrailEntry]:
         """What is recorded. Raises ReviewError where the chain is broken."""
         with self.lock:
             self._known += _sound(self._reader, self.run_id, self._known[-1] if self._known else None)
@@ -159,9 +159,9 @@ class Trail:
         body: Mapping[str, Any],
         approval: str | None = None,
         document: str | None = None,
-        request: Entry | None = None,
-        also: Callable[[Entry], Rows] | None = None,
-    ) -> Entry:
+        request: TrailEntry | None = None,
+        also: Callable[[TrailEntry], Rows] | None = None,
+    ) -> TrailEntry:
         """Record one entry with its file, `document`, and in one transaction the rows that `also` makes of it.
 
         A response's file shares the name of its `request`'s. Raises ReviewError and StoreError, with nothing recorded.
@@ -184,7 +184,7 @@ class Trail:
                 clean["file_sha256"] = hashlib.sha256(content).hexdigest()
             seq, before = (known[-1].seq + 1, known[-1].sha256) if known else (1, self.run_id)
             kept, evidence = json.loads(json_text(clean)), case.evidence_sha256
-            entry = Entry(
+            entry = TrailEntry(
                 self.run_id, seq, case.review_id, kind, topic, who, approval, evidence, kept, path, before, "", at
             )
             entry = replace(entry, sha256=entry.computed())
@@ -192,7 +192,7 @@ class Trail:
             files.write_head(self.folder, entry.seq, entry.sha256)
             return entry
 
-    def _name(self, kind: str, topic: str, at: datetime, request: Entry | None, taken: set[str]) -> str:
+    def _name(self, kind: str, topic: str, at: datetime, request: TrailEntry | None, taken: set[str]) -> str:
         if request is not None and request.path is not None:
             return f"{Path(request.path).name.removesuffix('_request.md')}_{kind}.md"
         stem = f"{at:%Y%m%dT%H%M%S.%fZ}_{slug(topic)}"
@@ -201,7 +201,7 @@ class Trail:
             n += 1
         return name
 
-    def _require_head(self, known: Sequence[Entry]) -> None:
+    def _require_head(self, known: Sequence[TrailEntry]) -> None:
         """Raise ReviewError where entries that were once there are gone."""
         head = files.read_head(self.folder)
         if head is not None and head not in [(entry.seq, entry.sha256) for entry in known]:

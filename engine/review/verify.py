@@ -7,11 +7,11 @@ from pathlib import Path
 
 from engine.review import files
 from engine.review.state import decision_fields, decision_id, state_of
-from engine.review.trail import Entry, _chain, _read, by_review
+from engine.review.trail import TrailEntry, _chain, _read, by_review
 from store.read import Reader
 
 
-def unfounded(reader: Reader, run_id: str, entries: Sequence[Entry]) -> list[str]:
+def unfounded(reader: Reader, run_id: str, entries: Sequence[TrailEntry]) -> list[str]:
     """What in a run's record no answer accounts for: entries out of turn, and decisions that differ from theirs."""
     problems: list[str] = []
     for of in by_review(entries).values():

@@ -15,11 +15,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 
 
-class Section(BaseModel):
+class SpecSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class GuardSpec(Section):
+class GuardSpec(SpecSection):
     """Limits of the contamination guard; see docs/BASE_MODEL_TRUTH.md."""
 
     max_tokens: Positive
@@ -28,7 +28,7 @@ class GuardSpec(Section):
     min_known_answers: Share
 
 
-class InstructionsSpec(Section):
+class InstructionsSpec(SpecSection):
     kind: Literal["explicit", "implicit", "generation", "evaluation", "revision"] = "explicit"  # which seeds are shown
     examples: Positive
     round: Positive
@@ -43,7 +43,7 @@ class InstructionsSpec(Section):
     steer: bool
 
 
-class ResponsesSpec(Section):
+class ResponsesSpec(SpecSection):
     examples: Positive
     max_tokens: Positive
     temperature: Annotated[float, Field(ge=0, le=2)]  # servers take no more
@@ -51,7 +51,7 @@ class ResponsesSpec(Section):
     top_p: Share
 
 
-class CriticsSpec(Section):
+class CriticsSpec(SpecSection):
     shuffles: Positive
     audit_items: Positive  # of each part of the calibration set, good and bad alike, from its beginning
     instruction: list[str]
@@ -69,12 +69,12 @@ class CriticsSpec(Section):
         return self
 
 
-class RulesSpec(Section):
+class RulesSpec(SpecSection):
     repeated_trigrams: Share
     echo: Share
 
 
-class GateSpec(Section):
+class GateSpec(SpecSection):
     runaway_below: Share
     token_limit_below: Share
     marker_leaks_at_most: Annotated[int, Field(ge=0)]
@@ -85,7 +85,7 @@ class GateSpec(Section):
     audited_critics_at_least: Annotated[int, Field(ge=0)]  # critics of each kind whose audit lets them filter
 
 
-class RevisionsSpec(Section):
+class RevisionsSpec(SpecSection):
     """Critique and revision by principles of the constitution."""
 
     rounds: Annotated[int, Field(ge=1, le=4)]
@@ -104,7 +104,7 @@ class RevisionsSpec(Section):
     length_ratio_at_least: Share
 
 
-class CandidatesSpec(Section):
+class CandidatesSpec(SpecSection):
     """Other responses to the same instructions."""
 
     best_of: Positive  # candidates of each instruction, its sample among them; 1 draws none
@@ -115,7 +115,7 @@ class CandidatesSpec(Section):
     boundary_prompts: Annotated[int, Field(ge=0)]  # of those shipped, from their beginning; twins stand together
 
 
-class PairsSpec(Section):
+class PairsSpec(SpecSection):
     """Which preference pairs are kept, and what their gate asks for. A source's share of 0 switches it off."""
 
     revision: Share
@@ -147,7 +147,7 @@ class PairsSpec(Section):
         return self
 
 
-class AdapterSpec(Section):
+class AdapterSpec(SpecSection):
     """The low-rank adapter that is trained (Hu et al. 2021, arXiv 2106.09685)."""
 
     kind: Literal["lora", "qlora"]  # qlora: base weights in nf4, computed in bfloat16; needs a GPU
@@ -158,7 +158,7 @@ class AdapterSpec(Section):
     loader: Literal["auto", "plain"]  # auto: Unsloth where it is installed and the GPU allows it
 
 
-class TrainingSection(Section):
+class TrainingSection(SpecSection):
     """What SFT and preference training have in common."""
 
     learning_rate: Annotated[float, Field(gt=0)]
@@ -190,7 +190,7 @@ class DpoSpec(TrainingSection):
     rounds: Positive  # above 1: the trained model writes new pairs and goes on from them, with `cai refresh`
 
 
-class EvaluationSpec(Section):
+class EvaluationSpec(SpecSection):
     """Held-out items, the scorer's audit, the gap gate and the tests of the claim; see engine/evaluation."""
 
     capability: Literal["instruction_following", "conversation"]  # whose gap the gate asks for, and the claim is about
@@ -215,21 +215,21 @@ class EvaluationSpec(Section):
     margin: Annotated[float, Field(gt=0, lt=1)]  # a loss of less is no regression
 
 
-class ReviewSpec(Section):
+class ReviewSpec(SpecSection):
     """Which decisions wait for a review: of whom is the machine's configuration, not the methodology's."""
 
     ask: list[Literal["pilot", "override", "gap", "sft", "dpo", "claim"]]
     samples: Positive  # shown with their margins in a request
 
 
-class BudgetSpec(Section):
+class BudgetSpec(SpecSection):
     """What the whole experiment may cost, over all runs of a store."""
 
     cap_usd: Annotated[float, Field(gt=0)]
     warn_at: list[Share]  # shares of the cap
 
 
-class SplitsSpec(Section):
+class SplitsSpec(SpecSection):
     train: Share
     validation: Share
     test: Share

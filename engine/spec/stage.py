@@ -33,15 +33,15 @@ from engine.spec.sections import (
     ReviewSpec,
     RevisionsSpec,
     RulesSpec,
-    Section,
     SftSpec,
+    SpecSection,
     SplitsSpec,
 )
 
 SPECS = Path(__file__).parent.parent.parent / "specs"
 
 
-class StageSpec(Section):
+class StageSpec(SpecSection):
     """All numbers of a stage."""
 
     stage: Positive

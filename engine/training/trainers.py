@@ -103,7 +103,7 @@ class Kto(Kept, trl.KTOTrainer):  # type: ignore[misc]
         return dataset.add_column("KL_completion_ids", [ids for batch in batches for ids in batch[-1:] + batch[:-1]])
 
 
-class Paired(Kept):
+class PairedTrainer(Kept):
     """Mixed in before the trainers of TRL that would tokenise row by row."""
 
     def tokenize_row(self, feature: Any, model: Any = None) -> dict[str, Any]:
@@ -113,13 +113,13 @@ class Paired(Kept):
 def _orpo() -> tuple[type[Kept], Any]:
     from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
-    return type("Orpo", (Paired, ORPOTrainer), {}), ORPOConfig
+    return type("Orpo", (PairedTrainer, ORPOTrainer), {}), ORPOConfig
 
 
 def _simpo() -> tuple[type[Kept], Any]:
     from trl.experimental.cpo import CPOConfig, CPOTrainer
 
-    return type("Simpo", (Paired, CPOTrainer), {}), CPOConfig
+    return type("Simpo", (PairedTrainer, CPOTrainer), {}), CPOConfig
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 
 from store.db import Store
 from store.errors import StoreError
-from store.listing import Choice
+from store.listing import Selection
 from store.read import Reader
 from tests.store import rows
 
@@ -48,14 +48,14 @@ def reader(small_store: Store) -> Reader:
     ],
 )
 def test_a_choice_gives_its_samples_in_order(reader: Reader, choice: dict[str, Any], expected: list[str]) -> None:
-    listing = reader.listing("run-a", Choice(**choice))
+    listing = reader.listing("run-a", Selection(**choice))
     assert len(listing) == len(expected)
     assert [row["sample_id"] for row in reader.page(listing, 0, 10)] == expected
     assert [listing.position(name) for name in expected] == list(range(len(expected)))
 
 
 def test_pages_are_rows_as_samples_gives_them(reader: Reader) -> None:
-    listing = reader.listing("run-a", Choice())
+    listing = reader.listing("run-a", Selection())
     plain = reader.samples("run-a")
     pages = reader.page(listing, 0, 3) + reader.page(listing, 3, 3)
     assert [{k: v for k, v in row.items() if k != "person"} for row in pages] == plain
@@ -64,17 +64,17 @@ def test_pages_are_rows_as_samples_gives_them(reader: Reader) -> None:
 
 
 def test_a_listing_outlives_its_reader_and_what_came_later_is_not_in_it(reader: Reader, small_store: Store) -> None:
-    listing = reader.listing("run-a", Choice())
+    listing = reader.listing("run-a", Selection())
     reader.close()
     later = small_store.reader()
     small_store.append({"samples": [rows.sample("s0", "i1", ordinal=0)]})
     assert [row["sample_id"] for row in later.page(listing, 0, 10)] == ["s1", "s2", "s3", "s4"]
-    assert len(later.listing("run-a", Choice())) == 5
+    assert len(later.listing("run-a", Selection())) == 5
 
 
 def test_an_unknown_column_is_named_with_the_nearest(reader: Reader) -> None:
     with pytest.raises(StoreError, match="no column 'verdit'") as caught:
-        reader.listing("run-a", Choice(where="verdit = 'accepted'"))
+        reader.listing("run-a", Selection(where="verdit = 'accepted'"))
     assert "'verdict'" in caught.value.hint
 
 
@@ -84,16 +84,16 @@ def test_an_unknown_column_is_named_with_the_nearest(reader: Reader) -> None:
 ])  # fmt: skip
 def test_only_a_condition_on_the_sample_itself_is_taken(reader: Reader, where: str) -> None:
     with pytest.raises(StoreError):
-        reader.listing("run-a", Choice(where=where))
+        reader.listing("run-a", Selection(where=where))
 
 
 @pytest.mark.parametrize("where", ["no_such_column = 1", "1 = 1) (", "1 = 1); DELETE FROM samples; SELECT (1"])
 def test_a_wrong_condition_is_refused_and_harms_nothing(reader: Reader, where: str) -> None:
     with pytest.raises(StoreError):
-        reader.listing("run-a", Choice(where=where))
+        reader.listing("run-a", Selection(where=where))
     assert len(reader.samples("run-a")) == 4
 
 
 def test_sorting_by_what_is_no_column_is_refused(reader: Reader) -> None:
     with pytest.raises(StoreError, match="no column"):
-        reader.listing("run-a", Choice(order="ordinal; DROP TABLE samples"))
+        reader.listing("run-a", Selection(order="ordinal; DROP TABLE samples"))

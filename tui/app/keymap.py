@@ -26,7 +26,7 @@ _NAMED = frozenset(key.value for key in Keys) | frozenset(KEY_ALIASES) | frozens
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BoundKey:
     """A binding where it is: `scope` is the class of the widget or screen that has it, "" for the app.
 
     `alone` is whether it is on a screen that lets none of the app's keys through.
@@ -38,7 +38,7 @@ class Place:
     alone: bool = False
 
 
-def places() -> list[Place]:
+def places() -> list[BoundKey]:
     """Every binding with an id, of the app, its rooms and its widgets; one for each of its keys."""
     for package in (rooms, widgets):
         for module in walk_packages(package.__path__, f"{package.__name__}."):
@@ -53,9 +53,9 @@ def places() -> list[Place]:
     return list(found)
 
 
-def _places(scope: str, declared: Iterable[BindingType], alone: bool) -> list[Place]:
+def _places(scope: str, declared: Iterable[BindingType], alone: bool) -> list[BoundKey]:
     bindings = Binding.make_bindings(declared)
-    return [Place(binding.id, binding.key, scope, alone) for binding in bindings if binding.id]
+    return [BoundKey(binding.id, binding.key, scope, alone) for binding in bindings if binding.id]
 
 
 def _is_app(node: type[DOMNode]) -> bool:
@@ -68,7 +68,7 @@ def _below(kind: type[DOMNode]) -> Iterable[type[DOMNode]]:
         yield from _below(found)
 
 
-def complete(keymap: Mapping[str, str], known: Iterable[Place]) -> tuple[dict[str, str], list[str]]:
+def complete(keymap: Mapping[str, str], known: Iterable[BoundKey]) -> tuple[dict[str, str], list[str]]:
     """The keymap as it can be applied, and what is wrong with it."""
     known = list(known)
     problems: list[str] = []
@@ -88,7 +88,7 @@ def complete(keymap: Mapping[str, str], known: Iterable[Place]) -> tuple[dict[st
     return {**{name: ",".join(keys) for name, keys in kept.items()}, **wanted}, problems
 
 
-def _clashes(wanted: Mapping[str, str], known: list[Place]) -> list[str]:
+def _clashes(wanted: Mapping[str, str], known: list[BoundKey]) -> list[str]:
     """One sentence for each pair of bindings that a keymap puts on one key where both hold.
 
     Bindings that shared a key before were made for that: one of them holds at a time.

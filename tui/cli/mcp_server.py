@@ -108,7 +108,7 @@ class Shelf:
                     self._turn.notify_all()
 
 
-class Telling(MCPServer[Any]):
+class ToolEvents(MCPServer[Any]):
     """A server whose errors have the form of all others of this program."""
 
     async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
@@ -121,10 +121,10 @@ class Telling(MCPServer[Any]):
             return CallToolResult(content=[text], structured_content=row, is_error=True)
 
 
-def server(path: Path, config: Config, folder: Path) -> Telling:
+def server(path: Path, config: Config, folder: Path) -> ToolEvents:
     """The server over the store at `path`; only files under `folder` can be sent to a reviewer."""
     shelf = Shelf(path)
-    made = Telling("cai", title="cai runs", instructions=INSTRUCTIONS, log_level="WARNING")
+    made = ToolEvents("cai", title="cai runs", instructions=INSTRUCTIONS, log_level="WARNING")
     reads = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
     def tool(fn: Callable[..., Row]) -> None:

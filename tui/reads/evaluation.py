@@ -17,7 +17,7 @@ SHOWN_AT_MOST = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class EvaluationRead:
     """Items with their answers; `total` counts all, `items` are the first ones."""
 
     total: int
@@ -91,7 +91,7 @@ def results(reader: Reader, run_id: str) -> list[dict[str, Any]]:
     )
 
 
-def discordant(reader: Reader, result: Mapping[str, Any], gained: bool) -> Found:
+def discordant(reader: Reader, result: Mapping[str, Any], gained: bool) -> EvaluationRead:
     """The items of one result that were wrong before and are right after, or (not `gained`) the reverse."""
     of_type = "" if result["item_type"] == "all" else "AND i.item_type = ?"
     params: list[object] = [result["run_id"], result["before"], result["after"], not gained, gained]
@@ -111,10 +111,10 @@ def discordant(reader: Reader, result: Mapping[str, Any], gained: bool) -> Found
         f"{source} ORDER BY i.item_type, i.item_id LIMIT {SHOWN_AT_MOST}",
         params,
     )
-    return Found(total, [{**item, "history": json.loads(item["history"])} for item in items])
+    return EvaluationRead(total, [{**item, "history": json.loads(item["history"])} for item in items])
 
 
-def answered(reader: Reader, run_id: str, condition: Mapping[str, Any], right: bool) -> Found:
+def answered(reader: Reader, run_id: str, condition: Mapping[str, Any], right: bool) -> EvaluationRead:
     """The test items of a capability that one condition has right, or (not `right`) wrong."""
     source = (
         "FROM evaluation_answers a JOIN evaluation_items i USING (items_sha256, item_id) "
@@ -127,4 +127,4 @@ def answered(reader: Reader, run_id: str, condition: Mapping[str, Any], right: b
         f"a.why AS after_why {source} ORDER BY i.item_type, i.item_id LIMIT {SHOWN_AT_MOST}",
         params,
     )
-    return Found(total, [{**item, "history": json.loads(item["history"])} for item in items])
+    return EvaluationRead(total, [{**item, "history": json.loads(item["history"])} for item in items])

@@ -40,7 +40,7 @@ _BY = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PairFilter:
     """What a person wants listed; "" leaves a filter out."""
 
     view: str = PRINCIPLES
@@ -54,7 +54,7 @@ class Wish:
 class Listed:
     """A list's size, how many there are without filters, where the sought row is, and the page that it is on."""
 
-    wish: Wish
+    wish: PairFilter
     count: int
     total: int
     at: int
@@ -63,7 +63,7 @@ class Listed:
     critic: str  # whose margins are shown: the pair critic that decides
 
 
-def listed(reader: Reader, run_id: str, wish: Wish, seek: str, page: int) -> Listed:
+def listed(reader: Reader, run_id: str, wish: PairFilter, seek: str, page: int) -> Listed:
     """Principles all at once, of the others the page on which `seek` is, or the first one."""
     critic = deciding(reader, run_id)
     if wish.view == PRINCIPLES:
@@ -88,7 +88,7 @@ def listed(reader: Reader, run_id: str, wish: Wish, seek: str, page: int) -> Lis
     return Listed(wish, count, total, at, first, rows_of(reader, run_id, wish, critic, first, page), critic)
 
 
-def rows_of(reader: Reader, run_id: str, wish: Wish, critic: str, offset: int, limit: int) -> list[Row]:
+def rows_of(reader: Reader, run_id: str, wish: PairFilter, critic: str, offset: int, limit: int) -> list[Row]:
     """A page of revisions or pairs in the wished order, each with verdict, flags and the deciding critic's margin."""
     if wish.view == PRINCIPLES:
         return principles(reader, run_id)[offset : offset + limit]
@@ -101,7 +101,7 @@ def rows_of(reader: Reader, run_id: str, wish: Wish, critic: str, offset: int, l
     )
 
 
-def _chosen(wish: Wish, run_id: str, critic: str) -> tuple[str, list[object]]:
+def _chosen(wish: PairFilter, run_id: str, critic: str) -> tuple[str, list[object]]:
     source = _FROM.format(view=wish.view, kind=_KINDS[wish.view])
     params: list[object] = [critic, run_id]
     own_source = wish.source if wish.view == PAIRS else ""

@@ -24,7 +24,7 @@ _ACCOUNT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class TrainingRead:
     """All trainings of a run, oldest first; of one of them its checkpoints and the steps after `after`."""
 
     run_id: str
@@ -35,7 +35,7 @@ class Found:
     checkpoints: Sequence[Mapping[str, Any]]
 
 
-def trainings(reader: Reader, run_id: str, wanted: str, known: int) -> Found:
+def trainings(reader: Reader, run_id: str, wanted: str, known: int) -> TrainingRead:
     """Read them; of the training `wanted` (else the newest) only the steps after step `known`."""
     from store import progress
 
@@ -54,7 +54,7 @@ def trainings(reader: Reader, run_id: str, wanted: str, known: int) -> Found:
         "AND kept IS DISTINCT FROM false ORDER BY step",
         [run_id, chosen],
     )
-    return Found(run_id, rows, chosen, steps, after, checkpoints)
+    return TrainingRead(run_id, rows, chosen, steps, after, checkpoints)
 
 
 def first_batch(reader: Reader, run_id: str, training_id: str) -> list[dict[str, str]]:

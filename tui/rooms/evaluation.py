@@ -15,7 +15,7 @@ from textual.widgets import DataTable, Static
 from tui.live.state import RunState
 from tui.messages import RunWanted, WriteWanted
 from tui.reads import blind
-from tui.reads.evaluation import Found, Standing, answered, discordant, standing
+from tui.reads.evaluation import EvaluationRead, Standing, answered, discordant, standing
 from tui.rooms import busy, or_wrong
 from tui.rooms.tabular import TableRoom
 from tui.widgets.evaluation.blind import BlindScreen
@@ -70,7 +70,7 @@ class EvaluationRoom(TableRoom):
         self._standing: Standing | None = None
         self._rows: dict[str, Mapping[str, Any]] = {}
         self._gained = True
-        self._found = Found(0, ())
+        self._found = EvaluationRead(0, ())
         self._item = 0
         self._told: tuple[object, ...] = ()
 
@@ -138,7 +138,7 @@ class EvaluationRoom(TableRoom):
         table.border_subtitle = told if self._rows else ""
         self._head()
         if not self._rows:
-            self._found = Found(0, ())
+            self._found = EvaluationRead(0, ())
             self._tell()
         if self.has_focus_within:
             self.home()
@@ -175,7 +175,7 @@ class EvaluationRoom(TableRoom):
         else:
             self.look_up("reading answers", lambda reader: answered(reader, run_id, chosen, gained), self._differ)
 
-    def _differ(self, found: Found) -> None:
+    def _differ(self, found: EvaluationRead) -> None:
         self._found, self._item = found, 0
         self._tell()
 

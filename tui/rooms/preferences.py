@@ -25,7 +25,7 @@ from tui.reads.preferences import (
     SOURCES,
     VIEWS,
     Listed,
-    Wish,
+    PairFilter,
     listed,
     pair,
     principle,
@@ -87,7 +87,7 @@ class PreferencesRoom(ListingRoom):
 
     def __init__(self) -> None:
         super().__init__(id="preferences")
-        self.wish = Wish()
+        self.wish = PairFilter()
         self._run_id, self._active = "", False
         self._done: tuple[object, ...] = ()  # how far the phases are that fill this room
         self._read_at: tuple[object, ...] = ()
@@ -125,7 +125,7 @@ class PreferencesRoom(ListingRoom):
         self._active = state.active
         self._done = tuple((phase.done, phase.accepted) for phase in phases)
         if state.run_id != self._run_id:
-            self._run_id, self.wish, self._listing, self._found = state.run_id, Wish(), None, None
+            self._run_id, self.wish, self._listing, self._found = state.run_id, PairFilter(), None, None
             self.table.begin(0)
             self._tell()
             self.look()

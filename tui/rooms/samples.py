@@ -14,7 +14,6 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from engine.quality.labels import mark
 from store.names import LABELS, SPLITS
 from tui.live.state import RunState
 from tui.messages import WriteWanted
@@ -323,6 +322,8 @@ class SamplesRoom(ListingRoom):
             if here is not None and here["sample_id"] == sample_id:  # else the next one is on its way
                 self._open(sample_id)
             self.query_one("#samples-list").border_subtitle = Content(one_line(agreement(audits), 120))
+
+        from engine.quality.labels import mark  # not before the first frame: it brings scipy
 
         write = partial(mark, run_id=run_id, sample_id=sample_id, label=label, note=note)
         self.post_message(WriteWanted("keeping a label", write, written))

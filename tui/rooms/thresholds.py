@@ -20,7 +20,7 @@ from tui.words.questions import Choice, DockedQuestion
 from tui.words.text import make_visible, one_line
 
 if TYPE_CHECKING:
-    from engine.analyses.whatif import Knob, Outcome, WhatIf
+    from engine.analyses.whatif import Consequence, Knob, WhatIf
     from store.db import Store
     from store.read import Reader
     from tui.reads.library import Library
@@ -66,7 +66,7 @@ class ThresholdsRoom(Room):
         self._knobs: Sequence[Knob] = ()
         self._now: dict[str, float] = {}
         self._moved: dict[str, float] = {}
-        self._before: Outcome | None = None
+        self._before: Consequence | None = None
         self._asked = 0
         self._early: list[Callable[[], None]] = []  # keys that came before what they move was read
         self._reading = False
@@ -209,7 +209,7 @@ class ThresholdsRoom(Room):
         self._asked += 1
         number = self._asked
 
-        def read(library: Library) -> tuple[Outcome, Outcome | str, list[dict[str, Any]]]:
+        def read(library: Library) -> tuple[Consequence, Consequence | str, list[dict[str, Any]]]:
             before = self._before or whatif.under({})
             try:
                 after = whatif.under(overrides)
@@ -217,14 +217,14 @@ class ThresholdsRoom(Room):
                 return before, error.title, []
             return before, after, library.offenders(run_id, [item.sample_id for item in after.changes])
 
-        def arrived(found: tuple[Outcome, Outcome | str, list[dict[str, Any]]]) -> None:
+        def arrived(found: tuple[Consequence, Consequence | str, list[dict[str, Any]]]) -> None:
             self._before = found[0]
             if number == self._asked:
                 self._paint(*found)
 
         self.read("working out what thresholds would do", read, arrived)
 
-    def _paint(self, before: Outcome, after: Outcome | str, texts: Sequence[Mapping[str, Any]]) -> None:
+    def _paint(self, before: Consequence, after: Consequence | str, texts: Sequence[Mapping[str, Any]]) -> None:
         if isinstance(after, str):
             rows = [row(("✗ ", TONES["bad"]), (make_visible(after, limit=400), "bold")), row(("Move it back.", QUIET))]
             self.query_one("#outcome", Static).update(lines(rows))
@@ -239,7 +239,7 @@ class ThresholdsRoom(Room):
         self.query_one("#outcome", Static).update(lines(rows))
         self._paint_changes(before, after, texts)
 
-    def _paint_changes(self, before: Outcome, after: Outcome, texts: Sequence[Mapping[str, Any]]) -> None:
+    def _paint_changes(self, before: Consequence, after: Consequence, texts: Sequence[Mapping[str, Any]]) -> None:
         by_id = {text["id"]: text for text in texts}
         box = self.query_one("#changes-box")
         box.border_subtitle = f"{len(after.changes)} of {after.changed:,}" if after.changed else ""

@@ -18,7 +18,7 @@ from textual.widgets import Static
 from store.names import ALIVE
 from tui.live.state import RunState
 from tui.messages import RunWanted
-from tui.reads.training import Found, first_batch, training_offer, trainings
+from tui.reads.training import TrainingRead, first_batch, training_offer, trainings
 from tui.rooms import Room, busy
 from tui.widgets.marks import QUIET, lines, row, sparkline
 from tui.widgets.plan import Plan
@@ -88,7 +88,7 @@ class TrainingRoom(Room, can_focus=True):
         super().__init__(id="training", classes="panel")
         self.border_title = "Training"
         self._run_id = ""
-        self._found: Found | None = None
+        self._found: TrainingRead | None = None
         self._steps: list[Mapping[str, Any]] = []
         self._chosen = ""
         self._quantity = 0
@@ -133,7 +133,7 @@ class TrainingRoom(Room, can_focus=True):
             known = self._known if wanted == self._chosen else 0
             self.look_up("reading a training", lambda reader: trainings(reader, run_id, wanted, known), self._learn)
 
-    def _learn(self, found: Found) -> None:
+    def _learn(self, found: TrainingRead) -> None:
         if found.run_id != self._run_id or (found.training_id == self._chosen and found.after != self._known):
             return  # an answer to an older question
         if found.training_id == self._wanted:

@@ -33,9 +33,9 @@ class Wish:
     descending: bool = False
 
     def listing(self, reader: Reader, run_id: str, critic: str | None) -> Any:
-        from store.listing import Choice  # not before the first frame: it brings DuckDB
+        from store.listing import Selection  # not before the first frame: it brings DuckDB
 
-        return reader.listing(run_id, Choice(critic=critic or "", **asdict(self)))
+        return reader.listing(run_id, Selection(critic=critic or "", **asdict(self)))
 
     def finder(self, run_id: str, critic: str | None, seek: str = "") -> Callable[[Reader], Found]:
         """What reads the listing and its page with the sample `seek`, or the first page."""

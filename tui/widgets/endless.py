@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class GridColumn:
     """`name` is what sorting by it is called, "" where that makes no sense; `width` in cells."""
 
     name: str
@@ -84,7 +84,7 @@ class EndlessTable(ScrollView, can_focus=True):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self.columns: tuple[Column, ...] = ()
+        self.columns: tuple[GridColumn, ...] = ()
         self.count = 0
         self.order: tuple[str, bool] = ("", False)  # the column that is sorted by, and whether downwards
         self._pages: dict[int, list[Row]] = {}
@@ -129,7 +129,7 @@ class EndlessTable(ScrollView, can_focus=True):
         """Draw the row again after it was changed in place."""
         self.refresh(self._line_of(index))
 
-    def fit(self, columns: Sequence[Column]) -> None:
+    def fit(self, columns: Sequence[GridColumn]) -> None:
         if tuple(columns) != self.columns:
             self.columns = tuple(columns)
             self.refresh()

@@ -36,7 +36,7 @@ from engine.models.requests import (
     adapter_fingerprint,
 )
 from engine.models.vllm.choice import tensor_parallel, vllm_version
-from engine.models.vllm.engine import Adapter, Ask, EngineDied, EngineProcess, Found, Settings
+from engine.models.vllm.engine import EngineDied, EngineProcess, EngineRequest, LoraAdapter, Produced, Settings
 from engine.models.vllm.labels import places_of, sums
 from engine.models.vllm.process import gpu_name
 
@@ -53,8 +53,8 @@ class _Open:
     """A request of a stream whose asks are not all answered."""
 
     request: Any
-    asks: dict[str, Ask]
-    found: dict[str, Found] = field(default_factory=dict)
+    asks: dict[str, EngineRequest]
+    found: dict[str, Produced] = field(default_factory=dict)
 
 
 class VllmModel(WithoutStates):
@@ -74,11 +74,11 @@ class VllmModel(WithoutStates):
         self.batch_size = engine.settings.max_num_seqs
         self._bound = AHEAD * self.batch_size
         self._context = engine.max_model_len
-        self._adapter: Adapter | None = None
-        self._adapters: dict[str, Adapter] = {}
+        self._adapter: LoraAdapter | None = None
+        self._adapters: dict[str, LoraAdapter] = {}
         self._numbers = itertools.count(1)
-        self._under_way: dict[str, tuple[int, Ask]] = {}  # by name: the stream and what was asked
-        self._mail: dict[int, deque[Found]] = {}  # by stream
+        self._under_way: dict[str, tuple[int, EngineRequest]] = {}  # by name: the stream and what was asked
+        self._mail: dict[int, deque[Produced]] = {}  # by stream
         self._restarted = False
         self.facts = facts | engine.facts | {"context": self._context, "base_fingerprint": fingerprint, "restarts": 0}
 
@@ -149,7 +149,7 @@ class VllmModel(WithoutStates):
             known = self._adapters.get(name)
             if known is None:
                 rank = int(json.loads((adapter / "adapter_config.json").read_text())["r"])
-                known = Adapter(next(self._numbers), name, adapter.absolute(), rank)
+                known = LoraAdapter(next(self._numbers), name, adapter.absolute(), rank)
             if known.rank > self._engine.settings.lora_rank:
                 self._restart(known.rank)
             self._engine.admit(known)
@@ -175,20 +175,20 @@ class VllmModel(WithoutStates):
     def generate(self, requests: Iterable[Generate]) -> Iterator[Completion]:
         """Continue each prompt; see engine.models.requests.Model. Raises PromptTooLong before a request is sent."""
 
-        def asks(request: Generate) -> dict[str, Ask]:
+        def asks(request: Generate) -> dict[str, EngineRequest]:
             ids = self._text.fitting(request.prompt, request.decoding.max_tokens, self._context)
-            return {"": Ask(ids, self._adapter, request.decoding, request.seed)}
+            return {"": EngineRequest(ids, self._adapter, request.decoding, request.seed)}
 
         return self._stream(requests, asks, self._completion)
 
     def score(self, requests: Iterable[Score]) -> Iterator[LabelScores]:
         """Log-probabilities of labels as continuations; see engine.models.requests.Model. Raises PromptTooLong."""
 
-        def asks(request: Score) -> dict[str, Ask]:
+        def asks(request: Score) -> dict[str, EngineRequest]:
             labels = [tuple(self._text.plain(label)) for label in request.labels]
             ids = self._text.fitting(request.prompt, max(map(len, labels), default=0), self._context)
             return {
-                place: Ask(ids + before, self._adapter, labels=wanted)
+                place: EngineRequest(ids + before, self._adapter, labels=wanted)
                 for place, (before, wanted) in places_of(labels).items()
             }
 
@@ -202,7 +202,7 @@ class VllmModel(WithoutStates):
     def _stream(
         self,
         requests: Iterable[_Request],
-        asks_of: Callable[[_Request], dict[str, Ask]],
+        asks_of: Callable[[_Request], dict[str, EngineRequest]],
         answer_of: Callable[[_Open], _Answer],
     ) -> Iterator[_Answer]:
         """Keep the engine's queue filled with this stream's requests and give each answer when it is whole."""
@@ -248,7 +248,7 @@ class VllmModel(WithoutStates):
             if names:
                 self._engine.abort(names)
 
-    def _send(self, stream: int, name: str, ask: Ask) -> None:
+    def _send(self, stream: int, name: str, ask: EngineRequest) -> None:
         self._under_way[name] = stream, ask
         try:
             self._engine.add(name, ask)

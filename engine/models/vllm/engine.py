@@ -31,7 +31,7 @@ class EngineDied(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Adapter:
+class LoraAdapter:
     """A LoRA adapter: vLLM knows it by its number."""
 
     number: int
@@ -41,18 +41,18 @@ class Adapter:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class EngineRequest:
     """One request to the engine: tokens to continue as `decoding` says, or the next token's labels to be weighed."""
 
     token_ids: tuple[int, ...]
-    adapter: Adapter | None = None
+    adapter: LoraAdapter | None = None
     decoding: Decoding | None = None
     seed: int = 0
     labels: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Produced:
     """A finished request. `reason` and `stop` are vLLM's: a stop sequence, a token's id, or None at the usual EOS."""
 
     name: str
@@ -105,7 +105,7 @@ class EngineProcess:
             "eager": bool(config.model_config.enforce_eager),
         }
 
-    def add(self, name: str, ask: Ask) -> None:
+    def add(self, name: str, ask: EngineRequest) -> None:
         """Put a request beside those under way. Raises ValueError where vLLM refuses it."""
         inputs: Any = importlib.import_module("vllm.inputs")
         refused = importlib.import_module("vllm.exceptions").VLLMClientError
@@ -117,7 +117,7 @@ class EngineProcess:
             except refused as error:
                 raise ValueError(str(error)) from error
 
-    def step(self) -> list[Found]:
+    def step(self) -> list[Produced]:
         """Wait for the engine's next step and return the requests that it finished, often none."""
         with self._alive():
             outputs = self._engine.step()
@@ -128,7 +128,7 @@ class EngineProcess:
         with contextlib.suppress(EngineDied), self._alive():
             self._engine.abort_request(list(names))
 
-    def admit(self, adapter: Adapter) -> None:
+    def admit(self, adapter: LoraAdapter) -> None:
         """Load an adapter, in an engine that was started for its rank. Raises RuntimeError where it does not fit."""
         with self._alive():
             try:
@@ -219,7 +219,7 @@ class EngineProcess:
         if self._engine.engine_core.resources.engine_dead:
             raise EngineDied(_ending(self._engine))
 
-    def _sampling(self, ask: Ask) -> Any:
+    def _sampling(self, ask: EngineRequest) -> Any:
         """vLLM's parameters. Its order is the door's: temperature, top-k, top-p (v1/sample/sampler.py)."""
         decoding, same = ask.decoding, {"output_kind": self._kind.FINAL_ONLY, "skip_clone": True}
         if decoding is None:
@@ -268,17 +268,19 @@ def _arguments(settings: Settings) -> dict[str, Any]:
     return found
 
 
-def _lora(adapter: Adapter | None) -> Any:
+def _lora(adapter: LoraAdapter | None) -> Any:
     if adapter is None:
         return None
     request: Any = importlib.import_module("vllm.lora.request").LoRARequest
     return request(adapter.name, adapter.number, str(adapter.folder))
 
 
-def _found(output: Any) -> Found:
+def _found(output: Any) -> Produced:
     (one,) = output.outputs
     logprobs = {token: float(found.logprob) for token, found in one.logprobs[0].items()} if one.logprobs else {}
-    return Found(output.request_id, tuple(one.token_ids), one.finish_reason, one.stop_reason, one.text or "", logprobs)
+    return Produced(
+        output.request_id, tuple(one.token_ids), one.finish_reason, one.stop_reason, one.text or "", logprobs
+    )
 
 
 def _ending(engine: Any) -> str:

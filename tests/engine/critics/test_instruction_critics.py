@@ -12,7 +12,7 @@ import pytest
 from engine.analyses.offers import recheck
 from engine.core import data as shipped
 from engine.core.data import read_data
-from engine.critics import Item, for_kind
+from engine.critics import Subject, for_kind
 from engine.critics.audit import audited_items, file_of, parts_of
 from engine.critics.label import LabelCritic
 from engine.spec.prompts import GRADE_QUESTIONS
@@ -27,7 +27,7 @@ STAGE: dict[str, Any] = {"spec": "stage_2_implicit_instructions", "pilot": 6, "o
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_instruction_is_graded_by_the_examples_and_the_question_of_its_kind(kind: str) -> None:
-    (ask,) = LabelCritic("grade", "instruction", 1, asked=kind).asks(Item("i", "Name a tree."))
+    (ask,) = LabelCritic("grade", "instruction", 1, asked=kind).asks(Subject("i", "Name a tree."))
     shown, item = ask.request.prompt[: ask.request.shared], ask.request.prompt[ask.request.shared :]
     assert all(row["text"] in shown for row in read_data(for_kind("grade_instructions", kind)))
     assert GRADE_QUESTIONS[kind] in shown and item.endswith(GRADE_QUESTIONS[kind]) and "Name a tree." in item

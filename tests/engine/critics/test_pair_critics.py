@@ -9,7 +9,7 @@ from zlib import crc32
 import pytest
 
 from engine.core.data import read_data
-from engine.critics import Ask, Critic, Item, items_of
+from engine.critics import Critic, CriticRequest, Subject, items_of
 from engine.critics.audit import FILES, KINDS, audited_items, parts_of
 from engine.critics.label import LabelCritic
 from engine.critics.others import PmiCritic
@@ -17,9 +17,9 @@ from engine.critics.pair import BEHIND, IN_FRONT, LETTERS, CompareCritic, Differ
 from engine.models.requests import LabelScores
 
 Worth = Callable[[str], float]  # of a response, in nats
-ITEM = Item("p", "Name a fruit.", "An apple.", "stop", "A brick, I think.", "Which response is more helpful?")
-SWAPPED = Item("p", ITEM.instruction, ITEM.rival, "stop", ITEM.response, ITEM.question)
-EQUAL = Item("p", ITEM.instruction, "An apple.", "stop", "An apple.", ITEM.question)
+ITEM = Subject("p", "Name a fruit.", "An apple.", "stop", "A brick, I think.", "Which response is more helpful?")
+SWAPPED = Subject("p", ITEM.instruction, ITEM.rival, "stop", ITEM.response, ITEM.question)
+EQUAL = Subject("p", ITEM.instruction, "An apple.", "stop", "An apple.", ITEM.question)
 BIAS = 1.75  # a fixed preference for " A"
 
 
@@ -31,13 +31,13 @@ def brevity(text: str) -> float:
     return -0.1 * len(text)
 
 
-def shown(ask: Ask) -> tuple[str, str]:
+def shown(ask: CriticRequest) -> tuple[str, str]:
     """The two responses of the comparison that is left open."""
     lines = ask.request.prompt[ask.request.shared :].split("\n")
     return lines[1].removeprefix("(A) "), lines[2].removeprefix("(B) ")
 
 
-def answers(critic: Critic, item: Item, worth: Worth, bias: float = 0.0) -> list[LabelScores]:
+def answers(critic: Critic, item: Subject, worth: Worth, bias: float = 0.0) -> list[LabelScores]:
     """Normalised log-probabilities of both letters: what the responses are worth, and a bias for the first."""
     found = []
     for ask in critic.asks(item):
@@ -48,11 +48,11 @@ def answers(critic: Critic, item: Item, worth: Worth, bias: float = 0.0) -> list
     return found
 
 
-def margin(critic: Critic, item: Item, worth: Worth, bias: float = 0.0) -> float:
+def margin(critic: Critic, item: Subject, worth: Worth, bias: float = 0.0) -> float:
     return critic.margin(item, answers(critic, item, worth, bias))
 
 
-def parts(critic: Critic, item: Item, worth: Worth, bias: float = 0.0) -> list[dict[str, Any]]:
+def parts(critic: Critic, item: Subject, worth: Worth, bias: float = 0.0) -> list[dict[str, Any]]:
     """A judgement's parts, as they are stored."""
     asks = critic.asks(item)
     return [
@@ -200,7 +200,7 @@ def test_a_difference_is_what_the_single_critic_says_of_one_side_less_the_other(
     critic = DifferenceCritic(single)
     assert (critic.name, critic.kind) == (single.name, "pair")
 
-    def scores(item: Item, of: Critic) -> list[LabelScores]:
+    def scores(item: Subject, of: Critic) -> list[LabelScores]:
         # Any answer that belongs to its prompt and labels alone.
         return [
             LabelScores(
@@ -214,7 +214,7 @@ def test_a_difference_is_what_the_single_critic_says_of_one_side_less_the_other(
     asks = critic.asks(ITEM)
     half = len(asks) // 2
     assert [ask.variant.partition(": ")[0] for ask in asks] == ["response"] * half + ["rival"] * half
-    alone = [Item("p", ITEM.instruction, text) for text in (ITEM.response, ITEM.rival)]
+    alone = [Subject("p", ITEM.instruction, text) for text in (ITEM.response, ITEM.rival)]
     response, rival = (single.margin(item, scores(item, single)) for item in alone)
     assert response != rival
     assert critic.margin(ITEM, scores(ITEM, critic)) == response - rival

@@ -20,7 +20,7 @@ from engine.models.files.tokenizer import Text
 from engine.models.requests import Decoding, Generate, Score, adapter_fingerprint
 from engine.models.vllm.backend import VllmModel
 from engine.models.vllm.choice import is_wanted, tensor_parallel
-from engine.models.vllm.engine import Adapter, Ask, EngineDied, Found, Settings
+from engine.models.vllm.engine import EngineDied, EngineRequest, LoraAdapter, Produced, Settings
 from engine.models.vllm.labels import MOST_LABELS, places_of, sums
 from engine.models.vllm.worker import top_k_then_top_p
 
@@ -56,24 +56,26 @@ class KnownEngine:
         self.max_model_len, self.lacking_mib = 64, 0
         self.facts: dict[str, Any] = {}
         self.dies, self.steps, self.restarts = set(dies), 0, 0
-        self.under_way: dict[str, Ask] = {}
+        self.under_way: dict[str, EngineRequest] = {}
         self.asked: list[str] = []
         self.most = 0
         self.aborted: list[str] = []
-        self.ending: Callable[[str, Ask], dict[str, Any]] = lambda name, ask: {}
+        self.ending: Callable[[str, EngineRequest], dict[str, Any]] = lambda name, ask: {}
 
-    def add(self, name: str, ask: Ask) -> None:
+    def add(self, name: str, ask: EngineRequest) -> None:
         self.asked.append(name)
         self.under_way[name] = ask
         self.most = max(self.most, len(self.under_way))
 
-    def step(self) -> list[Found]:
+    def step(self) -> list[Produced]:
         self.steps += 1
         if self.steps in self.dies:
             self.under_way.clear()
             raise EngineDied("signal 9")
         name, ask = self.under_way.popitem()
-        found = Found(name, tuple(reversed(ask.token_ids[1:])), "length", None, "", {t: -t / 100 for t in ask.labels})
+        found = Produced(
+            name, tuple(reversed(ask.token_ids[1:])), "length", None, "", {t: -t / 100 for t in ask.labels}
+        )
         return [replace(found, **self.ending(name, ask))]
 
     def abort(self, names: Iterable[str]) -> None:
@@ -81,7 +83,7 @@ class KnownEngine:
             self.aborted.append(name)
             self.under_way.pop(name, None)
 
-    def admit(self, adapter: Adapter) -> None:
+    def admit(self, adapter: LoraAdapter) -> None:
         if adapter.name == "wrong":
             raise RuntimeError("its shapes are another model's")
 

@@ -13,7 +13,7 @@ import pytest
 
 from engine.report import claim
 from engine.report.document import Document, col
-from engine.report.query import Answer, Queries, filled, literal
+from engine.report.query import Queries, QueryResult, filled, literal
 from engine.spec.constitution import load_constitution
 from engine.stats.paired import Pairs, cohen_h, mcnemar, newcombe
 from engine.stats.shares import wilson
@@ -121,7 +121,7 @@ def test_what_is_asked_is_what_stands_in_the_file() -> None:
         literal("a\0b")
     with pytest.raises(ValueError, match="no literal"):
         literal(object())
-    assert Answer("Q1", "", "", ()).row == {} and not Answer("Q1", "", "", ())
+    assert QueryResult("Q1", "", "", ()).row == {} and not QueryResult("Q1", "", "", ())
 
 
 # -- the numbers themselves ----------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from engine.core.errors import Interrupted
 from engine.review.listing import reviews
 from engine.review.model import ModelReviewer
 from engine.review.prompt import Context, Section
-from engine.review.trail import Entry, entries
+from engine.review.trail import TrailEntry, entries
 from store.db import Store
 from tests.engine.review import review_server as act
 from tests.engine.review.review_desk import QUESTION, Clock, Person, desk, model, new_store
@@ -78,7 +78,7 @@ def dying(rng: random.Random) -> Iterator[None]:
         yield
 
 
-def wire(found: list[Entry]) -> list[Entry]:
+def wire(found: list[TrailEntry]) -> list[TrailEntry]:
     return [entry for entry in found if entry.body.get("by") != "person"]
 
 
@@ -133,7 +133,7 @@ def test_no_approval_that_was_not_given_no_question_lost_none_answered_twice(fol
     assert set(outcomes) == {"proceed", "rejected", "modified", "waiting"}, outcomes
 
 
-def check(found: list[Entry], given: list[str | None], listed: dict[str, Any], final: str) -> None:
+def check(found: list[TrailEntry], given: list[str | None], listed: dict[str, Any], final: str) -> None:
     """What was recorded against what the server sent and the person said."""
     responses = [entry for entry in found if entry.kind == "response"]
     decisions = [entry for entry in found if entry.kind == "decision"]

@@ -15,7 +15,7 @@ from engine.review.listing import current_approval, reviews
 from engine.review.prompt import Context, Section, evidence_sha256
 from engine.review.reviewers import PolicyReviewer
 from engine.review.state import decision_fields, decision_id
-from engine.review.trail import Case, Entry, Trail, entries
+from engine.review.trail import Case, Trail, TrailEntry, entries
 from store.db import Store
 from tests.engine.review import review_kill
 from tests.engine.review.review_desk import (
@@ -263,7 +263,7 @@ def test_a_record_that_is_chained_but_says_what_nobody_gave_shows(path: Path, wh
         trail = Trail(store, RUN, None, Clock())
         for kind, who, approval, body in (FORGED | SOUND)[what]:
 
-            def rows(entry: Entry) -> dict[str, list[dict[str, object]]]:
+            def rows(entry: TrailEntry) -> dict[str, list[dict[str, object]]]:
                 fields_of = {"run_id": RUN, "decision_id": decision_id(entry.seq), "question": QUESTION}
                 return {"decisions": [fields_of | decision_fields(entry)]}
 

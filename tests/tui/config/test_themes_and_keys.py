@@ -55,13 +55,13 @@ def test_the_safe_theme_uses_no_green_against_red() -> None:
 # -- keys ----------------------------------------------------------------------------------------------------------------
 
 KNOWN = [
-    keymap.Place("run.pause", "p", ""),
-    keymap.Place("run.resume", "p", ""),
-    keymap.Place("run.stop", "s", ""),
-    keymap.Place("samples.unsure", "u", "SamplesRoom"),
-    keymap.Place("table.down", "down", "Table"),
-    keymap.Place("table.down", "j", "Table"),
-    keymap.Place("fork.start", "f2", "ForkScreen", alone=True),
+    keymap.BoundKey("run.pause", "p", ""),
+    keymap.BoundKey("run.resume", "p", ""),
+    keymap.BoundKey("run.stop", "s", ""),
+    keymap.BoundKey("samples.unsure", "u", "SamplesRoom"),
+    keymap.BoundKey("table.down", "down", "Table"),
+    keymap.BoundKey("table.down", "j", "Table"),
+    keymap.BoundKey("fork.start", "f2", "ForkScreen", alone=True),
 ]
 
 

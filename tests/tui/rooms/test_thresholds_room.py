@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from textual import events
 
-from engine.analyses.whatif import Acceptance, Outcome
+from engine.analyses.whatif import Acceptance, Consequence
 from store.db import Store
 from tests.store import rows
 from tests.tui.fake_preferences import compared, constitution, fill_preferences, pair
@@ -80,9 +80,9 @@ async def test_instructions_that_change_sides_are_counted(tmp_path: Path) -> Non
         await settle(pilot, lambda: "pairs" in shown(app, "#outcome"))
         room = app.query_one(ThresholdsRoom)
 
-        def outcome(accepted: int) -> Outcome:
+        def outcome(accepted: int) -> Consequence:
             kinds = {"instruction": Acceptance(accepted, 100, 0, 1), "sample": Acceptance(5, 9, 0, 1)}
-            return Outcome(kinds, [], {"instruction": "label", "sample": "label"}, 0, [])
+            return Consequence(kinds, [], {"instruction": "label", "sample": "label"}, 0, [])
 
         room._moved = {"critics.min_auc": 0.9}
         room._paint(outcome(92), outcome(71), [])

@@ -7,47 +7,47 @@ from typing import Any
 
 from engine.core.figures import percents_whole
 from tui.reads.preferences import PAIRS, PRINCIPLES, REVISIONS
-from tui.widgets.endless import Column, EndlessTable
+from tui.widgets.endless import EndlessTable, GridColumn
 from tui.widgets.marks import TONES, VERDICT_TONES, share_bar
 from tui.words.text import one_line
 from tui.words.wording import VERDICT_SHAPES
 
 BAR, LEAST_TEXT = 15, 14
 # (column, how much it matters: the least goes first where there is no room). The last one takes what is left.
-_COLUMNS: dict[str, tuple[tuple[Column, int], ...]] = {
+_COLUMNS: dict[str, tuple[tuple[GridColumn, int], ...]] = {
     PRINCIPLES: (
-        (Column("", "principle", 22), 9),
-        (Column("", "category", 12), 1),
-        (Column("", "drawn", 6, True), 5),
-        (Column("", "named", 6, True), 2),
-        (Column("", "useful revisions", 17, True), 8),
-        (Column("", "0      ½     1", BAR), 4),
-        (Column("", "margin", 8, True), 7),
-        (Column("", "pairs kept", 10, True), 6),
+        (GridColumn("", "principle", 22), 9),
+        (GridColumn("", "category", 12), 1),
+        (GridColumn("", "drawn", 6, True), 5),
+        (GridColumn("", "named", 6, True), 2),
+        (GridColumn("", "useful revisions", 17, True), 8),
+        (GridColumn("", "0      ½     1", BAR), 4),
+        (GridColumn("", "margin", 8, True), 7),
+        (GridColumn("", "pairs kept", 10, True), 6),
     ),
     REVISIONS: (
-        (Column("ordinal", "#", 5, True), 2),
-        (Column("", "verdict", 10), 9),
-        (Column("margin", "margin", 7, True), 8),
-        (Column("", "principle", 20), 6),
-        (Column("", "round", 5, True), 1),
-        (Column("", "flags", 16), 5),
-        (Column("", "instruction", LEAST_TEXT), 10),
+        (GridColumn("ordinal", "#", 5, True), 2),
+        (GridColumn("", "verdict", 10), 9),
+        (GridColumn("margin", "margin", 7, True), 8),
+        (GridColumn("", "principle", 20), 6),
+        (GridColumn("", "round", 5, True), 1),
+        (GridColumn("", "flags", 16), 5),
+        (GridColumn("", "instruction", LEAST_TEXT), 10),
     ),
     PAIRS: (
-        (Column("", "verdict", 10), 9),
-        (Column("margin", "margin", 7, True), 8),
-        (Column("", "longer", 6, True), 4),
-        (Column("", "source", 13), 7),
-        (Column("", "kind", 19), 2),
-        (Column("", "principle", 20), 1),
-        (Column("", "flags", 15), 5),
-        (Column("", "instruction", LEAST_TEXT), 10),
+        (GridColumn("", "verdict", 10), 9),
+        (GridColumn("margin", "margin", 7, True), 8),
+        (GridColumn("", "longer", 6, True), 4),
+        (GridColumn("", "source", 13), 7),
+        (GridColumn("", "kind", 19), 2),
+        (GridColumn("", "principle", 20), 1),
+        (GridColumn("", "flags", 15), 5),
+        (GridColumn("", "instruction", LEAST_TEXT), 10),
     ),
 }
 
 
-def columns_for(view: str, width: int) -> tuple[Column, ...]:
+def columns_for(view: str, width: int) -> tuple[GridColumn, ...]:
     """What fits into `width` cells, the most important ones first."""
     known = list(_COLUMNS[view])
     while len(known) > 2 and 1 + sum(column.width + 1 for column, _ in known) > width:
@@ -56,7 +56,7 @@ def columns_for(view: str, width: int) -> tuple[Column, ...]:
     left = width - 1 - sum(column.width + 1 for column in found)
     if view != PRINCIPLES and left > 0:
         last = found[-1]
-        found[-1] = Column(last.name, last.label, last.width + left, last.right)
+        found[-1] = GridColumn(last.name, last.label, last.width + left, last.right)
     return tuple(found)
 
 

@@ -17,7 +17,7 @@ from tui.words.text import one_line
 from tui.words.wording import VERDICT_SHAPES
 
 if TYPE_CHECKING:
-    from engine.analyses.whatif import Knob, Outcome
+    from engine.analyses.whatif import Consequence, Knob
     from engine.quality.gates import Check
 
 _SECTIONS = {
@@ -84,7 +84,7 @@ def verdict_mark(verdict: str) -> tuple[str, str]:
     return f"{VERDICT_SHAPES.get(verdict, '·')} {verdict}", TONES[VERDICT_TONES.get(verdict, "quiet")]
 
 
-def others_moved(before: Outcome, after: Outcome) -> list[str]:
+def others_moved(before: Consequence, after: Consequence) -> list[str]:
     """How many instructions and preference pairs change sides: they are not listed, samples are."""
     told = []
     was, now = before.acceptance["instruction"].accepted, after.acceptance["instruction"].accepted
@@ -99,7 +99,7 @@ def others_moved(before: Outcome, after: Outcome) -> list[str]:
     return told
 
 
-def acceptance_line(kind: str, before: Outcome, after: Outcome) -> Content:
+def acceptance_line(kind: str, before: Consequence, after: Consequence) -> Content:
     was, now = before.acceptance[kind], after.acceptance[kind]
     name = _KINDS[kind]
     if not now.n:

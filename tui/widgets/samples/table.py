@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tui.widgets.endless import Column, EndlessTable
+from tui.widgets.endless import EndlessTable, GridColumn
 from tui.widgets.marks import TONES, VERDICT_TONES
 from tui.words.text import one_line
 from tui.words.wording import LABEL_SHAPES, VERDICT_SHAPES
@@ -60,15 +60,24 @@ class SamplesTable(EndlessTable):
         return [known[column.name] for column in self.columns]
 
 
-def columns_for(width: int) -> tuple[Column, ...]:
+def columns_for(width: int) -> tuple[GridColumn, ...]:
     """What fits: texts take what the narrow columns leave; tokens, split and flags only where there is plenty."""
-    fixed = [Column("ordinal", "#", 5, True), Column("verdict", "verdict", 10), Column("score", "margin", 7, True)]
-    fixed.append(Column("person", "you", 4))
+    fixed = [
+        GridColumn("ordinal", "#", 5, True),
+        GridColumn("verdict", "verdict", 10),
+        GridColumn("score", "margin", 7, True),
+    ]
+    fixed.append(GridColumn("person", "you", 4))
     tail = []
     if width > 84:
-        tail = [Column("n_tokens", "tokens", 7, True), Column("split", "split", 10)]
+        tail = [GridColumn("n_tokens", "tokens", 7, True), GridColumn("split", "split", 10)]
     if width > 110:
-        tail.append(Column("flags", "flags", 18))
+        tail.append(GridColumn("flags", "flags", 18))
     texts = max(20, width - 1 - sum(column.width + 1 for column in [*fixed, *tail]) - 2)
     left = texts * 2 // 5
-    return (*fixed, Column("instruction", "instruction", left), Column("response", "response", texts - left), *tail)
+    return (
+        *fixed,
+        GridColumn("instruction", "instruction", left),
+        GridColumn("response", "response", texts - left),
+        *tail,
+    )

@@ -14,22 +14,30 @@ from engine.critics import Critic, Judgement, Scale, Subject, for_kind, items_of
 from engine.critics.label import LETTERS, LabelCritic
 from engine.critics.others import EndedCritic, MeanCritic, PmiCritic
 from engine.critics.pair import CompareCritic, DifferenceCritic
+from engine.critics.probe import expected_calibration_error
 from engine.critics.probed import LABELLED, ProbeCritic, fitted
 from engine.models.answers import Answers
-from engine.models.requests import LabelScores, request_id
+from engine.models.requests import LabelScores, Model, request_id
 from engine.spec.sections import CriticsSpec
 from engine.stats.intervals import auc, auc_interval, threshold_for_precision
+from engine.stats.shares import wilson
 
 KINDS = ("instruction", "sample", "pair")
-PARTS = ("planted", "own")
+PARTS = ("planted", "own", "fresh")  # fresh: drawn from a run after the last fit, and in no fit
 FILES = {
     "instruction": {
         "anchors": "anchors_instructions",
         "planted": "calibration_instructions",
         "own": "own_instructions",
+        "fresh": "fresh_instructions",
     },
-    "sample": {"anchors": "anchors_pairs", "planted": "calibration_pairs", "own": "own_pairs"},
-    "pair": {"anchors": "anchors_comparisons", "planted": "calibration_comparisons", "own": "own_comparisons"},
+    "sample": {"anchors": "anchors_pairs", "planted": "calibration_pairs", "own": "own_pairs", "fresh": "fresh_pairs"},
+    "pair": {
+        "anchors": "anchors_comparisons",
+        "planted": "calibration_comparisons",
+        "own": "own_comparisons",
+        "fresh": "fresh_comparisons",
+    },
 }
 NAMES = {
     "instruction": ("probe", "grade", "letters", "mean"),
@@ -119,6 +127,12 @@ def audited_items(kind: str, part: str, at_most: int | None, asked: str = "expli
     return [found[at] for at in sorted(places[True][:n_good] + places[False][: at_most - n_good])]
 
 
+def names_of(spec: CriticsSpec, kind: str, model: Model) -> list[str]:
+    """The critics of a kind that a model can serve: where it shows no hidden states, `grade` for `probe`."""
+    names = getattr(spec, kind)
+    return names if model.layers else list(dict.fromkeys("grade" if name == "probe" else name for name in names))
+
+
 def calibrate(
     answers: Answers,
     spec: CriticsSpec,
@@ -134,29 +148,36 @@ def calibrate(
     """
     probes = {} if probes is None else probes
     done: list[Calibrated] = []
-    for name in getattr(spec, kind):
-        held_out: dict[str, float] = {}
+    for name in names_of(spec, kind, answers.model):
+        held_out: dict[str, list[tuple[Subject, bool, float]]] = {}
         if name == "probe" and kind in LABELLED:
             found = fitted(answers, kind, asked)
             probes[kind], held_out = found.critic, found.held_out
         critic = _build(name, kind, spec, done, probes, asked)
-        scale = Scale() if name == "probe" else _scale(answers, critic, asked)
+        if name == "probe":
+            share = {"instruction": spec.probe_instruction_at, "sample": spec.probe_sample_at}.get(kind, 0.5)
+            scale = Scale(math.log(share / (1 - share)))
+        else:
+            scale = _scale(answers, critic, asked)
         calibrated = Calibrated(critic, scale)
         audits = []
         for part in parts_of(kind, asked):
-            at_most = None if name == "probe" else spec.audit_items
-            labelled = audited_items(kind, part, at_most, asked)
-            if held_out and part in LABELLED[kind]:
-                scores = [held_out[item.key] for item, _ in labelled]
+            if part in held_out:
+                judged = [(item, good, scale.score(log_odds)) for item, good, log_odds in held_out[part]]
             else:
+                labelled = audited_items(kind, part, None if part == "fresh" else spec.audit_items, asked)
                 scores = [found[0].score for found in judge(answers, [calibrated], [item for item, _ in labelled])]
-            audits.append(_audit(answers, calibrated, part, labelled, scores, spec.wanted_precision))
-        without = math.isinf(scale.half_gap)  # it cannot tell the anchors apart: all its scores would be 0
-        may_filter = bool(audits) and not without and all((audit["auc"] or 0.0) >= spec.min_auc for audit in audits)
+                judged = [(item, good, score) for (item, good), score in zip(labelled, scores, strict=True)]
+            audits.append(_audit(answers, calibrated, part, judged, spec.wanted_precision))
+            if name == "probe" and kind in LABELLED:  # its scores are log-odds
+                log_odds = [score + scale.midpoint for *_, score in judged]
+                error = expected_calibration_error(log_odds, [good for _, good, _ in judged])
+                audits[-1]["detail"] |= {"calibration_error": error, "probe": probes[kind].probe.sha256}
+        may_filter = bool(audits) and all((audit["auc"] or 0.0) >= spec.min_auc for audit in audits)
         for audit in audits:
             audit["may_filter"] = may_filter
-            if without:
-                audit["detail"]["refused"] = "it does not tell good anchors from corrupted ones, so it has no scale"
+            if math.isinf(scale.half_gap):  # all its scores are 0, and so its AUC is one half whatever it says
+                audit["detail"]["no_scale"] = "it does not tell good anchors from corrupted ones"
             if kind == "instruction":
                 audit["detail"]["asked"] = asked
         calibrated = Calibrated(critic, scale, may_filter, audits)
@@ -208,13 +229,15 @@ def _audit(
     answers: Answers,
     calibrated: Calibrated,
     part: str,
-    labelled: Sequence[tuple[Subject, bool]],
-    scores: Sequence[float],
+    judged: Sequence[tuple[Subject, bool, float]],
     wanted: float,
 ) -> dict[str, Any]:
-    labels = [is_good for _, is_good in labelled]
+    labels = [is_good for _, is_good, _ in judged]
+    scores = [score for *_, score in judged]
+    first = calibrated.critic.asks(judged[0][0])
     good = [score for score, is_good in zip(scores, labels, strict=True) if is_good]
     bad = [score for score, is_good in zip(scores, labels, strict=True) if not is_good]
+    threshold = threshold_for_precision(scores, labels, wanted)
     called_good = [score > 0 for score in scores]
     interval = auc_interval(good, bad)
     return {
@@ -228,15 +251,24 @@ def _audit(
         "auc_hi": interval[1] if interval else None,
         "accuracy": sum(c == label for c, label in zip(called_good, labels, strict=True)) / len(labels),
         "label_bias": (sum(called_good) - sum(labels)) / len(labels),
-        "threshold": threshold_for_precision(scores, labels, wanted),
+        "threshold": threshold,
         "detail": {
             "midpoint_nats": calibrated.scale.midpoint,
             "half_gap_nats": calibrated.scale.half_gap,
             "wanted_precision": wanted,
-            "scores": {item.key: round(score, 6) for (item, _), score in zip(labelled, scores, strict=True)},
-            "labels": {item.key: label for item, label in labelled},
-            "prompts_sha": request_id(answers.model.fingerprint, calibrated.critic.asks(labelled[0][0])[0].request)
-            if calibrated.critic.asks(labelled[0][0])
-            else None,
+            "scores": {item.key: round(score, 6) for item, _, score in judged},
+            "labels": {item.key: label for item, label, _ in judged},
+            "prompts_sha": request_id(answers.model.fingerprint, first[0].request) if first else None,
+            "at_threshold": _at(threshold, scores, labels),
         },
     }
+
+
+def _at(threshold: float | None, scores: Sequence[float], labels: Sequence[bool]) -> dict[str, Any] | None:
+    """What a threshold gives on the audited items: precision with its Wilson interval, and recall."""
+    if threshold is None:
+        return None
+    taken = [label for score, label in zip(scores, labels, strict=True) if score >= threshold]
+    low, high = wilson(sum(taken), len(taken))
+    share = sum(taken) / len(taken)
+    return {"n": len(taken), "precision": share, "lo": low, "hi": high, "recall": sum(taken) / sum(labels)}

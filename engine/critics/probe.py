@@ -66,13 +66,15 @@ class Probe:
 class Labelled:
     """Texts that somebody labelled: `states` are [texts, layers, 2, size], the others have one entry a text.
 
-    `clusters` names near-duplicates alike; `parts` says where a text is from; `natural` whether its part is as it fell,
-    so that its share of good ones says something of the model.
+    `passable` are those that a lenient reader would take, the good ones among them. `clusters` names near-duplicates
+    alike; `parts` says where a text is from; `natural` whether its part is as it fell, so that its share of good ones
+    says something of the model.
     """
 
     states: NDArray[np.float32]
     layers: tuple[int, ...]
     good: NDArray[np.bool_]
+    passable: NDArray[np.bool_]
     clusters: Sequence[str]
     parts: Sequence[str]
     natural: NDArray[np.bool_]
@@ -83,6 +85,7 @@ class Labelled:
             self.states[places],
             self.layers,
             self.good[places],
+            self.passable[places],
             [self.clusters[place] for place in places],
             [self.parts[place] for place in places],
             self.natural[places],
@@ -188,16 +191,26 @@ def _choose(labelled: Labelled) -> tuple[int, float, Floats]:
 
 
 def _regression(labelled: Labelled, layer: int, strength: float) -> tuple[Floats, float]:
-    """Weights and bias for raw states, of a regression on standardised ones with both classes weighing the same."""
+    """Weights and bias for raw states, of a regression on standardised ones with both classes weighing the same.
+
+    Where some texts are passable and not good there are two, for good and for passable, and their values on these texts
+    are added with equal spread: three grades tell more than two.
+    """
     from sklearn.linear_model import LogisticRegression
 
     rows = _rows(labelled.states, layer)
     mean, scale = rows.mean(0), rows.std(0)
     scale[scale == 0] = 1.0
-    model = LogisticRegression(C=strength, class_weight="balanced", solver="newton-cg", tol=1e-8, max_iter=200)
-    model.fit((rows - mean) / scale, labelled.good)
-    weights = model.coef_[0] / scale
-    return weights, float(model.intercept_[0] - weights @ mean)
+    standard = (rows - mean) / scale
+    found = np.zeros(rows.shape[1]), 0.0
+    graded = bool((labelled.good != labelled.passable).any())
+    for target in (labelled.good, labelled.passable) if graded else (labelled.good,):
+        model = LogisticRegression(C=strength, class_weight="balanced", solver="newton-cg", tol=1e-8, max_iter=200)
+        model.fit(standard, target)
+        spread = float(np.std(standard @ model.coef_[0])) or 1.0 if graded else 1.0
+        found = found[0] + model.coef_[0] / spread, found[1] + float(model.intercept_[0]) / spread
+    weights = found[0] / scale
+    return weights, float(found[1] - weights @ mean)
 
 
 def _calibration(values: Floats, labelled: Labelled) -> tuple[float, float]:

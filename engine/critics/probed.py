@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.core.data import has_data
+from engine.core.data import has_data, read_data
 from engine.core.errors import ModelError
 from engine.critics import CriticRequest, Subject, for_kind, items_of
 from engine.critics.probe import (
@@ -32,18 +32,16 @@ from engine.spec.provenance import short_hash
 from engine.stats.similarity import NearDuplicateIndex
 
 # What a probe is fitted on: the parts of the audit, and what other critics are shown and scaled by.
-LABELLED = {
+LABELLED: dict[str, dict[str, tuple[str, ...]]] = {
     "instruction": {
-        "planted": "calibration_instructions",
-        "own": "own_instructions",
-        "anchors": "anchors_instructions",
-        "grades": "grade_instructions",
+        "planted": ("calibration_instructions",),
+        "own": ("own_instructions", "read_instructions"),
+        "shown": ("anchors_instructions", "grade_instructions"),
     },
     "sample": {
-        "planted": "calibration_pairs",
-        "own": "own_pairs",
-        "anchors": "anchors_pairs",
-        "grades": "grade_pairs",
+        "planted": ("calibration_pairs",),
+        "own": ("own_pairs", "read_pairs"),
+        "shown": ("anchors_pairs", "grade_pairs"),
     },
 }
 NATURAL = "own"  # the part whose share of good ones is the model's
@@ -71,10 +69,20 @@ class ProbeCritic:
 
 @dataclass(frozen=True)
 class FittedCritic:
-    """A probe as a critic, and the log-odds of each labelled item, by key, of a probe that was fitted without it."""
+    """A probe as a critic, and by part each labelled item, its label, and its log-odds by a probe fitted without it."""
 
     critic: ProbeCritic
-    held_out: dict[str, float]
+    held_out: dict[str, list[tuple[Subject, bool, float]]]
+
+
+@dataclass(frozen=True)
+class _Read:
+    """One labelled item: `passable` where a lenient reader would take it."""
+
+    item: Subject
+    part: str
+    good: bool
+    passable: bool
 
 
 def text_of(item: Subject) -> str:
@@ -93,48 +101,51 @@ def fitted(answers: Answers, kind: str, asked: str = "explicit") -> FittedCritic
             f"a probe of {kind}s reads hidden states, which the backend {model.facts.get('backend')} does not show",
             "Name another critic in critics, or run with CAI_BACKEND=transformers. Nothing was generated.",
         )
-    items, good, parts = _labelled(kind, asked)
+    labelled = _labelled(kind, asked)
     layers = layers_of(model.layers)
     wanted = {
         "kind": kind,
         "layers": layers,
         "folds": [FOLDS, INNER_FOLDS],
         "strengths": STRENGTHS,
-        "labelled_sha256": short_hash(
-            *[f"{item.key} {text_of(item)} {y}" for item, y in zip(items, good, strict=True)]
-        ),
+        "labelled_sha256": short_hash(*[f"{one.item.key} {one.good} {text_of(one.item)}" for one in labelled]),
         "versions": {name: importlib.metadata.version(name) for name in ("scikit-learn", "numpy")},
     }
     fit_id = short_hash(model.fingerprint, repr(wanted))
     row = answers.stored("SELECT * FROM probes WHERE fit_id = ?", fit_id)
     if row is None:
-        labelled = Labelled(
-            _states(answers, items, layers),
-            layers,
-            np.array(good),
-            _clusters(items),
-            parts,
-            np.array([part == NATURAL for part in parts]),
+        found = fit(
+            kind,
+            Labelled(
+                _states(answers, [one.item for one in labelled], layers),
+                layers,
+                np.array([one.good for one in labelled]),
+                np.array([one.passable for one in labelled]),
+                _clusters([one.item for one in labelled]),
+                [one.part for one in labelled],
+                np.array([one.part == NATURAL for one in labelled]),
+            ),
+            wanted,
         )
-        found = fit(kind, labelled, wanted)
         row = {**_row(found), "fit_id": fit_id, "fingerprint": model.fingerprint, "created_at": datetime.now(UTC)}
         answers.keep("probes", row)
-    keys = [item.key for item in items]
-    return FittedCritic(ProbeCritic(kind, probe_of_row(row)), dict(zip(keys, row["held_out"], strict=True)))
+    held_out: dict[str, list[tuple[Subject, bool, float]]] = {}
+    for one, log_odds in zip(labelled, row["held_out"], strict=True):
+        held_out.setdefault(one.part, []).append((one.item, one.good, log_odds))
+    return FittedCritic(ProbeCritic(kind, probe_of_row(row)), held_out)
 
 
-def _labelled(kind: str, asked: str) -> tuple[list[Subject], list[bool], list[str]]:
-    """Items, whether each is good, and the part that each is from."""
-    items: list[Subject] = []
-    good: list[bool] = []
-    parts: list[str] = []
-    for part, name in LABELLED[kind].items():
-        file = for_kind(name, asked) if kind == "instruction" else name
-        for item, is_good in items_of(file) if has_data(file) else ():
-            items.append(item)
-            good.append(is_good)
-            parts.append(part)
-    return items, good, parts
+def _labelled(kind: str, asked: str) -> list[_Read]:
+    found = []
+    for part, names in LABELLED[kind].items():
+        for name in names:
+            file = for_kind(name, asked) if kind == "instruction" else name
+            if has_data(file):
+                found += [
+                    _Read(item, part, good, good or row.get("grade") == "pass")
+                    for (item, good), row in zip(items_of(file), read_data(file), strict=True)
+                ]
+    return found
 
 
 def _states(answers: Answers, items: Sequence[Subject], layers: tuple[int, ...]) -> Any:

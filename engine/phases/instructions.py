@@ -16,7 +16,6 @@ from typing import Any
 from engine.core.data import read_data
 from engine.core.errors import NothingParsed
 from engine.core.events import PhaseProgressed
-from engine.critics import for_kind
 from engine.models.requests import Completion, Decoding, Generate
 from engine.phases.work import Work
 from engine.quality.rules import TopicGuess, instruction_status
@@ -33,7 +32,7 @@ class Instructions:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._seeds = read_data(for_kind("seeds", work.spec.instructions.kind))
+        self._seeds = read_data(work.spec.instructions.shown("seeds"))
         self._topic = TopicGuess([(row["topic"], row["text"]) for row in self._seeds])
         spec = work.spec.instructions
         self._decoding = Decoding(spec.max_tokens, spec.temperature, spec.top_k, spec.top_p)

@@ -114,7 +114,7 @@ def _best_of(work: Work) -> Iterator[Row]:
     spec = work.spec.pairs
     if not spec.best_of or work.constitution is None:  # type: ignore[union-attr]
         return
-    ranking = ranking_critic(work.reader, work.run_id, work.spec.critics.sample)
+    ranking = ranking_critic(work.reader, work.run_id, work.spec.critics.preferred("sample"))
     scores = {
         row["subject_id"]: row["score"]
         for row in work.reader.query(

@@ -8,7 +8,6 @@ from typing import Any
 
 from engine.core.data import read_data
 from engine.core.events import PhaseProgressed
-from engine.critics import for_kind
 from engine.models.requests import Decoding, Generate
 from engine.phases.work import Work, keep
 from engine.spec import prompts
@@ -33,7 +32,7 @@ def decoding_of(work: Work) -> Decoding:
 
 def response_examples(work: Work) -> list[tuple[str, str]]:
     """The solved examples shown before an instruction of the stage's kind."""
-    rows = read_data(for_kind("response_examples", work.spec.instructions.kind))
+    rows = read_data(work.spec.instructions.shown("response_examples"))
     return [(row["instruction"], row["response"]) for row in rows[: work.spec.responses.examples]]
 
 

@@ -200,7 +200,7 @@ def sample_size(spec: StageSpec) -> Row:
 
 def _best_of(reader: Reader, run: Row, spec: StageSpec, pilot: Pilot, price: float | None) -> Row:
     """What one response more would bring, by the critic that ranks."""
-    critic = ranking_critic(reader, run["run_id"], spec.critics.sample)
+    critic = ranking_critic(reader, run["run_id"], spec.critics.preferred("sample"))
     empty: Row = {"critic": critic, "by_k": [], "asked": spec.candidates.best_of if spec.candidates else None}
     if critic is None:
         return empty | {"reason": "no critic of samples is named"}
@@ -376,5 +376,7 @@ def forecast_section(reader: Reader, run_id: str, price_per_hour: float | None) 
 def _in_words(figure: Mapping[str, Any]) -> str:
     if figure["value"] is None:
         return f"not known ({figure['reason']})"
-    interval = "" if figure["lo"] is None else f" [{figure['lo']:,.3g}, {figure['hi']:,.3g}]"
-    return f"{figure['value']:,.3g}{interval}"
+    if figure["lo"] is None:
+        return f"{figure['value']:,.3g}"
+    upper = "no upper bound" if figure["hi"] is None else f"{figure['hi']:,.3g}"
+    return f"{figure['value']:,.3g} [{figure['lo']:,.3g}, {upper}]"

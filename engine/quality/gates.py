@@ -145,7 +145,7 @@ class Evidence:
         return {
             kind: [
                 name
-                for name in getattr(spec.critics, kind)
+                for name in spec.critics.preferred(kind)
                 if (kind, name) in self.aucs and self.aucs[kind, name] >= spec.critics.min_auc
             ]
             for kind in ("instruction", "sample")

@@ -81,7 +81,8 @@ def audited(reader: Reader, run_id: str) -> dict[str, bool]:
 def ranking_critic(reader: Reader, run_id: str, named: Sequence[str]) -> str | None:
     """The critic that the best of k samples is chosen by: the first audited of those named, else the first."""
     passed = audited(reader, run_id)
-    return next(iter([*(name for name in named if passed.get(name)), *named]), None)
+    asked = [name for name in named if name in passed] or named
+    return next(iter([*(name for name in named if passed.get(name)), *asked]), None)
 
 
 def _compared(labelled: Sequence[tuple[str, float, bool]], wanted: float) -> dict[str, Any]:

@@ -287,7 +287,7 @@ class PairEvidence:
         That is the first that passed its audit; where none did, the first that the spec names.
         """
         assert spec.pairs is not None
-        named = spec.critics.pair
+        named = [name for name in spec.critics.preferred("pair") if name in self.margins] or spec.critics.pair
         audited = [name for name in named if self.aucs.get(name, 0.0) >= spec.critics.min_auc]
         decider = next(iter([*audited, *named]))
         margins = self.margins.get(decider, {})

@@ -28,7 +28,8 @@ from engine.core.events import (
     PhaseProgressed,
     PhaseStarted,
 )
-from engine.critics.audit import KINDS, Calibrated, calibrate, parts_of
+from engine.critics.audit import KINDS, Calibrated, calibrate, names_of, parts_of
+from engine.critics.probed import ProbeCritic
 from engine.phases.candidates import draw
 from engine.phases.instructions import Instructions
 from engine.phases.judgements import judge_missing
@@ -93,19 +94,29 @@ class Runner:
 
     def _audit(self) -> dict[str, list[Calibrated]]:
         work = self._work
-        planned = sum(len(getattr(work.spec.critics, kind)) for kind in KINDS)
+        planned = sum(len(names_of(work.spec.critics, kind, work.answers.model)) for kind in KINDS)
         critics: dict[str, list[Calibrated]] = {kind: [] for kind in KINDS}
         asked, done = work.spec.instructions.kind, 0
+        probes: dict[str, ProbeCritic] = {}
         with self._phase("audit", planned):
             for kind in KINDS:
-                for calibrated in calibrate(work.answers, work.spec.critics, kind, asked):
+                for calibrated in calibrate(work.answers, work.spec.critics, kind, asked, probes):
                     critics[kind].append(calibrated)
                     work.store.put({"audits": [{"run_id": work.run_id, **audit} for audit in calibrated.audits]})
                     for audit in calibrated.audits:
                         figures = (audit["critic"], audit["part"], audit["auc"], calibrated.may_filter)
                         work.emit(CriticAudited(work.run_id, *figures, kind))
+                    if math.isinf(calibrated.scale.half_gap):
+                        text = f"{kind} critic {calibrated.critic.name} has no scale, so it decides nothing: " + (
+                            "it does not tell good anchors from corrupted ones"
+                        )
+                        work.emit(Noted(work.run_id, "warning", text))
                     done += 1
                     work.emit(PhaseProgressed(work.run_id, "audit", done, planned, None))
+                names = names_of(work.spec.critics, kind, work.answers.model)
+                if names != getattr(work.spec.critics, kind):
+                    text = f"this backend shows no hidden states to probe: {kind} critics are {', '.join(names)}"
+                    work.emit(Noted(work.run_id, "warning", text))
                 parts = parts_of(kind, asked)
                 if critics[kind] and parts and "own" not in parts:
                     text = f"{kind} critics were audited on planted items alone: none of the model's own are labelled"

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from store.names import PAIR_SOURCES
 
 Share = Annotated[float, Field(ge=0, le=1)]
+OpenShare = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -30,6 +31,7 @@ class GuardSpec(SpecSection):
 
 class InstructionsSpec(SpecSection):
     kind: Literal["explicit", "implicit", "generation", "evaluation", "revision"] = "explicit"  # which seeds are shown
+    level: Literal["varied", "simple"] = "varied"  # explicit ones: simple seeds ask for what a small model can do
     examples: Positive
     round: Positive
     max_tokens: Positive
@@ -41,6 +43,12 @@ class InstructionsSpec(SpecSection):
     min_words: Positive
     max_words: Positive
     steer: bool
+
+    def shown(self, name: str) -> str:
+        """The shipped file of seeds or of response examples that is shown for this kind and level."""
+        if self.kind != "explicit":
+            return f"{name}_{self.kind}"
+        return name if self.level == "varied" else f"{name}_simple"
 
 
 class ResponsesSpec(SpecSection):
@@ -61,6 +69,14 @@ class CriticsSpec(SpecSection):
     wanted_precision: Share
     accept_above: float
     unsure_above: float
+    # The probability of being good at which a probe's score is 0: its log-odds less those of this share.
+    probe_instruction_at: OpenShare = 0.5
+    probe_sample_at: OpenShare = 0.5
+
+    def preferred(self, kind: str) -> list[str]:
+        """The critics of a kind, the preferred one first; `grade` stands in for `probe` where no states are shown."""
+        names: list[str] = getattr(self, kind)
+        return list(dict.fromkeys(each for name in names for each in ((name, "grade") if name == "probe" else (name,))))
 
     @model_validator(mode="after")
     def _ordered(self) -> CriticsSpec:

@@ -54,6 +54,7 @@ class FakeModel:
     """Lists name two random nouns; every third answer loops; grades like items whose text has an even length."""
 
     name = "fake"
+    layers = 0  # no hidden states: critics are those of labels
 
     def __init__(self, batch_size: int = 4, on_answer: Callable[[int], None] = lambda n: None) -> None:
         self.fingerprint = "fa" * 8

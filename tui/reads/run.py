@@ -55,11 +55,11 @@ def run_facts(reader: Reader, run_id: str) -> RunFacts:
 def seeds_of(reader: Reader, run_id: str) -> dict[str, dict[str, Any]]:
     """The seeds that a run's lists are begun with, by id: each kind of instruction has its own."""
     from engine.core.data import read_data  # the engine is not touched before the first frame
-    from engine.critics import for_kind
+    from engine.spec.sections import InstructionsSpec
 
-    settings: dict[str, Any] = reader.run(run_id)["settings"]
-    kind = (settings.get("instructions") or {}).get("kind", "explicit")  # runs from before there were kinds
-    return {row["id"]: row for row in read_data(for_kind("seeds", kind))}
+    settings: dict[str, Any] = reader.run(run_id)["settings"].get("instructions") or {}
+    shown = InstructionsSpec.model_construct(**settings).shown("seeds")  # runs from before there were kinds have none
+    return {row["id"]: row for row in read_data(shown)}
 
 
 def _preferences(reader: Reader, run_id: str) -> dict[str, Any]:

@@ -16,7 +16,9 @@ from engine.stats.similarity import rouge_l, words
 KINDS = ("implicit", "generation", "evaluation", "revision")  # of instructions, beside the explicit ones
 ROWS = {
     "seeds": 96,
+    "seeds_simple": 48,
     "response_examples": 12,
+    "response_examples_simple": 12,
     "grade_instructions": 16,
     "grade_pairs": 16,
     "anchors_instructions": 40,
@@ -38,6 +40,8 @@ ROWS = {
 COMPARISON = {"id", "instruction", "response", "rival", "category", "label", "defect"}
 KEYS = {
     "seeds": {"id", "topic", "text"},
+    "seeds_simple": {"id", "topic", "text"},
+    "response_examples_simple": {"id", "instruction", "response"},
     "response_examples": {"id", "instruction", "response"},
     "grade_instructions": {"id", "text", "label"},
     "grade_pairs": {"id", "instruction", "response", "label"},
@@ -165,6 +169,14 @@ def test_seeds_of_each_kind_cover_the_topics_in_five_to_twenty_four_words(kind: 
     assert len(topics) == 8 and set(topics.values()) == {6}
     assert all(5 <= len(row["text"].split()) <= 24 for row in seeds)
     assert max(Counter(row["text"].split()[0] for row in seeds).values()) <= 7
+
+
+def test_simple_seeds_cover_the_topics_in_three_to_twelve_words() -> None:
+    seeds = rows("seeds_simple")
+    topics = Counter(row["topic"] for row in seeds)
+    assert len(topics) == 8 and set(topics.values()) == {6}
+    assert all(3 <= len(row["text"].split()) <= 12 for row in seeds)
+    assert max(Counter(row["text"].split()[0] for row in seeds).values()) <= 12
 
 
 @pytest.mark.parametrize("kind", ["evaluation", "revision"])
@@ -386,3 +398,26 @@ def test_model_written_pairs_answer_good_instructions_only() -> None:
 def test_model_written_instructions_are_no_row_of_the_other_files() -> None:
     others = {fold(instruction(row)) for name in ROWS for row in rows(name)}
     assert [row["id"] for row in rows("own_instructions") if fold(row["text"]) in others] == []
+
+
+READ = {
+    "read_instructions": ({"id", "seeds", "text", "label", "note"}, {"good": 285, "bad": 235}),
+    "read_pairs": (
+        {"id", "seeds", "instruction", "response", "stop_reason", "label", "grade", "note"},
+        {"good": 125, "bad": 1251},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_rows_that_were_read_with_three_grades_say_so(name: str) -> None:
+    keys, counts = READ[name]
+    data = rows(name)
+    assert all(set(row) == keys for row in data) and Counter(row["label"] for row in data) == counts
+    assert {row["seeds"] for row in data} == {"varied", "simple"}
+    assert len({row["id"] for row in data}) == len(data)
+    if name == "read_pairs":
+        assert Counter(row["grade"] for row in data) == {"good": 125, "pass": 264, "bad": 987}
+        assert all((row["grade"] == "good") == (row["label"] == "good") for row in data)
+        good = {row["text"] for row in rows("read_instructions") if row["label"] == "good"}
+        assert {row["instruction"] for row in data} <= good

@@ -1,0 +1,207 @@
+"""A probe finds what is there, never from its own items, says when labels are too few, and is fitted once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.core.control import Control
+from engine.core.errors import ModelError, SpecError
+from engine.critics import Subject
+from engine.critics.audit import calibrate
+from engine.critics.probe import (
+    Labelled,
+    Probe,
+    expected_calibration_error,
+    fit,
+    layers_of,
+    stored_probe,
+)
+from engine.critics.probed import fitted
+from engine.models.answers import Answers, score_request_of
+from engine.models.requests import HiddenStates, Probed, Read
+from engine.spec.stage import load_spec
+from engine.stats.intervals import auc
+from store.db import Store
+from store.errors import StoreError
+from tests.engine.fakes import FakeModel
+
+SIZE = 6
+
+
+def made(n: int = 120, *, strength: float = 1.5, noise: float = 0.0, seed: int = 0, twins: bool = False) -> Labelled:
+    """Texts whose second layer tells good from bad in one direction, and the first says nothing."""
+    rng = np.random.default_rng(seed)
+    good = np.arange(n) % 2 == 0
+    states = rng.normal(size=(n, 2, 2, SIZE)).astype(np.float32)
+    states[:, 1, 0, 0] += strength * np.where(good, 1, -1)
+    clusters = [str(number) for number in range(n)]
+    if twins:  # each text stands there twice, the second time with a state of its own that only the twin shares
+        states[n // 2 :] = states[: n // 2]
+        clusters = [str(number % (n // 2)) for number in range(n)]
+        good[n // 2 :] = good[: n // 2]
+    flipped = rng.random(n) < noise
+    labels = good ^ flipped
+    return Labelled(states, (1, 2), labels, labels, clusters, ["own"] * n, np.ones(n, dtype=bool))
+
+
+def held_out_auc(labelled: Labelled) -> float:
+    found = fit("sample", labelled, {})
+    reached = auc(found.held_out[labelled.good].tolist(), found.held_out[~labelled.good].tolist())
+    assert reached is not None
+    return reached
+
+
+def test_the_layer_that_tells_good_from_bad_is_found_and_log_odds_are_calibrated() -> None:
+    labelled = made(400)
+    found = fit("sample", labelled, {})
+    assert found.probe.layer == 2 and all(layer == 2 for layer, _ in found.chosen)
+    assert held_out_auc(labelled) > 0.9
+    assert expected_calibration_error(found.held_out.tolist(), labelled.good.tolist()) < 0.08
+    values = [found.probe.log_odds(states[1]) for states in labelled.states]
+    assert auc(np.array(values)[labelled.good].tolist(), np.array(values)[~labelled.good].tolist()) > 0.9  # type: ignore[operator]
+
+
+def test_states_that_say_nothing_are_at_chance_however_many_there_are() -> None:
+    labelled = made(160, strength=0.0)
+    wide = Labelled(
+        np.random.default_rng(1).normal(size=(160, 2, 2, 400)).astype(np.float32), labelled.layers, labelled.good,
+        labelled.passable, labelled.clusters, labelled.parts, labelled.natural,
+    )  # fmt: skip
+    assert 0.3 < held_out_auc(wide) < 0.7  # fitted on itself it would tell all of them apart
+
+
+def test_near_duplicates_never_stand_on_both_sides() -> None:
+    labelled = made(160, strength=0.0, twins=True)
+    wide = np.random.default_rng(2).normal(size=(80, 2, 2, 400)).astype(np.float32)
+    leaking = Labelled(
+        np.concatenate([wide, wide]), labelled.layers, labelled.good, labelled.passable, labelled.clusters,
+        labelled.parts, labelled.natural,
+    )  # fmt: skip
+    apart = [str(number) for number in range(160)]
+    known = Labelled(
+        leaking.states, leaking.layers, leaking.good, leaking.passable, apart, leaking.parts, leaking.natural
+    )
+    assert held_out_auc(known) > 0.95  # what folds that know no clusters would claim
+    assert held_out_auc(leaking) < 0.7
+
+
+def test_noise_in_the_labels_lowers_the_figure() -> None:
+    assert held_out_auc(made(300, noise=0.1)) < held_out_auc(made(300)) - 0.03
+
+
+def test_three_grades_are_used_where_a_reader_gave_them() -> None:
+    rng = np.random.default_rng(3)
+    quality = rng.normal(size=600)
+    states = rng.normal(size=(600, 1, 2, SIZE)).astype(np.float32)
+    states[:, 0, 1, 3] += quality
+    good, passable = quality > 1.3, quality > 0.2
+    parts, clusters = ["own"] * 600, [str(number) for number in range(600)]
+    two, three = (
+        fit("sample", Labelled(states, (1,), good, kind, clusters, parts, np.ones(600, dtype=bool)), {})
+        for kind in (good, passable)
+    )
+    reached = [auc(one.held_out[good].tolist(), one.held_out[~good].tolist()) or 0.0 for one in (two, three)]
+    assert reached[1] >= reached[0] - 0.01 and reached[1] > 0.75
+    assert not np.allclose(two.probe.weights, three.probe.weights)
+
+
+@pytest.mark.parametrize(("good", "bad"), [(60, 0), (0, 60), (19, 60), (60, 19)])
+def test_too_few_labels_or_all_of_one_kind_are_refused(good: int, bad: int) -> None:
+    n = good + bad
+    labels = np.arange(n) < good
+    states = np.zeros((n, 1, 2, SIZE), dtype=np.float32)
+    few = Labelled(states, (1,), labels, labels, [str(i) for i in range(n)], ["own"] * n, np.ones(n, dtype=bool))
+    with pytest.raises(SpecError, match=f"there are {good} good and {bad} bad"):
+        fit("sample", few, {})
+
+
+def test_the_same_labels_give_the_same_weights() -> None:
+    first, second = (fit("sample", made(), {}) for _ in range(2))
+    assert (
+        np.abs(first.probe.weights - second.probe.weights).max() <= 1e-6 and first.probe.sha256 == second.probe.sha256
+    )
+
+
+def test_layers_are_those_in_the_middle() -> None:
+    assert layers_of(18) == (8, 10, 12, 14) and layers_of(64) == (29, 35, 43, 50) and layers_of(1) == (1,)
+
+
+class Showing(FakeModel):
+    """Shows states in which a word of praise can be read, and counts how many texts it was asked for."""
+
+    layers = 18
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = 0
+
+    def hidden(self, requests: Iterable[Read]) -> Iterator[HiddenStates]:
+        for request in requests:
+            self.read += 1
+            rng = np.random.default_rng(abs(hash(request.prompt)) % 2**32)
+            yield HiddenStates(request, rng.normal(size=(len(request.layers), 2, SIZE)).astype(np.float32))
+
+
+@pytest.fixture
+def answers(tmp_path: Path) -> Iterator[Answers]:
+    with Store.open(tmp_path / "cai.duckdb") as store:
+        yield Answers(Showing(), store, "session", Control())  # type: ignore[arg-type]
+
+
+def test_a_probe_is_fitted_once_and_found_again(answers: Answers) -> None:
+    model: Any = answers.model
+    first = fitted(answers, "instruction")
+    read = model.read
+    again = fitted(answers, "instruction")
+    assert read > 600 and model.read == read
+    assert again.critic.probe.sha256 == first.critic.probe.sha256 and again.held_out == first.held_out
+    reader = answers._reader
+    assert stored_probe(reader, first.critic.probe.sha256).layer == first.critic.probe.layer
+    with pytest.raises(StoreError, match="is not in the store"):
+        stored_probe(reader, "0" * 64)
+    model.fingerprint = "ot" * 8
+    fitted(answers, "instruction")
+    assert model.read == 2 * read  # another model's states: fitted anew
+
+
+def test_what_a_probe_says_is_kept_with_the_probe_that_said_it(answers: Answers) -> None:
+    critic = fitted(answers, "instruction").critic
+    asks = [critic.asks(Subject(str(n), f"Name {n} trees."))[0].request for n in range(3)]
+    found = {scores.request.prompt: scores for _, scores in answers.score(asks)}
+    rows = list(answers._reader.scores([key for key, _ in answers.score(asks)]).values())
+    assert answers.reused == 3 and {row["readout"] for row in rows} == {critic.probe.sha256}
+    for row in rows:
+        request = score_request_of(row, lambda sha256: stored_probe(answers._reader, sha256))
+        assert isinstance(request, Probed) and request.readout.sha256 == critic.probe.sha256
+        good, bad = found[row["prompt"]].logprobs
+        assert np.exp(good) + np.exp(bad) == pytest.approx(1) and list(row["logprobs"]) == [good, bad]
+
+
+def test_a_model_without_states_is_refused_by_name_and_graded_by_labels_in_a_run(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "cai.duckdb") as store:
+        answers = Answers(FakeModel(), store, "session", Control())  # type: ignore[arg-type]
+        with pytest.raises(ModelError, match="reads hidden states"):
+            fitted(answers, "instruction")
+        spec = load_spec("stage_1_small_model", {"critics.instruction": "[probe]"}).settings.critics
+        assert [one.critic.name for one in calibrate(answers, spec, "instruction")] == ["grade"]
+
+
+def test_an_audit_of_a_probe_is_of_held_out_items_by_part(answers: Answers) -> None:
+    spec = load_spec("stage_1_small_model", {"critics.instruction": "[probe]"}).settings.critics
+    (one,) = calibrate(answers, spec, "instruction")
+    assert [audit["part"] for audit in one.audits] == ["planted", "own"] and not one.may_filter  # states say nothing
+    for audit in one.audits:
+        detail = audit["detail"]
+        assert len(detail["scores"]) == audit["n_good"] + audit["n_bad"] and 0 <= detail["calibration_error"] <= 1
+        assert detail["probe"] == one.critic.probe.sha256  # type: ignore[attr-defined]
+
+
+def test_log_odds_are_bounded_and_signed() -> None:
+    probe = Probe("sample", 1, np.ones(2 * SIZE), 0.0, 100.0, 0.0)
+    assert probe.log_odds(np.ones((2, SIZE), dtype=np.float32)) == 30.0
+    assert probe.log_odds(-np.ones((2, SIZE), dtype=np.float32)) == -30.0

@@ -28,6 +28,7 @@ INNER_FOLDS = 4
 STRENGTHS = (0.001, 0.01)  # of the fit, as scikit-learn's C: the inverse of the penalty
 DEPTHS = (0.45, 0.55, 0.67, 0.78)  # of the layers that are tried, as shares of the model's depth
 LEAST_OF_A_CLASS = 20
+ROUGHLY, EXACTLY = 1e-4, 1e-8  # tolerances of a fit: to choose by, and to keep
 _LARGEST = 30.0  # nats: beyond that a log-odds says nothing more
 
 Floats = NDArray[np.float64]
@@ -180,7 +181,7 @@ def _choose(labelled: Labelled) -> tuple[int, float, Floats]:
         for strength in STRENGTHS:
             values = np.zeros(len(labelled.good))
             for train, test in folds:
-                weights, bias = _regression(labelled.at(train), layer, strength)
+                weights, bias = _regression(labelled.at(train), layer, strength, ROUGHLY)
                 values[test] = _rows(labelled.states[test], layer) @ weights + bias
             where = labelled.natural if _both(labelled.good[labelled.natural]) else np.ones(len(values), dtype=bool)
             reached = auc(values[where & labelled.good].tolist(), values[where & ~labelled.good].tolist()) or 0.0
@@ -190,7 +191,7 @@ def _choose(labelled: Labelled) -> tuple[int, float, Floats]:
     return best[1:]
 
 
-def _regression(labelled: Labelled, layer: int, strength: float) -> tuple[Floats, float]:
+def _regression(labelled: Labelled, layer: int, strength: float, tolerance: float = EXACTLY) -> tuple[Floats, float]:
     """Weights and bias for raw states, of a regression on standardised ones with both classes weighing the same.
 
     Where some texts are passable and not good there are two, for good and for passable, and their values on these texts
@@ -205,7 +206,7 @@ def _regression(labelled: Labelled, layer: int, strength: float) -> tuple[Floats
     found = np.zeros(rows.shape[1]), 0.0
     graded = bool((labelled.good != labelled.passable).any())
     for target in (labelled.good, labelled.passable) if graded else (labelled.good,):
-        model = LogisticRegression(C=strength, class_weight="balanced", solver="newton-cg", tol=1e-8, max_iter=200)
+        model = LogisticRegression(C=strength, class_weight="balanced", tol=tolerance, max_iter=2000)
         model.fit(standard, target)
         spread = float(np.std(standard @ model.coef_[0])) or 1.0 if graded else 1.0
         found = found[0] + model.coef_[0] / spread, found[1] + float(model.intercept_[0]) / spread

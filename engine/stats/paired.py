@@ -20,8 +20,7 @@ DRAWS = 10_000
 # Up to so many distinct differences, resamples are drawn as counts of the values: exact, and at once for any n.
 COUNTED_VALUES = 64
 CHUNK = 1_000_000
-# So many differences without ties get the exact distribution of Wilcoxon's statistic at most.
-EXACT_UP_TO = 50
+EXACT_UP_TO = 50  # differences without ties: beyond, Wilcoxon's statistic has its normal approximation
 DECIMALS = 12  # of a difference, before it is ranked
 
 Floats = NDArray[np.float64]

@@ -25,8 +25,9 @@ from engine.critics.probe import (
     layers_of,
     probe_of_row,
 )
+from engine.critics.states import states_of
 from engine.models.answers import Answers
-from engine.models.requests import LabelScores, Probed, Read
+from engine.models.requests import LabelScores, Probed
 from engine.spec import prompts
 from engine.spec.provenance import short_hash
 from engine.stats.similarity import NearDuplicateIndex
@@ -117,7 +118,7 @@ def fitted(answers: Answers, kind: str, asked: str = "explicit") -> FittedCritic
         found = fit(
             kind,
             Labelled(
-                _states(answers, [one.item for one in labelled], layers),
+                states_of(answers, [text_of(one.item) for one in labelled], layers),
                 layers,
                 np.array([one.good for one in labelled]),
                 np.array([one.passable for one in labelled]),
@@ -146,16 +147,6 @@ def _labelled(kind: str, asked: str) -> list[_Read]:
                     for (item, good), row in zip(items_of(file), read_data(file), strict=True)
                 ]
     return found
-
-
-def _states(answers: Answers, items: Sequence[Subject], layers: tuple[int, ...]) -> Any:
-    """Hidden states of the items, [items, layers, 2, size]."""
-    requests = [Read(text_of(item), layers) for item in items]
-    found = {}
-    for states in answers.model.hidden(dict.fromkeys(requests)):
-        found[states.request] = states.states
-        answers.check()
-    return np.stack([found[request] for request in requests])
 
 
 def _clusters(items: Sequence[Subject]) -> list[str]:

@@ -22,8 +22,10 @@ from engine.critics.probe import (
     stored_probe,
 )
 from engine.critics.probed import fitted
+from engine.critics.states import CHUNK, states_of
 from engine.models.answers import Answers, score_request_of
 from engine.models.requests import HiddenStates, Probed, Read
+from engine.spec.provenance import derived_seed
 from engine.spec.stage import load_spec
 from engine.stats.intervals import auc
 from store.db import Store
@@ -132,7 +134,7 @@ def test_layers_are_those_in_the_middle() -> None:
 
 
 class Showing(FakeModel):
-    """Shows states in which a word of praise can be read, and counts how many texts it was asked for."""
+    """Shows states that say nothing, and counts how many texts it was asked for."""
 
     layers = 18
 
@@ -143,8 +145,14 @@ class Showing(FakeModel):
     def hidden(self, requests: Iterable[Read]) -> Iterator[HiddenStates]:
         for request in requests:
             self.read += 1
-            rng = np.random.default_rng(abs(hash(request.prompt)) % 2**32)
+            rng = np.random.default_rng(derived_seed(0, request.prompt) % 2**32)
             yield HiddenStates(request, rng.normal(size=(len(request.layers), 2, SIZE)).astype(np.float32))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CAI_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "states"
 
 
 @pytest.fixture
@@ -167,6 +175,52 @@ def test_a_probe_is_fitted_once_and_found_again(answers: Answers) -> None:
     model.fingerprint = "ot" * 8
     fitted(answers, "instruction")
     assert model.read == 2 * read  # another model's states: fitted anew
+
+
+class Killed(Exception):
+    pass
+
+
+class Dying(Showing):
+    """Dies after so many texts."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self._after = after
+
+    def hidden(self, requests: Iterable[Read]) -> Iterator[HiddenStates]:
+        for answer in super().hidden(requests):
+            if self.read > self._after:
+                raise Killed
+            yield answer
+
+
+def test_states_that_were_computed_before_a_kill_are_found_again(tmp_path: Path) -> None:
+    texts = [f"text {n}" for n in range(3 * CHUNK)]
+    with Store.open(tmp_path / "cai.duckdb") as store:
+        dying = Answers(Dying(2 * CHUNK + 5), store, "session", Control())  # type: ignore[arg-type]
+        with pytest.raises(Killed):
+            states_of(dying, texts, (1, 2))
+        again = Answers(Showing(), store, "session", Control())  # type: ignore[arg-type]
+        found = states_of(again, texts, (1, 2))
+        whole = states_of(Answers(Showing(), store, "session", Control()), texts, (1, 2))  # type: ignore[arg-type]
+    assert again.model.read == CHUNK and found.shape == (3 * CHUNK, 2, 2, SIZE)  # type: ignore[attr-defined]
+    assert np.array_equal(found, whole)
+
+
+@pytest.mark.parametrize("damage", [b"", b"no array", b"\x93NUMPY\x01\x00"])
+def test_a_damaged_file_of_states_is_computed_again(answers: Answers, own_cache: Path, damage: bytes) -> None:
+    before = states_of(answers, ["a", "b"], (1,))
+    (kept,) = own_cache.rglob("*.npy")
+    kept.write_bytes(damage)
+    assert np.array_equal(states_of(answers, ["a", "b"], (1,)), before)
+    assert np.array_equal(np.load(kept), before) and list(own_cache.rglob(".*")) == []
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(answers: Answers, own_cache: Path) -> None:
+    own_cache.parent.mkdir(parents=True)
+    own_cache.write_text("a file where a folder belongs")
+    assert states_of(answers, ["a"], (1,)).shape == (1, 1, 2, SIZE)
 
 
 def test_what_a_probe_says_is_kept_with_the_probe_that_said_it(answers: Answers) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 COMMON_PHASES = (  # of every run
@@ -22,6 +23,8 @@ BESIDE = (*TRAINING_PHASES, EVALUATION)  # phases that leave the state of a run'
 # Phases whose model calls can be computed again.
 REPLAYED = ("instructions", "instruction_judgements", "responses", "response_judgements", "revisions", EVALUATION)
 
+STAND_INS = {"probe": "grade"}  # the critic in a critic's place where a model cannot serve it
+
 VERDICTS = ("accepted", "rejected", "unsure")
 SPLITS = ("train", "validation", "test")
 LABELS = ("good", "bad", "unsure")  # that a person gives
@@ -31,6 +34,12 @@ ALIVE = ("running", "paused")  # what a run or a training says of itself while i
 # States of a stored run that has work left to do; a process that was killed leaves "running" behind.
 RESUMABLE = frozenset({*ALIVE, "stopped", "waiting", "budget_reached", "failed"})
 FINISHED = frozenset({"done", "stopped", "gate_failed", "locked", "refused", "waiting", "budget_reached", "failed"})
+
+
+def preferred(critics: Sequence[str]) -> list[str]:
+    """The critics that a spec names, the preferred one first, each with its stand-in right behind it."""
+    return list(dict.fromkeys(each for name in critics for each in (name, STAND_INS.get(name, name))))
+
 
 What = Literal["sft", "samples", "judgements", "pairs", "revisions"]
 Format = Literal["jsonl", "parquet", "hf"]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from store import progress
 from store.errors import NotFound
 from store.listing import Listing, Selection
-from store.names import VERDICTS
+from store.names import VERDICTS, preferred
 from store.query import Query, Row
 
 MARGINS_AT_MOST = 20_000
@@ -158,7 +158,7 @@ class Reader(Query):
         named = json.loads(settings[0]["critics"] or "{}") if settings else {}
 
         def place(row: Row) -> tuple[int, str]:
-            critics = named.get(row["subject_kind"], [])
+            critics = preferred(named.get(row["subject_kind"], []))
             return critics.index(row["critic"]) if row["critic"] in critics else len(critics), row["critic"]
 
         return sorted(rows, key=place)

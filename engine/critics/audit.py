@@ -21,6 +21,7 @@ from engine.models.requests import LabelScores, Model, request_id
 from engine.spec.sections import CriticsSpec
 from engine.stats.intervals import auc, auc_interval, threshold_for_precision
 from engine.stats.shares import wilson
+from store.names import STAND_INS
 
 KINDS = ("instruction", "sample", "pair")
 PARTS = ("planted", "own", "fresh")  # fresh: drawn from a run after the last fit, and in no fit
@@ -130,7 +131,7 @@ def audited_items(kind: str, part: str, at_most: int | None, asked: str = "expli
 def names_of(spec: CriticsSpec, kind: str, model: Model) -> list[str]:
     """The critics of a kind that a model can serve: where it shows no hidden states, `grade` for `probe`."""
     names = getattr(spec, kind)
-    return names if model.layers else list(dict.fromkeys("grade" if name == "probe" else name for name in names))
+    return names if model.layers else list(dict.fromkeys(STAND_INS.get(name, name) for name in names))
 
 
 def calibrate(

@@ -22,7 +22,7 @@ from engine.spec.provenance import short_hash
 from engine.spec.sections import PairsSpec, RulesSpec
 from engine.spec.stage import StageSpec
 from engine.stats.similarity import NearDuplicateIndex, rouge_l, words
-from store.names import PAIR_SOURCES
+from store.names import PAIR_SOURCES, STAND_INS
 from store.read import Reader
 
 Margins = tuple[float, float | None, float | None]  # of both orders, in front, behind
@@ -287,7 +287,7 @@ class PairEvidence:
         That is the first that passed its audit; where none did, the first that the spec names.
         """
         assert spec.pairs is not None
-        named = [name for name in spec.critics.preferred("pair") if name in self.margins] or spec.critics.pair
+        named = _served(spec.critics.pair, self.aucs)
         audited = [name for name in named if self.aucs.get(name, 0.0) >= spec.critics.min_auc]
         decider = next(iter([*audited, *named]))
         margins = self.margins.get(decider, {})
@@ -303,9 +303,14 @@ class PairEvidence:
 
 def deciding_critic(reader: Reader, run_id: str, critics: Mapping[str, Any]) -> str:
     """The pair critic that decides under these settings, the section `critics` of a spec; "" where none is named."""
-    named = critics.get("pair") or []
     aucs = _aucs(reader, run_id)
+    named = _served(critics.get("pair") or [], aucs)
     return next((name for name in named if aucs.get(name, 0.0) >= critics["min_auc"]), named[0] if named else "")
+
+
+def _served(critics: Sequence[str], audited: Mapping[str, float]) -> list[str]:
+    """The critics that a spec names, with the stand-in of one that was not audited where the stand-in was."""
+    return [STAND_INS[name] if name not in audited and STAND_INS.get(name) in audited else name for name in critics]
 
 
 def _aucs(reader: Reader, run_id: str) -> dict[str, float]:

@@ -22,6 +22,7 @@ from engine.core.data import DATA
 
 PACKAGES = ("duckdb", "numpy", "pyarrow", "torch", "transformers", "tokenizers", "textual", "scipy", "datasets")
 ROOT = Path(__file__).parent.parent.parent
+CODE = (("engine", "*.py"), ("store", "*.py"), ("store", "*.sql"))  # what decides what a run gives
 
 
 def derived_seed(run_seed: int, *identity: object) -> int:
@@ -49,7 +50,7 @@ def manifest() -> dict[str, Any]:
             "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         },
         "git": _git(),
-        "code_sha256": _tree_hash([*(ROOT / "engine").rglob("*.py"), *(ROOT / "store").rglob("*.py")]),
+        "code_sha256": _tree_hash([path for room, kind in CODE for path in (ROOT / room).rglob(kind)]),
         "data_sha256": dict(sorted((path.name, _tree_hash([path])) for path in DATA.rglob("*.jsonl*"))),
     }
 

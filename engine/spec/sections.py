@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from store.names import PAIR_SOURCES
+from store.names import PAIR_SOURCES, preferred
 
 Share = Annotated[float, Field(ge=0, le=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
@@ -74,9 +74,8 @@ class CriticsSpec(SpecSection):
     probe_sample_at: OpenShare = 0.5
 
     def preferred(self, kind: str) -> list[str]:
-        """The critics of a kind, the preferred one first; `grade` stands in for `probe` where no states are shown."""
-        names: list[str] = getattr(self, kind)
-        return list(dict.fromkeys(each for name in names for each in ((name, "grade") if name == "probe" else (name,))))
+        """The critics of a kind, the preferred one first, each with what stands in for it."""
+        return preferred(getattr(self, kind))
 
     @model_validator(mode="after")
     def _ordered(self) -> CriticsSpec:

@@ -32,6 +32,8 @@ from store.db import Store
 from store.errors import StoreError
 from tests.engine.fakes import FakeModel
 
+pytestmark = pytest.mark.integration  # fits by the dozen
+
 SIZE = 6
 
 

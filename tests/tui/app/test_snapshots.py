@@ -19,6 +19,8 @@ from tui.app.app import ControlCenter
 from tui.host.machine import Load, Machine
 from tui.words.places import PLACES
 
+pytestmark = pytest.mark.integration
+
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 SIZES = ((80, 24), (120, 36), (200, 60))
 

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.critics.pair import by_order, reads_question
-from engine.quality.pair_selection import deciding_critic
+from engine.quality.pair_selection import deciding_critic, served_critics
 from engine.quality.revision_rules import names_something
 from engine.spec.constitution import Constitution, load_constitution
 from engine.stats.intervals import mean_interval
 from engine.stats.shares import wilson
-from store.names import preferred
 from store.read import Reader
 
 _REVISIONS = """
@@ -49,11 +48,9 @@ def evidence(reader: Reader, run_id: str, constitution: Constitution | None = No
     settings = reader.run(run_id)["settings"]
     section = settings.get("critics") or {}
     critics = section.get("pair") or ["compare"]
-    asked = {row["critic"] for row in reader.query("SELECT DISTINCT critic FROM audits WHERE run_id = ?", [run_id])}
-    first = next((name for name in preferred(critics[:1]) if name in asked), critics[0])
     counts = reads_question(deciding_critic(reader, run_id, section), critics)
     by_principle: dict[str, list[dict[str, Any]]] = {}
-    for row in reader.query(_REVISIONS, [first, run_id]):
+    for row in reader.query(_REVISIONS, [served_critics(reader, run_id, critics)[0], run_id]):
         by_principle.setdefault(row["principle_id"], []).append(row)
     pairs = {row["principle_id"]: row for row in reader.query(_PAIRS, [run_id, counts])}
     unknown = sorted((by_principle.keys() | pairs.keys()) - constitution.by_id.keys())

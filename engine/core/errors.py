@@ -80,3 +80,8 @@ class SettingsModified(CaiError):
     def __init__(self, changes: Mapping[str, str], title: str) -> None:
         super().__init__(title, "The run goes on with them.")
         self.changes = dict(changes)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line that an error says, or its name where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -308,6 +308,11 @@ def deciding_critic(reader: Reader, run_id: str, critics: Mapping[str, Any]) -> 
     return next((name for name in named if aucs.get(name, 0.0) >= critics["min_auc"]), named[0] if named else "")
 
 
+def served_critics(reader: Reader, run_id: str, critics: Sequence[str]) -> list[str]:
+    """The pair critics that a run really had, of those that its spec names."""
+    return _served(critics, _aucs(reader, run_id))
+
+
 def _served(critics: Sequence[str], audited: Mapping[str, float]) -> list[str]:
     """The critics that a spec names, with the stand-in of one that was not audited where the stand-in was."""
     return [STAND_INS[name] if name not in audited and STAND_INS.get(name) in audited else name for name in critics]

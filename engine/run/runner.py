@@ -94,7 +94,8 @@ class Runner:
 
     def _audit(self) -> dict[str, list[Calibrated]]:
         work = self._work
-        planned = sum(len(names_of(work.spec.critics, kind, work.answers.model)) for kind in KINDS)
+        names = {kind: names_of(work.spec.critics, kind, work.answers.model) for kind in KINDS}
+        planned = sum(map(len, names.values()))
         critics: dict[str, list[Calibrated]] = {kind: [] for kind in KINDS}
         asked, done = work.spec.instructions.kind, 0
         probes: dict[str, ProbeCritic] = {}
@@ -113,9 +114,8 @@ class Runner:
                         work.emit(Noted(work.run_id, "warning", text))
                     done += 1
                     work.emit(PhaseProgressed(work.run_id, "audit", done, planned, None))
-                names = names_of(work.spec.critics, kind, work.answers.model)
-                if names != getattr(work.spec.critics, kind):
-                    text = f"this backend shows no hidden states to probe: {kind} critics are {', '.join(names)}"
+                if names[kind] != getattr(work.spec.critics, kind):
+                    text = f"this backend shows no hidden states to probe: {kind} critics are {', '.join(names[kind])}"
                     work.emit(Noted(work.run_id, "warning", text))
                 parts = parts_of(kind, asked)
                 if critics[kind] and parts and "own" not in parts:

@@ -20,7 +20,7 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from engine.core.errors import ModelError
+from engine.core.errors import ModelError, first_line
 from engine.models.files.source import Source
 from engine.models.files.tokenizer import Text, end_ids
 from engine.models.files.weights import files_of, fingerprint_of
@@ -90,7 +90,7 @@ class TransformersModel(Forward):
             )
         except (OSError, ValueError, KeyError, RuntimeError, MemoryError) as error:
             raise ModelError(
-                f"the model {source.name!r} could not be loaded: {_first_line(error)}",
+                f"the model {source.name!r} could not be loaded: {first_line(error)}",
                 "Check the name, the network or the folder, and the free memory (`cai doctor`). Nothing was lost: "
                 "`cai resume` goes on once it loads.",
             ) from error
@@ -130,7 +130,7 @@ class TransformersModel(Forward):
                 self._peft.load_adapter(str(adapter), adapter_name=name)
         except (OSError, ValueError, RuntimeError, ImportError) as error:
             raise ModelError(
-                f"the adapter in {adapter} could not be loaded: {_first_line(error)}",
+                f"the adapter in {adapter} could not be loaded: {first_line(error)}",
                 "It must be of this base model. Train it again, or name another; nothing was lost.",
             ) from error
         self._peft.base_model.enable_adapter_layers()
@@ -261,7 +261,3 @@ class TransformersModel(Forward):
         for row, (prompt, start) in enumerate(zip(prompts, starts, strict=True)):
             tokens[row, : len(prompt) - start] = torch.tensor(prompt[start:])
         return self._forward(cache, slice(first, first + len(prompts)), tokens, torch.tensor(starts)), starts
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from engine.core.errors import ModelError
+from engine.core.errors import ModelError, first_line
 from engine.models.files.source import Source
 from engine.models.files.tokenizer import Text, end_ids
 from engine.models.files.weights import files_of, fingerprint_of
@@ -107,7 +107,7 @@ class VllmModel(WithoutStates):
             raise
         except Exception as error:  # of vLLM, of its libraries, of the driver: whatever it is, there is no model
             raise ModelError(
-                f"vLLM could not load the model {source.name!r}: {_first_line(error)}",
+                f"vLLM could not load the model {source.name!r}: {first_line(error)}",
                 "What its process said before is in the log. Check the free memory (`cai doctor`), or set "
                 "CAI_BACKEND=transformers. Nothing was lost: `cai resume` goes on once it loads.",
             ) from error
@@ -157,7 +157,7 @@ class VllmModel(WithoutStates):
             raise _died(error) from error
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise ModelError(
-                f"the adapter in {adapter} could not be loaded: {_first_line(error)}",
+                f"the adapter in {adapter} could not be loaded: {first_line(error)}",
                 "It must be a LoRA adapter of this base model. Train it again, or name another; nothing was lost.",
             ) from error
         self._adapters[name] = known
@@ -256,7 +256,7 @@ class VllmModel(WithoutStates):
             self._recover(error)
         except ValueError as error:
             raise ModelError(
-                f"vLLM refuses a request: {_first_line(error)}",
+                f"vLLM refuses a request: {first_line(error)}",
                 "Change what the spec asks of the model. What was committed is safe.",
             ) from error
 
@@ -303,7 +303,7 @@ class VllmModel(WithoutStates):
             raise _died(error) from error
         except Exception as error:
             raise ModelError(
-                f"vLLM could not be started again: {_first_line(error)}",
+                f"vLLM could not be started again: {first_line(error)}",
                 "The log says more. What was committed is safe: `cai resume` goes on from there.",
             ) from error
 
@@ -331,7 +331,3 @@ def _died(error: EngineDied) -> ModelError:
         "The log says more; too little memory is a usual reason (`cai doctor`). What was committed is safe: "
         "`cai resume` goes on from there.",
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -133,7 +133,9 @@ def refit(work: Work, reason: str) -> str:
             work.emit(CriticAudited(run_id, one.critic.name, audit["part"], audit["auc"], one.may_filter, "sample"))
     work.emit(PhaseFinished(run_id, REFIT, done, None))
     filters = "it filters" if "probe" in may_filter else "it did not pass its audit"
-    return f"probe fitted on {len(found.taught)} persons' labels, {made.moved['sample']} samples changed sides; {filters}"
+    return (
+        f"probe fitted on {len(found.taught)} persons' labels, {made.moved['sample']} samples changed sides; {filters}"
+    )
 
 
 def _count(reader: Reader, run_id: str, kind: str) -> int:

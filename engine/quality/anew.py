@@ -82,7 +82,9 @@ def decide_anew(
     rows = {
         "runs": [told],
         "verdicts": [verdict_row(run_id, kind, name, made) for (kind, name), made in anew.items()],
-        "gates": [gate_row(run_id, gate, check, evidence_sha256(of), now) for gate, of in gates.items() for check in of],
+        "gates": [
+            gate_row(run_id, gate, check, evidence_sha256(of), now) for gate, of in gates.items() for check in of
+        ],
     }
     return Anew(rows, {kind: sides.count(kind) for kind in decisions}, checks)
 

@@ -172,9 +172,7 @@ def _folds(labelled: Labelled, n: int) -> list[tuple[NDArray[np.int64], NDArray[
     strata = [f"{part} {label}" for part, label in zip(labelled.parts, labelled.good, strict=True)]
     splitter = StratifiedGroupKFold(n, shuffle=True, random_state=0)
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "The least populated class"
-        )  # of a part that a person has just begun to label
+        warnings.filterwarnings("ignore", "The least populated class")  # of a person's first labels
         return list(splitter.split(np.zeros(len(strata)), strata, labelled.clusters))
 
 

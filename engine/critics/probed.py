@@ -79,7 +79,7 @@ class FittedCritic:
 
 @dataclass(frozen=True)
 class Taught:
-    """A sample that a person labelled; of those drawn `at_random` the share of good ones says something of the model."""
+    """A sample that a person labelled; where it was drawn `at_random` its label says something of the model."""
 
     item: Subject
     good: bool

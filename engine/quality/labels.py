@@ -1,8 +1,9 @@
 """A person's labels of samples, and what they say of the critics: agreement, AUC, Cohen's kappa by margin bin.
 
-Samples only: a person labels neither revisions nor preference pairs, so that pair critics have none of these parts. The
-part "person" is of samples that somebody chose to label, the part "drawn" of those that the queue drew at random: they
-alone are a fair sample of the run. What the queue asked about since a critic was unsure of it teaches and is in neither.
+Samples only: a person labels neither revisions nor preference pairs, so that pair critics have none of these parts.
+The part "person" is of samples that somebody chose to label, the part "drawn" of those that the queue drew at random:
+they alone are a fair sample of the run. What the queue asked about since a critic was unsure of it teaches, and is in
+neither.
 """
 
 from __future__ import annotations

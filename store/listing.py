@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +91,11 @@ class Listing:
             return cls(run_id, reader.column(sql, params))
         except StoreError as error:
             raise (_misunderstood(typed, error.title) if typed else error) from error
+
+    @classmethod
+    def of_ids(cls, run_id: str, ids: Sequence[str]) -> Listing:
+        """Samples that somebody else chose, in their order."""
+        return cls(run_id, pyarrow.array(ids, pyarrow.string()))
 
     def __len__(self) -> int:
         return len(self._ids)

@@ -18,7 +18,8 @@ PREFERENCE_PHASES = ("revisions", "candidates", "pairs", "pair_gate")  # of runs
 PHASES = (*COMMON_PHASES, *PREFERENCE_PHASES)
 TRAINING_PHASES = ("sft", "dpo")  # of runs that were trained
 EVALUATION = "evaluation"
-BESIDE = (*TRAINING_PHASES, EVALUATION)  # phases that leave the state of a run's data as it was
+REFIT = "refit"  # of runs whose probe was fitted again on persons' labels
+BESIDE = (*TRAINING_PHASES, EVALUATION, REFIT)  # phases that leave the state of a run's data as it was
 
 # Phases whose model calls can be computed again.
 REPLAYED = ("instructions", "instruction_judgements", "responses", "response_judgements", "revisions", EVALUATION)
@@ -28,6 +29,9 @@ STAND_INS = {"probe": "grade"}  # the critic in a critic's place where a model c
 VERDICTS = ("accepted", "rejected", "unsure")
 SPLITS = ("train", "validation", "test")
 LABELS = ("good", "bad", "unsure")  # that a person gives
+RANDOM, QUEUED, CHOSEN = "random", "queue", "chosen"  # how a sample came to be labelled
+PERSON, DRAWN = "person", "drawn"  # parts of an audit by a person's labels: of samples chosen, of those drawn at random
+PERSON_PARTS = (PERSON, DRAWN)
 PAIR_SOURCES = ("revision", "best_of", "hard_negative", "boundary")
 
 ALIVE = ("running", "paused")  # what a run or a training says of itself while its process works on it

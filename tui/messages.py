@@ -50,10 +50,10 @@ class AskWanted(Message):
 
 
 class RunWanted(Message):
-    """Show a run (`how` "show"), go on with it ("resume"), start one with `options` ("start"), train ("train")
-    or evaluate ("evaluate").
+    """Show a run (`how` "show"), go on with it ("resume"), start one with `options` ("start"), train ("train"),
+    evaluate ("evaluate") or fit its probe anew ("refit").
 
-    Training takes the options `kind`, sft or dpo, and `changed`, settings in place of the spec's.
+    Training takes the options `kind`, sft or dpo, and `changed`, settings in place of the spec's; a refit a `reason`.
     """
 
     def __init__(self, how: str, run_id: str = "", options: dict[str, Any] | None = None) -> None:

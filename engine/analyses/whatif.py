@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from engine.core.errors import SpecError
-from engine.quality.gates import Check, Decision, Evidence, evidence_sha256, gate_row, verdict_row
-from engine.quality.pair_selection import PairEvidence
+from engine.quality.anew import decide_anew, pairs_of
+from engine.quality.gates import Check, Evidence, evidence_sha256
 from engine.spec.stage import StageSpec, change, settings_of
 from engine.stats.shares import wilson
 from store.db import Store
@@ -96,7 +96,7 @@ class WhatIf:
         self.settings = settings_of(reader.run(run_id))
         self._evidence = Evidence.read(reader, run_id)
         self._now = self._evidence.under(self.settings)
-        self._pairs = _read_pairs(reader, run_id, self.settings)
+        self._pairs = pairs_of(reader, run_id, self.settings)
         self._pairs_now = self._pairs.under(self.settings) if self._pairs is not None else None
         self._order = {row["sample_id"]: at for at, row in enumerate(self._evidence.samples)}
 
@@ -130,14 +130,6 @@ class WhatIf:
         return Consequence(acceptance, checks, filters, len(moved), changes, pairs_changed)
 
 
-def _read_pairs(reader: Reader, run_id: str, settings: StageSpec) -> PairEvidence | None:
-    """None where the spec asks for no pairs, or none are decided on yet."""
-    if settings.pairs is None:
-        return None
-    decided = "SELECT 1 FROM verdicts WHERE run_id = ? AND subject_kind = 'pair' LIMIT 1"
-    return PairEvidence.read(reader, run_id, settings) if reader.query(decided, [run_id]) else None
-
-
 def _acceptance(found: Iterable[str]) -> Acceptance:
     verdicts = list(found)
     accepted = verdicts.count("accepted")
@@ -160,27 +152,10 @@ def apply(store: Store, run_id: str, overrides: Mapping[str, str], reason: str) 
         if new == old:
             raise SpecError("no threshold is changed", "Nothing was changed.")
         found = Evidence.read(reader, run_id).under(new)
-        pairs = _read_pairs(reader, run_id, new)
-        stored = {
-            (row["subject_kind"], row["subject_id"]): Decision(
-                row["verdict"], row["basis"], tuple(row["flags"] or ()), row["reason"]
-            )
-            for row in reader.query("SELECT * FROM verdicts WHERE run_id = ?", [run_id])
-        }
-        decided = {row["gate"] for row in reader.gates(run_id)}
-    now = datetime.now(UTC)
-    decisions, checks = dict(found.decisions), {"": found.checks}
-    if pairs is not None:
-        rechecked = pairs.under(new)
-        decisions["pair"], checks[" pairs"] = rechecked.verdicts, rechecked.checks
-    gates = {gate: of for suffix, of in checks.items() if (gate := _latest(decided, suffix)) is not None}
-    failed = [check.name for of in gates.values() for check in of if not check.passed]
-    run["settings"] = new.model_dump()
-    run["updated_at"] = now
-    if gates and run["state"] == "gate_failed" and not failed:
-        run["state"], run["reason"] = "stopped", "the gate passes under changed thresholds; resuming goes on"
-    elif gates and run["state"] == "done" and failed:
-        run["state"], run["reason"] = "gate_failed", f"fails under changed thresholds: {', '.join(failed)}"
+        pairs = pairs_of(reader, run_id, new)
+        now = datetime.now(UTC)
+        changed = run | {"settings": new.model_dump()}
+        anew = decide_anew(reader, changed, found, pairs and pairs.under(new), "changed thresholds", now)
     about_pairs = pairs is not None and all(key.startswith("pairs.") for key in overrides)
     decision = {
         "run_id": run_id,
@@ -190,32 +165,11 @@ def apply(store: Store, run_id: str, overrides: Mapping[str, str], reason: str) 
         "answer": "applied",
         "reason": reason.strip(),
         "decided_by": "person",
-        "evidence_sha256": evidence_sha256(checks[" pairs" if about_pairs else ""]),
+        "evidence_sha256": evidence_sha256(anew.checks[" pairs" if about_pairs else ""]),
         "at": now,
     }
-    # Where a verdict stays, its flags and its reason may not.
-    anew = {
-        (kind, name): made
-        for kind, of in decisions.items()
-        for name, made in of.items()
-        if stored.get((kind, name)) not in (None, made)
-    }
-    store.put(
-        {
-            "runs": [run],
-            "verdicts": [verdict_row(run_id, kind, name, made) for (kind, name), made in anew.items()],
-            "gates": [
-                gate_row(run_id, gate, check, evidence_sha256(of), now) for gate, of in gates.items() for check in of
-            ],
-            "decisions": [decision],
-        }
-    )
-    sides = [kind for (kind, name), made in anew.items() if stored[kind, name].verdict != made.verdict]
-    return {kind: sides.count(kind) for kind in decisions}
-
-
-def _latest(decided: Collection[str], suffix: str) -> str | None:
-    return next((name for name in (f"final{suffix}", f"pilot{suffix}") if name in decided), None)
+    store.put({**anew.rows, "decisions": [decision]})
+    return anew.moved
 
 
 def _value(spec: StageSpec, key: str) -> Any:

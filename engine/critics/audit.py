@@ -15,7 +15,7 @@ from engine.critics.label import LETTERS, LabelCritic
 from engine.critics.others import EndedCritic, MeanCritic, PmiCritic
 from engine.critics.pair import CompareCritic, DifferenceCritic
 from engine.critics.probe import expected_calibration_error
-from engine.critics.probed import LABELLED, ProbeCritic, fitted
+from engine.critics.probed import LABELLED, ProbeCritic, Taught, fitted
 from engine.models.answers import Answers
 from engine.models.requests import LabelScores, Model, request_id
 from engine.spec.sections import CriticsSpec
@@ -140,11 +140,13 @@ def calibrate(
     kind: str,
     asked: str = "explicit",
     probes: dict[str, ProbeCritic] | None = None,
+    taught: Sequence[Taught] = (),
 ) -> Iterator[Calibrated]:
     """The spec's critics of a kind, one by one, with scale and audit; every part of the audit decides.
 
     Critics of instructions are shown, scaled and audited on items of the kind that is `asked` for: one that was not
-    audited on such items may not filter. `probes` keeps the fitted ones, since a pair is judged by that of samples.
+    audited on such items may not filter. `probes` keeps the fitted ones, since a pair is judged by that of samples,
+    which is fitted on persons' labels too: `taught`.
     Raises SpecError for a critic that does not exist.
     """
     probes = {} if probes is None else probes
@@ -152,7 +154,7 @@ def calibrate(
     for name in names_of(spec, kind, answers.model):
         held_out: dict[str, list[tuple[Subject, bool, float]]] = {}
         if name == "probe" and kind in LABELLED:
-            found = fitted(answers, kind, asked)
+            found = fitted(answers, kind, asked, taught if kind == "sample" else ())
             probes[kind], held_out = found.critic, found.held_out
         critic = _build(name, kind, spec, done, probes, asked)
         if name == "probe":

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -170,7 +171,9 @@ def _folds(labelled: Labelled, n: int) -> list[tuple[NDArray[np.int64], NDArray[
 
     strata = [f"{part} {label}" for part, label in zip(labelled.parts, labelled.good, strict=True)]
     splitter = StratifiedGroupKFold(n, shuffle=True, random_state=0)
-    return list(splitter.split(np.zeros(len(strata)), strata, labelled.clusters))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # of a person's first labels
+        return list(splitter.split(np.zeros(len(strata)), strata, labelled.clusters))
 
 
 def _choose(labelled: Labelled) -> tuple[int, float, Floats]:

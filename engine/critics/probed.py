@@ -31,6 +31,7 @@ from engine.models.requests import LabelScores, Probed
 from engine.spec import prompts
 from engine.spec.provenance import short_hash
 from engine.stats.similarity import NearDuplicateIndex
+from store.names import PERSON
 
 # What a probe is fitted on: the parts of the audit, and what other critics are shown and scaled by.
 LABELLED: dict[str, dict[str, tuple[str, ...]]] = {
@@ -77,13 +78,29 @@ class FittedCritic:
 
 
 @dataclass(frozen=True)
+class Taught:
+    """A sample that a person labelled; where it was drawn `at_random` its label says something of the model."""
+
+    item: Subject
+    good: bool
+    at_random: bool
+
+
+@dataclass(frozen=True)
 class _Read:
-    """One labelled item: `passable` where a lenient reader would take it."""
+    """One labelled item: `passable` where a lenient reader would take it; `natural` as of `Labelled`."""
 
     item: Subject
     part: str
     good: bool
     passable: bool
+    natural: bool
+
+    @property
+    def told(self) -> str:
+        """What a fit follows from, as text; of a person's label also how it was drawn."""
+        drawn = f" {self.natural}" if self.part == PERSON else ""
+        return f"{self.item.key} {self.good} {text_of(self.item)}{drawn}"
 
 
 def text_of(item: Subject) -> str:
@@ -91,8 +108,10 @@ def text_of(item: Subject) -> str:
     return prompts.bare(item.instruction, item.response)
 
 
-def fitted(answers: Answers, kind: str, asked: str = "explicit") -> FittedCritic:
+def fitted(answers: Answers, kind: str, asked: str = "explicit", taught: Sequence[Taught] = ()) -> FittedCritic:
     """The probe of a kind, fitted on the labelled items; the stored one where the same was fitted before.
+
+    `taught` are samples that persons labelled, in an order of their own; they are the part "person".
 
     Raises ModelError where the model shows no hidden states, SpecError where labels are too few or all of one kind.
     """
@@ -102,14 +121,14 @@ def fitted(answers: Answers, kind: str, asked: str = "explicit") -> FittedCritic
             f"a probe of {kind}s reads hidden states, which the backend {model.facts.get('backend')} does not show",
             "Name another critic in critics, or run with CAI_BACKEND=transformers. Nothing was generated.",
         )
-    labelled = _labelled(kind, asked)
+    labelled = _labelled(kind, asked, taught)
     layers = layers_of(model.layers)
     wanted = {
         "kind": kind,
         "layers": layers,
         "folds": [FOLDS, INNER_FOLDS],
         "strengths": STRENGTHS,
-        "labelled_sha256": short_hash(*[f"{one.item.key} {one.good} {text_of(one.item)}" for one in labelled]),
+        "labelled_sha256": short_hash(*[one.told for one in labelled]),
         "versions": {name: importlib.metadata.version(name) for name in ("scikit-learn", "numpy")},
     }
     fit_id = short_hash(model.fingerprint, repr(wanted))
@@ -124,7 +143,7 @@ def fitted(answers: Answers, kind: str, asked: str = "explicit") -> FittedCritic
                 np.array([one.passable for one in labelled]),
                 _clusters([one.item for one in labelled]),
                 [one.part for one in labelled],
-                np.array([one.part == NATURAL for one in labelled]),
+                np.array([one.natural for one in labelled]),
             ),
             wanted,
         )
@@ -136,17 +155,17 @@ def fitted(answers: Answers, kind: str, asked: str = "explicit") -> FittedCritic
     return FittedCritic(ProbeCritic(kind, probe_of_row(row)), held_out)
 
 
-def _labelled(kind: str, asked: str) -> list[_Read]:
+def _labelled(kind: str, asked: str, taught: Sequence[Taught]) -> list[_Read]:
     found = []
     for part, names in LABELLED[kind].items():
         for name in names:
             file = for_kind(name, asked) if kind == "instruction" else name
             if has_data(file):
                 found += [
-                    _Read(item, part, good, good or row.get("grade") == "pass")
+                    _Read(item, part, good, good or row.get("grade") == "pass", part == NATURAL)
                     for (item, good), row in zip(items_of(file), read_data(file), strict=True)
                 ]
-    return found
+    return found + [_Read(one.item, PERSON, one.good, one.good, one.at_random) for one in taught]
 
 
 def _clusters(items: Sequence[Subject]) -> list[str]:

@@ -14,9 +14,11 @@ from typing import Any
 from engine.core import events
 from engine.core.control import Control
 from engine.core.errors import ModelError, SpecError
+from engine.critics.probed import Taught
 from engine.models import adapters, registry
 from engine.models.adapters import Adapter
 from engine.models.answers import Answers
+from engine.quality.teaching import lessons_of
 from engine.review.context import Decision
 from engine.spec.constitution import Constitution, load_constitution
 from engine.spec.stage import StageSpec
@@ -41,6 +43,7 @@ class Work:
     emit: events.Emit
     constitution: Constitution | None = None  # where the spec has critiques
     adapter: Adapter | None = None  # of the parent stage, which the model answers with
+    taught: tuple[Taught, ...] = ()  # persons' labels that the run's probe of samples is fitted on
     # Returns where a decision that the spec may have reviewed is approved of; see engine.review.consultant.
     consult: Callable[[Decision], None] = lambda decision: None
 
@@ -107,7 +110,9 @@ def loaded_work(
         emit(events.ModelLoaded(run_id, model.name, model.fingerprint, time.monotonic() - began))
         control.check()
         answers = Answers(model, store, session_id, control, on_work)
-        yield Work(run_id, session_id, run["seed"], spec, answers, store, reader, control, emit, constitution, parent)
+        taught = lessons_of(reader, run["manifest"]).taught
+        about = (constitution, parent, taught)
+        yield Work(run_id, session_id, run["seed"], spec, answers, store, reader, control, emit, *about)
     finally:
         model.close()
 

@@ -15,7 +15,7 @@ from engine.quality.rules import BLOCKING, RULES, Measured, flags_of, measure
 from engine.spec.sections import CriticsSpec
 from engine.spec.stage import StageSpec
 from engine.stats.shares import wilson
-from store.names import VERDICTS
+from store.names import PERSON_PARTS, VERDICTS
 from store.read import Reader
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
@@ -110,7 +110,7 @@ class Evidence:
             measured[row["sample_id"]] = measure(row["instruction"], row["raw"], row["response"], row["stop_reason"])
         aucs = reader.query(
             "SELECT subject_kind, critic, min(coalesce(auc, 0)) AS auc FROM audits "
-            "WHERE run_id = ? AND part != 'person' "
+            f"WHERE run_id = ? AND part NOT IN {PERSON_PARTS} "
             "AND (subject_kind != 'instruction' OR coalesce(detail->>'asked', 'explicit') = ?) GROUP BY ALL",
             [run_id, asked],
         )

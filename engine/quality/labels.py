@@ -1,6 +1,9 @@
 """A person's labels of samples, and what they say of the critics: agreement, AUC, Cohen's kappa by margin bin.
 
-Samples only: a person labels neither revisions nor preference pairs, so that pair critics have no part "person".
+Samples only: a person labels neither revisions nor preference pairs, so that pair critics have none of these parts.
+The part "person" is of samples that somebody chose to label, the part "drawn" of those that the queue drew at random:
+they alone are a fair sample of the run. What the queue asked about since a critic was unsure of it teaches, and is in
+neither.
 """
 
 from __future__ import annotations
@@ -12,67 +15,111 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.core.errors import SpecError
+from engine.quality.teaching import HeldOut
 from engine.stats.intervals import auc, auc_interval, cohen_kappa, threshold_for_precision
 from store.db import Store
-from store.names import LABELS
+from store.names import CHOSEN, DRAWN, LABELS, PERSON, PERSON_PARTS, RANDOM
 from store.read import Reader
 
-PART = "person"
 EDGES = (0.0, 0.25, 0.5, 1.0, math.inf)  # of the absolute score: how far from its zero point the critic was
+_PART_OF = {RANDOM: DRAWN, CHOSEN: PERSON}
 
-_NOTE = "SELECT note FROM person_labels WHERE run_id = ? AND subject_kind = 'sample' AND subject_id = ?"
+_STORED = "SELECT * FROM person_labels WHERE run_id = ? AND subject_kind = 'sample' AND subject_id = ?"
 _LABELLED = """
-    SELECT j.critic, j.subject_id, j.score, p.label = 'good' AS good
+    SELECT j.critic, j.subject_id, j.score, j.margin_nats, p.label = 'good' AS good,
+           coalesce(p.drawn, 'chosen') AS drawn, i.text AS instruction
     FROM person_labels p
     JOIN judgements j USING (run_id, subject_kind, subject_id)
+    LEFT JOIN samples s ON s.run_id = p.run_id AND s.sample_id = p.subject_id
+    LEFT JOIN instructions i ON i.run_id = s.run_id AND i.instruction_id = s.instruction_id
     WHERE p.run_id = ? AND p.subject_kind = 'sample' AND p.label IN ('good', 'bad')
     ORDER BY j.critic, j.subject_id
 """
 
 
-def mark(store: Store, run_id: str, sample_id: str, label: str, note: str | None = "") -> list[dict[str, Any]]:
+def mark(
+    store: Store, run_id: str, sample_id: str, label: str, note: str | None = "", drawn: str = CHOSEN
+) -> list[dict[str, Any]]:
     """Keep a person's label of a sample in place of an older one, and audit the critics against all labels.
 
-    Where `note` is None the one that is stored stays. Returns the audits, one a critic, as rows of the table `audits`
-    with part "person". Raises SpecError for a label that is none of LABELS.
+    Where `note` is None the one that is stored stays; how an older label was `drawn` stays in any case. Returns the
+    audits, one a critic and part, as rows of the table `audits`. Raises SpecError for a label that is none of LABELS.
     """
     if label not in LABELS:
         raise SpecError(f"no label {label!r}", f"one of: {', '.join(LABELS)}. Nothing was stored.")
-    if note is None:
-        with store.reader() as reader:
-            found = reader.query(_NOTE, [run_id, sample_id])
-        note = found[0]["note"] if found else ""
-    row = {"run_id": run_id, "subject_kind": "sample", "subject_id": sample_id, "label": label, "note": note}
-    store.put({"person_labels": [row | {"at": datetime.now(UTC)}]})
+    with store.reader() as reader:
+        before = stored_label(reader, run_id, sample_id)
+    if before is not None:
+        note, drawn = before["note"] if note is None else note, before["drawn"] or CHOSEN
+    row = {"run_id": run_id, "subject_kind": "sample", "subject_id": sample_id, "label": label, "note": note or ""}
+    store.put({"person_labels": [row | {"drawn": drawn, "at": datetime.now(UTC)}]})
+    return audit_anew(store, run_id)
+
+
+def stored_label(reader: Reader, run_id: str, sample_id: str) -> dict[str, Any] | None:
+    """A person's label of a sample as its row, None where there is none."""
+    return next(iter(reader.query(_STORED, [run_id, sample_id])), None)
+
+
+def put_back(store: Store, run_id: str, sample_id: str, before: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Give a sample the label that it had before, as its row, or none; returns the audits as `mark` does."""
+    if before is None:
+        only = {"person_labels": {"subject_kind": "sample", "subject_id": sample_id}}
+        store.renew(run_id, {"person_labels": []}, only=only)
+    else:
+        store.put({"person_labels": [before]})
+    return audit_anew(store, run_id)
+
+
+def audit_anew(store: Store, run_id: str) -> list[dict[str, Any]]:
+    """Audit the critics against the labels that there are, in place of what was said before; returns the audits."""
     with store.reader() as reader:
         audits = audit(reader, run_id)
-    store.put({"audits": audits})
+    for part in PERSON_PARTS:
+        rows = [row for row in audits if row["part"] == part]
+        store.renew(run_id, {"audits": rows}, only={"audits": {"part": part}})
     return audits
 
 
 def audit(reader: Reader, run_id: str) -> list[dict[str, Any]]:
     """Every critic against the person's labels good and bad; scores are those stored, no model is asked.
 
+    Of a sample that the run's probe was fitted on, the score is that of a probe which was fitted without it; one that
+    only its near-duplicate is in the fit of is left out, and so are both where a mean of critics has the probe in it.
     `detail` has `kappa`, and `bins`: {low, high, n, agreement, kappa} by absolute score.
     """
-    settings = reader.run(run_id)["settings"]
-    wanted = (settings.get("critics") or {}).get("wanted_precision", 0.9)
+    run = reader.run(run_id)
+    wanted = (run["settings"].get("critics") or {}).get("wanted_precision", 0.9)
     may_filter = audited(reader, run_id)
-    by_critic: dict[str, list[tuple[str, float, bool]]] = {}
+    held_out = HeldOut(reader, run["manifest"])
+    found: dict[tuple[str, str], list[tuple[str, float, bool]]] = {}
     for row in reader.query(_LABELLED, [run_id]):
-        by_critic.setdefault(row["critic"], []).append((row["subject_id"], row["score"], row["good"]))
-    same = {"run_id": run_id, "subject_kind": "sample", "part": PART}
+        part, score = _PART_OF.get(row["drawn"]), _fair(row, held_out)
+        if part is not None and score is not None:
+            found.setdefault((row["critic"], part), []).append((row["subject_id"], score, row["good"]))
+    same = {"run_id": run_id, "subject_kind": "sample"}
     return [
-        {**same, "critic": critic, "may_filter": may_filter.get(critic, False), **_compared(labelled, wanted)}
-        for critic, labelled in by_critic.items()
+        {**same, "critic": critic, "part": part, "may_filter": may_filter.get(critic, False)}
+        | _compared(labelled, wanted)
+        for (critic, part), labelled in sorted(found.items(), key=lambda one: (one[0][1] != PERSON, one[0][0]))
     ]
+
+
+def _fair(row: dict[str, Any], held_out: HeldOut) -> float | None:
+    """A critic's score of a sample as it is without the sample's own label; None where that is not known."""
+    if row["critic"] not in ("probe", "mean") or not held_out.knows(row["subject_id"], row["instruction"] or ""):
+        return float(row["score"])
+    log_odds = held_out.log_odds(row["subject_id"])
+    if row["critic"] == "mean" or log_odds is None:
+        return None
+    return log_odds - (row["margin_nats"] - row["score"])  # the score of a probe is its log-odds less a midpoint
 
 
 def audited(reader: Reader, run_id: str) -> dict[str, bool]:
     """Each critic of samples, and whether all shipped parts of its audit let it filter."""
     rows = reader.query(
         "SELECT critic, bool_and(may_filter) AS may_filter FROM audits "
-        f"WHERE run_id = ? AND subject_kind = 'sample' AND part != '{PART}' GROUP BY 1",
+        f"WHERE run_id = ? AND subject_kind = 'sample' AND part NOT IN {PERSON_PARTS} GROUP BY 1",
         [run_id],
     )
     return {row["critic"]: row["may_filter"] for row in rows}

@@ -22,7 +22,7 @@ from engine.spec.provenance import short_hash
 from engine.spec.sections import PairsSpec, RulesSpec
 from engine.spec.stage import StageSpec
 from engine.stats.similarity import NearDuplicateIndex, rouge_l, words
-from store.names import PAIR_SOURCES, STAND_INS
+from store.names import PAIR_SOURCES, PERSON_PARTS, STAND_INS
 from store.read import Reader
 
 Margins = tuple[float, float | None, float | None]  # of both orders, in front, behind
@@ -321,7 +321,7 @@ def _served(critics: Sequence[str], audited: Mapping[str, float]) -> list[str]:
 def _aucs(reader: Reader, run_id: str) -> dict[str, float]:
     rows = reader.query(
         "SELECT critic, min(coalesce(auc, 0)) AS auc FROM audits WHERE run_id = ? AND subject_kind = 'pair' "
-        "AND part != 'person' GROUP BY 1",
+        f"AND part NOT IN {PERSON_PARTS} GROUP BY 1",
         [run_id],
     )
     return {row["critic"]: row["auc"] for row in rows}

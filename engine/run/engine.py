@@ -7,6 +7,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -17,13 +18,14 @@ from engine.core import events
 from engine.core.control import Control
 from engine.core.errors import BudgetReached, Interrupted, Locked, NotApproved, SettingsModified, SpecError
 from engine.phases.evaluation import Evaluator
+from engine.phases.refit import refit, require_refit
 from engine.phases.training import Trainer
-from engine.phases.work import begin_session, loaded_work
+from engine.phases.work import Work, begin_session, loaded_work
 from engine.planning.plan import forecast_section
 from engine.review.consultant import Consultant
 from engine.review.options import ReviewOptions
 from engine.run.opening import fresh, modify, new_run, reopened
-from engine.run.orders import Evaluate, NewRun, Order, Resume, Round, Train
+from engine.run.orders import Evaluate, NewRun, Order, Refit, Resume, Round, Train
 from engine.run.refresh import round_row
 from engine.run.runner import Runner
 from engine.spec.provenance import new_session_id
@@ -67,11 +69,13 @@ def open_engine(order: Order, emit: events.Emit) -> Engine:
     # Everything that can be wrong is found before a store is created.
     if isinstance(order, NewRun | Resume) and order.until is not None and order.until not in PHASES:
         raise SpecError(f"no phase {order.until!r}", f"Phases: {', '.join(PHASES)}. No run was started.")
+    if isinstance(order, Refit) and not order.reason.strip():
+        raise SpecError("fitting a probe anew needs a reason", "It is stored with the decision. Nothing was changed.")
     new = new_run(order) if isinstance(order, NewRun) else None
     store = Store.open(order.store, memory=MEMORY)
     try:
         match order:
-            case Resume() | Train() | Evaluate():
+            case Resume() | Train() | Evaluate() | Refit():
                 return Engine(store, reopened(store, order), emit, order)
             case Round():
                 with store.reader() as reader:
@@ -227,12 +231,21 @@ class Engine:
                 return "done", self._train(order, reader, run)
             case Evaluate() as order:
                 return self._evaluate(order, reader, run)
+            case Refit() as order:
+                require_refit(reader, run, spec)
+                with self._loaded(reader, run, spec) as work:
+                    return "done", refit(work, order.reason)
             case _:
                 return self._generate(reader, run, spec)
 
     def _generate(self, reader: Reader, run: Mapping[str, Any], spec: StageSpec) -> tuple[str, str]:
         """Take the run through the phases of its stage."""
-        with loaded_work(
+        with self._loaded(reader, run, spec) as work:
+            work = replace(work, consult=lambda decision: self._consultant.consult(spec, decision))
+            return Runner(work, run["pilot"], run["target"], run["until"]).run()
+
+    def _loaded(self, reader: Reader, run: Mapping[str, Any], spec: StageSpec) -> AbstractContextManager[Work]:
+        return loaded_work(
             self.store,
             reader,
             run,
@@ -242,9 +255,7 @@ class Engine:
             emit=self._emit,
             on_work=self._measure,
             batch_size=self._order.batch_size,
-        ) as work:
-            work = replace(work, consult=lambda decision: self._consultant.consult(spec, decision))
-            return Runner(work, run["pilot"], run["target"], run["until"]).run()
+        )
 
     def _train(self, order: Train, reader: Reader, run: Mapping[str, Any]) -> str:
         """Train what was asked for, one after the other; returns what came out of the last."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.core.errors import SettingsModified, SpecError
 from engine.models.files.source import Source, resolve
-from engine.run.orders import Evaluate, NewRun, Resume, Train
+from engine.run.orders import Evaluate, NewRun, Refit, Resume, Train
 from engine.spec import provenance
 from engine.spec.constitution import load_constitution
 from engine.spec.stage import LoadedSpec, change, load_spec
@@ -99,7 +99,7 @@ def fresh() -> dict[str, Any]:
     }
 
 
-def reopened(store: Store, order: Resume | Train | Evaluate) -> str:
+def reopened(store: Store, order: Resume | Train | Evaluate | Refit) -> str:
     """The id of the stored run that an order names; one that goes on is told how far."""
     with store.reader() as reader:
         wanted = order.resume or reader.latest_run_id()

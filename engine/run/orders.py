@@ -91,4 +91,17 @@ class Evaluate(_Order):
         return self.evaluate
 
 
-Order = NewRun | Resume | Round | Train | Evaluate
+@dataclass(frozen=True)
+class Refit(_Order):
+    """Fit a run's probe of samples on persons' labels too, and decide anew on what is there, for a reason."""
+
+    resume: str
+    reason: str
+    overrides: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def aside(self) -> tuple[str, ...]:
+        return ("refit",)
+
+
+Order = NewRun | Resume | Round | Train | Evaluate | Refit

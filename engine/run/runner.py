@@ -101,7 +101,7 @@ class Runner:
         probes: dict[str, ProbeCritic] = {}
         with self._phase("audit", planned):
             for kind in KINDS:
-                for calibrated in calibrate(work.answers, work.spec.critics, kind, asked, probes):
+                for calibrated in calibrate(work.answers, work.spec.critics, kind, asked, probes, work.taught):
                     critics[kind].append(calibrated)
                     work.store.put({"audits": [{"run_id": work.run_id, **audit} for audit in calibrated.audits]})
                     for audit in calibrated.audits:

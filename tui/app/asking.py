@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from store.errors import CaiError
-from store.names import EVALUATION
+from store.names import EVALUATION, REFIT, TRAINING_PHASES
 from tui.app.background import Working
 from tui.words.facts import of_wanted
 from tui.words.questions import Choice, DockedQuestion
@@ -22,7 +22,7 @@ def resume(run_id: str, accepted: int, target: int) -> DockedQuestion:
 
 
 def stop(aside: Sequence[str] = ()) -> DockedQuestion:
-    """`aside` names what is done instead of going on with the run: phases of training, or evaluation."""
+    """`aside` names what is done instead of going on with the run: phases of training, evaluation, or refit."""
     text = "Stop the run? The batch under way is finished and stored; the run can be resumed later."
     finish, keep = "finish the batch and stop", "keep running"
     if EVALUATION in aside:
@@ -31,6 +31,9 @@ def stop(aside: Sequence[str] = ()) -> DockedQuestion:
             "what is missing."
         )
         keep = "keep evaluating"
+    elif REFIT in aside:
+        text = "Stop the refit? The run stays as it was; R in the room Samples (2) refits later, from where it was."
+        keep = "keep refitting"
     elif aside:
         text = (
             "Stop the training? The step under way is finished and kept as a checkpoint, from which n in the room "
@@ -43,7 +46,7 @@ def stop(aside: Sequence[str] = ()) -> DockedQuestion:
 
 def leave(aside: Sequence[str] = (), *, already: bool) -> DockedQuestion:
     """Asked while a run is going on; `already` is whether the run was told to stop before."""
-    training = bool(aside) and EVALUATION not in aside
+    training = bool(set(aside) & set(TRAINING_PHASES))
     choices: tuple[Choice, ...]
     if training and already:
         text = "The training finishes its step and keeps it. Leaving now loses the steps since the last checkpoint."
@@ -57,7 +60,9 @@ def leave(aside: Sequence[str] = (), *, already: bool) -> DockedQuestion:
         choices = (Choice("w", "wait for the batch", "keep"), Choice("x", "leave now", "now"))
     else:
         text = "A run is going on. It can be resumed: cai offers it next time. Stop it and leave?"
-        if aside:
+        if REFIT in aside:
+            text = "A probe is being fitted. Until it is done the run stays as it was. Stop it and leave?"
+        elif aside:
             text = "An evaluation is going on. Its answers are kept, and it goes on where it was. Stop it and leave?"
         now = Choice("x", "leave now, losing the batch under way", "now")
         choices = (Choice("y", "finish the batch, stop and leave", "stop"), now, KEEP)
@@ -111,6 +116,11 @@ class Telling(Working):
         elif state == "failed" and self.state.trains:
             title = reason or "The training failed"
             hint = "What was reached is kept: n in the room Training (5) goes on from there. 9 shows the log."
+        elif state == "failed" and self.state.refits:
+            title, hint = (
+                reason or "The refit failed",
+                "The run is as it was, and every label is kept. 9 shows the log.",
+            )
         elif state == "refused":
             hint = "Every answer is kept. The room Evaluation (6) shows what failed; e there evaluates again."
         elif state == "gate_failed":

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from textual.events import Event, Key
 
-from engine.run.orders import Evaluate, Train
-from store.names import EVALUATION
+from engine.run.orders import Evaluate, Refit, Train
+from store.names import EVALUATION, REFIT
 from tui.app import asking
 from tui.app.background import Working
 from tui.live.state import beside
@@ -111,6 +111,9 @@ class Serving(Working):
             case "evaluate":
                 about = beside(run_id, (EVALUATION,))
                 self.begin(lambda: session.begin(Evaluate(store, run_id)), about)
+            case "refit":
+                reason = str(event.options["reason"])
+                self.begin(lambda: session.begin(Refit(store, run_id, reason)), beside(run_id, (REFIT,)))
 
     def on_go_to(self, event: GoTo) -> None:
         self.open_room(event.room, event.subject)

@@ -15,11 +15,26 @@ from typing import NoReturn
 
 from store.errors import CaiError
 from tui import printed
-from tui.cli import evaluate, frame, look, machine, mcp, merge, plan, principles, replay, report, review, run, train
+from tui.cli import (
+    evaluate,
+    frame,
+    label,
+    look,
+    machine,
+    mcp,
+    merge,
+    plan,
+    principles,
+    replay,
+    report,
+    review,
+    run,
+    train,
+)
 from tui.cli.parsing import Command, Commands, Parser
 from tui.host.terminal import NO_TMUX, Terminal, log_path, part_head
 
-NOUNS = (run, look, principles, train, evaluate, report, replay, merge, review, mcp, plan, machine)
+NOUNS = (run, look, label, principles, train, evaluate, report, replay, merge, review, mcp, plan, machine)
 
 _DESCRIPTION = "Constitutional AI bootstrapping of a base model, steered and audited from one terminal."
 _EPILOG = (

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from store.names import ALIVE, BESIDE, COMMON_PHASES, EVALUATION, FINISHED, TRAINING_PHASES
+from store.names import ALIVE, BESIDE, COMMON_PHASES, EVALUATION, FINISHED, REFIT, TRAINING_PHASES
 from tui.live.trainings import Trainings
 from tui.words.events import describe
 from tui.words.facts import Audit, Moment, PhaseState
@@ -64,7 +64,7 @@ class RunState:
         self.items_per_s: float | None = None
         self.writes = False  # whether the phase at work makes tokens, or only scores
         self.events: deque[Moment] = deque(maxlen=EVENTS_KEPT)
-        self.aside: tuple[str, ...] = ()  # sft, dpo, evaluation: done instead of going on with the run
+        self.aside: tuple[str, ...] = ()  # sft, dpo, evaluation, refit: done instead of going on with the run
         self.changed: Mapping[str, str] = {}  # settings that this is done with in place of the spec's
         self.trainings = Trainings(clock)
         self._elapsed_before = 0.0
@@ -96,11 +96,16 @@ class RunState:
     @property
     def doing(self) -> str:
         """What the engine is busy with, as the subject of a sentence."""
-        return "A training" if self.trains else "An evaluation" if self.evaluates else "The run"
+        beside = "An evaluation" if self.evaluates else "A refit" if self.refits else "The run"
+        return "A training" if self.trains else beside
 
     @property
     def evaluates(self) -> bool:
         return EVALUATION in self.aside
+
+    @property
+    def refits(self) -> bool:
+        return REFIT in self.aside
 
     @property
     def critics(self) -> list[tuple[str, str]]:
@@ -363,7 +368,7 @@ class RunState:
 
 
 def beside(run_id: str, what: Sequence[str], changed: Mapping[str, str] | None = None) -> RunState:
-    """The state of a run whose model is about to be trained or evaluated; `what` are the phases of that."""
+    """The state of a run of which more than its data is about to be made; `what` are the phases of that."""
     found = RunState()
     found.run_id, found.aside, found.changed = run_id, tuple(what), changed or {}
     return found

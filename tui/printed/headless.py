@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from engine.core.figures import format_seconds
-from engine.run.orders import Evaluate, Order, Train
+from engine.run.orders import Evaluate, Order, Refit, Train
 from tui.host.terminal import Terminal
 from tui.live.state import RunState, beside
 from tui.printed.evaluation import evaluation_outcome
@@ -58,7 +58,7 @@ def run_headless(
     """
     console = console_on(terminal.stderr if as_json else terminal.stdout)
     inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    state = beside("", order.aside, order.overrides) if isinstance(order, Train | Evaluate) else RunState()
+    state = beside("", order.aside, order.overrides) if isinstance(order, Train | Evaluate | Refit) else RunState()
     with Signals(terminal) as signals:
         engine = open_engine(order, inbox.put)
         go_on = f"cai {again_with(engine.run_id, state.aside, state.changed)}"
@@ -87,6 +87,9 @@ def run_headless(
         report = evaluation_outcome(status, account, code, reason, order.store, terminal.log, go_on)
     elif state.trains:
         report = training_outcome(status, state.trains, code, reason, order.store, terminal.log, go_on)
+    elif state.refits:
+        then = [reason, "" if code == 0 else f"go on with: {go_on}"]
+        report = outcome([fact("run", Text(str(status["run"]), style="bold"))], order.store, terminal.log, then)
     else:
         report = outcome_report(status, checks, code, order.store, terminal.log)
     console.print(report)

@@ -200,6 +200,19 @@ def samples_report(samples: Sequence[Row]) -> Group:
     return Group(*parts)
 
 
+def queue_report(samples: Sequence[Row], head: str) -> Group:
+    """Samples to label one below the other, and how far labelling is; nothing that a critic said of them."""
+    parts = [Text(head), Text()]
+    for sample in samples:
+        parts += [
+            Text(str(sample["sample_id"]), style="dim"),
+            Text(f"  {one_line(str(sample['instruction'] or ''), 400)}", style="bold"),
+            Text("  " + make_visible(str(sample["response"]), limit=1200).replace("\n", "\n  ")),
+            Text(),
+        ]
+    return Group(*parts, Text("keep a label with: cai label ID good|bad|unsure" if samples else "the queue is empty"))
+
+
 def recheck_report(result: Row) -> Group:
     """What other settings would have decided: verdicts before and after, and the gate's checks, as engine.recheck."""
     before, after = result["before"], result["after"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
@@ -16,10 +15,10 @@ from textual.widgets import Input, Static
 
 from store.names import LABELS, SPLITS
 from tui.live.state import RunState
-from tui.messages import WriteWanted
 from tui.reads.lineage import lineage
 from tui.rooms import or_wrong
-from tui.rooms.listing import ListingRoom, back_key, list_keys, verdict_keys
+from tui.rooms.labelling import LabellingRoom, label_keys
+from tui.rooms.listing import back_key, list_keys, verdict_keys
 from tui.rooms.wish import Found, Wish, parse_range
 from tui.widgets.endless import EndlessTable
 from tui.widgets.marks import TONES, row
@@ -27,8 +26,7 @@ from tui.widgets.samples.detail import SampleDetail
 from tui.widgets.samples.filters import FilterBar
 from tui.widgets.samples.lineage import LineageScreen
 from tui.widgets.samples.table import HINTS, WORDS, SamplesTable, columns_for
-from tui.words.text import as_json, as_text, make_visible, one_line
-from tui.words.wording import agreement
+from tui.words.text import as_json, as_text, make_visible
 
 if TYPE_CHECKING:
     from store.read import Reader
@@ -37,7 +35,7 @@ _SPLITS = (None, *SPLITS)
 LABELLED = (None, "any", *LABELS)
 
 
-class SamplesRoom(ListingRoom):
+class SamplesRoom(LabellingRoom):
     SEARCHES = True
     BINDINGS: ClassVar[list[BindingType]] = [
         *verdict_keys("samples", "Accepted only", "Rejected only", "Unsure only"),
@@ -48,9 +46,7 @@ class SamplesRoom(ListingRoom):
         Binding("w", "ask('where')", "Where", id="samples.where", show=False, tooltip="A condition in SQL"),
         *list_keys("samples", "Sort by the next column"),
         Binding("O", "turn", "Turn", id="samples.turn", show=False, tooltip="Sort the other way round"),
-        Binding("y", "mark('good')", "Good", id="samples.good", show=False, tooltip="Label it good, go to the next"),
-        Binding("b", "mark('bad')", "Bad", id="samples.bad", show=False, tooltip="Label it bad, go to the next"),
-        Binding("d", "mark('unsure')", "Doubt", id="samples.doubt", show=False, tooltip="Label it unsure"),
+        *label_keys(),
         Binding("i", "ask('note')", "Note", id="samples.note", show=False, tooltip="Write a note to its label"),
         Binding("h", "blind", "Blind", id="samples.blind", show=False, tooltip="Hide verdicts and margins to label"),
         Binding("l", "lineage", "Lineage", id="samples.lineage", tooltip="Where this sample comes from and leads to"),
@@ -70,6 +66,7 @@ class SamplesRoom(ListingRoom):
         self._sample: Mapping[str, Any] | None = None
         self._asking = ""
         self._seek = ""
+        self._given = []
 
     def compose(self) -> ComposeResult:
         with Vertical(id="samples-list", classes="panel") as panel:
@@ -101,8 +98,12 @@ class SamplesRoom(ListingRoom):
             self.table.critic = critic
             self._paint()
         if state.run_id != self._run_id:
-            self.wish, self._listing = Wish(), None
+            self.wish, self._listing, self._given = Wish(), None, []
+            self.leave_queue()
         self._run_id, self._accept_above = state.run_id, state.accept_above
+        if self._active and state.refits and not state.active:
+            self._read_at = ()  # what was decided anew is listed anew
+        self._active = state.active
         self._done = state.phase("responses").done + state.phase("response_judgements").done
 
     def look(self) -> None:
@@ -118,28 +119,28 @@ class SamplesRoom(ListingRoom):
             return
         row = self.table.row_at(self.table.cursor)
         seek = self._seek or (row["sample_id"] if row is not None and self._listing is not None and not top else "")
+        if self._queue is not None:
+            self.want_queue(seek)
+            return
 
         def arrived(found: Found) -> None:
             if wish == self.wish and run_id == self._run_id:
-                self._listed(found)
+                self.listed(found)
 
         self.look_up("listing samples", wish.finder(run_id, critic, seek), arrived)
 
-    def _listed(self, found: Found) -> None:
+    def listed(self, found: Found) -> None:
         self._listing, at, first, rows = found
         self._seek = ""
-        self.table.order = (self.wish.order, self.wish.descending)
+        self.table.order = ("", False) if self._queue is not None else (self.wish.order, self.wish.descending)
         self.table.begin(len(self._listing), cursor=at, pages={first: rows})
         self._paint()
 
     def visit(self, subject: str) -> None:
         """Put the cursor on a sample that another room named, among all samples."""
+        self.leave_queue()
         self.wish, self._seek = Wish(), subject
         self.want()
-
-    @property
-    def table(self) -> SamplesTable:
-        return self.query_one(SamplesTable)
 
     def _paint(self) -> None:
         table, wish = self.table, self.wish
@@ -153,9 +154,14 @@ class SamplesRoom(ListingRoom):
         down = "▼" if wish.descending else "▲"
         panel.border_subtitle = Content(f"{table.count:,} · by {WORDS[wish.order]}{critic} {down} · ? keys")
         panel.border_title = "Samples · blind: verdicts and margins hidden" if table.blind else "Samples"
+        if self._queue is not None:
+            panel.border_title = "Samples · what teaches most, blind · u undoes, Q leaves"
+            panel.border_subtitle = Content(self.progress)
         if not table.count:
             empty = "Samples appear here as soon as the first responses are written and judged."
-            if wish != Wish():
+            if self._queue is not None:
+                empty = "Every sample that the rules let through has your label. Q goes back to the list."
+            elif wish != Wish():
                 empty = "No sample is like this. x clears the filters."
             self._sample = None
             self.query_one(SampleDetail).show_empty(empty)
@@ -186,11 +192,15 @@ class SamplesRoom(ListingRoom):
 
     def choose(self, **fields: Any) -> None:
         """Change the wish; a new order is looked at from its top."""
+        self.leave_queue()
         self.wish = replace(self.wish, **fields)
         self._paint()
         self.want(top="order" in fields or "descending" in fields)
 
     def action_only(self, verdict: str) -> None:
+        if verdict == "unsure" and self._queue is not None:  # there is no verdict to be seen there
+            self.action_undo()
+            return
         self.choose(verdict=verdict or None)
 
     def action_flagged(self) -> None:
@@ -284,7 +294,8 @@ class SamplesRoom(ListingRoom):
                 told.display = self._asking == "where"
             elif run_id == self._run_id and self._asking == "where":
                 self.wish, self._read_at = wish, (run_id, self._done)
-                self._listed(found)
+                self.leave_queue()
+                self.listed(found)
                 self._close_input()
                 self.home()
 
@@ -308,30 +319,11 @@ class SamplesRoom(ListingRoom):
             return {}
         return sample.get("person_label") or {}
 
-    def action_mark(self, label: str, note: str | None = None, step: int = 1) -> None:
-        """Keep a label; without a `note` the one that is stored stays."""
-        line, index, run_id = self.table.row_at(self.table.cursor), self.table.cursor, self._run_id
-        if line is None:
-            return
-        sample_id = line["sample_id"]
-
-        def written(audits: list[dict[str, Any]]) -> None:
-            line["person"] = label
-            self.table.forget_line(index)
-            here = self.table.row_at(self.table.cursor)
-            if here is not None and here["sample_id"] == sample_id:  # else the next one is on its way
-                self._open(sample_id)
-            self.query_one("#samples-list").border_subtitle = Content(one_line(agreement(audits), 120))
-
-        from engine.quality.labels import mark  # not before the first frame: it brings scipy
-
-        write = partial(mark, run_id=run_id, sample_id=sample_id, label=label, note=note)
-        self.post_message(WriteWanted("keeping a label", write, written))
-        if step:
-            self.table.action_step(step)
-
     def action_blind(self) -> None:
-        self.table.blind = not self.table.blind
+        self.show_blind(not self.table.blind)
+
+    def show_blind(self, blind: bool) -> None:
+        self.table.blind = blind
         self.table.refresh()
         self._paint()
         if self._sample is not None:

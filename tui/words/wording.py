@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from store.names import EVALUATION
+from store.names import EVALUATION, REFIT
+
+if TYPE_CHECKING:
+    from engine.quality.queue import Standing
 
 PHASE_TITLES = {
     "guard": "Guard",
@@ -26,6 +29,7 @@ PHASE_TITLES = {
     "sft": "SFT",
     "dpo": "Preferences",
     "evaluation": "Evaluation",
+    "refit": "Refit",
 }
 
 # state -> (shape, word, css class suffix)
@@ -60,12 +64,14 @@ def phase_title(phase: str) -> str:
 
 
 def again_with(run_id: str, aside: Sequence[str] = (), changed: Mapping[str, str] | None = None) -> str:
-    """What follows `cai` to go on: `resume`, or `train` or `evaluate` with the same changed settings."""
+    """What follows `cai` to go on: `resume`, or `train` or `evaluate` with the same changed settings, or `label`."""
     if not aside:
         return f"resume {run_id}"
     settings = "".join(f" --set {shlex.quote(f'{key}={value}')}" for key, value in (changed or {}).items())
     if EVALUATION in aside:
         return f"evaluate {run_id}{settings}"
+    if REFIT in aside:
+        return f"label --refit --run {run_id} --reason WHY"
     return f"train {aside[0] if len(aside) == 1 else 'all'} {run_id}{settings}"
 
 
@@ -79,6 +85,15 @@ def names(value: object) -> str:
 def phase_of(method: str) -> str:
     """The phase of a method: whatever learns from pairs is the phase dpo."""
     return "sft" if method == "sft" else "dpo"
+
+
+def labelling(standing: Standing) -> str:
+    """How far a person is with labels, and what those drawn at random say of the critic that orders the queue."""
+    labels = f"{standing.labels:,} label{'' if standing.labels == 1 else 's'}, {standing.at_random:,} at random"
+    half = "" if standing.half is None else f" ± {standing.half:.2f}"
+    known = "own AUC not known yet" if standing.auc is None else f"own AUC {standing.auc:.2f}{half}"
+    newer = f" · {standing.unlearnt:,} newer than the fit" if standing.unlearnt else ""
+    return f"{labels} · {known}{newer}"
 
 
 def agreement(audits: Sequence[Mapping[str, Any]]) -> str:

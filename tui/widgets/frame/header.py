@@ -33,6 +33,8 @@ class RunHeader(Static):
             word = "training"
         elif state.evaluates and state.state == "running":
             word = "evaluating"
+        elif state.refits and state.state == "running":
+            word = "refitting"
         right = row((f"{shape} {word}", f"bold {TONES[tone]}"), ("  ", ""), clock_text(state.elapsed_s))
         room = width - right.cell_length - 2
         left = next((line for line in _who(state) if line.cell_length <= room), None)

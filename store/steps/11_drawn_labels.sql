@@ -1,0 +1,1 @@
+ALTER TABLE person_labels ADD COLUMN drawn VARCHAR;  -- how it came to be labelled: random queue chosen; null is chosen

@@ -1,0 +1,63 @@
+"""`cai label`: the queue shown blind, labels kept and taken away, and a refit that needs its reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from store.db import Store
+from tests.engine.quality.test_queue import many
+from tests.tui.cli.commands import as_json, run_cai
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    with Store.open(tmp_path / "cai.duckdb") as store:
+        store.append(many())
+    return tmp_path / "cai.duckdb"
+
+
+def test_the_queue_is_shown_without_a_word_of_the_critics(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = as_json(capsys, "label", "--store", path)
+    assert code == 0 and found["labels"] == 0 and found["critic"] == "probe" and len(found["next"]) == 10
+    assert {frozenset(row) for row in found["next"]} == {frozenset({"sample_id", "instruction", "response"})}
+    assert len(as_json(capsys, "label", "--next", "3", "--store", path)[1]["next"]) == 3
+    code, out, _ = run_cai(capsys, "label", "--next", "2", "--store", path)
+    assert code == 0 and "0 labels, 0 at random · own AUC not known yet" in out and "accepted" not in out
+
+
+def test_labels_are_kept_by_how_they_were_drawn_and_taken_away(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [row["sample_id"] for row in as_json(capsys, "label", "--store", path)[1]["next"]]
+    code, found = as_json(capsys, "label", names[9], "good", "--note", "true", "--store", path)
+    assert code == 0 and (found["sample"], found["label"], found["at_random"]) == (names[9], "good", 1)
+    assert as_json(capsys, "label", names[0], "bad", "--store", path)[1]["labels"] == 2
+    assert as_json(capsys, "label", "s0", "bad", "--store", path)[1]["labels"] == 3  # rules reject it: not in the queue
+    with Store.open(path, read_only=True) as store, store.reader() as reader:
+        kept = {row["subject_id"]: (row["label"], row["note"], row["drawn"]) for row in reader.query(
+            "SELECT * FROM person_labels")}  # fmt: skip
+    assert kept == {
+        names[9]: ("good", "true", "random"), names[0]: ("bad", "", "queue"), "s0": ("bad", "", "chosen"),
+    }  # fmt: skip
+    code, found = as_json(capsys, "label", "--undo", names[9], "--store", path)
+    assert code == 0 and found["label"] is None and (found["labels"], found["at_random"]) == (2, 0)
+    code, found = as_json(capsys, "label", "--undo", names[9], "--store", path)
+    assert code == 1 and "has no label" in found["error"]["title"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "code"),
+    [
+        (["s1"], "ID good|bad|unsure", 2),
+        (["s1", "fine"], "invalid choice: 'fine'", 2),
+        (["s1", "good", "--undo", "s2"], "by itself", 2),
+        (["--undo", "s1", "--next", "3"], "not allowed with", 2),
+        (["nowhere", "good"], "no sample 'nowhere'", 1),
+        (["--refit"], "needs a --reason", 2),
+    ],
+)
+def test_what_is_asked_wrongly_is_said(
+    path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str, code: int
+) -> None:
+    found_code, found = as_json(capsys, "label", *arguments, "--store", path)
+    assert found_code == found["exit_code"] == code and words in found["error"]["title"]

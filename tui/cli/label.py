@@ -1,0 +1,123 @@
+"""`cai label`: a person's labels of samples, where they teach most, and the probe fitted anew on them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from engine.core.errors import UsageError
+from store.names import LABELS
+from store.text import json_ready
+from tui import printed
+from tui.cli.frame import answer, chosen_run, reading, run_of, store_path, with_log, write, write_json
+from tui.cli.parsing import Commands, positive
+from tui.host.terminal import Terminal
+from tui.words.wording import labelling
+
+if TYPE_CHECKING:
+    from engine.quality.queue import Standing
+    from store.read import Reader
+
+AHEAD = 100  # places of the queue that are shown at most: a sample behind them was chosen by who labels it
+
+
+def add(commands: Commands) -> None:
+    own = commands.add("label", label, "label samples good or bad, those first that teach a run's probe most")
+    own.add_argument("sample", nargs="?", metavar="ID", help="a sample; without one the next of the queue are shown")
+    own.add_argument("label", nargs="?", choices=LABELS, help="what it is")
+    own.add_argument("--run", metavar="RUN", help="id, or the beginning of it (default: the latest)")
+    own.add_argument("--note", metavar="TEXT", help="why; it is kept with the label")
+    which = own.add_mutually_exclusive_group()
+    which.add_argument("--next", type=positive, metavar="N", help=f"show so many of the queue (10; at most {AHEAD})")
+    which.add_argument("--undo", metavar="ID", help="take the label of a sample away")
+    which.add_argument("--refit", action="store_true", help="fit the probe on all labels, decide anew, with a --reason")
+    own.add_argument("--reason", metavar="TEXT", help="why; it is kept with the decision")
+
+
+def label(args: argparse.Namespace, terminal: Terminal) -> int:
+    """The queue is shown blind: no verdicts, no scores, nor which of its places were drawn at random."""
+    beside = args.undo is not None or args.refit or args.next is not None
+    if (args.sample is not None) != (args.label is not None) or (args.sample is not None and beside):
+        raise UsageError(
+            "a label is given as ID good|bad|unsure, by itself", "see: cai label --help. Nothing was changed."
+        )
+    if args.refit:
+        return _refit(args, terminal)
+    if args.undo is not None:
+        return _undo(args, terminal)
+    return _show(args, terminal) if args.sample is None else _keep(args, terminal)
+
+
+def _show(args: argparse.Namespace, terminal: Terminal) -> int:
+    from engine.quality.queue import places
+
+    with reading(args) as reader:
+        run_id = chosen_run(reader, args.run)
+        names = [place.sample_id for place in places(reader, run_id)[: min(args.next or 10, AHEAD)]]
+        found = [_blind(reader.sample(run_id, name)) for name in names]
+        told = _standing(reader, run_id)
+    whole = {"run": run_id, **asdict(told), "next": json_ready(found)}
+    return answer(args, terminal, whole, lambda: printed.tables.queue_report(found, labelling(told)))
+
+
+def _keep(args: argparse.Namespace, terminal: Terminal) -> int:
+    from engine.quality.labels import mark
+    from engine.quality.queue import drawn_of, places
+    from store.db import Store
+
+    run_id = run_of(args)
+    with Store.open(store_path(args)) as store, store.reader() as reader:
+        name = str(reader.sample(run_id, args.sample)["sample_id"])
+        drawn = drawn_of(places(reader, run_id)[:AHEAD], name)
+        mark(store, run_id, name, args.label, args.note, drawn)
+        return _told(args, terminal, reader, run_id, name, args.label)
+
+
+def _undo(args: argparse.Namespace, terminal: Terminal) -> int:
+    from engine.quality.labels import put_back, stored_label
+    from store.db import Store
+    from store.errors import NotFound
+
+    run_id = run_of(args)
+    with Store.open(store_path(args)) as store, store.reader() as reader:
+        name = str(reader.sample(run_id, args.undo)["sample_id"])
+        if stored_label(reader, run_id, name) is None:
+            raise NotFound(f"sample {name} has no label", "Nothing was changed.")
+        put_back(store, run_id, name, None)
+        return _told(args, terminal, reader, run_id, name, None)
+
+
+def _refit(args: argparse.Namespace, terminal: Terminal) -> int:
+    """Exit codes as of a run; the status has the outcome."""
+    from engine.run.orders import Refit
+    from tui.live.opener import opener
+    from tui.printed.headless import run_headless
+
+    if not (args.reason or "").strip():
+        raise UsageError("a refit needs a --reason", "It is stored with the decision. Nothing was changed.")
+    run_id = run_of(args)
+    with_log(terminal, store_path(args), "cai label --refit")
+    order = Refit(store_path(args), run_id, args.reason)
+    code, status = run_headless(opener(args.config), order, terminal, as_json=args.json)
+    return write_json(terminal, {**status, "exit_code": code}, code) if args.json else code
+
+
+def _told(
+    args: argparse.Namespace, terminal: Terminal, reader: Reader, run_id: str, name: str, given: str | None
+) -> int:
+    told = _standing(reader, run_id)
+    if args.json:
+        return write_json(terminal, {"run": run_id, "sample": name, "label": given, **asdict(told)})
+    return write(terminal, f"{name}: {given or 'its label is taken away'} · {labelling(told)}\n")
+
+
+def _standing(reader: Reader, run_id: str) -> Standing:
+    from engine.quality.queue import standing
+
+    return standing(reader, run_id)
+
+
+def _blind(sample: dict[str, Any], names: Sequence[str] = ("sample_id", "instruction", "response")) -> dict[str, Any]:
+    return {name: sample[name] for name in names}

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.core.errors import SpecError
+from engine.critics.audit import accepted_above
 from engine.quality.gates import Check, Decision, Evidence, evidence_sha256, gate_row, verdict_row
 from engine.quality.pair_selection import PairEvidence
 from engine.spec.stage import StageSpec, change, settings_of
@@ -167,6 +168,7 @@ def apply(store: Store, run_id: str, overrides: Mapping[str, str], reason: str) 
             )
             for row in reader.query("SELECT * FROM verdicts WHERE run_id = ?", [run_id])
         }
+        audits = _audited_anew(reader, run_id, new.critics.accept_above)
         decided = {row["gate"] for row in reader.gates(run_id)}
     now = datetime.now(UTC)
     decisions, checks = dict(found.decisions), {"": found.checks}
@@ -208,10 +210,21 @@ def apply(store: Store, run_id: str, overrides: Mapping[str, str], reason: str) 
                 gate_row(run_id, gate, check, evidence_sha256(of), now) for gate, of in gates.items() for check in of
             ],
             "decisions": [decision],
+            "audits": audits,
         }
     )
     sides = [kind for (kind, name), made in anew.items() if stored[kind, name].verdict != made.verdict]
     return {kind: sides.count(kind) for kind in decisions}
+
+
+def _audited_anew(reader: Reader, run_id: str, above: float) -> list[dict[str, Any]]:
+    """The audits that tell what accepting above another score gives, for this one."""
+    found = [row for row in reader.audits(run_id) if row["detail"].get("accepted", {}).get("above", above) != above]
+    for row in found:
+        detail = row["detail"]
+        labels = [detail["labels"][key] for key in detail["scores"]]
+        detail["accepted"] |= accepted_above(above, list(detail["scores"].values()), labels)
+    return found
 
 
 def _latest(decided: Collection[str], suffix: str) -> str | None:

@@ -117,6 +117,11 @@ class RunState:
             self.critics, key=lambda key: (self.threshold(*key) is None, key[1] != "sample", place.get(key, len(told)))
         )
 
+    @property
+    def no_scale(self) -> frozenset[tuple[str, str]]:
+        """(critic, subject_kind) of those whose scores say nothing, because anchors gave them no scale."""
+        return frozenset((audit.critic, audit.subject_kind) for audit in self.audits.values() if audit.no_scale)
+
     def threshold(self, critic: str, subject_kind: str) -> float | None:
         """The score above which this critic accepts; None where it may not filter."""
         audits = [a for a in self.audits.values() if (a.critic, a.subject_kind) == (critic, subject_kind)]

@@ -103,6 +103,7 @@ class SamplesRoom(ListingRoom):
         if state.run_id != self._run_id:
             self.wish, self._listing = Wish(), None
         self._run_id, self._accept_above = state.run_id, state.accept_above
+        self.query_one(SampleDetail).no_scale = self.table.no_scale = state.no_scale
         self._done = state.phase("responses").done + state.phase("response_judgements").done
 
     def look(self) -> None:

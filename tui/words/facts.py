@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -73,7 +74,8 @@ class Audit:
         detail = row.get("detail") or {}
         same = ("critic", "part", "auc", "may_filter", "subject_kind", "n_good", "n_bad", "auc_lo", "auc_hi")
         told = {name: row.get(name) for name in same}
-        return cls(**told, calibration_error=detail.get("calibration_error"), no_scale="no_scale" in detail)
+        no_scale = "no_scale" in detail or math.isinf(detail.get("half_gap_nats") or 0.0)
+        return cls(**told, calibration_error=detail.get("calibration_error"), no_scale=no_scale)
 
 
 @dataclass(frozen=True, slots=True)

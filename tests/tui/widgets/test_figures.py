@@ -239,6 +239,33 @@ def test_margins_of_all_samples_stand_on_one_scale() -> None:
     assert "◀" in bar(-4.42) and "-4.42 +0.072 nats" in bar(-4.42)
 
 
+def test_figures_are_told_whole_at_any_width_and_the_bar_takes_what_they_leave() -> None:
+    bars = []
+    for width in range(34, 90):
+        line = _margin_lines("Margins", [judgement(-14.42, audited=False, nats=-10.123)], 0.4, width)[2].plain
+        assert line.startswith("grade") and line.endswith(" -14.42 -10.123 nats") and len(line) <= width
+        bars.append(line.count("│"))
+    assert bars[0] == 0 and bars[-1] == 1 and bars == sorted(bars)
+    for width in (20, 26):
+        line = _margin_lines("Margins", [judgement(-4.42, audited=False, nats=0.123)], 0.4, width)[2].plain
+        assert "-4.42 +0.123 nats" in line and len(line) <= max(width, 22)
+
+
+@pytest.mark.parametrize("width", [20, 34, 48, 80])
+def test_a_critic_without_a_scale_has_a_margin_and_no_score(width: int) -> None:
+    line = _margin_lines("Margins", [judgement(0.0, audited=False)], 0.4, width, ["grade"])[2].plain
+    assert "no scale +0.072 nats" in line and "+0.00" not in line and "│" not in line
+    assert "+0.00" in _margin_lines("Margins", [judgement(0.0, audited=False)], 0.4, 80)[2].plain
+
+
+def test_which_critic_has_no_scale_is_read_from_its_audit(state: RunState) -> None:
+    row = {"critic": "grade", "part": "own", "auc": 0.5, "may_filter": False, "subject_kind": "pair"}
+    told: list[dict[str, Any]] = [{"no_scale": "no"}, {"half_gap_nats": float("inf")}, {"half_gap_nats": 0.2}]
+    for detail, found in zip(told, (True, True, False), strict=True):
+        state.load({"run": RUN}, audits=[row | {"detail": detail}])
+        assert state.no_scale == (frozenset({("grade", "pair")}) if found else frozenset())
+
+
 def test_a_threshold_is_drawn_and_explained_only_where_it_is_in_force() -> None:
     for audited, above in ((False, 0.4), (True, None), (True, 0.4)):
         text = "\n".join(line.plain for line in _margin_lines("Margins", [judgement(1.0, audited=audited)], above, 80))

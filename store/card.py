@@ -8,9 +8,15 @@ from typing import Any
 import yaml
 
 from store import preferences, progress
+from store.audits import good_among_accepted
+from store.names import AUDITED, CROSS_VALIDATED, FRESH
 from store.query import Row
 from store.read import Reader
 
+_AUDIT_COLUMNS = (
+    "critic", "of", "part", "good", "bad", "AUC", "95 % interval", "calibration error", "threshold",
+    "good among accepted", "may filter",
+)  # fmt: skip
 _CONTENTS = {
     "sft": "Supervised fine-tuning examples: `prompt` and `completion` apart, so that the loss can leave the prompt "
     "out; the completion begins with the space that separates the two.",
@@ -70,6 +76,7 @@ def card(
         *_preferences(reader, run),
         "## How samples were accepted",
         acceptance(reader, run_id),
+        *filter(None, [_good_ones(reader, run)]),
         _audits(reader, run_id),
         "## Gates",
         _gates(reader, run_id),
@@ -155,20 +162,54 @@ def _verdicts(reader: Reader, run_id: str) -> list[tuple[object, ...]]:
     return [(row["split"], row["verdict"], row["basis"], row["n"]) for row in rows]
 
 
+def _good_ones(reader: Reader, run: Row) -> str:
+    """For each kind what an audit says of the share of good ones among the accepted; each of one audit alone."""
+    told = []
+    for one in good_among_accepted(reader, run):
+        name = {"instruction": "instructions", "sample": "samples"}[one["kind"]]
+        if one["critic"] is None:
+            told.append(f"- Good among the accepted {name}: **not known**, rules alone accept.")
+        elif one["part"] is None or not one["taken"]:
+            told.append(f"- Good among the accepted {name}: **not known**, no audit tells it.")
+        else:
+            n, of = one["n"], f"{_line(one['critic'])}, 95 % interval {100 * one['lo']:.0f} to {100 * one['hi']:.0f} %"
+            how = (
+                f"{n} labels of fresh candidates, read blind"
+                if one["part"] in FRESH
+                else f"cross-validation, {n} labels"
+            )
+            told.append(
+                f"- Good among the accepted {name}: {100 * one['precision']:.0f} % by {how} ({of}); {one['taken']} of "
+                f"{n} candidates are taken."
+            )
+    return "\n".join(told)
+
+
 def _audits(reader: Reader, run_id: str) -> str:
+    """Labelled sets, fresh candidates and a person's labels apart: their figures are never compared as if alike."""
     rows = reader.audits(run_id)
     if not rows:
         return "No critic was audited."
-    return "Audits of the critics; the threshold is the score that reaches the wanted precision:\n\n" + _table(
-        ("critic", "of", "part", "good", "bad", "AUC", "95 % interval", "threshold", "may filter"),
-        [
-            (
-                *(row[name] for name in ("critic", "subject_kind", "part", "n_good", "n_bad")),
-                *(_figure(row["auc"]), _interval(row["auc_lo"], row["auc_hi"]), _figure(row["threshold"])),
-                "yes" if row["may_filter"] else "no",
-            )
-            for row in rows
-        ],
+    found = ["Audits of the critics; the threshold is the score that reaches the wanted precision."]
+    for title, parts in (
+        ("Cross-validated on labelled sets", CROSS_VALIDATED),
+        ("On fresh candidates, read blind", FRESH),
+        ("On a person's labels", {row["part"] for row in rows} - {*AUDITED}),
+    ):
+        if inside := [row for row in rows if row["part"] in parts]:
+            found += [f"{title}:", _table(_AUDIT_COLUMNS, [_audit_cells(row) for row in inside])]
+    return "\n\n".join(found)
+
+
+def _audit_cells(row: Row) -> tuple[object, ...]:
+    detail = row["detail"]
+    accepted = detail.get("accepted") or {}
+    good = "none" if accepted.get("precision") is None or not accepted["natural"] else f"{accepted['precision']:.2f}"
+    return (
+        *(row[name] for name in ("critic", "subject_kind", "part", "n_good", "n_bad")),
+        *("no scale" if "no_scale" in detail else _figure(row["auc"]), _interval(row["auc_lo"], row["auc_hi"])),
+        *(_figure(detail.get("calibration_error")), _figure(row["threshold"])),
+        *(good, "yes" if row["may_filter"] else "no"),
     )
 
 

@@ -26,6 +26,12 @@ REPLAYED = ("instructions", "instruction_judgements", "responses", "response_jud
 
 STAND_INS = {"probe": "grade"}  # the critic in a critic's place where a model cannot serve it
 
+# The parts of a critic's audit by how they came to be, which are never told in one figure: labelled sets, some of which
+# critics are fitted on, and candidates of a run after the last fit. Whatever else there is, a person labelled.
+CROSS_VALIDATED = ("planted", "own")
+FRESH = ("fresh",)
+AUDITED = (*CROSS_VALIDATED, *FRESH)  # that let a critic filter
+
 VERDICTS = ("accepted", "rejected", "unsure")
 SPLITS = ("train", "validation", "test")
 LABELS = ("good", "bad", "unsure")  # that a person gives

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from store import preferences
+from store.audits import good_among_accepted
 from store.names import ALIVE, BESIDE, PHASES, PREFERENCE_PHASES, VERDICTS
 from store.query import Query
 from store.text import json_ready
@@ -124,6 +125,7 @@ def status(reader: Query, run: Mapping[str, Any]) -> dict[str, Any]:
             "phases": phases(reader, run),
             "gates": gates(reader, run_id),
             "counts": counts(reader, run_id),
+            "good_among_accepted": good_among_accepted(reader, run),
             "preferences": preferences.counts(reader, run_id),
             "repeat": repeated(reader, run_id),
             **{name: run[name] for name in ("elapsed_s", "created_at", "updated_at")},

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.core.errors import SpecError
+from engine.critics.audit import accepted_above
 from engine.quality.anew import decide_anew, pairs_of
 from engine.quality.gates import Check, Evidence, evidence_sha256
 from engine.spec.stage import StageSpec, change, settings_of
@@ -153,6 +154,7 @@ def apply(store: Store, run_id: str, overrides: Mapping[str, str], reason: str) 
             raise SpecError("no threshold is changed", "Nothing was changed.")
         found = Evidence.read(reader, run_id).under(new)
         pairs = pairs_of(reader, run_id, new)
+        audits = _audited_anew(reader, run_id, new.critics.accept_above)
         now = datetime.now(UTC)
         changed = run | {"settings": new.model_dump()}
         anew = decide_anew(reader, changed, found, pairs and pairs.under(new), "changed thresholds", now)
@@ -168,8 +170,18 @@ def apply(store: Store, run_id: str, overrides: Mapping[str, str], reason: str) 
         "evidence_sha256": evidence_sha256(anew.checks[" pairs" if about_pairs else ""]),
         "at": now,
     }
-    store.put({**anew.rows, "decisions": [decision]})
+    store.put({**anew.rows, "decisions": [decision], "audits": audits})
     return anew.moved
+
+
+def _audited_anew(reader: Reader, run_id: str, above: float) -> list[dict[str, Any]]:
+    """The audits that tell what accepting above another score gives, for this one."""
+    found = [row for row in reader.audits(run_id) if row["detail"].get("accepted", {}).get("above", above) != above]
+    for row in found:
+        detail = row["detail"]
+        labels = [detail["labels"][key] for key in detail["scores"]]
+        detail["accepted"] |= accepted_above(above, list(detail["scores"].values()), labels)
+    return found
 
 
 def _value(spec: StageSpec, key: str) -> Any:

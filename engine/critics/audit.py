@@ -14,7 +14,7 @@ from engine.critics import Critic, Judgement, Scale, Subject, for_kind, items_of
 from engine.critics.label import LETTERS, LabelCritic
 from engine.critics.others import EndedCritic, MeanCritic, PmiCritic
 from engine.critics.pair import CompareCritic, DifferenceCritic
-from engine.critics.probe import expected_calibration_error
+from engine.critics.probe import expected_calibration_error, reliability
 from engine.critics.probed import LABELLED, ProbeCritic, Taught, fitted
 from engine.models.answers import Answers
 from engine.models.requests import LabelScores, Model, request_id
@@ -165,17 +165,23 @@ def calibrate(
         calibrated = Calibrated(critic, scale)
         audits = []
         for part in parts_of(kind, asked):
+            natural = part != "planted"  # as it fell, so that its share of good ones is the model's
             if part in held_out:
                 judged = [(item, good, scale.score(log_odds)) for item, good, log_odds in held_out[part]]
             else:
                 labelled = audited_items(kind, part, None if part == "fresh" else spec.audit_items, asked)
                 scores = [found[0].score for found in judge(answers, [calibrated], [item for item, _ in labelled])]
                 judged = [(item, good, score) for (item, good), score in zip(labelled, scores, strict=True)]
-            audits.append(_audit(answers, calibrated, part, judged, spec.wanted_precision))
+                natural = natural and (part == "fresh" or len(labelled) < spec.audit_items)
+            audits.append(_audit(answers, calibrated, part, judged, spec, natural))
             if name == "probe" and kind in LABELLED:  # its scores are log-odds
                 log_odds = [score + scale.midpoint for *_, score in judged]
-                error = expected_calibration_error(log_odds, [good for _, good, _ in judged])
-                audits[-1]["detail"] |= {"calibration_error": error, "probe": probes[kind].probe.sha256}
+                labels = [good for _, good, _ in judged]
+                audits[-1]["detail"] |= {
+                    "calibration_error": expected_calibration_error(log_odds, labels),
+                    "reliability": reliability(log_odds, labels),
+                    "probe": probes[kind].probe.sha256,
+                }
         may_filter = bool(audits) and all((audit["auc"] or 0.0) >= spec.min_auc for audit in audits)
         for audit in audits:
             audit["may_filter"] = may_filter
@@ -233,14 +239,15 @@ def _audit(
     calibrated: Calibrated,
     part: str,
     judged: Sequence[tuple[Subject, bool, float]],
-    wanted: float,
+    spec: CriticsSpec,
+    natural: bool,
 ) -> dict[str, Any]:
     labels = [is_good for _, is_good, _ in judged]
     scores = [score for *_, score in judged]
     first = calibrated.critic.asks(judged[0][0])
     good = [score for score, is_good in zip(scores, labels, strict=True) if is_good]
     bad = [score for score, is_good in zip(scores, labels, strict=True) if not is_good]
-    threshold = threshold_for_precision(scores, labels, wanted)
+    threshold = threshold_for_precision(scores, labels, spec.wanted_precision)
     called_good = [score > 0 for score in scores]
     interval = auc_interval(good, bad)
     return {
@@ -258,11 +265,12 @@ def _audit(
         "detail": {
             "midpoint_nats": calibrated.scale.midpoint,
             "half_gap_nats": calibrated.scale.half_gap,
-            "wanted_precision": wanted,
+            "wanted_precision": spec.wanted_precision,
             "scores": {item.key: round(score, 6) for item, _, score in judged},
             "labels": {item.key: label for item, label, _ in judged},
             "prompts_sha": request_id(answers.model.fingerprint, first[0].request) if first else None,
             "at_threshold": _at(threshold, scores, labels),
+            "accepted": {"natural": natural, **accepted_above(spec.accept_above, scores, labels)},
         },
     }
 
@@ -275,3 +283,25 @@ def _at(threshold: float | None, scores: Sequence[float], labels: Sequence[bool]
     low, high = wilson(sum(taken), len(taken))
     share = sum(taken) / len(taken)
     return {"n": len(taken), "precision": share, "lo": low, "hi": high, "recall": sum(taken) / sum(labels)}
+
+
+def accepted_above(above: float, scores: Sequence[float], labels: Sequence[bool]) -> dict[str, Any]:
+    """What accepting above a score gives on labelled items: n, how many are taken, precision with interval, recall.
+
+    Precision and its Wilson interval are None where nothing is taken, the recall where nothing is good.
+    """
+    taken = [label for score, label in zip(scores, labels, strict=True) if score > above]
+    good, lo, hi = sum(taken), None, None
+    if taken:
+        lo, hi = wilson(good, len(taken))
+    return {
+        "above": above,
+        "n": len(labels),
+        "taken": len(taken),
+        "share_taken": len(taken) / len(labels) if labels else None,
+        "good": good,
+        "precision": good / len(taken) if taken else None,
+        "lo": lo,
+        "hi": hi,
+        "recall": good / sum(labels) if any(labels) else None,
+    }

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from engine.core.errors import SpecError
 from engine.stats.intervals import auc
+from engine.stats.shares import wilson
 from store.errors import StoreError
 from store.query import Query
 
@@ -155,14 +156,27 @@ def _fit(kind: str, labelled: Labelled, facts: Mapping[str, Any]) -> Fitted:
     return Fitted(Probe(kind, labelled.layers[layer], weights, bias, slope, offset, told), held_out, tuple(chosen))
 
 
+def reliability(log_odds: Sequence[float], good: Sequence[bool], bins: int = 10) -> list[dict[str, Any]]:
+    """Bins of equal count by probability, each {n, probability, share, lo, hi}: its mean, the share of good ones.
+
+    The interval of the share is Wilson's. Drawn against each other both are a reliability diagram (Niculescu-Mizil and
+    Caruana 2005, section 4).
+    """
+    probability = 1 / (1 + np.exp(-np.asarray(log_odds, dtype=np.float64)))
+    labels = np.asarray(good, dtype=np.float64)
+    parts = [part for part in np.array_split(np.argsort(probability, kind="stable"), bins) if len(part)]
+    found = []
+    for part in parts:
+        lo, hi = wilson(int(labels[part].sum()), len(part))
+        means = {"probability": float(probability[part].mean()), "share": float(labels[part].mean())}
+        found.append({"n": len(part), **means, "lo": lo, "hi": hi})
+    return found
+
+
 def expected_calibration_error(log_odds: Sequence[float], good: Sequence[bool], bins: int = 10) -> float:
     """Mean distance of probability and share of good ones over bins of equal count (Naeini et al. 2015, section 2)."""
-    probability = 1 / (1 + np.exp(-np.asarray(log_odds, dtype=np.float64)))
-    order = np.argsort(probability, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
-    labels = np.asarray(good, dtype=np.float64)
-    gaps = [len(part) * abs(probability[part].mean() - labels[part].mean()) for part in parts]
-    return math.fsum(gaps) / len(order)
+    found = reliability(log_odds, good, bins)
+    return math.fsum(one["n"] * abs(one["probability"] - one["share"]) for one in found) / len(log_odds)
 
 
 def _folds(labelled: Labelled, n: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:

@@ -6,8 +6,21 @@ from engine.core.errors import SpecError
 from engine.report import figures
 from engine.report.document import MEASURED, Document, col
 from engine.spec.constitution import load_constitution
+from store.names import AUDITED, CROSS_VALIDATED, FRESH
 from store.preferences import BY_PRINCIPLE
 
+_PARTS = "SELECT part, count(*) AS audits FROM audits WHERE run_id = $1 GROUP BY 1 ORDER BY 1"
+# Shares of good ones only of parts that are as they fell: of others half were chosen to be good.
+_AUDITS = """
+    SELECT critic, subject_kind, part, n_good, n_bad, auc, auc_lo, auc_hi,
+           (detail->>'$.calibration_error')::DOUBLE AS "calibration error", (detail->>'$.accepted.taken')::INT AS taken,
+           CASE WHEN as_it_fell THEN (detail->>'$.accepted.precision')::DOUBLE END AS precision,
+           CASE WHEN as_it_fell THEN (detail->>'$.accepted.lo')::DOUBLE END AS lo,
+           CASE WHEN as_it_fell THEN (detail->>'$.accepted.hi')::DOUBLE END AS hi,
+           threshold, (detail->>'$.no_scale') IS NULL AS has_scale, may_filter
+    FROM (SELECT *, (detail->>'$.accepted.natural')::BOOLEAN AS as_it_fell FROM audits WHERE run_id = $1)
+    WHERE part {among} ORDER BY subject_kind, critic, part
+"""
 # A training's rows: the newest supervised one and the newest on pairs.
 _LATEST = """
     SELECT arg_max(training_id, (started_at, training_id)) FILTER (method = 'sft') AS sft,
@@ -186,22 +199,35 @@ def guard(doc: Document) -> None:
 
 
 def audits(doc: Document) -> None:
-    """What each critic told apart on items with known labels."""
+    """What each critic told apart on items with known labels, each kind of audit in a table of its own."""
     doc.section("Audits of the critics")
-    doc.listed(
-        "Audits of the critics",
-        "SELECT critic, subject_kind, part, n_good, n_bad, auc, auc_lo, auc_hi, accuracy, label_bias, threshold, "
-        "may_filter FROM audits WHERE run_id = $1 ORDER BY subject_kind, critic, part",
-        "Area under the ROC curve with bootstrap intervals.",
-        [col("critic", "code"), col("of", "words", "subject_kind"), col("part", "words"),
-         col("good", "count", "n_good"), col("bad", "count", "n_bad"), col("AUC", "decimals", "auc"),
-         col("95 % interval", "interval", "auc_lo", "auc_hi"), col("accuracy", "share"),
-         col("label bias", "decimals", "label_bias"), col("threshold", "decimals"),
-         col("may filter", "yes", "may_filter")],
-        "No critic was audited in this run.",
-        about="Critics decide by log-probabilities of labels. Before one may filter, it has to tell known good items "
-        "from known bad ones; where none can, rules alone accept and its margins are only kept.",
-    )  # fmt: skip
+    parts = doc.queries.ask("Audits of the critics by part", _PARTS)
+    if not parts:
+        doc.say("No critic was audited in this run.", parts)
+        return
+    doc.say(
+        "Critics decide by log-probabilities of labels or by hidden states. Before one may filter, it has to tell "
+        "known good items from known bad ones; where none can, rules alone accept and its margins are only kept. "
+        "Figures of labelled sets, of fresh candidates and of a person's labels stand apart: they are of other items."
+    )
+    audited = ", ".join(f"'{part}'" for part in AUDITED)
+    for title, among, absent in (
+        ("Cross-validated audits on labelled sets", f"IN {CROSS_VALIDATED}", "on labelled sets"),
+        ("Audits on fresh candidates, read blind", f"IN ('{FRESH[0]}')", "on fresh candidates"),
+        ("Audits on a person's labels", f"NOT IN ({audited})", "on a person's labels"),
+    ):
+        doc.listed(
+            title,
+            _AUDITS.format(among=among),
+            f"{title}: area under the ROC curve with bootstrap intervals, and what accepting as the run does gives.",
+            [col("critic", "code"), col("of", "words", "subject_kind"), col("part", "words"),
+             col("good", "count", "n_good"), col("bad", "count", "n_bad"), col("AUC", "decimals", "auc"),
+             col("95 % interval", "interval", "auc_lo", "auc_hi"), col("calibration error", "decimals"),
+             col("accepted", "count", "taken"), col("good among accepted", "share", "precision"),
+             col("its 95 % interval", "shares", "lo", "hi"), col("threshold", "decimals"),
+             col("scale", "yes", "has_scale"), col("may filter", "yes", "may_filter")],
+            f"No critic was audited {absent} in this run.",
+        )  # fmt: skip
 
 
 def gates(doc: Document) -> None:

@@ -53,6 +53,7 @@ class RunState:
         self.guard_passed: bool | None = None
         self.guard_failed: tuple[str, ...] = ()
         self.audits: dict[tuple[str, str, str], Audit] = {}  # by subject kind, critic, part
+        self.good_among_accepted: Sequence[Mapping[str, Any]] = ()  # by kind, as the store's status tells it
         self.accept_above: float | None = None
         self.min_auc: float | None = None
         self.gates: dict[str, tuple[bool, tuple[str, ...]]] = {}
@@ -120,6 +121,11 @@ class RunState:
         return sorted(
             self.critics, key=lambda key: (self.threshold(*key) is None, key[1] != "sample", place.get(key, len(told)))
         )
+
+    @property
+    def no_scale(self) -> frozenset[tuple[str, str]]:
+        """(critic, subject_kind) of those whose scores say nothing, because anchors gave them no scale."""
+        return frozenset((audit.critic, audit.subject_kind) for audit in self.audits.values() if audit.no_scale)
 
     def threshold(self, critic: str, subject_kind: str) -> float | None:
         """The score above which this critic accepts; None where it may not filter."""
@@ -317,6 +323,7 @@ class RunState:
         self.target = self.target if self.target is not None else status.get("target")
         critics = (status.get("settings") or {}).get("critics") or {}
         self.accept_above, self.min_auc = critics.get("accept_above"), critics.get("min_auc")
+        self.good_among_accepted = status.get("good_among_accepted") or ()
         counted = int((status.get("counts") or {}).get("accepted") or 0)
         if not live or self.phase("response_judgements").state == "pending":
             self.accepted = counted or self.accepted
@@ -330,8 +337,7 @@ class RunState:
         in_order = {row["name"]: self.phases[row["name"]] for row in status.get("phases", ())}
         self.phases = {**in_order, **self.phases}
         for row in audits:
-            told: dict[str, Any] = {name: row.get(name) for name in Audit.__slots__}
-            self._audited(Audit(**told))
+            self._audited(Audit.of(row))
         checks = [row for row in guard if row["passed"] is not None]
         if checks and self.guard_passed is None:
             self.guard_failed = tuple(row["check_id"] for row in checks if not row["passed"])

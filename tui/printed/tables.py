@@ -16,6 +16,7 @@ from rich.text import Text
 
 from engine.core.figures import count, format_seconds, measured, percent_of, percents_dashed
 from engine.stats.shares import wilson
+from tui.words.audits import GOOD, sentence
 from tui.words.facts import of_wanted
 from tui.words.text import make_visible, one_line
 from tui.words.wording import PHASE_SHAPES, STATES, VERDICT_SHAPES, phase_title
@@ -86,6 +87,7 @@ def status_report(status: Row, checks: Sequence[Row]) -> Group:
         fact("run", Text(str(status["run"]), style="bold"), "  ", state_text(str(status["state"]))),
         *spec_facts(status),
         fact("accepted", counts_text(status)),
+        *good_facts(status),
         *preference_facts(status),
         fact("time", format_seconds(status["elapsed_s"]), f" · {str(status['created_at'])[:19]} UTC"),
     ]
@@ -147,6 +149,12 @@ def preference_facts(status: Row) -> list[Text]:
     )
     pairs = f"{count(found['pairs_kept'])} of {count(found['pairs'])} kept"
     return [fact("revisions", useful), fact("pairs", pairs, f" · {by_source}" if by_source else "")]
+
+
+def good_facts(status: Row) -> list[Text]:
+    """The share of good ones among what is accepted, by the audit of the critic that decides, and what it costs."""
+    found = status.get("good_among_accepted") or ()
+    return [fact(f"{GOOD[one['kind']]:<12}", sentence(one)) for one in found]
 
 
 def _change(value: object) -> str:

@@ -104,6 +104,7 @@ class SamplesRoom(LabellingRoom):
         if self._active and state.refits and not state.active:
             self._read_at = ()  # what was decided anew is listed anew
         self._active = state.active
+        self.query_one(SampleDetail).no_scale = self.table.no_scale = state.no_scale
         self._done = state.phase("responses").done + state.phase("response_judgements").done
 
     def look(self) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from engine.stats.shares import wilson
 
@@ -60,6 +63,19 @@ class Audit:
     subject_kind: str = "sample"
     n_good: int | None = None  # items of the audit; None until the store was read
     n_bad: int | None = None
+    auc_lo: float | None = None
+    auc_hi: float | None = None
+    calibration_error: float | None = None  # of a critic whose score tells a probability
+    no_scale: bool = False  # it does not tell good anchors from corrupted ones
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Audit:
+        """From a row of the table `audits`, `detail` parsed."""
+        detail = row.get("detail") or {}
+        same = ("critic", "part", "auc", "may_filter", "subject_kind", "n_good", "n_bad", "auc_lo", "auc_hi")
+        told = {name: row.get(name) for name in same}
+        no_scale = "no_scale" in detail or math.isinf(detail.get("half_gap_nats") or 0.0)
+        return cls(**told, calibration_error=detail.get("calibration_error"), no_scale=no_scale)
 
 
 @dataclass(frozen=True, slots=True)

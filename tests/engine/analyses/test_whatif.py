@@ -7,6 +7,7 @@ import pytest
 
 from engine.analyses.whatif import KNOBS, WhatIf, apply
 from engine.core.errors import SpecError
+from engine.critics.audit import accepted_above
 from engine.quality.gates import recompute
 from engine.spec.stage import load_spec, settings_of
 from store.db import Store
@@ -61,6 +62,18 @@ def test_a_higher_threshold_says_who_changes_sides_and_changes_nothing(store: St
     assert reader.query("SELECT count(*) AS n FROM decisions")[0]["n"] == 0
     with pytest.raises(SpecError, match="unsure_above must not exceed"):
         whatif.under({"critics.unsure_above": "2"})
+
+
+def test_applying_tells_what_accepting_gives_on_audited_items_anew(store: Store) -> None:
+    scores, labels = {"a": 0.2, "b": 0.6, "c": 0.9}, {"a": False, "b": False, "c": True}
+    detail = {"scores": scores, "labels": labels, "accepted": {"natural": True, **accepted_above(0.0, [0.2], [True])}}
+    store.put({"audits": [rows.audit("grade", part="own", auc=0.8, may_filter=True, detail=detail)]})
+    apply(store, "run-a", {"critics.accept_above": "0.5"}, "stricter")
+    with store.reader() as reader:
+        found = {row["part"]: row["detail"].get("accepted") for row in reader.audits("run-a")}
+        (told,) = reader.status("run-a")["good_among_accepted"]
+    assert found["own"] == {"natural": True, **accepted_above(0.5, list(scores.values()), list(labels.values()))}
+    assert found["planted"] is None and (told["taken"], told["good"], told["above"]) == (2, 1, 0.5)
 
 
 def test_applying_is_a_decision_with_a_reason_and_verdicts_follow(store: Store) -> None:

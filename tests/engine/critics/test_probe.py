@@ -12,13 +12,14 @@ import pytest
 from engine.core.control import Control
 from engine.core.errors import ModelError, SpecError
 from engine.critics import Subject
-from engine.critics.audit import calibrate
+from engine.critics.audit import accepted_above, calibrate
 from engine.critics.probe import (
     Labelled,
     Probe,
     expected_calibration_error,
     fit,
     layers_of,
+    reliability,
     stored_probe,
 )
 from engine.critics.probed import fitted
@@ -28,6 +29,7 @@ from engine.models.requests import HiddenStates, Probed, Read
 from engine.spec.provenance import derived_seed
 from engine.spec.stage import load_spec
 from engine.stats.intervals import auc
+from engine.stats.shares import wilson
 from store.db import Store
 from store.errors import StoreError
 from tests.engine.fakes import FakeModel
@@ -255,6 +257,33 @@ def test_an_audit_of_a_probe_is_of_held_out_items_by_part(answers: Answers) -> N
         detail = audit["detail"]
         assert len(detail["scores"]) == audit["n_good"] + audit["n_bad"] and 0 <= detail["calibration_error"] <= 1
         assert detail["probe"] == one.critic.probe.sha256  # type: ignore[attr-defined]
+        bins, accepted, n = detail["reliability"], detail["accepted"], len(detail["scores"])
+        assert len(bins) == 10 and sum(one["n"] for one in bins) == n == accepted["n"]
+        gaps = sum(one["n"] * abs(one["probability"] - one["share"]) for one in bins)
+        assert detail["calibration_error"] == pytest.approx(gaps / n)
+        taken = [detail["labels"][key] for key, score in detail["scores"].items() if score > spec.accept_above]
+        assert (accepted["taken"], accepted["good"]) == (len(taken), sum(taken))
+        assert accepted["natural"] == (audit["part"] == "own")  # half of the planted ones are good by design
+
+
+def test_what_accepting_gives_has_its_interval_and_nothing_made_up() -> None:
+    scores, labels = [0.9, 0.5, 0.4, 0.1, -0.2], [True, False, True, True, False]
+    found = accepted_above(0.4, scores, labels)
+    assert (found["n"], found["taken"], found["good"], found["precision"]) == (5, 2, 1, 0.5)
+    assert (found["lo"], found["hi"]) == wilson(1, 2) and found["recall"] == pytest.approx(1 / 3)
+    none = accepted_above(2.0, scores, labels)
+    assert none["taken"] == 0 and none["precision"] is none["lo"] is none["hi"] is None and none["recall"] == 0
+    assert accepted_above(0.0, [1.0], [False])["recall"] is None
+
+
+def test_bins_of_a_reliability_diagram_are_of_equal_count_and_in_order() -> None:
+    log_odds = np.linspace(-3, 3, 103).tolist()
+    bins = reliability(log_odds, [value > 0 for value in log_odds])
+    assert sum(one["n"] for one in bins) == 103 and {one["n"] for one in bins} == {10, 11}
+    means = [one["probability"] for one in bins]
+    assert means == sorted(means) and bins[0]["share"] == 0 and bins[-1]["share"] == 1
+    assert all(one["lo"] <= one["share"] <= one["hi"] for one in bins)
+    assert len(reliability([0.1, 0.2], [True, False])) == 2  # no bin is empty
 
 
 def test_log_odds_are_bounded_and_signed() -> None:

@@ -21,12 +21,13 @@ from tests.tui.fakes import RUN
 from tui.app import asking
 from tui.live.state import RunState
 from tui.printed.progress import LiveView
-from tui.printed.tables import counts_text
+from tui.printed.tables import counts_text, good_facts
 from tui.widgets.frame.bar import fitting
 from tui.widgets.frame.header import _who
 from tui.widgets.run.audit import _audit_lines
-from tui.widgets.run.figures import _budget, _forecast, _throughput
+from tui.widgets.run.figures import _budget, _forecast, _good_ones, _throughput
 from tui.widgets.samples.detail import _margin_lines
+from tui.words.audits import sentence
 from tui.words.facts import Audit, PhaseState, of_wanted
 
 
@@ -117,31 +118,102 @@ AUDITS = [
     Audit("label", "planted", None, False, "instruction", 24, 0),
     Audit("label", "person", 0.1, False, "instruction", 4, 3),
 ]
+PROBED = [
+    Audit("probe", "own", 0.72, False, "sample", 156, 1422, 0.67, 0.76, 0.031),
+    Audit("grade", "own", 0.5, False, "pair", 30, 30, 0.5, 0.5, None, True),
+    Audit("probe", "fresh", 0.61, False, "sample", 42, 168, 0.51, 0.7, 0.08),
+    Audit("probe", "person", 0.6, False, "sample", 4, 6),
+]
 
 
-def audit_lines(width: int, min_auc: float | None = 0.65) -> list[str]:
-    return [line.plain for line in _audit_lines(AUDITS, min_auc, width)]
+def audit_lines(width: int, min_auc: float | None = 0.65, audits: list[Audit] = AUDITS) -> list[str]:
+    return [line.plain for line in _audit_lines(audits, min_auc, width)]
 
 
 def test_an_audit_has_its_n_and_the_part_that_keeps_the_critic_from_filtering() -> None:
     lines = audit_lines(76)
-    assert "AUC 0.710 24 good, 26 bad – unaudited" in lines[0] and "0.000 20 good, 20 bad" in lines[1]
-    assert lines[2] == "  grade may not filter: own items AUC 0.00 < 0.65"
-    assert "✓ filters" in lines[3] and "AUC 0.800 ✓ filters" in lines[4]
+    assert lines[0] == "cross-validated"
+    assert "AUC 0.710 24 good, 26 bad – unaudited" in lines[1] and "0.000 20 good, 20 bad" in lines[2]
+    assert lines[3] == "  grade may not filter: own items AUC 0.00 < 0.65"
+    assert "✓ filters" in lines[4] and "AUC 0.800 ✓ filters" in lines[5]
     assert lines[7] == "  label may not filter: planted items AUC undefined"
-    assert len(lines) == 8  # what a person labelled keeps no critic back
+    assert lines[8] == "labelled by a person" and len(lines) == 10  # which keeps no critic back
 
 
 def test_audits_fit_a_narrow_panel_and_wait_for_the_store() -> None:
-    for width in (36, 46, 60):
-        assert [line for line in audit_lines(width) if len(line) > width] == []
-    assert "0.710 24+26 –" in audit_lines(36)[0] and audit_lines(36)[2] == "  no filter: own AUC 0.00 < 0.65"
-    assert len(audit_lines(60, None)) == len(AUDITS)
+    for width in (36, 46, 60, 76, 90):
+        for audits in (AUDITS, PROBED):
+            assert [line for line in audit_lines(width, audits=audits) if len(line) > width] == []
+    assert "0.710 24+26 –" in audit_lines(36)[1] and audit_lines(36)[3] == "  no filter: own AUC 0.00 < 0.65"
+    assert len(audit_lines(60, None)) == len(AUDITS) + 2
 
 
 def test_an_auc_just_below_is_not_told_as_equal() -> None:
-    (_, line) = _audit_lines([Audit("grade", "own", 0.6497, False)], 0.65, 60)
-    assert "0.6497 < 0.6500" in line.plain
+    line = audit_lines(60, 0.65, [Audit("grade", "own", 0.6497, False)])[-1]
+    assert "0.6497 < 0.6500" in line
+
+
+@pytest.mark.parametrize("width", [36, 120])
+def test_audits_of_fresh_candidates_stand_apart_from_cross_validated_ones(width: int) -> None:
+    lines = audit_lines(width, audits=PROBED)
+    at = [lines.index(head) for head in ("cross-validated", "fresh, read blind", "labelled by a person")]
+    assert at == sorted(at) and at[0] == 0
+    before, fresh = "\n".join(lines[: at[1]]), "\n".join(lines[at[1] : at[2]])
+    assert "0.720" in before and "[0.67–0.76]" in before and "0.031" in before and "fresh" not in before
+    assert "0.610" in fresh and "[0.51–0.70]" in fresh and "0.080" in fresh and "own" not in fresh
+    n = ("156+1422", "42+168") if width == 36 else ("156 good, 1,422 bad", "42 good, 168 bad")
+    assert n[0] in before and n[1] in fresh and "fresh" in fresh and "0.61 < 0.65" in fresh
+
+
+@pytest.mark.parametrize("width", [36, 76])
+def test_a_critic_without_a_scale_has_no_auc_to_be_told(width: int) -> None:
+    (line,) = [line for line in audit_lines(width, audits=PROBED) if line.startswith("pref. grade")]
+    assert "no scale" in line and "0.5" not in line
+
+
+BY_FRESH = {"kind": "sample", "critic": "probe", "part": "fresh", "n": 210, "taken": 24, "good": 8,
+            "precision": 8 / 24, "lo": 0.18, "hi": 0.53}  # fmt: skip
+BY_FOLDS = BY_FRESH | {"kind": "instruction", "part": "own", "n": 966, "taken": 500, "precision": 0.82, "lo": 0.78,
+                       "hi": 0.85}  # fmt: skip
+BY_RULES = {"kind": "sample", "critic": None, "part": None}
+
+
+def good_ones(found: list[dict[str, Any]], width: int, room: int) -> list[str]:
+    return [line.plain for line in _good_ones(found, width, room)]
+
+
+def test_the_share_of_good_ones_has_its_interval_its_n_its_audit_and_its_cost() -> None:
+    assert good_ones([BY_FRESH], 70, 4) == [
+        "good pairs   33 % [18–53] of 24",
+        "             by 210 fresh labels · 1 of 9 candidates taken",
+    ]
+    assert good_ones([BY_FRESH], 36, 1) == ["good 33 % [18–53] n=24 fresh, 1 of 9"]
+    assert "by cross-validation, 966 labels" in good_ones([BY_FOLDS], 46, 2)[1]
+    assert sentence(BY_FOLDS) == (
+        "82 % [78–85] of 500 accepted, by cross-validation, 966 labels (probe) · 1 of 1.9 candidates taken"
+    )
+
+
+def test_where_no_critic_decides_no_share_is_made_up() -> None:
+    for width in (36, 46, 70):
+        (line,) = good_ones([BY_RULES], width, 2)
+        assert "not known: rules alone accept" in line and "%" not in line and len(line) <= width
+    assert "no audit tells" in good_ones([BY_RULES | {"critic": "grade"}], 46, 2)[0]
+    assert good_ones([BY_FRESH | {"taken": 0, "precision": None}], 46, 1) == ["good pairs none accepted fresh"]
+
+
+def test_the_printed_status_tells_it_too() -> None:
+    lines = [line.plain for line in good_facts({"good_among_accepted": [BY_FOLDS, BY_RULES]})]
+    assert lines[0].startswith("good instr. 82 % [78–85] of 500 accepted, by cross-validation")
+    assert lines[1] == "good pairs  not known: rules alone accept" and good_facts({}) == []
+
+
+def test_two_shares_never_stand_in_one_line() -> None:
+    for width, room in ((36, 1), (44, 2), (46, 4), (70, 4)):
+        lines = good_ones([BY_FOLDS, BY_FRESH], width, room)
+        assert any("fresh" in line for line in lines) and len(lines) == room
+        assert not any("fresh" in line and "cross" in line for line in lines)
+        assert not any("82 %" in line and "33 %" in line for line in lines)
 
 
 def test_the_store_brings_the_n_that_events_do_not_carry(state: RunState) -> None:
@@ -165,6 +237,33 @@ def test_margins_of_all_samples_stand_on_one_scale() -> None:
     assert bar(0.5).count("█") == pytest.approx(bar(1.0).count("█") / 2, abs=1)
     assert bar(1.0).count("█") < bar(2.0).count("█") and "▶" not in bar(2.0)
     assert "◀" in bar(-4.42) and "-4.42 +0.072 nats" in bar(-4.42)
+
+
+def test_figures_are_told_whole_at_any_width_and_the_bar_takes_what_they_leave() -> None:
+    bars = []
+    for width in range(34, 90):
+        line = _margin_lines("Margins", [judgement(-14.42, audited=False, nats=-10.123)], 0.4, width)[2].plain
+        assert line.startswith("grade") and line.endswith(" -14.42 -10.123 nats") and len(line) <= width
+        bars.append(line.count("│"))
+    assert bars[0] == 0 and bars[-1] == 1 and bars == sorted(bars)
+    for width in (20, 26):
+        line = _margin_lines("Margins", [judgement(-4.42, audited=False, nats=0.123)], 0.4, width)[2].plain
+        assert "-4.42 +0.123 nats" in line and len(line) <= max(width, 22)
+
+
+@pytest.mark.parametrize("width", [20, 34, 48, 80])
+def test_a_critic_without_a_scale_has_a_margin_and_no_score(width: int) -> None:
+    line = _margin_lines("Margins", [judgement(0.0, audited=False)], 0.4, width, ["grade"])[2].plain
+    assert "no scale +0.072 nats" in line and "+0.00" not in line and "│" not in line
+    assert "+0.00" in _margin_lines("Margins", [judgement(0.0, audited=False)], 0.4, 80)[2].plain
+
+
+def test_which_critic_has_no_scale_is_read_from_its_audit(state: RunState) -> None:
+    row = {"critic": "grade", "part": "own", "auc": 0.5, "may_filter": False, "subject_kind": "pair"}
+    told: list[dict[str, Any]] = [{"no_scale": "no"}, {"half_gap_nats": float("inf")}, {"half_gap_nats": 0.2}]
+    for detail, found in zip(told, (True, True, False), strict=True):
+        state.load({"run": RUN}, audits=[row | {"detail": detail}])
+        assert state.no_scale == (frozenset({("grade", "pair")}) if found else frozenset())
 
 
 def test_a_threshold_is_drawn_and_explained_only_where_it_is_in_force() -> None:

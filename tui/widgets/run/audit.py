@@ -10,8 +10,10 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from store.names import AUDITED
 from tui.live.state import RunState
 from tui.widgets.marks import QUIET, TONES, lines, row
+from tui.words.audits import GROUPS, KINDS, OTHERS, group_of
 from tui.words.facts import Audit
 from tui.words.text import one_line
 from tui.words.wording import names
@@ -54,19 +56,25 @@ def _guard_line(state: RunState) -> Content:
 
 
 def _audit_lines(audits: Sequence[Audit], min_auc: float | None, width: int) -> list[Content]:
-    """Each part of a critic's audit, and below them which part keeps it from filtering."""
+    """The critics' audits, those on labelled sets apart from those on fresh candidates and those by a person.
+
+    Below a critic's parts stands which of them keeps it from filtering.
+    """
     rows = []
-    for audit in audits:
-        rows.append(_audit_line(audit, width))
-        same = [other for other in audits if (other.subject_kind, other.critic) == (audit.subject_kind, audit.critic)]
-        if audit is same[-1] and not audit.may_filter and min_auc is not None:
-            rows += [_reason_line(part, min_auc, width) for part in same if _keeps_back(part, min_auc)]
+    for title in (*dict(GROUPS), OTHERS):
+        inside = [audit for audit in audits if group_of(audit.part) == title]
+        rows += [row((title, f"{QUIET} underline"))] if inside else []
+        for audit in inside:
+            rows += _told(audit, width)
+            same = [one for one in inside if (one.subject_kind, one.critic) == (audit.subject_kind, audit.critic)]
+            if audit is same[-1] and not audit.may_filter and min_auc is not None:
+                rows += [_reason_line(part, min_auc, width) for part in same if _keeps_back(part, min_auc)]
     return rows
 
 
 def _keeps_back(audit: Audit, min_auc: float) -> bool:
     """What a person labelled is told and decides nothing; an AUC that is undefined counts as none."""
-    return audit.part in ("planted", "own") and (audit.auc or 0.0) < min_auc
+    return audit.part in AUDITED and not audit.no_scale and (audit.auc or 0.0) < min_auc
 
 
 def _reason_line(audit: Audit, min_auc: float, width: int) -> Content:
@@ -77,19 +85,33 @@ def _reason_line(audit: Audit, min_auc: float, width: int) -> Content:
     return row((whole if len(whole) <= width else f"  no filter: {audit.part} AUC {auc}", TONES["warn"]))
 
 
-def _audit_line(audit: Audit, width: int) -> Content:
-    auc = "  –  " if audit.auc is None else f"{audit.auc:.3f}"
+def _told(audit: Audit, width: int) -> list[Content]:
+    """AUC with interval, n, calibration error and whether it may filter; on two lines where one has no room for all."""
     name = 21 if width >= 52 else 13
-    kind = {"instruction": "instr.", "sample": "pair", "pair": "pref."}.get(audit.subject_kind, audit.subject_kind)
-    critic = one_line(f"{kind} {audit.critic}", name - 1)
-    line = row(f"{critic:<{name}}", (f"{audit.part:<8}", QUIET), ("AUC " if width >= 40 else "", QUIET), f"{auc} ")
+    critic = one_line(f"{KINDS.get(audit.subject_kind, audit.subject_kind)} {audit.critic}", name - 1)
+    head = row(f"{critic:<{name}}", (f"{audit.part:<8}", QUIET))
+    if audit.no_scale:
+        room = width - head.cell_length
+        return [row(head, ("no scale: it decides nothing" if room >= 28 else "no scale", TONES["warn"]))]
+    auc = "–" if audit.auc is None else f"{audit.auc:.3f}"
+    interval = "" if audit.auc_lo is None or audit.auc_hi is None else f" [{audit.auc_lo:.2f}–{audit.auc_hi:.2f}]"
+    error = "" if audit.calibration_error is None else f" calibration error {audit.calibration_error:.3f}"
     power, word, tone = ("✓", " filters", "good") if audit.may_filter else ("–", " unaudited", "warn")
     counts = ["", ""]
     if audit.n_good is not None and audit.n_bad is not None:
-        counts = [f"{audit.n_good} good, {audit.n_bad} bad ", f"{audit.n_good}+{audit.n_bad} "]
-    ways = ((counts[0], power + word), (counts[1], power + word), (counts[1], power))
-    n, told = next((way for way in ways if line.cell_length + sum(map(len, way)) <= width), ways[-1])
-    return row(line, (n, QUIET), (told, TONES[tone]))
+        counts = [f" {audit.n_good:,} good, {audit.n_bad:,} bad", f" {audit.n_good}+{audit.n_bad}"]
+    ways = [
+        (f"AUC {auc}{interval}", f"{n}{error}", power + end)
+        for n, end in zip((*counts, counts[1]), (word, word, ""), strict=True)
+    ]
+    short = [(f"{label}{auc}", n, power) for label, n in (("AUC ", counts[1]), ("", counts[1]), ("", ""))]
+    fits = [sum(map(len, way)) + 1 + head.cell_length <= width for way in (*ways, *short)]
+    figures, n, told = next((way for way, fit in zip((*ways, *short), fits, strict=True) if fit), short[-1])
+    first = row(head, figures, (f"{n} ", QUIET), (told, TONES[tone]))
+    if any(fits[: len(ways)]) or not (interval or error):
+        return [first]
+    below = f" {interval}{'' if n else counts[1]}{error}"
+    return [first, row((below if len(below) <= width else below.replace("calibration error", "cal."), QUIET))]
 
 
 def _check_lines(check: Mapping[str, Any], width: int) -> list[Content]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from textual.content import Content
 from textual.widgets import Static
 
@@ -10,9 +13,11 @@ from store.names import FINISHED
 from tui.host.machine import Load
 from tui.live.state import RunState
 from tui.widgets.marks import QUIET, TONES, lines, percent, row, sparkline
+from tui.words.audits import GOOD, audit_behind, cost, share_among_accepted
 from tui.words.facts import of_wanted
 
 _ACCEPTING = (("instruction_judgements", "instructions"), ("response_judgements", "pairs"))
+FOLLOWING = 4  # lines below what is accepted: forecast, throughput, budget, machine
 _PREFERRING = (("revisions", "revisions"), ("pairs", "pref. pairs"))
 
 
@@ -32,13 +37,56 @@ class LiveFigures(Static):
         if height and len(accepting) + 3 > height:  # the rail counts the others
             judged = [item for item in accepting if state.phase(item[0]).acceptance is not None]
             accepting = judged[-2:] or accepting[:2]
+        found, free = state.good_among_accepted, height - len(accepting) - FOLLOWING
+        if found and height and free < 1:
+            accepting, free = accepting[-1:], free + len(accepting) - 1
         rows = [_acceptance(state, phase, label) for phase, label in accepting]
+        rows += _good_ones(found, width, free if height else 2 * len(found))
         rows.append(_forecast(state, width))
         if (state.tokens_per_s or state.items_per_s) and state.state not in FINISHED:
             rows.append(_throughput(state, width))
         busy = _machine(load, width)
         rows += [_budget(state, price_per_hour, width), *(busy if len(rows) + 1 + len(busy) <= height else busy[-1:])]
         self.update(lines(rows[:height] if height else rows))
+
+
+def _good_ones(found: Sequence[Mapping[str, Any]], width: int, room: int) -> list[Content]:
+    """The share of good ones among the accepted, of which audit, and what it costs; of pairs first where room is short.
+
+    Two lines each where there is room, else one; at least one line is told.
+    """
+    shown = list(found)[-max(1, room) :]
+    if room < 2 * len(shown):
+        return [_good_line(one, width) for one in shown]
+    rows = []
+    for one in shown:
+        behind, taken = audit_behind(one), cost(one)
+        if not behind:
+            rows.append(_good_line(one, width))
+            continue
+        rows.append(row((f"{GOOD[one['kind']]:<13}", QUIET), (share_among_accepted(one), "bold")))
+        ways = [f"{' ' * 13}by {behind}", f"  by {behind}"]
+        if taken:
+            ways = [f"{ways[0]} · {taken} candidates taken", *(f"{way} · {taken}" for way in ways), *ways]
+        rows.append(row((_first_fitting(ways, width), QUIET)))
+    return rows
+
+
+def _good_line(one: Mapping[str, Any], width: int) -> Content:
+    name, share, behind, taken = GOOD[one["kind"]], share_among_accepted(one), audit_behind(one, short=True), cost(one)
+    heads = (name, "good") if one["kind"] == "sample" else (name,)
+    if not behind:
+        told = _first_fitting([f"{name:<13}{share}", *(f"{head}: {share}" for head in heads)], width)
+        return row((told[: -len(share)], QUIET), (share, TONES["warn"]))
+    share = share.replace(" of ", " n=")
+    ways = [f"{head} {share} {behind}{end}" for end in (f", {taken}", "") for head in heads]
+    told = _first_fitting(ways if taken else ways[len(heads) :], width)
+    head, _, tail = told.partition(share)
+    return row((head, QUIET), (share, "bold"), (tail, QUIET))
+
+
+def _first_fitting(ways: Sequence[str], width: int) -> str:
+    return next((way for way in ways if len(way) <= width), ways[-1])
 
 
 def _throughput(state: RunState, width: int) -> Content:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -19,6 +19,8 @@ from tui.words.wording import VERDICT_SHAPES
 RESPONSE_SHOWN = 20_000  # characters; a runaway of 100 kB would cost a second of wrapping
 PROMPT_SHOWN = 8_000
 PARTS_SHOWN = 8
+NAME = 15  # cells of a critic's name
+LEAST_BAR = 8  # cells
 REACH = 2.0  # score at either end of every bar, so that bars of two samples can be compared
 _NAMED = (
     "score: the margin on the critic's own scale; 0 midway between good and corrupted anchors, 1 the good ones' mean",
@@ -37,6 +39,7 @@ class SampleDetail(VerticalScroll, can_focus=True):
         super().__init__(id="detail", classes="panel")
         self.border_title = "Sample"
         self.sample_id = ""
+        self.no_scale: Collection[tuple[str, str]] = ()  # (critic, subject_kind) of those whose scores say nothing
         self._shown: tuple[Mapping[str, Any], float | None, bool] | None = None
 
     def compose(self) -> ComposeResult:
@@ -70,8 +73,12 @@ class SampleDetail(VerticalScroll, can_focus=True):
         if sample.get("revision") is not None:
             rows += [Content(""), row(("Revision", _LABEL)), word_diff(sample["response"], sample["revision"])]
         if not blind:
-            rows += _margin_lines("Margins of the pair", sample["judgements"], accept_above, width)
-            rows += _margin_lines("Margins of the instruction", sample["instruction_judgements"], accept_above, width)
+            for title, kind, judgements in (
+                ("Margins of the pair", "sample", sample["judgements"]),
+                ("Margins of the instruction", "instruction", sample["instruction_judgements"]),
+            ):
+                no_scale = [name for name, of in self.no_scale if of == kind]
+                rows += _margin_lines(title, judgements, accept_above, width, no_scale)
             if sample["judgements"] or sample["instruction_judgements"]:
                 rows += [row((text, QUIET)) for text in _NAMED]
         rows += _origin(sample)
@@ -128,24 +135,33 @@ def _response(sample: Mapping[str, Any]) -> Content:
 
 
 def _margin_lines(
-    title: str, judgements: Sequence[Mapping[str, Any]], accept_above: float | None, width: int
+    title: str,
+    judgements: Sequence[Mapping[str, Any]],
+    accept_above: float | None,
+    width: int,
+    no_scale: Collection[str] = (),
 ) -> list[Content]:
+    """Each critic's score as a bar and in figures, its raw margin, and the calls behind it.
+
+    The figures are told whole at any width: the bar takes what they leave, and goes where they leave too little.
+    """
     if not judgements:
         return []
     in_force = accept_above is not None and any(item["audited"] for item in judgements)
     legend = f"  score, {-REACH:.0f} … +{REACH:.0f}; raw" + (" · ┃ threshold" if in_force else "")
     rows = [Content(""), row((title, _LABEL), (legend, QUIET))]
-    bar_width = max(11, min(61, width - 38))
     for item in judgements:
         threshold = accept_above if item["audited"] else None
-        rows.append(
-            row(
-                f"{one_line(item['critic'], 14):<15}",
-                signed_bar(item["score"], threshold, bar_width, REACH),
-                (f" {item['score']:+.2f}", "bold"),
-                (f" {item['margin_nats']:+.3f}" + (" nats" if item["parts"] else ""), QUIET),
-            )
-        )
+        scaled = item["critic"] not in no_scale
+        score = f"{item['score']:+.2f}" if scaled else "no scale"
+        raw = f" {item['margin_nats']:+.3f}" + (" nats" if item["parts"] else "")
+        free = width - len(score) - len(raw)
+        left, name = free - NAME - 1, max(5, min(NAME, free))
+        bar: Content | str = ""
+        if scaled and left >= LEAST_BAR:
+            bar = Content.assemble(signed_bar(item["score"], threshold, min(61, left - 1), REACH), " ")
+        critic = f"{one_line(item['critic'], name - 1):<{name}}"
+        rows.append(row(critic, bar, (score, "bold" if scaled else TONES["warn"]), (raw, QUIET)))
         if not item["audited"]:
             rows.append(row(("               unaudited: stored, filters nothing", TONES["warn"])))
         parts = item["parts"] or ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from tui.widgets.endless import EndlessTable, GridColumn
@@ -34,6 +34,7 @@ class SamplesTable(EndlessTable):
 
     blind = False
     critic: str | None = None
+    no_scale: Collection[tuple[str, str]] = ()  # (critic, subject_kind) of those whose scores say nothing
 
     def cells(self, row: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
         verdict = row["verdict"] or "pending"
@@ -45,7 +46,7 @@ class SamplesTable(EndlessTable):
         else:
             tone = TONES[VERDICT_TONES[verdict]] if verdict in VERDICT_TONES else ""
             verdict_cell = (f"{VERDICT_SHAPES.get(verdict, '·')} {verdict}", tone)
-            score_text = "–" if score is None else f"{score:+.2f}"
+            score_text = "–" if score is None or (self.critic, "sample") in self.no_scale else f"{score:+.2f}"
         known = {
             "ordinal": (str(row["ordinal"]), ""),
             "verdict": verdict_cell,

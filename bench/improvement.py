@@ -141,9 +141,7 @@ def _ask(place: BenchFolder, run_id: str, split: str) -> None:
     """
     engine.evaluation.plan.SPLITS = (split,)  # type: ignore[attr-defined, assignment]
     engine.evaluation.conditions.BASE_CONDITIONS = ("base_formatted",)  # type: ignore[attr-defined, assignment]
-    engine.phases.evaluation.REPEATED_AT_LEAST = (
-        0  # asked again one at a time: a third of the time, and not the question
-    )
+    engine.phases.evaluation.REPEATED_AT_LEAST = 0  # none is asked again alone: much time, and not the question
     carry_out(Evaluate(place.store, run_id), ends=("done", "gate_failed"))
 
 

@@ -78,7 +78,17 @@ def _sides(rows: Sequence[tuple[int, str, bool, bool]]) -> tuple[ArrayLike, Arra
 
 def table_of(differences: Mapping[str, Sequence[Mapping[str, Any]]], seeds: Sequence[int]) -> str:
     """A Markdown table of the comparisons by measure; differences in percentage points, intervals of 95 %."""
-    heads = ["measure", "from → to", "pairs", "right before", "after", "difference", "clustered", "over seeds", "shows"]
+    heads = [
+        "measure",
+        "from → to",
+        "pairs",
+        "right before",
+        "after",
+        "difference",
+        "clustered",
+        "over seeds",
+        "could show",
+    ]
     heads += [f"seed {seed}" for seed in seeds]
     lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
     for measure, comparisons in differences.items():

@@ -27,6 +27,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+import engine.evaluation.conditions
+import engine.evaluation.plan
+import engine.phases.evaluation
 import engine.run.runner
 import engine.training.plan
 from bench.blind import blinded, grades_of
@@ -97,7 +100,7 @@ def make(place: BenchFolder, wanted: BenchSettings) -> None:
         )
     place.write("settings.json", asdict(wanted))
     # A revision would stand in its sample's place, and the best of three is all that is asked about.
-    engine.run.runner.revise = lambda work, critics: (0, 0)  # type: ignore[assignment]
+    engine.run.runner.revise = lambda work, critics: (0, 0)  # type: ignore[attr-defined]
     target = wanted.examples + max(2, math.ceil(SPARE * wanted.examples))
     runs: dict[str, str] = {}
     for seed in wanted.seeds:
@@ -119,7 +122,7 @@ def make(place: BenchFolder, wanted: BenchSettings) -> None:
 def train(place: BenchFolder, seed: int | None, condition: str | None, changed: Mapping[str, str]) -> None:
     """Train one condition of one seed, or all that are named by neither; what is trained already is found."""
     settings, runs = place.settings, place.runs
-    engine.training.plan.examples = only_first(settings.examples)
+    engine.training.plan.examples = only_first(settings.examples)  # type: ignore[attr-defined, assignment]
     for each in settings.seeds if seed is None else [seed]:
         for name in CONDITIONS if condition is None else [condition]:
             arm, kinds, _ = CONDITIONS[name]
@@ -127,8 +130,19 @@ def train(place: BenchFolder, seed: int | None, condition: str | None, changed: 
                 raise SystemExit(f"no run has the seed {each}: there are {settings.seeds}. Nothing was trained.")
             run_id = runs[f"{each} {arm}"]
             if not _base_was_asked(place, run_id):  # before which the engine trains nothing
-                carry_out(Evaluate(place.store, run_id), ends=("done", "gate_failed"))
+                _ask(place, run_id, "dev")
             carry_out(Train(place.store, run_id, kinds, overrides=dict(changed)))
+
+
+def _ask(place: BenchFolder, run_id: str, split: str) -> None:
+    """Ask a run's models the held-out items of a split, the base in the form that the tuned ones are asked in alone.
+
+    Where the scorer's audit fails, the report says so beside the figures.
+    """
+    engine.evaluation.plan.SPLITS = (split,)  # type: ignore[attr-defined, assignment]
+    engine.evaluation.conditions.BASE_CONDITIONS = ("base_formatted",)  # type: ignore[attr-defined, assignment]
+    engine.phases.evaluation.REPEATED_AT_LEAST = 0  # none is asked again alone: much time, and not the question
+    carry_out(Evaluate(place.store, run_id), ends=("done", "gate_failed"))
 
 
 def _base_was_asked(place: BenchFolder, run_id: str) -> bool:
@@ -140,7 +154,7 @@ def evaluate(place: BenchFolder) -> None:
     """Ask every run's adapters the held-out items; what was answered is found."""
     for name, run_id in place.runs.items():
         if name != "unseen":
-            carry_out(Evaluate(place.store, run_id), ends=("done", "gate_failed"))
+            _ask(place, run_id, "test")
 
 
 def answers(place: BenchFolder) -> None:
@@ -155,18 +169,18 @@ def answers(place: BenchFolder) -> None:
                     raise SystemExit(f"{name} of seed {seed} is not trained: do the step `train`. Nothing was asked.")
                 adapters.require_whole(adapter)
                 tuned.append((seed, name, adapter))
-        asked = unseen(reader, runs["unseen"], settings)
+        asked = unseen(reader, runs, settings)
         session_id = new_session_id()
         begin_session(store, runs["unseen"], session_id)
         model = registry.load(MODEL)
         try:
             found = Answers(model, store, session_id, Control())
             rows = []
-            for seed, name, adapter in tuned:
+            for of, name, adapter in tuned:
                 model.use(adapter.folder if adapter else None, adapter.sha256 if adapter else "")
                 given = _given(found, asked)
-                rows += [{"seed": seed, "condition": name, **row} for row in given]
-                print(f"{time.monotonic() - BEGAN:7.1f} s  {name} {seed or ''}: {len(given)} answers", file=sys.stderr)
+                rows += [{"seed": of, "condition": name, **row} for row in given]
+                print(f"{time.monotonic() - BEGAN:7.1f} s  {name} {of or ''}: {len(given)} answers", file=sys.stderr)
         finally:
             model.close()
     shown, key = blinded(rows)
@@ -175,15 +189,18 @@ def answers(place: BenchFolder) -> None:
     print(f"{len(rows)} answers, {len(shown)} of them to be read: {place.file('blind.jsonl')}", file=sys.stderr)
 
 
-def unseen(reader: Reader, run_id: str, settings: BenchSettings) -> dict[str, str]:
+def unseen(reader: Reader, runs: Mapping[str, str], settings: BenchSettings) -> dict[str, str]:
     """Accepted instructions by id, in their order, that no other run wrote and no shipped file holds, even nearly."""
+    run_id = runs["unseen"]
     rows = reader.query(
         "SELECT i.instruction_id, i.text FROM instructions i JOIN verdicts v ON v.run_id = i.run_id "
         "AND v.subject_kind = 'instruction' AND v.subject_id = i.instruction_id "
         "WHERE i.run_id = ? AND v.verdict = 'accepted' ORDER BY i.ordinal",
         [run_id],
     )
-    known = [row["text"] for row in reader.query("SELECT text FROM instructions WHERE run_id != ?", [run_id])]
+    others = [one for one in runs.values() if one != run_id]
+    sql = "SELECT text FROM instructions WHERE run_id IN (SELECT unnest(?))"
+    known = [row["text"] for row in reader.query(sql, [others])]
     found = {row["instruction_id"]: row["text"] for row in rows}
     at = float(reader.run(run_id)["settings"]["instructions"]["duplicate_at"])
     seen = set(near(found, [*known, *_shipped()], at))
@@ -246,11 +263,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "improvement")
     steps = parser.add_subparsers(dest="step", required=True)
     step = steps.add_parser("make")
-    step.add_argument("--examples", type=int, default=150)
+    step.add_argument("--examples", type=int, default=100)
     step.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    step.add_argument("--items-per-type", type=int, default=20)
+    step.add_argument("--items-per-type", type=int, default=14)
     step.add_argument("--instructions", type=int, default=100)
-    step.add_argument("--sample-at", type=float, default=0.12, help="probability of being good from which is accepted")
+    step.add_argument("--sample-at", type=float, default=0.16, help="probability of being good from which is accepted")
     step.add_argument("--set", type=_setting, action="append", default=[], metavar="KEY=VALUE", dest="changed")
     step = steps.add_parser("train")
     step.add_argument("seed", type=int, nargs="?")

@@ -25,11 +25,15 @@ def report(place: BenchFolder) -> None:
     differences: dict[str, Any] = {}
     with Store.open(place.store, read_only=True) as store, store.reader() as reader:
         items, templates, failed = _evaluated(reader, settings, runs)
-        data = {}
+        data: dict[str, Any] = {}
         for seed in settings.seeds:
             both = (f"{seed} rules", f"{seed} critic")
             data |= {one: _data(reader, runs[one], runs[two], settings) for one, two in (both, both[::-1])}
-        training = reader.query("SELECT run_id, method, state, data_sha256, settings FROM trainings ORDER BY ALL")
+        trained = reader.query(
+            "SELECT training_id, run_id, state, data_sha256, settings FROM trainings "
+            "WHERE run_id IN (SELECT unnest(?)) ORDER BY updated_at, training_id",
+            [list(runs.values())],
+        )  # of a run and a method the last one is asked
     if items:
         differences["items"] = compared(items, settings.seeds, templates)
     key: dict[str, Any] = {}
@@ -39,12 +43,20 @@ def report(place: BenchFolder) -> None:
     for measure in COUNTS:
         differences[measure] = compared(outcomes_of(key, grades, settings.seeds, measure), settings.seeds)
     figures = {
-        "benchmark": "improvement", "model": MODEL, "settings": asdict(settings), "runs": runs, "data": data,
-        "scorer_audit_failed": failed, "answers": len(key), "graded": len(grades), "grades": _tally(key, grades),
-        "training": training, "differences": differences, "versions": versions("torch", "transformers", "trl", "peft"),
+        "benchmark": "improvement",
+        "model": MODEL,
+        "settings": asdict(settings),
+        "runs": runs,
+        "data": data,
+        "trainings": [row | {"settings": json.loads(row["settings"])} for row in trained],
+        "scorer_audit_failed": failed,
+        "answers": len(key),
+        "graded": len(grades),
+        "grades": _tally(key, grades),
+        "differences": differences,
+        "versions": versions("torch", "transformers", "trl", "peft"),
         "machine": machine(),
-    }  # fmt: skip
-    figures = json.loads(json.dumps(figures, default=str))
+    }
     place.write("report.json", figures)
     place.write_text("report.md", f"{_data_table(data)}\n{table_of(differences, settings.seeds)}")
     print(json.dumps(figures))

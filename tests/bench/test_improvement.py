@@ -68,10 +68,11 @@ def test_instructions_to_answer_are_accepted_and_like_nothing_that_was_seen(tmp_
     with Store.open(tmp_path / "a.duckdb") as store, store.reader() as reader:
         store.append(
             {
-                "runs": [rows.run("u", settings=settings), rows.run("c1", settings=settings)],
+                "runs": [rows.run(name, settings=settings) for name in ("u", "c1", "elsewhere")],
                 "instructions": [
                     *(rows.instruction(name, "u", ordinal=at, text=text) for at, (name, text) in enumerate(texts.items())),
                     rows.instruction("i-9", "c1", text="Why does the iron rust?"),
+                    rows.instruction("i-1", "elsewhere", text=TEXTS[0]),  # of a store that was copied: no run of these
                 ],
                 "verdicts": [
                     rows.verdict(name, "rejected" if name == "i-4" else "accepted", "u", subject_kind="instruction")
@@ -79,10 +80,10 @@ def test_instructions_to_answer_are_accepted_and_like_nothing_that_was_seen(tmp_
                 ],
             }
         )  # fmt: skip
-        assert unseen(reader, "u", SETTINGS) == {"i-1": TEXTS[0], "i-5": TEXTS[2]}
+        assert unseen(reader, RUNS, SETTINGS) == {"i-1": TEXTS[0], "i-5": TEXTS[2]}
         more = BenchSettings(**vars(SETTINGS) | {"instructions": 3})
         with pytest.raises(SystemExit, match="2 instructions of 4"):
-            unseen(reader, "u", more)
+            unseen(reader, RUNS, more)
 
 
 def whole_store(folder: BenchFolder) -> None:

@@ -157,7 +157,8 @@ def apply(store: Store, run_id: str, overrides: Mapping[str, str], reason: str) 
         audits = _audited_anew(reader, run_id, new.critics.accept_above)
         now = datetime.now(UTC)
         changed = run | {"settings": new.model_dump()}
-        anew = decide_anew(reader, changed, found, pairs and pairs.under(new), "changed thresholds", now)
+        rechecked = pairs.under(new) if pairs is not None else None
+        anew = decide_anew(reader, changed, found, rechecked, "changed thresholds", now)
     about_pairs = pairs is not None and all(key.startswith("pairs.") for key in overrides)
     decision = {
         "run_id": run_id,

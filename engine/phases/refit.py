@@ -110,10 +110,9 @@ def refit(work: Work, reason: str) -> str:
     run["manifest"] = run["manifest"] | {teaching.TAUGHT: kept}
     evidence = _evidence(reader, run_id, critics, judgements)
     pairs = pairs_of(reader, run_id, spec)
-    made = decide_anew(
-        reader, run, evidence.under(spec), pairs and pairs.under(spec), "a probe fitted anew", now,
-        _candidates(reader, run_id, spec, judgements, may_filter),
-    )  # fmt: skip
+    candidates = _candidates(reader, run_id, spec, judgements, may_filter)
+    rechecked = pairs.under(spec) if pairs is not None else None
+    made = decide_anew(reader, run, evidence.under(spec), rechecked, "a probe fitted anew", now, candidates)
     decision = {
         "run_id": run_id,
         "decision_id": f"refit-{now:%Y%m%d-%H%M%S-%f}",

@@ -112,7 +112,7 @@ def _fair(row: dict[str, Any], held_out: HeldOut) -> float | None:
     log_odds = held_out.log_odds(row["subject_id"])
     if row["critic"] == "mean" or log_odds is None:
         return None
-    return log_odds - (row["margin_nats"] - row["score"])  # the score of a probe is its log-odds less a midpoint
+    return log_odds - float(row["margin_nats"] - row["score"])  # the score of a probe is its log-odds less a midpoint
 
 
 def audited(reader: Reader, run_id: str) -> dict[str, bool]:

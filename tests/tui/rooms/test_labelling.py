@@ -9,15 +9,19 @@ from textual.pilot import Pilot
 from engine.quality.queue import Standing
 from engine.run.orders import Refit
 from store.db import Store
+from store.names import REFIT
 from tests.store import rows
 from tests.tui.fakes import RUN, fill
 from tests.tui.rooms.test_samples_room import column, samples
 from tests.tui.screen import control_center, settle, shown
+from tui.app import asking
 from tui.app.app import ControlCenter
+from tui.live.state import beside
+from tui.printed.leaving import farewell
 from tui.rooms.samples import SamplesRoom
 from tui.widgets.frame.dock import QuestionDock
 from tui.widgets.samples.table import SamplesTable
-from tui.words.wording import labelling
+from tui.words.wording import again_with, labelling
 
 
 def subtitle(app: ControlCenter) -> str:
@@ -131,3 +135,14 @@ def test_how_far_labelling_is_in_words() -> None:
     told = labelling(Standing(34, 4, "probe", 0.81, 0.05, 12))
     assert told == "34 labels, 4 at random · own AUC 0.81 ± 0.05 · 12 newer than the fit"
     assert labelling(Standing(1, 0, None, None, None, None)) == "1 label, 0 at random · own AUC not known yet"
+
+
+@pytest.mark.parametrize("already", [False, True])
+def test_stopping_and_leaving_a_refit_say_what_becomes_of_the_run(already: bool) -> None:
+    assert "The run stays as it was" in asking.stop((REFIT,)).text
+    told = asking.leave((REFIT,), already=already).text
+    assert "committed is safe" in told if already else "Until it is done the run stays as it was" in told
+    assert again_with(RUN, (REFIT,)) == "label --refit --run run-a --reason WHY"
+    state = beside(RUN, (REFIT,))
+    state.state = "stopped"
+    assert farewell(state, "cai").startswith("refit of run run-a stopped")

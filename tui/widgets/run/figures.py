@@ -38,8 +38,8 @@ class LiveFigures(Static):
             judged = [item for item in accepting if state.phase(item[0]).acceptance is not None]
             accepting = judged[-2:] or accepting[:2]
         found, free = state.good_among_accepted, height - len(accepting) - FOLLOWING
-        if found and height and free < 1:
-            accepting, free = _ACCEPTING[-1:], free + len(accepting) - 1  # what the good ones are a share of
+        if found and height and free < 1:  # what the good ones are a share of, and what was spent once nothing runs
+            accepting = _ACCEPTING[-1:] if state.state in FINISHED or height < FOLLOWING else _ACCEPTING
         rows = [_acceptance(state, phase, label) for phase, label in accepting]
         rows += _good_ones(found, width, free if height else 2 * len(found))
         rows.append(_forecast(state, width))
@@ -81,6 +81,9 @@ def _good_line(one: Mapping[str, Any], width: int) -> Content:
     share = share.replace(" of ", " n=")
     ways = [f"{head} {share} {behind}{end}" for end in (f", {taken}", f" {taken}", "") for head in heads]
     told = _first_fitting(ways if taken else ways[2 * len(heads) :], width)
+    if len(told) > width:
+        share = share.partition(" n=")[0]
+        told = f"{heads[-1]} {share} {behind}"
     head, _, tail = told.partition(share)
     return row((head, QUIET), (share, "bold"), (tail, QUIET))
 

@@ -59,7 +59,14 @@ def test_a_finished_run_is_exported_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["finished", "stopped"])
 def test_its_status_is_what_it_was(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, found = as_json(capsys, "status", "--store", store_of(name, tmp_path))
-    assert (code, found) == (0, json.loads((BEFORE / f"{name}.status.json").read_text()))
+    was = json.loads((BEFORE / f"{name}.status.json").read_text())
+    assert (code, {key: found[key] for key in was}) == (0, was)
+    added = {key: value for key, value in found.items() if key not in was}
+    assert {one["kind"]: one["part"] for one in added.pop("good_among_accepted")} == {
+        "instruction": None,
+        "sample": None,
+    }
+    assert added == {}  # what later versions tell as well is known: the audits of then do not tell it
 
 
 def test_a_stopped_run_goes_on_to_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

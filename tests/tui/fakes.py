@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections.abc import Callable, Iterable
@@ -25,6 +26,8 @@ from engine.core.events import (
     RunStarted,
     ThroughputMeasured,
 )
+from engine.critics.audit import accepted_above
+from engine.critics.probe import expected_calibration_error, reliability
 from engine.spec.stage import load_spec
 from store.db import Store
 from tests.store import rows
@@ -120,6 +123,22 @@ def settings(spec: str = "stage_1_small_model") -> dict[str, Any]:
     return found
 
 
+def calibrated(n: int, *, seed: int) -> dict[str, Any]:
+    """What the audit of a probe keeps beside its figures, of items whose log-odds tell too much."""
+    draw = random.Random(seed)
+    scores = {f"item-{number}": round(draw.gauss(-1.2, 1.1), 6) for number in range(n)}
+    labels = {key: draw.random() < 1 / (1 + math.exp(-0.6 * score)) for key, score in scores.items()}
+    values, good = list(scores.values()), list(labels.values())
+    return {
+        "scores": scores,
+        "labels": labels,
+        "midpoint_nats": 0.0,
+        "calibration_error": expected_calibration_error(values, good),
+        "reliability": reliability(values, good),
+        "accepted": {"natural": True, **accepted_above(0.4, values, good)},
+    }
+
+
 def fill(
     path: Path, *, state: str = "done", hostile: str = HOSTILE, many: int = 0, spec: str = "stage_1_small_model"
 ) -> None:
@@ -130,7 +149,10 @@ def fill(
     first["response"] = f"{hostile} and a plain tail."
     first["trimmed"] = [{"rule": "marker", "start": len(first["response"]), "end": len(first["raw"])}]
     run["audits"] = [
-        rows.audit("label", auc=0.73, threshold=0.4, may_filter=True),
+        rows.audit("label", auc=0.73, threshold=0.4, may_filter=True, detail=calibrated(60, seed=1)),
+        rows.audit(
+            "label", part="fresh", auc=0.71, may_filter=True, detail=calibrated(210, seed=2), n_good=54, n_bad=156
+        ),
         rows.audit("pmi", auc=0.51),
     ]
     draw = random.Random(5)

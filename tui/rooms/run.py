@@ -56,6 +56,9 @@ class RunRoom(Room):
         yield AuditPanel()
         yield EventsList()
 
+    def on_resize(self) -> None:
+        self.call_after_refresh(lambda: self.show(self._state))
+
     def know(self, history: RunHistory) -> None:
         self.query_one(AuditPanel).keep_checks(history.guard)
 

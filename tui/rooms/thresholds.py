@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
 from textual.widgets import Static
 
 from store.errors import CaiError
 from tui.live.state import RunState
 from tui.messages import AskWanted, RunWanted, WriteWanted
+from tui.reads.audits import Calibration, calibrations
 from tui.rooms import Room
 from tui.widgets.marks import QUIET, TONES, lines, row
+from tui.widgets.runs.calibration import calibration_lines
 from tui.widgets.runs.knobs import KnobList, acceptance_line, check_line, others_moved, verdict_mark
 from tui.words.questions import Choice, DockedQuestion
 from tui.words.text import make_visible, one_line
@@ -31,6 +34,13 @@ _EMPTY = (
 )
 
 
+_UNCALIBRATED = (
+    "No critic of this run has a score that is a probability: only a probe's is, on labels of the model's own or of "
+    "fresh candidates."
+)
+ABOVE = "critics.accept_above"
+
+
 class ThresholdsRoom(Room):
     DEFAULT_CSS = """
     ThresholdsRoom { layout: horizontal; }
@@ -39,6 +49,7 @@ class ThresholdsRoom(Room):
     #outcome-box { height: auto; max-height: 60%; }
     #changes-box { height: 1fr; }
     #outcome, #changes { height: auto; }
+    ThresholdsRoom.-calibration #outcome-box { max-height: 35%; }
     .-narrow #knobs { width: 38; min-width: 30; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -52,6 +63,8 @@ class ThresholdsRoom(Room):
         Binding("r,backspace", "reset", "Reset", id="thresholds.reset", show=False, tooltip="Put this one back"),
         Binding("x", "reset_all", "Reset all", id="thresholds.reset_all", tooltip="Put all of them back"),
         Binding("enter", "apply", "Apply", id="thresholds.apply", tooltip="Make them the run's own, with a reason"),
+        Binding("g", "calibration", "Calibration", id="thresholds.calibration",
+                tooltip="How well the critic is calibrated, or what changes sides"),
         Binding("tab", "app.focus_next", "Samples", id="thresholds.read", show=False,
                 tooltip="Scroll the samples that change sides"),
     ]  # fmt: skip
@@ -68,6 +81,11 @@ class ThresholdsRoom(Room):
         self._moved: dict[str, float] = {}
         self._before: Consequence | None = None
         self._asked = 0
+        self._calibrations: Sequence[Calibration] = ()
+        self._shows_calibration = False
+        self._changes: Sequence[Content] = ()
+        self._changed = ""  # how many of them, for the border
+        self._accepted: Sequence[Mapping[str, Any]] = ()  # by each of the calibrations' audits
         self._early: list[Callable[[], None]] = []  # keys that came before what they move was read
         self._reading = False
 
@@ -90,6 +108,7 @@ class ThresholdsRoom(Room):
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._paint_list)
+        self.call_after_refresh(self._paint_below)
 
     def show(self, state: RunState) -> None:
         self._run_id, self._active = state.run_id, state.active
@@ -105,10 +124,10 @@ class ThresholdsRoom(Room):
             return
         self._read_at, self._reading, run_id = at, True, self._run_id
 
-        def read(reader: Reader) -> WhatIf:
+        def read(reader: Reader) -> tuple[WhatIf, list[Calibration]]:
             from engine.analyses.whatif import WhatIf  # not before the first frame: it brings DuckDB
 
-            return WhatIf(reader, run_id)
+            return WhatIf(reader, run_id), calibrations(reader, run_id)
 
         self.look_up("reading what thresholds decide", read, self._known)
 
@@ -116,15 +135,17 @@ class ThresholdsRoom(Room):
         """Another run is shown: nothing that was read or moved is about it."""
         self._about, self._read_at, self._reading = self._run_id, (), False
         self._moved, self._whatif, self._knobs, self._early = {}, None, (), []
+        self._calibrations, self._accepted, self._changes, self._changed = (), (), (), ""
         self._asked += 1
         self._paint_list()
         self.query_one("#outcome", Static).update(_EMPTY)
-        self.query_one("#changes", Static).update("")
+        self._paint_below()
 
-    def _known(self, whatif: WhatIf) -> None:
+    def _known(self, found: tuple[WhatIf, Sequence[Calibration]]) -> None:
+        whatif, told = found
         if whatif.run_id != self._run_id:
             return
-        self._reading = False
+        self._reading, self._calibrations, self._accepted = False, told, ()
         self._whatif, self._knobs = whatif, whatif.knobs
         self.list.chosen = min(self.list.chosen, len(self._knobs) - 1)
         self._now = {knob.key: whatif.value(knob.key) for knob in self._knobs}
@@ -202,25 +223,34 @@ class ThresholdsRoom(Room):
         whole = {knob.key for knob in self._knobs if knob.step == 1}
         return {key: str(int(value)) if key in whole else repr(float(value)) for key, value in self._moved.items()}
 
+    @property
+    def _above(self) -> float:
+        """The score above which samples would be accepted."""
+        return self._moved.get(ABOVE, self._now[ABOVE])
+
     def _ask(self) -> None:
         whatif, run_id, overrides = self._whatif, self._run_id, self._overrides()
         if whatif is None:
             return
         self._asked += 1
-        number = self._asked
+        number, told, above = self._asked, self._calibrations, self._above
 
-        def read(library: Library) -> tuple[Consequence, Consequence | str, list[dict[str, Any]]]:
+        def read(library: Library) -> tuple[Consequence, Consequence | str, list[dict[str, Any]], list[dict[str, Any]]]:
             before = self._before or whatif.under({})
+            accepted = [one.accepted(above) for one in told]
             try:
                 after = whatif.under(overrides)
             except CaiError as error:
-                return before, error.title, []
-            return before, after, library.offenders(run_id, [item.sample_id for item in after.changes])
+                return before, error.title, [], accepted
+            return before, after, library.offenders(run_id, [item.sample_id for item in after.changes]), accepted
 
-        def arrived(found: tuple[Consequence, Consequence | str, list[dict[str, Any]]]) -> None:
+        def arrived(
+            found: tuple[Consequence, Consequence | str, list[dict[str, Any]], list[dict[str, Any]]],
+        ) -> None:
             self._before = found[0]
             if number == self._asked:
-                self._paint(*found)
+                self._accepted = found[3]
+                self._paint(*found[:3])
 
         self.read("working out what thresholds would do", read, arrived)
 
@@ -228,6 +258,7 @@ class ThresholdsRoom(Room):
         if isinstance(after, str):
             rows = [row(("✗ ", TONES["bad"]), (make_visible(after, limit=400), "bold")), row(("Move it back.", QUIET))]
             self.query_one("#outcome", Static).update(lines(rows))
+            self._paint_below()
             return
         rows = [acceptance_line(kind, before, after) for kind in after.acceptance]
         was = {check.name: check for check in before.checks}  # with no pair left there is no smallest margin
@@ -237,18 +268,19 @@ class ThresholdsRoom(Room):
         box = self.query_one("#outcome-box")
         box.border_subtitle = f"{told} · {'Enter applies' if self._moved else 'as it is'}"
         self.query_one("#outcome", Static).update(lines(rows))
-        self._paint_changes(before, after, texts)
+        self._changes = self._changed_lines(before, after, texts)
+        self._changed = f"{len(after.changes)} of {after.changed:,}" if after.changed else ""
+        self._paint_below()
 
-    def _paint_changes(self, before: Consequence, after: Consequence, texts: Sequence[Mapping[str, Any]]) -> None:
+    def _changed_lines(
+        self, before: Consequence, after: Consequence, texts: Sequence[Mapping[str, Any]]
+    ) -> Sequence[Content]:
         by_id = {text["id"]: text for text in texts}
-        box = self.query_one("#changes-box")
-        box.border_subtitle = f"{len(after.changes)} of {after.changed:,}" if after.changed else ""
         rows = [row((told, "bold $text-warning")) for told in others_moved(before, after)]
         if not after.changed:
             why = "" if after.filters["sample"] else " No critic of pairs may filter: rules decide, its margins do not."
             said = "No sample would change sides." if self._moved else "Move a threshold with ← and →."
-            self.query_one("#changes", Static).update(lines([*rows, row((said + why, QUIET))]))
-            return
+            return [*rows, row((said + why, QUIET))]
         for item in after.changes:
             text = by_id.get(item.sample_id, {})
             rows.append(
@@ -259,7 +291,29 @@ class ThresholdsRoom(Room):
             )  # fmt: skip
             rows.append(row(("  ", ""), one_line(text.get("instruction") or "", 200)))
             rows.append(row(("  → ", "$accent"), one_line(text.get("response") or "", 300)))
-        self.query_one("#changes", Static).update(lines(rows))
+        return rows
+
+    def action_calibration(self) -> None:
+        self._shows_calibration = not self._shows_calibration
+        self.set_class(self._shows_calibration, "-calibration")
+        self._paint_below()
+        self.query_one("#changes-box").scroll_home(animate=False)
+
+    def _paint_below(self) -> None:
+        """What changes sides, or how well the critics are calibrated, whichever is chosen."""
+        box = self.query_one("#changes-box")
+        if not self._shows_calibration:
+            box.border_title, box.border_subtitle = "What changes sides", self._changed
+            self.query_one("#changes", Static).update(lines(self._changes))
+            return
+        box.border_title, box.border_subtitle = "How well the critic is calibrated", "g what changes sides"
+        width = max(20, box.content_size.width - 1)  # the scrollbar comes with the text
+        rows = [
+            line
+            for one, accepted in zip(self._calibrations, self._accepted, strict=False)
+            for line in calibration_lines(one, self._above, accepted, width)
+        ]
+        self.query_one("#changes", Static).update(lines(rows or [row((_UNCALIBRATED, QUIET))]))
 
     # -- applying ----------------------------------------------------------------------------------------------------
 

@@ -73,7 +73,7 @@ class Audit:
         """From a row of the table `audits`, `detail` parsed."""
         detail = row.get("detail") or {}
         same = ("critic", "part", "auc", "may_filter", "subject_kind", "n_good", "n_bad", "auc_lo", "auc_hi")
-        told = {name: row.get(name) for name in same}
+        told: dict[str, Any] = {name: row.get(name) for name in same}
         no_scale = "no_scale" in detail or math.isinf(detail.get("half_gap_nats") or 0.0)
         return cls(**told, calibration_error=detail.get("calibration_error"), no_scale=no_scale)
 

@@ -20,6 +20,22 @@ from tui.widgets.run.figures import _budget, _machine
 from tui.widgets.run.phase import _over_time
 
 
+@pytest.mark.parametrize(("size", "told"), [
+    ((80, 24), "good 50 % [25–75] n=12 fresh 1 of 18"),
+    ((120, 36), "good pairs   50 % [25–75] of 12\n             by 210 fresh labels · 1 of 18"),
+])  # fmt: skip
+async def test_the_share_of_good_ones_is_on_the_first_screen_also_after_another_room(
+    tmp_path: Path, size: tuple[int, int], told: str
+) -> None:
+    fill(tmp_path / "s.duckdb", many=60)
+    async with control_center(tmp_path / "s.duckdb", None, size=size) as (app, pilot):
+        await settle(pilot, lambda: told in shown(app, "#figures"))
+        await pilot.press("3")
+        await settle(pilot, lambda: app.room.id == "thresholds")
+        await pilot.press("1")  # painted before it has its size
+        await settle(pilot, lambda: told in shown(app, "#figures"))
+
+
 async def test_the_chosen_phase_shows_its_own_figures(tmp_path: Path) -> None:
     path = tmp_path / "s.duckdb"
     fill(path, many=60)

@@ -47,6 +47,43 @@ async def test_moving_shows_and_applying_asks_for_a_reason(tmp_path: Path) -> No
     assert decision["reason"] == "stricter" and "accept_above: 0.4 -> 0.9" in decision["question"]
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 36), (200, 60)])
+async def test_the_calibration_is_drawn_and_the_line_follows_the_threshold(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    fill(tmp_path / "s.duckdb", many=60)
+    async with control_center(tmp_path / "s.duckdb", None, size=size) as (app, pilot):
+        await pilot.press("3")
+        await settle(pilot, lambda: "Move a threshold" in shown(app, "#changes"))
+        box = app.query_one("#changes-box")
+        await pilot.press("g")
+        await settle(pilot, lambda: "calibration error" in shown(app, "#changes"))
+        assert box.border_title == "How well the critic is calibrated"
+        text = shown(app, "#changes")
+        fresh, own = text.split("pair label · cross-validated")
+        assert "pair label · fresh, read blind" in fresh and "n=210" in fresh and "n=60" in own  # never in one diagram
+        assert fresh.count("accept at 0.60") == 1 and fresh.count("●") + fresh.count("◈") == 11  # one in the legend
+        assert "Scores above +0.40: " in fresh and "% good [" in fresh
+        assert max(map(len, (line for line in text.split("\n") if "●" in line))) <= box.content_size.width
+        await pilot.press(*["right"] * 6)
+        await settle(pilot, lambda: "accept at 0.67" in shown(app, "#changes"))
+        assert "Scores above +0.70: " in shown(app, "#changes")
+        await pilot.press("g")
+        await settle(pilot, lambda: "unsure" in shown(app, "#changes"))
+        assert box.border_title == "What changes sides"
+
+
+async def test_without_a_probe_no_calibration_is_made_up(tmp_path: Path) -> None:
+    fill(tmp_path / "s.duckdb")
+    with Store.open(tmp_path / "s.duckdb") as store:
+        store.put({"audits": [rows.audit("label", RUN, part=part, auc=0.7) for part in ("own", "fresh")]})
+    async with control_center(tmp_path / "s.duckdb", None) as (app, pilot):
+        await pilot.press("3")
+        await settle(pilot, lambda: "pairs" in shown(app, "#outcome"))
+        await pilot.press("g")
+        await settle(pilot, lambda: "No critic of this run has a score that is a probability" in shown(app, "#changes"))
+
+
 async def test_values_that_contradict_are_said_and_a_running_run_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "s.duckdb"
     fill(path)

@@ -188,6 +188,7 @@ def test_the_share_of_good_ones_has_its_interval_its_n_its_audit_and_its_cost() 
         "             by 210 fresh labels · 1 of 9 candidates taken",
     ]
     assert good_ones([BY_FRESH], 36, 1) == ["good 33 % [18–53] n=24 fresh, 1 of 9"]
+    assert good_ones([BY_FRESH], 26, 1) == ["good 33 % [18–53] fresh"]
     assert "by cross-validation, 966 labels" in good_ones([BY_FOLDS], 46, 2)[1]
     assert sentence(BY_FOLDS) == (
         "82 % [78–85] of 500 accepted, by cross-validation, 966 labels (probe) · 1 of 1.9 candidates taken"

@@ -33,13 +33,13 @@ class LiveFigures(Static):
             return
         self._drawn = now
         width, height = self.content_size.width, self.content_size.height
-        accepting = [*_ACCEPTING, *(item for item in _PREFERRING if item[0] in state.phases)]
+        accepting: Sequence[tuple[str, str]] = [*_ACCEPTING, *(item for item in _PREFERRING if item[0] in state.phases)]
         if height and len(accepting) + 3 > height:  # the rail counts the others
             judged = [item for item in accepting if state.phase(item[0]).acceptance is not None]
             accepting = judged[-2:] or accepting[:2]
         found, free = state.good_among_accepted, height - len(accepting) - FOLLOWING
-        if found and height and free < 1:
-            accepting, free = accepting[-1:], free + len(accepting) - 1
+        if found and height and free < 1:  # what the good ones are a share of, and what was spent once nothing runs
+            accepting = _ACCEPTING[-1:] if state.state in FINISHED or height < FOLLOWING else _ACCEPTING
         rows = [_acceptance(state, phase, label) for phase, label in accepting]
         rows += _good_ones(found, width, free if height else 2 * len(found))
         rows.append(_forecast(state, width))
@@ -79,8 +79,11 @@ def _good_line(one: Mapping[str, Any], width: int) -> Content:
         told = _first_fitting([f"{name:<13}{share}", *(f"{head}: {share}" for head in heads)], width)
         return row((told[: -len(share)], QUIET), (share, TONES["warn"]))
     share = share.replace(" of ", " n=")
-    ways = [f"{head} {share} {behind}{end}" for end in (f", {taken}", "") for head in heads]
-    told = _first_fitting(ways if taken else ways[len(heads) :], width)
+    ways = [f"{head} {share} {behind}{end}" for end in (f", {taken}", f" {taken}", "") for head in heads]
+    told = _first_fitting(ways if taken else ways[2 * len(heads) :], width)
+    if len(told) > width:
+        share = share.partition(" n=")[0]
+        told = f"{heads[-1]} {share} {behind}"
     head, _, tail = told.partition(share)
     return row((head, QUIET), (share, "bold"), (tail, QUIET))
 

@@ -336,6 +336,28 @@ def test_a_bare_run_says_what_was_not_measured(bare: str) -> None:
     assert "**Claim.**" not in bare and "![" not in bare
 
 
+def test_audits_of_different_items_stand_in_tables_of_their_own(tmp_path: Path) -> None:
+    taken = {"natural": True, "n": 210, "taken": 24, "good": 8, "precision": 8 / 24, "lo": 0.18, "hi": 0.53}
+    audits = [
+        rows.audit("probe", part="own", auc=0.8, detail={"calibration_error": 0.031, "accepted": taken | {"lo": 0.2}}),
+        rows.audit("probe", part="planted", auc=0.9, detail={"accepted": taken | {"natural": False}}),
+        rows.audit("probe", part="fresh", auc=0.7, detail={"accepted": taken}),
+        rows.audit("grade", part="own", auc=0.5, detail={"no_scale": "none", "half_gap_nats": float("inf")}),
+    ]
+    with Store.open(tmp_path / "s.duckdb") as store:
+        store.append({"runs": [rows.run()], "audits": audits})
+    built(tmp_path / "s.duckdb", "run-a", tmp_path / "out")
+    text = section((tmp_path / "out/report.md").read_text(), "Audits of the critics")
+    labelled, _, fresh = text.partition("**Audits on fresh candidates, read blind")
+    assert (
+        "| `probe` | sample | own | 30 | 30 | 0.800 | [0.500, 0.720] | 0.031 | 24 | 33.3 % | [20.0, 53.0] %" in labelled
+    )
+    assert "| `probe` | sample | planted | 30 | 30 | 0.900 | [0.500, 0.720] | – | 24 | – | – |" in labelled
+    assert re.search(r"\| `grade` \| sample \| own .* \| no \| no \|", labelled) and "| fresh |" not in labelled
+    assert "| `probe` | sample | fresh |" in fresh and "| own |" not in fresh
+    assert "No critic was audited on a person's labels in this run." in fresh
+
+
 def test_a_base_alone_says_that_no_tuned_model_was_evaluated(tmp_path: Path) -> None:
     made = evaluation(conditions=("base_raw", "base_formatted", "sft"))
     found = {key: [row for row in made[key] if row.get("condition") != "sft"] for key in made}

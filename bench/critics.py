@@ -4,12 +4,13 @@ The same prompts and labels, float32, on the embedded model: one forward an item
 padded batches with only the last position's logits (the careful way; the best of several sizes), and this program's
 `score`, which computes the shared rubric once. With a rubric of eleven graded examples (about 500 tokens) and with one
 of two (about 100). Margins of all three must agree to 0.002 nats. Padded batches in bfloat16 are told beside them, with
-how far their margins are off: faster, and no longer the same. Prints one JSON line; `ratio_naive` and `ratio_padded`
-are the figures.
+how far their margins are off: faster, and no longer the same. Then the probe against the critic `grade` in three
+orders, as a run asks both. Prints one JSON line; `ratio_naive`, `ratio_padded` and `ratio_grade` are the figures.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -17,6 +18,11 @@ import torch
 from common import MODEL, report
 
 from engine.core.data import read_data
+from engine.critics import Subject
+from engine.critics.label import LabelCritic
+from engine.critics.probe import probe_of_row
+from engine.critics.probed import SHIPPED, ProbeCritic
+from engine.models.answers import scores_of
 from engine.models.files.embedded import ensure
 from engine.models.registry import load
 from engine.models.requests import Score
@@ -26,6 +32,7 @@ ITEMS = 96
 PADDED_ITEMS = 16  # of those, so that what is slow does not take minutes
 NAIVE_ITEMS = 6
 SIZES = (4, 8)
+SHUFFLES = 3  # orders of the graded examples, as the small specs have them
 LABELS = (" good", " bad")
 SAME_WITHIN = 0.002
 
@@ -79,6 +86,26 @@ def margins_padded(
     return found, time.perf_counter() - began
 
 
+def against_grade(model: Any) -> dict[str, float]:
+    """Items a second of the shipped probe and of `grade` in three orders, on the same responses, in turn."""
+    row = json.loads(
+        next(path for path in SHIPPED.glob("*.json") if '"kind": "sample"' in path.read_text()).read_text()
+    )
+    critics = {"probe": ProbeCritic("sample", probe_of_row(row)), "grade": LabelCritic("grade", "sample", SHUFFLES)}
+    items = [Subject(row["id"], row["instruction"], row["response"]) for row in read_data("calibration_pairs")[:ITEMS]]
+    seconds = dict.fromkeys(critics, 0.0)
+    for turn in range(3):  # the first one warms
+        for name, critic in critics.items():
+            asked = [ask.request for item in items for ask in critic.asks(item)]
+            asked.sort(key=lambda request: request.prompt[: request.shared])
+            began = time.perf_counter()
+            assert len(list(scores_of(model, asked))) == len(asked)
+            seconds[name] += (time.perf_counter() - began) * (turn > 0)
+    rates = {name: 2 * ITEMS / taken for name, taken in seconds.items()}
+    told = {f"{name}_items_per_s": round(rate, 2) for name, rate in rates.items()}
+    return {**told, "ratio_grade": round(rates["probe"] / rates["grade"], 2)}
+
+
 def main() -> None:
     from transformers import AutoModelForCausalLM
 
@@ -126,6 +153,7 @@ def main() -> None:
                 "largest_difference_nats": round(max(abs(a - b) for a, b in zip(own, rounded, strict=False)), 3),
             },
         }
+    figures["probe"] = against_grade(ours)
     report(benchmark="critics", model=MODEL, items=ITEMS, **figures)
 
 

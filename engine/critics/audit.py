@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +14,8 @@ from engine.critics import Critic, Judgement, Scale, Subject, for_kind, items_of
 from engine.critics.label import LETTERS, LabelCritic
 from engine.critics.others import EndedCritic, MeanCritic, PmiCritic
 from engine.critics.pair import CompareCritic, DifferenceCritic
-from engine.critics.probe import expected_calibration_error, reliability
-from engine.critics.probed import LABELLED, ProbeCritic, Taught, fitted
+from engine.critics.probe import doubtful, expected_calibration_error, reliability
+from engine.critics.probed import Taught, fitted
 from engine.models.answers import Answers
 from engine.models.requests import LabelScores, Model, request_id
 from engine.spec.sections import CriticsSpec
@@ -139,28 +139,25 @@ def calibrate(
     spec: CriticsSpec,
     kind: str,
     asked: str = "explicit",
-    probes: dict[str, ProbeCritic] | None = None,
     taught: Sequence[Taught] = (),
 ) -> Iterator[Calibrated]:
     """The spec's critics of a kind, one by one, with scale and audit; every part of the audit decides.
 
     Critics of instructions are shown, scaled and audited on items of the kind that is `asked` for: one that was not
-    audited on such items may not filter. `probes` keeps the fitted ones, since a pair is judged by that of samples,
-    which is fitted on persons' labels too: `taught`.
+    audited on such items may not filter. The probe of samples is fitted on persons' labels too: `taught`.
     Raises SpecError for a critic that does not exist.
     """
-    probes = {} if probes is None else probes
     done: list[Calibrated] = []
     for name in names_of(spec, kind, answers.model):
         held_out: dict[str, list[tuple[Subject, bool, float]]] = {}
-        if name == "probe" and kind in LABELLED:
-            found = fitted(answers, kind, asked, taught if kind == "sample" else ())
-            probes[kind], held_out = found.critic, found.held_out
-        critic = _build(name, kind, spec, done, probes, asked)
         if name == "probe":
+            found = fitted(answers, kind, asked, taught if kind == "sample" else ())
+            probe, held_out = found.critic.probe.sha256, found.held_out
+            critic: Critic = DifferenceCritic(found.critic) if kind == "pair" else found.critic
             share = {"instruction": spec.probe_instruction_at, "sample": spec.probe_sample_at}.get(kind, 0.5)
             scale = Scale(math.log(share / (1 - share)))
         else:
+            critic = _build(name, kind, spec, done, asked)
             scale = _scale(answers, critic, asked)
         calibrated = Calibrated(critic, scale)
         audits = []
@@ -174,13 +171,14 @@ def calibrate(
                 judged = [(item, good, score) for (item, good), score in zip(labelled, scores, strict=True)]
                 natural = natural and (part == "fresh" or len(labelled) < spec.audit_items)
             audits.append(_audit(answers, calibrated, part, judged, spec, natural))
-            if name == "probe" and kind in LABELLED:  # its scores are log-odds
+            if name == "probe":  # its scores are log-odds
                 log_odds = [score + scale.midpoint for *_, score in judged]
                 labels = [good for _, good, _ in judged]
                 audits[-1]["detail"] |= {
                     "calibration_error": expected_calibration_error(log_odds, labels),
                     "reliability": reliability(log_odds, labels),
-                    "probe": probes[kind].probe.sha256,
+                    "doubtful": [judged[place][0].key for place in doubtful(log_odds, labels)],
+                    "probe": probe,
                 }
         may_filter = bool(audits) and all((audit["auc"] or 0.0) >= spec.min_auc for audit in audits)
         for audit in audits:
@@ -199,17 +197,12 @@ def _build(
     kind: str,
     spec: CriticsSpec,
     before: Sequence[Calibrated],
-    probes: Mapping[str, ProbeCritic],
     asked: str = "explicit",
 ) -> Critic:
-    if name == "probe" and kind in probes:
-        return probes[kind]
-    if name == "probe" and kind == "pair" and "sample" in probes:
-        return DifferenceCritic(probes["sample"])
     if kind == "pair" and name == "compare":
         return CompareCritic(spec.shuffles)
     if kind == "pair" and name in ("grade", "pmi"):
-        return DifferenceCritic(_build(name, "sample", spec, (), probes))
+        return DifferenceCritic(_build(name, "sample", spec, ()))
     if name == "grade":
         return LabelCritic(name, kind, spec.shuffles, asked=asked)
     if name == "letters":

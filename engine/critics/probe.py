@@ -71,7 +71,8 @@ class Labelled:
 
     `passable` are those that a lenient reader would take, the good ones among them. `clusters` names near-duplicates
     alike; `parts` says where a text is from; `natural` whether its part is as it fell, so that its share of good ones
-    says something of the model.
+    says something of the model. Of two texts each, `states` are the first's less the second's, good says that the first
+    is better, and `centre`, [layers, 2, size], is the mean state of all those texts.
     """
 
     states: NDArray[np.float32]
@@ -81,6 +82,7 @@ class Labelled:
     clusters: Sequence[str]
     parts: Sequence[str]
     natural: NDArray[np.bool_]
+    centre: NDArray[np.float32] | None = None
 
     def at(self, places: NDArray[np.int64]) -> Labelled:
         """Those at some places."""
@@ -92,6 +94,7 @@ class Labelled:
             [self.clusters[place] for place in places],
             [self.parts[place] for place in places],
             self.natural[places],
+            self.centre,
         )
 
 
@@ -152,6 +155,8 @@ def _fit(kind: str, labelled: Labelled, facts: Mapping[str, Any]) -> Fitted:
     layer, strength, values = _choose(labelled)
     weights, bias = _regression(labelled, layer, strength)
     slope, offset = _calibration(values, labelled)
+    if labelled.centre is not None:  # which texts of their own are read against, so that no log-odds runs off
+        bias = -float(_rows(labelled.centre[None], layer)[0] @ weights)
     told = {**facts, "strength": strength}
     return Fitted(Probe(kind, labelled.layers[layer], weights, bias, slope, offset, told), held_out, tuple(chosen))
 
@@ -177,6 +182,21 @@ def expected_calibration_error(log_odds: Sequence[float], good: Sequence[bool], 
     """Mean distance of probability and share of good ones over bins of equal count (Naeini et al. 2015, section 2)."""
     found = reliability(log_odds, good, bins)
     return math.fsum(one["n"] * abs(one["probability"] - one["share"]) for one in found) / len(log_odds)
+
+
+def doubtful(log_odds: Sequence[float], good: Sequence[bool]) -> list[int]:
+    """Places of labels that a probe fitted without them contradicts.
+
+    That is where an item is at least as probable of the other class as that class's own items are in the mean
+    (Northcutt et al. 2021, arXiv 1911.00068, section 3.1).
+    """
+    probability = 1 / (1 + np.exp(-np.asarray(log_odds, dtype=np.float64)))
+    labels = np.asarray(good, dtype=bool)
+    if labels.all() or not labels.any():
+        return []
+    wrongly_bad = ~labels & (probability >= probability[labels].mean())
+    wrongly_good = labels & (probability <= probability[~labels].mean())
+    return [int(place) for place in np.flatnonzero(wrongly_bad | wrongly_good)]
 
 
 def _folds(labelled: Labelled, n: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -212,21 +232,26 @@ def _regression(labelled: Labelled, layer: int, strength: float, tolerance: floa
     """Weights and bias for raw states, of a regression on standardised ones with both classes weighing the same.
 
     Where some texts are passable and not good there are two, for good and for passable, and their values on these texts
-    are added with equal spread: three grades tell more than two.
+    are added with equal spread: three grades tell more than two. Differences have neither a mean nor a bias: to turn
+    two texts round turns the sign.
     """
     from sklearn.linear_model import LogisticRegression
 
     rows = _rows(labelled.states, layer)
-    mean, scale = rows.mean(0), rows.std(0)
+    single = labelled.centre is None
+    mean = rows.mean(0) if single else np.zeros(rows.shape[1])
+    scale = np.sqrt(((rows - mean) ** 2).mean(0))
     scale[scale == 0] = 1.0
     standard = (rows - mean) / scale
     found = np.zeros(rows.shape[1]), 0.0
     graded = bool((labelled.good != labelled.passable).any())
     for target in (labelled.good, labelled.passable) if graded else (labelled.good,):
-        model = LogisticRegression(C=strength, class_weight="balanced", tol=tolerance, max_iter=2000)
+        model = LogisticRegression(
+            C=strength, class_weight="balanced", tol=tolerance, max_iter=2000, fit_intercept=single
+        )
         model.fit(standard, target)
         spread = float(np.std(standard @ model.coef_[0])) or 1.0 if graded else 1.0
-        found = found[0] + model.coef_[0] / spread, found[1] + float(model.intercept_[0]) / spread
+        found = found[0] + model.coef_[0] / spread, found[1] + float(np.ravel(model.intercept_)[0]) / spread
     weights = found[0] / scale
     return weights, float(found[1] - weights @ mean)
 
@@ -244,12 +269,13 @@ def _calibration(values: Floats, labelled: Labelled) -> tuple[float, float]:
     target = np.where(good, (n_good + 1) / (n_good + 2), 1 / (n_bad + 2))
 
     def loss(given: Floats) -> float:
-        log_odds = given[0] * x + given[1]
+        log_odds = given[0] * x + (given[1] if labelled.centre is None else 0.0)
         return float(np.logaddexp(0, log_odds).sum() - (target * log_odds).sum())
 
     spread = float(np.std(x)) or 1.0
     start = np.array([1 / spread, -float(np.mean(x)) / spread])
     slope, offset = minimize(loss, start, method="BFGS", options={"gtol": 1e-9}).x
+    offset = offset if labelled.centre is None else 0.0
     return max(float(slope), 0.0), float(offset)  # an order that was learnt is never turned round
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,7 +47,13 @@ LABELLED: dict[str, dict[str, tuple[str, ...]]] = {
         "own": ("own_pairs", "read_pairs"),
         "shown": ("anchors_pairs", "grade_pairs"),
     },
+    "pair": {
+        "planted": ("calibration_comparisons",),
+        "own": ("own_comparisons",),
+        "shown": ("anchors_comparisons",),
+    },
 }
+SHIPPED = Path(__file__).parent.parent / "data" / "probes"
 NATURAL = "own"  # the part whose share of good ones is the model's
 SAME_AT = 0.7  # ROUGE-L from which two instructions lie in one fold
 
@@ -100,12 +108,17 @@ class _Read:
     def told(self) -> str:
         """What a fit follows from, as text; of a person's label also how it was drawn."""
         drawn = f" {self.natural}" if self.part == PERSON else ""
-        return f"{self.item.key} {self.good} {text_of(self.item)}{drawn}"
+        return f"{self.item.key} {self.good} {chr(10).join(texts_of(self.item))}{drawn}"
 
 
 def text_of(item: Subject) -> str:
-    """What a probe reads of an item: nothing but the item."""
+    """What a probe reads of an instruction or of one response: nothing but the item."""
     return prompts.bare(item.instruction, item.response)
+
+
+def texts_of(item: Subject) -> list[str]:
+    """What a probe reads of an item: of two responses each alone."""
+    return [text_of(item), *([prompts.bare(item.instruction, item.rival)] if item.rival is not None else [])]
 
 
 def fitted(answers: Answers, kind: str, asked: str = "explicit", taught: Sequence[Taught] = ()) -> FittedCritic:
@@ -134,25 +147,38 @@ def fitted(answers: Answers, kind: str, asked: str = "explicit", taught: Sequenc
     fit_id = short_hash(model.fingerprint, repr(wanted))
     row = answers.stored("SELECT * FROM probes WHERE fit_id = ?", fit_id)
     if row is None:
-        found = fit(
-            kind,
-            Labelled(
-                states_of(answers, [text_of(one.item) for one in labelled], layers),
-                layers,
-                np.array([one.good for one in labelled]),
-                np.array([one.passable for one in labelled]),
-                _clusters([one.item for one in labelled]),
-                [one.part for one in labelled],
-                np.array([one.natural for one in labelled]),
-            ),
-            wanted,
-        )
-        row = {**_row(found), "fit_id": fit_id, "fingerprint": model.fingerprint, "created_at": datetime.now(UTC)}
+        row = _shipped(fit_id) or _row(fit(kind, _states(answers, labelled, layers), wanted))
+        row |= {"fit_id": fit_id, "fingerprint": model.fingerprint, "created_at": datetime.now(UTC)}
         answers.keep("probes", row)
     held_out: dict[str, list[tuple[Subject, bool, float]]] = {}
     for one, log_odds in zip(labelled, row["held_out"], strict=True):
         held_out.setdefault(one.part, []).append((one.item, one.good, log_odds))
     return FittedCritic(ProbeCritic(kind, probe_of_row(row)), held_out)
+
+
+def _shipped(fit_id: str) -> dict[str, Any] | None:
+    """A fit that comes with the program, for the embedded model on the shipped labels: `bench/probes.py` makes them."""
+    path = SHIPPED / f"{fit_id}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _states(answers: Answers, items: Sequence[_Read], layers: tuple[int, ...]) -> Labelled:
+    """What a probe is fitted on: states of each item, of two responses their difference."""
+    texts = [texts_of(one.item) for one in items]
+    states, centre = states_of(answers, [first for first, *_ in texts], layers), None
+    if any(len(of) == 2 for of in texts):
+        rivals = states_of(answers, [of[1] for of in texts], layers)
+        states, centre = states - rivals, (states.mean(0) + rivals.mean(0)) / 2
+    return Labelled(
+        states,
+        layers,
+        np.array([one.good for one in items]),
+        np.array([one.passable for one in items]),
+        _clusters([one.item for one in items]),
+        [one.part for one in items],
+        np.array([one.natural for one in items]),
+        centre,
+    )
 
 
 def _labelled(kind: str, asked: str, taught: Sequence[Taught]) -> list[_Read]:

@@ -17,7 +17,7 @@ from engine.core.events import PhaseProgressed
 from engine.critics.audit import Calibrated
 from engine.models.requests import Decoding, Generate
 from engine.phases.judgements import judge_and_accept
-from engine.phases.responses import decoding_of, response_examples
+from engine.phases.responses import BEST_OF, decoding_of, response_examples
 from engine.phases.revisions import eligible
 from engine.phases.work import Work, keep
 from engine.quality import corruptions
@@ -27,7 +27,7 @@ from engine.spec.provenance import derived_seed, short_hash
 from engine.spec.sections import CandidatesSpec
 
 PHASE = "candidates"
-BEST_OF, ANSWER, REFUSAL = "best_of", "answer", "refusal"
+ANSWER, REFUSAL = "answer", "refusal"
 BY_MODEL = ("unwarranted_refusal", "over_verbose")
 KINDS = (*corruptions.RULES, *BY_MODEL)
 SHIPPED = "shipped"  # the status of an instruction that came with the program

@@ -17,7 +17,7 @@ from engine.core.errors import SpecError
 from engine.core.events import CriticAudited, PhaseFinished, PhaseProgressed, PhaseStarted
 from engine.critics import Judgement, Subject
 from engine.critics.audit import Calibrated, calibrate, chunk_of, judge, names_of
-from engine.critics.probed import ProbeCritic, fitted
+from engine.critics.probed import fitted
 from engine.phases.judgements import judgement_row
 from engine.phases.work import Work
 from engine.quality import labels, teaching
@@ -49,23 +49,12 @@ Row = dict[str, Any]
 
 
 def require_refit(reader: Reader, run: Mapping[str, Any], spec: StageSpec) -> None:
-    """Raise SpecError where a run has no probe of samples, or nothing that one could be fitted on anew.
-
-    So it does where the probe also compared pairs: what was chosen by its word on two responses stays unless all of it
-    is made again.
-    """
+    """Raise SpecError where a run has no probe of samples, or nothing that one could be fitted on anew."""
     run_id = run["run_id"]
     if "probe" not in spec.critics.sample:
         raise SpecError(
             f"run {run_id} has no probe of samples to be fitted anew",
             "Begin a run with --set critics.sample=[probe]. The labels are kept, nothing was changed.",
-        )
-    compared = "SELECT 1 FROM judgements WHERE run_id = ? AND subject_kind IN ('pair', 'revision') LIMIT 1"
-    if "probe" in spec.critics.pair and reader.query(compared, [run_id]):
-        raise SpecError(
-            f"the probe of run {run_id} has compared pairs or revisions already, which would stay as it left them",
-            "Refit before the pilot's pairs are made (--until gate), or name another critic in critics.pair. "
-            "The labels are kept, nothing was changed.",
         )
     if not teaching.lessons(reader, run["fingerprint"]).taught and not run["manifest"].get(teaching.TAUGHT):
         raise SpecError(
@@ -89,11 +78,10 @@ def refit(work: Work, reason: str) -> str:
     counts = {kind: _count(reader, run_id, kind) for kind in _SUBJECTS}
     planned = sum(counts.values())
     work.emit(PhaseStarted(run_id, REFIT, planned))
-    probes: dict[str, ProbeCritic] = {}
     asked = spec.instructions.kind
-    critics = list(calibrate(work.answers, spec.critics, "sample", asked, probes, found.taught))
-    held_out = fitted(work.answers, "sample", asked, found.taught).held_out.get(PERSON, [])
-    probe = probes["sample"].probe.sha256
+    critics = list(calibrate(work.answers, spec.critics, "sample", asked, found.taught))
+    of = fitted(work.answers, "sample", asked, found.taught)
+    held_out, probe = of.held_out.get(PERSON, []), of.critic.probe.sha256
     anew = [one for one in critics if one.critic.name in ANEW]
     may_filter = [one.critic.name for one in critics if one.may_filter]
     judgements: list[Row] = []

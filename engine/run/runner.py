@@ -29,7 +29,6 @@ from engine.core.events import (
     PhaseStarted,
 )
 from engine.critics.audit import KINDS, Calibrated, calibrate, names_of, parts_of
-from engine.critics.probed import ProbeCritic
 from engine.phases.candidates import draw
 from engine.phases.instructions import Instructions
 from engine.phases.judgements import judge_missing
@@ -98,10 +97,9 @@ class Runner:
         planned = sum(map(len, names.values()))
         critics: dict[str, list[Calibrated]] = {kind: [] for kind in KINDS}
         asked, done = work.spec.instructions.kind, 0
-        probes: dict[str, ProbeCritic] = {}
         with self._phase("audit", planned):
             for kind in KINDS:
-                for calibrated in calibrate(work.answers, work.spec.critics, kind, asked, probes, work.taught):
+                for calibrated in calibrate(work.answers, work.spec.critics, kind, asked, work.taught):
                     critics[kind].append(calibrated)
                     work.store.put({"audits": [{"run_id": work.run_id, **audit} for audit in calibrated.audits]})
                     for audit in calibrated.audits:
@@ -147,7 +145,7 @@ class Runner:
                 good = judge_missing(work, "instruction", critics["instruction"], upto)
             self._maybe_stop("instruction_judgements", *good)
             with self._phase("responses", good[1]):
-                respond(work, upto)
+                respond(work, upto, critics["sample"])
             self._maybe_stop("responses", good[1], None)
             with self._phase("response_judgements", good[1]):
                 _, self.accepted = judge_missing(work, "sample", critics["sample"], upto)

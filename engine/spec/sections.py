@@ -57,6 +57,7 @@ class ResponsesSpec(SpecSection):
     temperature: Annotated[float, Field(ge=0, le=2)]  # servers take no more
     top_k: Annotated[int, Field(ge=0)]
     top_p: Share
+    drafts: Positive = 1  # responses written to each instruction, of which one becomes its sample
 
 
 class CriticsSpec(SpecSection):

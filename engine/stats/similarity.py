@@ -34,6 +34,13 @@ def lcs_length(a: Sequence[str], b: Sequence[str]) -> int:
     return len(a) - row.bit_count()
 
 
+def token_f1(a: str, b: str) -> float:
+    """F1 of two texts' words as multisets, 0 to 1 (Rajpurkar et al. 2016, arXiv 1606.05250, section 6.1)."""
+    first, second = Counter(words(a)), Counter(words(b))
+    shared = (first & second).total()
+    return 2 * shared / (first.total() + second.total()) if shared else 0.0
+
+
 def rouge_l(a: Sequence[str], b: Sequence[str]) -> float:
     """ROUGE-L F of two lists of words; 0 where either is empty."""
     return 2 * lcs_length(a, b) / (len(a) + len(b)) if a and b else 0.0

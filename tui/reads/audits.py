@@ -31,6 +31,7 @@ class Calibration:
     midpoint: float
     scores: Sequence[float]
     labels: Sequence[bool]
+    doubtful: int = 0  # labels that a probe which was fitted without them contradicts
 
     def accepted(self, above: float) -> dict[str, Any]:
         """What accepting above this score gives on the part's items; see `engine.critics.audit.accepted_above`."""
@@ -48,5 +49,6 @@ def calibrations(reader: Reader, run_id: str) -> list[Calibration]:
             labels = [bool(detail["labels"][key]) for key in detail["scores"]]
             told = (len(labels), detail["calibration_error"], detail["reliability"], detail["midpoint_nats"])
             of = (row["subject_kind"], row["critic"], row["part"])
-            found.append(Calibration(*of, *told, list(detail["scores"].values()), labels))
+            doubts = len(detail.get("doubtful", ()))
+            found.append(Calibration(*of, *told, list(detail["scores"].values()), labels, doubts))
     return sorted(found, key=lambda one: (_KINDS.index(one.subject_kind), _PARTS.index(one.part)))

@@ -16,6 +16,7 @@ from engine.critics.audit import accepted_above, calibrate
 from engine.critics.probe import (
     Labelled,
     Probe,
+    doubtful,
     expected_calibration_error,
     fit,
     layers_of,
@@ -98,6 +99,47 @@ def test_near_duplicates_never_stand_on_both_sides() -> None:
 
 def test_noise_in_the_labels_lowers_the_figure() -> None:
     assert held_out_auc(made(300, noise=0.1)) < held_out_auc(made(300)) - 0.03
+
+
+def test_noise_in_the_labels_is_told_by_how_many_of_them_a_probe_contradicts() -> None:
+    told = []
+    for noise in (0.0, 0.1):
+        labelled = made(300, noise=noise, strength=2.5)
+        found = fit("sample", labelled, {})
+        told.append(set(doubtful(found.held_out.tolist(), labelled.good.tolist())))
+    noisy = made(300, noise=0.1, strength=2.5).good
+    flipped = {place for place, label in enumerate(noisy) if label != (place % 2 == 0)}
+    assert len(told[0]) < 0.05 * 300 and len(told[1] & flipped) > 0.8 * len(flipped) > 15
+    assert doubtful([1.0, 2.0], [True, True]) == []
+
+
+def paired(n: int = 240, *, strength: float = 1.0, seed: int = 5) -> Labelled:
+    """Differences of two texts of which the better one lies further along one direction, about a centre far away."""
+    rng = np.random.default_rng(seed)
+    good = np.arange(n) % 2 == 0
+    sides = rng.normal(size=(2, n, 1, 2, SIZE)).astype(np.float32) + 50
+    sides[0, :, 0, 0, 2] += strength * np.where(good, 1, -1)
+    clusters = [str(number) for number in range(n)]
+    natural = np.ones(n, dtype=bool)
+    return Labelled(
+        sides[0] - sides[1], (1,), good, good, clusters, ["own"] * n, natural, sides.mean(1).mean(0).astype(np.float32)
+    )
+
+
+def test_a_probe_of_two_texts_turns_its_sign_with_them_and_reads_each_alone() -> None:
+    labelled = paired()
+    found = fit("pair", labelled, {})
+    assert held_out_auc(labelled) > 0.7 and found.probe.offset == 0
+    turned = Labelled(
+        -labelled.states, labelled.layers, ~labelled.good, ~labelled.good, labelled.clusters, labelled.parts,
+        labelled.natural, labelled.centre,
+    )  # fmt: skip
+    assert np.allclose(fit("pair", turned, {}).held_out, -found.held_out, atol=1e-5)
+    assert labelled.centre is not None
+    first, second = labelled.centre[0] + labelled.states[0, 0] / 2, labelled.centre[0] - labelled.states[0, 0] / 2
+    apart = found.probe.log_odds(first) - found.probe.log_odds(second)
+    wanted = found.probe.slope * (labelled.states[0, 0].reshape(-1).astype(np.float64) @ found.probe.weights)
+    assert apart == pytest.approx(wanted, abs=1e-6) and abs(found.probe.log_odds(labelled.centre[0])) < 1e-6
 
 
 def test_three_grades_are_used_where_a_reader_gave_them() -> None:
@@ -247,6 +289,20 @@ def test_a_model_without_states_is_refused_by_name_and_graded_by_labels_in_a_run
             fitted(answers, "instruction")
         spec = load_spec("stage_1_small_model", {"critics.instruction": "[probe]"}).settings.critics
         assert [one.critic.name for one in calibrate(answers, spec, "instruction")] == ["grade"]
+
+
+def test_a_pair_is_judged_by_a_probe_of_its_own(answers: Answers) -> None:
+    spec = load_spec("stage_6_small_model", {"critics.pair": "[probe]"}).settings.critics
+    (one,) = calibrate(answers, spec, "pair")
+    assert [audit["part"] for audit in one.audits] == ["planted", "own"]
+    pair = Subject("p", "Name a tree.", "An oak.", "stop", "A chair.", "Which is better?")
+    turned = Subject("p", "Name a tree.", "A chair.", "stop", "An oak.", "Which is better?")
+    margins = []
+    for subject in (pair, turned):
+        asks = one.critic.asks(subject)
+        found = {scores.request: scores for _, scores in answers.score(ask.request for ask in asks)}
+        margins.append(one.critic.margin(subject, [found[ask.request] for ask in asks]))
+    assert margins[0] == pytest.approx(-margins[1]) and margins[0] != 0
 
 
 def test_an_audit_of_a_probe_is_of_held_out_items_by_part(answers: Answers) -> None:

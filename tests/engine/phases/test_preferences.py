@@ -27,7 +27,7 @@ pytestmark = pytest.mark.integration
 SETTINGS = {
     "critics.instruction": "[grade]", "critics.sample": "[grade, ended]", "critics.pair": "[compare, grade]",
     "critics.shuffles": "1", "critics.audit_items": "8", "instructions.round": "4", "revisions.rounds": "2",
-    "candidates.boundary_prompts": "6", "pairs.pairs_at_least": "1", "review.ask": "[]",
+    "responses.drafts": "1", "candidates.boundary_prompts": "6", "pairs.pairs_at_least": "1", "review.ask": "[]",
 }  # fmt: skip
 OPTIONS: dict[str, Any] = {"spec": "stage_6_small_model", "pilot": 8, "overrides": SETTINGS}
 TABLES = {

@@ -33,7 +33,7 @@ COMMON = {
     "sft.examples_at_least": "1", "dpo.examples_at_least": "1", "dpo.heldout_share": "0.0",
     "evaluation.base_at_most": "1.0", "evaluation.repeat_share": "0.0", "evaluation.gap_conditions": "[base_formatted]",
 }  # fmt: skip
-BY_RULES = {"critics.min_auc": "1.0"}  # no audit reaches it: the probe judges, and the rules alone accept
+BY_RULES = {"critics.min_auc": "1.0", "responses.drafts": "1"}  # no audit reaches it: the rules alone accept
 BY_CRITIC = {"critics.min_auc": "0.0"}  # whatever its audit says: whether it helps is what is asked
 
 

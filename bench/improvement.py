@@ -267,7 +267,7 @@ def main() -> None:
     step.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     step.add_argument("--items-per-type", type=int, default=14)
     step.add_argument("--instructions", type=int, default=100)
-    step.add_argument("--sample-at", type=float, default=0.16, help="probability of being good from which is accepted")
+    step.add_argument("--sample-at", type=float, default=0.22, help="probability of being good from which is accepted")
     step.add_argument("--set", type=_setting, action="append", default=[], metavar="KEY=VALUE", dest="changed")
     step = steps.add_parser("train")
     step.add_argument("seed", type=int, nargs="?")

@@ -26,7 +26,7 @@ from engine.stats.similarity import token_f1
 
 PHASE = "responses"
 BEST_OF = "best_of"  # the source of candidates: drafts beside the sample, and what Best-of-N draws after them
-TOGETHER = 64  # instructions whose drafts are chosen from together: their samples appear at once
+TOGETHER = 128  # instructions whose drafts are chosen from together: their samples appear at once
 
 Row = dict[str, Any]
 

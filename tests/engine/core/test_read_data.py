@@ -9,10 +9,10 @@ import pytest
 from tests.engine.core.test_data import rows
 
 READ = {
-    "read_instructions": ({"id", "seeds", "text", "label", "note"}, {"good": 832, "bad": 728}),
+    "read_instructions": ({"id", "seeds", "text", "label", "note"}, {"good": 1136, "bad": 915}),
     "read_pairs": (
         {"id", "seeds", "instruction", "response", "stop_reason", "label", "grade", "note"},
-        {"good": 397, "bad": 3289},
+        {"good": 517, "bad": 4063},
     ),
 }
 
@@ -25,7 +25,7 @@ def test_rows_that_were_read_with_three_grades_say_so(name: str) -> None:
     assert {row["seeds"] for row in data} == {"varied", "simple"}
     assert len({row["id"] for row in data}) == len(data)
     if name == "read_pairs":
-        assert Counter(row["grade"] for row in data) == {"good": 397, "pass": 681, "bad": 2608}
+        assert Counter(row["grade"] for row in data) == {"good": 517, "pass": 812, "bad": 3251}
         assert all((row["grade"] == "good") == (row["label"] == "good") for row in data)
         good = {row["text"] for row in rows("read_instructions") if row["label"] == "good"}
         assert all((row["instruction"] in good) != row["note"].startswith("its instruction is bad") for row in data)
@@ -34,8 +34,8 @@ def test_rows_that_were_read_with_three_grades_say_so(name: str) -> None:
 def test_two_responses_of_a_model_are_compared_as_each_was_graded_alone() -> None:
     graded = {row["id"]: row for row in rows("read_pairs")}
     data = rows("own_comparisons")
-    assert len({row["id"] for row in data}) == len(data) == 446
-    assert Counter(row["label"] for row in data) == {"good": 223, "bad": 223}
+    assert len({row["id"] for row in data}) == len(data) == 527
+    assert Counter(row["label"] for row in data) == {"good": 260, "bad": 267}
     for row in data:
         response, rival = (graded[name] for name in row["of"])
         assert (row["response"], row["rival"]) == (response["response"], rival["response"])

@@ -27,7 +27,8 @@ pytestmark = pytest.mark.integration
 SETTINGS = {
     "critics.instruction": "[grade]", "critics.sample": "[grade, ended]", "critics.pair": "[compare, grade]",
     "critics.shuffles": "1", "critics.audit_items": "8", "instructions.round": "4", "revisions.rounds": "2",
-    "responses.drafts": "1", "candidates.boundary_prompts": "6", "pairs.pairs_at_least": "1", "review.ask": "[]",
+    "instructions.level": "varied", "responses.drafts": "1", "expected_candidates_per_accepted": "1.5",
+    "candidates.boundary_prompts": "6", "pairs.pairs_at_least": "1", "review.ask": "[]",
 }  # fmt: skip
 OPTIONS: dict[str, Any] = {"spec": "stage_6_small_model", "pilot": 8, "overrides": SETTINGS}
 TABLES = {
@@ -212,14 +213,17 @@ def test_another_margin_decides_the_pairs_again_and_generates_nothing(tmp_path: 
 
 @pytest.mark.parametrize("labelled", [False, True])
 def test_compared_responses_of_the_models_own_are_a_part_of_the_audit_where_there_are_some(
-    tmp_path: Path, monkeypatch: Any, labelled: bool
+    tmp_path: Path, monkeypatch: Any, labelled: bool, request: pytest.FixtureRequest
 ) -> None:
     data = tmp_path / "data"
     shutil.copytree(shipped.DATA, data)
+    (data / "own/own_comparisons.jsonl").unlink()
     if labelled:
         rows = (data / "anchors/anchors_comparisons.jsonl").read_text().splitlines(keepends=True)
         (data / "own/own_comparisons.jsonl").write_text("".join(rows[:6]))
     monkeypatch.setattr(shipped, "DATA", data)
+    request.addfinalizer(shipped.read_data.cache_clear)  # of what another test, or this one, has read
+    shipped.read_data.cache_clear()
     told: list[str] = []
     opened = run_engine(
         tmp_path / "a.duckdb", monkeypatch, Critical(), lambda e: told.append(str(e.payload().get("text", ""))),

@@ -22,7 +22,7 @@ from tests.store import rows
 def fill(store: Store, seed: int = 1, n: int = 120, **fields: Any) -> dict[str, Any]:
     """A pilot of a stage with pairs: what was done, as the sums that the figures must come to."""
     rng = np.random.default_rng(seed)
-    spec = load_spec("stage_6_small_model").settings
+    spec = load_spec("stage_6_small_model", {"critics.sample": "[grade]"}).settings
     made: dict[str, list[dict[str, Any]]] = {name: [] for name in (
         "instructions", "samples", "verdicts", "judgements", "revisions", "candidates", "pairs")}  # fmt: skip
     run = rows.run(settings=spec.model_dump(), pilot=40, target=400, state="stopped", **fields)

@@ -25,7 +25,7 @@ OPTIONS: dict[str, Any] = {"spec": SPEC, "pilot": 6, "target": 14, "seed": 5}
 LOOSE = {
     "gate.runaway_below": "1.0", "gate.token_limit_below": "1.0", "gate.median_tokens_below": "400",
     "gate.instruction_acceptance_at_least": "0.0", "gate.pair_acceptance_at_least": "0.0",
-    "gate.distinct_at_least": "0.0",
+    "gate.distinct_at_least": "0.0", "expected_candidates_per_accepted": "1.5",
 }  # fmt: skip
 
 

@@ -16,7 +16,10 @@ from tests.engine.fakes import FakeModel, data_rows, run_engine
 
 pytestmark = pytest.mark.integration
 
-SETTINGS = {"critics.instruction": "[grade]", "critics.sample": "[grade, ended]", "instructions.round": "4"}
+SETTINGS = {
+    "critics.instruction": "[grade]", "critics.sample": "[grade, ended]", "instructions.round": "4",
+    "responses.drafts": "1", "expected_candidates_per_accepted": "1.5",
+}  # fmt: skip
 
 
 @pytest.fixture

@@ -54,6 +54,7 @@ LABELLED: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 SHIPPED = Path(__file__).parent.parent / "data" / "probes"
+FRESH = {"instruction": "fresh_instructions", "sample": "fresh_pairs", "pair": "fresh_comparisons"}  # in no fit
 NATURAL = "own"  # the part whose share of good ones is the model's
 SAME_AT = 0.7  # ROUGE-L from which two instructions lie in one fold
 
@@ -79,7 +80,10 @@ class ProbeCritic:
 
 @dataclass(frozen=True)
 class FittedCritic:
-    """A probe as a critic, and by part each labelled item, its label, and its log-odds by a probe fitted without it."""
+    """A probe as a critic, and by part each labelled item, its label, and its log-odds by a probe fitted without it.
+
+    Of the part "fresh", which is in no fit, they are the critic's own.
+    """
 
     critic: ProbeCritic
     held_out: dict[str, list[tuple[Subject, bool, float]]]
@@ -134,7 +138,7 @@ def fitted(answers: Answers, kind: str, asked: str = "explicit", taught: Sequenc
             f"a probe of {kind}s reads hidden states, which the backend {model.facts.get('backend')} does not show",
             "Name another critic in critics, or run with CAI_BACKEND=transformers. Nothing was generated.",
         )
-    labelled = _labelled(kind, asked, taught)
+    labelled, fresh = _labelled(kind, asked, taught), _read("fresh", kind, FRESH[kind], asked)
     layers = layers_of(model.layers)
     wanted = {
         "kind": kind,
@@ -142,16 +146,17 @@ def fitted(answers: Answers, kind: str, asked: str = "explicit", taught: Sequenc
         "folds": [FOLDS, INNER_FOLDS],
         "strengths": STRENGTHS,
         "labelled_sha256": short_hash(*[one.told for one in labelled]),
+        "fresh_sha256": short_hash(*[one.told for one in fresh]),
         "versions": {name: importlib.metadata.version(name) for name in ("scikit-learn", "numpy")},
     }
     fit_id = short_hash(model.fingerprint, repr(wanted))
     row = answers.stored("SELECT * FROM probes WHERE fit_id = ?", fit_id)
     if row is None:
-        row = _shipped(fit_id) or _row(fit(kind, _states(answers, labelled, layers), wanted))
+        row = _shipped(fit_id) or _fit(answers, kind, labelled, fresh, layers, wanted)
         row |= {"fit_id": fit_id, "fingerprint": model.fingerprint, "created_at": datetime.now(UTC)}
         answers.keep("probes", row)
     held_out: dict[str, list[tuple[Subject, bool, float]]] = {}
-    for one, log_odds in zip(labelled, row["held_out"], strict=True):
+    for one, log_odds in zip([*labelled, *fresh], row["held_out"], strict=True):
         held_out.setdefault(one.part, []).append((one.item, one.good, log_odds))
     return FittedCritic(ProbeCritic(kind, probe_of_row(row)), held_out)
 
@@ -160,6 +165,28 @@ def _shipped(fit_id: str) -> dict[str, Any] | None:
     """A fit that comes with the program, for the embedded model on the shipped labels: `bench/probes.py` makes them."""
     path = SHIPPED / f"{fit_id}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _fit(
+    answers: Answers,
+    kind: str,
+    labelled: Sequence[_Read],
+    fresh: Sequence[_Read],
+    layers: tuple[int, ...],
+    wanted: dict[str, Any],
+) -> dict[str, Any]:
+    """A fit as a row of the table `probes`; its held-out values are followed by what the probe says of fresh items."""
+    found = fit(kind, _states(answers, labelled, layers), wanted)
+    row = _row(found)
+    if fresh:
+        at = layers.index(found.probe.layer)
+        sides = [
+            states_of(answers, list(texts), layers)[:, at]
+            for texts in zip(*(texts_of(one.item) for one in fresh), strict=True)
+        ]
+        said = [[found.probe.log_odds(state) for state in states] for states in sides]
+        row["held_out"] += [first - sum(rival) for first, *rival in zip(*said, strict=True)]
+    return row
 
 
 def _states(answers: Answers, items: Sequence[_Read], layers: tuple[int, ...]) -> Labelled:
@@ -182,16 +209,19 @@ def _states(answers: Answers, items: Sequence[_Read], layers: tuple[int, ...]) -
 
 
 def _labelled(kind: str, asked: str, taught: Sequence[Taught]) -> list[_Read]:
-    found = []
-    for part, names in LABELLED[kind].items():
-        for name in names:
-            file = for_kind(name, asked) if kind == "instruction" else name
-            if has_data(file):
-                found += [
-                    _Read(item, part, good, good or row.get("grade") == "pass", part == NATURAL)
-                    for (item, good), row in zip(items_of(file), read_data(file), strict=True)
-                ]
+    found = [one for part, names in LABELLED[kind].items() for name in names for one in _read(part, kind, name, asked)]
     return found + [_Read(one.item, PERSON, one.good, one.good, one.at_random) for one in taught]
+
+
+def _read(part: str, kind: str, name: str, asked: str) -> list[_Read]:
+    """The rows of a shipped file, none where there is no such file."""
+    file = for_kind(name, asked) if kind == "instruction" else name
+    if not has_data(file):
+        return []
+    return [
+        _Read(item, part, good, good or row.get("grade") == "pass", part == NATURAL)
+        for (item, good), row in zip(items_of(file), read_data(file), strict=True)
+    ]
 
 
 def _clusters(items: Sequence[Subject]) -> list[str]:

@@ -6,6 +6,8 @@ from collections import Counter
 
 import pytest
 
+from engine.critics.probed import SAME_AT
+from engine.stats.similarity import NearDuplicateIndex
 from tests.engine.core.test_data import rows
 
 READ = {
@@ -42,3 +44,21 @@ def test_two_responses_of_a_model_are_compared_as_each_was_graded_alone() -> Non
         assert {response["instruction"], rival["instruction"]} == {row["instruction"]}
         wanted = ("good", "bad") if row["label"] == "good" else ("bad", "good")
         assert (response["grade"], rival["grade"]) == wanted and row["category"] == "helpfulness"
+
+
+FRESH = {
+    "fresh_instructions": ("own_instructions", "read_instructions", "calibration_instructions", "anchors_instructions"),
+    "fresh_pairs": ("own_pairs", "read_pairs", "calibration_pairs", "anchors_pairs"),
+    "fresh_comparisons": ("own_comparisons", "calibration_comparisons", "anchors_comparisons"),
+}
+
+
+@pytest.mark.parametrize("name", FRESH)
+def test_fresh_candidates_are_near_nothing_that_a_probe_is_fitted_on(name: str) -> None:
+    data = rows(name)
+    assert len(data) >= (40 if name == "fresh_comparisons" else 200) and len({row["id"] for row in data}) == len(data)
+    assert min(Counter(row["label"] for row in data).values()) >= 15
+    known = NearDuplicateIndex(SAME_AT)
+    for number, row in enumerate(row for of in FRESH[name] for row in rows(of)):
+        known.add(str(number), row.get("instruction") or row["text"])
+    assert [row["id"] for row in data if known.nearest(row.get("instruction") or row["text"])] == []

@@ -118,7 +118,9 @@ def steady_run(engine: FakeEngine) -> Iterable[Event]:
 
 def settings(spec: str = "stage_1_small_model") -> dict[str, Any]:
     """The small model's, with a critic of the fake run that may filter."""
-    found = load_spec(spec).settings.model_dump()
+    critics = {"critics.instruction": "[grade]", "critics.sample": "[grade]"}  # whose margins the rows have
+    critics |= {"critics.pair": "[compare, grade]"} if spec == "stage_6_small_model" else {}
+    found = load_spec(spec, critics).settings.model_dump()
     found["critics"] |= {"sample": ["label", "pmi"], "accept_above": 0.4, "unsure_above": -0.25, "min_auc": 0.6}
     return found
 

@@ -45,7 +45,7 @@ async def test_the_chosen_phase_shows_its_own_figures(tmp_path: Path) -> None:
         await settle(pilot, lambda: "Margins" in str(app.query_one("#histogram").border_title))
         await pilot.press("k")
         await settle(pilot, lambda: "64 responses" in shown(app, "#histogram"))
-        assert "limit 96" in shown(app, "#histogram") and "at the limit 0.0 %" in shown(app, "#histogram")
+        assert "limit 48" in shown(app, "#histogram") and "at the limit 0.0 %" in shown(app, "#histogram")
         await pilot.press("k", "k")
         await settle(pilot, lambda: "distinct" in shown(app, "#histogram"))
         text = shown(app, "#histogram")
@@ -59,7 +59,7 @@ def test_facts_come_from_rows(tmp_path: Path) -> None:
     with Store.open(tmp_path / "s.duckdb", read_only=True) as store, store.reader() as reader:
         facts = run_facts(reader, RUN)
     assert facts.statuses == {"distinct": 9, "duplicate": 1} and facts.lengths == {3: 9}
-    assert facts.duplicates == ((1, "Do i1."),) and facts.limit == 96 and facts.stops == {"stop": 9}
+    assert facts.duplicates == ((1, "Do i1."),) and facts.limit == 48 and facts.stops == {"stop": 9}
 
 
 @pytest.mark.parametrize("kind", ["explicit", "implicit", "generation", "evaluation", "revision", None])

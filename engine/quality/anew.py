@@ -65,7 +65,7 @@ def decide_anew(
     if pairs is not None:
         decisions["pair"], checks[" pairs"] = pairs.verdicts, pairs.checks
     gates = {gate: of for suffix, of in checks.items() if (gate := _latest(decided, suffix)) is not None}
-    failed = [check.name for of in gates.values() for check in of if not check.passed]
+    failed = [check.name for of in gates.values() for check in of if check.fails]
     told = dict(run) | {"updated_at": now}
     if gates and run["state"] == "gate_failed" and not failed:
         told |= {"state": "stopped", "reason": f"the gate passes under {under}; resuming goes on"}

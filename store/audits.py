@@ -22,9 +22,9 @@ def good_among_accepted(reader: Query, run: Mapping[str, Any]) -> list[Row]:
     """By kind what its deciding critic's audit says of accepting as the run does, in the order of JUDGED.
 
     Each {kind, critic, part} with the part's `auc` and what the audit keeps as `accepted`: n labels, taken,
-    share_taken, good, precision, lo, hi, recall. It is of the fresh part, else of the model's own by cross-validation: of
-    one part, never of both. `critic` is None where rules alone accept, so that nothing is known; `part` is None where the
-    critic decides but no part is as it fell. A kind that was not audited yet is left out.
+    share_taken, good, precision, lo, hi, recall. It is of the fresh part, else of the model's own by cross-validation:
+    of one part, never of both. `critic` is None where rules alone accept, so that nothing is known; `part` is None
+    where the critic decides but no part is as it fell. A kind that was not audited yet is left out.
     """
     return good_of(audit_rows(reader, [run["run_id"]]), run)
 

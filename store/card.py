@@ -216,7 +216,9 @@ def _gates(reader: Reader, run_id: str) -> str:
         return "**No gate was decided**: this data is not fit for training."
     lines = []
     for gate in gates:
-        failed = [f"{check['check_name']}, {check['result']}" for check in gate["evidence"] if check["result"] in FAILING]
+        failed = [
+            f"{check['check_name']}, {check['result']}" for check in gate["evidence"] if check["result"] in FAILING
+        ]
         outcome = gate["result"] if gate["passed"] else f"**{gate['result']}**"
         told = f"{outcome}, {tally(gate['evidence'])}" + (f": {'; '.join(map(_line, failed))}" if failed else "")
         lines.append(f"- {_line(gate['name'])}: {told}")

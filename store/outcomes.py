@@ -1,7 +1,7 @@
 """What a gate's check came to: passed, failed, not tested or empty. Derived from a row's figures, old rows alike.
 
-A check that could not have failed, or that too few items decide, shows nothing: it is not tested, and no face may tell it
-as a pass. A part of a stage that yielded nothing is empty, which fails its gate.
+A check that could not have failed, or that too few items decide, shows nothing: it is not tested, and no face may
+tell it as a pass. A part of a stage that yielded nothing is empty, which fails its gate.
 """
 
 from __future__ import annotations

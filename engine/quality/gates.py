@@ -19,6 +19,7 @@ from store.names import PERSON_PARTS, VERDICTS
 from store.outcomes import FAILING, PASSED, gate_result, holds, result_of, tally, why_untested
 from store.read import Reader
 
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One measured figure against its threshold. `subject_ids` are the rows that count against it."""

@@ -79,7 +79,8 @@ _PAIRS = """
     WHERE p.run_id = $1 ORDER BY p.ordinal, p.pair_id
 """
 _REVISIONS = """
-    SELECT (SELECT count(*) FROM verdicts WHERE run_id = $1 AND subject_kind = 'revision' AND verdict = 'accepted') AS kept,
+    SELECT (SELECT count(*) FROM verdicts WHERE run_id = $1 AND subject_kind = 'revision'
+            AND verdict = 'accepted') AS kept,
            (SELECT count(*) FROM revisions WHERE run_id = $1) AS made
 """
 
@@ -204,8 +205,8 @@ def pair_checks(
 ) -> list[Check]:
     """The pair gate's checks over the pairs whose verdict is accepted; measured on the pairs, whoever accepted them.
 
-    `revisions` are those that were kept and all. The stage's own part comes first: what critique, revision and comparing
-    yielded, which made pairs of hard negatives cannot stand in for.
+    `revisions` are those that were kept and all. The stage's own part comes first: what critique, revision and
+    comparing yielded, for which pairs that were made to have a worse side cannot stand in.
     """
     wanted = spec.pairs
     assert wanted is not None

@@ -1,4 +1,4 @@
-"""What would help where a gate failed: for each check what changes its figure, and what a person may do about a gate."""
+"""What would help where a gate failed: by check what changes its figure, and what a person may do about the gate."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ HELPS = {
     "instruction acceptance": "instructions.level simple, other seeds, or a larger model",
     "pair acceptance": "more responses.drafts, simpler instructions, or a larger model",
     "preference pairs": "more samples (a larger pilot and target), or more candidates.best_of",
-    "kept revisions": "revisions.form principle, more revisions.rounds, or a larger model: small ones seldom revise for the "
-    "better. The room Preferences shows each revision with what spoke against it",
-    "kept best-of pairs": "more candidates.best_of or a higher candidates.temperature, so that answers differ, and more "
-    "samples",
+    "kept revisions": "revisions.form principle, more revisions.rounds, or a larger model: small ones seldom revise for "
+    "the better. The room Preferences shows each revision with what spoke against it",
+    "kept best-of pairs": "more candidates.best_of or a higher candidates.temperature, so that answers differ, and "
+    "more samples",
     "pairs decided by an audited critic": "a critic of pairs that passes its audit: another one in critics.pair, or a "
     "larger model. cai status shows each audit",
     "smallest margin": "a critic of pairs that tells more of them apart",
@@ -43,8 +43,8 @@ def helps(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 def what_may_be_done(rows: Sequence[Mapping[str, Any]], run_id: str, spec: str, asks: Sequence[str]) -> list[str]:
     """The ways on from a gate that has not passed, each on a line; empty where it passed.
 
-    `rows` are its checks with their result, `asks` the decisions that the spec has reviewed. What the guard failed nothing
-    overrides.
+    `rows` are its checks with their result, `asks` the decisions that the spec has reviewed. Nothing overrides the
+    guard.
     """
     failing = [row for row in rows if row["result"] in FAILING]
     few = [row for row in rows if too_few(row)]
@@ -59,10 +59,12 @@ def what_may_be_done(rows: Sequence[Mapping[str, Any]], run_id: str, spec: str, 
         return told
     told += [
         "other thresholds: the room Thresholds (3) shows what each would change; nothing is generated",
-        f'a review: cai review ask {run_id} --topic gate --question "..." has the configured reviewer read the evidence',
+        f'a review: cai review ask {run_id} --topic gate --question "..." has the reviewer read the evidence',
     ]
     if "override" in asks:
-        told.append("an override: thresholds applied in 3 with a reason; the run then waits until a review approves of it")
+        told.append(
+            "an override: thresholds applied in 3 with a reason; the run then waits until a review approves of it"
+        )
     else:
         told.append("an override: thresholds applied in 3 with a reason, which the record, report and card keep")
     return told

@@ -48,7 +48,9 @@ KINDS: dict[str, Callable[..., str]] = {
     "code": lambda value: code(str(value)),
     "short": lambda value: code(str(value)[:12]),
 }
-TEXTS = frozenset({"text", "words", "code", "short", "yes", "passed", "result", "time"})  # kinds whose cells stand on the left
+TEXTS = frozenset(
+    {"text", "words", "code", "short", "yes", "passed", "result", "time"}
+)  # kinds whose cells stand on the left
 
 
 def written(kind: str, values: tuple[Any, ...], absent: str = figures.ABSENT) -> str:

@@ -54,8 +54,8 @@ def _data(doc: Document) -> list[str]:
          "Quality gates: {failed:count} of {checks:count} checks failed or found nothing, of the pilot or of the final "
          "gate."),
         (gates.row["untested"],
-         "Quality gates: {untested:count} of {checks:count} checks were not tested, because they cannot fail, because too "
-         "few items decide them, or because there was nothing to measure; none of them counts as passed."),
+         "Quality gates: {untested:count} of {checks:count} checks were not tested, because they cannot fail, because "
+         "too few items decide them, or because there was nothing to measure; none of them counts as passed."),
     ])  # fmt: skip
     audits = doc.queries.ask(
         "Critics that may filter, by what they judge",
@@ -137,8 +137,8 @@ def _evaluation(doc: Document) -> list[str]:
         (gap.row["failed"],
          "The gap gate failed {failed:count} of {checks:count} checks: there may have been little to train."),
         (gap.row["untested"],
-         "The gap gate could not test {untested:count} of {checks:count} checks: that there was something to train is not "
-         "shown by them."),
+         "The gap gate could not test {untested:count} of {checks:count} checks: that there was something to train is "
+         "not shown by them."),
     ])  # fmt: skip
 
 

@@ -51,7 +51,9 @@ SITUATIONS = [
 ]
 
 
-@pytest.mark.parametrize(("row", "result"), SITUATIONS, ids=[f"{row['check_name']}-{result}" for row, result in SITUATIONS])
+@pytest.mark.parametrize(
+    ("row", "result"), SITUATIONS, ids=[f"{row['check_name']}-{result}" for row, result in SITUATIONS]
+)
 def test_a_check_has_one_of_four_results(row: Row, result: str) -> None:
     found = with_result(row)
     assert (found["result"], found["passed"]) == (result, result == "passed")
@@ -82,10 +84,18 @@ def test_a_gate_fails_by_what_failed_or_is_empty_and_passes_by_what_was_tested()
         assert (gate_result(found), tally(found)) == (result, told)
 
 
-NAMES = st.sampled_from([*YIELDS, "guard passed", "smallest margin", "base_raw_right", "runaway share", "audited pair critics"])
+NAMES = st.sampled_from(
+    [*YIELDS, "guard passed", "smallest margin", "base_raw_right", "runaway share", "audited pair critics"]
+)
 FIGURES = st.sampled_from([0.0, 0.05, 0.3, 0.5, 0.95, 1.0, 2.0, 40.0])
 CHECKS = st.builds(
-    check, NAMES, st.none() | FIGURES, st.integers(0, 200), st.sampled_from(["<", "<=", ">="]), FIGURES, share=st.booleans()
+    check,
+    NAMES,
+    st.none() | FIGURES,
+    st.integers(0, 200),
+    st.sampled_from(["<", "<=", ">="]),
+    FIGURES,
+    share=st.booleans(),
 )
 
 

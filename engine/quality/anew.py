@@ -69,7 +69,7 @@ def decide_anew(
     failed = [check.name for of in gates.values() for check in of if check.fails]
     told = dict(run) | {"updated_at": now}
     if gates and run["state"] == "gate_failed" and not failed:
-        told |= {"state": "stopped", "reason": f"the gate passes under {under}; resuming goes on"}
+        told |= {"state": "stopped", "reason": f"no check of the gate fails under {under}; resuming goes on"}
     elif gates and run["state"] == "done" and failed:
         told |= {"state": "gate_failed", "reason": f"fails under {under}: {', '.join(failed)}"}
     # Where a verdict stays, its flags and its reason may not.

@@ -16,8 +16,8 @@ HELPS = {
     "instruction acceptance": "instructions.level simple, other seeds, or a larger model",
     "pair acceptance": "more responses.drafts, simpler instructions, or a larger model",
     "preference pairs": "more samples (a larger pilot and target), or more candidates.best_of",
-    "kept revisions": "revisions.form principle, more revisions.rounds, or a larger model: small ones seldom revise for "
-    "the better. The room Preferences shows each revision with what spoke against it",
+    "kept revisions": "revisions.form principle, more revisions.rounds, or a larger model: small ones seldom revise "
+    "for the better. The room Preferences shows each revision with what spoke against it",
     "kept best-of pairs": "more candidates.best_of or a higher candidates.temperature, so that answers differ, and "
     "more samples",
     "pairs decided by an audited critic": "a critic of pairs that passes its audit: another one in critics.pair, or a "

@@ -65,6 +65,12 @@ def of_runs(reader: Query, runs: Sequence[Mapping[str, Any]]) -> dict[str, Headl
     }
 
 
+def with_headlines(reader: Query, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Runs, each with its headline as `acceptance`, as values for JSON."""
+    found = of_runs(reader, runs)
+    return [{**run, "acceptance": plain(found[run["run_id"]])} for run in runs]
+
+
 def of_run(reader: Query, run: Mapping[str, Any]) -> Headline:
     """The headline of one run."""
     return of_runs(reader, [run])[run["run_id"]]

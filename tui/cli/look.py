@@ -39,11 +39,9 @@ def add(commands: Commands) -> None:
 
 def runs(args: argparse.Namespace, terminal: Terminal) -> int:
     with reading(args) as reader:
-        from store.headline import of_runs, plain
+        from store.headline import with_headlines
 
-        found = reader.runs()
-        kinds = of_runs(reader, found)
-        found = [run | {"acceptance": plain(kinds[run["run_id"]])} for run in found]
+        found = with_headlines(reader, reader.runs())
     heavy = ("settings", "manifest")
     listed = [{"run" if k == "run_id" else k: v for k, v in row.items() if k not in heavy} for row in found]
     none = "no runs yet; begin one with: cai run"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine.core.errors import SpecError
 from engine.core.figures import percent_of, percents_whole
 from engine.stats.shares import wilson
-from store.headline import of_runs
+from store.headline import with_headlines
 from store.names import VERDICTS
 from store.outcomes import tally
 from tui.words.wording import RESULTS
@@ -41,9 +41,8 @@ def all_runs(reader: Reader) -> list[dict[str, Any]]:
             "SELECT run_id, count(*) AS n FROM verdicts WHERE subject_kind = 'sample' GROUP BY 1 LIMIT 10000"
         )
     }
-    runs = reader.runs()[:RUNS_SHOWN]
-    kinds = of_runs(reader, runs)
-    return [run | {"judged": judged.get(run["run_id"], 0), "acceptance": kinds[run["run_id"]]} for run in runs]
+    runs = with_headlines(reader, reader.runs()[:RUNS_SHOWN])
+    return [run | {"judged": judged.get(run["run_id"], 0)} for run in runs]
 
 
 def account(reader: Reader, run_id: str) -> Account:

@@ -15,6 +15,7 @@ from textual.widgets import DataTable, Static
 
 from engine.core.figures import format_seconds, percent_of, percents_whole
 from engine.stats.shares import wilson
+from store.headline import plain
 from store.names import RESUMABLE
 from tui.live.state import RunState
 from tui.messages import AskWanted, RunWanted
@@ -93,7 +94,7 @@ class RunsRoom(TableRoom):
         self._elapsed_s = state.elapsed_s
         judged = state.phase("response_judgements").done
         told = {"state": state.state, "accepted": state.accepted, "judged": judged, "elapsed_s": state.elapsed_s,
-                "acceptance": state.headline}  # fmt: skip
+                "acceptance": plain(state.headline)}  # fmt: skip
         self._rows[name] = {**self._rows[name], **told}
         cells = self._cells(name, self._rows[name], self.app.theme_variables)
         for (column, _), cell in zip(_COLUMNS, cells, strict=True):
@@ -128,7 +129,7 @@ class RunsRoom(TableRoom):
         self.refresh_bindings()
 
     def _cells(self, name: str, run: Mapping[str, Any], colours: Mapping[str, str]) -> list[Text]:
-        shape, word, tone = state_mark(str(run["state"]), audited=run["acceptance"].audited)
+        shape, word, tone = state_mark(str(run["state"]), audited=run["acceptance"]["audited"])
         here = "▶" if name == self._current else " "
         mark = "●" if name == self._marked else here
         accepted, judged = run["accepted"], run["judged"]

@@ -35,7 +35,9 @@ async def test_moving_shows_and_applying_asks_for_a_reason(tmp_path: Path) -> No
         await pilot.press("y", *"stricter", "enter")
         await settle(pilot, lambda: "+0.90" in shown(app, "#knobs") and "→" not in shown(app, "#knobs"))
         told = [note.message for note in app._notifications]
-        assert any("samples and 0 instructions changed sides.\n– The gate is not tested. " in item for item in told), told
+        assert any("samples and 0 instructions changed sides.\n– The gate is not tested. " in item for item in told), (
+            told
+        )
         await pilot.press("4")
         await settle(pilot, lambda: "1 decided" in str(app.query_one("#gate-table").border_subtitle))
         await pilot.press("end", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j")

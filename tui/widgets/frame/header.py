@@ -58,7 +58,7 @@ def _who(state: RunState) -> list[Content]:
     seed = row(("  seed ", QUIET), "–" if state.seed is None else f"{state.seed}")
     told = row(("  accepted ", QUIET), accepted)
     name = row(("cai ", "bold $accent"), ("run ", QUIET), run)
-    if not state.accepted:
+    if not state.accepted and not state.finished:
         return [row(name, seed, told), row(name, told), row(("run ", QUIET), run, ("  + ", QUIET), accepted), row(run)]
     whole, short = row("  ", (kind.told, tone)), row("  ", (kind.short, tone))
     wanted = row((f"  of {count(state.target)}", QUIET)) if state.target else Content("")

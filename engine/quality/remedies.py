@@ -53,8 +53,7 @@ def what_may_be_done(rows: Sequence[Mapping[str, Any]], run_id: str, spec: str, 
     told = [f"what would help: {line}" for line in helps(failing)]
     if any(row["check_name"] == "guard passed" for row in failing):
         return told
-    told.append(f"more candidates: a larger pilot decides what too few do not (f in the room Runs, or cai run {spec} "
-                "--pilot N)")  # fmt: skip
+    told.append(f"more candidates: a run with a larger pilot (f in the room Runs, or cai run {spec} --pilot N)")
     if not failing:
         return told
     told += [

@@ -120,6 +120,8 @@ def settings(spec: str = "stage_1_small_model") -> dict[str, Any]:
     """The small model's, with a critic of the fake run that may filter."""
     found = load_spec(spec).settings.model_dump()
     found["critics"] |= {"sample": ["label", "pmi"], "accept_above": 0.4, "unsure_above": -0.25, "min_auc": 0.6}
+    if found["pairs"] is not None:
+        found["critics"]["pair"] = ["compare", "grade"]
     return found
 
 

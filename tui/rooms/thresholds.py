@@ -362,7 +362,8 @@ class ThresholdsRoom(Room):
         failed = ", ".join(str(check["check_name"]) for check in checks if check["result"] in FAILING)
         says = {PASSED: "The gate passes now", FAILED: f"The gate fails now: {failed}; 4 says what may be done"}
         gate = f"{RESULTS[result][0]} {says.get(result, 'The gate is not tested')}. {tally(checks)}."
-        severity = "information" if result == PASSED else "warning"
-        self.notify(f"Applied: {sides}\n{gate}", severity=severity, markup=False)
+        self.notify(
+            f"Applied: {sides}\n{gate}", severity="information" if result == PASSED else "warning", markup=False
+        )
         self._moved, self._read_at = {}, ()
         self.post_message(RunWanted("show", self._run_id))

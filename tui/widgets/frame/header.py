@@ -61,7 +61,7 @@ def _who(state: RunState) -> list[Content]:
     if not state.accepted and not state.finished:
         return [row(name, seed, told), row(name, told), row(("run ", QUIET), run, ("  + ", QUIET), accepted), row(run)]
     whole, short = row("  ", (kind.told, tone)), row("  ", (kind.short, tone))
-    wanted = row((f"  of {count(state.target)}", QUIET)) if state.target else Content("")
+    wanted = row((f" · {count(state.target)} wanted", QUIET)) if state.target else Content("")
     return [
         row(name, seed, whole, wanted),
         row(name, whole, wanted),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from store.names import AUDITED, FRESH, preferred
-from store.query import Query, Row
+
+if TYPE_CHECKING:
+    from store.query import Query, Row
 
 JUDGED = ("instruction", "sample")
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from store.audits import audit_rows, good_of
 from store.names import FRESH
-from store.query import Query
+
+if TYPE_CHECKING:
+    from store.query import Query
 
 BY_BASIS = (
     "SELECT run_id, basis AS name, count(*) AS n FROM verdicts WHERE run_id IN (SELECT unnest(?::VARCHAR[])) "

@@ -73,7 +73,9 @@ def recheck(reader: Reader, run_id: str, overrides: Mapping[str, str]) -> dict[s
             verdicts = [verdict.verdict for verdict in pairs.verdicts.values()]
             counts["preference pair"] = {name: verdicts.count(name) for name in ("accepted", "rejected")}
             decided += pairs.checks
-        checks = [{"name": check.name, **check.row()} for check in decided]
+        checks = [
+            {"name": check.name, **check.row(), "result": check.result, "untested": check.untested} for check in decided
+        ]
         result = gate_result(checks)
         return {"counts": counts, "checks": checks, "passed": result == PASSED, "result": result}
 

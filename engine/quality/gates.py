@@ -46,9 +46,13 @@ class Check:
         return cls(name, k / n if n else None, *wilson(k, n), n, op, threshold, tuple(against))
 
     def row(self) -> dict[str, Any]:
-        """All but the name, in the order of the table `gates`, with the result and why it is none."""
+        """All but the name, in the order of the table `gates`."""
         told = {name: getattr(self, name) for name in ("measured", "lo", "hi", "n", "op", "threshold", "passed")}
-        return {**told, "subject_ids": list(self.subject_ids), "result": self.result, "untested": self.untested}
+        return {**told, "subject_ids": list(self.subject_ids)}
+
+    def told(self) -> dict[str, Any]:
+        """The check as faces read it, like a row of Reader.gates: with name, result, and why it is not tested."""
+        return {"check_name": self.name, **self.row(), "result": self.result, "untested": self.untested}
 
     @property
     def holds(self) -> bool:
@@ -238,7 +242,7 @@ def evidence_sha256(checks: Sequence[Check]) -> str:
 
 def decided(run_id: str, gate: str, checks: Sequence[Check]) -> GateDecided:
     """What is told of a gate that was decided on these checks."""
-    rows = [{"check_name": check.name, **check.row()} for check in checks]
+    rows = [check.told() for check in checks]
     result = gate_result(rows)
     failed = tuple(check.name for check in checks if check.fails)
     return GateDecided(run_id, gate, result == PASSED, failed, result, tally(rows))
@@ -246,8 +250,7 @@ def decided(run_id: str, gate: str, checks: Sequence[Check]) -> GateDecided:
 
 def gate_row(run_id: str, gate: str, check: Check, evidence: str, at: datetime) -> dict[str, Any]:
     """A check as a row of the table `gates`."""
-    figures = {name: value for name, value in check.row().items() if name not in ("result", "untested")}  # derived
-    row = {"run_id": run_id, "gate": gate, "check_name": check.name, **figures}
+    row = {"run_id": run_id, "gate": gate, "check_name": check.name, **check.row()}
     return row | {"threshold": float(check.threshold), "evidence_sha256": evidence, "decided_at": at}
 
 

@@ -265,7 +265,7 @@ class ThresholdsRoom(Room):
         rows = [acceptance_line(kind, before, after) for kind in after.acceptance]
         was = {check.name: check for check in before.checks}  # with no pair left there is no smallest margin
         rows += [check_line(was.get(check.name, check), check) for check in after.checks]
-        checks = [{"check_name": check.name, **check.row()} for check in after.checks]
+        checks = [check.told() for check in after.checks]
         told = f"{RESULTS[gate_result(checks)][0]} {tally(checks)}"
         box = self.query_one("#outcome-box")
         box.border_subtitle = f"{told} · {'Enter applies' if self._moved else 'as it is'}"
@@ -348,7 +348,7 @@ class ThresholdsRoom(Room):
                 changed = apply(store, run_id, overrides, reason)
                 with store.reader() as reader:
                     checks = WhatIf(reader, run_id).under({}).checks
-                return changed, [{"check_name": check.name, **check.row()} for check in checks]
+                return changed, [check.told() for check in checks]
 
             self.post_message(WriteWanted("applying thresholds", write, self._applied))
 

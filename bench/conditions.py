@@ -30,6 +30,7 @@ COMMON = {
     "splits.train": "1.0", "splits.validation": "0.0", "splits.test": "0.0",
     "pairs.revision": "0.0", "pairs.hard_negative": "0.0", "pairs.boundary": "0.0",
     "pairs.min_margin_nats": "0.5", "pairs.pairs_at_least": "1", "pairs.chosen_longer_at_most": "1.0",
+    "pairs.best_of_at_least": "0", "pairs.decided_by_critic_at_least": "0",
     "sft.examples_at_least": "1", "dpo.examples_at_least": "1", "dpo.heldout_share": "0.0",
     "evaluation.base_at_most": "1.0", "evaluation.repeat_share": "0.0", "evaluation.gap_conditions": "[base_formatted]",
 }  # fmt: skip

@@ -9,7 +9,9 @@ import yaml
 
 from store import preferences, progress
 from store.audits import good_among_accepted
+from store.headline import of_run
 from store.names import AUDITED, CROSS_VALIDATED, FRESH
+from store.outcomes import FAILING, tally
 from store.query import Row
 from store.read import Reader
 
@@ -75,7 +77,7 @@ def card(
         _table(("split", "verdict", "basis", "samples"), _verdicts(reader, run_id)),
         *_preferences(reader, run),
         "## How samples were accepted",
-        acceptance(reader, run_id),
+        acceptance(reader, run),
         *filter(None, [_good_ones(reader, run)]),
         _audits(reader, run_id),
         "## Gates",
@@ -126,20 +128,15 @@ def _preferences(reader: Reader, run: Row) -> list[str]:
     return found
 
 
-def acceptance(reader: Reader, run_id: str) -> str:
-    """One paragraph that says whether an audited critic or rules alone accepted the run's samples."""
-    by_basis = progress.accepted_by_basis(reader, run_id)
-    critic, rules = by_basis.get("critic", 0), by_basis.get("rules", 0)
-    if not by_basis:
-        return "No sample was accepted."
-    if not critic:
-        return (
-            f"**By rules only**: {rules} accepted samples passed the rules. No audited critic took part, and the "
-            "margins in the rows are unaudited."
-        )
-    if not rules:
-        return f"By an audited critic: {critic} accepted samples passed the rules and a critic that passed its audit."
-    return f"By an audited critic {critic} accepted samples, **by rules only** {rules}."
+def acceptance(reader: Reader, run: Row) -> str:
+    """One paragraph: the headline, and what it means where rules alone accepted some."""
+    told = of_run(reader, run)
+    rules = progress.accepted_by_basis(reader, run["run_id"]).get("rules", 0)
+    means = (
+        f" {rules} accepted samples passed rules of form only. No audited critic took part in that, the margins in the "
+        "rows are unaudited, and how many are good is not known."
+    )
+    return f"**{_line(told.told)}**." + (means if rules else "")
 
 
 def _verdicts(reader: Reader, run_id: str) -> list[tuple[object, ...]]:
@@ -219,21 +216,28 @@ def _gates(reader: Reader, run_id: str) -> str:
         return "**No gate was decided**: this data is not fit for training."
     lines = []
     for gate in gates:
-        failed = [check["check_name"] for check in gate["evidence"] if not check["passed"]]
-        outcome = "passed" if gate["passed"] else f"**failed** ({', '.join(map(_line, failed))})"
-        lines.append(f"- {_line(gate['name'])}: {outcome}")
+        failed = [
+            f"{check['check_name']}, {check['result']}" for check in gate["evidence"] if check["result"] in FAILING
+        ]
+        outcome = gate["result"] if gate["passed"] else f"**{gate['result']}**"
+        told = f"{outcome}, {tally(gate['evidence'])}" + (f": {'; '.join(map(_line, failed))}" if failed else "")
+        lines.append(f"- {_line(gate['name'])}: {told}")
     if not all(gate["passed"] for gate in gates):
-        lines.append("\nA gate has failed: this data is not fit for training.")
+        lines.append("\nA gate has not passed: this data is not fit for training.")
     checks = [
         (
             *(gate["name"], check["check_name"], _figure(check["measured"]), _interval(check["lo"], check["hi"])),
-            *(check["n"], f"{check['op']} {_figure(check['threshold'])}", "yes" if check["passed"] else "no"),
+            *(check["n"], f"{check['op']} {_figure(check['threshold'])}", _result(check)),
         )
         for gate in gates
         for check in gate["evidence"]
     ]
-    header = ("gate", "check", "measured", "95 % interval", "n", "threshold", "passed")
+    header = ("gate", "check", "measured", "95 % interval", "n", "threshold", "result")
     return "\n".join(lines) + "\n\n" + _table(header, checks)
+
+
+def _result(check: Row) -> str:
+    return f"{check['result']}: {check['untested']}" if check["untested"] else str(check["result"])
 
 
 def _repetition(reader: Reader, run_id: str) -> str:

@@ -10,7 +10,9 @@ from typing import Any
 
 from store import preferences
 from store.audits import good_among_accepted
+from store.headline import of_run, plain
 from store.names import ALIVE, BESIDE, PHASES, PREFERENCE_PHASES, VERDICTS
+from store.outcomes import PASSED, gate_result, with_result
 from store.query import Query
 from store.text import json_ready
 
@@ -125,6 +127,7 @@ def status(reader: Query, run: Mapping[str, Any]) -> dict[str, Any]:
             "phases": phases(reader, run),
             "gates": gates(reader, run_id),
             "counts": counts(reader, run_id),
+            "acceptance": plain(of_run(reader, run)),
             "good_among_accepted": good_among_accepted(reader, run),
             "preferences": preferences.counts(reader, run_id),
             "repeat": repeated(reader, run_id),
@@ -134,14 +137,21 @@ def status(reader: Query, run: Mapping[str, Any]) -> dict[str, Any]:
     return ready
 
 
+def checks(reader: Query, run_id: str) -> list[dict[str, Any]]:
+    """The gates' checks, each with its result; see Reader.gates."""
+    return [with_result(row) for row in reader.query(CHECKS, [run_id])]
+
+
 def gates(reader: Query, run_id: str) -> list[dict[str, Any]]:
-    """Each gate once, {name, passed, evidence}: it passed when all its checks did, which are the evidence."""
-    found: dict[str, dict[str, Any]] = {}
-    for row in reader.query(CHECKS, [run_id]):
-        gate = found.setdefault(row["gate"], {"name": row["gate"], "passed": True, "evidence": []})
-        gate["passed"] = gate["passed"] and row["passed"]
-        gate["evidence"].append({name: value for name, value in row.items() if name not in ("run_id", "gate")})
-    return list(found.values())
+    """Each gate once, {name, result, passed, evidence}; its checks are the evidence."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in checks(reader, run_id):
+        told = {name: value for name, value in row.items() if name not in ("run_id", "gate")}
+        found.setdefault(row["gate"], []).append(told)
+    return [
+        {"name": name, "passed": (result := gate_result(of)) == PASSED, "result": result, "evidence": of}
+        for name, of in found.items()
+    ]
 
 
 def counts(reader: Query, run_id: str) -> dict[str, Any]:

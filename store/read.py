@@ -221,8 +221,11 @@ class Reader(Query):
         return [row["score"] for row in rows if math.isfinite(row["score"])]
 
     def gates(self, run_id: str) -> list[Row]:
-        """The gates' checks, guard first, then pilot, then final, each with its evidence."""
-        return self.query(progress.CHECKS, [run_id])
+        """The gates' checks, guard first, then pilot, then final, each with its evidence and its `result`.
+
+        `passed` is true of a check that was tested and passed alone; `untested` says why one was not.
+        """
+        return progress.checks(self, run_id)
 
     def guard(self, run_id: str) -> list[Row]:
         """The guard's checks with prompt and answer, `measured` parsed, the aggregate ones last."""

@@ -18,6 +18,7 @@ from engine.spec.stage import StageSpec, settings_of
 from engine.training.plan import plan
 from store.db import Store
 from store.names import TRAINING_PHASES
+from store.outcomes import PASSED, gate_result
 from store.read import Reader
 
 
@@ -72,8 +73,11 @@ def recheck(reader: Reader, run_id: str, overrides: Mapping[str, str]) -> dict[s
             verdicts = [verdict.verdict for verdict in pairs.verdicts.values()]
             counts["preference pair"] = {name: verdicts.count(name) for name in ("accepted", "rejected")}
             decided += pairs.checks
-        checks = [{"name": check.name, **check.row()} for check in decided]
-        return {"counts": counts, "checks": checks, "passed": all(c["passed"] for c in checks)}
+        checks = [
+            {"name": check.name, **check.row(), "result": check.result, "untested": check.untested} for check in decided
+        ]
+        result = gate_result(checks)
+        return {"counts": counts, "checks": checks, "passed": result == PASSED, "result": result}
 
     return {
         "run": run["run_id"],

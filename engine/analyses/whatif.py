@@ -54,6 +54,9 @@ KNOBS = (
     Knob("pairs.chosen_longer_at_most", 0.01, 0, 1, "share of pairs whose chosen side is the longer one"),
     Knob("pairs.pairs_at_least", 1, 0, 1_000_000, "pairs that must be kept"),
     Knob("pairs.audited_critics_at_least", 1, 0, 5, "comparing critics whose audit lets them filter"),
+    Knob("pairs.revisions_at_least", 1, 0, 1_000_000, "revisions that must be kept; 0 does not test them"),
+    Knob("pairs.best_of_at_least", 1, 0, 1_000_000, "pairs of the best of several that must be kept"),
+    Knob("pairs.decided_by_critic_at_least", 1, 0, 1_000_000, "kept pairs that an audited critic must have decided"),
 )
 
 

@@ -124,9 +124,13 @@ class ForecastUpdated(Event):
 
 @dataclass(frozen=True, slots=True)
 class GateDecided(Event):
+    """`result` is passed, failed or not tested; `told` says how many checks passed of those that were tested."""
+
     gate: str
     passed: bool
     failed_checks: tuple[str, ...]
+    result: str = ""
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -229,7 +229,7 @@ def _row(capability: str, part: str, subject: str, check: Check, detail: Mapping
         "capability": capability, "part": part, "subject": subject,
         "measured": check.measured, "lo": check.lo, "hi": check.hi, "n": check.n,
         "op": check.op, "threshold": check.threshold if check.op else None,
-        "passed": check.passed if decides else None, "detail": dict(detail),
+        "passed": check.holds if decides else None, "detail": dict(detail),
     }  # fmt: skip
 
 

@@ -282,7 +282,7 @@ class Evaluator:
         checks = gap_checks(answers, plan.settings)
         evidence = gap_evidence(answers, plan.items_sha256, plan.scorer_sha256)
         rows = [gates.gate_row(self.run["run_id"], GATE, check, evidence, now) for check in checks]
-        return rows, tuple(check.name for check in checks if not check.passed)
+        return rows, tuple(check.name for check in checks if check.fails)
 
 
 def _judged(item: Item, text: str, scorer_sha256: str) -> Row:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from engine.quality.gates import Check, Decision, Rechecked, evidence_sha256, gate_row, verdict_row
+from engine.core.events import Event, Noted
+from engine.quality.gates import Check, Decision, Rechecked, decided, evidence_sha256, gate_row, verdict_row
 from engine.quality.pair_selection import PairEvidence, PairsRechecked
 from engine.spec.stage import StageSpec
 from store.read import Reader
@@ -57,18 +58,18 @@ def decide_anew(
     """
     run_id = run["run_id"]
     stored = stored_decisions(reader, run_id)
-    decided = {row["gate"] for row in reader.gates(run_id)}
+    there = {row["gate"] for row in reader.gates(run_id)}
     decisions: dict[str, Mapping[str, Decision]] = dict(found.decisions)
     if candidates:
         decisions["candidate"] = candidates
     checks = {"": found.checks}
     if pairs is not None:
         decisions["pair"], checks[" pairs"] = pairs.verdicts, pairs.checks
-    gates = {gate: of for suffix, of in checks.items() if (gate := _latest(decided, suffix)) is not None}
-    failed = [check.name for of in gates.values() for check in of if not check.passed]
+    gates = {gate: of for suffix, of in checks.items() if (gate := _latest(there, suffix)) is not None}
+    failed = [check.name for of in gates.values() for check in of if check.fails]
     told = dict(run) | {"updated_at": now}
     if gates and run["state"] == "gate_failed" and not failed:
-        told |= {"state": "stopped", "reason": f"the gate passes under {under}; resuming goes on"}
+        told |= {"state": "stopped", "reason": f"no check of the gate fails under {under}; resuming goes on"}
     elif gates and run["state"] == "done" and failed:
         told |= {"state": "gate_failed", "reason": f"fails under {under}: {', '.join(failed)}"}
     # Where a verdict stays, its flags and its reason may not.
@@ -79,14 +80,23 @@ def decide_anew(
         if stored.get((kind, name)) not in (None, made)
     }
     sides = [kind for (kind, name), made in anew.items() if stored[kind, name].verdict != made.verdict]
+    moved = {kind: sides.count(kind) for kind in decisions}
+    turned = ", ".join(f"{n} of kind {kind}" for kind, n in moved.items() if n) or "none"
+    said = Noted(run_id, "info", f"decided anew under {under}: verdicts that changed: {turned}")
+    events: list[Event] = [said, *(decided(run_id, gate, of) for gate, of in gates.items())]
     rows = {
         "runs": [told],
         "verdicts": [verdict_row(run_id, kind, name, made) for (kind, name), made in anew.items()],
         "gates": [
             gate_row(run_id, gate, check, evidence_sha256(of), now) for gate, of in gates.items() for check in of
         ],
-    }
-    return Anew(rows, {kind: sides.count(kind) for kind in decisions}, checks)
+        "events": [
+            {"run_id": run_id, "session_id": f"anew-{now:%Y%m%d-%H%M%S-%f}", "seq": at, "at": now, "kind": event.kind,
+             "payload": event.payload()}
+            for at, event in enumerate(events)
+        ],
+    }  # fmt: skip
+    return Anew(rows, moved, checks)
 
 
 def _latest(decided: Collection[str], suffix: str) -> str | None:

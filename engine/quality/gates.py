@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import operator
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from engine.core.events import GateDecided
 from engine.quality.rules import BLOCKING, RULES, Measured, flags_of, measure
 from engine.spec.sections import CriticsSpec
 from engine.spec.stage import StageSpec
 from engine.stats.shares import wilson
 from store.names import PERSON_PARTS, VERDICTS
+from store.outcomes import FAILING, PASSED, gate_result, holds, result_of, tally, why_untested
 from store.read import Reader
-
-_OPERATORS: dict[str, Callable[[float, float], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">=": operator.ge,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +50,38 @@ class Check:
         told = {name: getattr(self, name) for name in ("measured", "lo", "hi", "n", "op", "threshold", "passed")}
         return {**told, "subject_ids": list(self.subject_ids)}
 
+    def told(self) -> dict[str, Any]:
+        """The check as faces read it, like a row of Reader.gates: with name, result, and why it is not tested."""
+        return {"check_name": self.name, **self.row(), "result": self.result, "untested": self.untested}
+
+    @property
+    def holds(self) -> bool:
+        """Whether the figure meets the threshold, however little that shows; False where nothing was measured."""
+        return holds(self.measured, self.op, self.threshold)
+
+    @property
+    def result(self) -> str:
+        """Passed, failed, not tested or empty; see store/outcomes.py."""
+        return result_of(self._figures())
+
+    @property
+    def untested(self) -> str:
+        """Why it shows nothing; empty where it shows something."""
+        return why_untested(self._figures())
+
     @property
     def passed(self) -> bool:
-        """False where nothing could be measured."""
-        return self.measured is not None and _OPERATORS[self.op](self.measured, self.threshold)
+        """Whether it was tested and passed."""
+        return self.result == PASSED
+
+    @property
+    def fails(self) -> bool:
+        """Whether its gate fails by it."""
+        return self.result in FAILING
+
+    def _figures(self) -> dict[str, Any]:
+        told = ("measured", "lo", "n", "op", "threshold")
+        return {"check_name": self.name, **{name: getattr(self, name) for name in told}}
 
 
 @dataclass(frozen=True)
@@ -215,6 +238,14 @@ def evidence_sha256(checks: Sequence[Check]) -> str:
     """The hash that binds a decision to the figures it was made on."""
     text = json.dumps([[c.name, c.measured, c.n, c.op, c.threshold, list(c.subject_ids)] for c in checks])
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def decided(run_id: str, gate: str, checks: Sequence[Check]) -> GateDecided:
+    """What is told of a gate that was decided on these checks."""
+    rows = [check.told() for check in checks]
+    result = gate_result(rows)
+    failed = tuple(check.name for check in checks if check.fails)
+    return GateDecided(run_id, gate, result == PASSED, failed, result, tally(rows))
 
 
 def gate_row(run_id: str, gate: str, check: Check, evidence: str, at: datetime) -> dict[str, Any]:

@@ -78,6 +78,11 @@ _PAIRS = """
     JOIN texts r ON r.id = p.rejected_id
     WHERE p.run_id = $1 ORDER BY p.ordinal, p.pair_id
 """
+_REVISIONS = """
+    SELECT (SELECT count(*) FROM verdicts WHERE run_id = $1 AND subject_kind = 'revision'
+            AND verdict = 'accepted') AS kept,
+           (SELECT count(*) FROM revisions WHERE run_id = $1) AS made
+"""
 
 
 def facts_of(row: Mapping[str, Any], **known: Any) -> PairFacts:
@@ -191,9 +196,18 @@ def _over_quota(pairs: Sequence[PairFacts], quotas: Mapping[str, float]) -> set[
 
 
 def pair_checks(
-    pairs: Sequence[PairFacts], verdicts: Mapping[str, str], spec: StageSpec, audited: int, named: int
+    pairs: Sequence[PairFacts],
+    verdicts: Mapping[str, str],
+    spec: StageSpec,
+    audited: int,
+    named: int,
+    revisions: tuple[int, int] = (0, 0),
 ) -> list[Check]:
-    """The pair gate's checks over the pairs whose verdict is accepted; measured on the pairs, whoever accepted them."""
+    """The pair gate's checks over the pairs whose verdict is accepted; measured on the pairs, whoever accepted them.
+
+    `revisions` are those that were kept and all. The stage's own part comes first: what critique, revision and
+    comparing yielded, for which pairs that were made to have a worse side cannot stand in.
+    """
     wanted = spec.pairs
     assert wanted is not None
     kept = [pair for pair in pairs if verdicts.get(pair.pair_id) == "accepted"]
@@ -210,8 +224,17 @@ def pair_checks(
     by_instruction = Counter(pair.instruction_id for pair in kept)
     most = max(by_instruction.values(), default=0)
     crowded = [pair.pair_id for pair in kept if by_instruction[pair.instruction_id] > wanted.per_instruction]
+    best_of = [pair for pair in pairs if pair.source == "best_of"]
+    best_of_kept = sum(pair.source == "best_of" for pair in kept)
+    by_critic = len(deciding) if audited else 0  # of the others is known which side is worse
+    comparable = sum(pair.source not in CONSTRUCTED for pair in pairs)
     checks = [
         Check.of("preference pairs", float(n), len(pairs), ">=", wanted.pairs_at_least),
+        Check.of("kept revisions", float(revisions[0]), revisions[1], ">=", wanted.at_least("revision")),
+        Check.of("kept best-of pairs", float(best_of_kept), len(best_of), ">=", wanted.at_least("best_of")),
+        Check.of(
+            "pairs decided by an audited critic", float(by_critic), comparable, ">=", wanted.decided_by_critic_at_least
+        ),
         count("held-out instructions in pairs", lambda pair: pair.held_out),
         count("degenerate sides", lambda pair: _degenerate(pair, spec.rules)),
         count("near-identical sides", lambda pair: pair.alike >= wanted.near_identical_at),
@@ -260,6 +283,7 @@ class PairEvidence:
     pairs: list[PairFacts]  # without margins
     margins: dict[str, dict[str, Margins]]  # by critic and pair
     aucs: dict[str, float]  # of each critic the lowest of the shipped parts
+    revisions: tuple[int, int]  # kept, and all
 
     @classmethod
     def read(cls, reader: Reader, run_id: str, spec: StageSpec) -> PairEvidence:
@@ -279,7 +303,8 @@ class PairEvidence:
         ):
             orders = by_order(json.loads(row["parts"])) or (None, None)
             margins.setdefault(row["critic"], {})[row["subject_id"]] = (row["margin_nats"], *orders)
-        return cls(pairs, margins, _aucs(reader, run_id))
+        revised = reader.query(_REVISIONS, [run_id])[0]
+        return cls(pairs, margins, _aucs(reader, run_id), (revised["kept"], revised["made"]))
 
     def under(self, spec: StageSpec) -> PairsRechecked:
         """Verdicts and checks as these settings make them, by the margins of the critic that decides under them.
@@ -297,7 +322,7 @@ class PairEvidence:
             pairs.append(replace(pair, margin_nats=margin, in_front=in_front, behind=behind))
         verdicts = select(pairs, spec.pairs, spec.rules, audited=bool(audited))
         accepted = {name: found.verdict for name, found in verdicts.items()}
-        checks = pair_checks(pairs, accepted, spec, len(audited), len(named))
+        checks = pair_checks(pairs, accepted, spec, len(audited), len(named), self.revisions)
         return PairsRechecked(verdicts, checks, decider, bool(audited))
 
 

@@ -45,6 +45,7 @@ def pages(reader: Reader, run_id: str, price_per_hour: float | None, now: dateti
         "figure does not exist.",
         head,
     )
+    data.acceptance(doc)
     claim.question(doc)
     data.flow(doc)
     data.constitution(doc)

@@ -103,6 +103,7 @@ def _reasons(doc: Document) -> list[str]:
         (gap.row["failed"],
          "the gap gate failed {failed:count} of {checks:count} checks: that there was something to train, and "
          "that it can be done, is not shown."),
+        (gap.row["untested"], "the gap gate could not test {untested:count} of {checks:count} checks."),
     ])  # fmt: skip
     approved = doc.queries.ask(
         "Whether the claim was reviewed",

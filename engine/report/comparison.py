@@ -15,6 +15,7 @@ from engine.report.text import inline
 from engine.stats.paired import cohen_h, holm, mcnemar, newcombe, pairs
 from engine.stats.shares import wilson
 from store.errors import CaiError, NotFound
+from store.outcomes import FAILING_SQL, NOT_TESTED, RESULT_SQL
 from store.read import Reader
 from store.text import json_ready
 
@@ -28,7 +29,7 @@ _ANSWERS = """
     ORDER BY a.run_id, a.condition, a.item_id
 """
 # Figures of a run that have no pairs of items, and so no test here.
-_FIGURES = """
+_FIGURES = f"""
     SELECT r.run_id, r.spec, r.model, r.seed, r.state, r.overrides,
            (SELECT count(*) FROM samples s WHERE s.run_id = r.run_id) AS samples,
            (SELECT count(*) FROM verdicts v WHERE v.run_id = r.run_id AND v.subject_kind = 'sample'
@@ -38,7 +39,9 @@ _FIGURES = """
             AND v.verdict = 'accepted') AS pairs_kept,
            (SELECT count(*) FROM gates g WHERE g.run_id = r.run_id AND g.gate NOT IN ('guard', 'gap')) AS checks,
            (SELECT count(*) FROM gates g WHERE g.run_id = r.run_id AND g.gate NOT IN ('guard', 'gap')
-            AND NOT g.passed) AS checks_failed,
+            AND {RESULT_SQL} IN {FAILING_SQL}) AS checks_failed,
+           (SELECT count(*) FROM gates g WHERE g.run_id = r.run_id AND g.gate NOT IN ('guard', 'gap')
+            AND {RESULT_SQL} = '{NOT_TESTED}') AS checks_untested,
            r.elapsed_s
     FROM runs r WHERE r.run_id IN (SELECT unnest(?::VARCHAR[]))
 """
@@ -216,6 +219,7 @@ def _markdown(found: Mapping[str, Any]) -> str:
         col("run", "text"), col("spec", "code"), col("model", "code"), col("seed", "code"), col("samples", "count"),
         col("accepted", "count"), col("pairs", "count"), col("pairs kept", "count", "pairs_kept"),
         col("QC checks", "count", "checks"), col("failed", "count", "checks_failed"),
+        col("not tested", "count", "checks_untested"),
     ]  # fmt: skip
     compared = [
         col("run", "text"), col("capability", "words"), col("before", "words"), col("after", "words"),

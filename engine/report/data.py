@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 from engine.core.errors import SpecError
 from engine.report import figures
 from engine.report.document import MEASURED, Document, col
 from engine.spec.constitution import load_constitution
+from store.audits import good_of
+from store.headline import headline, of_samples
 from store.names import AUDITED, CROSS_VALIDATED, FRESH
+from store.outcomes import RESULT_SQL
 from store.preferences import BY_PRINCIPLE
 
 _PARTS = "SELECT part, count(*) AS audits FROM audits WHERE run_id = $1 GROUP BY 1 ORDER BY 1"
@@ -20,6 +25,15 @@ _AUDITS = """
            threshold, (detail->>'$.no_scale') IS NULL AS has_scale, may_filter
     FROM (SELECT *, (detail->>'$.accepted.natural')::BOOLEAN AS as_it_fell FROM audits WHERE run_id = $1)
     WHERE part {among} ORDER BY subject_kind, critic, part
+"""
+_ACCEPTANCE = f"""
+    SELECT settings->'$.critics' AS critics,
+           (SELECT json_group_object(basis, n) FROM (SELECT basis, count(*) AS n FROM verdicts WHERE run_id = $1
+            AND subject_kind = 'sample' AND verdict = 'accepted' GROUP BY 1 ORDER BY 1)) AS by_basis,
+           (SELECT json_group_array(json_object('run_id', run_id, 'subject_kind', subject_kind, 'critic', critic,
+            'part', part, 'auc', auc, 'may_filter', may_filter, 'accepted', (detail->'$.accepted')::VARCHAR))
+            FROM (SELECT * FROM audits WHERE run_id = $1 AND part IN {AUDITED} ORDER BY ALL)) AS audits
+    FROM runs WHERE run_id = $1
 """
 # A training's rows: the newest supervised one and the newest on pairs.
 _LATEST = """
@@ -129,6 +143,16 @@ _EXCLUSIONS = f"""
 """
 
 
+def acceptance(doc: Document) -> None:
+    """By whom the samples were accepted, and what is known of their quality, as every face says it."""
+    found = doc.queries.ask("By whom samples were accepted, and the audits of the critics", _ACCEPTANCE)
+    row = found.row
+    settings = {"critics": json.loads(row["critics"] or "{}")}
+    good = good_of(json.loads(row["audits"] or "[]"), {"run_id": doc.queries.run_id, "settings": settings})
+    told = headline(json.loads(row["by_basis"] or "{}"), of_samples(good))
+    doc.say("**Accepted:** {told:text}.", found, {"told": told.told})
+
+
 def flow(doc: Document) -> None:
     """Counts at every step with what was left out, as a figure and as tables."""
     doc.section("Data flow")
@@ -235,11 +259,11 @@ def gates(doc: Document) -> None:
     doc.section("Quality gates")
     doc.listed(
         "Checks of the quality gates",
-        "SELECT gate, check_name, measured, lo, hi, n, op, threshold, passed, len(subject_ids) AS counted_against "
-        "FROM gates WHERE run_id = $1 AND gate NOT IN ('guard', 'gap') ORDER BY "
+        f"SELECT gate, check_name, measured, lo, hi, n, op, threshold, {RESULT_SQL} AS result, "
+        "len(subject_ids) AS counted_against FROM gates WHERE run_id = $1 AND gate NOT IN ('guard', 'gap') ORDER BY "
         "list_position(['pilot', 'pilot pairs', 'final', 'final pairs'], gate) NULLS LAST, gate, check_name",
         "What was measured and what was asked for.",
         [col("gate", "words"), col("check", "words", "check_name"), *MEASURED,
-         col("rows against", "count", "counted_against"), col("outcome", "passed", "passed")],
+         col("rows against", "count", "counted_against"), col("outcome", "result", "result")],
         "No quality gate was decided in this run.",
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from engine.evaluation.conditions import IN_WORDS
 from engine.report.document import MEASURED, Document, col
 from engine.report.query import QueryResult
+from store.outcomes import FAILING_SQL, NOT_TESTED, RESULT_SQL
 
 NO_TUNED = "No tuned model was evaluated"
 _ANSWERED = "(SELECT DISTINCT items_sha256 FROM evaluation_answers WHERE run_id = $1)"
@@ -204,8 +205,8 @@ def gap_outcome(doc: Document) -> QueryResult:
     """How many checks the gap gate made, and how many failed."""
     return doc.queries.ask(
         "Outcome of the gap gate",
-        "SELECT count(*) AS checks, count(*) FILTER (NOT passed) AS failed FROM gates WHERE run_id = $1 AND gate = "
-        "'gap'",
+        f"SELECT count(*) AS checks, count(*) FILTER ({RESULT_SQL} IN {FAILING_SQL}) AS failed, "
+        f"count(*) FILTER ({RESULT_SQL} = '{NOT_TESTED}') AS untested FROM gates WHERE run_id = $1 AND gate = 'gap'",
     )
 
 
@@ -243,10 +244,10 @@ def gap(doc: Document) -> None:
     doc.section("Gap gate")
     doc.listed(
         "Checks of the gap gate",
-        "SELECT check_name, measured, lo, hi, n, op, threshold, passed, decided_at FROM gates "
+        f"SELECT check_name, measured, lo, hi, n, op, threshold, {RESULT_SQL} AS result, decided_at FROM gates "
         "WHERE run_id = $1 AND gate = 'gap' ORDER BY check_name",
         "Checks of the gap gate.",
-        [col("check", "words", "check_name"), *MEASURED, col("outcome", "passed", "passed"),
+        [col("check", "words", "check_name"), *MEASURED, col("outcome", "result", "result"),
          col("decided", "time", "decided_at")],
         "The gap gate was not decided in this run.",
         about="Decided on the dev items: can the base already do what is to be trained, and can it be done at all?",

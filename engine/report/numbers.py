@@ -8,6 +8,7 @@ from typing import Any
 
 from engine.core import figures
 from engine.report.text import code, inline
+from store.outcomes import NOT_TESTED, PASSED
 
 
 def figure(value: Any) -> str:
@@ -39,6 +40,7 @@ KINDS: dict[str, Callable[..., str]] = {
     "hours": figures.hours,
     "time": time,
     "yes": lambda value: "yes" if value else "no",
+    "result": lambda value: value if value in (PASSED, NOT_TESTED) else f"**{value}**",
     "passed": lambda value: "passed" if value else "**failed**",
     "against": against,
     "text": lambda value: inline(str(value)),
@@ -46,7 +48,9 @@ KINDS: dict[str, Callable[..., str]] = {
     "code": lambda value: code(str(value)),
     "short": lambda value: code(str(value)[:12]),
 }
-TEXTS = frozenset({"text", "words", "code", "short", "yes", "passed", "time"})  # kinds whose cells stand on the left
+TEXTS = frozenset(
+    {"text", "words", "code", "short", "yes", "passed", "result", "time"}
+)  # kinds whose cells stand on the left
 
 
 def written(kind: str, values: tuple[Any, ...], absent: str = figures.ABSENT) -> str:

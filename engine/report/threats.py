@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.report.document import Document
 from engine.report.evaluation import compared_with_registration, gap_outcome
+from store.outcomes import FAILING_SQL, NOT_TESTED, RESULT_SQL
 
 FEW_ITEMS = 30  # of a type, below which its own interval says little
 
@@ -44,11 +45,18 @@ def _data(doc: Document) -> list[str]:
     ])  # fmt: skip
     gates = doc.queries.ask(
         "Failed checks of the quality gates",
-        "SELECT count(*) AS checks, count(*) FILTER (NOT passed) AS failed FROM gates WHERE run_id = $1 "
+        f"SELECT count(*) AS checks, count(*) FILTER ({RESULT_SQL} IN {FAILING_SQL}) AS failed, "
+        f"count(*) FILTER ({RESULT_SQL} = '{NOT_TESTED}') AS untested FROM gates WHERE run_id = $1 "
         "AND gate NOT IN ('guard', 'gap')",
     )
-    told = "Quality gates: {failed:count} of {checks:count} checks failed, of the pilot or of the final gate."
-    found += doc.holding(gates, [(gates.row["failed"], told)])
+    found += doc.holding(gates, [
+        (gates.row["failed"],
+         "Quality gates: {failed:count} of {checks:count} checks failed or found nothing, of the pilot or of the final "
+         "gate."),
+        (gates.row["untested"],
+         "Quality gates: {untested:count} of {checks:count} checks were not tested, because they cannot fail, because "
+         "too few items decide them, or because there was nothing to measure; none of them counts as passed."),
+    ])  # fmt: skip
     audits = doc.queries.ask(
         "Critics that may filter, by what they judge",
         "SELECT subject_kind, count(DISTINCT critic) AS critics, "
@@ -128,6 +136,9 @@ def _evaluation(doc: Document) -> list[str]:
          "The gap gate was not decided ({checks:count} checks): that the base could not do this already is not shown."),
         (gap.row["failed"],
          "The gap gate failed {failed:count} of {checks:count} checks: there may have been little to train."),
+        (gap.row["untested"],
+         "The gap gate could not test {untested:count} of {checks:count} checks: that there was something to train is "
+         "not shown by them."),
     ])  # fmt: skip
 
 

@@ -40,7 +40,9 @@ from engine.phases.work import Work
 from engine.quality import gates
 from engine.quality.guard import run_guard
 from engine.quality.pair_selection import recheck_pairs
+from engine.quality.remedies import helps
 from engine.stats.intervals import needed_candidates
+from store.headline import of_run
 from store.names import PHASES
 
 SMALLEST_DOUBLED = 8
@@ -60,6 +62,7 @@ class Runner:
         self._pilot = min(pilot, target)
         self._target = target
         self._until = until
+        self._told: dict[str, GateDecided] = {}  # by gate, as it was decided last
         self.accepted = 0
 
     def run(self) -> tuple[str, str]:
@@ -228,9 +231,12 @@ class Runner:
         work = self._work
         evidence, now = gates.evidence_sha256(checks), datetime.now(UTC)
         work.store.put({"gates": [gates.gate_row(work.run_id, name, check, evidence, now) for check in checks]})
-        failed = tuple(check.name for check in checks if not check.passed)
-        work.emit(GateDecided(work.run_id, name, not failed, failed))
-        return failed
+        told = gates.decided(work.run_id, name, checks)
+        self._told[name] = told
+        work.emit(told)
+        for line in helps({"check_name": check.name, "result": check.result} for check in checks):
+            work.emit(Noted(work.run_id, "warning", f"what would help: {line}"))
+        return told.failed_checks
 
     def _repeat(self) -> None:
         """Measure what floating point does to this run, and say it."""
@@ -256,7 +262,10 @@ class Runner:
     def _outcome(self, gate: str, failed: tuple[str, ...]) -> tuple[str, str]:
         if failed:
             return "gate_failed", f"the {gate} gate failed: {', '.join(failed)}"
-        return "done", f"{self.accepted} accepted examples, every gate passed"
+        accepted = of_run(self._work.reader, self._work.reader.run(self._work.run_id))
+        latest = [told for name, told in self._told.items() if name.startswith(gate)]
+        gates_told = "; ".join(f"{told.gate} gate {told.result}, {told.told}" for told in latest)
+        return "done", f"{accepted.told}; {gates_told}"
 
     @contextmanager
     def _phase(self, name: str, planned: int) -> Iterator[None]:

@@ -145,6 +145,15 @@ class PairsSpec(SpecSection):
     pairs_at_least: Annotated[int, Field(ge=0)]
     chosen_longer_at_most: Share
     audited_critics_at_least: Annotated[int, Field(ge=0)]
+    # What the stage itself has to yield; 0 asks for none, and its gate then says that this was not tested.
+    revisions_at_least: Annotated[int, Field(ge=0)] = 1
+    best_of_at_least: Annotated[int, Field(ge=0)] = 1
+    decided_by_critic_at_least: Annotated[int, Field(ge=0)] = 1
+
+    def at_least(self, source: str) -> int:
+        """What a source has to yield; nothing where it is switched off."""
+        wanted = {"revision": self.revisions_at_least, "best_of": self.best_of_at_least}[source]
+        return wanted if self.quotas[source] > 0 else 0
 
     @property
     def quotas(self) -> dict[str, float]:

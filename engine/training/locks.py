@@ -16,6 +16,7 @@ from engine.quality.gates import evidence_sha256, recompute
 from engine.quality.pair_selection import recheck_pairs
 from engine.spec.stage import StageSpec
 from engine.training.examples import Examples, near
+from store.outcomes import FAILING, gate_result, opens, tally, too_few
 from store.read import Reader
 
 
@@ -116,14 +117,16 @@ def _gate(reader: Reader, run_id: str, spec: StageSpec, method: str) -> list[Loc
         what = "the data gate" if method == "sft" else "the gate of the preference pairs"
         return [Lock(passed, False, f"{what} has not been decided", f"Go on with `cai resume {run_id}`.")]
     checks = [row for row in rows if row["gate"] == name]
-    failed = [row["check_name"] for row in checks if not row["passed"]]
+    failed = [row["check_name"] for row in checks if row["result"] in FAILING]
+    result = gate_result(checks)
     now = (recompute if method == "sft" else recheck_pairs)(reader, run_id, spec)
     current = evidence_sha256(now.checks) == checks[0]["evidence_sha256"]
-    outcome = f"failed: {', '.join(failed)}" if failed else f"passed, {len(checks)} checks"
+    few = [row["check_name"] for row in checks if too_few(row)]
+    outcome = f"{result}, {tally(checks)}" + (f": {', '.join(failed or few)}" if failed or few else "")
     return [
         Lock(
             passed,
-            not failed,
+            opens(checks),
             f"the {name} gate {outcome}",
             "Look at what counts against it in the room Thresholds, correct the spec, and let the gate decide again.",
         ),
@@ -156,9 +159,10 @@ def _gap(reader: Reader, run_id: str, spec: StageSpec) -> list[Lock]:
     planned = len(item_set().of(spec.evaluation.capability, "dev", spec.evaluation.items_per_type))
     if fewest := [row["n"] for row in checks if row["n"] < planned]:
         return [Lock(name, False, f"it was decided on {min(fewest)} of {planned} dev items", ask)]
-    failed = [row["check_name"] for row in checks if not row["passed"]]
+    failed = [row["check_name"] for row in checks if row["result"] in FAILING]
     told = ", ".join(f"{row['check_name']} {row['measured']:.3g}" for row in checks if row["measured"] is not None)
-    return [Lock(name, not failed, told, f"{gap.what_instead(failed)}.")]
+    untested = [f"{row['check_name']} not tested: {row['untested']}" for row in checks if row["untested"]]
+    return [Lock(name, opens(checks), "; ".join([told, *untested]), f"{gap.what_instead(failed)}.")]
 
 
 def _split(found: Examples) -> Lock:

@@ -23,6 +23,7 @@ pytestmark = [
 QUICK = {
     "critics.audit_items": "8", "critics.shuffles": "1", "instructions.round": "2", "guard.max_tokens": "16",
     "candidates.boundary_prompts": "4", "pairs.pairs_at_least": "1",
+    "pairs.best_of_at_least": "0", "pairs.decided_by_critic_at_least": "0",
 }  # fmt: skip
 WORDS = ["stage_6_small_model", "--headless", "--pilot", "8", *(f"--set={key}={value}" for key, value in QUICK.items())]
 

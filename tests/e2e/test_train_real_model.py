@@ -27,6 +27,7 @@ pytestmark = [
 CHANGED = {
     "gate.audited_critics_at_least": "0", "pairs.audited_critics_at_least": "0", "pairs.hard_negative": "1.0",
     "pairs.best_of": "1.0", "pairs.pairs_at_least": "4", "pairs.chosen_longer_at_most": "1.0",
+    "pairs.revisions_at_least": "0", "pairs.best_of_at_least": "0", "pairs.decided_by_critic_at_least": "0",
     "gate.median_tokens_below": "400", "sft.epochs": "2.0", "dpo.heldout_share": "0.0", "sft.patience": "0",
     "evaluation.items_per_type": "1",  # in each split
 }  # fmt: skip
@@ -52,10 +53,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path, Path("gemma-3-270m"), spec, examples=64, pairs=32, fingerprint=fingerprint,
         texts=[(row["instruction"], row["response"]) for row in good], worse=bad,
     )  # fmt: skip
-    with Store.open(path) as opened, opened.reader() as reader:
-        opened.renew(
-            RUN, {"gates": [row for row in reader.gates(RUN) if row["gate"] != "gap"]}
-        )  # decided for real here
+    with Store.open(path) as opened:
+        opened.renew(RUN, {"gates": []}, only={"gates": {"gate": "gap"}})  # decided for real here
     return path
 
 

@@ -179,7 +179,7 @@ def gate(check_name: str, gate: str = "pilot", run_id: str = "run-a", **fields: 
         "measured": 0.02,
         "lo": 0.0,
         "hi": 0.07,
-        "n": 40,
+        "n": 100,
         "op": "<",
         "threshold": 0.05,
         "passed": True,

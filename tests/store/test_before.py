@@ -45,7 +45,9 @@ def exports_of_then() -> dict[str, list[dict[str, Any]]]:
 def resumed(path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     model = Critical()
     opened = run_engine(path, monkeypatch, model, resume="")
-    assert opened.outcome is not None and opened.outcome.state == "done", opened.outcome
+    # Nothing that an audited critic decided is kept: then that was done, and today it is an empty part of the stage.
+    assert opened.outcome is not None and opened.outcome.state == "gate_failed", opened.outcome
+    assert opened.outcome.reason.endswith("kept best-of pairs, pairs decided by an audited critic")
     assert len(model.generated) == 112 - 82  # what was paid for then is not paid for again
     return opened
 
@@ -60,8 +62,18 @@ def test_a_finished_run_is_exported_as_it_was(tmp_path: Path) -> None:
 def test_its_status_is_what_it_was(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, found = as_json(capsys, "status", "--store", store_of(name, tmp_path))
     was = json.loads((BEFORE / f"{name}.status.json").read_text())
+    gates, then = found.pop("gates"), was.pop("gates")
     assert (code, {key: found[key] for key in was}) == (0, was)
+    for now, before in zip(gates, then, strict=True):
+        results = {check["check_name"]: (check.pop("result"), check.pop("untested")) for check in now["evidence"]}
+        for check, stored in zip(now["evidence"], before["evidence"], strict=True):
+            assert check | {"passed": None} == stored | {"passed": None}
+            result, why = results[check["check_name"]]
+            assert (result == "not tested") == bool(why) and (result == "passed") == check["passed"]
+            assert check["passed"] == stored["passed"] or (stored["passed"] and why)  # of then, but showing nothing
     added = {key: value for key, value in found.items() if key not in was}
+    accepted = added.pop("acceptance")
+    assert not accepted["audited"] and accepted["told"].endswith(("quality not audited", "nothing accepted"))
     assert {one["kind"]: one["part"] for one in added.pop("good_among_accepted")} == {
         "instruction": None,
         "sample": None,

@@ -160,10 +160,10 @@ def test_the_card_states_the_origin(reader: Reader, out: Path) -> None:
         "| all | 2 |",
         "| validation | rejected | rules | 1 |",
         "| train | none yet |  | 1 |",
-        "**By rules only**: 2 accepted samples",
-        "- guard: passed",
-        "- pilot: **failed** (token_limit)",
-        "| pilot | token_limit | 0.3 | 0 to 0.07 | 40 | &lt; 0.05 | no |",
+        "**2 by form rules · quality not audited**. 2 accepted samples passed rules of form only.",
+        "- guard: passed, 1 of 1 passed",
+        "- pilot: **failed**, 1 of 2 passed (1 failed): token_limit, failed",
+        "| pilot | token_limit | 0.3 | 0 to 0.07 | 100 | &lt; 0.05 | failed |",
         "not fit for training",
     ):
         assert line in text, line
@@ -179,7 +179,7 @@ def test_the_card_says_when_an_audited_critic_accepted(store: Store, reader: Rea
     store.update_run("run-a", manifest={}, overrides={"gate.runaway": [0.05, 0.1]}, model="m | x\n# y")
     export(reader, "run-a", "sft", "jsonl", out / "a")
     text = (out / "a" / "README.md").read_text()
-    assert "By an audited critic: 2 accepted samples" in text
+    assert "**2 by the audited critic · share of good ones not known**." in text and "form rules" not in text
     assert "- pilot: passed" in text
     assert "not fit for training" not in text
     assert "gate.runaway: 0.05 -> 0.1" in text
@@ -187,7 +187,10 @@ def test_the_card_says_when_an_audited_critic_accepted(store: Store, reader: Rea
     assert front_matter(out / "a")["license"] == "unknown"
     store.put({"verdicts": [rows.verdict("s2", basis="rules")]})
     export(reader, "run-a", "sft", "jsonl", out / "b")
-    assert "By an audited critic 1 accepted samples, **by rules only** 1" in (out / "b" / "README.md").read_text()
+    assert (
+        "**1 by the audited critic, 1 by form rules · quality of these not audited**."
+        in (out / "b" / "README.md").read_text()
+    )
 
 
 def test_the_card_says_what_stage_it_is_and_what_the_run_warned_of(store: Store, reader: Reader, out: Path) -> None:

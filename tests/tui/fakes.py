@@ -122,6 +122,8 @@ def settings(spec: str = "stage_1_small_model") -> dict[str, Any]:
     critics |= {"critics.pair": "[compare, grade]"} if spec == "stage_6_small_model" else {}
     found = load_spec(spec, critics).settings.model_dump()
     found["critics"] |= {"sample": ["label", "pmi"], "accept_above": 0.4, "unsure_above": -0.25, "min_auc": 0.6}
+    if found["pairs"] is not None:
+        found["critics"]["pair"] = ["compare", "grade"]
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from store.outcomes import FAILED
 from store.text import json_ready
 from tui import printed
 from tui.cli.frame import answer, chosen_run, reading, require_store, show, store_path, with_log, write, write_json
@@ -38,7 +39,9 @@ def add(commands: Commands) -> None:
 
 def runs(args: argparse.Namespace, terminal: Terminal) -> int:
     with reading(args) as reader:
-        found = reader.runs()
+        from store.headline import with_headlines
+
+        found = with_headlines(reader, reader.runs())
     heavy = ("settings", "manifest")
     listed = [{"run" if k == "run_id" else k: v for k, v in row.items() if k not in heavy} for row in found]
     none = "no runs yet; begin one with: cai run"
@@ -79,7 +82,7 @@ def recheck(args: argparse.Namespace, terminal: Terminal) -> int:
     with reading(args) as reader:
         run_id = chosen_run(reader, args.run)
         result = recheck_run(reader, run_id, dict(args.set or ()))
-    code = 0 if result["after"]["passed"] else 4
+    code = 4 if result["after"]["result"] == FAILED else 0
     told = {**json_ready(result), "exit_code": code}
     return answer(args, terminal, told, lambda: printed.tables.recheck_report(result), code)
 

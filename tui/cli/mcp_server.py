@@ -30,6 +30,7 @@ from engine.review.ask import ask
 from engine.review.listing import reviews as reviews_of
 from store.db import Store
 from store.errors import CaiError, NotFound, StoreError
+from store.headline import with_headlines
 from store.read import Reader
 from tui.cli.frame import chosen_run
 from tui.config.reviewer import reviewer_options
@@ -138,9 +139,9 @@ def server(path: Path, config: Config, folder: Path) -> ToolEvents:
 
     @tool
     def list_runs() -> Row:
-        """All runs in the store, newest first, each with its state and its counts."""
+        """All runs in the store, newest first, each with state, counts and the kind of acceptance it was."""
         with shelf.reading() as reader:
-            found = reader.runs()
+            found = with_headlines(reader, reader.runs())
         return {"runs": [{k: v for k, v in row.items() if k not in ("settings", "manifest")} for row in found]}
 
     @tool
@@ -171,7 +172,7 @@ def server(path: Path, config: Config, folder: Path) -> ToolEvents:
 
     @tool
     def gates(run: Run = "") -> Row:
-        """Every check of a run's gates: measured, interval, n, threshold, whether it passed."""
+        """Every check of a run's gates: measured, interval, n, threshold, result (passed failed not tested empty)."""
         with shelf.reading() as reader:
             return {"run": (run_id := chosen_run(reader, run)), "gates": reader.gates(run_id)}
 

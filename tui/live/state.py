@@ -12,10 +12,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from store.headline import Headline, headline, of_samples
 from store.names import ALIVE, BESIDE, COMMON_PHASES, EVALUATION, FINISHED, REFIT, TRAINING_PHASES
+from store.outcomes import FAILED, PASSED
 from tui.live.trainings import Trainings
 from tui.words.events import describe
-from tui.words.facts import Audit, Moment, PhaseState
+from tui.words.facts import Audit, GateTold, Moment, PhaseState
 from tui.words.wording import phase_of
 
 if TYPE_CHECKING:
@@ -56,7 +58,8 @@ class RunState:
         self.good_among_accepted: Sequence[Mapping[str, Any]] = ()  # by kind, as the store's status tells it
         self.accept_above: float | None = None
         self.min_auc: float | None = None
-        self.gates: dict[str, tuple[bool, tuple[str, ...]]] = {}
+        self.gates: dict[str, GateTold] = {}  # as each was decided last
+        self.accepted_by_basis: Mapping[str, int] = {}  # as the store tells it
         self.forecast: ForecastUpdated | None = None
         self.questions: dict[str, QuestionAsked] = {}
         self.margins: dict[tuple[str, str], deque[float]] = {}
@@ -79,6 +82,20 @@ class RunState:
         """Working time, pauses excluded."""
         ticking = self._clock() - self._ticking_since if self._ticking_since is not None else 0.0
         return self._elapsed_before + ticking
+
+    @property
+    def headline(self) -> Headline:
+        """What kind of acceptance this is; between two looks at the store by the critics that may filter."""
+        by_basis = self.accepted_by_basis
+        if sum(by_basis.values()) != self.accepted:
+            filters = any(one.may_filter for one in self.audits.values() if one.subject_kind == "sample")
+            by_basis = {"critic" if filters else "rules": self.accepted}
+        return headline(by_basis, of_samples(self.good_among_accepted))
+
+    @property
+    def audited(self) -> bool:
+        """Whether what is done may be told in green: quality is known, and no gate is failed or not tested."""
+        return self.headline.audited and all(told.result == PASSED for told in self.gates.values())
 
     @property
     def finished(self) -> bool:
@@ -264,7 +281,8 @@ class RunState:
 
     def _gate_decided(self, event: Any) -> None:
         self.gates.pop(event.gate, None)  # decided anew after a resume: it is the latest one again
-        self.gates[event.gate] = (event.passed, tuple(event.failed_checks))
+        result = event.result or (PASSED if event.passed else FAILED)
+        self.gates[event.gate] = GateTold(result, tuple(event.failed_checks), event.told)
 
     def _question_asked(self, event: Any) -> None:
         self.questions[event.question_id] = event
@@ -299,7 +317,7 @@ class RunState:
 
     def _fail_gate(self) -> None:
         """Mark the phase of the latest gate that failed; the gates of preference pairs are named "… pairs"."""
-        failed = next((name for name, (passed, _) in reversed(self.gates.items()) if not passed), "")
+        failed = next((name for name, told in reversed(self.gates.items()) if told.result == FAILED), "")
         self.phase("pair_gate" if failed.endswith(" pairs") else "gate").state = "failed"
 
     # -- what the store knows ----------------------------------------------------------------------------------------
@@ -324,6 +342,7 @@ class RunState:
         critics = (status.get("settings") or {}).get("critics") or {}
         self.accept_above, self.min_auc = critics.get("accept_above"), critics.get("min_auc")
         self.good_among_accepted = status.get("good_among_accepted") or ()
+        self.accepted_by_basis = (status.get("counts") or {}).get("accepted_by_basis") or {}
         counted = int((status.get("counts") or {}).get("accepted") or 0)
         if not live or self.phase("response_judgements").state == "pending":
             self.accepted = counted or self.accepted
@@ -359,8 +378,8 @@ class RunState:
             self.state = "interrupted" if state in ALIVE else state
             self.reason = str(status.get("reason") or "")
             self._elapsed_before = float(status.get("elapsed_s") or 0.0)
-            self.gates = {row["name"]: (row["passed"], ()) for row in status.get("gates", ())}
-            if state == "gate_failed":
+            self.gates = {row["name"]: GateTold.of(row) for row in status.get("gates", ())}
+            if state == "gate_failed" or any(told.result == FAILED for told in self.gates.values()):
                 self._fail_gate()
         if not self.events:
             for row in events:

@@ -53,7 +53,7 @@ def _figures(runs: Sequence[Row]) -> Table:
             Text(count(row["samples"])),
             Text(count(row["accepted"])),
             Text(f"{row['pairs_kept']:,}/{row['pairs']:,}" if row["pairs"] else "–"),
-            Text(f"{row['checks_failed']:,}/{row['checks']:,}" if row["checks"] else "–"),
+            Text(_failed(row)),
             Text(format_seconds(row["elapsed_s"])),
         )
     return table
@@ -82,3 +82,11 @@ def _comparisons(rows: Sequence[Row]) -> Table:
         )
         table.add_row(*(Text(cell) for cell in cells), style="bold" if row["shown"] else "")
     return table
+
+
+def _failed(row: Row) -> str:
+    """How many checks of the gates failed or are empty, and how many nothing tested."""
+    if not row["checks"]:
+        return "–"
+    untested = row["checks_untested"]
+    return f"{row['checks_failed']:,}/{row['checks'] - untested:,}" + (f", {untested:,} not tested" if untested else "")

@@ -14,6 +14,7 @@ from tui.printed.tables import fact, gate_table, outcome, plain_table
 from tui.words.evaluation import (
     audit_words,
     condition_words,
+    gap_against,
     gap_words,
     guard_words,
     registration_caveat,
@@ -110,7 +111,7 @@ def evaluation_outcome(
     whole = [row for row in account["results"] if row["item_type"] == "all"]
     if whole:
         against = [guard_words(account["guard"])]
-        against += ["the gap gate failed"] if any(not row["passed"] for row in account["gap"]) else []
+        against.append(gap_against(account["gap"]))
         if against := [reason for reason in against if reason]:
             parts.append(fact("claim", f"none: {one_line('; '.join(against), 400)}"))
         parts += [Text(), results_table(whole, claims=not against)]

@@ -12,16 +12,21 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from engine.core.figures import format_seconds
+from engine.quality.remedies import helps
 from engine.run.orders import Evaluate, Order, Refit, Train
+from store.outcomes import FAILING
 from tui.host.terminal import Terminal
 from tui.live.state import RunState, beside
 from tui.printed.evaluation import evaluation_outcome
 from tui.printed.progress import View, view_on
 from tui.printed.tables import (
+    audited_data,
     console_on,
     counts_text,
     fact,
+    gate_facts,
     gate_table,
+    good_facts,
     outcome,
     preference_facts,
     spec_facts,
@@ -180,10 +185,17 @@ def outcome_report(
 ) -> Group:
     """How the run ended, under which spec, why, and what to do next."""
     head = [
-        fact("run", Text(str(status["run"]), style="bold"), "  ", state_text(str(status["state"]))),
+        fact(
+            "run",
+            Text(str(status["run"]), style="bold"),
+            "  ",
+            state_text(str(status["state"]), audited=audited_data(status)),
+        ),
         *spec_facts(status),
         fact("accepted", counts_text(status)),
+        *good_facts(status),
         *preference_facts(status),
+        *gate_facts(status["gates"]),
         fact("time", format_seconds(status["elapsed_s"])),
     ]
     gates: list[RenderableType] = [Text(), gate_table(checks)] if checks else []
@@ -206,10 +218,11 @@ def what_next(status: dict[str, Any], checks: list[dict[str, Any]], code: int) -
                 *(pairs if status.get("preferences") else []),
             ]
         case 4:
-            failed = ", ".join(dict.fromkeys(item["check_name"] for item in checks if not item["passed"]))
+            failed = ", ".join(dict.fromkeys(item["check_name"] for item in checks if item["result"] in FAILING))
             return [
                 *reason,
                 f"A gate failed{f' ({failed})' if failed else ''}. Nothing is lost, and nothing was accepted past it.",
+                *(f"would help: {line}" for line in helps(checks)),
                 f"see the samples against it:    cai samples {run_id} --rejected",
                 f"try other thresholds:          cai recheck {run_id} --set gate.KEY=VALUE   (generates nothing)",
                 "run under other settings:      cai run SPEC --set KEY=VALUE, or with a spec written for this model",

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from store.names import RESUMABLE
-from tui.words.facts import of_wanted
 from tui.words.text import one_line
 from tui.words.wording import STATES, again_with
 
@@ -31,7 +30,7 @@ def farewell(state: RunState, command: str, *, at_once: bool = False) -> str:
         return _farewell_aside(state, command, at_once=at_once)
     # An engine that was closed says "stopped", perhaps after the screen took its last event.
     word = "left at once" if at_once else "stopped" if state.active else STATES[state.state][1]
-    told = f", {of_wanted(state.accepted, state.target)}" if state.target else ""
+    told = f", {state.headline.told} · {state.target:,} wanted" if state.target else ""
     return f"run {one_line(state.run_id, 40)} {word}{told}; go on with: {command}"
 
 

@@ -16,10 +16,10 @@ from rich.text import Text
 
 from engine.core.figures import count, format_seconds, measured, percent_of, percents_dashed
 from engine.stats.shares import wilson
+from store.outcomes import FAILED, PASSED, tally
 from tui.words.audits import GOOD, sentence
-from tui.words.facts import of_wanted
 from tui.words.text import make_visible, one_line
-from tui.words.wording import PHASE_SHAPES, STATES, VERDICT_SHAPES, phase_title
+from tui.words.wording import PHASE_SHAPES, RESULTS, STATES, VERDICT_SHAPES, phase_title, state_mark
 
 Row = Mapping[str, Any]
 
@@ -43,9 +43,9 @@ def console_on(stream: Any) -> Console:
     )
 
 
-def state_text(state: str) -> Text:
-    """A run's state with its shape and colour."""
-    shape, word, tone = STATES.get(state, ("·", state, "quiet"))
+def state_text(state: str, *, audited: bool = True) -> Text:
+    """A state with its shape and colour; of a run's data `audited` says whether its quality is known."""
+    shape, word, tone = state_mark(state, audited=audited)
     return Text(f"{shape} {word}", style=_STYLES[tone])
 
 
@@ -54,18 +54,35 @@ def fact(name: str, *values: str | Text) -> Text:
     return Text.assemble((f"{name:<11}", "dim"), *values)
 
 
+def audited_data(status: Row) -> bool:
+    """Whether a run's quality is known and its gates passed, so that what is done may be told in green."""
+    return bool((status.get("acceptance") or {}).get("audited")) and all(one["passed"] for one in status["gates"])
+
+
+def gate_facts(gates: Sequence[Row]) -> list[Text]:
+    """What each gate came to, and how many of its checks passed of those that were tested."""
+    found = []
+    for gate in gates:
+        shape, word, tone = RESULTS[gate["result"]]
+        found.append(
+            fact("gate", Text(f"{shape} {gate['name']} {word}", _STYLES[tone]), f" · {tally(gate['evidence'])}")
+        )
+    return found
+
+
 def gate_table(checks: Sequence[Row], gate: str = "gate") -> Table:
     """Every check with its evidence; rows as Reader.gates gives them, the column of their gate headed `gate`."""
     table = plain_table("", gate, "check", "measured>", "95 % interval", "n>", "needs", "against>", "result")
     for item in checks:
-        style = "green" if item["passed"] else "bold red"
+        shape, word, tone = RESULTS[item["result"]]
+        style = _STYLES[tone]
         interval = "" if item.get("lo") is None else f"{measured(item['lo'])} – {measured(item['hi'])}"
         against = len(item.get("subject_ids") or ())
         add(
-            table, Text("✓" if item["passed"] else "✗", style), str(item["gate"]),
+            table, Text(shape, style), str(item["gate"]),
             str(item["check_name"]).replace("_", " "), measured(item["measured"]), interval, count(item["n"]),
             f"{item['op']} {measured(item['threshold'])}", count(against) if against else "–",
-            Text("pass" if item["passed"] else "FAIL", style),
+            Text(f"{word}: {item['untested']}" if item["untested"] else word, style),
         )  # fmt: skip
     return table
 
@@ -84,11 +101,17 @@ def phase_table(phases: Sequence[Row]) -> Table:
 def status_report(status: Row, checks: Sequence[Row]) -> Group:
     """A run on one page."""
     parts: list[RenderableType] = [
-        fact("run", Text(str(status["run"]), style="bold"), "  ", state_text(str(status["state"]))),
+        fact(
+            "run",
+            Text(str(status["run"]), style="bold"),
+            "  ",
+            state_text(str(status["state"]), audited=audited_data(status)),
+        ),
         *spec_facts(status),
         fact("accepted", counts_text(status)),
         *good_facts(status),
         *preference_facts(status),
+        *gate_facts(status["gates"]),
         fact("time", format_seconds(status["elapsed_s"]), f" · {str(status['created_at'])[:19]} UTC"),
     ]
     if again := status.get("repeat"):
@@ -162,27 +185,24 @@ def _change(value: object) -> str:
 
 
 def counts_text(status: Row) -> Text:
-    """Accepted of the target, and whether critics or only the rules decided."""
+    """What kind of acceptance it was, in the words of every face, and of how many samples."""
     counts = status.get("counts") or {}
     target = status.get("target") or status.get("pilot")
-    accepted = counts.get("accepted")
-    told = f"{count(accepted)} accepted" if accepted is None or not target else of_wanted(accepted, target)
-    text = Text(f"{told}, {count(counts.get('samples'))} samples")
-    basis = counts.get("accepted_by_basis") or {}
-    if basis:
-        text.append(f" · decided by {', '.join(f'{name} {n:,}' for name, n in basis.items())}")
-    if basis.get("rules"):
-        text.append(" (rules: no audited critic may filter pairs, margins are stored but unaudited)", style="yellow")
-    return text
+    kind = status["acceptance"]
+    wanted = f" · {count(target)} wanted" if target else ""
+    told = Text(str(kind["told"]), style="green" if kind["audited"] else "yellow")
+    return told.append(f"{wanted}, {count(counts.get('samples'))} samples", style="default")
 
 
 def runs_table(runs: Iterable[Row]) -> Table:
-    """One line a run, newest first."""
-    table = plain_table("run", "state", "spec", "model", "seed>", "accepted>", "target>", "time>", "created (UTC)")
+    """One line a run, newest first, each with its `acceptance`."""
+    table = plain_table("run", "state", "spec", "model", "seed>", "accepted", "target>", "time>", "created (UTC)")
     for run in runs:
+        kind = run["acceptance"]
         add(
-            table, Text(str(run["run_id"]), "bold"), state_text(str(run["state"])), one_line(str(run["spec"]), 40),
-            one_line(str(run["model"]), 40), str(run["seed"]), count(run["accepted"]), count(run["target"]),
+            table, Text(str(run["run_id"]), "bold"), state_text(str(run["state"]), audited=kind["audited"]),
+            one_line(str(run["spec"]), 40), one_line(str(run["model"]), 40), str(run["seed"]),
+            Text(str(kind["told"]), "green" if kind["audited"] else "yellow"), count(run["target"]),
             format_seconds(run["elapsed_s"]), str(run["created_at"])[:16],
         )  # fmt: skip
     return table
@@ -230,12 +250,15 @@ def recheck_report(result: Row) -> Group:
             was = before["counts"].get(kind, {}).get(verdict, 0)
             style = "" if was == now else "bold"
             table.add_row(Text(f"{kind} {verdict}", style=style), Text(count(was)), Text(count(now), style=style))
-    was_passed = {item["name"]: item["passed"] for item in before["checks"]}
+    was = {item["name"]: item["result"] for item in before["checks"]}
     checks = []
     for item in after["checks"]:
-        changed = "now" if was_passed.get(item["name"]) != item["passed"] else ""
+        changed = "now" if was.get(item["name"]) != item["result"] else ""
         checks.append({**item, "check_name": item["name"], "gate": changed})
-    end = "Every check passes." if after["passed"] else "The gate would fail."
+    verdict = {PASSED: "The gate would pass", FAILED: "The gate would fail"}.get(
+        after["result"], "The gate would not be tested"
+    )
+    end = f"{verdict}: {tally(checks)}."
     return Group(
         fact("run", Text(str(result["run"]), style="bold")),
         fact("spec", one_line(str(result["spec"]))),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from store.outcomes import FAILING
 from store.text import json_ready
 from tui.words.evaluation import guard_words
 
@@ -48,7 +49,7 @@ class Standing:
 
     @property
     def failed_gap(self) -> list[str]:
-        return [str(row["check_name"]) for row in self.gap if not row["passed"]]
+        return [str(row["check_name"]) for row in self.gap if row["result"] in FAILING]
 
 
 def standing(reader: Reader, run_id: str) -> Standing:

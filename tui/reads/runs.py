@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 from engine.core.errors import SpecError
 from engine.core.figures import percent_of, percents_whole
 from engine.stats.shares import wilson
+from store.headline import with_headlines
 from store.names import VERDICTS
+from store.outcomes import tally
+from tui.words.wording import RESULTS
 
 if TYPE_CHECKING:
     from store.read import Reader
@@ -31,14 +34,15 @@ class Account:
 
 
 def all_runs(reader: Reader) -> list[dict[str, Any]]:
-    """The newest runs, each with its counts, and `judged`, the samples that have a verdict."""
+    """The newest runs, each with its counts, its headline, and `judged`, the samples that have a verdict."""
     judged = {
         row["run_id"]: row["n"]
         for row in reader.query(
             "SELECT run_id, count(*) AS n FROM verdicts WHERE subject_kind = 'sample' GROUP BY 1 LIMIT 10000"
         )
     }
-    return [run | {"judged": judged.get(run["run_id"], 0)} for run in reader.runs()[:RUNS_SHOWN]]
+    runs = with_headlines(reader, reader.runs()[:RUNS_SHOWN])
+    return [run | {"judged": judged.get(run["run_id"], 0)} for run in runs]
 
 
 def account(reader: Reader, run_id: str) -> Account:
@@ -57,6 +61,7 @@ def _measured(reader: Reader, run: Mapping[str, Any]) -> dict[str, str]:
     counts = status["counts"]
     found = {
         "state": str(run["state"]),
+        "accepted": status["acceptance"]["told"],
         "working time": f"{run['elapsed_s']:.0f} s",
         "candidates": f"{counts['candidates']:,}",
         "distinct instructions": f"{counts['instructions']:,}",
@@ -71,8 +76,10 @@ def _measured(reader: Reader, run: Mapping[str, Any]) -> dict[str, str]:
         low, high = audit["auc_lo"], audit["auc_hi"]
         interval = "" if low is None else f" [{low:.2f}–{high:.2f}]"
         found[name] = "undefined" if audit["auc"] is None else f"{audit['auc']:.3f}{interval}"
+    for gate in status["gates"]:
+        found[f"gate {gate['name']}"] = f"{gate['result']}, {tally(gate['evidence'])}"
     for check in reader.gates(run["run_id"]):
-        shape = "✓" if check["passed"] else "✗"
+        shape = RESULTS[check["result"]][0]
         measured = "–" if check["measured"] is None else f"{check['measured']:.3f}"
         found[f"gate {check['gate']}: {check['check_name']}"] = (
             f"{shape} {measured} {check['op']} {check['threshold']:g}"

@@ -14,11 +14,14 @@ from textual.content import Content
 from textual.widgets import DataTable, Static
 
 from engine.core.figures import measured_plain
+from engine.quality.remedies import what_may_be_done
+from store.outcomes import EMPTY, FAILED, FAILING, NOT_TESTED, PASSED, gate_result, tally
 from tui.reads.run import review_of
 from tui.rooms.tabular import TableRoom
 from tui.widgets.marks import QUIET, TONES, lines, row
 from tui.widgets.tables import PlainTable, vi_keys
 from tui.words.text import make_visible, one_line
+from tui.words.wording import RESULTS
 
 if TYPE_CHECKING:
     from engine.core.events import QuestionAsked
@@ -32,6 +35,7 @@ _EMPTY = (
 )
 
 
+_WORST = (EMPTY, FAILED, NOT_TESTED, PASSED)
 NAME_WIDTH = 22  # of a check where the table is narrow
 _COLUMNS = (  # the gate's name comes last: at 80 columns it is the one to scroll to
     ("", 1),
@@ -50,7 +54,8 @@ class QuestionsRoom(TableRoom):
 
     def __init__(self) -> None:
         super().__init__(id="questions")
-        self._run_id = ""
+        self._run_id, self._spec = "", ""
+        self._asks: Sequence[str] = ()  # decisions that the spec has reviewed
         self._rows: dict[str, Mapping[str, Any]] = {}
         self._decisions: dict[str, Mapping[str, Any]] = {}
         self._open: dict[str, QuestionAsked] = {}
@@ -85,7 +90,8 @@ class QuestionsRoom(TableRoom):
             table.move_cursor(row=here, animate=False)
 
     def know(self, history: RunHistory) -> None:
-        self._run_id = str(history.status["run"])
+        self._run_id, self._spec = str(history.status["run"]), str(history.status["spec"])
+        self._asks = ((history.status.get("settings") or {}).get("review") or {}).get("ask") or ()
         self._rows = {f"{item['gate']}/{item['check_name']}": item for item in _worst_first(history.gates)}
         self._decisions = {f"decision:{item['decision_id']}": item for item in history.decisions}
         self._fit()
@@ -107,9 +113,8 @@ class QuestionsRoom(TableRoom):
             self._tell(row((_EMPTY, QUIET)))
             return
         checks = self._rows.values()
-        failed = sum(not item["passed"] for item in checks)
         told = [f"? {len(self._open)} for you"] if self._open else []
-        told += [f"✗ {failed} of {len(checks)} failed" if failed else f"✓ all {len(checks)} passed"] if checks else []
+        told += [f"{RESULTS[gate_result(checks)][0]} {tally(checks)}"] if checks else []
         told += [f"✎ {len(self._decisions)} decided"] if self._decisions else []
         table.border_subtitle = " · ".join(told)
         colours = self.app.theme_variables
@@ -131,7 +136,7 @@ class QuestionsRoom(TableRoom):
         if now == self._pointed:
             return
         self._pointed = now
-        failed = next((key for key, item in self._rows.items() if not item["passed"]), None)
+        failed = next((key for key, item in self._rows.items() if item["result"] in FAILING), None)
         if not self._open:
             table.move_cursor(row=0 if failed is None else table.get_row_index(failed), animate=False)
 
@@ -141,20 +146,35 @@ class QuestionsRoom(TableRoom):
             return
         check = str(item["check_name"])
         total = len(item["subject_ids"] or ())
-        shape, word, tone = ("✓", "passed", "good") if item["passed"] else ("✗", "FAILED", "bad")
+        shape, word, tone = RESULTS[item["result"]]
         head = row(
             (f"{shape} {check.replace('_', ' ')} {word}", f"bold {TONES[tone]}"),
             f"   measured {measured_plain(item['measured'])}, needs {item['op']} {measured_plain(item['threshold'])}",
             f", n={item['n']:,}",
             (f"   evidence {str(item['evidence_sha256'])[:12]}", QUIET),
         )
-        rows = [head, row((_against(total, len(subjects)), QUIET))]
+        rows = [head]
+        if item["untested"]:
+            rows.append(row(("shows nothing: ", QUIET), item["untested"]))
+        rows += self._ways_on(str(item["gate"]))
+        rows.append(row((_against(total, len(subjects)), QUIET)))
         for subject in subjects:
             name = f"{subject['kind']} {str(subject['id'])[:16]}  "
             rows += [Content(""), row((name, QUIET), one_line(subject["instruction"] or "", 200))]
             if subject["response"]:
                 rows.append(row(("→ ", "$accent"), make_visible(subject["response"], limit=600)))
         self._tell(lines(rows))
+
+    def _ways_on(self, gate: str) -> list[Content]:
+        """What may be done about the gate of a check, where it has not passed."""
+        if gate == "gap":  # the room Evaluation says what to do about that one
+            return []
+        of = [item for item in self._rows.values() if item["gate"] == gate]
+        told = what_may_be_done(of, self._run_id, self._spec, self._asks)
+        if not told:
+            return []
+        head = row((f"what may be done about the {gate} gate", "bold"))
+        return [head, *(row(("· ", "$accent"), line) for line in told), Content("")]
 
     def home(self) -> None:
         if self._open:  # whoever comes here then comes to read about the question
@@ -211,7 +231,7 @@ def _worst_first(gates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         when[item["gate"]] = max(item["decided_at"], when.get(item["gate"], item["decided_at"]))
     order = [item["gate"] for item in gates]  # the store's own order settles gates of one moment: later ones win
     return sorted(
-        sorted(gates, key=lambda item: item["passed"]),
+        sorted(gates, key=lambda item: _WORST.index(item["result"])),
         key=lambda item: (when[item["gate"]], order.index(item["gate"])),
         reverse=True,
     )
@@ -252,13 +272,14 @@ def _decision(item: Mapping[str, Any], current: set[str]) -> Content:
 
 
 def _cells(item: Mapping[str, Any], colours: Mapping[str, str]) -> list[Text]:
-    shape, colour = ("✓", "success") if item["passed"] else ("✗", "error")
-    tone = colours.get(colour, "")
+    shape, _, name = RESULTS[item["result"]]
+    tone = colours.get({"good": "success", "bad": "error"}.get(name, ""), "")
+    bad = item["result"] in FAILING
     interval = "" if item["lo"] is None else f"{measured_plain(item['lo'])}–{measured_plain(item['hi'])}"
     against = len(item["subject_ids"] or ())
     return [
         Text(shape, style=tone),
-        Text(str(item["check_name"]).replace("_", " "), style="" if item["passed"] else f"bold {tone}"),
+        Text(str(item["check_name"]).replace("_", " "), style=f"bold {tone}" if bad else ""),
         Text(measured_plain(item["measured"]), justify="right", style="bold"),
         Text(f"{item['op']:>2} {measured_plain(item['threshold'])}"),
         Text(interval, justify="right"),

@@ -15,6 +15,7 @@ from textual.widgets import DataTable, Static
 
 from engine.core.figures import format_seconds, percent_of, percents_whole
 from engine.stats.shares import wilson
+from store.headline import plain
 from store.names import RESUMABLE
 from tui.live.state import RunState
 from tui.messages import AskWanted, RunWanted
@@ -26,7 +27,7 @@ from tui.widgets.tables import PlainTable, vi_keys
 from tui.words.facts import of_wanted
 from tui.words.questions import Choice, DockedQuestion
 from tui.words.text import one_line
-from tui.words.wording import STATES
+from tui.words.wording import state_mark
 
 if TYPE_CHECKING:
     from tui.reads.library import RunHistory
@@ -92,7 +93,8 @@ class RunsRoom(TableRoom):
             return
         self._elapsed_s = state.elapsed_s
         judged = state.phase("response_judgements").done
-        told = {"state": state.state, "accepted": state.accepted, "judged": judged, "elapsed_s": state.elapsed_s}
+        told = {"state": state.state, "accepted": state.accepted, "judged": judged, "elapsed_s": state.elapsed_s,
+                "acceptance": plain(state.headline)}  # fmt: skip
         self._rows[name] = {**self._rows[name], **told}
         cells = self._cells(name, self._rows[name], self.app.theme_variables)
         for (column, _), cell in zip(_COLUMNS, cells, strict=True):
@@ -127,7 +129,7 @@ class RunsRoom(TableRoom):
         self.refresh_bindings()
 
     def _cells(self, name: str, run: Mapping[str, Any], colours: Mapping[str, str]) -> list[Text]:
-        shape, word, tone = STATES.get(str(run["state"]), ("?", str(run["state"]), "quiet"))
+        shape, word, tone = state_mark(str(run["state"]), audited=run["acceptance"]["audited"])
         here = "▶" if name == self._current else " "
         mark = "●" if name == self._marked else here
         accepted, judged = run["accepted"], run["judged"]

@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from store.errors import CaiError
+from store.outcomes import FAILED, FAILING, PASSED, gate_result, tally
 from tui.live.state import RunState
 from tui.messages import AskWanted, RunWanted, WriteWanted
 from tui.reads.audits import Calibration, calibrations
@@ -21,6 +22,7 @@ from tui.widgets.runs.calibration import calibration_lines
 from tui.widgets.runs.knobs import KnobList, acceptance_line, check_line, others_moved, verdict_mark
 from tui.words.questions import Choice, DockedQuestion
 from tui.words.text import make_visible, one_line
+from tui.words.wording import RESULTS
 
 if TYPE_CHECKING:
     from engine.analyses.whatif import Consequence, Knob, WhatIf
@@ -263,8 +265,8 @@ class ThresholdsRoom(Room):
         rows = [acceptance_line(kind, before, after) for kind in after.acceptance]
         was = {check.name: check for check in before.checks}  # with no pair left there is no smallest margin
         rows += [check_line(was.get(check.name, check), check) for check in after.checks]
-        failed = sum(not check.passed for check in after.checks)
-        told = f"✗ {failed} of {len(after.checks)} checks fail" if failed else f"✓ all {len(after.checks)} checks pass"
+        checks = [check.told() for check in after.checks]
+        told = f"{RESULTS[gate_result(checks)][0]} {tally(checks)}"
         box = self.query_one("#outcome-box")
         box.border_subtitle = f"{told} · {'Enter applies' if self._moved else 'as it is'}"
         self.query_one("#outcome", Static).update(lines(rows))
@@ -340,23 +342,28 @@ class ThresholdsRoom(Room):
             if answer != "apply":
                 return
 
-            def write(store: Store) -> tuple[dict[str, int], list[str]]:
+            def write(store: Store) -> tuple[dict[str, int], list[dict[str, Any]]]:
                 from engine.analyses.whatif import WhatIf, apply
 
                 changed = apply(store, run_id, overrides, reason)
                 with store.reader() as reader:
                     checks = WhatIf(reader, run_id).under({}).checks
-                return changed, [check.name for check in checks if not check.passed]
+                return changed, [check.told() for check in checks]
 
             self.post_message(WriteWanted("applying thresholds", write, self._applied))
 
         self.post_message(AskWanted(question, answered))
 
-    def _applied(self, found: tuple[dict[str, int], Sequence[str]]) -> None:
-        changed, failed = found
+    def _applied(self, found: tuple[dict[str, int], Sequence[Mapping[str, Any]]]) -> None:
+        changed, checks = found
         pairs = f", {changed['pair']} preference pairs" if "pair" in changed else ""
         sides = f"{changed['sample']} samples and {changed['instruction']} instructions{pairs} changed sides."
-        gate = f"✗ The gate fails now: {', '.join(failed)}." if failed else "✓ The gate passes now."
-        self.notify(f"Applied: {sides}\n{gate}", severity="warning" if failed else "information", markup=False)
+        result = gate_result(checks)
+        failed = ", ".join(str(check["check_name"]) for check in checks if check["result"] in FAILING)
+        says = {PASSED: "The gate passes now", FAILED: f"The gate fails now: {failed}; 4 says what may be done"}
+        gate = f"{RESULTS[result][0]} {says.get(result, 'The gate is not tested')}. {tally(checks)}."
+        self.notify(
+            f"Applied: {sides}\n{gate}", severity="information" if result == PASSED else "warning", markup=False
+        )
         self._moved, self._read_at = {}, ()
         self.post_message(RunWanted("show", self._run_id))

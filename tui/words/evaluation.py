@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.core.figures import count, p_short, percent_of, percents, points_signed, points_signed_interval
 from engine.stats.shares import wilson
+from store.outcomes import FAILED, PASSED, gate_result
 
 Row = Mapping[str, Any]
 ORDER = ("base_raw", "base_formatted", "base_few_shot", "sft", "dpo", "reference")
@@ -72,7 +73,13 @@ def gap_words(gap: Sequence[Row]) -> str:
         + f" (needs {row['op']} {row['threshold']:g})"
         for row in gap
     )
-    return f"gap gate {'passed' if all(row['passed'] for row in gap) else 'FAILED'}: {told}"
+    result = gate_result(gap)
+    return f"gap gate {'FAILED' if result == FAILED else result}: {told}"
+
+
+def gap_against(gap: Sequence[Row]) -> str:
+    """Why the gap gate lets no claim be made, "" where it does or was not decided."""
+    return "" if not gap or (result := gate_result(gap)) == PASSED else f"the gap gate {result}"
 
 
 def guard_words(guard: Sequence[Row]) -> str:

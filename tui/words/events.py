@@ -6,7 +6,16 @@ from collections.abc import Mapping
 
 from engine.core.errors import LOCKED
 from engine.core.figures import count, format_seconds, mebibytes
+from store.outcomes import FAILED, PASSED
 from tui.words.wording import STATES, names, phase_title
+
+
+def gate_told(gate: str, result: str, told: str, failed: object) -> tuple[str, str]:
+    """Level and line of a gate that was decided; `told` says how many checks passed, older events say nothing of it."""
+    if result == FAILED:
+        return "warning", f"Gate {gate} FAILED: {names(failed)}" + (f"; {told}" if told else "")
+    level = "info" if result == PASSED else "warning"
+    return level, f"Gate {gate} {result}" + (f": {told}" if told else "")
 
 
 def describe(kind: str, payload: Mapping[str, object]) -> tuple[str, str]:
@@ -34,9 +43,8 @@ def describe(kind: str, payload: Mapping[str, object]) -> tuple[str, str]:
             power = "may filter" if get("may_filter") else "may not filter: margins stay unaudited"
             return "info", f"Critic {get('critic')} of {get('subject_kind')}s, {get('part')} items: {auc}, {power}"
         case "GateDecided":
-            if get("passed"):
-                return "info", f"Gate {get('gate')} passed"
-            return "warning", f"Gate {get('gate')} FAILED: {names(get('failed_checks'))}"
+            return gate_told(str(get("gate")), str(get("result") or ("passed" if get("passed") else "failed")),
+                             str(get("told") or ""), get("failed_checks"))  # fmt: skip
         case "QuestionAsked":
             return "warning", f"Question: {get('question')}"
         case "QuestionAnswered":

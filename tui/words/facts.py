@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.stats.shares import wilson
+from store.outcomes import FAILING, tally
 
 RATE_WINDOW_S = 30.0
 RATE_LEAST_S = 1.0  # what came back at once from the store is no rate
@@ -17,7 +18,7 @@ RATE_LEAST_S = 1.0  # what came back at once from the store is no rate
 def of_wanted(accepted: int, target: int) -> str:
     """27 of 40 accepted; more than was wanted is told as such."""
     if accepted > target:
-        return f"{accepted:,} accepted ({target:,} wanted ✓)"
+        return f"{accepted:,} accepted ({target:,} wanted)"
     return f"{accepted:,} of {target:,} accepted"
 
 
@@ -76,6 +77,22 @@ class Audit:
         told: dict[str, Any] = {name: row.get(name) for name in same}
         no_scale = "no_scale" in detail or math.isinf(detail.get("half_gap_nats") or 0.0)
         return cls(**told, calibration_error=detail.get("calibration_error"), no_scale=no_scale)
+
+
+@dataclass(frozen=True, slots=True)
+class GateTold:
+    """How a gate was decided: its result, the checks that fail it, and how many passed of those that were tested."""
+
+    result: str
+    failed: tuple[str, ...] = ()
+    told: str = ""
+
+    @classmethod
+    def of(cls, gate: Mapping[str, Any]) -> GateTold:
+        """From a gate as the store's status tells it."""
+        rows = gate["evidence"]
+        failed = tuple(str(row["check_name"]) for row in rows if row["result"] in FAILING)
+        return cls(gate["result"], failed, tally(rows))
 
 
 @dataclass(frozen=True, slots=True)

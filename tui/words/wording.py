@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from store.names import EVALUATION, REFIT
+from store.outcomes import EMPTY, FAILED, NOT_TESTED, PASSED
 
 if TYPE_CHECKING:
     from engine.quality.queue import Standing
@@ -52,11 +53,26 @@ STATES: dict[str, tuple[str, str, str]] = {
     "done": ("✓", "done", "good"),
 }
 
+# result of a check or a gate -> (shape, word, css class suffix)
+RESULTS: dict[str, tuple[str, str, str]] = {
+    PASSED: ("✓", "passed", "good"),
+    FAILED: ("✗", "FAILED", "bad"),
+    EMPTY: ("∅", "EMPTY", "bad"),
+    NOT_TESTED: ("–", "not tested", "quiet"),
+}
+
 PHASE_SHAPES = {"pending": "○", "running": "▶", "paused": "‖", "stopped": "◐", "done": "●", "failed": "✗"}
 
 VERDICT_SHAPES = {"accepted": "✓", "rejected": "✗", "unsure": "?"}
 
 LABEL_SHAPES = {"good": "+ ok", "bad": "− no", "unsure": "? ?"}
+
+
+def state_mark(state: str, *, audited: bool) -> tuple[str, str, str]:
+    """Shape, word and tone of a run's state; what is done is told in green only where quality was audited."""
+    if state == "done" and not audited:
+        return "!", "done", "warn"
+    return STATES.get(state, ("?", state, "quiet"))
 
 
 def phase_title(phase: str) -> str:

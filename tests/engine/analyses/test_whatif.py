@@ -97,9 +97,13 @@ def test_applying_is_a_decision_with_a_reason_and_verdicts_follow(store: Store) 
         assert {row["evidence_sha256"] for row in checks if row["check_name"] != "guard"} == {
             decision["evidence_sha256"]
         }
-        failed = [row["check_name"] for row in checks if not row["passed"]]
-        # No instruction was judged here, so that check has nothing to measure and the run stays failed.
-        assert failed == ["instruction acceptance"] and run["state"] == "gate_failed"
+        # No instruction was judged here and none is asked for: that check shows nothing, and holds nothing up.
+        results = {row["check_name"]: row["result"] for row in checks}
+        assert results["instruction acceptance"] == results["audited pair critics"] == "not tested"
+        assert "failed" not in results.values() and run["state"] == "stopped"
+        told = [row for row in reader.events("run-a") if row["session_id"].startswith("anew-")]
+        assert [row["kind"] for row in told] == ["Noted", "GateDecided"]
+        assert told[1]["payload"]["gate"] == "pilot" and "not tested" in told[1]["payload"]["told"]
 
 
 def test_every_knob_is_a_setting_of_the_spec() -> None:

@@ -169,14 +169,15 @@ def test_a_closed_pipe_is_quiet(store: Path) -> None:
 def test_recheck_compares_and_exits_by_the_gate(
     capsys: pytest.CaptureFixture[str], store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check = {"name": "runaway share", "measured": 0.2, "lo": 0.1, "hi": 0.3, "n": 10, "op": "<", "threshold": 0.1}
+    check = {"name": "runaway share", "measured": 0.2, "lo": 0.1, "hi": 0.3, "n": 10, "op": "<", "threshold": 0.1,
+             "untested": ""}  # fmt: skip
     asked: list[Any] = []
 
     def fake(_reader: Any, run_id: str, overrides: dict[str, str]) -> dict[str, Any]:
         asked.append((run_id, overrides))
         counts = {"sample": {"accepted": 1, "rejected": 1, "unsure": 0}}
-        before = {"counts": counts, "checks": [{**check, "passed": True, "subject_ids": []}], "passed": True}
-        after = {"counts": counts, "checks": [{**check, "passed": False, "subject_ids": ["s1"]}], "passed": False}
+        before = {"counts": counts, "checks": [{**check, "result": "passed", "subject_ids": []}], "result": "passed"}
+        after = {"counts": counts, "checks": [{**check, "result": "failed", "subject_ids": ["s1"]}], "result": "failed"}
         return {"run": run_id, "spec": "spec", "overrides": overrides, "before": before, "after": after}
 
     monkeypatch.setattr("engine.analyses.offers.recheck", fake)

@@ -24,6 +24,7 @@ from store import names
 from tui.live.bridge import Bridge
 from tui.live.state import EVENTS_KEPT, MARGINS_KEPT, RunState
 from tui.words import wording
+from tui.words.facts import GateTold
 
 RUN = "r"
 
@@ -89,7 +90,7 @@ def test_guard_audit_gate_forecast(state: RunState) -> None:
     state.apply(ForecastUpdated(RUN, 3, 9, 120, 60, 300))
     assert state.guard_passed is False and state.phase("guard").state == "failed"
     assert not state.audits["sample", "label", "own"].may_filter
-    assert state.gates["pilot"] == (False, ("runaway",))
+    assert state.gates["pilot"] == GateTold("failed", ("runaway",))
     assert state.accepted == 3 and state.forecast is not None and state.forecast.needed == 120
     assert "FAILED" in state.events[-1].text
 
@@ -198,7 +199,8 @@ def test_the_phase_of_the_gate_that_failed_is_marked(
 
 def test_a_stored_run_whose_gate_of_pairs_failed_says_so() -> None:
     state = RunState()
-    gates = [{"name": "pilot", "passed": True}, {"name": "pilot pairs", "passed": False}]
+    gates = [{"name": "pilot", "result": "passed", "evidence": []},
+             {"name": "pilot pairs", "result": "failed", "evidence": []}]  # fmt: skip
     named = [{"name": name, "state": "done", "done": 1} for name in ("gate", "pair_gate")]
     state.load({"run": RUN, "state": "gate_failed", "phases": named, "gates": gates})
     assert state.phase("pair_gate").state == "failed" and state.phase("gate").state == "done"

@@ -17,6 +17,7 @@ from engine.core.events import (
     RunStarted,
     ThroughputMeasured,
 )
+from store.headline import headline, plain
 from tests.tui.fakes import RUN
 from tui.app import asking
 from tui.live.state import RunState
@@ -49,7 +50,7 @@ def test_accepted_follows_what_is_judged_before_any_forecast(state: RunState) ->
 
 def test_a_resumed_run_counts_what_the_store_has_until_it_judges(state: RunState) -> None:
     state.load({"run": RUN, "counts": {"accepted": 12}})
-    assert state.accepted == 12 and "12/40" in _who(state)[0].plain
+    assert state.accepted == 12 and "12 by form rules · quality not audited · 40 wanted" in _who(state)[0].plain
     assert "when this wave is judged" in _forecast(state, 60).plain
     state.apply(PhaseProgressed(RUN, "response_judgements", 30, 92, 14))
     state.load({"run": RUN, "counts": {"accepted": 13}})  # read a moment before
@@ -57,16 +58,16 @@ def test_a_resumed_run_counts_what_the_store_has_until_it_judges(state: RunState
 
 
 def test_more_than_was_wanted_is_told_as_such(state: RunState) -> None:
-    assert of_wanted(27, 40) == "27 of 40 accepted" and of_wanted(30, 12) == "30 accepted (12 wanted ✓)"
+    assert of_wanted(27, 40) == "27 of 40 accepted" and of_wanted(30, 12) == "30 accepted (12 wanted)"
     state.apply(ForecastUpdated(RUN, 58, 92, 92, 92, 92))
-    assert _forecast(state, 60).plain == "forecast     reached 58 accepted (40 wanted ✓)"
-    assert "accepted 58 (40 wanted ✓)" in _who(state)[0].plain
+    assert _forecast(state, 60).plain == "forecast     reached 58 accepted (40 wanted)"
+    assert "58 by form rules · quality not audited · 40 wanted" in _who(state)[0].plain
     state.apply(RunFinished(RUN, "done", "", 58, 9.0))
-    assert _forecast(state, 60).plain == "accepted     58 (40 wanted ✓)"
+    assert _forecast(state, 60).plain == "accepted     58 by rules, not audited · 40 wanted"
 
 
 @pytest.mark.parametrize(
-    ("accepted", "told"), [(27, "27 of 40 accepted"), (58, "58 accepted (40 wanted ✓)"), (1200, "1,200 accepted (40")]
+    ("accepted", "told"), [(27, "27 of 40 accepted"), (58, "58 accepted (40 wanted)"), (1200, "1,200 accepted (40")]
 )
 def test_it_is_told_alike_wherever_it_is_told(state: RunState, accepted: int, told: str) -> None:
     state.accepted, state.target = accepted, 40
@@ -76,12 +77,13 @@ def test_it_is_told_alike_wherever_it_is_told(state: RunState, accepted: int, to
         console.print(view._render())
     assert told in shown.get()
     assert told in asking.resume("r", accepted, 40).text
-    assert counts_text({"counts": {"accepted": accepted, "samples": 90}, "target": 40}).plain.startswith(told)
 
 
 def test_counts_of_a_run_without_a_target_or_without_counts_are_told() -> None:
-    assert counts_text({"counts": {"accepted": 3, "samples": 4}}).plain == "3 accepted, 4 samples"
-    assert counts_text({"target": 40}).plain == "– accepted, – samples"
+    kind = plain(headline({"rules": 3}, None))
+    assert counts_text({"counts": {"samples": 4}, "acceptance": kind}).plain == f"{kind['told']}, 4 samples"
+    none = plain(headline({}, None))
+    assert counts_text({"target": 40, "acceptance": none}).plain == "nothing accepted · 40 wanted, – samples"
 
 
 def test_a_phase_that_only_scores_has_no_token_rate(state: RunState) -> None:

@@ -9,7 +9,7 @@ from engine.core.figures import clock_text, count
 from tui.live.state import RunState
 from tui.widgets.marks import QUIET, TONES, row
 from tui.words.text import one_line
-from tui.words.wording import STATES
+from tui.words.wording import state_mark
 
 MAIN_SPEC = "stage_1_explicit_instructions"
 
@@ -28,7 +28,7 @@ class RunHeader(Static):
     def show(self, state: RunState) -> None:
         self._state = state
         width = (self.size.width or self.app.size.width) - 2
-        shape, word, tone = STATES.get(state.state, ("?", state.state, "quiet"))
+        shape, word, tone = state_mark(state.state, audited=state.audited)
         if state.trains and state.state == "running":
             word = "training"
         elif state.evaluates and state.state == "running":
@@ -51,16 +51,25 @@ def _who(state: RunState) -> list[Content]:
     """The first line's left side, the whole first, then with less and less of it."""
     accepted = count(state.accepted)
     if state.target:
-        more = state.accepted > state.target
-        accepted += f" ({count(state.target)} wanted ✓)" if more else f"/{count(state.target)}"
+        accepted += f" ({count(state.target)} wanted)" if state.accepted > state.target else f"/{count(state.target)}"
+    kind = state.headline
+    tone = TONES["good"] if kind.audited else TONES["warn"]
     run = (one_line(state.run_id, 28) or "–", "bold")
     seed = row(("  seed ", QUIET), "–" if state.seed is None else f"{state.seed}")
     told = row(("  accepted ", QUIET), accepted)
     name = row(("cai ", "bold $accent"), ("run ", QUIET), run)
+    if not state.accepted and not state.finished:
+        return [row(name, seed, told), row(name, told), row(("run ", QUIET), run, ("  + ", QUIET), accepted), row(run)]
+    whole, short = row("  ", (kind.told, tone)), row("  ", (kind.short, tone))
+    wanted = row((f" · {count(state.target)} wanted", QUIET)) if state.target else Content("")
     return [
-        row(name, seed, told),
-        row(name, told),
-        row(("run ", QUIET), run, ("  ✓ ", QUIET), accepted),
+        row(name, seed, whole, wanted),
+        row(name, whole, wanted),
+        row(name, whole),
+        row(name, short, wanted),
+        row(name, short),
+        row(("run ", QUIET), run, short),
+        row(run, short),
         row(run),
     ]
 

@@ -114,11 +114,17 @@ def _acceptance(state: RunState, phase: str, label: str) -> Content:
 def _forecast(state: RunState, width: int) -> Content:
     forecast, target = state.forecast, state.target
     if state.state in FINISHED and target:
-        told = f" ({target:,} wanted ✓)" if state.accepted > target else f" of {target:,} wanted"
-        return row(("accepted     ", QUIET), (f"{state.accepted:,}", "bold"), (told, QUIET))
+        kind = state.headline
+        tone = TONES["good"] if kind.audited else TONES["warn"]
+        for told in (f" · {target:,} wanted", ""):
+            for words in (kind.told, kind.short):
+                if 13 + len(words) + len(told) <= width:
+                    return row(("accepted     ", QUIET), (words, f"bold {tone}"), (told, QUIET))
+        return row((kind.short, f"bold {tone}"))
     if target and state.accepted >= target:
         told = f" {of_wanted(state.accepted, target)}"
-        return row(("forecast     ", QUIET), ("reached", f"bold {TONES['good']}"), (told, QUIET))
+        tone = TONES["good" if state.headline.audited else "warn"]
+        return row(("forecast     ", QUIET), ("reached", f"bold {tone}"), (told, QUIET))
     if forecast is None or forecast.needed is None:
         when = "when this wave is judged" if state.accepted else "after the first accepted pair"
         return row(("forecast     ", QUIET), (when, QUIET))

@@ -16,8 +16,9 @@ from tui.live.trainings import TrainingState
 from tui.reads.run import RunFacts
 from tui.widgets.histogram import draw, draw_lengths
 from tui.widgets.marks import QUIET, TONES, lines, percent, row, sparkline
+from tui.words.facts import GateTold
 from tui.words.text import one_line
-from tui.words.wording import names, phase_title
+from tui.words.wording import RESULTS, names, phase_title
 
 _JUDGED = frozenset({"instruction_judgements", "response_judgements", "revisions", "pairs"})
 JUDGED_THERE = {"revisions": "revision", "candidates": "candidate", "pairs": "pair", "pair_gate": "pair"}
@@ -61,9 +62,14 @@ class PhasePanel(Static):
             self._margins(state, phase, critic, width, height)
 
     def _margins(self, state: RunState, phase: str, critic: tuple[str, str] | None, width: int, height: int) -> None:
+        decided = [
+            _gate_line(*gate) for gate in state.gates.items() if phase == "gate" and not gate[0].endswith(" pairs")
+        ]
         if critic is None or not state.margins.get(critic):
             self.border_title, self.border_subtitle = "Margins", ""
-            self.update(row(("A histogram of critic margins appears with the first judgement.", QUIET)))
+            self.update(
+                lines([*decided, row(("A histogram of critic margins appears with the first judgement.", QUIET))])
+            )
             return
         threshold = state.threshold(*critic)
         scores = list(state.margins[critic])
@@ -71,7 +77,7 @@ class PhasePanel(Static):
         self.border_title = Content(f"Margins · {critic[0]} · {critic[1]}")
         power = "filters" if threshold is not None else "unaudited: stored, filters nothing"
         self.border_subtitle = f"{power} · c next critic" if len(state.margins) > 1 else power
-        over_time = _over_time(state, phase, width)
+        over_time = [*decided, *_over_time(state, phase, width)]
         picture = draw(scores, threshold, width, max(4, height - len(over_time)), kept)
         self.update(lines([*over_time, picture]))
 
@@ -81,7 +87,7 @@ class PhasePanel(Static):
         """How many there are and how many were kept, what spoke against the others, and a critic's margins in nats."""
         rows = _over_time(state, phase, width) or _kept(state, phase)
         if phase == "pair_gate":
-            rows += [_gate_line(name, *told) for name, told in state.gates.items() if name.endswith(" pairs")]
+            rows += [_gate_line(name, told) for name, told in state.gates.items() if name.endswith(" pairs")]
         if phase == "candidates":
             rows += _by_source(facts.candidates, "drawn", width, height)
         elif phase != "revisions":
@@ -139,10 +145,12 @@ def _kept(state: RunState, phase: str) -> list[Content]:
     return [row(("kept ", QUIET), (told, "bold"))]
 
 
-def _gate_line(name: str, passed: bool, failed: tuple[str, ...]) -> Content:
-    if passed:
-        return row((f"✓ {name} passed", f"bold {TONES['good']}"))
-    return row((f"✗ {name} FAILED", f"bold {TONES['bad']}"), f"  {names(failed)}" if failed else "")
+def _gate_line(name: str, gate: GateTold) -> Content:
+    shape, word, tone = RESULTS[gate.result]
+    failed = f"  {names(gate.failed)}" if gate.failed else ""
+    return row(
+        (f"{shape} {name} {word}", f"bold {TONES[tone]}"), failed, (f"  {gate.told}" if gate.told else "", QUIET)
+    )
 
 
 def _by_source(found: Mapping[str, tuple[int, int, int]], made_word: str, width: int, height: int) -> list[Content]:

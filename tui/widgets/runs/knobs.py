@@ -14,7 +14,7 @@ from textual.widgets import Static
 from engine.core.figures import percents_whole
 from tui.widgets.marks import QUIET, TONES, VERDICT_TONES, lines, row
 from tui.words.text import one_line
-from tui.words.wording import VERDICT_SHAPES
+from tui.words.wording import RESULTS, VERDICT_SHAPES
 
 if TYPE_CHECKING:
     from engine.analyses.whatif import Consequence, Knob
@@ -114,12 +114,12 @@ def acceptance_line(kind: str, before: Consequence, after: Consequence) -> Conte
 
 
 def check_line(old: Check, new: Check) -> Content:
-    shape, tone = ("✓", "good") if new.passed else ("✗", "bad")
-    flips = old.passed != new.passed
+    shape, _, tone = RESULTS[new.result]
+    flips = old.result != new.result
     measured = "–" if new.measured is None else f"{new.measured:.3g}"
     return row(
         (f"{shape} ", TONES[tone]),
         (f"{one_line(new.name, 24):<25}", "bold" if flips else ""),
         f"{measured:>6} {new.op:>2} {new.threshold:<7.3g}",
-        (("◀ was " + ("✓" if old.passed else "✗")) if flips else "", "bold $text-warning"),
+        (f"◀ was {RESULTS[old.result][0]}" if flips else "", "bold $text-warning"),
     )

@@ -1,0 +1,153 @@
+"""What a gate's check came to: passed, failed, not tested or empty. Derived from a row's figures, old rows alike.
+
+A check that could not have failed, or that too few items decide, shows nothing: it is not tested, and no face may
+tell it as a pass. A part of a stage that yielded nothing is empty, which fails its gate.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+PASSED, FAILED, NOT_TESTED, EMPTY = "passed", "failed", "not tested", "empty"
+RESULTS = (PASSED, FAILED, NOT_TESTED, EMPTY)
+FAILING = frozenset({FAILED, EMPTY})
+
+Row = Mapping[str, Any]
+OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">=": operator.ge,
+    "==": operator.eq,
+}
+
+# Counts and shares of what a stage is to yield: where one is nothing, the stage did nothing.
+YIELDS = (
+    "instruction acceptance",
+    "pair acceptance",
+    "preference pairs",
+    "kept revisions",
+    "kept best-of pairs",
+    "pairs decided by an audited critic",
+)
+_ASKED = "_right"  # of a condition of the gap gate: without an answer it was not asked
+_MAY_BE_NEGATIVE = ("smallest margin",)  # a threshold of 0 can be missed
+_DECIDES = ("guard passed",)  # not measured is not passed
+LEAST = 5  # fewer items decide nothing
+_Z2 = 1.959963984540054**2  # of Wilson's interval at 95 %
+
+
+def holds(measured: float | None, op: str, threshold: float) -> bool:
+    """Whether the figure meets its threshold; False where nothing was measured."""
+    return measured is not None and OPERATORS[op](measured, threshold)
+
+
+def result_of(row: Row) -> str:
+    """The result of a check, from a row with check_name, measured, lo, n, op and threshold.
+
+    A row that was stored as not passed is never read as passed.
+    """
+    if why_untested(row):
+        return NOT_TESTED
+    if holds(row["measured"], row["op"], row["threshold"]) and row.get("passed", True):
+        return PASSED
+    return EMPTY if _is_empty(row) else FAILED
+
+
+def why_untested(row: Row) -> str:
+    """Why a check shows nothing; empty where it shows something. What misses its threshold has always shown it."""
+    name, measured, n, op, threshold = (row[key] for key in ("check_name", "measured", "n", "op", "threshold"))
+    share = row["lo"] is not None
+    if op == ">=" and threshold <= 0 and name not in _MAY_BE_NEGATIVE:
+        return f"needs {threshold:g} or more, which cannot fail"
+    if op == "<=" and threshold >= 1 and share:
+        return "allows every share, so it cannot fail"
+    if measured is None:
+        return "" if n or name in _DECIDES or _is_empty(row) else "there was nothing to measure"
+    counts = op == ">=" and not share and name not in _MAY_BE_NEGATIVE
+    if counts or not holds(measured, op, threshold):
+        return ""
+    return _TOO_FEW.format(n=n) if n < _least(op, threshold, share=share) else ""
+
+
+_TOO_FEW = "{n:,} are too few to decide"
+
+
+def _least(op: str, threshold: float, *, share: bool) -> float:
+    """The fewest items of which a faultless outcome would show that the threshold is met, by Wilson's interval.
+
+    Where no fault at all is allowed, no number shows it of items to come, and the check is about those that are there.
+    """
+    room = 1 - threshold if op == ">=" else threshold  # the share of faults that is allowed
+    if not share or not 0 < room < 1:
+        return LEAST
+    return max(LEAST, _Z2 * (1 - room) / room)
+
+
+def _is_empty(row: Row) -> bool:
+    name = row["check_name"]
+    return not row["measured"] and (name in YIELDS or (name.endswith(_ASKED) and not row["n"]))
+
+
+def with_result(row: Row) -> dict[str, Any]:
+    """A row of `gates` with its `result`, and with `passed` true of a check that was tested and passed alone."""
+    result = result_of(row)
+    return {**row, "passed": result == PASSED, "result": result, "untested": why_untested(row)}
+
+
+def gate_result(rows: Iterable[Row]) -> str:
+    """What a gate came to, from rows with their `result`: failed where one failed or is empty, else passed.
+
+    It is not tested where nothing was, or where too few items decide one of its checks.
+    """
+    found = list(rows)
+    if any(row["result"] in FAILING for row in found):
+        return FAILED
+    if any(row["result"] == PASSED for row in found) and not any(too_few(row) for row in found):
+        return PASSED
+    return NOT_TESTED
+
+
+def opens(rows: Iterable[Row]) -> bool:
+    """Whether a gate holds nothing up: nothing failed, and no check waits for more items."""
+    return not any(row["result"] in FAILING or too_few(row) for row in rows)
+
+
+def too_few(row: Row) -> bool:
+    """Whether a check is not tested because too few items decide it."""
+    return bool(row["untested"]) and row["untested"] == _TOO_FEW.format(n=row["n"])
+
+
+def tally(rows: Iterable[Row]) -> str:
+    """How many checks of those that were tested passed, in words: `7 of 9 passed (1 failed, 1 empty), 2 not tested`."""
+    results = [row["result"] for row in rows]
+    untested = results.count(NOT_TESTED)
+    tested = len(results) - untested
+    told = f"{results.count(PASSED)} of {tested} passed" if tested else "none tested"
+    missed = [f"{results.count(name)} {name}" for name in (FAILED, EMPTY) if name in results]
+    told += f" ({', '.join(missed)})" if missed else ""
+    return told + (f", {untested} not tested" if tested and untested else "")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return "(" + ", ".join(f"'{name}'" for name in names) + ")"
+
+
+_HOLDS = (
+    "coalesce(CASE op WHEN '<' THEN measured < threshold WHEN '<=' THEN measured <= threshold "
+    "WHEN '==' THEN measured = threshold ELSE measured >= threshold END, false)"
+)
+_ROOM = "(CASE op WHEN '>=' THEN 1 - threshold ELSE threshold END)"
+FAILING_SQL = _listed(sorted(FAILING))
+# The same in SQL, over the columns of `gates`, for queries that count.
+RESULT_SQL = f"""CASE
+    WHEN op = '>=' AND threshold <= 0 AND check_name NOT IN {_listed(_MAY_BE_NEGATIVE)} THEN '{NOT_TESTED}'
+    WHEN op = '<=' AND threshold >= 1 AND lo IS NOT NULL THEN '{NOT_TESTED}'
+    WHEN measured IS NULL AND n = 0 AND check_name NOT IN {_listed((*_DECIDES, *YIELDS))}
+        AND NOT ends_with(check_name, '{_ASKED}') THEN '{NOT_TESTED}'
+    WHEN NOT {_HOLDS} THEN CASE WHEN coalesce(measured, 0) = 0 AND (check_name IN {_listed(YIELDS)}
+        OR (n = 0 AND ends_with(check_name, '{_ASKED}'))) THEN '{EMPTY}' ELSE '{FAILED}' END
+    WHEN NOT (op = '>=' AND lo IS NULL AND check_name NOT IN {_listed(_MAY_BE_NEGATIVE)}) AND (n < {LEAST} OR (
+        lo IS NOT NULL AND {_ROOM} > 0 AND {_ROOM} < 1 AND n * {_ROOM} < {_Z2!r} * (1 - {_ROOM}))) THEN '{NOT_TESTED}'
+    WHEN passed THEN '{PASSED}' ELSE '{FAILED}' END"""

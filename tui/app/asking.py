@@ -123,6 +123,12 @@ class Telling(Working):
             )
         elif state == "refused":
             hint = "Every answer is kept. The room Evaluation (6) shows what failed; e there evaluates again."
+        elif state == "gate_failed" and self.state.guard_passed is False:
+            title = "The contamination guard failed"
+            hint = (
+                "Nothing is lost, and no samples exist yet. 1 shows each prompt with its answer. Another base model is "
+                "taken with cai run --model, other limits with cai run SPEC --set guard.KEY=VALUE."
+            )
         elif state == "gate_failed":
             title = f"A gate failed: {reason}"
             hint = "Nothing is lost. 4 shows each check and the samples against it, 3 tries other thresholds."

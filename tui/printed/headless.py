@@ -205,6 +205,14 @@ def what_next(status: dict[str, Any], checks: list[dict[str, Any]], code: int) -
                 f"export it with:  cai export {run_id} --what sft --format jsonl --out DIR",
                 *(pairs if status.get("preferences") else []),
             ]
+        case 4 if not checks:  # no gate was reached: the guard failed, and nothing was generated
+            return [
+                *reason,
+                "Nothing is lost, and no samples exist yet.",
+                "see what the guard found:      cai   (room Run, 1: each prompt with its answer)",
+                "use another base model:        cai run --model NAME_OR_PATH",
+                "change what the guard allows:  cai run SPEC --set guard.KEY=VALUE   (docs/BASE_MODEL_TRUTH.md)",
+            ]
         case 4:
             failed = ", ".join(dict.fromkeys(item["check_name"] for item in checks if not item["passed"]))
             return [

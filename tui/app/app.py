@@ -5,6 +5,7 @@ Neither the engine nor the store is imported here: the first frame is painted be
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
@@ -260,7 +261,8 @@ class ControlCenter(Personal, Serving, Telling):
         """Ask something of the screen's own: in front of the engine's questions, and with the focus."""
         self.dock.reuse(question.question_id)
         self.dock.ask(question, first=True)
-        self.dock.focus()
+        self.desk.set_focus(self.dock)  # at once: what is typed next is meant for it
+        self.asked_at = time.monotonic()
 
     def on_question_dock_answered(self, event: QuestionDock.Answered) -> None:
         name, _, rest = event.question.question_id.partition(":")

@@ -20,6 +20,7 @@ from tui.reads.run import review_of
 
 if TYPE_CHECKING:
     from tui.reads.library import Library
+    from tui.words.questions import DockedQuestion
 
 IDLE_S = 3.0  # without a key, after which a question may take the keys
 _LATE = object()  # what a read gives that came after the store was let go
@@ -30,10 +31,20 @@ class Serving(Working):
 
     _key_at = float("-inf")
 
+    asked_at = float("-inf")  # when a question took the keys
+
     async def on_event(self, event: Event) -> None:
-        """As Textual has it, and when a key was pressed last."""
-        if isinstance(event, Key):
+        """As Textual has it, and when a key was pressed last.
+
+        A key goes first to what had the focus when it was pressed. One that comes back from there although a question
+        has taken the keys since was pressed behind the key that asked: it is given to the question.
+        """
+        if isinstance(event, Key) and not event.is_forwarded:
             self._key_at = time.monotonic()
+        elif isinstance(event, Key) and event.time < self.asked_at and self.dock.has_focus_within:
+            if self.focused is not None:
+                self.focused._forward_event(Key(event.key, event.character))
+            return
         await super().on_event(event)
 
     _answers: dict[str, Callable[[str, str], None]]
@@ -89,8 +100,12 @@ class Serving(Working):
         self.background(event.what, lambda: self.session.write(event.write), event.then)
 
     def on_ask_wanted(self, event: AskWanted) -> None:
-        self._answers[event.question.question_id] = event.then
-        self.ask_here(event.question)
+        self.ask(event.question, event.then)
+
+    def ask(self, question: DockedQuestion, then: Callable[[str, str], None]) -> None:
+        """Ask the person in the dock; `then(answer, typed text)` is called once."""
+        self._answers[question.question_id] = then
+        self.ask_here(question)
 
     def on_run_wanted(self, event: RunWanted) -> None:
         if self.state.active:  # one run at a time: it would be closed under the person's hands

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from store.read import Reader
     from tui.live.state import RunState
     from tui.reads.library import Library, RunHistory
+    from tui.words.questions import DockedQuestion
 
 Found = TypeVar("Found")
 
@@ -42,6 +43,7 @@ class Host(Protocol):
     """What a room has the app do at once."""
 
     def action_question(self) -> None: ...
+    def ask(self, question: DockedQuestion, then: Callable[[str, str], None]) -> None: ...
     def copy_text(self, text: str, what: str) -> None: ...
     def open_in_pager(self, text: str) -> None: ...
 

@@ -17,7 +17,7 @@ from engine.core.figures import format_seconds, percent_of, percents_whole
 from engine.stats.shares import wilson
 from store.names import RESUMABLE
 from tui.live.state import RunState
-from tui.messages import AskWanted, RunWanted
+from tui.messages import RunWanted
 from tui.reads.runs import Account, account, all_runs, flat, fork_options, judge_changes, own_settings, why_no_fork
 from tui.rooms.tabular import TableRoom
 from tui.widgets.runs.compare import compare, describe
@@ -201,7 +201,7 @@ class RunsRoom(TableRoom):
             if answer == "yes":
                 self.post_message(RunWanted("resume", name))
 
-        self.post_message(AskWanted(question, answered))
+        self.host.ask(question, answered)
 
     def action_fork(self) -> None:
         name = self.under_cursor

@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from store.errors import CaiError
 from tui.live.state import RunState
-from tui.messages import AskWanted, RunWanted, WriteWanted
+from tui.messages import RunWanted, WriteWanted
 from tui.reads.audits import Calibration, calibrations
 from tui.rooms import Room
 from tui.widgets.marks import QUIET, TONES, lines, row
@@ -350,7 +350,7 @@ class ThresholdsRoom(Room):
 
             self.post_message(WriteWanted("applying thresholds", write, self._applied))
 
-        self.post_message(AskWanted(question, answered))
+        self.host.ask(question, answered)
 
     def _applied(self, found: tuple[dict[str, int], Sequence[str]]) -> None:
         changed, failed = found

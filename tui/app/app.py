@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult, SystemCommand
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 
 from engine.run.orders import Evaluate, Train
 from tui.app import asking
 from tui.app.asking import Telling
-from tui.app.keys import KEYS, PERSONAL_KEYS, applies
+from tui.app.keys import KEYS, PERSONAL_KEYS, applies, commands_of, shown_key
 from tui.app.personal import Personal
 from tui.app.serving import Serving
 from tui.host import priority
@@ -35,6 +35,7 @@ from tui.widgets.frame.dock import QuestionDock
 from tui.widgets.frame.header import RunHeader
 from tui.widgets.frame.help import HelpScreen
 from tui.widgets.frame.notice import Notice
+from tui.widgets.frame.told import Told
 from tui.widgets.run.start import StartPanel
 from tui.words.places import PLACES
 from tui.words.questions import DockedQuestion
@@ -83,12 +84,14 @@ class ControlCenter(Personal, Serving, Telling):
     def compose(self) -> ComposeResult:
         # Kept by name: looking a widget up walks the whole tree, and keys ask for them all the time.
         self.header, self.notice, self.dock, self.bar = RunHeader(), Notice(), QuestionDock(), RoomBar()
+        self.told = Told()
         self.rooms: dict[str, Room] = {"run": RunRoom()}
         yield self.header
         self.switcher = ContentSwitcher(*self.rooms.values(), initial="run", id="rooms")
         yield self.switcher
         yield self.notice
         yield self.dock
+        yield self.told
         yield self.bar
         yield KeyBar()
 
@@ -341,12 +344,11 @@ class ControlCenter(Personal, Serving, Telling):
         self.room.find()
 
     def action_help(self) -> None:
-        keys = [
-            (self.get_key_display(active.binding), active.binding.description, active.tooltip or "")
-            for active in self.screen.active_bindings.values()
-            if active.enabled and active.binding.description and active.binding.action != "quit"  # Textual's ^q
-        ]
-        self.push_screen(HelpScreen(keys))
+        found = commands_of(self.screen.active_bindings.values())
+        self.push_screen(HelpScreen([(one.purpose, one.keys, one.name, one.about) for one in found]))
+
+    def get_key_display(self, binding: Binding) -> str:
+        return shown_key(binding)
 
     def action_stop(self) -> None:
         self.ask_here(asking.stop(self.state.aside))
@@ -359,16 +361,17 @@ class ControlCenter(Personal, Serving, Telling):
         self.ask_here(asking.leave(self.state.aside, already=self._leaving))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Every room, and every key that does something here now."""
+        """Every room, every key that does something here now, and what Textual has beyond that; each once."""
+        told = {"Keys"}  # Textual's own list of keys, which is Help
         for place in PLACES:
+            told.add(place.title)
             yield SystemCommand(f"{place.title} ({place.key})", place.about, partial(self.open_room, place.name))
-        for active in screen.active_bindings.values():
-            binding = active.binding
-            if active.enabled and binding.description and active.tooltip and not binding.action.startswith("room("):
-                key = self.get_key_display(binding)
-                run = partial(self.call_later, self.run_action, binding.action, active.node)
-                yield SystemCommand(f"{binding.description} ({key})", active.tooltip, run)
-        yield from super().get_system_commands(screen)
+        for one in commands_of(screen.active_bindings.values()):
+            if one.name not in told:
+                told.add(one.name)
+                run = partial(self.call_later, self.run_action, one.action, one.node)
+                yield SystemCommand(f"{one.name} ({one.keys})", one.about, run)
+        yield from (command for command in super().get_system_commands(screen) if command.title not in told)
 
     async def action_quit(self) -> None:
         self.action_leave()

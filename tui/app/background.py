@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tui.rooms import Room
     from tui.widgets.frame.dock import QuestionDock
     from tui.widgets.frame.notice import Notice
+    from tui.widgets.frame.told import Told
     from tui.words.questions import DockedQuestion
 
 
@@ -23,6 +24,7 @@ class Working(App[str]):
     state: RunState
     session: Session
     notice: Notice
+    told: Told
     dock: QuestionDock
     _after: dict[Worker[Any], Callable[[], object]]
 
@@ -30,6 +32,8 @@ class Working(App[str]):
 
         @property
         def room(self) -> Room: ...
+        @property
+        def standing(self) -> bool: ...
 
         def paint(self) -> None: ...
         def consult_again(self) -> None: ...

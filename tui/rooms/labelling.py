@@ -28,7 +28,8 @@ def label_keys() -> list[BindingType]:
     return [
         Binding("y", "mark('good')", "Good", id="samples.good", show=False, tooltip="Label it good, go to the next"),
         Binding("b", "mark('bad')", "Bad", id="samples.bad", show=False, tooltip="Label it bad, go to the next"),
-        Binding("d", "mark('unsure')", "Doubt", id="samples.doubt", show=False, tooltip="Label it unsure, go to the next"),
+        Binding("d", "mark('unsure')", "Doubt", id="samples.doubt", show=False,
+                tooltip="Label it unsure, go to the next"),
         Binding("U", "undo", "Undo", id="samples.undo", show=False,
                 tooltip="Take the last label back, in the queue also u; then the one under the cursor"),
         Binding("Q", "queue", "Queue", id="samples.queue", show=False,

@@ -22,6 +22,7 @@ from tui.app import asking
 from tui.app.asking import Telling
 from tui.app.keys import KEYS, PERSONAL_KEYS, applies, commands_of, shown_key
 from tui.app.personal import Personal
+from tui.app.returning import Returning
 from tui.app.serving import Serving
 from tui.host import priority
 from tui.live.bridge import Bridge
@@ -50,7 +51,7 @@ REPAINT_S = 0.2
 SLOW_TICK_S = 1.0
 
 
-class ControlCenter(Personal, Serving, Telling):
+class ControlCenter(Personal, Serving, Telling, Returning):
     """Returns the state in which the run was left ("" where none was started)."""
 
     CSS_PATH = "app.tcss"
@@ -148,6 +149,7 @@ class ControlCenter(Personal, Serving, Telling):
             self.refresh_bindings()
             return
         self._opened_anew = True
+        self.come_back(run_id)
         self.load_history(run_id)
         if unfinished is not None:
             self.ask_here(asking.resume(run_id, unfinished["accepted"], unfinished["target"]))

@@ -6,7 +6,7 @@ are functions of a `Library` or a `Store` that the app runs in a thread, so that
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 from textual.containers import Container
@@ -73,6 +73,13 @@ class Room(Container):
 
     def find(self) -> None:
         """Open the search, in rooms that have one."""
+
+    def left_at(self) -> dict[str, Any]:
+        """Where a person is in this room, as plain values; given to `come_back` the next time."""
+        return {}
+
+    def come_back(self, left: Mapping[str, Any]) -> None:
+        """Begin where the person left; called before the run is shown. What cannot be used is left out."""
 
     # -- what a room asks of the app ---------------------------------------------------------------------------------
 

@@ -61,6 +61,7 @@ class RunsRoom(TableRoom):
         self._marked = ""
         self._stale = True
         self._elapsed_s = 0.0
+        self._left: Mapping[str, Any] = {}  # where the person was the last time, until the runs are listed
         self._lost = True  # whether the cursor is to go to the run that is shown
 
     def compose(self) -> ComposeResult:
@@ -73,6 +74,12 @@ class RunsRoom(TableRoom):
     def on_mount(self) -> None:
         for name, width in _COLUMNS:
             self.table.add_column(name, key=name or "mark", width=width)
+
+    def left_at(self) -> dict[str, Any]:
+        return {"run": self.under_cursor, "marked": self._marked}
+
+    def come_back(self, left: Mapping[str, Any]) -> None:
+        self._left = left
 
     def know(self, history: RunHistory) -> None:
         self._stale = True
@@ -106,7 +113,11 @@ class RunsRoom(TableRoom):
 
     def _listed(self, runs: list[dict[str, Any]]) -> None:
         self._rows = {str(run["run_id"]): run for run in runs}
+        left, self._left = self._left, {}
+        self._marked = self._marked or (str(left.get("marked")) if left.get("marked") in self._rows else "")
         self._paint()
+        if left.get("run") in self._rows:
+            self.table.move_cursor(row=self.table.get_row_index(str(left["run"])), animate=False)
 
     def _paint(self) -> None:
         table = self.table

@@ -67,6 +67,7 @@ class SamplesRoom(LabellingRoom):
         self._asking = ""
         self._noted: tuple[str, str] | None = None  # the sample that a note is written about, and its label
         self._seek = ""
+        self._left: Mapping[str, Any] = {}  # where the person was the last time, until the run is shown
         self._given = []
 
     def compose(self) -> ComposeResult:
@@ -99,7 +100,8 @@ class SamplesRoom(LabellingRoom):
             self.table.critic = critic
             self._paint()
         if state.run_id != self._run_id:
-            self.wish, self._listing, self._given = Wish(), None, []
+            self.wish, self._listing, self._given = Wish.of(self._left.get("wish")), None, []
+            self._seek, self._left = str(self._left.get("sample") or ""), {}
             self.leave_queue()
         self._run_id, self._accept_above = state.run_id, state.accept_above
         if self._active and state.refits and not state.active:
@@ -107,6 +109,13 @@ class SamplesRoom(LabellingRoom):
         self._active = state.active
         self.query_one(SampleDetail).no_scale = self.table.no_scale = state.no_scale
         self._done = state.phase("responses").done + state.phase("response_judgements").done
+
+    def left_at(self) -> dict[str, Any]:
+        here = self.table.row_at(self.table.cursor)
+        return {"wish": asdict(self.wish), "sample": "" if here is None else here["sample_id"]}
+
+    def come_back(self, left: Mapping[str, Any]) -> None:
+        self._left = left
 
     def look(self) -> None:
         """List anew if there can be more than is listed."""

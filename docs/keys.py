@@ -19,6 +19,8 @@ from tui.words.keys import key_name
 from tui.words.places import PLACES
 
 HERE = Path(__file__).parent
+
+
 def shown(keys: str) -> str:
     """Keys as they stand on a keyboard."""
     names = [key_name(key.strip()) for key in keys.split(",")]

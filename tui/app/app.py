@@ -40,6 +40,7 @@ from tui.widgets.frame.told import Told
 from tui.widgets.run.start import StartPanel
 from tui.words.places import PLACES
 from tui.words.questions import DockedQuestion
+from tui.words.wording import outcome_words
 
 if TYPE_CHECKING:
     from engine.core.events import Event
@@ -98,6 +99,7 @@ class ControlCenter(Personal, Serving, Telling, Returning):
 
     def on_mount(self) -> None:
         super().on_mount()
+        self.began_at = time.monotonic()
         self.call_after_refresh(self.begin_after_first_paint)
 
     async def begin_after_first_paint(self) -> None:
@@ -217,6 +219,8 @@ class ControlCenter(Personal, Serving, Telling, Returning):
                     self.show_end(self.state.state, payload["reason"])
                 if self._leaving:
                     self.leave_now()
+                elif payload["state"] != "stopped":
+                    self.tell_if_away(outcome_words(payload["state"], self.state.aside))
 
     # -- painting ----------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from textual.app import App
 from textual.worker import Worker, WorkerState
 
 if TYPE_CHECKING:
+    from tui.config.settings import Config
     from tui.live.conductor import Session
     from tui.live.state import RunState
     from tui.rooms import Room
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 class Working(App[str]):
     """The base of the app's parts, which have of each other what is named here."""
 
+    config: Config
     state: RunState
     session: Session
     notice: Notice

@@ -25,8 +25,8 @@ class Returning(Working):
         for name, room in self.rooms.items():
             if isinstance(left := known.get(name), dict):
                 room.come_back(left)
-        if self.room.id == "run" and isinstance(name := place.get("room"), str):
-            self.open_room(name)
+        if self.room.id == "run" and isinstance(last := place.get("room"), str):
+            self.open_room(last)
 
     def exit(self, *args: Any, **options: Any) -> None:
         """As Textual has it; where the person is, is kept."""

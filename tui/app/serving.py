@@ -13,15 +13,18 @@ from engine.run.orders import Evaluate, Refit, Train
 from store.names import EVALUATION, REFIT
 from tui.app import asking
 from tui.app.background import Working
+from tui.host.outside import Outside
 from tui.live.state import beside
 from tui.messages import AskWanted, GoTo, ReadWanted, RunWanted, WorkWanted, WriteWanted
 from tui.reads.library import ChangedHands
 from tui.reads.run import review_of
+from tui.words.wording import outcome_words
 
 if TYPE_CHECKING:
     from tui.reads.library import Library
     from tui.words.questions import DockedQuestion
 
+AWAY_S = 60.0  # without a key, after which a person is taken to be away
 IDLE_S = 3.0  # without a key, after which a question may take the keys
 _LATE = object()  # what a read gives that came after the store was let go
 
@@ -31,6 +34,7 @@ class Serving(Working):
 
     _key_at = float("-inf")
 
+    began_at = float("-inf")  # when the person opened the screen
     asked_at = float("-inf")  # when a question took the keys
 
     async def on_event(self, event: Event) -> None:
@@ -91,10 +95,21 @@ class Serving(Working):
                 if time.monotonic() - self._key_at > IDLE_S and self.room.id == "run":
                     self.dock.focus()
                 self.bell()
+                self.tell_if_away(outcome_words("waiting", self.state.aside), ring=False)
                 self.paint()
 
         read = partial(review_of, run_id=run_id, question_id=question_id)
         self.consult("reading a question", lambda library: library.reading(read), put, group=f"question {question_id}")
+
+    def tell_if_away(self, outcome: str, *, ring: bool = True) -> None:
+        """Ring once, and tell the person where they want to be told, if no key was pressed for a while."""
+        if time.monotonic() - max(self._key_at, self.began_at) < AWAY_S:
+            return
+        if ring:
+            self.bell()
+        outside, run_id = Outside.of(self.config), self.state.run_id
+        if outside.wanted:
+            self.background("telling you outside the terminal", lambda: outside.tell(run_id, outcome))
 
     def on_write_wanted(self, event: WriteWanted) -> None:
         self.background(event.what, lambda: self.session.write(event.write), event.then)

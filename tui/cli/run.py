@@ -14,6 +14,7 @@ from store.names import PHASES
 from tui.cli.frame import raise_budget, require_store, store_path, with_log, write_json
 from tui.cli.machine import config
 from tui.cli.parsing import Commands, add_batch_size, add_budget, add_headless, add_run, add_set, positive, seed
+from tui.host.outside import Outside
 from tui.host.terminal import Terminal, log_path
 from tui.words.text import one_line
 
@@ -107,7 +108,9 @@ def carry_out(args: argparse.Namespace, terminal: Terminal, order: Order) -> int
     from tui.live.opener import opener
     from tui.printed.headless import run_headless
 
-    code, status = run_headless(opener(args.config), order, terminal, as_json=args.json)
+    code, status = run_headless(
+        opener(args.config), order, terminal, as_json=args.json, outside=Outside.of(args.config)
+    )
     if args.json:
         write_json(terminal, {**status, "exit_code": code})
     return code
@@ -156,7 +159,7 @@ def control_center(config: Config, terminal: Terminal, store: Path, order: Order
     state = app.run()
     priority.unsettle()
     if watch.end():
-        state = go_on(app.session, app.bridge, app.state, watch)
+        state = go_on(app.session, app.bridge, app.state, watch, Outside.of(app.config))
     elif app.return_code:
         raise ScreenFailed(
             "the control center ended with an error",

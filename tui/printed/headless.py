@@ -13,6 +13,7 @@ from rich.text import Text
 
 from engine.core.figures import format_seconds
 from engine.run.orders import Evaluate, Order, Refit, Train
+from tui.host.outside import NOWHERE, NotTold, Outside
 from tui.host.terminal import Terminal
 from tui.live.state import RunState, beside
 from tui.printed.evaluation import evaluation_outcome
@@ -30,7 +31,7 @@ from tui.printed.tables import (
 from tui.printed.training import training_outcome
 from tui.reads.evaluation import evaluation_account
 from tui.reads.training import training_accounts
-from tui.words.wording import again_with
+from tui.words.wording import again_with, outcome_words
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -48,13 +49,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_headless(
-    open_engine: OpenEngine, order: Order, terminal: Terminal, *, as_json: bool
+    open_engine: OpenEngine, order: Order, terminal: Terminal, *, as_json: bool, outside: Outside = NOWHERE
 ) -> tuple[int, dict[str, Any]]:
     """Run to the end, or until a signal. Returns the exit code and the run's status.
 
     With `as_json` everything that is printed goes to stderr. The first signal stops the run at its next commit, the
     second one ends the process at once. Raises CaiError when the run cannot be opened. The status of a run that was
-    trained has its `trainings`.
+    trained has its `trainings`. How it ended is told `outside`, too, unless somebody stopped it.
     """
     console = console_on(terminal.stderr if as_json else terminal.stdout)
     inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
@@ -94,7 +95,18 @@ def run_headless(
         report = outcome_report(status, checks, code, order.store, terminal.log)
     console.print(report)
     console.file.flush()
+    if code != EXIT_CODES["stopped"]:
+        tell_outside(outside, engine.run_id, outcome_words("waiting" if code == 3 else ended, state.aside), terminal)
     return code, status
+
+
+def tell_outside(outside: Outside, run_id: str, outcome: str, terminal: Terminal) -> None:
+    """Tell a person where they want to be told; that it did not work is said on stderr."""
+    if outside.wanted:
+        try:
+            outside.tell(run_id, outcome)
+        except NotTold as error:
+            terminal.stderr.say(f"warning: {error.title}. {error.hint}")
 
 
 def _watch(

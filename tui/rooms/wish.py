@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 Found = tuple[Any, int, int, list[dict[str, Any]]]
 _RANGE = re.compile(r"^\s*(?P<low>[-+−]?[\d.]+)?\s*(?:…|\.\.+|to|,|;)\s*(?P<high>[-+−]?[\d.]+)?\s*$")
 
-_KINDS = {"str": str, "bool": bool, "str | None": (str, type(None)), "float | None": (float, int, type(None))}
+_KINDS: dict[str, Any] = {
+    "str": str,
+    "bool": bool,
+    "str | None": (str, type(None)),
+    "float | None": (float, int, type(None)),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Static
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 SHELLS = ("bash", "zsh", "fish")
 LISTS = ("runs", "specs", "settings")
 RUNS_AT_MOST = 200
+_HOW = (
+    'in the file that your shell reads at its start: eval "$(cai completion zsh)"; fish: cai completion fish | source'
+)
 _LISTED = "cai completion --list {} 2>/dev/null"
 # What an argument takes, by its name in the parsed arguments; whatever has choices is completed by them.
 _TAKES = {"run": "runs", "runs": "runs", "spec": "specs", "set": "settings", "store": "file", "out": "directory"}
@@ -24,7 +27,7 @@ _TAKES = {"run": "runs", "runs": "runs", "spec": "specs", "set": "settings", "st
 def add(commands: Commands) -> None:
     about = "print what makes a shell complete cai: bash, zsh or fish"
     own = commands.add("completion", completion, about, with_json=False)
-    own.add_argument("shell", nargs="?", choices=SHELLS, help='as in: eval "$(cai completion bash)"')
+    own.add_argument("shell", nargs="?", choices=SHELLS, help=_HOW)
     own.add_argument("--list", choices=LISTS, help="print the names that can be completed, one a line")
     own.set_defaults(commands=commands)
 
@@ -36,7 +39,7 @@ def completion(args: argparse.Namespace, terminal: Terminal) -> int:
     if args.list:
         return write(terminal, "".join(f"{name}\n" for name in _names(args)))
     if args.shell is None:
-        raise UsageError(f"which shell? one of {', '.join(SHELLS)}", 'as in: eval "$(cai completion bash)"')
+        raise UsageError(f"which shell? one of {', '.join(SHELLS)}", _HOW)
     return write(terminal, script(args.commands.above, args.shell))
 
 

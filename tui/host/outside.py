@@ -10,8 +10,6 @@ import json
 import os
 import shlex
 import subprocess
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +75,8 @@ def _by_command(command: str, run_id: str, outcome: str) -> None:
 
 
 def _by_post(address_file: str, run_id: str, outcome: str) -> None:
+    import urllib.request  # a thirtieth of a second, not before the first frame
+
     from engine.core.key import read_private
 
     address = read_private(Path(address_file).expanduser(), ADDRESS_AT_MOST).decode("ascii", "replace").strip()
@@ -94,9 +94,11 @@ def _by_post(address_file: str, run_id: str, outcome: str) -> None:
 
 def _plain(error: Exception) -> str:
     """What went wrong, without an address that may stand in it."""
-    if isinstance(error, urllib.error.HTTPError):
+    from urllib.error import HTTPError, URLError
+
+    if isinstance(error, HTTPError):
         return f"its server answered {error.code}"
-    if isinstance(error, urllib.error.URLError):
+    if isinstance(error, URLError):
         reason = error.reason
         return f"its server cannot be reached ({getattr(reason, 'strerror', None) or type(reason).__name__})"
     if isinstance(error, subprocess.TimeoutExpired):

@@ -40,7 +40,6 @@ from tui.widgets.frame.told import Told
 from tui.widgets.run.start import StartPanel
 from tui.words.places import PLACES
 from tui.words.questions import DockedQuestion
-from tui.words.wording import outcome_words
 
 if TYPE_CHECKING:
     from engine.core.events import Event
@@ -203,6 +202,7 @@ class ControlCenter(Personal, Serving, Telling, Returning):
     def route(self, event: Event) -> None:
         """What an event means beyond the figures."""
         payload = event.payload()
+        self.tell_of(event.kind, payload)
         if event.kind in ("ModelLoaded", "PhaseStarted"):
             priority.settle()
         match event.kind:
@@ -219,8 +219,6 @@ class ControlCenter(Personal, Serving, Telling, Returning):
                     self.show_end(self.state.state, payload["reason"])
                 if self._leaving:
                     self.leave_now()
-                elif payload["state"] != "stopped":
-                    self.tell_if_away(outcome_words(payload["state"], self.state.aside))
 
     # -- painting ----------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tui.words.questions import DockedQuestion
 
 AWAY_S = 60.0  # without a key, after which a person is taken to be away
+GOES_ON_S = 2.0  # behind a gate or a training, after which the run goes on without a person
 IDLE_S = 3.0  # without a key, after which a question may take the keys
 _LATE = object()  # what a read gives that came after the store was let go
 
@@ -110,6 +111,21 @@ class Serving(Working):
         outside, run_id = Outside.of(self.config), self.state.run_id
         if outside.wanted:
             self.background("telling you outside the terminal", lambda: outside.tell(run_id, outcome))
+
+    def tell_of(self, kind: str, payload: Mapping[str, Any]) -> None:
+        """Tell how the run ended, and of a gate or a training that ended and behind which it goes on."""
+        if kind == "RunFinished" and payload["state"] != "stopped":
+            self.tell_if_away(outcome_words(payload["state"], self.state.aside))
+        elif kind in ("GateDecided", "TrainingFinished"):
+            told = (
+                f"gate {payload['gate']} {'passed' if payload['passed'] else 'failed'}" if kind == "GateDecided" else ""
+            )
+            told = told or f"{payload['method']} training {payload['state']}"
+            self.set_timer(GOES_ON_S, lambda: self._tell_if_it_goes_on(told))  # what ends or asks tells of itself
+
+    def _tell_if_it_goes_on(self, outcome: str) -> None:
+        if self.standing and self.state.active and self.dock.current is None:
+            self.tell_if_away(outcome)
 
     def on_write_wanted(self, event: WriteWanted) -> None:
         self.background(event.what, lambda: self.session.write(event.write), event.then)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from engine.core.events import QuestionAsked, RunFinished
+from engine.core.events import GateDecided, QuestionAsked, RunFinished
 from tests.tui.fakes import RUN, FakeEngine, fill, steady_run
 from tests.tui.screen import control_center, settle
 from tui.app import serving
@@ -144,3 +144,28 @@ async def test_a_question_is_told_outside_and_rings_once(tmp_path: Path, monkeyp
         await settle(pilot, lambda: app.dock.current is not None)
         await settle(pilot, lambda: said == ["run waiting for you"])
         assert len(rung) == 1
+
+
+async def test_a_gate_behind_which_the_run_goes_on_rings_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "AWAY_S", 0.0)
+    monkeypatch.setattr(serving, "GOES_ON_S", 0.2)
+    said: list[str] = []
+    monkeypatch.setattr(Outside, "tell", lambda _, run_id, outcome: said.append(outcome))
+    fill(tmp_path / "s.duckdb", state="running")
+    last = threading.Event()
+
+    def script(engine: FakeEngine) -> Any:
+        yield from steady_run(engine)
+        yield GateDecided(RUN, "pilot", True, ())
+        last.wait(20)
+        yield GateDecided(RUN, "final", True, ())
+        yield RunFinished(RUN, "done", "every gate passed", 40, 12.0)
+
+    async with control_center(tmp_path / "s.duckdb", script) as (app, pilot):
+        app.config = replace(app.config, tell_command="true")
+        app.session.engine.released.set()  # type: ignore[union-attr]
+        await settle(pilot, lambda: said == ["gate pilot passed"])
+        last.set()
+        await settle(pilot, lambda: app.state.state == "done")
+        await pilot.pause(0.4)
+        assert said == ["gate pilot passed", "run done"]

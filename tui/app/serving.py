@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual.events import Event, Key
+from textual.widgets import Input
 
 from engine.run.orders import Evaluate, Refit, Train
 from store.names import EVALUATION, REFIT
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tui.words.questions import DockedQuestion
 
 AWAY_S = 60.0  # without a key, after which a person is taken to be away
+CLOSES_S = 0.5  # that a typed line has to close; one with a mistake in it stays open
 GOES_ON_S = 2.0  # behind a gate or a training, after which the run goes on without a person
 IDLE_S = 3.0  # without a key, after which a question may take the keys
 _LATE = object()  # what a read gives that came after the store was let go
@@ -35,6 +37,13 @@ class Serving(Working):
 
     _key_at = float("-inf")
 
+    def on_descendant_blur(self) -> None:
+        """Something let the keys go: those that wait come now."""
+        behind, self._behind = self._behind, None
+        for key in behind or ():
+            self.post_message(key)
+
+    _behind: list[Key] | None = None  # pressed behind the Enter of a line that is still open
     began_at = float("-inf")  # when the person opened the screen
     asked_at = float("-inf")  # when a question took the keys
 
@@ -42,10 +51,17 @@ class Serving(Working):
         """As Textual has it, and when a key was pressed last.
 
         A key goes first to what had the focus when it was pressed. One that comes back from there although a question
-        has taken the keys since was pressed behind the key that asked: it is given to the question.
+        has taken the keys since was pressed behind the key that asked: it is given to the question. What is pressed
+        behind the Enter that ends a typed line waits until that line has let the keys go.
         """
         if isinstance(event, Key) and not event.is_forwarded:
             self._key_at = time.monotonic()
+            if self._behind is not None:
+                self._behind.append(event)
+                return
+            if event.key == "enter" and isinstance(self.focused, Input):
+                self._behind = []
+                self.set_timer(CLOSES_S, self.on_descendant_blur)
         elif isinstance(event, Key) and event.time < self.asked_at and self.dock.has_focus_within:
             if self.focused is not None:
                 self.focused._forward_event(Key(event.key, event.character))

@@ -15,24 +15,16 @@ from tui.widgets.samples.detail import SampleDetail
 from tui.widgets.samples.lineage import LineageScreen
 from tui.widgets.training.first_batch import FirstBatchScreen
 from tui.widgets.training.plan import TrainingPlanScreen
+from tui.words.keys import key_name
 from tui.words.places import PLACES
 
 HERE = Path(__file__).parent
-NAMES = {
-    "question_mark": "?", "slash": "/", "comma": ",", "plus": "+", "minus": "-", "left_square_bracket": "[",
-    "right_square_bracket": "]", "pagedown": "PgDn", "pageup": "PgUp", "escape": "Esc", "enter": "Enter",
-    "space": "Space", "tab": "Tab", "up": "↑", "down": "↓", "left": "←", "right": "→", "home": "Home", "end": "End",
-}  # fmt: skip
 
 
 def shown(keys: str) -> str:
     """Keys as they stand on a keyboard."""
-    found = []
-    for key in keys.split(","):
-        *held, last = key.strip().split("+") if key.strip() not in ("plus",) else [key]
-        name = NAMES.get(last.strip(), last.strip())
-        found.append("+".join([part.capitalize() for part in held] + [name]))
-    return " ".join(f"`{name}`" for name in found)
+    names = [key_name(key.strip()) for key in keys.split(",")]
+    return " ".join(f"`{name}`" for name in names)
 
 
 def table(title: str, bindings: list[Binding]) -> str:

@@ -32,6 +32,9 @@ CROSS_VALIDATED = ("planted", "own")
 FRESH = ("fresh",)
 AUDITED = (*CROSS_VALIDATED, *FRESH)  # that let a critic filter
 
+MOST = 1_000_000_000  # of anything that is counted: columns of counts have 32 bits
+LARGEST_SEED = 2**63 - 1  # the column has 64 bits, with a sign
+
 VERDICTS = ("accepted", "rejected", "unsure")
 SPLITS = ("train", "validation", "test")
 LABELS = ("good", "bad", "unsure")  # that a person gives

@@ -25,6 +25,12 @@ _SAMPLES = """
     WHERE s.run_id = $1 AND ($2 IS NULL OR v.verdict = $2) ORDER BY s.ordinal, s.sample_id LIMIT $3 OFFSET $4
 """
 
+_SAMPLES_COUNTED = """
+    SELECT count(*) AS n FROM samples s
+    LEFT JOIN verdicts v ON v.run_id = s.run_id AND v.subject_kind = 'sample' AND v.subject_id = s.sample_id
+    WHERE s.run_id = $1 AND ($2 IS NULL OR v.verdict = $2)
+"""
+
 
 class Reader(Query):
     """The questions about runs, samples and what was said of them, on a cursor of its own."""
@@ -98,6 +104,10 @@ class Reader(Query):
         for row in rows:
             row["scores"] = {item["critic"]: item["score"] for item in judged.get(row["sample_id"], [])}
         return rows
+
+    def count_samples(self, run_id: str, verdict: str | None = None) -> int:
+        """How many samples a run has, of one verdict or in all."""
+        return int(self.query(_SAMPLES_COUNTED, [run_id, verdict])[0]["n"])
 
     def listing(self, run_id: str, choice: Selection) -> Listing:
         """The samples that a person chose, sorted, to be paged through. Raises StoreError for a wrong condition."""

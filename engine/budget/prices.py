@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from engine.core.errors import SpecError
+from engine.core.figures import NO_GPU_PRICE, NO_PRICE
 
 GPU, API, STORAGE = "gpu", "api", "storage"
 KINDS = (GPU, API, STORAGE)
 GPU_SECOND, INPUT_TOKEN, OUTPUT_TOKEN, GIB_HOUR = "gpu_second", "input_token", "output_token", "gib_hour"
-NO_PRICE = "no price known"
+NO_PRICE_KNOWN = "no price known"
 HOURS_A_MONTH = 730  # 365 days of 24 hours over 12 months, as providers of storage count
 
 _SNAPSHOT = re.compile(r"-20\d\d-\d\d-\d\d$")
@@ -53,16 +54,16 @@ def gpu_price(usd_per_hour: float | None, device: str, priced_on: str = "configu
     """A second of devices at dollars an hour for each; None is counted at 0 and warned of. Raises SpecError."""
     device = device if devices == 1 else f"{devices} × {device}"
     if usd_per_hour is None:
-        warning = "no price of a GPU hour is set: its seconds are counted, at 0 dollars (price_per_gpu_hour)"
-        return Prices(GPU, (Price(GPU_SECOND, 0.0, NO_PRICE, device),), warning)
+        warning = f"{NO_GPU_PRICE}: seconds of the device are counted, at 0 dollars"
+        return Prices(GPU, (Price(GPU_SECOND, 0.0, NO_PRICE_KNOWN, device),), warning)
     return Prices(GPU, (Price(GPU_SECOND, _sound(usd_per_hour, "a GPU hour") * devices / 3600, priced_on, device),))
 
 
 def storage_price(usd_per_gib_month: float | None, place: str, priced_on: str = "configuration") -> Prices:
     """GiB-hours of a volume at dollars a GiB-month of 730 hours; None is counted at 0 and warned of."""
     if usd_per_gib_month is None:
-        warning = "no price of storage is set: its GiB-hours are counted, at 0 dollars"
-        return Prices(STORAGE, (Price(GIB_HOUR, 0.0, NO_PRICE, place),), warning)
+        warning = f"{NO_PRICE} (price_per_gib_month): GiB-hours of storage are counted, at 0 dollars"
+        return Prices(STORAGE, (Price(GIB_HOUR, 0.0, NO_PRICE_KNOWN, place),), warning)
     usd = _sound(usd_per_gib_month, "a GiB-month") / HOURS_A_MONTH
     return Prices(STORAGE, (Price(GIB_HOUR, usd, priced_on, place),))
 
@@ -84,7 +85,7 @@ def api_price(
         row = known.get(model) or known.get(_SNAPSHOT.sub("", model))
         if row is None:
             warning = f"no price of the model {model} is known: its tokens are counted, at 0 dollars; give its price"
-            usd_per_million, priced_on = (0.0, 0.0), NO_PRICE
+            usd_per_million, priced_on = (0.0, 0.0), NO_PRICE_KNOWN
         else:
             usd_per_million = (row["input_usd_per_million"], row["output_usd_per_million"])
             priced_on = str(row["as_of"])

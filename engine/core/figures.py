@@ -181,6 +181,10 @@ def booked(micro_usd: int) -> str:
     return cents(micro_usd / 1e6)
 
 
+NO_PRICE = "no price set"  # the one wording, wherever an amount would stand
+NO_GPU_PRICE = f"{NO_PRICE} (price_per_gpu_hour; cai config names its file)"
+
+
 def dollars(usd: float | None) -> str:
     """A forecast of an amount, below a dollar with three digits, or nothing."""
     if usd is None:

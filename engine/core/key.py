@@ -16,6 +16,7 @@ from engine.core.errors import ReviewError
 
 ENVIRONMENT = "OPENAI_API_KEY"
 HIDDEN = "[key]"
+KEY_AT_MOST = 4096  # bytes of its file
 _PIECE = 8  # of the key: a server that shows its first or last characters shows too much
 _LOGGERS = (
     "openai",
@@ -100,31 +101,35 @@ def find_key(path: Path | None = None, environment: Mapping[str, str] | None = N
     if path is None:
         return None
     path = Path(path).expanduser()
-    problem = ""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        raw = read_private(path, KEY_AT_MOST)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ReviewError(f"the key file {path} cannot be read: {error.strerror}", "Nothing was sent.") from None
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            problem = "is no file"
-        elif found.st_mode & 0o077:
-            problem = f"can be read by others (mode {stat.S_IMODE(found.st_mode):04o})"
-        elif found.st_size > 4096:
-            problem = "is too long for a key"
-        if problem:
-            raise ReviewError(f"the key file {path} {problem}", f"Nothing was sent. Use: chmod 600 {path}")
-        raw = os.read(descriptor, 4096)
-    finally:
-        os.close(descriptor)
+    except ValueError as error:
+        raise ReviewError(f"the key file {path} {error}", f"Nothing was sent. Use: chmod 600 {path}") from None
     try:
         text = raw.decode("ascii")
     except UnicodeDecodeError:
         text = ""
     return Key(text, f"the file {path}")
+
+
+def read_private(path: Path, most: int) -> bytes:
+    """What a file holds that only its owner can read. Raises OSError; ValueError, which says what is wrong with it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("is no file")
+        if found.st_mode & 0o077:
+            raise ValueError(f"can be read by others (mode {stat.S_IMODE(found.st_mode):04o})")
+        if found.st_size > most:
+            raise ValueError("is too long for what it should hold")
+        return os.read(descriptor, most)
+    finally:
+        os.close(descriptor)
 
 
 def scrub_deep(value: Any, key: Key | None) -> Any:

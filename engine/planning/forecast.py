@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.core.figures import NO_GPU_PRICE
 from store.read import Reader
 
 DRAWS = 2000
@@ -83,7 +84,7 @@ def in_usd(seconds: Figure, price_per_hour: float | None) -> Figure:
     if seconds["value"] is None:
         return unknown(seconds["reason"], "usd")
     if price_per_hour is None:
-        return unknown("no price of a GPU hour is set (price_per_gpu_hour)", "usd")
+        return unknown(NO_GPU_PRICE, "usd")
     rate = price_per_hour / 3600
     scaled = {name: None if seconds[name] is None else seconds[name] * rate for name in ("value", "lo", "hi")}
     return seconds | scaled | {"unit": "usd"}

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from engine.budget.ledger import TOPIC, WARNED, Amount, Spent, cap_of, spent
-from engine.core.figures import cents
+from engine.budget.prices import NO_PRICE_KNOWN
+from engine.core.figures import NO_GPU_PRICE, cents
 from engine.evaluation.items import item_set
 from engine.planning.best_of import best_of, pools_of
 from engine.planning.forecast import (
@@ -88,6 +89,7 @@ def _money(used: Spent, cap: int | None) -> Row:
         "spent_usd": used.all.settled / 1e6,
         "reserved_usd": used.all.reserved / 1e6,
         "left_usd": None if cap is None else max(cap - used.all.total, 0) / 1e6,
+        "unpriced": any(unit["priced_on"] == NO_PRICE_KNOWN for unit in used.units),  # counted at 0 dollars
     }
 
 
@@ -303,7 +305,7 @@ def allocation(stages: Sequence[Row], price: float | None, left: float | None) -
     if left is None:
         return {"stages": [], "reason": "no cap is set"}
     if price is None:
-        return {"stages": [], "reason": "no price of a GPU hour is set (price_per_gpu_hour)"}
+        return {"stages": [], "reason": NO_GPU_PRICE}
     needs = [in_usd(one["left"], price) for one in stages]
     known = [need["value"] for need in needs if need["value"] is not None]
     if not known:
@@ -322,8 +324,8 @@ def allocation(stages: Sequence[Row], price: float | None, left: float | None) -
 def budget_of(reader: Reader, run_id: str) -> Row:
     """The ledger of a store as one JSON-ready object; the cap is that of the run's spec, or what it was raised to.
 
-    {run, cap_usd, spent_usd, reserved_usd, left_usd, of_run_usd, by_run, by_stage, by_phase, by_kind, units, decisions,
-    warned}. Each of the sums is {settled_usd, reserved_usd}. Raises NotFound for no such run.
+    {run, cap_usd, spent_usd, reserved_usd, left_usd, unpriced, of_run_usd, by_run, by_stage, by_phase, by_kind, units,
+    decisions, warned}. Each of the sums is {settled_usd, reserved_usd}. Raises NotFound for no such run.
     """
     run = reader.run(run_id)
     used = spent(reader)

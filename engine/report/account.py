@@ -83,7 +83,9 @@ def cost(doc: Document, price_per_hour: float | None) -> None:
              col("unit", "words"), col("cost", "dollars", "dollars")],
         )  # fmt: skip
     elif row["price"] is None:
-        doc.say("Money: not known, because nothing is in the ledger and no price per hour is configured.", found)
+        doc.say(
+            "Money: not known, because nothing is in the ledger and there is no price set (price_per_gpu_hour).", found
+        )
     else:
         doc.say("Money: {dollars:dollars} at {price:dollars} an hour.", found)
     if row["accepted"]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.core.errors import UsageError
 from engine.core.text import without_secrets
 from engine.evaluation import BASE_CONDITIONS, CAPABILITIES, TUNED_CONDITIONS
 from engine.report.build import require_free, write
@@ -65,15 +66,13 @@ def compare_runs(
     difference with Newcombe's interval, McNemar's exact p, p_corrected by Holm over all rows, Cohen's h, `only_before`
     and `only_after`, which count items that one of the two has not answered.
 
-    Raises NotFound for an unknown run; CaiError for fewer than two runs, a run named twice, a condition that a run was
-    not asked under, other items or another scorer, a failed audit of the scorer, answers of two adapters under one
-    condition, and no items in common.
+    Raises NotFound for an unknown run; UsageError for fewer than two runs or a run named twice; CaiError for a
+    condition that a run was not asked under, other items or another scorer, a failed audit of the scorer, answers of
+    two adapters under one condition, and no items in common.
     """
+    require_two(run_ids)
     ids = [reader.resolve(run_id) for run_id in run_ids]
-    if len(ids) < 2 or len(set(ids)) < len(ids):
-        raise CaiError(
-            "a comparison needs at least two different runs", "Name them: cai compare RUN RUN. See: cai runs"
-        )
+    require_two(ids)
     if capability is not None and capability not in CAPABILITIES:
         raise CaiError(f"there is no capability {capability!r}", f"One of {', '.join(CAPABILITIES)}.")
     answers = [row for row in reader.query(_ANSWERS, [ids]) if capability in (None, row["capability"])]
@@ -118,6 +117,14 @@ def compare_runs(
         "comparisons": comparisons,
         "notes": notes,
     }
+
+
+def require_two(run_ids: Sequence[str]) -> None:
+    """Raises UsageError for fewer than two runs or a run named twice."""
+    if len(run_ids) < 2 or len(set(run_ids)) < len(run_ids):
+        raise UsageError(
+            "a comparison needs at least two different runs", "Name them: cai compare RUN RUN. See: cai runs"
+        )
 
 
 def _conditions(

@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from engine.core.errors import SpecError
+from engine.core.yaml_text import YamlFault, compose_yaml
 from engine.spec.provenance import derived_seed
 
 CONSTITUTION = Path(__file__).parent.parent.parent / "constitution.yaml"
@@ -104,13 +105,11 @@ def load_constitution(path: Path | None = None) -> Constitution:
     path = path or CONSTITUTION
     try:
         raw = path.read_bytes()
-        node = yaml.compose(raw.decode(), Loader=yaml.SafeLoader)
+        node = compose_yaml(raw.decode("utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"the constitution {path} could not be read: {error}", "No run was started.") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or "not valid YAML"
-        raise _wrong(path, mark.line + 1 if mark else None, problem) from None
+    except YamlFault as fault:
+        raise _wrong(path, fault.line or None, str(fault)) from None
     top = _mapping(path, node, "the constitution", ("version", "weights", "principles"))
     version = _plain(path, top["version"])
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:

@@ -9,15 +9,16 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from store.names import PAIR_SOURCES, preferred
+from store.names import MOST, PAIR_SOURCES, preferred
 
 Share = Annotated[float, Field(ge=0, le=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, le=MOST)]
+Count = Annotated[int, Field(ge=0, le=MOST)]
 
 
 class SpecSection(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class GuardSpec(SpecSection):
@@ -36,7 +37,7 @@ class InstructionsSpec(SpecSection):
     round: Positive
     max_tokens: Positive
     temperature: Annotated[float, Field(ge=0, le=2)]  # servers take no more
-    top_k: Annotated[int, Field(ge=0)]
+    top_k: Count
     top_p: Share
     duplicate_at: Share
     cluster_at: Share
@@ -55,7 +56,7 @@ class ResponsesSpec(SpecSection):
     examples: Positive
     max_tokens: Positive
     temperature: Annotated[float, Field(ge=0, le=2)]  # servers take no more
-    top_k: Annotated[int, Field(ge=0)]
+    top_k: Count
     top_p: Share
     drafts: Positive = 1  # responses written to each instruction, of which one becomes its sample
 
@@ -93,12 +94,12 @@ class RulesSpec(SpecSection):
 class GateSpec(SpecSection):
     runaway_below: Share
     token_limit_below: Share
-    marker_leaks_at_most: Annotated[int, Field(ge=0)]
+    marker_leaks_at_most: Count
     median_tokens_below: Positive
     instruction_acceptance_at_least: Share
     pair_acceptance_at_least: Share
     distinct_at_least: Share
-    audited_critics_at_least: Annotated[int, Field(ge=0)]  # critics of each kind whose audit lets them filter
+    audited_critics_at_least: Count  # critics of each kind whose audit lets them filter
 
 
 class RevisionsSpec(SpecSection):
@@ -110,7 +111,7 @@ class RevisionsSpec(SpecSection):
     critique_tokens: Positive
     revision_tokens: Positive
     temperature: Annotated[float, Field(ge=0, le=2)]  # servers take no more
-    top_k: Annotated[int, Field(ge=0)]
+    top_k: Count
     top_p: Share
     keep_margin_nats: float  # by which the comparison must prefer the revision in both orders
     unchanged_below: Share  # edit distance to what was revised
@@ -125,10 +126,10 @@ class CandidatesSpec(SpecSection):
 
     best_of: Positive  # candidates of each instruction, its sample among them; 1 draws none
     temperature: Annotated[float, Field(ge=0, le=2)]  # servers take no more
-    top_k: Annotated[int, Field(ge=0)]
+    top_k: Count
     top_p: Share
     hard_negatives: list[str]  # kinds; each sample gets one of them
-    boundary_prompts: Annotated[int, Field(ge=0)]  # of those shipped, from their beginning; twins stand together
+    boundary_prompts: Count  # of those shipped, from their beginning; twins stand together
 
 
 class PairsSpec(SpecSection):
@@ -142,13 +143,13 @@ class PairsSpec(SpecSection):
     near_identical_at: Share
     per_instruction: Positive
     clamp: Annotated[list[Share], Field(min_length=2, max_length=2)] | None
-    pairs_at_least: Annotated[int, Field(ge=0)]
+    pairs_at_least: Count
     chosen_longer_at_most: Share
-    audited_critics_at_least: Annotated[int, Field(ge=0)]
+    audited_critics_at_least: Count
     # What the stage itself has to yield; 0 asks for none, and its gate then says that this was not tested.
-    revisions_at_least: Annotated[int, Field(ge=0)] = 1
-    best_of_at_least: Annotated[int, Field(ge=0)] = 1
-    decided_by_critic_at_least: Annotated[int, Field(ge=0)] = 1
+    revisions_at_least: Count = 1
+    best_of_at_least: Count = 1
+    decided_by_critic_at_least: Count = 1
 
     def at_least(self, source: str) -> int:
         """What a source has to yield; nothing where it is switched off."""
@@ -195,7 +196,7 @@ class TrainingSection(SpecSection):
     weight_decay: Annotated[float, Field(ge=0)]
     max_grad_norm: Annotated[float, Field(gt=0)]
     checkpoint_every: Positive  # steps; the held-out loss is measured then, too
-    patience: Annotated[int, Field(ge=0)]  # measurements without a better held-out loss before it stops; 0 never
+    patience: Count  # measurements without a better held-out loss before it stops; 0 never
     examples_at_least: Positive
 
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeGuard, get_args
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from engine.core.errors import SpecError
+from engine.core.yaml_text import YamlFault, read_yaml
 from engine.spec.sections import (
     AdapterSpec,
     BudgetSpec,
@@ -37,6 +37,7 @@ from engine.spec.sections import (
     SpecSection,
     SplitsSpec,
 )
+from store.names import LARGEST_SEED
 
 SPECS = Path(__file__).parent.parent.parent / "specs"
 
@@ -51,7 +52,7 @@ class StageSpec(SpecSection):
     target: Positive
     max_candidates_per_accepted: Positive
     expected_candidates_per_accepted: Annotated[float, Field(gt=0)]
-    seed: int
+    seed: Annotated[int, Field(ge=-LARGEST_SEED - 1, le=LARGEST_SEED)]
     guard: GuardSpec
     instructions: InstructionsSpec
     responses: ResponsesSpec
@@ -102,7 +103,7 @@ def load_spec(name: str, overrides: Mapping[str, str] | None = None) -> LoadedSp
     path = _find(name)
     try:
         raw = path.read_bytes()
-        text = raw.decode()
+        text = raw.decode("utf-8-sig")  # some editors put a byte order mark in front
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"the spec {path} could not be read: {error}", "No run was started.") from error
     values = _front_matter(path, text)
@@ -167,12 +168,10 @@ def _front_matter(path: Path, text: str) -> dict[str, Any]:
         )
     end = [line.strip() for line in lines[1:]].index("---") + 1
     try:
-        values = yaml.safe_load("\n".join(lines[1:end]))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 2}" if mark else ""
-        problem = getattr(error, "problem", None) or "not valid YAML"
-        raise SpecError(f"{path}{place}: {problem}", "Correct the front matter; no run was started.") from None
+        values = read_yaml("\n".join(lines[1:end]))
+    except YamlFault as fault:
+        place = f", line {fault.line + 1}" if fault.line else ""  # the first line is ---
+        raise SpecError(f"{path}{place}: {fault}", "Correct the front matter; no run was started.") from None
     if not isinstance(values, dict):
         raise SpecError(f"{path}: the front matter is not a mapping of keys", "No run was started.")
     return values
@@ -185,9 +184,9 @@ def _override(values: dict[str, Any], key: str, text: str) -> tuple[Any, Any]:
             "Settings are the keys of the spec, dotted: instructions.temperature=0.9. No run was started.",
         )
     try:
-        new = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise SpecError(f"the value of {key} is not valid: {text!r}", "No run was started.") from None
+        new = read_yaml(text)
+    except YamlFault as fault:
+        raise SpecError(f"the value of {key} is not valid: {text[:80]!r} ({fault})", "No run was started.") from None
     *sections, last = key.split(".")
     place = values
     for section in sections:
@@ -196,9 +195,17 @@ def _override(values: dict[str, Any], key: str, text: str) -> tuple[Any, Any]:
             raise SpecError(f"{section} must be a mapping of keys", "Correct the spec; no run was started.")
     old = place.get(last)
     if isinstance(old, float) and isinstance(new, int) and not isinstance(new, bool):
-        new = float(new)
+        new = _as_float(new)
     place[last] = new
     return old, new
+
+
+def _as_float(number: int) -> int | float:
+    """The number as a float; one too large for that stays what it is, and is refused with the others."""
+    try:
+        return float(number)
+    except OverflowError:
+        return number
 
 
 def _explain(error: ValidationError) -> str:

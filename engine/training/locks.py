@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.core.errors import LOCKED, Locked
+from engine.core.figures import NO_PRICE
 from engine.evaluation import gap
 from engine.evaluation.items import item_set
 from engine.evaluation.plan import answers_of
@@ -202,7 +203,7 @@ def _evaluated(spec: StageSpec, found: Examples) -> list[Lock]:
 
 def _budget(hours: float | None, price: float | None, left: float | None) -> Lock:
     if hours is None or price is None or left is None:
-        return Lock("the budget allows it", True, "no price or no budget is set", "")
+        return Lock("the budget allows it", True, f"{NO_PRICE}, or no budget", "")
     cost = hours * price
     return Lock(
         "the budget allows it",

@@ -5,6 +5,7 @@ Neither the engine nor the store is imported here: the first frame is painted be
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
@@ -12,15 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult, SystemCommand
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 
 from engine.run.orders import Evaluate, Train
 from tui.app import asking
 from tui.app.asking import Telling
-from tui.app.keys import KEYS, PERSONAL_KEYS, applies
+from tui.app.keys import KEYS, PERSONAL_KEYS, applies, commands_of, shown_key
 from tui.app.personal import Personal
+from tui.app.returning import Returning
 from tui.app.serving import Serving
 from tui.host import priority
 from tui.live.bridge import Bridge
@@ -34,6 +36,7 @@ from tui.widgets.frame.dock import QuestionDock
 from tui.widgets.frame.header import RunHeader
 from tui.widgets.frame.help import HelpScreen
 from tui.widgets.frame.notice import Notice
+from tui.widgets.frame.told import Told
 from tui.widgets.run.start import StartPanel
 from tui.words.places import PLACES
 from tui.words.questions import DockedQuestion
@@ -48,7 +51,7 @@ REPAINT_S = 0.2
 SLOW_TICK_S = 1.0
 
 
-class ControlCenter(Personal, Serving, Telling):
+class ControlCenter(Personal, Serving, Telling, Returning):
     """Returns the state in which the run was left ("" where none was started)."""
 
     CSS_PATH = "app.tcss"
@@ -82,17 +85,20 @@ class ControlCenter(Personal, Serving, Telling):
     def compose(self) -> ComposeResult:
         # Kept by name: looking a widget up walks the whole tree, and keys ask for them all the time.
         self.header, self.notice, self.dock, self.bar = RunHeader(), Notice(), QuestionDock(), RoomBar()
+        self.told = Told()
         self.rooms: dict[str, Room] = {"run": RunRoom()}
         yield self.header
         self.switcher = ContentSwitcher(*self.rooms.values(), initial="run", id="rooms")
         yield self.switcher
         yield self.notice
         yield self.dock
+        yield self.told
         yield self.bar
         yield KeyBar()
 
     def on_mount(self) -> None:
         super().on_mount()
+        self.began_at = time.monotonic()
         self.call_after_refresh(self.begin_after_first_paint)
 
     async def begin_after_first_paint(self) -> None:
@@ -144,6 +150,7 @@ class ControlCenter(Personal, Serving, Telling):
             self.refresh_bindings()
             return
         self._opened_anew = True
+        self.come_back(run_id)
         self.load_history(run_id)
         if unfinished is not None:
             self.ask_here(asking.resume(run_id, unfinished["accepted"], unfinished["target"]))
@@ -195,6 +202,7 @@ class ControlCenter(Personal, Serving, Telling):
     def route(self, event: Event) -> None:
         """What an event means beyond the figures."""
         payload = event.payload()
+        self.tell_of(event.kind, payload)
         if event.kind in ("ModelLoaded", "PhaseStarted"):
             priority.settle()
         match event.kind:
@@ -260,7 +268,8 @@ class ControlCenter(Personal, Serving, Telling):
         """Ask something of the screen's own: in front of the engine's questions, and with the focus."""
         self.dock.reuse(question.question_id)
         self.dock.ask(question, first=True)
-        self.dock.focus()
+        self.desk.set_focus(self.dock)  # at once: what is typed next is meant for it
+        self.asked_at = time.monotonic()
 
     def on_question_dock_answered(self, event: QuestionDock.Answered) -> None:
         name, _, rest = event.question.question_id.partition(":")
@@ -339,12 +348,11 @@ class ControlCenter(Personal, Serving, Telling):
         self.room.find()
 
     def action_help(self) -> None:
-        keys = [
-            (self.get_key_display(active.binding), active.binding.description, active.tooltip or "")
-            for active in self.screen.active_bindings.values()
-            if active.enabled and active.binding.description and active.binding.action != "quit"  # Textual's ^q
-        ]
-        self.push_screen(HelpScreen(keys))
+        found = commands_of(self.screen.active_bindings.values())
+        self.push_screen(HelpScreen([(one.purpose, one.keys, one.name, one.about) for one in found]))
+
+    def get_key_display(self, binding: Binding) -> str:
+        return shown_key(binding)
 
     def action_stop(self) -> None:
         self.ask_here(asking.stop(self.state.aside))
@@ -357,16 +365,17 @@ class ControlCenter(Personal, Serving, Telling):
         self.ask_here(asking.leave(self.state.aside, already=self._leaving))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Every room, and every key that does something here now."""
+        """Every room, every key that does something here now, and what Textual has beyond that; each once."""
+        told = {"Keys"}  # Textual's own list of keys, which is Help
         for place in PLACES:
+            told.add(place.title)
             yield SystemCommand(f"{place.title} ({place.key})", place.about, partial(self.open_room, place.name))
-        for active in screen.active_bindings.values():
-            binding = active.binding
-            if active.enabled and binding.description and active.tooltip and not binding.action.startswith("room("):
-                key = self.get_key_display(binding)
-                run = partial(self.call_later, self.run_action, binding.action, active.node)
-                yield SystemCommand(f"{binding.description} ({key})", active.tooltip, run)
-        yield from super().get_system_commands(screen)
+        for one in commands_of(screen.active_bindings.values()):
+            if one.name not in told:
+                told.add(one.name)
+                run = partial(self.call_later, self.run_action, one.action, one.node)
+                yield SystemCommand(f"{one.name} ({one.keys})", one.about, run)
+        yield from (command for command in super().get_system_commands(screen) if command.title not in told)
 
     async def action_quit(self) -> None:
         self.action_leave()

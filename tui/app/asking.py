@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from store.errors import CaiError
 from store.names import EVALUATION, REFIT, TRAINING_PHASES
 from tui.app.background import Working
 from tui.words.facts import of_wanted
 from tui.words.questions import Choice, DockedQuestion
+
+if TYPE_CHECKING:
+    from textual.notifications import SeverityLevel
 
 APPROVE = Choice("y", "approve", "approve")
 KEEP = Choice("n", "keep running", "keep")
@@ -123,6 +126,12 @@ class Telling(Working):
             )
         elif state == "refused":
             hint = "Every answer is kept. The room Evaluation (6) shows what failed; e there evaluates again."
+        elif state == "gate_failed" and self.state.guard_passed is False:
+            title = "The contamination guard failed"
+            hint = (
+                "Nothing is lost, and no samples exist yet. 1 shows each prompt with its answer. Another base model is "
+                "taken with cai run --model, other limits with cai run SPEC --set guard.KEY=VALUE."
+            )
         elif state == "gate_failed":
             title = f"A gate failed: {reason}"
             hint = "Nothing is lost. 4 shows each check and the samples against it, 3 tries other thresholds."
@@ -133,3 +142,12 @@ class Telling(Working):
 
     def action_close_notice(self) -> None:
         self.notice.close()
+
+    def notify(
+        self, message: str, *, title: str = "", severity: SeverityLevel = "information", timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:  # fmt: skip
+        """As Textual has it; it is shown in lines of its own instead of over the room."""
+        super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
+        if self.standing:
+            self.told.tell(message, severity)

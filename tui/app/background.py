@@ -9,20 +9,24 @@ from textual.app import App
 from textual.worker import Worker, WorkerState
 
 if TYPE_CHECKING:
+    from tui.config.settings import Config
     from tui.live.conductor import Session
     from tui.live.state import RunState
     from tui.rooms import Room
     from tui.widgets.frame.dock import QuestionDock
     from tui.widgets.frame.notice import Notice
+    from tui.widgets.frame.told import Told
     from tui.words.questions import DockedQuestion
 
 
 class Working(App[str]):
     """The base of the app's parts, which have of each other what is named here."""
 
+    config: Config
     state: RunState
     session: Session
     notice: Notice
+    told: Told
     dock: QuestionDock
     _after: dict[Worker[Any], Callable[[], object]]
 
@@ -30,6 +34,8 @@ class Working(App[str]):
 
         @property
         def room(self) -> Room: ...
+        @property
+        def standing(self) -> bool: ...
 
         def paint(self) -> None: ...
         def consult_again(self) -> None: ...

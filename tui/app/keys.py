@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from textual.binding import Binding
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from textual.binding import ActiveBinding, Binding
+from textual.dom import DOMNode
 
 from tui.live.state import RunState
+from tui.words.keys import key_name, purpose
 from tui.words.places import PLACES
 
 KEYS = (
@@ -41,6 +46,38 @@ def applies(action: str, state: RunState, *, searches: bool, can_start: bool, op
         case "question":
             return open_question
     return True
+
+
+@dataclass
+class Command:
+    """What can be done here now, with every key that does it."""
+
+    keys: str
+    name: str
+    about: str
+    purpose: str
+    action: str
+    node: DOMNode
+
+
+def shown_key(binding: Binding) -> str:
+    return binding.key_display or key_name(binding.key)
+
+
+def commands_of(active: Iterable[ActiveBinding]) -> list[Command]:
+    """Each command once, in the order of the bindings; what has no tooltip is Textual's own, such as Scroll Left."""
+    found: dict[tuple[str, str], Command] = {}
+    for one in active:
+        binding = one.binding
+        if not (one.enabled and binding.description and one.tooltip):
+            continue
+        known = found.get((binding.description, one.tooltip))
+        if known is None:
+            told = (shown_key(binding), binding.description, one.tooltip, purpose(binding.id or ""))
+            found[binding.description, one.tooltip] = Command(*told, binding.action, one.node)
+        elif shown_key(binding) not in known.keys.split():
+            known.keys += f" {shown_key(binding)}"
+    return list(found.values())
 
 
 PERSONAL_KEYS = (

@@ -8,19 +8,26 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual.events import Event, Key
+from textual.widgets import Input
 
 from engine.run.orders import Evaluate, Refit, Train
 from store.names import EVALUATION, REFIT
 from tui.app import asking
 from tui.app.background import Working
+from tui.host.outside import Outside
 from tui.live.state import beside
 from tui.messages import AskWanted, GoTo, ReadWanted, RunWanted, WorkWanted, WriteWanted
 from tui.reads.library import ChangedHands
 from tui.reads.run import review_of
+from tui.words.wording import outcome_words
 
 if TYPE_CHECKING:
     from tui.reads.library import Library
+    from tui.words.questions import DockedQuestion
 
+AWAY_S = 60.0  # without a key, after which a person is taken to be away
+CLOSES_S = 0.5  # that a typed line has to close; one with a mistake in it stays open
+GOES_ON_S = 2.0  # behind a gate or a training, after which the run goes on without a person
 IDLE_S = 3.0  # without a key, after which a question may take the keys
 _LATE = object()  # what a read gives that came after the store was let go
 
@@ -30,10 +37,35 @@ class Serving(Working):
 
     _key_at = float("-inf")
 
+    def on_descendant_blur(self) -> None:
+        """Something let the keys go: those that wait come now."""
+        behind, self._behind = self._behind, None
+        for key in behind or ():
+            self.post_message(key)
+
+    _behind: list[Key] | None = None  # pressed behind the Enter of a line that is still open
+    began_at = float("-inf")  # when the person opened the screen
+    asked_at = float("-inf")  # when a question took the keys
+
     async def on_event(self, event: Event) -> None:
-        """As Textual has it, and when a key was pressed last."""
-        if isinstance(event, Key):
+        """As Textual has it, and when a key was pressed last.
+
+        A key goes first to what had the focus when it was pressed. One that comes back from there although a question
+        has taken the keys since was pressed behind the key that asked: it is given to the question. What is pressed
+        behind the Enter that ends a typed line waits until that line has let the keys go.
+        """
+        if isinstance(event, Key) and not event.is_forwarded:
             self._key_at = time.monotonic()
+            if self._behind is not None:
+                self._behind.append(event)
+                return
+            if event.key == "enter" and isinstance(self.focused, Input):
+                self._behind = []
+                self.set_timer(CLOSES_S, self.on_descendant_blur)
+        elif isinstance(event, Key) and event.time < self.asked_at and self.dock.has_focus_within:
+            if self.focused is not None:
+                self.focused._forward_event(Key(event.key, event.character))
+            return
         await super().on_event(event)
 
     _answers: dict[str, Callable[[str, str], None]]
@@ -80,17 +112,47 @@ class Serving(Working):
                 if time.monotonic() - self._key_at > IDLE_S and self.room.id == "run":
                     self.dock.focus()
                 self.bell()
+                self.tell_if_away(outcome_words("waiting", self.state.aside), ring=False)
                 self.paint()
 
         read = partial(review_of, run_id=run_id, question_id=question_id)
         self.consult("reading a question", lambda library: library.reading(read), put, group=f"question {question_id}")
 
+    def tell_if_away(self, outcome: str, *, ring: bool = True) -> None:
+        """Ring once, and tell the person where they want to be told, if no key was pressed for a while."""
+        if time.monotonic() - max(self._key_at, self.began_at) < AWAY_S:
+            return
+        if ring:
+            self.bell()
+        outside, run_id = Outside.of(self.config), self.state.run_id
+        if outside.wanted:
+            self.background("telling you outside the terminal", lambda: outside.tell(run_id, outcome))
+
+    def tell_of(self, kind: str, payload: Mapping[str, Any]) -> None:
+        """Tell how the run ended, and of a gate or a training that ended and behind which it goes on."""
+        if kind == "RunFinished" and payload["state"] != "stopped":
+            self.tell_if_away(outcome_words(payload["state"], self.state.aside))
+        elif kind in ("GateDecided", "TrainingFinished"):
+            told = (
+                f"gate {payload['gate']} {'passed' if payload['passed'] else 'failed'}" if kind == "GateDecided" else ""
+            )
+            told = told or f"{payload['method']} training {payload['state']}"
+            self.set_timer(GOES_ON_S, lambda: self._tell_if_it_goes_on(told))  # what ends or asks tells of itself
+
+    def _tell_if_it_goes_on(self, outcome: str) -> None:
+        if self.standing and self.state.active and self.dock.current is None:
+            self.tell_if_away(outcome)
+
     def on_write_wanted(self, event: WriteWanted) -> None:
         self.background(event.what, lambda: self.session.write(event.write), event.then)
 
     def on_ask_wanted(self, event: AskWanted) -> None:
-        self._answers[event.question.question_id] = event.then
-        self.ask_here(event.question)
+        self.ask(event.question, event.then)
+
+    def ask(self, question: DockedQuestion, then: Callable[[str, str], None]) -> None:
+        """Ask the person in the dock; `then(answer, typed text)` is called once."""
+        self._answers[question.question_id] = then
+        self.ask_here(question)
 
     def on_run_wanted(self, event: RunWanted) -> None:
         if self.state.active:  # one run at a time: it would be closed under the person's hands

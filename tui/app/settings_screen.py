@@ -102,9 +102,9 @@ class SettingsScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "change", "Change", id="settings.change", tooltip="Type a value, or take the next choice"),
-        Binding("right,l", "choose(1)", "Next", key_display="→", id="settings.next",
+        Binding("right,l", "choose(1)", "Next", id="settings.next",
                 tooltip="The next choice, shown at once"),
-        Binding("left,h", "choose(-1)", "Previous", key_display="←", id="settings.previous",
+        Binding("left,h", "choose(-1)", "Previous", id="settings.previous",
                 tooltip="The choice before"),
         Binding("d,backspace", "reset", "Default", id="settings.reset", tooltip="Take the setting out of the file"),
         Binding("escape,comma,q", "close", "Close", id="settings.close", tooltip="Back to the room"),

@@ -13,6 +13,7 @@ from store.text import json_ready
 from tui import printed
 from tui.cli.frame import answer, chosen_run, reading, run_of, store_path, with_log, write, write_json
 from tui.cli.parsing import Commands, positive
+from tui.host.outside import Outside
 from tui.host.terminal import Terminal
 from tui.words.wording import labelling
 
@@ -100,7 +101,9 @@ def _refit(args: argparse.Namespace, terminal: Terminal) -> int:
     run_id = run_of(args)
     with_log(terminal, store_path(args), "cai label --refit")
     order = Refit(store_path(args), run_id, args.reason)
-    code, status = run_headless(opener(args.config), order, terminal, as_json=args.json)
+    code, status = run_headless(
+        opener(args.config), order, terminal, as_json=args.json, outside=Outside.of(args.config)
+    )
     return write_json(terminal, {**status, "exit_code": code}, code) if args.json else code
 
 

@@ -63,15 +63,18 @@ def status(args: argparse.Namespace, terminal: Terminal) -> int:
 def samples(args: argparse.Namespace, terminal: Terminal) -> int:
     with reading(args) as reader:
         run_id = chosen_run(reader, args.run)
-        found = reader.samples(run_id, verdict=args.verdict, limit=args.limit + 1)
-    more = len(found) > args.limit
-    found = found[: args.limit]
-    if args.json:
-        told = {"run": run_id, "verdict": args.verdict, "samples": json_ready(found), "more": more}
-        return write_json(terminal, told)
-    show(terminal, printed.tables.samples_report(found))
+        found = reader.samples(run_id, verdict=args.verdict, limit=args.limit)
+        total = reader.count_samples(run_id, args.verdict)
     which = f" {args.verdict}" if args.verdict else ""
-    how_many = f"{len(found):,} of >{len(found):,}{which} samples (--limit)" if more else f"{len(found):,} samples"
+    how_many = f"{total:,}{which} samples"
+    if total > len(found):
+        how_many = f"{len(found):,} of {how_many}; --limit N shows more"
+    if args.json:
+        if total > len(found):
+            terminal.stderr.say(how_many)
+        told = {"run": run_id, "verdict": args.verdict, "samples": json_ready(found)}
+        return write_json(terminal, {**told, "shown": len(found), "total": total, "more": total > len(found)})
+    show(terminal, printed.tables.samples_report(found))
     return show(terminal, how_many)
 
 

@@ -161,8 +161,10 @@ def server(path: Path, config: Config, folder: Path) -> ToolEvents:
         """Samples of a run in the order made, with verdict, flags and scores; long texts are cut."""
         with shelf.reading() as reader:
             run_id = chosen_run(reader, run)
-            found = reader.samples(run_id, verdict=verdict, limit=limit + 1, offset=offset)
-        return {"run": run_id, "samples": plain(found[:limit], TEXT_AT_MOST), "more": len(found) > limit}
+            found = reader.samples(run_id, verdict=verdict, limit=limit, offset=offset)
+            total = reader.count_samples(run_id, verdict)
+        more = offset + len(found) < total
+        return {"run": run_id, "samples": plain(found, TEXT_AT_MOST), "total": total, "more": more}
 
     @tool
     def sample(sample_id: str, run: Run = "") -> Row:

@@ -3,28 +3,54 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
 
 from engine.core.errors import UsageError
+from store.names import LARGEST_SEED, MOST
 from tui.host.terminal import NO_TMUX, Terminal
 
 Command = Callable[[argparse.Namespace, Terminal], int]
 
 JSON = "one JSON object on stdout, everything else on stderr"
+SHOWN = 40  # characters of a wrong value that are repeated
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are this program's own."""
+    """A parser whose errors are this program's own, and name what was probably meant."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, f"see: {self.prog} --help")
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:  # type: ignore[override]
+        """As argparse has it; what a command does not know is an error of that command's own."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            near = did_you_mean(unknown[0].partition("=")[0], self._option_string_actions)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{near}")
+        return found, unknown
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            error.message += did_you_mean(str(value), map(str, action.choices or ()))
+            raise
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """ " (did you mean 'x'?)" for the nearest of the known words, nothing where none is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 class Commands:
     """The commands under a parser, in the order in which they are added."""
 
     def __init__(self, above: argparse.ArgumentParser) -> None:
+        self.above = above
         self._found = above.add_subparsers(title="commands", metavar="COMMAND", dest="command")
 
     def add(self, name: str, action: Command, about: str, *, with_json: bool = True) -> argparse.ArgumentParser:
@@ -72,8 +98,23 @@ def setting(text: str) -> tuple[str, str]:
 
 
 def positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
+    return _whole(text, 1, MOST, f"a whole number from 1 to {MOST:,}")
+
+
+def seed(text: str) -> int:
+    return _whole(text, -LARGEST_SEED - 1, LARGEST_SEED, "a whole number of at most 64 bits")
+
+
+def count(text: str) -> int:
+    return _whole(text, 0, MOST, f"a whole number from 0 to {MOST:,}")
+
+
+def _whole(text: str, least: int, most: int, what: str) -> int:
+    digits = text.removeprefix("-")
+    plain = digits.isascii() and digits.isdigit() and len(digits) <= len(str(most))
+    if not plain or not least <= int(text) <= most:
+        shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+        raise argparse.ArgumentTypeError(f"{shown!r} is not {what}")
     return int(text)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from engine.core.errors import UsageError
 from tui import printed
 from tui.cli.frame import answer, chosen_run, raise_budget, reading, run_of
-from tui.cli.parsing import Commands, add_budget, add_run, add_set, dollars
+from tui.cli.parsing import Commands, add_budget, add_run, add_set, count, dollars
 from tui.host.terminal import Terminal
 
 
@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
     add_set(own)
     own.add_argument("--price", type=dollars, metavar="USD", help="of a GPU hour (default: the configured one)")
     interim = "gained, lost, items so far, items planned: stop for futility?"
-    own.add_argument("--interim", type=int, nargs=4, metavar="N", help=interim)
+    own.add_argument("--interim", type=count, nargs=4, metavar="N", help=interim)
 
     own = commands.add("budget", budget, "what was spent, by run, phase and kind; --budget raises the cap")
     add_run(own)

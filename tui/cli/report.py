@@ -43,9 +43,10 @@ def report_run(args: argparse.Namespace, terminal: Terminal) -> int:
 
 def compare_runs(args: argparse.Namespace, terminal: Terminal) -> int:
     """`cai compare`: args.runs, args.capability, args.json; optional args.condition, a list, and args.out, a folder."""
-    with reading(args) as reader:
-        from engine.report.comparison import compare_runs, write_comparison
+    from engine.report.comparison import compare_runs, require_two, write_comparison
 
+    require_two(args.runs)
+    with reading(args) as reader:
         conditions = getattr(args, "condition", None)
         found = compare_runs(reader, args.runs, capability=args.capability, conditions=conditions)
     out = getattr(args, "out", None)

@@ -13,7 +13,8 @@ from store.errors import CaiError
 from store.names import PHASES
 from tui.cli.frame import raise_budget, require_store, store_path, with_log, write_json
 from tui.cli.machine import config
-from tui.cli.parsing import Commands, add_batch_size, add_budget, add_headless, add_run, add_set, positive
+from tui.cli.parsing import Commands, add_batch_size, add_budget, add_headless, add_run, add_set, positive, seed
+from tui.host.outside import Outside
 from tui.host.terminal import Terminal, log_path
 from tui.words.text import one_line
 
@@ -30,7 +31,7 @@ def add(commands: Commands) -> None:
     size = own.add_mutually_exclusive_group()
     size.add_argument("--pilot", type=positive, metavar="N", help="stop after a pilot of N accepted examples")
     size.add_argument("--target", type=positive, metavar="N", help="go on to N accepted examples")
-    own.add_argument("--seed", type=int, metavar="N", help="seed of the run (default: the spec's)")
+    own.add_argument("--seed", type=seed, metavar="N", help="seed of the run (default: the spec's)")
     add_set(own)
     own.add_argument("--new", action="store_true", help="begin another run even if the same one is there already")
     _add_running(own)
@@ -107,7 +108,9 @@ def carry_out(args: argparse.Namespace, terminal: Terminal, order: Order) -> int
     from tui.live.opener import opener
     from tui.printed.headless import run_headless
 
-    code, status = run_headless(opener(args.config), order, terminal, as_json=args.json)
+    code, status = run_headless(
+        opener(args.config), order, terminal, as_json=args.json, outside=Outside.of(args.config)
+    )
     if args.json:
         write_json(terminal, {**status, "exit_code": code})
     return code
@@ -156,7 +159,7 @@ def control_center(config: Config, terminal: Terminal, store: Path, order: Order
     state = app.run()
     priority.unsettle()
     if watch.end():
-        state = go_on(app.session, app.bridge, app.state, watch)
+        state = go_on(app.session, app.bridge, app.state, watch, Outside.of(app.config))
     elif app.return_code:
         raise ScreenFailed(
             "the control center ended with an error",

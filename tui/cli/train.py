@@ -9,6 +9,7 @@ from tui import printed
 from tui.cli import run
 from tui.cli.frame import reading, run_of, show, store_path, with_log, write, write_json
 from tui.cli.parsing import Commands, add_headless, add_run, add_set
+from tui.host.outside import Outside
 from tui.host.terminal import Terminal
 
 
@@ -77,6 +78,6 @@ def refresh(args: argparse.Namespace, terminal: Terminal) -> int:
             order = Resume(store, left.run_id)
         else:
             order = Train(store, left.run_id, ("dpo",))
-        code, _ = run_headless(opener(args.config), order, terminal, as_json=False)
+        code, _ = run_headless(opener(args.config), order, terminal, as_json=False, outside=Outside.of(args.config))
         if code:
             return code

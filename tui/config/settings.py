@@ -139,7 +139,12 @@ SETTINGS = (
             _one_of("ask", "always", "never"), ("ask", "always", "never")),
     Setting("animation", "auto is none over SSH", "auto", _one_of("auto", "full", "basic", "none"),
             ("auto", "full", "basic", "none")),
-    Setting("bell", "Ring when a run waits for a person", True, _switch, (True, False)),
+    Setting("bell", "Ring when a run waits for a person, or ended while nobody was at the keys", True, _switch,
+            (True, False)),
+    Setting("tell_command", "Command that is run then, too, with {run} and {outcome} in it; empty is none", "", _text,
+            (), "CAI_TELL_COMMAND", repeated=False),
+    Setting("tell_address_file", "File of mode 0600 with an address to post that to: ntfy, a Slack webhook", "",
+            _path, (), "CAI_TELL_ADDRESS_FILE", repeated=False),
     Setting("reviewer", "Who answers reviews; chain is the model, then a person where it gave no answer or said No",
             REVIEWERS[0], _one_of(*REVIEWERS), REVIEWERS, "CAI_REVIEWER"),
     Setting("reviewer_model", "The model that is asked for reviews", "gpt-5", _model, (), "CAI_REVIEWER_MODEL"),
@@ -172,6 +177,8 @@ class Config:
     offer_tmux: str = "ask"
     animation: str = "auto"
     bell: bool = True
+    tell_command: str = ""
+    tell_address_file: str = ""
     reviewer: str = REVIEWERS[0]
     reviewer_model: str = "gpt-5"
     reviewer_effort: str = "high"

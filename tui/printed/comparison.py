@@ -38,7 +38,7 @@ def comparison_report(found: Row) -> Group:
 
 def _figures(runs: Sequence[Row]) -> Table:
     table = plain_table(
-        "run", "state", "seed>", "changed", "samples>", "accepted>", "pairs kept>", "QC failed>", "time>"
+        "run=", "state", "seed>", "changed", "samples>", "accepted>", "pairs kept>", "QC failed>", "time>"
     )
     for row in runs:
         changed = ", ".join(

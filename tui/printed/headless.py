@@ -15,6 +15,7 @@ from engine.core.figures import format_seconds
 from engine.quality.remedies import helps
 from engine.run.orders import Evaluate, Order, Refit, Train
 from store.outcomes import FAILING
+from tui.host.outside import NOWHERE, NotTold, Outside
 from tui.host.terminal import Terminal
 from tui.live.state import RunState, beside
 from tui.printed.evaluation import evaluation_outcome
@@ -35,7 +36,7 @@ from tui.printed.tables import (
 from tui.printed.training import training_outcome
 from tui.reads.evaluation import evaluation_account
 from tui.reads.training import training_accounts
-from tui.words.wording import again_with
+from tui.words.wording import again_with, outcome_words
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -53,13 +54,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_headless(
-    open_engine: OpenEngine, order: Order, terminal: Terminal, *, as_json: bool
+    open_engine: OpenEngine, order: Order, terminal: Terminal, *, as_json: bool, outside: Outside = NOWHERE
 ) -> tuple[int, dict[str, Any]]:
     """Run to the end, or until a signal. Returns the exit code and the run's status.
 
     With `as_json` everything that is printed goes to stderr. The first signal stops the run at its next commit, the
     second one ends the process at once. Raises CaiError when the run cannot be opened. The status of a run that was
-    trained has its `trainings`.
+    trained has its `trainings`. How it ended is told `outside`, too, unless somebody stopped it.
     """
     console = console_on(terminal.stderr if as_json else terminal.stdout)
     inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
@@ -99,7 +100,18 @@ def run_headless(
         report = outcome_report(status, checks, code, order.store, terminal.log)
     console.print(report)
     console.file.flush()
+    if code != EXIT_CODES["stopped"]:
+        tell_outside(outside, engine.run_id, outcome_words("waiting" if code == 3 else ended, state.aside), terminal)
     return code, status
+
+
+def tell_outside(outside: Outside, run_id: str, outcome: str, terminal: Terminal) -> None:
+    """Tell a person where they want to be told; that it did not work is said on stderr."""
+    if outside.wanted:
+        try:
+            outside.tell(run_id, outcome)
+        except NotTold as error:
+            terminal.stderr.say(f"warning: {error.title}. {error.hint}")
 
 
 def _watch(
@@ -216,6 +228,14 @@ def what_next(status: dict[str, Any], checks: list[dict[str, Any]], code: int) -
                 f"look at it with: cai samples {run_id}",
                 f"export it with:  cai export {run_id} --what sft --format jsonl --out DIR",
                 *(pairs if status.get("preferences") else []),
+            ]
+        case 4 if not checks:  # no gate was reached: the guard failed, and nothing was generated
+            return [
+                *reason,
+                "Nothing is lost, and no samples exist yet.",
+                "see what the guard found:      cai   (room Run, 1: each prompt with its answer)",
+                "use another base model:        cai run --model NAME_OR_PATH",
+                "change what the guard allows:  cai run SPEC --set guard.KEY=VALUE   (docs/BASE_MODEL_TRUTH.md)",
             ]
         case 4:
             failed = ", ".join(dict.fromkeys(item["check_name"] for item in checks if item["result"] in FAILING))

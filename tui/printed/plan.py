@@ -8,7 +8,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from engine.core.figures import count, dollars, percent, percents_dashed
+from engine.budget.prices import NO_PRICE_KNOWN
+from engine.core.figures import NO_GPU_PRICE, NO_PRICE, count, dollars, percent, percents_dashed
 from tui.printed.tables import fact, plain_table
 from tui.words.text import make_visible, one_line
 from tui.words.wording import phase_title
@@ -28,10 +29,10 @@ def plan_report(plan: Row) -> Group:
     """A plan as `engine.planning.plan.plan_of` gives it."""
     rows: list[RenderableType] = [
         fact("run", Text(str(plan["run"]), style="bold")),
-        fact("budget", _left(plan["budget"])),
+        fact("budget", _left(plan["budget"], priced=plan["price_per_hour"] is not None)),
         fact("price", _price(plan["price_per_hour"])),
-        fact("accepted", _known(plan["rates"]["accepted"], _share)),
-        fact("pairs kept", _known(plan["rates"]["pairs_kept"], _share)),
+        fact("accepted", _known(plan["rates"]["accepted"], _share_of("samples judged"))),
+        fact("pairs kept", _known(plan["rates"]["pairs_kept"], _share_of("pairs made of the run's own samples"))),
         fact("candidates", _known(plan["rates"]["candidates_needed"], _needed)),
         *_heading("What one costs", "of the device's time, with all that led to it"),
         _costs(plan["costs"]),
@@ -54,7 +55,7 @@ def plan_report(plan: Row) -> Group:
 def budget_report(found: Row) -> Group:
     """The ledger as `engine.planning.plan.budget_of` gives it."""
     rows: list[RenderableType] = [
-        fact("run", Text(str(found["run"]), style="bold"), f"  {dollars(found['of_run_usd'])} of its own"),
+        fact("run", Text(str(found["run"]), style="bold"), f"  {_spent(found['of_run_usd'], found)} of its own"),
         fact("budget", _left(found), " · over all runs of this store"),
     ]
     for title, sums in (("run", "by_run"), ("stage", "by_stage"), ("phase", "by_phase"), ("kind", "by_kind")):
@@ -62,14 +63,15 @@ def budget_report(found: Row) -> Group:
             table = plain_table(title, "spent>", "reserved>")
             for name, amount in found[sums].items():
                 shown = phase_title(name) if title == "phase" else one_line(name, 40)
-                table.add_row(shown, dollars(amount["settled_usd"]), dollars(amount["reserved_usd"]))
+                table.add_row(shown, _spent(amount["settled_usd"], found), _spent(amount["reserved_usd"], found))
             rows += [Text(), table]
     if found["units"]:
         table = plain_table("bought", "unit", "quantity>", "price of", "$>")
         for unit in found["units"]:
+            unpriced = unit["priced_on"] == NO_PRICE_KNOWN
             table.add_row(
                 one_line(unit["detail"], 24), unit["unit"].replace("_", " "), f"{unit['quantity']:,.0f}",
-                one_line(unit["priced_on"], 24), dollars(unit["usd"]),
+                "–" if unpriced else one_line(unit["priced_on"], 24), NO_PRICE if unpriced else dollars(unit["usd"]),
             )  # fmt: skip
         rows += [Text(), table]
     else:
@@ -88,16 +90,27 @@ def _why(text: str | None) -> Text:
     return Text(make_visible(f"  not known: {text}", limit=400), style="yellow")
 
 
-def _left(budget: Row) -> str:
+def _left(budget: Row, *, priced: bool = True) -> str:
+    """What is spent and what is left; where nothing has a price, that instead of $0.00."""
+    used = budget["spent_usd"] + budget["reserved_usd"]
+    if not used and (budget["unpriced"] or not priced):
+        cap = "no cap" if budget["cap_usd"] is None else f"a cap of {dollars(budget['cap_usd'])}"
+        return f"{NO_GPU_PRICE}, {cap}"
+    rest = f"; of some of it {NO_PRICE}" if budget["unpriced"] else ""
     if budget["cap_usd"] is None:
-        return f"{dollars(budget['spent_usd'] + budget['reserved_usd'])} spent or reserved, no cap"
-    used = f"{dollars(budget['spent_usd'] + budget['reserved_usd'])} of {dollars(budget['cap_usd'])} spent or reserved"
-    return f"{used}, {dollars(budget['left_usd'])} left"
+        return f"{dollars(used)} spent or reserved, no cap{rest}"
+    of = f"{dollars(used)} of {dollars(budget['cap_usd'])} spent or reserved"
+    return f"{of}, {dollars(budget['left_usd'])} left{rest}"
+
+
+def _spent(amount: float, budget: Row) -> str:
+    """An amount; nothing of what has no price is no amount."""
+    return NO_PRICE if not amount and budget["unpriced"] else dollars(amount)
 
 
 def _price(price: float | None) -> str | Text:
     if price is None:
-        return Text("no price of a GPU hour is set (price_per_gpu_hour): times only", style="yellow")
+        return Text(f"{NO_GPU_PRICE}: times only", style="yellow")
     return f"${price:g} an hour"
 
 
@@ -106,8 +119,12 @@ def _known(figure: Row, told: Callable[[Row], str]) -> str | Text:
     return Text(figure["reason"], style="yellow") if figure["value"] is None else told(figure)
 
 
-def _share(figure: Row) -> str:
-    return f"{percent(figure['value'])} of {count(figure['n'])} {percents_dashed(figure['lo'], figure['hi'])}"
+def _share_of(what: str) -> Callable[[Row], str]:
+    def told(figure: Row) -> str:
+        share = f"{percent(figure['value'])} of {count(figure['n'])} {what}"
+        return f"{share}, {percents_dashed(figure['lo'], figure['hi'])}"
+
+    return told
 
 
 def _needed(figure: Row) -> str:

@@ -22,7 +22,7 @@ _AGAINST = {"without": "none", "irrelevant": "another"}
 
 def principles_report(run_id: str, rows: Sequence[Row], tests: Sequence[Row], judges: Sequence[Row] = ()) -> Group:
     """One line a principle, the sums of all above; then what ablations there are."""
-    table = plain_table("principle", "drawn>", "names>", "useful>", "", "by rule>", "one order>", "margin, nats",
+    table = plain_table("principle=", "drawn>", "names>", "useful>", "", "by rule>", "one order>", "margin, nats",
                    "pairs>", wrapped=False)  # fmt: skip
     category = ""
     for row in rows:

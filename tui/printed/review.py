@@ -26,7 +26,7 @@ FIELDS = ("recommendation", "reasoning", "risks", "approval")
 
 def reviews_table(rows: Sequence[Row]) -> Table:
     """Questions in the order asked, as `engine.review.reviews` gives them."""
-    table = plain_table("", "review", "asked, UTC", "topic", "state", "reviewer says", "decided by")
+    table = plain_table("", "review=", "asked, UTC", "topic", "state", "reviewer says", "decided by")
     for row in rows:
         shape, word, style = STATES[row["state"]]
         said = f"{row['review']['approval']} ({row['reviewer']})" if row["review"] else "–"

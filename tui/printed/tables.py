@@ -26,7 +26,7 @@ Row = Mapping[str, Any]
 LEVEL_STYLES = {"info": "", "warning": "yellow", "error": "bold red"}
 _STYLES = {"good": "green", "bad": "bold red", "warn": "yellow", "busy": "cyan", "quiet": "dim"}
 _VERDICT_STYLES = {"accepted": "green", "rejected": "red", "unsure": "yellow"}
-_PLAIN_WIDTH = 120
+_WIDE = 10_000  # columns where nobody looks at a screen: nothing is wrapped, so that lines can be cut and searched
 
 
 def console_on(stream: Any) -> Console:
@@ -35,7 +35,7 @@ def console_on(stream: Any) -> Console:
     return Console(
         file=cast(TextIO, stream),
         force_terminal=tty,
-        width=None if tty else _PLAIN_WIDTH,
+        width=None if tty else _WIDE,
         markup=False,
         highlight=False,
         emoji=False,
@@ -196,7 +196,7 @@ def counts_text(status: Row) -> Text:
 
 def runs_table(runs: Iterable[Row]) -> Table:
     """One line a run, newest first, each with its `acceptance`."""
-    table = plain_table("run", "state", "spec", "model", "seed>", "accepted", "target>", "time>", "created (UTC)")
+    table = plain_table("run=", "state", "spec", "model", "seed>", "accepted", "target>", "time>", "created (UTC)")
     for run in runs:
         kind = run["acceptance"]
         add(
@@ -297,11 +297,12 @@ def doctor_table(report: Row) -> Table:
 
 
 def plain_table(*columns: str, wrapped: bool = True) -> Table:
-    """A table without frame; a name that ends in > is a column of numbers."""
+    """A table without frame; a name that ends in > is a column of numbers, one in = of ids, never wrapped."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in columns:
         justify: Literal["left", "right"] = "right" if name.endswith(">") else "left"
-        table.add_column(name.rstrip(">"), justify=justify, overflow="fold", no_wrap=not wrapped)
+        whole = not wrapped or name.endswith("=")
+        table.add_column(name.rstrip(">="), justify=justify, overflow="fold", no_wrap=whole)
     return table
 
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from tui.host.hangup import LOOK_S, Watch
 from tui.host.left import marker_path
+from tui.host.outside import NOWHERE, NotTold, Outside
 from tui.printed.progress import PlainView
 from tui.printed.tables import console_on
-from tui.words.wording import again_with
+from tui.words.wording import again_with, outcome_words
 
 if TYPE_CHECKING:
     from engine.run.engine import Engine
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
     from tui.live.state import RunState
 
 
-def go_on(session: Session, bridge: Bridge, state: RunState, watch: Watch) -> str:
+def go_on(session: Session, bridge: Bridge, state: RunState, watch: Watch, outside: Outside = NOWHERE) -> str:
     """See the run to its end without a screen, telling the log how far it is; then close the store.
 
-    Returns the state that the run ended in. The run is stopped at its next commit where it needs a person, where it
-    is paused, and where a signal asks for it.
+    Returns the state that the run ended in, which is told `outside`, too. The run is stopped at its next commit where
+    it needs a person, where it is paused, and where a signal asks for it.
     """
     engine = session.engine
     if engine is None:
@@ -38,8 +39,10 @@ def go_on(session: Session, bridge: Bridge, state: RunState, watch: Watch) -> st
     _mark(session.store_path, engine.run_id)
     try:
         _see_to_the_end(engine, bridge, state, watch)
-        outcome = engine.outcome
-        return "" if outcome is None else outcome.state
+        ended = "failed" if engine.outcome is None else engine.outcome.state
+        with contextlib.suppress(NotTold):  # there is no screen to say so
+            outside.tell(engine.run_id, outcome_words(ended, state.aside))
+        return "" if engine.outcome is None else ended
     finally:
         session.let_go()
         with contextlib.suppress(OSError):

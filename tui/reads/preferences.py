@@ -50,6 +50,15 @@ class PairFilter:
     order: str = "ordinal"
 
 
+def kept(given: object) -> PairFilter:
+    """A filter as `asdict` gave it; one that leaves nothing out where it is no such thing."""
+    known = {"view": VIEWS, "verdict": VERDICTS, "source": SOURCES, "order": ORDERS}
+    fields = given if isinstance(given, dict) else {}
+    sound = {name: value for name, value in fields.items() if name in known and value in known[name]}
+    principle = fields.get("principle")
+    return PairFilter(**sound, principle=principle if isinstance(principle, str) else "")
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A list's size, how many there are without filters, where the sought row is, and the page that it is on."""

@@ -6,7 +6,7 @@ are functions of a `Library` or a `Store` that the app runs in a thread, so that
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 from textual.containers import Container
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from store.read import Reader
     from tui.live.state import RunState
     from tui.reads.library import Library, RunHistory
+    from tui.words.questions import DockedQuestion
 
 Found = TypeVar("Found")
 
@@ -42,6 +43,7 @@ class Host(Protocol):
     """What a room has the app do at once."""
 
     def action_question(self) -> None: ...
+    def ask(self, question: DockedQuestion, then: Callable[[str, str], None]) -> None: ...
     def copy_text(self, text: str, what: str) -> None: ...
     def open_in_pager(self, text: str) -> None: ...
 
@@ -71,6 +73,13 @@ class Room(Container):
 
     def find(self) -> None:
         """Open the search, in rooms that have one."""
+
+    def left_at(self) -> dict[str, Any]:
+        """Where a person is in this room, as plain values; given to `come_back` the next time."""
+        return {}
+
+    def come_back(self, left: Mapping[str, Any]) -> None:
+        """Begin where the person left; called before the run is shown. What cannot be used is left out."""
 
     # -- what a room asks of the app ---------------------------------------------------------------------------------
 

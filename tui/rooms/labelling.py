@@ -28,7 +28,8 @@ def label_keys() -> list[BindingType]:
     return [
         Binding("y", "mark('good')", "Good", id="samples.good", show=False, tooltip="Label it good, go to the next"),
         Binding("b", "mark('bad')", "Bad", id="samples.bad", show=False, tooltip="Label it bad, go to the next"),
-        Binding("d", "mark('unsure')", "Doubt", id="samples.doubt", show=False, tooltip="Label it unsure"),
+        Binding("d", "mark('unsure')", "Doubt", id="samples.doubt", show=False,
+                tooltip="Label it unsure, go to the next"),
         Binding("U", "undo", "Undo", id="samples.undo", show=False,
                 tooltip="Take the last label back, in the queue also u; then the one under the cursor"),
         Binding("Q", "queue", "Queue", id="samples.queue", show=False,
@@ -43,6 +44,8 @@ class _Given:
     """A label that was given here: `before` is the row in whose place it stands, known once it is written."""
 
     sample_id: str
+    label: str = ""
+    moved_to: int | None = None  # where the cursor went then
     before: dict[str, Any] | None = None
     written: bool = False
     unwanted: bool = False  # undone before it was written
@@ -87,10 +90,13 @@ class LabellingRoom(ListingRoom):
 
     def action_mark(self, label: str, note: str | None = None, step: int = 1) -> None:
         """Keep a label; without a `note` the one that is stored stays."""
-        line, run_id = self.table.row_at(self.table.cursor), self._run_id
-        if line is None:
-            return
-        given = _Given(line["sample_id"])
+        line = self.table.row_at(self.table.cursor)
+        if line is not None:
+            self.keep_label(line["sample_id"], label, note, step)
+
+    def keep_label(self, sample_id: str, label: str, note: str | None = None, step: int = 0) -> None:
+        """Keep the label of a sample, wherever the cursor is, and move that on."""
+        given, run_id = _Given(sample_id, label), self._run_id
         drawn = self._queue.drawn.get(given.sample_id, "") if self._queue is not None else ""
 
         def write(store: Store) -> tuple[dict[str, Any] | None, list[dict[str, Any]], Standing]:
@@ -113,6 +119,18 @@ class LabellingRoom(ListingRoom):
         self.post_message(WriteWanted("keeping a label", write, written))
         if step:
             self.table.action_step(step)
+            given.moved_to = self.table.cursor
+
+    def to_be_noted(self) -> tuple[str, str] | None:
+        """The sample that a note is about now, and its label; None where there is no label to go with.
+
+        A label moves the cursor on: until something else does, a note follows that label.
+        """
+        last = self._given[-1] if self._given else None
+        if last is not None and last.moved_to == self.table.cursor:
+            return last.sample_id, last.label
+        here = self.table.row_at(self.table.cursor)
+        return (here["sample_id"], here["person"]) if here is not None and here.get("person") else None
 
     def action_undo(self) -> None:
         """Take back the last label of this sitting; where none is left, the one under the cursor."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
@@ -26,6 +26,7 @@ from tui.reads.preferences import (
     VIEWS,
     Listed,
     PairFilter,
+    kept,
     listed,
     pair,
     principle,
@@ -92,6 +93,8 @@ class PreferencesRoom(ListingRoom):
         self._done: tuple[object, ...] = ()  # how far the phases are that fill this room
         self._read_at: tuple[object, ...] = ()
         self._read_when = 0.0
+        self._left: Mapping[str, Any] = {}  # where the person was the last time, until the run is shown
+        self._seek = ""
         self._found: tuple[str, Mapping[str, Any]] | None = None  # what is shown below: its view and its rows
 
     def compose(self) -> ComposeResult:
@@ -125,10 +128,18 @@ class PreferencesRoom(ListingRoom):
         self._active = state.active
         self._done = tuple((phase.done, phase.accepted) for phase in phases)
         if state.run_id != self._run_id:
-            self._run_id, self.wish, self._listing, self._found = state.run_id, PairFilter(), None, None
+            self._run_id, self.wish, self._listing, self._found = state.run_id, kept(self._left.get("wish")), None, None
+            self._seek, self._left = str(self._left.get("row") or ""), {}
             self.table.begin(0)
             self._tell()
             self.look()
+
+    def left_at(self) -> dict[str, Any]:
+        here = self.table.row_at(self.table.cursor)
+        return {"wish": asdict(self.wish), "row": "" if here is None else str(here["id"])}
+
+    def come_back(self, left: Mapping[str, Any]) -> None:
+        self._left = left
 
     def look(self) -> None:
         """List anew if there can be more than is listed; while a run goes on now and then only."""
@@ -141,7 +152,7 @@ class PreferencesRoom(ListingRoom):
         run_id, wish = self._run_id, self.wish
         self._read_at, self._read_when = (run_id, self._done), time.monotonic()
         here = self.table.row_at(self.table.cursor)
-        seek = "" if top or here is None else str(here["id"])
+        seek = self._seek or ("" if top or here is None else str(here["id"]))
 
         if run_id:
             self.look_up("listing preferences", lambda reader: listed(reader, run_id, wish, seek, PAGE), self._learn)
@@ -149,7 +160,7 @@ class PreferencesRoom(ListingRoom):
     def _learn(self, found: Listed) -> None:
         if found.wish != self.wish:
             return
-        self._listing = found
+        self._listing, self._seek = found, ""
         table = self.table
         table.view = found.wish.view
         table.order = ("margin", self.wish.order == "best") if self.wish.order != "ordinal" else ("ordinal", False)

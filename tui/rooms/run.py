@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -77,6 +78,13 @@ class RunRoom(Room):
         self.query_one(AuditPanel).show(state)
         self.query_one(EventsList).show(state)
 
+    def left_at(self) -> dict[str, Any]:
+        return {"phase": self._phase}
+
+    def come_back(self, left: Mapping[str, Any]) -> None:
+        phase = left.get("phase")
+        self._phase = phase if isinstance(phase, str) else None
+
     def look(self) -> None:
         run_id = self._state.run_id
         counted = (run_id, *(phase.done for name, phase in self._state.phases.items() if name in _COUNTED))
@@ -98,7 +106,8 @@ class RunRoom(Room):
     @property
     def phase(self) -> str:
         """The phase whose figures are shown: the chosen one, else the one at work, else the last."""
-        return self._phase or self._state.current_phase or "response_judgements"
+        chosen = self._phase if self._phase in self._state.phases else None
+        return chosen or self._state.current_phase or "response_judgements"
 
     def action_phase(self, by: int) -> None:
         names = list(self._state.phases)

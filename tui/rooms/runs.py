@@ -18,7 +18,7 @@ from engine.stats.shares import wilson
 from store.headline import plain
 from store.names import RESUMABLE
 from tui.live.state import RunState
-from tui.messages import AskWanted, RunWanted
+from tui.messages import RunWanted
 from tui.reads.runs import Account, account, all_runs, flat, fork_options, judge_changes, own_settings, why_no_fork
 from tui.rooms.tabular import TableRoom
 from tui.widgets.runs.compare import compare, describe
@@ -62,6 +62,7 @@ class RunsRoom(TableRoom):
         self._marked = ""
         self._stale = True
         self._elapsed_s = 0.0
+        self._left: Mapping[str, Any] = {}  # where the person was the last time, until the runs are listed
         self._lost = True  # whether the cursor is to go to the run that is shown
 
     def compose(self) -> ComposeResult:
@@ -74,6 +75,12 @@ class RunsRoom(TableRoom):
     def on_mount(self) -> None:
         for name, width in _COLUMNS:
             self.table.add_column(name, key=name or "mark", width=width)
+
+    def left_at(self) -> dict[str, Any]:
+        return {"run": self.under_cursor, "marked": self._marked}
+
+    def come_back(self, left: Mapping[str, Any]) -> None:
+        self._left = left
 
     def know(self, history: RunHistory) -> None:
         self._stale = True
@@ -108,7 +115,11 @@ class RunsRoom(TableRoom):
 
     def _listed(self, runs: list[dict[str, Any]]) -> None:
         self._rows = {str(run["run_id"]): run for run in runs}
+        left, self._left = self._left, {}
+        self._marked = self._marked or (str(left.get("marked")) if left.get("marked") in self._rows else "")
         self._paint()
+        if left.get("run") in self._rows:
+            self.table.move_cursor(row=self.table.get_row_index(str(left["run"])), animate=False)
 
     def _paint(self) -> None:
         table = self.table
@@ -203,7 +214,7 @@ class RunsRoom(TableRoom):
             if answer == "yes":
                 self.post_message(RunWanted("resume", name))
 
-        self.post_message(AskWanted(question, answered))
+        self.host.ask(question, answered)
 
     def action_fork(self) -> None:
         name = self.under_cursor

@@ -65,7 +65,9 @@ class SamplesRoom(LabellingRoom):
         self._read_at: tuple[object, ...] = ()
         self._sample: Mapping[str, Any] | None = None
         self._asking = ""
+        self._noted: tuple[str, str] | None = None  # the sample that a note is written about, and its label
         self._seek = ""
+        self._left: Mapping[str, Any] = {}  # where the person was the last time, until the run is shown
         self._given = []
 
     def compose(self) -> ComposeResult:
@@ -98,7 +100,8 @@ class SamplesRoom(LabellingRoom):
             self.table.critic = critic
             self._paint()
         if state.run_id != self._run_id:
-            self.wish, self._listing, self._given = Wish(), None, []
+            self.wish, self._listing, self._given = Wish.of(self._left.get("wish")), None, []
+            self._seek, self._left = str(self._left.get("sample") or ""), {}
             self.leave_queue()
         self._run_id, self._accept_above = state.run_id, state.accept_above
         if self._active and state.refits and not state.active:
@@ -106,6 +109,13 @@ class SamplesRoom(LabellingRoom):
         self._active = state.active
         self.query_one(SampleDetail).no_scale = self.table.no_scale = state.no_scale
         self._done = state.phase("responses").done + state.phase("response_judgements").done
+
+    def left_at(self) -> dict[str, Any]:
+        here = self.table.row_at(self.table.cursor)
+        return {"wish": asdict(self.wish), "sample": "" if here is None else here["sample_id"]}
+
+    def come_back(self, left: Mapping[str, Any]) -> None:
+        self._left = left
 
     def look(self) -> None:
         """List anew if there can be more than is listed."""
@@ -183,7 +193,7 @@ class SamplesRoom(LabellingRoom):
         self.query_one(SampleDetail).show(sample, self._accept_above, blind=self.table.blind)
         box = self.query_one("#samples-input", Input)
         if self._asking == "note" and not box.value:
-            box.value = self._label_of(self.table.row_at(self.table.cursor)).get("note", "")
+            box.value = self._known_note()
 
     @on(EndlessTable.Chosen)
     def read_sample(self) -> None:
@@ -242,16 +252,18 @@ class SamplesRoom(LabellingRoom):
     def action_ask(self, what: str) -> None:
         """Open the line for a text, a margin range, a condition or a note."""
         box = self.query_one("#samples-input", Input)
-        here = self.table.row_at(self.table.cursor)
-        if what == "note" and (here is None or not here.get("person")):
-            if here is not None:
+        self._noted = self.to_be_noted() if what == "note" else None
+        if what == "note" and self._noted is None:
+            if self.table.row_at(self.table.cursor) is not None:
                 self.notify("A note goes with a label. Label the sample first: y good, b bad, d unsure.")
             return
         self._close_input()
         self._asking = what
         box.placeholder = HINTS[what]
-        note = self._label_of(here).get("note", "")
-        box.value = {"text": self.wish.text, "margin": self.wish.margin, "where": self.wish.where, "note": note}[what]
+        if self._noted is not None:
+            box.placeholder = f"{HINTS[what]} · to {self._noted[0][:16]}, {self._noted[1]}"
+        known = {"text": self.wish.text, "margin": self.wish.margin, "where": self.wish.where}
+        box.value = known.get(what, "") or self._known_note()
         box.display = True
         self.screen.set_focus(box)
 
@@ -272,9 +284,8 @@ class SamplesRoom(LabellingRoom):
                 self.notify("No critic has judged these samples: there are no margins to choose by.")
             self.choose(lowest=ends[0], highest=ends[1])
         elif what == "note":
-            here = self.table.row_at(self.table.cursor)
-            if here is not None and here.get("person"):
-                self.action_mark(here["person"], value, step=0)
+            if self._noted is not None:
+                self.keep_label(*self._noted, value)
         elif what == "where" and value:
             self._try(value)
             return
@@ -313,12 +324,12 @@ class SamplesRoom(LabellingRoom):
 
     # -- labels ------------------------------------------------------------------------------------------------------
 
-    def _label_of(self, here: Mapping[str, Any] | None) -> Mapping[str, Any]:
-        """A person's label of the sample in that row, as far as the detail knows it: it follows the cursor later."""
+    def _known_note(self) -> str:
+        """The note that is to be changed, as far as the detail knows it: it follows the cursor later."""
         sample = self._sample
-        if here is None or sample is None or sample["sample_id"] != here["sample_id"]:
-            return {}
-        return sample.get("person_label") or {}
+        if self._noted is None or sample is None or sample["sample_id"] != self._noted[0]:
+            return ""
+        return str((sample.get("person_label") or {}).get("note", ""))
 
     def action_blind(self) -> None:
         self.show_blind(not self.table.blind)

@@ -95,10 +95,16 @@ class SqlRoom(TableRoom):
     .-tall #sql-box { height: 8; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f5,ctrl+enter", "run", "Run", id="sql.run", key_display="F5", tooltip="Run the statement"),
+        Binding("f5,ctrl+enter", "run", "Run", id="sql.run", tooltip="Run the statement"),
         Binding("f4", "example", "Example", id="sql.example", tooltip="The next example statement"),
         Binding("f8", "export", "Export", id="sql.export", tooltip="Write the whole result to CSV or Parquet"),
-        Binding("escape", "back", "Back", id="sql.back", show=False, tooltip="Interrupt, or leave the editor"),
+        Binding(
+            "escape",
+            "back",
+            "Leave",
+            id="sql.back",
+            tooltip="Interrupt, or leave the editor, where figures are text: then they open rooms again",
+        ),
         Binding("i", "edit", "Edit", id="sql.edit", show=False, tooltip="Back to the statement"),
         *vi_keys("sql"),
     ]

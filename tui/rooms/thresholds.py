@@ -14,7 +14,7 @@ from textual.widgets import Static
 from store.errors import CaiError
 from store.outcomes import FAILED, FAILING, PASSED, gate_result, tally
 from tui.live.state import RunState
-from tui.messages import AskWanted, RunWanted, WriteWanted
+from tui.messages import RunWanted, WriteWanted
 from tui.reads.audits import Calibration, calibrations
 from tui.rooms import Room
 from tui.widgets.marks import QUIET, TONES, lines, row
@@ -76,6 +76,7 @@ class ThresholdsRoom(Room):
         self._run_id, self._active = "", False
         self._done, self._paired = 0, 0  # samples judged, pairs decided on
         self._about = ""  # the run that was read
+        self._left = ""  # the threshold that the person was at the last time
         self._read_at: tuple[object, ...] = ()
         self._whatif: WhatIf | None = None
         self._knobs: Sequence[Knob] = ()
@@ -111,6 +112,12 @@ class ThresholdsRoom(Room):
     def on_resize(self) -> None:
         self.call_after_refresh(self._paint_list)
         self.call_after_refresh(self._paint_below)
+
+    def left_at(self) -> dict[str, Any]:
+        return {"knob": self._knobs[self.list.chosen].key if self._knobs else ""}
+
+    def come_back(self, left: Mapping[str, Any]) -> None:
+        self._left = str(left.get("knob") or "")
 
     def show(self, state: RunState) -> None:
         self._run_id, self._active = state.run_id, state.active
@@ -149,7 +156,9 @@ class ThresholdsRoom(Room):
             return
         self._reading, self._calibrations, self._accepted = False, told, ()
         self._whatif, self._knobs = whatif, whatif.knobs
-        self.list.chosen = min(self.list.chosen, len(self._knobs) - 1)
+        names = [knob.key for knob in self._knobs]
+        left, self._left = self._left, ""
+        self.list.chosen = names.index(left) if left in names else min(self.list.chosen, len(names) - 1)
         self._now = {knob.key: whatif.value(knob.key) for knob in self._knobs}
         self._moved = {key: value for key, value in self._moved.items() if value != self._now.get(key, value)}
         self._before = None
@@ -352,7 +361,7 @@ class ThresholdsRoom(Room):
 
             self.post_message(WriteWanted("applying thresholds", write, self._applied))
 
-        self.post_message(AskWanted(question, answered))
+        self.host.ask(question, answered)
 
     def _applied(self, found: tuple[dict[str, int], Sequence[Mapping[str, Any]]]) -> None:
         changed, checks = found

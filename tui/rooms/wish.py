@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from tui.widgets.endless import PAGE
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 # A listing, the cursor's index in it, a page's first index, its rows.
 Found = tuple[Any, int, int, list[dict[str, Any]]]
 _RANGE = re.compile(r"^\s*(?P<low>[-+−]?[\d.]+)?\s*(?:…|\.\.+|to|,|;)\s*(?P<high>[-+−]?[\d.]+)?\s*$")
+
+_KINDS: dict[str, Any] = {
+    "str": str,
+    "bool": bool,
+    "str | None": (str, type(None)),
+    "float | None": (float, int, type(None)),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,16 @@ class Wish:
             return listing, at, first, reader.page(listing, first, PAGE)
 
         return find
+
+    @classmethod
+    def of(cls, kept: object) -> Wish:
+        """A wish as `asdict` gave it; everything where it is no such thing."""
+        try:
+            found = cls(**kept) if isinstance(kept, dict) else cls()
+            fits = all(isinstance(getattr(found, field.name), _KINDS[str(field.type)]) for field in fields(cls))
+        except TypeError:
+            return cls()
+        return found if fits else cls()
 
     @property
     def margin(self) -> str:

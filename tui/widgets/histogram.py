@@ -31,7 +31,7 @@ def draw(
         label, tail = "zero point", f"n={len(scores):,}"
     digits = 1 if high - low > 1 else 2
     left, right = f"{low:+.{digits}f}", f"{high:+.{digits}f}"
-    room = width - len(left) - len(right)
+    room = max(0, width - len(left) - len(right))
     middle = f"{label} · {tail}"
     if len(middle) > room - 2:
         middle = label if threshold is None else f"┻ {threshold:+.2f}, keeps {kept or 0:,}/{len(scores):,}"

@@ -91,6 +91,12 @@ def again_with(run_id: str, aside: Sequence[str] = (), changed: Mapping[str, str
     return f"train {aside[0] if len(aside) == 1 else 'all'} {run_id}{settings}"
 
 
+def outcome_words(state: str, aside: Sequence[str] = ()) -> str:
+    """How something ended, in a few words: "run done", "training failed"."""
+    what = "evaluation" if EVALUATION in aside else "refit" if REFIT in aside else "training" if aside else "run"
+    return f"{what} {STATES.get(state, ('', state, ''))[1].removeprefix(f'{what} ')}"
+
+
 def names(value: object) -> str:
     """A list of names as text."""
     if isinstance(value, (list, tuple)):

@@ -45,7 +45,7 @@ def test_an_unknown_price_is_not_guessed(ledger: Ledger, store: Store) -> None:
         (0, 480, "no price known"),
         (0, 300, "no price known"),
     ]
-    assert "no price of a GPU hour" in gpu_price(None, "H100").warning
+    assert "no price set" in gpu_price(None, "H100").warning
     assert storage_price(None, "volume").warning
 
 

@@ -119,9 +119,9 @@ def test_the_budget_and_another_cap(filled: tuple[Store, Reader, dict[str, Any]]
 def test_without_a_price_times_remain(filled: tuple[Store, Reader, dict[str, Any]]) -> None:
     found = plan_of(filled[1], "run-a")
     assert found["costs"]["kept_pair"]["usd"]["value"] is None
-    assert "no price of a GPU hour" in found["costs"]["kept_pair"]["usd"]["reason"]
+    assert "no price set" in found["costs"]["kept_pair"]["usd"]["reason"]
     assert found["costs"]["kept_pair"]["seconds"]["value"] > 0
-    assert found["allocation"]["reason"].startswith("no price")
+    assert found["allocation"]["reason"].startswith("no price set")
 
 
 def test_a_run_that_measured_nothing_has_reasons_only(tmp_path: Path) -> None:

@@ -61,3 +61,13 @@ async def test_a_notice_about_a_run_goes_when_another_is_shown(store: Path) -> N
         app.show_run(RUN)
         await settle(pilot)
         assert app.notice.display
+
+
+async def test_a_failed_guard_is_told_with_what_can_be_done(store: Path) -> None:
+    async with control_center(store, None) as (app, pilot):
+        await settle(pilot, lambda: app.state.state == "done")
+        app.state.guard_passed = False
+        app.show_end("gate_failed", "the contamination guard failed, and no approval opens that lock")
+        told = shown(app, "#notice")
+        assert "contamination guard failed" in told and "no samples exist yet" in told and "--model" in told
+        assert "3 tries other thresholds" not in told

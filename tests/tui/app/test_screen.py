@@ -20,6 +20,8 @@ from tui.widgets.frame.notice import Notice
 from tui.widgets.histogram import draw
 from tui.widgets.marks import signed_bar, sparkline
 from tui.widgets.samples.table import SamplesTable
+from tui.words.keys import PURPOSES, key_name
+from tui.words.places import PLACES
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36), (200, 60), (60, 20)])
@@ -261,12 +263,39 @@ async def test_help_comes_from_the_bindings(store: Path) -> None:
         assert len(app.screen_stack) == 1
 
 
+@pytest.mark.parametrize("room", [place.name for place in PLACES])
+async def test_help_and_palette_tell_each_command_once(store: Path, room: str) -> None:
+    async with control_center(store, None) as (app, pilot):
+        app.open_room(room)
+        await settle(pilot)
+        titles = [command.title.partition(" (")[0] for command in app.get_system_commands(app.screen)]
+        assert sorted(titles) == sorted(set(titles))
+        await pilot.press("f1" if room == "sql" else "question_mark")
+        if room == "sql":  # the editor takes what is typed: its footer names the key that leaves it
+            assert "Esc Leave" in shown(app, "#keys")
+            await pilot.press("escape", "question_mark")
+        await settle(pilot, lambda: len(app.screen_stack) == 2)
+        rows = str(app.screen.query(Static).first().content).split("\n")
+        heads = [row for row in rows if row in PURPOSES]
+        assert heads == [purpose for purpose in PURPOSES if purpose in heads] and "Rooms" in heads
+        told = [row.split("  ", 1)[1].strip() for row in rows if "  " in row.strip()[:30] and row not in PURPOSES]
+        assert len(told) == len(set(told))
+        assert not any(raw in "\n".join(rows) for raw in ("escape ", "question_mark", "^", "ctrl+", "pagedown"))
+        await pilot.press("escape", "1")
+        await settle(pilot, lambda: app.room.id == "run")
+
+
+def test_keys_are_written_in_one_way() -> None:
+    told = {"ctrl+c": "Ctrl+C", "escape": "Esc", "f5": "F5", "G": "G", "g": "g", "shift+right": "Shift+→", "+": "+"}
+    assert {key: key_name(key) for key in told} == told
+    assert key_name("question_mark") == "?" and key_name("ctrl+enter") == "Ctrl+Enter"
+
+
 def test_every_binding_has_id_description_and_tooltip() -> None:
     from tui.widgets.frame import help, notice
     from tui.widgets.samples import detail
     from tui.widgets.training import first_batch
     from tui.widgets.training import plan as training_plan
-    from tui.words.places import PLACES
 
     owners = (
         ControlCenter,

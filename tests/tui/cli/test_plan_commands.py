@@ -87,8 +87,26 @@ def test_a_plan_of_nothing(tmp_path: Path) -> None:
         told(plan.plan, tmp_path / "cai.duckdb", config=Config(Path("none"), store=str(tmp_path / "cai.duckdb")))
     )
     lines = at_80(plan_report(found))
-    assert any("no price of a GPU hour is set" in line for line in lines)
+    assert any("no price set" in line for line in lines)
     assert max(map(len, lines)) <= 80
+
+
+def test_what_has_no_price_is_nowhere_no_dollars(tmp_path: Path) -> None:
+    path = tmp_path / "cai.duckdb"
+    with Store.open(path) as store:
+        settings = load_spec("stage_1_small_model").settings.model_dump()
+        store.append({"runs": [rows.run(settings=settings, state="stopped")]})
+        with Ledger(store, "run-a", "session-1", None) as ledger:
+            ledger.settle(ledger.reserve(gpu_price(None, "CPU"), "guard", 1, 60), 50)
+    config = Config(Path("none"), store=str(path))
+    for text in (told(plan.plan, path, config=config, json=False), told(plan.budget, path, config=config, json=False)):
+        assert "no price set (price_per_gpu_hour" in text and "$0.00" not in text
+    assert json.loads(told(plan.budget, path, config=config))["unpriced"] is True
+
+
+def test_a_share_says_what_it_is_of(path: Path) -> None:
+    text = told(plan.plan, path, json=False)
+    assert "samples judged, " in text and "pairs made of the run's own samples, " in text
 
 
 def test_interim_counts_that_cannot_be(path: Path) -> None:

@@ -124,4 +124,5 @@ async def test_the_bell_can_be_silenced(path: Path, monkeypatch: pytest.MonkeyPa
 async def test_settings_are_in_the_command_palette(path: Path) -> None:
     async with on_screen(path) as (app, _):
         assert isinstance(app, Personal)
-        assert "Settings" in [command.title for command in app.get_system_commands(app.screen)]
+        titles = [command.title for command in app.get_system_commands(app.screen)]
+        assert [title for title in titles if title.startswith("Settings")] == ["Settings (,)"]

@@ -22,6 +22,7 @@ from store.db import Store
 from tests.store import rows
 from tests.tui.cli_fakes import ROOT, RUN, command
 from tui.live.state import RunState
+from tui.printed.headless import what_next
 from tui.printed.progress import LiveView, PlainView
 
 pytestmark = pytest.mark.integration
@@ -231,3 +232,12 @@ def test_the_descriptors_are_not_taken_before_the_store_folder_is_known_to_be_wr
     ran = cai("done", folder / "cai.duckdb", "run", "--json")
     assert ran.returncode == 1
     assert "cannot be written" in json.loads(ran.stdout)["error"]["title"]
+
+
+def test_what_is_offered_after_a_failed_guard_can_be_done() -> None:
+    status = {"run": RUN, "reason": "the contamination guard failed, and no approval opens that lock"}
+    told = "\n".join(what_next(status, [], 4))
+    assert "no samples exist yet" in told and "--model" in told and "--set guard.KEY=VALUE" in told
+    assert "cai samples" not in told and "gate.KEY" not in told
+    check = {"check_name": "runaway share", "passed": False}
+    assert "cai samples" in "\n".join(what_next(status, [check], 4))

@@ -130,6 +130,45 @@ async def test_a_note_needs_a_label_and_a_label_keeps_its_note(tmp_path: Path) -
     assert [tuple(row.values()) for row in rows] == [("s1", "bad", "so clear")]
 
 
+async def test_a_note_follows_the_label_that_moved_the_cursor_on(tmp_path: Path) -> None:
+    fill(tmp_path / "s.duckdb")
+    async with control_center(tmp_path / "s.duckdb", None) as (app, pilot):
+        table = await samples(app, pilot, 4)
+        await pilot.press("b", "i")
+        box = app.query_one("#samples-input", Input)
+        assert table.cursor == 1 and "s1, bad" in box.placeholder
+        await pilot.press(*"why", "enter")
+        await settle(pilot, lambda: column(table, "person")[0] == "bad")
+        assert table.cursor == 1
+        await pilot.press("j", "i")  # the cursor went elsewhere: the note is about what is under it, which has no label
+        assert not box.display
+    with Store.open(tmp_path / "s.duckdb", read_only=True) as store:
+        rows = store.reader().query("SELECT subject_id, label, note FROM person_labels")
+    assert [tuple(row.values()) for row in rows] == [("s1", "bad", "why")]
+
+
+async def test_most_of_a_small_screen_lists_samples(tmp_path: Path) -> None:
+    fill(tmp_path / "s.duckdb", many=40)
+    async with control_center(tmp_path / "s.duckdb", None, size=(80, 24)) as (app, pilot):
+        table = await samples(app, pilot, 44)
+        await pilot.pause()
+        height = app.query_one("#detail").content_size.height
+        assert table.size.height - 1 >= 8
+        await settle(pilot, lambda: "plain tail" in "".join(shown(app, "#detail-text").split("\n")[: height - 1]))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36), (60, 16)])
+async def test_lineage_opens_at_its_first_step(tmp_path: Path, size: tuple[int, int]) -> None:
+    fill(tmp_path / "s.duckdb")
+    async with control_center(tmp_path / "s.duckdb", None, size=size) as (app, pilot):
+        await samples(app, pilot, 4)
+        await pilot.press("l")
+        await settle(pilot, lambda: bool(app.screen.query("#lineage-steps")))
+        await pilot.pause(0.1)
+        steps = app.screen.query_one("#lineage-steps", OptionList)
+        assert steps.scroll_y == 0 and steps.highlighted is not None
+
+
 def test_filters_are_shortened_before_any_is_cut() -> None:
     from tui.widgets.samples.filters import FilterBar
 

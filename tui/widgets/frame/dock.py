@@ -98,6 +98,10 @@ class QuestionDock(Vertical, can_focus=True):
             if event.key == "escape":
                 event.stop()
                 self._stop_typing()
+            elif event.is_printable and event.character:  # pressed before the line had the focus
+                event.stop()
+                event.prevent_default()
+                self.query_one(Input).insert_text_at_cursor(event.character)
             return
         first = question.choices[0]
         choice = next((item for item in question.choices if item.key == event.key), None)
@@ -140,7 +144,7 @@ class QuestionDock(Vertical, can_focus=True):
         box.placeholder = f"{choice.asks}; Enter sends, Esc goes back"
         box.value = self._drafts.get((self.current.question_id, choice.value), "")
         box.display = True
-        box.focus()
+        self.screen.set_focus(box)  # at once: the next key may be here already
 
     def _stop_typing(self) -> None:
         box = self.query_one(Input)
@@ -150,7 +154,7 @@ class QuestionDock(Vertical, can_focus=True):
         had_focus = box.has_focus
         box.display = False
         if had_focus:
-            self.focus()
+            self.screen.set_focus(self)
 
     def _answer(self, question: DockedQuestion, value: str, text: str = "") -> None:
         if question.question_id in self._answered:

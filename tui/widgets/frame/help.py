@@ -13,6 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.widgets.marks import QUIET, lines, row
+from tui.words.keys import PURPOSES
 
 _LEGEND = (
     "✓ good  ✗ bad  ? unsure  ▶ going on  ‖ paused  ■ stopped  ● done  ○ to come  ◐ begun",
@@ -27,15 +28,21 @@ class HelpScreen(ModalScreen[None]):
         Binding("escape,question_mark,q", "dismiss", "Close", id="help.close", tooltip="Close help"),
     ]
 
-    def __init__(self, keys: Iterable[tuple[str, str, str]]) -> None:
+    def __init__(self, commands: Iterable[tuple[str, str, str, str]]) -> None:
+        """`commands` are (purpose, keys, name, what it does)."""
         super().__init__()
-        self._keys = [key for key in keys if key[2]]  # what has no tooltip is Textual's own, such as Scroll Left
+        self._commands = list(commands)
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help", classes="panel") as panel:
             panel.border_title, panel.border_subtitle = "Keys that work here", "Esc closes"
-            rows = [
-                row((f"{key:>10}  ", "bold $accent"), f"{name:<16}", (tooltip, QUIET))
-                for key, name, tooltip in self._keys
-            ]
+            rows = []
+            wide = max((len(keys) for _, keys, _, _ in self._commands), default=0)
+            for title in PURPOSES:
+                inside = [one for one in self._commands if one[0] == title]
+                rows += [row((title, f"{QUIET} underline"))] if inside else []
+                rows += [
+                    row((f"{keys:>{wide}}  ", "bold $accent"), f"{name:<15} ", (about, QUIET))
+                    for _, keys, name, about in inside
+                ]
             yield Static(lines([*rows, Content(""), *(row((text, QUIET)) for text in _LEGEND)]), markup=False)

@@ -8,7 +8,7 @@ from typing import Any
 from textual.content import Content
 from textual.widgets import Static
 
-from engine.core.figures import clock_text, count, percents_whole
+from engine.core.figures import NO_PRICE, clock_text, count, percents_whole
 from store.names import FINISHED
 from tui.host.machine import Load
 from tui.live.state import RunState
@@ -138,10 +138,10 @@ def _budget(state: RunState, price_per_hour: float | None, width: int = 80) -> C
     elapsed, forecast, whole = state.elapsed_s, state.forecast, None
     if forecast is not None and forecast.needed and forecast.candidates and state.state not in FINISHED:
         whole = elapsed * forecast.needed / forecast.candidates
-    if not price_per_hour:
+    if price_per_hour is None:
         later = "" if whole is None else f", about {clock_text(whole)} in all"
         line = row(("budget       ", QUIET), clock_text(elapsed), (later, QUIET))
-        for how in (" · no price set: press , for settings", " · no price set"):
+        for how in (f" · {NO_PRICE}: press , for settings", f" · {NO_PRICE}"):
             if line.cell_length + len(how) <= width:
                 return Content.assemble(line, (how, QUIET))
         return line

@@ -141,7 +141,8 @@ def _kept(state: RunState, phase: str) -> list[Content]:
     if known is None or known.acceptance is None:
         return []
     share, low, high = known.acceptance
-    told = f"{100 * share:.0f} % {percents_whole(low, high)} of {known.done:,}"
+    what = "pairs decided on" if phase in ("pairs", "pair_gate") else phase_title(phase).lower()
+    told = f"{100 * share:.0f} % {percents_whole(low, high)} of {known.done:,} {what}"
     return [row(("kept ", QUIET), (told, "bold"))]
 
 

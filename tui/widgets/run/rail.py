@@ -53,7 +53,7 @@ class PhaseRail(Static):
         paused = state.state == "paused"
         phases = list(state.phases.values())
         if 0 < height < len(phases):
-            down, width = -(-len(phases) // 2), (width - _GAP) // 2
+            down, width = -(-len(phases) // 2), max(0, width - _GAP) // 2
             rows = [_short_line(phase, paused, width, phase.name == chosen) for phase in phases]
             rows = [_beside(rows[at], rows[at + down : at + down + 1], width) for at in range(down)]
             head = _short(width, Content(""), "done", "acc.")
@@ -111,7 +111,7 @@ def _columns(width: int, title: Content, bar: Content, done: str, acc: str, rate
 def _short(width: int, title: Content, done: str, acc: str) -> Content:
     """Half a line: accepted only where there is room for it."""
     style = "" if title.plain else QUIET
-    room = width - 15 - 7 if width >= 34 else width - 15
+    room = max(0, width - 15 - 7 if width >= 34 else width - 15)
     parts = [title.pad_right(max(0, 15 - title.cell_length)), row((f"{done:>{room}}", style))]
     return Content.assemble(*parts, *([row((f"{acc:>7}", style))] if width >= 34 else []))
 

@@ -20,6 +20,7 @@ RESPONSE_SHOWN = 20_000  # characters; a runaway of 100 kB would cost a second o
 PROMPT_SHOWN = 8_000
 PARTS_SHOWN = 8
 NAME = 15  # cells of a critic's name
+ROOMY = 12  # lines, from which on parts stand apart
 LEAST_BAR = 8  # cells
 REACH = 2.0  # score at either end of every bar, so that bars of two samples can be compared
 _NAMED = (
@@ -68,8 +69,9 @@ class SampleDetail(VerticalScroll, can_focus=True):
         rows += [row(("verdict and margins are hidden (h)", QUIET))] if blind else [_verdict_line(sample)]
         rows += [] if blind else _flag_lines(sample)
         instruction = Content(make_visible(sample["instruction"] or "", limit=4000))
-        rows += [Content(""), row(("Instruction", _LABEL)), instruction]
-        rows += [Content(""), row(("Response", _LABEL), (_ending(sample), QUIET)), _response(sample)]
+        gap = [Content("")] if self.size.height >= ROOMY else []  # where little fits, it is text
+        rows += [*gap, row(("Instruction", _LABEL)), instruction]
+        rows += [*gap, row(("Response", _LABEL), (_ending(sample), QUIET)), _response(sample)]
         if sample.get("revision") is not None:
             rows += [Content(""), row(("Revision", _LABEL)), word_diff(sample["response"], sample["revision"])]
         if not blind:

@@ -33,7 +33,8 @@ class LineageScreen(ModalScreen["str | None"]):
     DEFAULT_CSS = """
     LineageScreen { align: center middle; background: $background 60%; }
     #lineage { width: 96%; height: 1fr; margin: 0 0 2 0; layout: horizontal; background: $background; }
-    #lineage-steps { width: 2fr; height: 100%; border: none; background: $background; padding: 0; }
+    #lineage-steps { width: 2fr; height: 100%; border: none; background: $background; padding: 0;
+                     text-wrap: nowrap; text-overflow: ellipsis; }
     #lineage-one { width: 3fr; height: 100%; border-left: solid $primary 40%; padding: 0 1; }
     #lineage-text { height: auto; }
     LineageScreen {
@@ -65,7 +66,15 @@ class LineageScreen(ModalScreen["str | None"]):
     def on_mount(self) -> None:
         steps = self.query_one(OptionList)
         steps.focus()
-        steps.highlighted = next((at for at, step in enumerate(self._found.steps) if step.kind == "response"), 0)
+        steps.highlighted = 0  # the way is read from its beginning
+        self.call_after_refresh(self._point_at_response)
+
+    def _point_at_response(self) -> None:
+        """Begin at the response where it and the first step can be seen at once."""
+        steps = self.query_one(OptionList)
+        at = next((at for at, step in enumerate(self._found.steps) if step.kind == "response"), 0)
+        if at < steps.scrollable_content_region.height and steps.highlighted == 0:
+            steps.highlighted = at
 
     @on(OptionList.OptionHighlighted)
     def open(self, event: OptionList.OptionHighlighted) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from textual.content import Content
 
-from engine.core.figures import count, format_seconds, mebibytes
+from engine.core.figures import NO_PRICE, count, format_seconds, mebibytes
 from store.names import ALIVE
 from tui.widgets.marks import QUIET, TONES, progress_bar, row
 from tui.words.text import one_line
@@ -65,7 +65,9 @@ def _figures(training: Row, steps: Sequence[Row], left: int, price: float | None
     elapsed = elapsed_s(training, steps, now)
     if elapsed > 0:
         found.append(f"{format_seconds(elapsed)} {'in all' if training['state'] == 'done' else 'so far'}")
-    if price and elapsed > 0:
+    if price is None:
+        found.append(NO_PRICE)
+    elif elapsed > 0:
         whole = f" of about ${price * (elapsed + eta) / 3600:,.2f}" if eta else ""
         found.append(f"${price * elapsed / 3600:,.2f}{whole}")
     peak = max((step["memory_bytes"] or 0 for step in steps), default=0)

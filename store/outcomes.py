@@ -71,7 +71,7 @@ def why_untested(row: Row) -> str:
     return _TOO_FEW.format(n=n) if n < _least(op, threshold, share=share) else ""
 
 
-_TOO_FEW = "{n:,} are too few to decide"
+_TOO_FEW = "n = {n:,} is too small to decide"
 
 
 def _least(op: str, threshold: float, *, share: bool) -> float:

@@ -34,8 +34,8 @@ def made(store: Store, what: str = "pilot", extra: tuple[Section, ...] = ()) -> 
 
 def test_figures_come_with_their_intervals_and_samples_with_their_margins(store: Store) -> None:
     text, _ = made(store)
-    assert "- pilot: runaway: 0.02 [0, 0.07], n = 40, < 0.05: passed" in text
-    assert "- pilot: token_limit: 0.3 [0, 0.07], n = 40, < 0.05: FAILED" in text
+    assert "- pilot: runaway: 0.02 [0, 0.07], n = 100, < 0.05: passed" in text
+    assert "- pilot: token_limit: 0.3 [0, 0.07], n = 100, < 0.05: FAILED" in text
     assert "margins: label +0.400 nats, score +1.25 (not audited); rules" in text
     assert "verdict: rejected: runaway" in text and "verdict: accepted" in text and "runaway_below: 0.05" in text
     assert "Cost so far" not in text

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual.events import Event, Key
+from textual.message_pump import MessagePump
 from textual.widgets import Input
 
 from engine.run.orders import Evaluate, Refit, Train
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from tui.words.questions import DockedQuestion
 
 AWAY_S = 60.0  # without a key, after which a person is taken to be away
-CLOSES_S = 0.5  # that a typed line has to close; one with a mistake in it stays open
+CLOSES_S = 0.5  # after which keys wait no longer for a typed line to close
 GOES_ON_S = 2.0  # behind a gate or a training, after which the run goes on without a person
 IDLE_S = 3.0  # without a key, after which a question may take the keys
 _LATE = object()  # what a read gives that came after the store was let go
@@ -52,21 +53,34 @@ class Serving(Working):
 
         A key goes first to what had the focus when it was pressed. One that comes back from there although a question
         has taken the keys since was pressed behind the key that asked: it is given to the question. What is pressed
-        behind the Enter that ends a typed line waits until that line has let the keys go.
+        behind the Enter that ends a typed line waits until everything above that line has seen what was typed.
         """
-        if isinstance(event, Key) and not event.is_forwarded:
+        if not isinstance(event, Key):
+            await super().on_event(event)
+            return
+        line, came_back = self.focused, event.is_forwarded
+        if not came_back:
             self._key_at = time.monotonic()
             if self._behind is not None:
                 self._behind.append(event)
                 return
-            if event.key == "enter" and isinstance(self.focused, Input):
+            if event.key == "enter" and isinstance(line, Input):
                 self._behind = []
-                self.set_timer(CLOSES_S, self.on_descendant_blur)
-        elif isinstance(event, Key) and event.time < self.asked_at and self.dock.has_focus_within:
+                self.set_timer(CLOSES_S, self.on_descendant_blur)  # should the line go before that
+        elif event.time < self.asked_at and self.dock.has_focus_within:
             if self.focused is not None:
                 self.focused._forward_event(Key(event.key, event.character))
             return
         await super().on_event(event)
+        if came_back and event.key == "enter" and self._behind is not None:
+            self._climb(line)
+
+    def _climb(self, node: MessagePump | None) -> None:
+        """Come back behind all that was posted below: each takes its messages in order."""
+        if node is None or node is self:
+            self.on_descendant_blur()
+        else:
+            node.call_later(self._climb, node._parent)
 
     _answers: dict[str, Callable[[str, str], None]]
     _held: dict[object, Callable[[], None]]  # reads that wait for a store, by group: the newest of each

@@ -113,14 +113,12 @@ def parts_of(kind: str, asked: str = "explicit") -> list[str]:
     return [part for part in PARTS if has_data(file_of(kind, part, asked))]
 
 
-def audited_items(kind: str, part: str, at_most: int | None, asked: str = "explicit") -> list[tuple[Subject, bool]]:
-    """The first good and the first bad ones, as many of each as there are and `at_most` allows, by place; None: all.
+def audited_items(kind: str, part: str, at_most: int, asked: str = "explicit") -> list[tuple[Subject, bool]]:
+    """The first good and the first bad ones, as many of each as there are and `at_most` allows, by place.
 
     The smaller class decides how wide the interval of an AUC is: of the model's own pairs one in six is good.
     """
     found = items_of(file_of(kind, part, asked))
-    if at_most is None:
-        return found
     places: dict[bool, list[int]] = {True: [], False: []}
     for at, (_, is_good) in enumerate(found):
         places[is_good].append(at)
@@ -166,10 +164,10 @@ def calibrate(
             if part in held_out:
                 judged = [(item, good, scale.score(log_odds)) for item, good, log_odds in held_out[part]]
             else:
-                labelled = audited_items(kind, part, None if part == "fresh" else spec.audit_items, asked)
+                labelled = audited_items(kind, part, spec.audit_items, asked)
                 scores = [found[0].score for found in judge(answers, [calibrated], [item for item, _ in labelled])]
                 judged = [(item, good, score) for (item, good), score in zip(labelled, scores, strict=True)]
-                natural = natural and (part == "fresh" or len(labelled) < spec.audit_items)
+                natural = natural and len(labelled) < spec.audit_items
             audits.append(_audit(answers, calibrated, part, judged, spec, natural))
             if name == "probe":  # its scores are log-odds
                 log_odds = [score + scale.midpoint for *_, score in judged]

@@ -38,8 +38,10 @@ def test_both_runs_of_a_seed_differ_by_what_may_filter_alone() -> None:
         for critic in (False, True)
     )
     assert by_rules.pop("critics") | {"min_auc": 0.0} == by_critic.pop("critics")
+    assert by_rules["responses"] | {"drafts": by_critic["responses"]["drafts"]} == by_critic["responses"]
+    assert by_rules.pop("responses")["drafts"] == 1 < by_critic.pop("responses")["drafts"]
     assert by_rules == by_critic
-    assert (BY_RULES.keys(), BY_CRITIC.keys()) == ({"critics.min_auc"}, {"critics.min_auc"})
+    assert (BY_RULES.keys(), BY_CRITIC.keys()) == ({"critics.min_auc", "responses.drafts"}, {"critics.min_auc"})
 
 
 def test_what_is_set_by_hand_comes_last() -> None:

@@ -35,7 +35,7 @@ def test_an_instruction_is_graded_by_the_examples_and_the_question_of_its_kind(k
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_has_items_to_audit_its_critics_on(kind: str) -> None:
-    assert parts_of("instruction", kind) == (["planted", "own"] if kind == "explicit" else ["planted"])
+    assert parts_of("instruction", kind) == (["planted", "own", "fresh"] if kind == "explicit" else ["planted"])
     labels = [is_good for _, is_good in audited_items("instruction", "planted", 40, kind)]
     assert (labels.count(True), labels.count(False)) == (20, 20)
     assert file_of("sample", "planted", kind) == "calibration_pairs"  # there is one set of pairs

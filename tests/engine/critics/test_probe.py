@@ -294,7 +294,7 @@ def test_a_model_without_states_is_refused_by_name_and_graded_by_labels_in_a_run
 def test_a_pair_is_judged_by_a_probe_of_its_own(answers: Answers) -> None:
     spec = load_spec("stage_6_small_model", {"critics.pair": "[probe]"}).settings.critics
     (one,) = calibrate(answers, spec, "pair")
-    assert [audit["part"] for audit in one.audits] == ["planted", "own"]
+    assert [audit["part"] for audit in one.audits] == ["planted", "own", "fresh"]
     pair = Subject("p", "Name a tree.", "An oak.", "stop", "A chair.", "Which is better?")
     turned = Subject("p", "Name a tree.", "A chair.", "stop", "An oak.", "Which is better?")
     margins = []
@@ -308,7 +308,7 @@ def test_a_pair_is_judged_by_a_probe_of_its_own(answers: Answers) -> None:
 def test_an_audit_of_a_probe_is_of_held_out_items_by_part(answers: Answers) -> None:
     spec = load_spec("stage_1_small_model", {"critics.instruction": "[probe]"}).settings.critics
     (one,) = calibrate(answers, spec, "instruction")
-    assert [audit["part"] for audit in one.audits] == ["planted", "own"] and not one.may_filter  # states say nothing
+    assert [audit["part"] for audit in one.audits] == ["planted", "own", "fresh"] and not one.may_filter  # states say nothing
     for audit in one.audits:
         detail = audit["detail"]
         assert len(detail["scores"]) == audit["n_good"] + audit["n_bad"] and 0 <= detail["calibration_error"] <= 1
@@ -319,7 +319,7 @@ def test_an_audit_of_a_probe_is_of_held_out_items_by_part(answers: Answers) -> N
         assert detail["calibration_error"] == pytest.approx(gaps / n)
         taken = [detail["labels"][key] for key, score in detail["scores"].items() if score > spec.accept_above]
         assert (accepted["taken"], accepted["good"]) == (len(taken), sum(taken))
-        assert accepted["natural"] == (audit["part"] == "own")  # half of the planted ones are good by design
+        assert accepted["natural"] == (audit["part"] != "planted")  # half of the planted ones are good by design
 
 
 def test_what_accepting_gives_has_its_interval_and_nothing_made_up() -> None:

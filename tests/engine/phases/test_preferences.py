@@ -218,7 +218,8 @@ def test_compared_responses_of_the_models_own_are_a_part_of_the_audit_where_ther
 ) -> None:
     data = tmp_path / "data"
     shutil.copytree(shipped.DATA, data)
-    (data / "own/own_comparisons.jsonl").unlink()
+    for name in ("own_comparisons", "fresh_comparisons"):
+        (data / f"own/{name}.jsonl").unlink()
     if labelled:
         rows = (data / "anchors/anchors_comparisons.jsonl").read_text().splitlines(keepends=True)
         (data / "own/own_comparisons.jsonl").write_text("".join(rows[:6]))

@@ -24,7 +24,8 @@ ROOMY = 12  # lines, from which on parts stand apart
 LEAST_BAR = 8  # cells
 REACH = 2.0  # score at either end of every bar, so that bars of two samples can be compared
 _NAMED = (
-    "score: the margin on the critic's own scale; 0 midway between good and corrupted anchors, 1 the good ones' mean",
+    "score: the margin on the critic's own scale; 0 midway between good and corrupted anchors, 1 the good ones' mean; "
+    "of a probe 0 at the probability that the spec accepts from",
     "nats: the raw margin; its sign need not be the score's, because the midpoint need not be 0 nats",
 )
 _LABEL = f"bold {QUIET}"

@@ -54,7 +54,7 @@ def test_first_ten_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     terminal = Terminal([CAI, "--store", str(store)])
     terminal.wait_for("Go on with it?", timeout=30)
     terminal.press(ENTER)
-    terminal.wait_for("✓ done", timeout=400)
+    terminal.wait_for("! done", timeout=400)
 
     # Look at samples: filter the rejected, read a margin, label one.
     terminal.press("2")
@@ -96,7 +96,7 @@ def test_first_ten_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert before["samples"].items() <= after["samples"].items()
     assert after["decisions"] == [WHY]
     terminal = Terminal([CAI, "--store", str(store)], columns=80, rows=24)
-    terminal.wait_for("✓ done", timeout=30)
+    terminal.wait_for("! done", timeout=30)
     terminal.press("2")
     terminal.wait_for("− no", timeout=20)
     terminal.press("4")

@@ -59,7 +59,7 @@ def test_the_reviewers_answer_is_shown_and_approved_with_one_key(
     screen = start(store, columns, rows)
     screen.wait_for("Decision · pilot", "gpt-5 says YES. Scale to the target.", "Risks:", "approve", timeout=90)
     screen.press("y")
-    screen.wait_for("✓ done", timeout=60)
+    screen.wait_for("! done", timeout=60)
     screen.press("q")
     assert screen.wait_for_end(timeout=60) == 0
     (decision,) = query(store, "SELECT topic, answer, decided_by FROM decisions")
@@ -87,7 +87,7 @@ def test_what_the_reviewer_refuses_only_a_reason_overrides(tmp_path: Path, confi
     screen.press("\r", "o")
     screen.wait_for("why, against the reviewer", timeout=30)
     screen.press(*"I read forty of them", "\r")
-    screen.wait_for("✓ done", timeout=60)
+    screen.wait_for("! done", timeout=60)
     screen.press("q")
     screen.wait_for_end(timeout=60)
     (decision,) = query(store, "SELECT reason, decided_by FROM decisions")
@@ -105,7 +105,7 @@ def test_decided_later_it_waits_and_asks_again(tmp_path: Path, configured: Serve
     again = start(store)
     again.wait_for("Scale to the target.", "approve", timeout=90)
     again.press("y")
-    again.wait_for("✓ done", timeout=60)
+    again.wait_for("! done", timeout=60)
     again.press("q")
     again.wait_for_end(timeout=60)
     assert len(configured.requests) == 1, "the reviewer's answer was kept"

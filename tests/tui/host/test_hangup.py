@@ -244,7 +244,7 @@ def test_watching_shows_the_log_and_opens_the_store_when_it_is_free(path: Path) 
             other.wait_for("The connection dropped")
             assert left.wait_for_end() == 0
             other.wait_for("has let go of the store")
-            other.wait_for("✓ done")
+            other.wait_for("! done")
             other.type("q")
             assert other.wait_for_end() == 0
 

@@ -239,5 +239,5 @@ def test_what_is_offered_after_a_failed_guard_can_be_done() -> None:
     told = "\n".join(what_next(status, [], 4))
     assert "no samples exist yet" in told and "--model" in told and "--set guard.KEY=VALUE" in told
     assert "cai samples" not in told and "gate.KEY" not in told
-    check = {"check_name": "runaway share", "passed": False}
+    check = {"check_name": "runaway share", "passed": False, "result": "failed"}
     assert "cai samples" in "\n".join(what_next(status, [check], 4))

@@ -28,7 +28,8 @@ def calibration_lines(one: Calibration, above: float, accepted: Mapping[str, Any
     name = f"{KINDS[one.subject_kind]} {one_line(one.critic, 12)} · {group_of(one.part)}"
     rows = [
         row((name, f"{QUIET} underline")),
-        row(f"n={one.n:,} · calibration error {one.error:.3f} · {one.doubtful:,} labels doubtful"),
+        row(f"n={one.n:,} · calibration error {one.error:.3f}"),
+        *([row(f"{one.doubtful:,} labels doubtful")] if one.doubtful else []),
         _accepted_line(above, accepted),
     ]
     at = 1 / (1 + math.exp(-max(-30.0, min(30.0, above + one.midpoint))))

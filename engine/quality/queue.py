@@ -36,7 +36,7 @@ _COUNTS = """
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Queued:
     """A sample in the queue, and how it came there: RANDOM or QUEUED."""
 
     sample_id: str
@@ -44,7 +44,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LabelStanding:
     """How far labelling is: a run's labels, those of them at random, and the AUC of its critic on those alone.
 
     `auc` is None where they are none or all of one kind, `half` where there are too few for an interval. `unlearnt`
@@ -59,7 +59,7 @@ class Standing:
     unlearnt: int | None
 
 
-def places(reader: Reader, run_id: str) -> list[Place]:
+def places(reader: Reader, run_id: str) -> list[Queued]:
     """The queue of a run's samples that no person labelled; those that rules reject are not in it.
 
     The same labels give the same queue. Samples that no critic judged stand last, in the order of their lots.
@@ -76,16 +76,16 @@ def places(reader: Reader, run_id: str) -> list[Place]:
     while lots or unsure:
         at += 1
         by_lot = bool(lots) and (at % EVERY == 0 or not unsure)
-        found.append(Place(lots.popleft(), RANDOM) if by_lot else Place(unsure.popleft(), QUEUED))
+        found.append(Queued(lots.popleft(), RANDOM) if by_lot else Queued(unsure.popleft(), QUEUED))
     return found
 
 
-def drawn_of(queue: Sequence[Place], sample_id: str) -> str:
+def drawn_of(queue: Sequence[Queued], sample_id: str) -> str:
     """How a sample comes to be labelled: by its place in the queue, CHOSEN where it has none."""
     return next((place.drawn for place in queue if place.sample_id == sample_id), CHOSEN)
 
 
-def standing(reader: Reader, run_id: str) -> Standing:
+def standing(reader: Reader, run_id: str) -> LabelStanding:
     """How far labelling of a run's samples is."""
     run, counts = reader.run(run_id), _counts(reader, run_id)
     critic = _critic(reader, run_id, run["settings"])
@@ -97,7 +97,7 @@ def standing(reader: Reader, run_id: str) -> Standing:
     audit = rows[0] if rows else {"auc": None, "auc_lo": None, "auc_hi": None}
     half = None if audit["auc_lo"] is None else (audit["auc_hi"] - audit["auc_lo"]) / 2
     newer = unlearnt(reader, run) if critic == "probe" else None
-    return Standing(int(counts["labels"]), int(counts["at_random"]), critic, audit["auc"], half, newer)
+    return LabelStanding(int(counts["labels"]), int(counts["at_random"]), critic, audit["auc"], half, newer)
 
 
 def _critic(reader: Reader, run_id: str, settings: Mapping[str, Any]) -> str | None:

@@ -36,7 +36,7 @@ from tui.widgets.frame.dock import QuestionDock
 from tui.widgets.frame.header import RunHeader
 from tui.widgets.frame.help import HelpScreen
 from tui.widgets.frame.notice import Notice
-from tui.widgets.frame.told import Told
+from tui.widgets.frame.told import MessageLines
 from tui.widgets.run.start import StartPanel
 from tui.words.places import PLACES
 from tui.words.questions import DockedQuestion
@@ -85,7 +85,7 @@ class ControlCenter(Personal, Serving, Telling, Returning):
     def compose(self) -> ComposeResult:
         # Kept by name: looking a widget up walks the whole tree, and keys ask for them all the time.
         self.header, self.notice, self.dock, self.bar = RunHeader(), Notice(), QuestionDock(), RoomBar()
-        self.told = Told()
+        self.told = MessageLines()
         self.rooms: dict[str, Room] = {"run": RunRoom()}
         yield self.header
         self.switcher = ContentSwitcher(*self.rooms.values(), initial="run", id="rooms")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tui.rooms import Room
     from tui.widgets.frame.dock import QuestionDock
     from tui.widgets.frame.notice import Notice
-    from tui.widgets.frame.told import Told
+    from tui.widgets.frame.told import MessageLines
     from tui.words.questions import DockedQuestion
 
 
@@ -26,7 +26,7 @@ class Working(App[str]):
     state: RunState
     session: Session
     notice: Notice
-    told: Told
+    told: MessageLines
     dock: QuestionDock
     _after: dict[Worker[Any], Callable[[], object]]
 

@@ -18,7 +18,7 @@ from tui.host.terminal import Terminal
 from tui.words.wording import labelling
 
 if TYPE_CHECKING:
-    from engine.quality.queue import Standing
+    from engine.quality.queue import LabelStanding
     from store.read import Reader
 
 AHEAD = 100  # places of the queue that are shown at most: a sample behind them was chosen by who labels it
@@ -116,7 +116,7 @@ def _told(
     return write(terminal, f"{name}: {given or 'its label is taken away'} · {labelling(told)}\n")
 
 
-def _standing(reader: Reader, run_id: str) -> Standing:
+def _standing(reader: Reader, run_id: str) -> LabelStanding:
     from engine.quality.queue import standing
 
     return standing(reader, run_id)

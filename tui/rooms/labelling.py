@@ -19,7 +19,7 @@ from tui.words.text import one_line
 from tui.words.wording import agreement, labelling
 
 if TYPE_CHECKING:
-    from engine.quality.queue import Standing
+    from engine.quality.queue import LabelStanding
     from store.db import Store
     from store.read import Reader
 
@@ -65,7 +65,7 @@ class LabellingRoom(ListingRoom):
     _run_id = ""
     _active = False
     _queue: _Queue | None = None
-    _standing: Standing | None = None
+    _standing: LabelStanding | None = None
     _given: list[_Given]
 
     @property
@@ -99,7 +99,7 @@ class LabellingRoom(ListingRoom):
         given, run_id = _Given(sample_id, label), self._run_id
         drawn = self._queue.drawn.get(given.sample_id, "") if self._queue is not None else ""
 
-        def write(store: Store) -> tuple[dict[str, Any] | None, list[dict[str, Any]], Standing]:
+        def write(store: Store) -> tuple[dict[str, Any] | None, list[dict[str, Any]], LabelStanding]:
             from engine.quality.labels import mark, stored_label  # not before the first frame: it brings scipy
             from engine.quality.queue import standing
             from store.names import CHOSEN
@@ -109,7 +109,7 @@ class LabellingRoom(ListingRoom):
                 audits = mark(store, run_id, given.sample_id, label, note, drawn or CHOSEN)
                 return before, audits, standing(reader, run_id)
 
-        def written(found: tuple[dict[str, Any] | None, list[dict[str, Any]], Standing]) -> None:
+        def written(found: tuple[dict[str, Any] | None, list[dict[str, Any]], LabelStanding]) -> None:
             given.before, given.written = found[0], True
             self._labelled(given.sample_id, label, found[1], found[2])
             if given.unwanted:
@@ -149,7 +149,7 @@ class LabellingRoom(ListingRoom):
     def _take_back(self, given: _Given) -> None:
         run_id = self._run_id
 
-        def write(store: Store) -> tuple[list[dict[str, Any]], Standing]:
+        def write(store: Store) -> tuple[list[dict[str, Any]], LabelStanding]:
             from engine.quality.labels import put_back
             from engine.quality.queue import standing
 
@@ -157,7 +157,7 @@ class LabellingRoom(ListingRoom):
             with store.reader() as reader:
                 return audits, standing(reader, run_id)
 
-        def written(found: tuple[list[dict[str, Any]], Standing]) -> None:
+        def written(found: tuple[list[dict[str, Any]], LabelStanding]) -> None:
             at = None if self._listing is None else self._listing.position(given.sample_id)
             if at is not None:
                 self.table.cursor = at
@@ -165,7 +165,9 @@ class LabellingRoom(ListingRoom):
 
         self.post_message(WriteWanted("taking a label back", write, written))
 
-    def _labelled(self, sample_id: str, label: str | None, audits: list[dict[str, Any]], standing: Standing) -> None:
+    def _labelled(
+        self, sample_id: str, label: str | None, audits: list[dict[str, Any]], standing: LabelStanding
+    ) -> None:
         """Show a label as it is now, and what all of them say."""
         self._standing = standing
         at = None if self._listing is None else self._listing.position(sample_id)
@@ -212,7 +214,7 @@ class LabellingRoom(ListingRoom):
         """List the queue as it is now, the cursor on the sample `seek` where it is still in it."""
         run_id = self._run_id
 
-        def read(reader: Reader) -> tuple[Found, dict[str, str], Standing]:
+        def read(reader: Reader) -> tuple[Found, dict[str, str], LabelStanding]:
             from engine.quality.queue import places, standing
             from store.listing import Listing
 
@@ -223,7 +225,7 @@ class LabellingRoom(ListingRoom):
             drawn = {place.sample_id: place.drawn for place in queue}
             return (listing, at, first, reader.page(listing, first, PAGE)), drawn, standing(reader, run_id)
 
-        def arrived(found: tuple[Found, dict[str, str], Standing]) -> None:
+        def arrived(found: tuple[Found, dict[str, str], LabelStanding]) -> None:
             if self._queue is not None and run_id == self._run_id:
                 self._queue, self._standing = _Queue(found[1], self._queue.blind), found[2]
                 self.listed(found[0])
@@ -245,14 +247,14 @@ class LabellingRoom(ListingRoom):
             self.notify("The run is going on with its probe. Stop it first (Esc, then s), then refit.")
             return
 
-        def read(reader: Reader) -> Standing:
+        def read(reader: Reader) -> LabelStanding:
             from engine.quality.queue import standing
 
             return standing(reader, run_id)
 
         self.look_up("counting labels", read, self._ask_to_refit)
 
-    def _ask_to_refit(self, standing: Standing) -> None:
+    def _ask_to_refit(self, standing: LabelStanding) -> None:
         run_id = self._run_id
         if standing.unlearnt is None:
             self.notify("No probe judges the samples of this run: begin one with critics.sample=[probe].")

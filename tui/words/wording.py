@@ -13,7 +13,7 @@ from store.names import EVALUATION, REFIT
 from store.outcomes import EMPTY, FAILED, NOT_TESTED, PASSED
 
 if TYPE_CHECKING:
-    from engine.quality.queue import Standing
+    from engine.quality.queue import LabelStanding
 
 PHASE_TITLES = {
     "guard": "Guard",
@@ -109,7 +109,7 @@ def phase_of(method: str) -> str:
     return "sft" if method == "sft" else "dpo"
 
 
-def labelling(standing: Standing) -> str:
+def labelling(standing: LabelStanding) -> str:
     """How far a person is with labels, and what those drawn at random say of the critic that orders the queue."""
     labels = f"{standing.labels:,} label{'' if standing.labels == 1 else 's'}, {standing.at_random:,} at random"
     half = "" if standing.half is None else f" ± {standing.half:.2f}"

@@ -308,7 +308,11 @@ def test_a_pair_is_judged_by_a_probe_of_its_own(answers: Answers) -> None:
 def test_an_audit_of_a_probe_is_of_held_out_items_by_part(answers: Answers) -> None:
     spec = load_spec("stage_1_small_model", {"critics.instruction": "[probe]"}).settings.critics
     (one,) = calibrate(answers, spec, "instruction")
-    assert [audit["part"] for audit in one.audits] == ["planted", "own", "fresh"] and not one.may_filter  # states say nothing
+    assert [audit["part"] for audit in one.audits] == [
+        "planted",
+        "own",
+        "fresh",
+    ] and not one.may_filter  # states say nothing
     for audit in one.audits:
         detail = audit["detail"]
         assert len(detail["scores"]) == audit["n_good"] + audit["n_bad"] and 0 <= detail["calibration_error"] <= 1

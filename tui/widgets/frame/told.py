@@ -15,7 +15,7 @@ LINES = 2  # messages that are told at once
 _SHAPES = {"information": ("·", "quiet"), "warning": ("!", "warn"), "error": ("✗", "bad")}
 
 
-class Told(Static):
+class MessageLines(Static):
     """Goes by itself, but not while something lies over it."""
 
     def __init__(self) -> None:

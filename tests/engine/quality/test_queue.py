@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.quality.labels import audit, mark, put_back, stored_label
-from engine.quality.queue import EVERY, Place, drawn_of, places, standing
+from engine.quality.queue import EVERY, Queued, drawn_of, places, standing
 from store.db import Store
 from tests.store import rows
 
@@ -43,7 +43,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def queue(store: Store, run_id: str = "run-a") -> list[Place]:
+def queue(store: Store, run_id: str = "run-a") -> list[Queued]:
     with store.reader() as reader:
         return places(reader, run_id)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from engine.quality.queue import Standing
+from engine.quality.queue import LabelStanding
 from engine.run.orders import Refit
 from store.db import Store
 from store.names import REFIT
@@ -132,9 +132,9 @@ async def test_a_refit_is_asked_for_with_its_reason(path: Path, monkeypatch: pyt
 
 
 def test_how_far_labelling_is_in_words() -> None:
-    told = labelling(Standing(34, 4, "probe", 0.81, 0.05, 12))
+    told = labelling(LabelStanding(34, 4, "probe", 0.81, 0.05, 12))
     assert told == "34 labels, 4 at random · own AUC 0.81 ± 0.05 · 12 newer than the fit"
-    assert labelling(Standing(1, 0, None, None, None, None)) == "1 label, 0 at random · own AUC not known yet"
+    assert labelling(LabelStanding(1, 0, None, None, None, None)) == "1 label, 0 at random · own AUC not known yet"
 
 
 @pytest.mark.parametrize("already", [False, True])

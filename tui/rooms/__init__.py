@@ -68,8 +68,8 @@ class Room(Container):
         """The room was opened, or a second went by while it is open: ask again for what may have changed."""
 
     def home(self) -> None:
-        """Put the focus where a person wants it on opening the room."""
-        self.focus()
+        """Put the focus where a person wants it on opening the room, at once: what is asked next takes it over."""
+        self.screen.set_focus(self)
 
     def find(self) -> None:
         """Open the search, in rooms that have one."""

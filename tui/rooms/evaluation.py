@@ -159,7 +159,7 @@ class EvaluationRoom(TableRoom):
         self.call_after_refresh(self._head)
 
     def home(self) -> None:
-        (self.table if self._rows else self.query_one("#evaluation-items")).focus()
+        self.screen.set_focus(self.table if self._rows else self.query_one("#evaluation-items"))
 
     @property
     def chosen(self) -> Mapping[str, Any] | None:

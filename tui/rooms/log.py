@@ -88,7 +88,7 @@ class LogRoom(Room):
         box.focus()
 
     def home(self) -> None:
-        self.query_one(RichLog).focus()
+        self.screen.set_focus(self.query_one(RichLog))
 
     def action_line(self, step: int) -> None:
         self.query_one(RichLog).scroll_relative(y=step, animate=False)

@@ -124,7 +124,7 @@ class RunRoom(Room):
         self.show(self._state)
 
     def home(self) -> None:
-        self.query_one(AuditPanel).focus()
+        self.screen.set_focus(self.query_one(AuditPanel))
 
     @property
     def critic(self) -> tuple[str, str] | None:

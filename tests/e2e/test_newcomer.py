@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.model, pytest.mark.
 
 QUICK = ("--set", "critics.audit_items=12", "--set", "instructions.round=2", "--set", "critics.shuffles=1",
          "--set", "critics.sample=[grade]", "--set", "guard.max_tokens=16")  # fmt: skip
-RIGHT, ENTER, ESCAPE, CTRL_C = "\x1b[C", "\r", "\x1b", "\x03"
+RIGHT, HOME, ENTER, ESCAPE, CTRL_C = "\x1b[C", "\x1b[H", "\r", "\x1b", "\x03"
 WHY = "both sides were read"
 
 
@@ -98,6 +98,8 @@ def test_first_ten_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     terminal = Terminal([CAI, "--store", str(store)], columns=80, rows=24)
     terminal.wait_for("! done", timeout=30)
     terminal.press("2")
+    terminal.wait_for("▌", timeout=20)  # on the row where it was left
+    terminal.press(HOME)
     terminal.wait_for("− no", timeout=20)
     terminal.press("4")
     terminal.wait_for("decided", timeout=20)

@@ -15,7 +15,7 @@ from engine.critics.label import LETTERS, LabelCritic
 from engine.critics.others import EndedCritic, MeanCritic, PmiCritic
 from engine.critics.pair import CompareCritic, DifferenceCritic
 from engine.critics.probe import doubtful, expected_calibration_error, reliability
-from engine.critics.probed import Taught, fitted
+from engine.critics.probed import FRESH, Taught, fitted
 from engine.models.answers import Answers
 from engine.models.requests import LabelScores, Model, request_id
 from engine.spec.sections import CriticsSpec
@@ -30,14 +30,19 @@ FILES = {
         "anchors": "anchors_instructions",
         "planted": "calibration_instructions",
         "own": "own_instructions",
-        "fresh": "fresh_instructions",
+        "fresh": FRESH["instruction"],
     },
-    "sample": {"anchors": "anchors_pairs", "planted": "calibration_pairs", "own": "own_pairs", "fresh": "fresh_pairs"},
+    "sample": {
+        "anchors": "anchors_pairs",
+        "planted": "calibration_pairs",
+        "own": "own_pairs",
+        "fresh": FRESH["sample"],
+    },
     "pair": {
         "anchors": "anchors_comparisons",
         "planted": "calibration_comparisons",
         "own": "own_comparisons",
-        "fresh": "fresh_comparisons",
+        "fresh": FRESH["pair"],
     },
 }
 NAMES = {

@@ -17,7 +17,7 @@ from engine.critics import Subject
 from engine.critics.audit import Calibrated, judge
 from engine.models.requests import Decoding, Generate
 from engine.phases.judgements import judgement_row
-from engine.phases.work import Work, keep
+from engine.phases.work import HELD, Work, keep
 from engine.quality.rules import BLOCKING, response_flags
 from engine.spec import prompts
 from engine.spec.provenance import derived_seed, short_hash
@@ -62,8 +62,7 @@ def respond(work: Work, upto: int, critics: Sequence[Calibrated]) -> None:
     planned, done = int(counts["planned"]), int(counts["done"])
     rows = work.reader.in_order(f"SELECT * FROM ({_ACCEPTED}) WHERE sample_id IS NULL", place)
     if work.spec.responses.drafts == 1:
-        samples = (draft | {"sample_id": draft["id"]} for draft in _drafts(work, rows))
-        done = keep(work, "samples", map(_sample_row, samples), PHASE, done, planned)
+        done = keep(work, "samples", map(_sample_row, _drafts(work, rows)), PHASE, done, planned)
     else:
         deciding = [critic for critic in critics if critic.may_filter][:1]
         while some := list(itertools.islice(rows, TOGETHER)):
@@ -108,10 +107,11 @@ def _drafts(work: Work, rows: Iterable[Row]) -> Iterator[Row]:
 def _choose(work: Work, deciding: Sequence[Calibrated], rows: Sequence[Row], done: int, planned: int) -> int:
     """Write the drafts of some instructions, and keep one of each as its sample; returns how many are done then."""
     of: dict[str, list[Row]] = {row["instruction_id"]: [] for row in rows}
-    for draft in _drafts(work, rows):
+    for n, draft in enumerate(_drafts(work, rows), 1):
         of[draft["instruction_id"]].append(draft)
-        whole = sum(len(drafts) == work.spec.responses.drafts for drafts in of.values())
-        work.emit(PhaseProgressed(work.run_id, PHASE, done + whole, planned, None))
+        if not n % HELD:  # each is a row of the store
+            whole = sum(len(drafts) == work.spec.responses.drafts for drafts in of.values())
+            work.emit(PhaseProgressed(work.run_id, PHASE, done + whole, planned, None))
     subjects = [
         Subject(draft["id"], draft["instruction"], draft["response"], draft["stop_reason"])
         for drafts in of.values()
@@ -123,7 +123,7 @@ def _choose(work: Work, deciding: Sequence[Calibrated], rows: Sequence[Row], don
     for drafts in of.values():
         drafts.sort(key=lambda draft: draft["number"])
         best = best_of(drafts, scores, work.spec.rules)
-        samples.append(_sample_row(best | {"sample_id": best["id"]}))
+        samples.append(_sample_row(best))
         others = [draft for draft in drafts if draft is not best]
         for number, draft in enumerate(others, 2):
             name = f"c-{draft['id'][2:]}"
@@ -158,8 +158,18 @@ def best_of(drafts: Sequence[Row], scores: Mapping[str, float], rules: RulesSpec
 
 
 def _sample_row(draft: Row) -> Row:
-    names = ("run_id", "sample_id", "ordinal", "instruction_id", "request_id", "raw", "response", "trimmed")
-    return {name: draft[name] for name in (*names, "stop_reason", "n_tokens")}
+    names = (
+        "run_id",
+        "ordinal",
+        "instruction_id",
+        "request_id",
+        "raw",
+        "response",
+        "trimmed",
+        "stop_reason",
+        "n_tokens",
+    )
+    return {"sample_id": draft["id"], **{name: draft[name] for name in names}}
 
 
 def _candidate_row(draft: Row, best: Row, name: str, number: int) -> Row:

@@ -134,6 +134,21 @@ def run_engine(
     return opened
 
 
+def stopped_after(
+    n: int, store: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[..., FakeModel] = FakeModel, **options: Any
+) -> tuple[FakeModel, str]:
+    """Begin a run and stop it at the model's nth answer; returns the model and the run's id, its store closed."""
+    box: list[Engine] = []
+    model = make(on_answer=lambda answered: box[0].stop() if answered == n else None)
+    monkeypatch.setattr(engine.models.registry, "load", lambda *_, **__: model)
+    box.append(open_engine(NewRun(store, **options), lambda event: None))
+    box[0].start()
+    outcome = box[0].outcome if box[0].join(60) else None
+    assert outcome is not None and outcome.state == "stopped"
+    box[0].close()
+    return model, box[0].run_id
+
+
 def data_rows(opened: Engine) -> dict[str, list[dict[str, Any]]]:
     """All derived rows in a fixed order, without the run's id and times."""
     reader = opened.store.reader()

@@ -10,10 +10,9 @@ import pytest
 from engine.phases.responses import best_of
 from engine.quality.rules import BLOCKING, response_flags
 from engine.run.engine import Engine
-from engine.run.orders import NewRun
 from engine.spec.stage import load_spec
 from engine.stats.similarity import token_f1
-from tests.engine.fakes import FakeModel, data_rows, run_engine
+from tests.engine.fakes import FakeModel, data_rows, run_engine, stopped_after
 
 pytestmark = pytest.mark.integration
 
@@ -78,18 +77,9 @@ def test_a_run_that_was_stopped_among_drafts_keeps_the_same_ones(
     whole = run_engine(tmp_path / "whole.duckdb", monkeypatch, FakeModel(), **OPTIONS)
     wanted = data_rows(whole), candidates_of(whole)
     whole.close()
-    from engine.run.engine import open_engine
-
-    box: list[Engine] = []
-    first = FakeModel(on_answer=lambda n: box[0].stop() if n == stop_after else None)
-    monkeypatch.setattr("engine.models.registry.load", lambda *_, **__: first)
-    stopped = open_engine(NewRun(tmp_path / "cut.duckdb", **OPTIONS), lambda event: None)
-    box.append(stopped)
-    stopped.start()
-    assert stopped.join(60) and stopped.outcome is not None and stopped.outcome.state == "stopped"
-    stopped.close()
+    first, run_id = stopped_after(stop_after, tmp_path / "cut.duckdb", monkeypatch, **OPTIONS)
     second = FakeModel()
-    resumed = run_engine(tmp_path / "cut.duckdb", monkeypatch, second, resume=stopped.run_id)
+    resumed = run_engine(tmp_path / "cut.duckdb", monkeypatch, second, resume=run_id)
     assert (data_rows(resumed), candidates_of(resumed)) == wanted
     assert not set(first.generated) & set(second.generated)
     resumed.close()

@@ -17,10 +17,9 @@ from engine.core.errors import SpecError
 from engine.core.events import Event, MarginMeasured
 from engine.models.requests import Completion, Generate, LabelScores, Score
 from engine.quality.pair_selection import PAIR_RULES
-from engine.run.engine import Engine, open_engine
-from engine.run.orders import NewRun
+from engine.run.engine import Engine
 from engine.spec import constitution
-from tests.engine.fakes import FakeModel, data_rows, run_engine
+from tests.engine.fakes import FakeModel, data_rows, run_engine, stopped_after
 
 pytestmark = pytest.mark.integration
 
@@ -158,16 +157,9 @@ def test_a_stopped_run_goes_on_to_the_same_pairs_and_pays_for_nothing_twice(
     wanted = rows_of(whole)
     whole.close()
     stop_at = max(1, len(whole_model.generated) + after)
-    box: list[Engine] = []
-    first = Critical(on_answer=lambda n: box[0].stop() if n == stop_at else None)
-    monkeypatch.setattr("engine.models.registry.load", lambda *_, **__: first)
-    stopped = open_engine(NewRun(tmp_path / "cut.duckdb", **OPTIONS), lambda e: None)
-    box.append(stopped)
-    stopped.start()
-    assert stopped.join(60) and stopped.outcome is not None and stopped.outcome.state == "stopped"
-    stopped.close()
+    first, run_id = stopped_after(stop_at, tmp_path / "cut.duckdb", monkeypatch, Critical, **OPTIONS)
     second = Critical()
-    resumed = run_engine(tmp_path / "cut.duckdb", monkeypatch, second, resume=stopped.run_id)
+    resumed = run_engine(tmp_path / "cut.duckdb", monkeypatch, second, resume=run_id)
     assert rows_of(resumed) == wanted
     assert not set(first.generated) & set(second.generated)
     resumed.close()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import events
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -18,15 +18,14 @@ from tui.live.state import RunState
 from tui.messages import RunWanted
 from tui.reads.training import LaidOver, TrainingRead, first_batch, lay_over, training_offer, trainings
 from tui.rooms import Room, busy
+from tui.widgets.columns import Columns
 from tui.widgets.marks import QUIET, lines, row
 from tui.widgets.plan import Plan
-from tui.widgets.training.account import account_lines, wrapped
+from tui.widgets.training.account import account_lines
 from tui.widgets.training.curve import OTHER, OWN
 from tui.widgets.training.curves import Curves
 from tui.widgets.training.first_batch import FirstBatchScreen
-from tui.widgets.training.locks import TrainingPlans
-from tui.widgets.training.plan import TrainingPlanScreen
-from tui.words.text import one_line
+from tui.widgets.training.plan import NAMES, TrainingPlanScreen, plan_lines
 from tui.words.wording import phase_of
 
 if TYPE_CHECKING:
@@ -96,11 +95,11 @@ class TrainingRoom(Room, can_focus=True):
         yield Static("", id="training-head", markup=False)
         yield Static("", id="training-values", markup=False)
         yield Curves(id="training-curves")
-        yield TrainingPlans(id="training-plans")
+        yield Columns(NAMES, TrainingPlanScreen.WAITING, id="training-plans", beside=56)
 
     def on_mount(self) -> None:
         self._curves = self.query_one(Curves)
-        self._plans = self.query_one(TrainingPlans)
+        self._plans = self.query_one(Columns)
         self._paint()
 
     def know(self, history: RunHistory) -> None:
@@ -143,7 +142,10 @@ class TrainingRoom(Room, can_focus=True):
         if run_id and self._stale and self._found is not None and not self._trainings:
             self._stale = False
             for kind in TRAINING_PHASES:
-                self._ask(kind, partial(self._plans.show, kind))
+                self._ask(kind, partial(self._would, kind))
+
+    def _would(self, kind: str, plan: Plan | str) -> None:
+        self._plans.show(kind, partial(plan_lines, plan))
 
     def _learn(self, found: TrainingRead) -> None:
         if found.run_id != self._run_id or (found.training_id == self._chosen and found.after != self._known):
@@ -158,10 +160,12 @@ class TrainingRoom(Room, can_focus=True):
         if same and (chosen is None or chosen["state"] != "running"):
             return
         first = found.steps[0]["step"] if found.steps else 0
-        while found.steps and self._steps and self._steps[-1]["step"] >= first:
-            self._steps.pop()
-        self._steps.extend(found.steps)
-        self._curves.learn(self._steps)
+        kept = len(self._steps)
+        while found.steps and kept and self._steps[kept - 1]["step"] >= first:
+            kept -= 1
+        if self._steps[kept:] != list(found.steps):
+            self._steps[kept:] = found.steps
+            self._curves.learn(self._steps)
         self._paint()
         self.refresh_bindings()
         at_work = next((str(item["training_id"]) for item in found.trainings if item["state"] == "running"), "")
@@ -211,6 +215,7 @@ class TrainingRoom(Room, can_focus=True):
         """What stands at the step that is read, and how the curves are drawn."""
         if not self._steps:
             self._say("#training-values", row(("No step has ended yet.", QUIET)))
+            self._count()
             return
         step = self._steps[self.index]
         where = "newest" if self._at is None else "Esc follows"
@@ -235,6 +240,11 @@ class TrainingRoom(Room, can_focus=True):
                 found.append(piece)
         self._say("#training-values", lines([piece.truncate(self._width, ellipsis=True) for piece in found]))
         self._curves.read_at(int(step["step"]))
+        self._count()
+
+    @on(Curves.Paged)
+    def _count(self) -> None:
+        """Which of the curves are shown, and which of the trainings."""
         first, last, many = self._curves.page
         told = [f"curves {first}–{last} of {many}"] if last - first + 1 < many else []
         names = [str(item["training_id"]) for item in self._trainings]

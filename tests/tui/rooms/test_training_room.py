@@ -75,7 +75,7 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def would(app: ControlCenter, kind: str) -> str:
-    return str(app.query_one(f"#would-{kind} Static", Static).content)
+    return str(app.query_one(f"#column-{kind} Static", Static).content)
 
 
 async def test_a_run_without_training_shows_plans_and_locks_at_once(tmp_path: Path, plans: dict[str, Any]) -> None:

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.segment import Segment
-from rich.style import Style
 from textual import events
-from textual.geometry import Region
 from textual.message import Message
-from textual.strip import Strip
-from textual.style import Style as VisualStyle
-from textual.widget import Widget
 
+from tui.widgets.drawn import Cell, Drawn
 from tui.widgets.marks import QUIET, merged
 from tui.widgets.training.line import EMPTY, Line
 from tui.words.text import one_line
@@ -22,7 +17,6 @@ OWN, OTHER = "$accent", "$warning"
 FAINT = "$accent 40%"
 RULE = "$foreground 20%"
 AXIS_FROM = 6  # lines that a curve has before one of them is for its steps
-Cell = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +36,7 @@ class Picture:
     large: bool = False
 
 
-class Curve(Widget):
+class Curve(Drawn):
     """Draws the lines of its picture that changed; its dots are made anew only when the measured lines did."""
 
     DEFAULT_CSS = """
@@ -60,16 +54,10 @@ class Curve(Widget):
         self._picture: Picture | None = None
         self._done: object = None
         self._dots: tuple[object, list[tuple[str, list[list[int]]]]] = (None, [])
-        self._rows: list[list[Cell]] = []
-        self._styles_of: dict[tuple[str, str], Style] = {}
 
     @property
     def picture(self) -> Picture | None:
         return self._picture
-
-    @property
-    def text(self) -> str:
-        return "\n".join("".join(text for text, _ in cells) for cells in self._rows)
 
     def draw(self, picture: Picture) -> None:
         self._picture = picture
@@ -86,24 +74,7 @@ class Curve(Widget):
         if self._picture is None or now == self._done or self.size.area == 0:
             return
         self._done = now
-        before, self._rows = self._rows, self._drawn(self._picture, width, height)
-        changed = [at for at in range(height) if before[at : at + 1] != self._rows[at : at + 1]]
-        if changed:
-            self.refresh(*(Region(0, at, width, 1) for at in changed))
-
-    def render_line(self, y: int) -> Strip:
-        cells = self._rows[y] if y < len(self._rows) else []
-        plain = self._style("")
-        return Strip([Segment(text, self._style(tone)) for text, tone in cells]).adjust_cell_length(
-            self.size.width, plain
-        )
-
-    def _style(self, tone: str) -> Style:
-        key = (self.app.theme, tone)
-        if key not in self._styles_of:
-            own = self.visual_style
-            self._styles_of[key] = (own + VisualStyle.parse(tone, self.app.theme_variables)).rich_style
-        return self._styles_of[key]
+        self.put(self._drawn(self._picture, width, height))
 
     def _drawn(self, picture: Picture, width: int, height: int) -> list[list[Cell]]:
         rows = [_head(picture, width)]

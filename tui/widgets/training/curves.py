@@ -52,6 +52,9 @@ class Curves(Grid):
 
         again: bool
 
+    class Paged(Message):
+        """Other curves are shown than before; see `page`."""
+
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self.chosen = QUANTITIES[0].key
@@ -118,7 +121,9 @@ class Curves(Grid):
         chosen = next(at for at, item in enumerate(found) if item.key == self.chosen)
         first = chosen // room * room
         page = found[first : first + room]
-        self.page = (first + 1, first + len(page), len(found))
+        if (now := (first + 1, first + len(page), len(found))) != self.page:
+            self.page = now
+            self.post_message(self.Paged())
         while len(self._curves) < len(page):
             self._curves.append(Curve())
             self.mount(self._curves[-1])

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 
 from store.names import TRAINING_PHASES
-from tui.widgets.marks import QUIET, TONES, hanging, row
+from tui.widgets.marks import QUIET, TONES, hanging, progress_bar, row
 from tui.widgets.plan import Plan, PlanScreen, fact, scroll_keys
 from tui.words.training import (
     examples_words,
@@ -22,6 +22,7 @@ from tui.words.training import (
 )
 
 Ask = Callable[[str, Callable[[Plan | str], None]], None]
+BAR = 16
 NAMES = {"sft": "SFT", "dpo": "Preferences"}
 
 
@@ -103,6 +104,21 @@ def verdict_of(plan: Plan) -> Content:
         told = "one lock is shut" if len(shut) == 1 else f"{len(shut)} locks are shut"
         return row(("✗ ", TONES["bad"]), (name, "bold"), (told, TONES["bad"]))
     return row(("▶ ", "$accent"), (name, "bold"), (stands_words(plan), "$accent"))
+
+
+def plan_lines(plan: Plan | str, width: int, room: int) -> list[Content]:
+    """The verdict, how many locks are open, then the parts, with lines between them where there is room for those."""
+    if isinstance(plan, str):
+        return hanging(("✗ ", TONES["bad"]), plan, width, "bold")
+    opened, many = sum(lock["open"] for lock in plan["locks"]), len(plan["locks"])
+    tone = TONES["good"] if opened == many else TONES["warn"]
+    bar = progress_bar(opened / many if many else 1.0, BAR, tone)
+    rows = [verdict_of(plan), row(bar, f" {opened} of {many} locks open")]
+    parts = [part for part in parts_of(plan, width) if part]
+    spread = len(rows) + sum(map(len, parts)) + len(parts) <= room
+    for part in parts:
+        rows += [*([Content("")] if spread else []), *part]
+    return rows
 
 
 def parts_of(plan: Plan, width: int) -> list[list[Content]]:

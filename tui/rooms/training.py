@@ -86,7 +86,7 @@ class TrainingRoom(Room, can_focus=True):
         self._state: RunState | None = None
         self._wanted = ""  # a training to show as soon as it is there
         self._at_work = ""  # the training that the room followed last
-        self._told: object = None
+        self._told: tuple[object, ...] | None = None
         self._looked_at = 0.0
         self._stale = True  # whether what could be trained has to be worked out anew
         self._said: dict[str, Content] = {}
@@ -119,7 +119,7 @@ class TrainingRoom(Room, can_focus=True):
         if one is not None and (begins or one.training_id != self._at_work):
             self._wanted = self._at_work = one.training_id
         if told != self._told and time.monotonic() - self._looked_at >= LOOK_S:
-            self._stale = self._stale or self._told is None or told[0] != self._told[0]
+            self._stale |= self._told is None or told[0] != self._told[0]
             self._told = told
             self.look()
 

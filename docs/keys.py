@@ -11,6 +11,7 @@ from textual.binding import Binding
 from tui.app.app import ControlCenter
 from tui.app.keys import PERSONAL_KEYS
 from tui.widgets.endless import EndlessTable
+from tui.widgets.evaluation.forest import Forest
 from tui.widgets.samples.detail import SampleDetail
 from tui.widgets.samples.lineage import LineageScreen
 from tui.widgets.training.first_batch import FirstBatchScreen
@@ -50,6 +51,8 @@ def page() -> str:
         own = bindings_of(getattr(import_module(place.where[0]), place.where[1]))
         if place.name == "samples":
             own += bindings_of(EndlessTable) + bindings_of(SampleDetail)
+        if place.name == "evaluation":
+            own += bindings_of(Forest)
         if own:
             parts.append(table(f"{place.key} {place.title}", own))
     parts.append(table("Lineage", bindings_of(LineageScreen)))

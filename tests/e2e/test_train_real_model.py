@@ -191,7 +191,7 @@ def test_a_person_trains_on_the_screen(store: Path, trained: dict[str, Any]) -> 
     screen = Terminal([CAI, "train", "sft", *changed, "--no-tmux", "--store", str(store)])
     screen.wait_for("cai run", timeout=60)
     screen.press("5")
-    screen.wait_for("▶ running", "grad norm", "tok/s", timeout=240)
+    screen.wait_for("▶ running", "Gradient norm", "tok/s", timeout=240)
     screen.press("s")
     screen.wait_for("keep it and stop", timeout=20)
     screen.press("y")

@@ -52,6 +52,53 @@ class Standing:
         return [str(row["check_name"]) for row in self.gap if row["result"] in FAILING]
 
 
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """The test items that a run's conditions have right, by type: capability, item_type, condition, n, n_right.
+
+    Of another run `place` is that among the runs that were asked the same items, `of` how many these are;
+    `same_scorer` is whether both were verified by the same code.
+    """
+
+    run_id: str
+    rows: Sequence[Mapping[str, Any]]
+    place: int = 0
+    of: int = 0
+    same_scorer: bool = True
+
+
+def rates(reader: Reader, run_id: str, items_sha256: str | None) -> Rates:
+    """Read them, of one frozen set of items; all types of a capability together as type "all"."""
+    return Rates(
+        run_id,
+        reader.query(
+            "SELECT i.capability, coalesce(i.item_type, 'all') AS item_type, a.condition, count(*) AS n, "
+            "count(*) FILTER (a.correct) AS n_right FROM evaluation_answers a "
+            "JOIN evaluation_items i USING (items_sha256, item_id) "
+            "WHERE a.run_id = ? AND a.items_sha256 = ? AND i.split = 'test' "
+            "GROUP BY GROUPING SETS ((i.capability, a.condition), (i.capability, i.item_type, a.condition)) "
+            "ORDER BY 1, 2, 3",
+            [run_id, items_sha256],
+        ),
+    )
+
+
+def rates_beside(reader: Reader, run_id: str, items_sha256: str | None, last: Rates | None) -> Rates | None:
+    """Those of the next run after `last` that was asked the same items, None behind the last one."""
+    others = reader.query(
+        "SELECT run_id, list_sort(list(DISTINCT scorer_sha256)) = (SELECT list_sort(list(DISTINCT scorer_sha256)) "
+        "FROM evaluation_answers WHERE run_id = $1 AND items_sha256 = $2) AS same_scorer FROM evaluation_answers "
+        'WHERE items_sha256 = $2 AND run_id != $1 GROUP BY run_id ORDER BY max("at") DESC, run_id LIMIT 50',
+        [run_id, items_sha256],
+    )
+    names = [str(row["run_id"]) for row in others]
+    at = names.index(last.run_id) + 1 if last is not None and last.run_id in names else 0
+    if at == len(names):
+        return None
+    found = rates(reader, names[at], items_sha256)
+    return Rates(names[at], found.rows, at + 1, len(names), bool(others[at]["same_scorer"]))
+
+
 def standing(reader: Reader, run_id: str) -> Standing:
     """Read it; every part is empty where nothing was evaluated."""
     items_sha256 = reader.items_asked(run_id)

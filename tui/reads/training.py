@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from store.read import Reader
 
 STEPS_AT_ONCE = 20_000
+OTHERS_AT_MOST = 50  # trainings of a store that are offered for laying over
 _ACCOUNT = (
     "training", "method", "state", "reason", "steps", "planned_steps", "examples", "first_loss", "last_loss",
     "heldout_before", "heldout_after", "reward_margin", "elapsed_s", "start", "adapter",
@@ -35,6 +36,18 @@ class TrainingRead:
     checkpoints: Sequence[Mapping[str, Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class LaidOver:
+    """Another training of the store with its steps, and its place among those that could be laid over."""
+
+    run_id: str
+    training_id: str
+    state: str
+    steps: Sequence[Mapping[str, Any]]
+    place: int
+    of: int
+
+
 def trainings(reader: Reader, run_id: str, wanted: str, known: int) -> TrainingRead:
     """Read them; of the training `wanted` (else the newest) only the steps after step `known`."""
     from store import progress
@@ -43,18 +56,45 @@ def trainings(reader: Reader, run_id: str, wanted: str, known: int) -> TrainingR
     names = [str(row["training_id"]) for row in rows]
     chosen = wanted if wanted in names else (names[-1] if names else "")
     after = known if chosen == wanted else 0
-    steps = reader.query(
-        "SELECT step, epoch, loss, learning_rate, grad_norm, entropy, reward_margin, reward_accuracy, heldout_loss, "
-        "n_tokens, seconds, memory_bytes FROM training_steps WHERE run_id = ? AND training_id = ? AND step > ? "
-        f"ORDER BY step LIMIT {STEPS_AT_ONCE}",
-        [run_id, chosen, after],
-    )
+    steps = _steps(reader, run_id, chosen, after)
     checkpoints = reader.query(
         "SELECT step, path, n_bytes, heldout_loss FROM checkpoints WHERE run_id = ? AND training_id = ? "
         "AND kept IS DISTINCT FROM false ORDER BY step",
         [run_id, chosen],
     )
     return TrainingRead(run_id, rows, chosen, steps, after, checkpoints)
+
+
+def _steps(reader: Reader, run_id: str, training_id: str, after: int = 0) -> list[dict[str, Any]]:
+    return reader.query(
+        "SELECT step, epoch, loss, learning_rate, grad_norm, entropy, reward_margin, reward_accuracy, heldout_loss, "
+        "n_tokens, seconds, memory_bytes FROM training_steps WHERE run_id = ? AND training_id = ? AND step > ? "
+        f"ORDER BY step LIMIT {STEPS_AT_ONCE}",
+        [run_id, training_id, after],
+    )
+
+
+def lay_over(reader: Reader, run_id: str, training_id: str, last: LaidOver | None) -> LaidOver | None:
+    """The training to lay over this one after `last`, None behind the last one and where there is no other.
+
+    Of the store's trainings that took a step: those of the same method first, then those of the same run, the newest
+    first.
+    """
+    rows = reader.query(
+        "SELECT t.run_id, t.training_id, t.state FROM trainings t JOIN trainings o "
+        "ON o.run_id = $1 AND o.training_id = $2 WHERE (t.run_id != $1 OR t.training_id != $2) "
+        "AND EXISTS (FROM training_steps s WHERE s.run_id = t.run_id AND s.training_id = t.training_id) "
+        "ORDER BY t.method != o.method, t.run_id != $1, t.started_at DESC, t.run_id, t.training_id "
+        f"LIMIT {OTHERS_AT_MOST}",
+        [run_id, training_id],
+    )
+    names = [(row["run_id"], row["training_id"]) for row in rows]
+    known = (last.run_id, last.training_id) if last is not None else None
+    at = names.index(known) + 1 if known in names else 0
+    if at == len(rows):
+        return None
+    found = _steps(reader, *names[at])
+    return LaidOver(*names[at], rows[at]["state"], found, at + 1, len(rows))
 
 
 def first_batch(reader: Reader, run_id: str, training_id: str) -> list[dict[str, str]]:

@@ -1,24 +1,29 @@
-"""Evaluation: how it stands, paired results by condition and type, and the answers behind them, side by side."""
+"""Evaluation: how it stands, what is right by type, paired results, the answers behind them; before that, what a claim
+needs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, Static
 
 from tui.live.state import RunState
 from tui.messages import RunWanted, WriteWanted
 from tui.reads import blind
-from tui.reads.evaluation import EvaluationRead, Standing, answered, discordant, standing
+from tui.reads.evaluation import EvaluationRead, Rates, Standing, answered, discordant, rates, rates_beside, standing
 from tui.rooms import busy, or_wrong
 from tui.rooms.tabular import TableRoom
+from tui.widgets.columns import Columns
 from tui.widgets.evaluation.blind import BlindScreen
+from tui.widgets.evaluation.forest import Forest
+from tui.widgets.evaluation.needs import asked_lines, needs_lines
 from tui.widgets.evaluation.plan import EvaluationPlanScreen
 from tui.widgets.evaluation.standing import standing_lines
 from tui.widgets.evaluation.table import COLUMNS, answers_cells, result_cells
@@ -34,18 +39,22 @@ if TYPE_CHECKING:
     from tui.reads.library import RunHistory
 
 _EMPTY = (
-    "Nothing was evaluated in this run yet. e shows what would be asked, and asks: the base the held-out items first, "
-    "which the gap gate before training needs; after training the tuned model too. Paired results appear here, each "
-    "with its interval, test, corrected p value and effect size, and the answers behind them."
+    "Nothing was evaluated in this run yet. e shows what would be asked, and asks: the base first, which the gap gate "
+    "before training needs; after training the tuned model too."
 )
+_NO_OTHER = "No other run of this store was asked the same items."
+_COLUMNS = {"needs": "What a claim needs", "asked": "What would be asked"}
 STANDING_ROWS = 3  # of the smallest screen
 SMALL = 30
+BOTH = 170  # columns from which rates and results stand beside each other
 
 
-class EvaluationRoom(TableRoom):
+class EvaluationRoom(TableRoom, can_focus=True):
     DEFAULT_CSS = """
     EvaluationRoom { layout: vertical; }
     #evaluation-standing { height: auto; }
+    #evaluation-panes { height: 1fr; }
+    #evaluation-results { width: 1fr; height: 1fr; }
     #evaluation-table { height: 1fr; }
     #evaluation-items { height: 1fr; }
     #evaluation-item, #evaluation-empty { height: auto; }
@@ -58,6 +67,10 @@ class EvaluationRoom(TableRoom):
                 tooltip="Items that became right, or wrong; of one condition those that are right, or wrong"),
         Binding("b", "blind", "Read blind", id="evaluation.blind",
                 tooltip="Judge answers that changed sides without seeing whose they are or what the scorer said"),
+        Binding("v", "view", "View", id="evaluation.view",
+                tooltip="Between what is right by type and the results with the answers behind them"),
+        Binding("o", "over", "Lay over", id="evaluation.over",
+                tooltip="Lay the rates of the next run that was asked the same items over these; after the last none"),
         Binding("tab", "app.focus_next", "Read", id="evaluation.read", show=False, tooltip="Scroll what is below"),
         *vi_keys("evaluation"),
     ]  # fmt: skip
@@ -68,6 +81,8 @@ class EvaluationRoom(TableRoom):
         self._stale = True
         self._state: RunState | None = None
         self._standing: Standing | None = None
+        self._over: Rates | None = None
+        self._results_shown = False  # instead of the rates, where there is no room for both
         self._rows: dict[str, Mapping[str, Any]] = {}
         self._gained = True
         self._found = EvaluationRead(0, ())
@@ -78,17 +93,24 @@ class EvaluationRoom(TableRoom):
         head = Static("", id="evaluation-standing", classes="panel", markup=False)
         head.border_title = "Evaluation"
         yield head
-        yield PlainTable("Results", id="evaluation-table")
-        with VerticalScroll(id="evaluation-items", classes="panel") as box:
-            box.border_title = "Evaluation"
-            yield Static(row((_EMPTY, QUIET)), id="evaluation-item", markup=False)
-            with Horizontal(id="evaluation-sides", classes="sides"):
-                yield Static("", id="evaluation-before", markup=False)
-                yield Static("", id="evaluation-after", markup=False)
+        with Vertical(id="evaluation-empty", classes="panel") as empty:
+            empty.border_title = "Evaluation"
+            yield Static(row((_EMPTY, QUIET)), id="evaluation-lead", markup=False)
+            yield Columns(_COLUMNS, EvaluationPlanScreen.WAITING, id="evaluation-plan", beside=90)
+        with Horizontal(id="evaluation-panes"):
+            yield Forest(id="evaluation-rates")
+            with Vertical(id="evaluation-results"):
+                yield PlainTable("Results", id="evaluation-table")
+                with VerticalScroll(id="evaluation-items", classes="panel"):
+                    yield Static("", id="evaluation-item", markup=False)
+                    with Horizontal(id="evaluation-sides", classes="sides"):
+                        yield Static("", id="evaluation-before", markup=False)
+                        yield Static("", id="evaluation-after", markup=False)
 
     def on_mount(self) -> None:
+        self._forest, self._plan = self.query_one(Forest), self.query_one(Columns)
         table = self.table
-        table.display = self.query_one("#evaluation-standing").display = False
+        self._divide()
         for at, (name, width) in enumerate(COLUMNS):
             table.add_column(name, key=f"{at}{name}", width=width)
 
@@ -98,7 +120,8 @@ class EvaluationRoom(TableRoom):
     def show(self, state: RunState) -> None:
         self._state = state
         if state.run_id != self._run_id:
-            self._run_id, self._stale = state.run_id, True
+            self._run_id, self._stale, self._over = state.run_id, True, None
+            self._forest.lay_over(None)
             self.look()
         phase = state.phases.get("evaluation")
         told = (state.evaluates and state.active, phase and (phase.done, phase.planned), state.state)
@@ -110,9 +133,15 @@ class EvaluationRoom(TableRoom):
         run_id = self._run_id
         if self._stale and run_id:
             self._stale = False
-            self.look_up("reading results", lambda reader: standing(reader, run_id), self._learn)
+            self.look_up("reading results", partial(_read, run_id=run_id), self._learn)
 
-    def _learn(self, found: Standing) -> None:
+    def _learn(self, read: tuple[Standing, Rates]) -> None:
+        found, own = read
+        if own.run_id != self._run_id:
+            return  # an answer about the run before
+        self._forest.learn(own, found.results)
+        if not found.conditions:
+            self._offer(lambda offer: self._would(found, offer))
         if found == self._standing:
             return
         had_results = self._standing is not None and bool(self._standing.results)
@@ -132,20 +161,31 @@ class EvaluationRoom(TableRoom):
                 table.add_row(*cells, key=key)
         if first:  # what was waited for stands above what was looked at meanwhile
             table.move_cursor(row=0, animate=False)
-        table.display = bool(self._rows)
+        self._divide()
         self.refresh_bindings()
         told = f"{len(results)} comparisons · bars to ±{100 * reach:.0f} %" if results else "answers by condition"
         table.border_subtitle = told if self._rows else ""
         self._head()
         if not self._rows:
             self._found = EvaluationRead(0, ())
-            self._tell()
         if self.has_focus_within:
             self.home()
 
+    def _would(self, found: Standing, offer: Offer | str) -> None:
+        self._plan.show("needs", partial(needs_lines, found, offer))
+        self._plan.show("asked", asked_lines(offer))
+
+    def _divide(self) -> None:
+        """What is shown: what a claim needs until something was asked; then rates, results, or both."""
+        asked, both = bool(self._rows), self.size.width >= BOTH
+        self.query_one("#evaluation-empty").display = not asked
+        self.query_one("#evaluation-standing").display = self._standing is not None and bool(self._standing.conditions)
+        self.query_one("#evaluation-panes").display = asked
+        self._forest.display = both or not self._results_shown
+        self.query_one("#evaluation-results").display = both or self._results_shown
+
     def _head(self) -> None:
         head = self.query_one("#evaluation-standing", Static)
-        head.display = self._standing is not None and bool(self._standing.conditions)
         if self._standing is None or not head.display:
             return
         small = self.size.height < SMALL
@@ -156,10 +196,12 @@ class EvaluationRoom(TableRoom):
         head.border_subtitle = f"asking: {phase.done:,} of {phase.planned:,}" if busy and phase is not None else ""
 
     def on_resize(self) -> None:
+        self._divide()
         self.call_after_refresh(self._head)
 
     def home(self) -> None:
-        self.screen.set_focus(self.table if self._rows else self.query_one("#evaluation-items"))
+        where = self.table if self._results_shown else self._forest
+        self.screen.set_focus(where if self._rows else self)
 
     @property
     def chosen(self) -> Mapping[str, Any] | None:
@@ -185,11 +227,10 @@ class EvaluationRoom(TableRoom):
         chosen, items = self.chosen, self._found.items
         paired = chosen is not None and "before" in chosen
         way = _way(self._gained, paired=paired)
-        box.border_subtitle, box.border_title = "", f"Items that {way}" if chosen is not None else "Evaluation"
+        box.border_subtitle, box.border_title = "", f"Items that {way}"
         after.display = bool(chosen is not None and items)
         before.display = after.display and paired
         if chosen is None:
-            text.update(row((_EMPTY, QUIET)))
             return
         if not items:
             text.update(row((f"No item {way} here; x shows the reverse.", QUIET)))
@@ -217,16 +258,50 @@ class EvaluationRoom(TableRoom):
         self._gained = not self._gained
         self.open_items()
 
-    def action_evaluate(self) -> None:
+    def action_cursor(self, step: int) -> None:
+        if self._rows:
+            super().action_cursor(step)
+        else:
+            self._plan.scroll(step)
+
+    def action_view(self) -> None:
+        """Show the results or the rates; where both are shown the keys go over. The chosen type goes with them."""
+        self._results_shown = not self._results_shown
+        self._divide()
+        if self._results_shown and (key := self._forest.chosen) is not None:
+            at = [(one["capability"], one.get("item_type")) for one in self._rows.values()]
+            if key in at:
+                self.table.move_cursor(row=at.index(key), animate=False)
+        self.home()
+        self.refresh_bindings()
+
+    def action_over(self) -> None:
+        run_id, last = self._run_id, self._over
+        items = self._standing.items_sha256 if self._standing is not None else None
+
+        def laid(over: Rates | None) -> None:
+            if run_id != self._run_id:
+                return
+            if over is None and last is None:
+                self.notify(_NO_OTHER, markup=False)
+            self._over = over
+            self._forest.lay_over(over)
+
+        self.look_up("laying a run over", lambda reader: rates_beside(reader, run_id, items, last), laid)
+
+    def _offer(self, then: Callable[[Offer | str], None]) -> None:
+        """Work out what would be asked."""
         run_id = self._run_id
 
-        def ask(then: Callable[[Offer | str], None]) -> None:
-            def offer(reader: Reader) -> Offer:
-                from engine.analyses.offers import evaluation_offer  # not before the first frame: it brings DuckDB
+        def offer(reader: Reader) -> Offer:
+            from engine.analyses.offers import evaluation_offer  # not before the first frame: it brings DuckDB
 
-                return evaluation_offer(reader, run_id)
+            return evaluation_offer(reader, run_id)
 
-            self.work_out("working out an evaluation", offer, then)
+        self.work_out("working out an evaluation", offer, then)
+
+    def action_evaluate(self) -> None:
+        run_id = self._run_id
 
         def settle(then: Callable[[str], None]) -> None:
             def register(store: Store) -> str:
@@ -241,7 +316,7 @@ class EvaluationRoom(TableRoom):
             if offer is not None:
                 self.post_message(RunWanted("evaluate", run_id))
 
-        self.app.push_screen(EvaluationPlanScreen(run_id, ask, settle, lambda: busy(self._state)), answered_)
+        self.app.push_screen(EvaluationPlanScreen(run_id, self._offer, settle, lambda: busy(self._state)), answered_)
 
     def action_blind(self) -> None:
         run_id, chosen = self._run_id, self.chosen
@@ -284,9 +359,16 @@ class EvaluationRoom(TableRoom):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "evaluate":
             return bool(self._run_id)
-        if action == "blind":
-            return self.chosen is not None and "before" in self.chosen
-        return bool(self._rows) if action in ("item", "reverse") else True
+        if action == "blind" and (self.chosen is None or "before" not in self.chosen):
+            return False
+        if action in ("item", "reverse", "blind"):
+            return bool(self._rows) and self.query_one("#evaluation-results").display
+        return bool(self._rows) if action in ("view", "over") else True
+
+
+def _read(reader: Reader, run_id: str) -> tuple[Standing, Rates]:
+    found = standing(reader, run_id)
+    return found, rates(reader, run_id, found.items_sha256)
 
 
 def _way(gained: bool, *, paired: bool) -> str:

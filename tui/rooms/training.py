@@ -1,87 +1,77 @@
-"""Training: curves of every measured quantity with a cursor that reads them, speed, memory, checkpoints."""
+"""Training: a grid of curves of what is measured, one large, another training laid over; before that, what bars it."""
 
 from __future__ import annotations
 
-import itertools
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import events
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Grid
 from textual.content import Content
 from textual.widgets import Static
 
-from store.names import ALIVE
+from store.names import ALIVE, TRAINING_PHASES
 from tui.live.state import RunState
 from tui.messages import RunWanted
-from tui.reads.training import TrainingRead, first_batch, training_offer, trainings
+from tui.reads.training import LaidOver, TrainingRead, first_batch, lay_over, training_offer, trainings
 from tui.rooms import Room, busy
-from tui.widgets.marks import QUIET, lines, row, sparkline
+from tui.widgets.columns import Columns
+from tui.widgets.marks import QUIET, lines, row
 from tui.widgets.plan import Plan
 from tui.widgets.training.account import account_lines
+from tui.widgets.training.curve import OTHER, OWN
+from tui.widgets.training.curves import Curves
 from tui.widgets.training.first_batch import FirstBatchScreen
-from tui.widgets.training.plan import TrainingPlanScreen
+from tui.widgets.training.plan import NAMES, TrainingPlanScreen, plan_lines
 from tui.words.wording import phase_of
 
 if TYPE_CHECKING:
-    from tui.widgets.training.curve import Curve
+    from tui.reads.library import RunHistory
 
-_EMPTY = (
-    "Nothing is trained in this run yet. n shows what would be trained, what locks it and the memory that it may take, "
-    "and trains: SFT first, then preferences. Curves of loss, learning rate and gradient norm, of reward margin and "
-    "accuracy too where preferences are trained, appear here at every step."
-)
+_EMPTY = "Nothing is trained in this run yet. n trains what has no shut lock: SFT first, then preferences."
 _BEGINS = "A training begins: the data is locked and the model is being loaded."
+_NO_OTHER = "No other training of this store took a step."
 LOOK_S = 0.5  # between two reads while steps come in
-CURVE_ROWS = 7  # kept for the curve on the smallest screen
-PLOT_ROWS, PLOT_COLUMNS = 12, 90  # what a curve needs before a second one is put beside or below it
-
-
-class Quantity(NamedTuple):
-    key: str
-    title: str
-    short: str
-    digits: str
-
-
-QUANTITIES = (
-    Quantity("loss", "Loss", "loss", ".4f"),
-    Quantity("heldout_loss", "Held-out loss", "held-out", ".4f"),
-    Quantity("learning_rate", "Learning rate", "lr", ".2e"),
-    Quantity("grad_norm", "Gradient norm", "grad norm", ".3f"),
-    Quantity("entropy", "Entropy, nats per token", "entropy", ".3f"),
-    Quantity("reward_margin", "Reward margin", "margin", "+.3f"),
-    Quantity("reward_accuracy", "Reward accuracy", "accuracy", ".3f"),
-)
 
 
 class TrainingRoom(Room, can_focus=True):
     DEFAULT_CSS = """
     TrainingRoom { layout: vertical; }
-    #training-head { height: auto; }
-    #training-curves { height: 1fr; grid-size: 1; }
-    #training-values { height: auto; }
+    #training-head, #training-values { height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "train", "Train", id="training.train", tooltip="What would be trained and what locks it; trains"),
         Binding("m", "first_batch", "Batch", id="training.first_batch",
                 tooltip="The first batch as text: what was learned and what was only read"),
-        Binding("left,h", "read_at(-1)", "Back", id="training.left", tooltip="Read the step before"),
-        Binding("right,l", "read_at(1)", "On", id="training.right", tooltip="Read the next step"),
+        Binding("enter", "large", "Large", id="training.large", tooltip="Open the chosen curve large"),
+        Binding("w", "smooth", "Smooth", id="training.smooth",
+                tooltip="Exponential moving average with the next factor, the measured curve faint behind it"),
+        Binding("o", "over", "Lay over", id="training.over",
+                tooltip="Lay the store's next training over this one; after the last none"),
+        Binding("left_square_bracket", "read_at(-1)", "Step back", id="training.step_back",
+                tooltip="Read the step before"),
+        Binding("right_square_bracket", "read_at(1)", "Step on", id="training.step_on", tooltip="Read the next step"),
         Binding("shift+left,H", "read_at(-25)", "Far back", id="training.far_left", show=False,
                 tooltip="Read 25 steps before"),
         Binding("shift+right,L", "read_at(25)", "Far on", id="training.far_right", show=False,
                 tooltip="Read 25 steps on"),
         Binding("home", "read_end(0)", "First", id="training.first", show=False, tooltip="Read the first step"),
-        Binding("end,escape", "read_end(1)", "Newest", id="training.newest", show=False,
+        Binding("end", "read_end(1)", "Newest", id="training.newest", show=False,
                 tooltip="Read the newest step, and follow"),
-        Binding("down,j", "quantity(1)", "Next curve", id="training.down", tooltip="The next quantity"),
-        Binding("up,k", "quantity(-1)", "Curve before", id="training.up", show=False, tooltip="The quantity before"),
-        Binding("t", "other", "Other", id="training.other", show=False, tooltip="Another training of this run"),
+        Binding("escape", "back", "Back", id="training.back", show=False,
+                tooltip="From a large curve to all of them; from a step to the newest, and follow"),
+        Binding("left,h", "move(-1, 0)", "Left", id="training.left", show=False,
+                tooltip="The curve to the left; with one large the step before"),
+        Binding("right,l", "move(1, 0)", "Right", id="training.right", show=False,
+                tooltip="The curve to the right; with one large the next step"),
+        Binding("down,j", "move(0, 1)", "Down", id="training.down", show=False,
+                tooltip="The curve below; with one large the next one"),
+        Binding("up,k", "move(0, -1)", "Up", id="training.up", show=False,
+                tooltip="The curve above; with one large the one before"),
+        Binding("t", "other", "Other", id="training.other", tooltip="Another training of this run"),
     ]  # fmt: skip
 
     def __init__(self) -> None:
@@ -91,26 +81,37 @@ class TrainingRoom(Room, can_focus=True):
         self._found: TrainingRead | None = None
         self._steps: list[Mapping[str, Any]] = []
         self._chosen = ""
-        self._quantity = 0
         self._at: int | None = None  # index into the steps; None follows the newest
-        self._curves: list[Curve] = []
+        self._over: LaidOver | None = None
         self._state: RunState | None = None
         self._wanted = ""  # a training to show as soon as it is there
         self._at_work = ""  # the training that the room followed last
-        self._told: object = None
+        self._told: tuple[object, ...] | None = None
         self._looked_at = 0.0
+        self._stale = True  # whether what could be trained has to be worked out anew
+        self._said: dict[str, Content] = {}
 
     def compose(self) -> ComposeResult:
-        yield Static(row((_EMPTY, QUIET)), id="training-head", markup=False)
-        yield Grid(id="training-curves")
+        yield Static("", id="training-head", markup=False)
         yield Static("", id="training-values", markup=False)
+        yield Curves(id="training-curves")
+        yield Columns(NAMES, TrainingPlanScreen.WAITING, id="training-plans", beside=56)
+
+    def on_mount(self) -> None:
+        self._curves = self.query_one(Curves)
+        self._plans = self.query_one(Columns)
+        self._paint()
+
+    def know(self, history: RunHistory) -> None:
+        self._stale = True
 
     def show(self, state: RunState) -> None:
         """Show the training that begins, and read its steps as they come, at most twice a second."""
         begins, self._state = self._state is not state, state
         if state.run_id != self._run_id:
-            self._run_id, self._found, self._steps, self._chosen, self._at = state.run_id, None, [], "", None
-            self._quantity, self._told = 0, None
+            self._run_id, self._found, self._chosen, self._stale = state.run_id, None, "", True
+            self._told = None
+            self._forget()
             self._paint()
             self.look()
         one = state.trainings.latest
@@ -118,8 +119,14 @@ class TrainingRoom(Room, can_focus=True):
         if one is not None and (begins or one.training_id != self._at_work):
             self._wanted = self._at_work = one.training_id
         if told != self._told and time.monotonic() - self._looked_at >= LOOK_S:
+            self._stale |= self._told is None or told[0] != self._told[0]
             self._told = told
             self.look()
+
+    def _forget(self) -> None:
+        """Another training is shown: nothing of the one before is read or laid over."""
+        self._steps, self._at, self._over = [], None, None
+        self._curves.lay_over(())
 
     @property
     def _known(self) -> int:
@@ -132,6 +139,13 @@ class TrainingRoom(Room, can_focus=True):
         if run_id:
             known = self._known if wanted == self._chosen else 0
             self.look_up("reading a training", lambda reader: trainings(reader, run_id, wanted, known), self._learn)
+        if run_id and self._stale and self._found is not None and not self._trainings:
+            self._stale = False
+            for kind in TRAINING_PHASES:
+                self._ask(kind, partial(self._would, kind))
+
+    def _would(self, kind: str, plan: Plan | str) -> None:
+        self._plans.show(kind, partial(plan_lines, plan))
 
     def _learn(self, found: TrainingRead) -> None:
         if found.run_id != self._run_id or (found.training_id == self._chosen and found.after != self._known):
@@ -139,15 +153,19 @@ class TrainingRoom(Room, can_focus=True):
         if found.training_id == self._wanted:
             self._wanted = ""
         if found.training_id != self._chosen:
-            self._chosen, self._steps, self._at, self._quantity = found.training_id, [], None, 0
+            self._chosen = found.training_id
+            self._forget()
         same, self._found = found == self._found, found
         chosen = self._training()
         if same and (chosen is None or chosen["state"] != "running"):
             return
         first = found.steps[0]["step"] if found.steps else 0
-        while found.steps and self._steps and self._steps[-1]["step"] >= first:
-            self._steps.pop()
-        self._steps.extend(found.steps)
+        kept = len(self._steps)
+        while found.steps and kept and self._steps[kept - 1]["step"] >= first:
+            kept -= 1
+        if self._steps[kept:] != list(found.steps):
+            self._steps[kept:] = found.steps
+            self._curves.learn(self._steps)
         self._paint()
         self.refresh_bindings()
         at_work = next((str(item["training_id"]) for item in found.trainings if item["state"] == "running"), "")
@@ -157,41 +175,81 @@ class TrainingRoom(Room, can_focus=True):
                 self.look()
 
     @property
-    def quantities(self) -> list[Quantity]:
-        """What this training measured at least once."""
-        return [item for item in QUANTITIES if any(step[item.key] is not None for step in self._steps)]
-
-    @property
     def index(self) -> int:
         last = len(self._steps) - 1
         return last if self._at is None else max(0, min(last, self._at))
 
+    def _say(self, where: str, told: Content) -> None:
+        """Update a line of text where it says something else; it takes the lines that it needs."""
+        before, self._said[where] = self._said.get(where), told
+        if told != before:
+            same = before is not None and before.plain.count("\n") == told.plain.count("\n")
+            line = self.query_one(where, Static)
+            line.display = bool(told)
+            line.update(told, layout=not same)
+
     def _paint(self) -> None:
-        head, values = self.query_one("#training-head", Static), self.query_one("#training-values", Static)
+        """All of it: what was learned, and the size, may be others."""
         chosen = self._training()
-        self.query_one("#training-curves").display = bool(self._steps)
+        self._curves.display = bool(self._steps)
+        self._plans.display = chosen is None
+        self.border_title, self.border_subtitle = "Training", ""
         if chosen is None:
             begins = self._state is not None and self._state.active and bool(self._state.trains)
-            head.update(row((_BEGINS if begins else _EMPTY, QUIET)))
-            self.border_title = "Training"
-            values.update("")
-            self.border_subtitle = ""
+            self._say("#training-head", row((_BEGINS if begins else _EMPTY, QUIET)))
+            self._say("#training-values", Content(""))
             return
-        all_of = self._trainings
-        place = [str(item["training_id"]) for item in all_of].index(self._chosen) + 1
         self.border_title = Content(f"Training · {chosen['method'].upper()} · {self._chosen}")
-        self.border_subtitle = f"{place} of {len(all_of)} · t another" if len(all_of) > 1 else ""
-        width = max(30, self.content_size.width)
         account = account_lines(
-            chosen, self._steps, self._found.checkpoints if self._found else (), width,
+            chosen, self._steps, self._found.checkpoints if self._found else (), self._width,
             price_per_hour=self.price_per_hour, doing=self._doing(chosen), at=self._step_of(chosen),
         )  # fmt: skip
-        head.update(lines(account))
+        self._say("#training-head", lines(account))
+        self._read()
+
+    @property
+    def _width(self) -> int:
+        return max(30, self.content_size.width)
+
+    def _read(self) -> None:
+        """What stands at the step that is read, and how the curves are drawn."""
         if not self._steps:
-            values.update(row(("No step has ended yet.", QUIET)))
+            self._say("#training-values", row(("No step has ended yet.", QUIET)))
+            self._count()
             return
-        values.update(lines(self._readout(width, len(account))))
-        self.call_after_refresh(self._draw)  # when the curves have got the height that the lines around them leave
+        step = self._steps[self.index]
+        where = "newest" if self._at is None else "Esc follows"
+        pieces: list[Content] = [row((f"at step {step['step']:,}, epoch {step['epoch']:.2f} ", "bold"), (where, QUIET))]
+        if (over := self._over) is not None:
+            last = f", {over.steps[-1]['step']:,} steps" if over.steps else ""
+            name = over.training_id if over.run_id == self._run_id else f"{over.run_id} {over.training_id}"
+            pieces.append(row(("━━ ", OWN), self._chosen, ("  ╍╍ ", OTHER), f"{name}{last}",
+                              (f" ({over.place} of {over.of})", QUIET)))  # fmt: skip
+        if self._curves.factor:
+            pieces.append(row((f"EMA {self._curves.factor:g} a step, raw faint", QUIET)))
+        line = self._curves.line
+        if self._curves.large and line is not None and line.range is not None:
+            low, high = line.range
+            told = f"least {low:.4g} at step {line.where(low):,}, greatest {high:.4g} at {line.where(high):,}"
+            pieces.append(row((told, QUIET)))
+        found = [pieces[0]]
+        for piece in pieces[1:]:
+            if found[-1].cell_length + piece.cell_length + 3 <= self._width:
+                found[-1] = Content.assemble(found[-1], (" · ", QUIET), piece)
+            else:
+                found.append(piece)
+        self._say("#training-values", lines([piece.truncate(self._width, ellipsis=True) for piece in found]))
+        self._curves.read_at(int(step["step"]))
+        self._count()
+
+    @on(Curves.Paged)
+    def _count(self) -> None:
+        """Which of the curves are shown, and which of the trainings."""
+        first, last, many = self._curves.page
+        told = [f"curves {first}–{last} of {many}"] if last - first + 1 < many else []
+        names = [str(item["training_id"]) for item in self._trainings]
+        told += [f"training {names.index(self._chosen) + 1} of {len(names)} · t another"] if names[1:] else []
+        self.border_subtitle = " · ".join(told)
 
     @property
     def _trainings(self) -> Sequence[Mapping[str, Any]]:
@@ -217,84 +275,80 @@ class TrainingRoom(Room, can_focus=True):
         pausing = state.state in ("pausing", "paused") and chosen["state"] == "running"
         return "pausing after the step" if pausing else ""
 
-    def _readout(self, width: int, above: int) -> list[Content]:
-        step = self._steps[self.index]
-        where = "newest" if self._at is None else "Esc follows"
-        rows = [row((f"at step {step['step']:,}, epoch {step['epoch']:.2f} ", "bold"), (where, QUIET))]
-        room = max(8, min(48, width - 44))
-        found = self.quantities
-        # A small screen keeps the chosen quantity and those after it, for the curve to have room.
-        fits = max(1, min(len(found), self.content_size.height - CURVE_ROWS - above))
-        first = min(self._quantity, len(found) - fits)
-        for at, item in list(enumerate(found))[first : first + fits]:
-            series = [float(one[item.key]) for one in self._steps if one[item.key] is not None]
-            value = step[item.key]
-            told = "–" if value is None else format(value, item.digits)
-            spread = f"{format(min(series), item.digits)} … {format(max(series), item.digits)}"
-            here = at == self._quantity
-            rows.append(
-                row(("▸ " if here else "  ", "bold"), (f"{item.short:<10}", "bold" if here else QUIET),
-                    (f"{told:>10}  ", "bold"), (f"{sparkline(_thinned(series, room), room):<{room}}", "$accent"),
-                    (f"  {spread}" if width >= 80 else "", QUIET))
-            )  # fmt: skip
-        return rows
-
-    def _draw(self) -> None:
-        """As many curves as there is room for, the chosen one first."""
-        from tui.widgets.training.curve import Curve  # its library takes a tenth of a second
-
-        grid = self.query_one("#training-curves", Grid)
-        found = self.quantities
-        if not found:
-            return
-        size = grid.content_size
-        columns = 2 if size.width >= 2 * PLOT_COLUMNS else 1
-        many = min(len(found), columns * max(1, size.height // PLOT_ROWS))
-        while len(self._curves) < many:
-            curve = Curve()
-            self._curves.append(curve)
-            grid.mount(curve)
-        grid.styles.grid_size_columns = min(columns, many)
-        for at, curve in enumerate(self._curves):
-            curve.display = at < many
-            if at < many:
-                item = found[(self._quantity + at) % len(found)]
-                points = [(int(one["step"]), float(one[item.key])) for one in self._steps if one[item.key] is not None]
-                curve.draw(item.title, points, int(self._steps[self.index]["step"]), item.digits)
-
     def on_resize(self, event: events.Resize) -> None:
         self.call_after_refresh(self._paint)
 
     def action_read_at(self, by: int) -> None:
         if self._steps:
             self._at = max(0, min(len(self._steps) - 1, self.index + by))
-            self._paint()
+            self._read()
 
     def action_read_end(self, which: int) -> None:
         self._at = None if which else 0
-        self._paint()
+        self._read()
 
-    def action_quantity(self, by: int) -> None:
-        if self.quantities:
-            self._quantity = (self._quantity + by) % len(self.quantities)
-            self._paint()
+    def action_back(self) -> None:
+        if self._curves.large:
+            self._open(large=False)
+        else:
+            self.action_read_end(1)
+
+    def action_move(self, across: int, down: int) -> None:
+        if not self._steps:
+            self._plans.scroll(down)
+        elif self._curves.large and across:
+            self.action_read_at(across)
+        else:
+            self._curves.choose(across, down)
+            self._read()
+
+    def action_large(self) -> None:
+        self._open(large=True)
+
+    def _open(self, *, large: bool) -> None:
+        self._curves.large = large
+        self._read()
+        self.refresh_bindings()
+
+    def on_curves_chosen(self, event: Curves.Chosen) -> None:
+        self._open(large=self._curves.large != event.again)
+
+    def action_smooth(self) -> None:
+        self._curves.smooth()
+        self._read()
+
+    def action_over(self) -> None:
+        run_id, training_id, last = self._run_id, self._chosen, self._over
+
+        def laid(over: LaidOver | None) -> None:
+            if training_id != self._chosen:
+                return
+            if over is None and last is None:
+                self.notify(_NO_OTHER, markup=False)
+            self._over = over
+            self._curves.lay_over(over.steps if over is not None else ())
+            self._read()
+
+        self.look_up("laying a training over", lambda reader: lay_over(reader, run_id, training_id, last), laid)
 
     def action_other(self) -> None:
         names = [str(item["training_id"]) for item in self._trainings]
         if len(names) > 1:
             self._chosen = names[(names.index(self._chosen) + 1) % len(names)]
-            self._steps, self._at, self._quantity, self._wanted = [], None, 0, ""
+            self._wanted = ""
+            self._forget()
             self.look()
+
+    def _ask(self, kind: str, then: Callable[[Plan | str], object]) -> None:
+        """Work out what a training would be."""
+        run_id, price = self._run_id, self.price_per_hour
+        what = f"working out a training, {kind}"
+        self.work_out(what, lambda reader: training_offer(reader, run_id, kind, price), then)
 
     def action_train(self) -> None:
         run_id = self._run_id
-        price = self.price_per_hour
         if not run_id:
             return
-
-        def ask(kind: str, then: Callable[[Plan | str], None]) -> None:
-            what = f"working out a training, {kind}"
-            self.work_out(what, lambda reader: training_offer(reader, run_id, kind, price), then)
 
         def answered(plan: Plan | None) -> None:
             if plan is not None:
@@ -303,7 +357,7 @@ class TrainingRoom(Room, can_focus=True):
                 self.post_message(RunWanted("train", run_id, options))
 
         self.app.push_screen(
-            TrainingPlanScreen(run_id, self._kind_to_offer(), ask, lambda: busy(self._state)), answered
+            TrainingPlanScreen(run_id, self._kind_to_offer(), self._ask, lambda: busy(self._state)), answered
         )
 
     def _kind_to_offer(self) -> str:
@@ -330,12 +384,6 @@ class TrainingRoom(Room, can_focus=True):
             return chosen is not None and bool(chosen["has_first_batch"])
         if action == "other":
             return len(self._trainings) > 1
-        return bool(self._steps) if action in ("read_at", "read_end", "quantity") else True
-
-
-def _thinned(values: Sequence[float], most: int) -> list[float]:
-    """The values, or the means of `most` groups of neighbours where there are more."""
-    if len(values) <= most:
-        return list(values)
-    edges = [at * len(values) // most for at in range(most + 1)]
-    return [statistics.fmean(values[a:b]) for a, b in itertools.pairwise(edges)]
+        if action == "large":
+            return bool(self._steps) and not self._curves.large
+        return bool(self._steps) if action in ("read_at", "read_end", "back", "smooth", "over") else True

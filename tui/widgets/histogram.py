@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from textual.content import Content
 
-from tui.widgets.marks import BLOCKS, QUIET, lines, row
+from tui.widgets.marks import BLOCKS, QUIET, lines, merged, row
 
 
 def draw(
@@ -63,7 +63,7 @@ def _columns(bins: Sequence[int], height: int, tone: Callable[[int], str], line_
             eighths = round(number / top * height * 8) if top else 0
             block = BLOCKS[max(0, min(8, (max(eighths, 1) if number else 0) - level * 8))]
             cells.append(("┊", "$text-warning") if at == line_at and block == " " else (block, tone(at)))
-        rows.append(row(*_merged(cells)))
+        rows.append(row(*merged(cells)))
     return rows
 
 
@@ -80,14 +80,3 @@ def bounds(scores: Sequence[float], threshold: float | None, shown: tuple[float,
     high = max([ordered[-1 - edge], *marks])
     pad = (high - low) * 0.04 or 0.04
     return low - pad, high + pad
-
-
-def _merged(cells: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Neighbours of one style as one piece: a tenth of the spans."""
-    merged: list[tuple[str, str]] = []
-    for text, style in cells:
-        if merged and merged[-1][1] == style:
-            merged[-1] = (merged[-1][0] + text, style)
-        else:
-            merged.append((text, style))
-    return merged

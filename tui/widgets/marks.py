@@ -31,6 +31,17 @@ def row(*pieces: Piece) -> Content:
     return Content.assemble(*pieces)
 
 
+def merged(cells: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Neighbours of one style as one piece: a tenth of the spans."""
+    found: list[tuple[str, str]] = []
+    for text, style in cells:
+        if found and found[-1][1] == style:
+            found[-1] = (found[-1][0] + text, style)
+        else:
+            found.append((text, style))
+    return found
+
+
 def progress_bar(share: float, width: int, tone: str = "$accent") -> Content:
     """A thin bar of `width` cells, halves of a cell fine; it is full only when all is done."""
     halves = int(min(1.0, max(0.0, share)) * width * 2)

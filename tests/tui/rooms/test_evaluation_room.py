@@ -14,6 +14,7 @@ from tests.store import rows
 from tests.tui.fakes import HOSTILE, RUN, FakeEngine, fill
 from tests.tui.screen import control_center, settle, shown
 from tui.app.app import ControlCenter
+from tui.widgets.evaluation.forest import Forest
 from tui.widgets.marks import interval_bar
 
 
@@ -61,19 +62,12 @@ def evaluated(path: Path) -> None:
         store.append(evaluated_rows())
 
 
-async def test_a_run_without_evaluation_says_what_will_be_here(tmp_path: Path) -> None:
-    fill(tmp_path / "s.duckdb")
-    async with control_center(tmp_path / "s.duckdb", None) as (app, pilot):
-        await settle(pilot, lambda: app.state.run_id == RUN)
-        await pilot.press("6", "n", "x")
-        await settle(pilot, lambda: "Nothing was evaluated in this run yet" in shown(app, "#evaluation-item"))
-
-
 async def test_results_show_interval_test_and_effect(tmp_path: Path) -> None:
     evaluated(tmp_path / "s.duckdb")
     async with control_center(tmp_path / "s.duckdb", None, size=(200, 60)) as (app, pilot):
         await settle(pilot, lambda: app.state.run_id == RUN)
         await pilot.press("6")
+        await settle(pilot, lambda: app.query_one("#evaluation-rates").display)
         table = app.query_one("#evaluation-table", DataTable)
         await settle(pilot, lambda: table.row_count == 4)
         whole, of_type, base, tuned = ([str(cell) for cell in table.get_row_at(at)] for at in range(4))
@@ -97,6 +91,8 @@ async def test_items_that_changed_sides_are_shown_side_by_side(tmp_path: Path) -
         async with control_center(tmp_path / "s.duckdb", None, size=size) as (app, pilot):
             await settle(pilot, lambda app=app: app.state.run_id == RUN)
             await pilot.press("6")
+            await settle(pilot, lambda app=app: bool(app.query_one(Forest).chosen))
+            await pilot.press("v")
             await settle(pilot, lambda app=app: "prompt of e1" in shown(app, "#evaluation-item"))
             before, after = shown(app, "#evaluation-before"), shown(app, "#evaluation-after")
             assert "base_formatted ✗ wrong" in before and "base_formatted says e1" in before
@@ -112,7 +108,9 @@ async def test_the_answers_of_one_condition_can_be_read(tmp_path: Path) -> None:
     evaluated(tmp_path / "s.duckdb")
     async with control_center(tmp_path / "s.duckdb", None, size=(120, 36)) as (app, pilot):
         await settle(pilot, lambda: app.state.run_id == RUN)
-        await pilot.press("6", "G")
+        await pilot.press("6")
+        await settle(pilot, lambda: bool(app.query_one(Forest).chosen))
+        await pilot.press("v", "G")
         await settle(pilot, lambda: "Items that are right" in str(app.query_one("#evaluation-items").border_title))
         await settle(pilot, lambda: "sft says e1" in shown(app, "#evaluation-after"))
         assert not app.query_one("#evaluation-before").display
@@ -149,7 +147,7 @@ async def test_answers_are_read_blind_and_the_scorer_compared(tmp_path: Path, mo
         await settle(pilot, lambda: app.state.run_id == RUN)
         await pilot.press("6")
         await settle(pilot, lambda: "prompt of e1" in shown(app, "#evaluation-item"))
-        await pilot.press("b")
+        await pilot.press("v", "b")
         await settle(pilot, lambda: len(app.screen_stack) == 2 and "1 of 4" in on_top(app, "#blind-text"))
         for key in ("y", "n", "d", "y"):
             text = on_top(app, "#blind-text")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from textual.widgets import Static
 
-from engine.core.errors import TrainingError
+from engine.core.errors import SpecError, TrainingError
 from engine.core.events import Event, PhaseStarted, RunFinished, RunStarted, TrainingStarted, TrainingStepped
 from store import progress
 from store.db import Store
@@ -20,7 +20,7 @@ from tests.tui.fakes import RUN, FakeEngine, fill, settings
 from tests.tui.screen import control_center, settle, shown
 from tests.tui.training_fakes import finished_training, leave_checkpoint, plan
 from tui.app.app import ControlCenter
-from tui.reads.training import training_offer, trainings
+from tui.reads.training import training_offer
 from tui.rooms.training import TrainingRoom
 from tui.widgets.training.curve import Curve
 from tui.words.training import settings_words
@@ -54,66 +54,69 @@ def trained(path: Path) -> None:
         store.append(trained_rows())
 
 
-async def test_a_run_without_training_says_what_will_be_here(tmp_path: Path) -> None:
+def titles(app: ControlCenter) -> list[str]:
+    return [one.picture.title for one in app.query(Curve) if one.display and one.picture is not None]
+
+
+@pytest.fixture
+def plans(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the engine would train; an error where it would train nothing."""
+    found: dict[str, Any] = {"sft": plan(), "dpo": plan("dpo", shut=("enough examples", "the guard passed"))}
+
+    def training_plan(_reader: object, run_id: str, kind: str, changed: Mapping[str, str], **_: object) -> Any:
+        assert run_id == RUN
+        wanted = found.get(f"{kind} {dict(changed)}", found[kind])
+        if isinstance(wanted, Exception):
+            raise wanted
+        return wanted
+
+    monkeypatch.setattr("engine.analyses.offers.training_plan", training_plan)
+    return found
+
+
+def would(app: ControlCenter, kind: str) -> str:
+    return str(app.query_one(f"#column-{kind} Static", Static).content)
+
+
+async def test_a_run_without_training_shows_plans_and_locks_at_once(tmp_path: Path, plans: dict[str, Any]) -> None:
+    """Both kinds beside each other: what bars each, with its figure, how that is opened, and what would be trained."""
+    fill(tmp_path / "s.duckdb")
+    for size, dpo in (
+        ((120, 36), plan("dpo", shut=("enough examples",))),
+        ((80, 24), SpecError("no section 'dpo'", "Add it.")),
+    ):
+        plans["dpo"] = dpo
+        async with control_center(tmp_path / "s.duckdb", None, size=size) as (app, pilot):
+            await settle(pilot, lambda app=app: app.state.run_id == RUN)
+            await pilot.press("5", "left", "j", "t", "enter", "w", "o")
+            await settle(pilot, lambda app=app: "locks open" in would(app, "sft"))
+            assert "Nothing is trained in this run yet" in shown(app, "#training-head")
+            assert "SFT sft-new begins anew" in would(app, "sft") and "4 of 4 locks open" in would(app, "sft")
+            assert "27 of 8 examples, 3 epochs" in " ".join(would(app, "sft").split())
+            await settle(pilot, lambda app=app: "✗" in would(app, "dpo"))
+            told = would(app, "dpo")
+            if isinstance(dpo, SpecError):
+                assert "✗ no section 'dpo'. Add it." in told
+            else:
+                assert "one lock is shut" in told and "3 of 4 locks open" in told and "\x1b" not in told
+                assert told.index("✗ enough examples: 12 to train on") < told.index("Do something for enough examples.")
+            assert not app.query(Curve) and len(app.screen_stack) == 1
+            room, plans_shown = app.query_one(TrainingRoom).content_region, app.query_one("#training-plans").region
+            assert plans_shown.bottom == room.bottom and plans_shown.height >= room.height - 2
+
+
+async def test_the_plan_is_worked_out_anew_when_the_run_moved_on(tmp_path: Path, plans: dict[str, Any]) -> None:
     fill(tmp_path / "s.duckdb")
     async with control_center(tmp_path / "s.duckdb", None) as (app, pilot):
         await settle(pilot, lambda: app.state.run_id == RUN)
-        await pilot.press("5", "left", "j", "t")
-        await settle(pilot, lambda: "Nothing is trained in this run yet. n shows" in shown(app, "#training-head"))
-        assert not app.query(Curve)
-
-
-async def test_curves_are_read_step_by_step(tmp_path: Path) -> None:
-    trained(tmp_path / "s.duckdb")
-    async with control_center(tmp_path / "s.duckdb", None) as (app, pilot):
-        await settle(pilot, lambda: app.state.run_id == RUN)
         await pilot.press("5")
-        await settle(pilot, lambda: "step 40 of 100" in shown(app, "#training-head"))
-        head, values = shown(app, "#training-head"), shown(app, "#training-values")
-        assert "200 tok/s" in head and "ETA 1:48" in head and "2.0 of 24 GiB" in head
-        assert "last checkpoint: step 40" in head and "best: step 20, held-out loss 0.4100" in head
-        assert "at step 40" in values and "margin" in values and "+4.000" in values and "entropy" not in values
-        assert "Loss · 0.0173" in str(app.query(Curve).first().border_title)
-
-        await pilot.press("left", "left")
-        await settle(pilot, lambda: "at step 38" in shown(app, "#training-values"))
-        assert "+3.800" in shown(app, "#training-values")
-        await pilot.press("home", "j", "j", "j", "j")
-        await settle(pilot, lambda: "at step 1," in shown(app, "#training-values"))
-        assert "0.6931" in shown(app, "#training-values")
-        assert "Reward margin · +0.100" in str(app.query(Curve).first().border_title)
-
-        await pilot.press("t")
-        await settle(pilot, lambda: "step 10 of 100" in shown(app, "#training-head"))
-        assert "margin" not in shown(app, "#training-values")
-
-
-async def test_the_room_follows_a_training_at_work(tmp_path: Path) -> None:
-    trained(tmp_path / "s.duckdb")
-    async with control_center(tmp_path / "s.duckdb", None) as (app, pilot):
-        await settle(pilot, lambda: app.state.run_id == RUN)
-        await pilot.press("5")
-        await settle(pilot, lambda: "at step 40" in shown(app, "#training-values"))
-        assert app.session.library is not None
-        found = app.session.library.reading(lambda reader: trainings(reader, "run-a", "dpo-1", 38))
-        assert [step["step"] for step in found.steps] == [39, 40]
-        room = app.query_one(TrainingRoom)
-        new = rows.training_step(41, "dpo-1", loss=0.01, reward_margin=9.0)
-        room._learn(type(found)("run-a", found.trainings, "dpo-1", [new], 39, found.checkpoints))
-        assert "at step 41" in shown(app, "#training-values") and "+9.000" in shown(app, "#training-values")
-        room._learn(type(found)("run-a", found.trainings, "dpo-1", [new], 38, found.checkpoints))
-        assert [step["step"] for step in room._steps][-2:] == [40, 41], "an answer to an older question was taken"
-
-
-async def test_a_large_terminal_shows_several_curves(tmp_path: Path) -> None:
-    trained(tmp_path / "s.duckdb")
-    for size, many in (((80, 24), 1), ((60, 20), 1), ((200, 60), 6)):
-        async with control_center(tmp_path / "s.duckdb", None, size=size) as (app, pilot):
-            await settle(pilot, lambda app=app: app.state.run_id == RUN)
-            await pilot.press("5")
-            await settle(pilot, lambda app=app: len([one for one in app.query(Curve) if one.display]) > 0)
-            await settle(pilot, lambda app=app, many=many: sum(one.display for one in app.query(Curve)) == many)
-            assert all(one.size.height > 2 for one in app.query(Curve) if one.display), size
+        await settle(pilot, lambda: "69 to learn from" in would(app, "sft"))
+        plans["sft"] = plan(examples=70)
+        app.refresh_room()
+        await settle(pilot)
+        assert "69 to learn from" in would(app, "sft")
+        app.load_history(RUN)
+        await settle(pilot, lambda: "70 to learn from" in would(app, "sft"))
 
 
 async def test_a_held_out_loss_that_comes_after_its_step_is_seen(tmp_path: Path) -> None:
@@ -125,12 +128,12 @@ async def test_a_held_out_loss_that_comes_after_its_step_is_seen(tmp_path: Path)
         await settle(pilot, lambda: app.state.run_id == RUN)
         await pilot.press("5")
         await settle(pilot, lambda: "at step 2," in shown(app, "#training-values"))
-        assert "held-out" not in shown(app, "#training-values")
+        assert "Held-out loss" not in titles(app)
         later = [rows.training_step(2, heldout_loss=1.25), rows.training_step(3)]
         await asyncio.to_thread(app.session.write, lambda store: store.put({"training_steps": later}))
         app.refresh_room()
         await settle(pilot, lambda: "at step 3," in shown(app, "#training-values"))
-        assert "held-out" in shown(app, "#training-values")
+        assert "Held-out loss" in titles(app)
         assert [step["heldout_loss"] for step in app.query_one(TrainingRoom)._steps] == [None, 1.25, None]
 
 
@@ -183,22 +186,6 @@ def test_a_training_whose_process_is_gone_has_stopped(tmp_path: Path, state: str
 
 
 # -- beginning ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def plans(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the engine would train; an error where it would train nothing."""
-    found: dict[str, Any] = {"sft": plan(), "dpo": plan("dpo", shut=("enough examples", "the guard passed"))}
-
-    def training_plan(_reader: object, run_id: str, kind: str, changed: Mapping[str, str], **_: object) -> Any:
-        assert run_id == RUN
-        wanted = found.get(f"{kind} {dict(changed)}", found[kind])
-        if isinstance(wanted, Exception):
-            raise wanted
-        return wanted
-
-    monkeypatch.setattr("engine.analyses.offers.training_plan", training_plan)
-    return found
 
 
 def told(app: ControlCenter) -> str:

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 
 from store.names import TRAINING_PHASES
-from tui.widgets.marks import QUIET, TONES, hanging, row
+from tui.widgets.marks import QUIET, TONES, hanging, progress_bar, row
 from tui.widgets.plan import Plan, PlanScreen, fact, scroll_keys
 from tui.words.training import (
     examples_words,
@@ -22,7 +22,8 @@ from tui.words.training import (
 )
 
 Ask = Callable[[str, Callable[[Plan | str], None]], None]
-_NAMES = {"sft": "SFT", "dpo": "Preferences"}
+BAR = 16
+NAMES = {"sft": "SFT", "dpo": "Preferences"}
 
 
 class TrainingPlanScreen(PlanScreen):
@@ -66,41 +67,16 @@ class TrainingPlanScreen(PlanScreen):
     def head(self) -> list[Content]:
         tabs: list[tuple[str, str] | str] = []
         for kind in TRAINING_PHASES:
-            tabs += [(f" {_NAMES[kind]} ", "bold reverse" if kind == self._kind else QUIET), " "]
+            tabs += [(f" {NAMES[kind]} ", "bold reverse" if kind == self._kind else QUIET), " "]
         return [row(*tabs)]
 
     def verdict(self, plan: Plan) -> Content:
-        shut = [lock for lock in plan["locks"] if not lock["open"]]
-        name = f"{title_of(plan)} {plan['training_id']} "
-        if plan["done"]:
-            return row(("✓ ", TONES["good"]), (name, "bold"), (stands_words(plan), TONES["good"]))
-        if shut:
-            told = "one lock is shut" if len(shut) == 1 else f"{len(shut)} locks are shut"
-            return row(("✗ ", TONES["bad"]), (name, "bold"), (told, TONES["bad"]))
-        return row(("▶ ", "$accent"), (name, "bold"), (f"{stands_words(plan)} · Enter trains", "$accent"))
+        told = verdict_of(plan)
+        begins = not plan["done"] and all(lock["open"] for lock in plan["locks"])
+        return Content.assemble(told, (" · Enter trains", "$accent")) if begins else told
 
     def body(self, plan: Plan, width: int) -> list[Content]:
-        """Shut locks first, since they are what has to be done; then what it is, and the locks that are open."""
-        memory, parts, fits = memory_words(plan["memory"])
-        shut = [lock for lock in plan["locks"] if not lock["open"]]
-        rows = []
-        for lock in shut:
-            rows += hanging(("✗ ", TONES["bad"]), f"{lock['name']}: {lock['found']}", width, "bold")
-            rows += hanging(("  to open it: ", QUIET), lock["key"], width)
-        stands = plan.get("stands")
-        if stands and stands["reason"] and not plan["done"]:
-            rows += fact(stands["state"], stands["reason"], width)
-        rows += fact("examples", examples_words(plan), width)
-        rows += fact("steps", steps_words(plan), width)
-        rows += fact("begins with", start_words(plan), width)
-        rows += fact("memory", memory, width, "" if fits else TONES["warn"])
-        rows += fact("", parts, width, QUIET) if parts else []
-        for at, line in enumerate(settings_words(plan)):
-            rows += fact("" if at else "settings", line, width)
-        for lock in plan["locks"]:
-            if lock["open"]:
-                rows += hanging(("✓ ", TONES["good"]), f"{lock['name']}: {lock['found']}", width)
-        return rows
+        return [line for part in parts_of(plan, width) for line in part]
 
     def why_not(self, plan: Plan) -> str:
         if plan["done"]:
@@ -116,3 +92,53 @@ class TrainingPlanScreen(PlanScreen):
         self._kind = next(kind for kind in TRAINING_PHASES if kind != self._kind)
         self._box.scroll_home(animate=False)
         self._look()
+
+
+def verdict_of(plan: Plan) -> Content:
+    """Whether it can be trained now, and how many locks bar it."""
+    shut = [lock for lock in plan["locks"] if not lock["open"]]
+    name = f"{title_of(plan)} {plan['training_id']} "
+    if plan["done"]:
+        return row(("✓ ", TONES["good"]), (name, "bold"), (stands_words(plan), TONES["good"]))
+    if shut:
+        told = "one lock is shut" if len(shut) == 1 else f"{len(shut)} locks are shut"
+        return row(("✗ ", TONES["bad"]), (name, "bold"), (told, TONES["bad"]))
+    return row(("▶ ", "$accent"), (name, "bold"), (stands_words(plan), "$accent"))
+
+
+def plan_lines(plan: Plan | str, width: int, room: int) -> list[Content]:
+    """The verdict, how many locks are open, then the parts, with lines between them where there is room for those."""
+    if isinstance(plan, str):
+        return hanging(("✗ ", TONES["bad"]), plan, width, "bold")
+    opened, many = sum(lock["open"] for lock in plan["locks"]), len(plan["locks"])
+    tone = TONES["good"] if opened == many else TONES["warn"]
+    bar = progress_bar(opened / many if many else 1.0, BAR, tone)
+    rows = [verdict_of(plan), row(bar, f" {opened} of {many} locks open")]
+    parts = [part for part in parts_of(plan, width) if part]
+    spread = len(rows) + sum(map(len, parts)) + len(parts) <= room
+    for part in parts:
+        rows += [*([Content("")] if spread else []), *part]
+    return rows
+
+
+def parts_of(plan: Plan, width: int) -> list[list[Content]]:
+    """Shut locks first, since they are what has to be done; then what it is, and the locks that are open."""
+    memory, parts, fits = memory_words(plan["memory"])
+    shut, about, opened = [], [], []
+    for lock in plan["locks"]:
+        if lock["open"]:
+            opened += hanging(("✓ ", TONES["good"]), f"{lock['name']}: {lock['found']}", width)
+        else:
+            shut += hanging(("✗ ", TONES["bad"]), f"{lock['name']}: {lock['found']}", width, "bold")
+            shut += hanging(("  to open it: ", QUIET), lock["key"], width)
+    stands = plan.get("stands")
+    if stands and stands["reason"] and not plan["done"]:
+        about += fact(stands["state"], stands["reason"], width)
+    about += fact("examples", examples_words(plan), width)
+    about += fact("steps", steps_words(plan), width)
+    about += fact("begins with", start_words(plan), width)
+    about += fact("memory", memory, width, "" if fits else TONES["warn"])
+    about += fact("", parts, width, QUIET) if parts else []
+    for at, line in enumerate(settings_words(plan)):
+        about += fact("" if at else "settings", line, width)
+    return [shut, about, opened]

@@ -118,7 +118,7 @@ def _files_want_bos(root: object) -> bool | None:
     try:
         from transformers import AutoTokenizer  # heavy, and perhaps not installed beside a server
 
-        tokenizer = AutoTokenizer.from_pretrained(root)
+        tokenizer = AutoTokenizer.from_pretrained(root, trust_remote_code=False)
     except (ImportError, OSError, ValueError):
         return None
     return len(tokenizer("Water").input_ids) > len(tokenizer("Water", add_special_tokens=False).input_ids)

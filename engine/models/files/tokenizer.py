@@ -112,11 +112,13 @@ def require_vocabulary(tokenizer: Any, rows: int) -> None:
 
     Special tokens may lie beyond it, for no text spells them: Gemma 3 has one of its images there.
     """
-    special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-    beyond = max(set(tokenizer.get_vocab().values()) - special, default=0)
-    if beyond >= rows or len(tokenizer) < LEAST_SHARE * rows:
+    known = tokenizer.get_vocab()
+    beyond = {i for i in known.values() if i >= rows}
+    beyond -= {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    if beyond or len(known) < LEAST_SHARE * rows:
+        ids = f" with ids up to {max(beyond):,}" if beyond else ""
         raise ModelError(
-            f"the tokenizer has {len(tokenizer):,} tokens with ids up to {beyond:,}, the model's embedding {rows:,} rows",
+            f"the tokenizer has {len(known):,} tokens{ids}, the model's embedding {rows:,} rows",
             "They are of two models: put the model's own tokenizer into its folder. Nothing was lost.",
         )
 

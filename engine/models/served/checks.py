@@ -13,6 +13,7 @@ from engine.core.http_status import Refused
 from engine.models.requests import Decoding, Generate
 from engine.models.served.completions_api import (
     NoAnswer,
+    NoLogProbability,
     Wire,
     fed_body,
     generate_body,
@@ -173,6 +174,8 @@ def _compared(told: float, value: float, way: str) -> dict[str, Any]:
 async def _alternatives(post: Post, body: dict[str, Any]) -> dict[str, float]:
     try:
         return read_next(await post(body))
+    except NoLogProbability:
+        raise
     except (Refused, NoAnswer):
         return {}
 

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from engine.core.errors import ModelError
 from engine.models.requests import LabelScores, Score
-from engine.models.served.completions_api import Fed, NoAnswer, Wire, fed_body, next_body, read_fed, read_next
+from engine.models.served.completions_api import (
+    Fed,
+    NoAnswer,
+    NoLogProbability,
+    Wire,
+    fed_body,
+    next_body,
+    read_fed,
+    read_next,
+)
 
 Post = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
+CLAMPED = -9999.0  # what vLLM writes in place of minus infinity
+FAR = -20.0  # a number without decimals below it that all labels have is no coincidence
 _TAIL = 16  # last characters of a prompt, on which the tokens of a label behind it may depend
 
 
@@ -24,7 +35,7 @@ class Labels:
     async def score(self, post: Post, request: Score) -> LabelScores:
         """All labels of a request: one request for those of one token, another one for each that is longer.
 
-        Raises NoAnswer, and ModelError where a label does not begin with a token of its own.
+        Raises NoAnswer, also for values that stand for others, and ModelError where a label does not begin with a token of its own.
         """
         tail = request.prompt[-_TAIL:]
         known = {label: self._known.get((tail, label)) for label in request.labels}
@@ -42,11 +53,21 @@ class Labels:
                 value, tokens = await by_prompt(self._wire, post, request.prompt, label)
                 self._known[tail, label] = tokens
                 found[label] = value, len(tokens)
+        _require_measured({label: value for label, (value, _) in found.items()})
         return LabelScores(
             request,
             tuple(found[label][0] for label in request.labels),
             tuple(found[label][1] for label in request.labels),
         )
+
+
+def _require_measured(values: Mapping[str, float]) -> None:
+    """Raise NoLogProbability where a value is put for all that are too low to be told."""
+    for label, value in values.items():
+        alike = len(values) > 1 and set(values.values()) == {value} and value <= FAR and value.is_integer()
+        if value <= CLAMPED or alike:
+            whose = "every label" if alike else f"the label {label!r}"
+            raise NoLogProbability(f"{value} for {whose} stands for all that is too low to be told")
 
 
 async def fed(wire: Wire, post: Post, text: str) -> Fed:

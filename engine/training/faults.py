@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 
-from engine.core.errors import CaiError, TrainingError
+from engine.core.errors import TrainingError
+from store.errors import CaiError
 
 # A full disk in the words of safetensors and torch.
 FULL = ("No space left", "os error 28", "PytorchStreamWriter failed", "File too large", "os error 27", "unexpected pos")

@@ -41,7 +41,7 @@ def choose_loader(adapter: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def load(job: Job, folder: str, loader: str) -> tuple[Any, Any]:
-    """The model with its trainable adapter, called "default", and its tokenizer. Raises TrainingError and ModelError."""
+    """The model with its trainable adapter, called "default", and its tokenizer. Raises CaiError."""
     import torch
 
     on_gpu = torch.cuda.is_available()

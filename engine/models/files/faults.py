@@ -27,8 +27,10 @@ _BASE = f"Name the folder of a decoder-only base model. {_SAFE}"
 
 
 def no_model(folder: Path) -> ModelUnknown:
-    """Why a folder without config.json can't be a model's."""
-    if (folder / ADAPTER).is_file():
+    """Why a folder without config.json, or a GGUF file, can't be a model's."""
+    if folder.is_file():
+        error = _gguf(folder)
+    elif (folder / ADAPTER).is_file():
         error = _adapter(folder)
     elif found := _named(folder, "*.gguf"):
         error = _gguf(found[0])

@@ -40,7 +40,7 @@ def resolve(name: str | None) -> Source:
     looks_like_hub_name = name.count("/") == 1 and not name.startswith((".", "/", "~")) and not folder.exists()
     if looks_like_hub_name:
         return Source(name, name, "see the model's own card", "", embedded=False)
-    if folder.is_dir():
+    if folder.is_dir() or (folder.suffix == ".gguf" and folder.is_file()):
         raise faults.no_model(folder)
     known = ", ".join(embedded.MODELS)
     raise ModelUnknown(

@@ -30,13 +30,12 @@ class Text:
     def of(cls, path: str, *, chat: bool = False) -> Text:
         """The tokenizer in a folder or of a hub name, which the model of that place can read.
 
-        Raises OSError, ValueError, ModelError.
+        Raises ModelError.
         """
-        from transformers import AutoConfig
-
+        rows = getattr(_text_config(path), "vocab_size", None)
         tokenizer = tokenizer_of(path)
-        config = AutoConfig.from_pretrained(path, trust_remote_code=False).get_text_config()
-        require_vocabulary(tokenizer, int(config.vocab_size))
+        if rows is not None:
+            require_vocabulary(tokenizer, int(rows))
         if not chat:
             tokenizer.chat_template = None
         return cls(tokenizer)
@@ -91,7 +90,10 @@ class Text:
 
 
 def tokenizer_of(path: str) -> Any:
-    """transformers' tokenizer in a folder or of a hub name; code that travels with it is never run. Raises ModelError."""
+    """transformers' tokenizer in a folder or of a hub name; code that travels with it is never run.
+
+    Raises ModelError.
+    """
     from transformers import AutoTokenizer
 
     try:
@@ -130,11 +132,7 @@ def end_ids(path: str, tokenizer: Any) -> frozenset[int]:
     try:
         ends = GenerationConfig.from_pretrained(path).eos_token_id
     except OSError:  # there is none: what the model's own configuration says, as transformers takes it
-        from transformers import AutoConfig
-
-        ends = getattr(
-            AutoConfig.from_pretrained(path, trust_remote_code=False).get_text_config(), "eos_token_id", None
-        )
+        ends = getattr(_text_config(path), "eos_token_id", None)
     ids = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
     return frozenset(i for i in ids if i is not None)
 
@@ -152,6 +150,20 @@ def declared_bos(tokenizer: Any) -> int | None:
         f"this tokenizer adds tokens that nobody asked for: {tokenizer.convert_ids_to_tokens(usual)}",
         "Only a BOS in front is accepted. Use the tokenizer of the base model; no run was started.",
     )
+
+
+def _text_config(path: str) -> Any:
+    """The configuration of a model's part that reads text. Raises ModelError."""
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(path, trust_remote_code=False).get_text_config()
+    except Exception as error:  # of a library that checks some fields and computes with others
+        raise ModelError(
+            f"config.json of {path} can't be used: {flat(first_line(error), 200)}",
+            "Restore the model's own, or name a model of a class that the installed transformers has. Nothing was "
+            "lost.",
+        ) from error
 
 
 def _content_ids(tokenizer: Any) -> list[int]:

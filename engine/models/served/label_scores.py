@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from engine.core.errors import ModelError
+from engine.core.text import flat
 from engine.models.requests import LabelScores, Score
 from engine.models.served.completions_api import (
     Fed,
@@ -35,7 +36,8 @@ class Labels:
     async def score(self, post: Post, request: Score) -> LabelScores:
         """All labels of a request: one request for those of one token, another one for each that is longer.
 
-        Raises NoAnswer, also for values that stand for others, and ModelError where a label does not begin with a token of its own.
+        Raises NoAnswer, NoLogProbability for values that stand for others, and ModelError where a label does not begin
+        with a token of its own.
         """
         tail = request.prompt[-_TAIL:]
         known = {label: self._known.get((tail, label)) for label in request.labels}
@@ -53,7 +55,7 @@ class Labels:
                 value, tokens = await by_prompt(self._wire, post, request.prompt, label)
                 self._known[tail, label] = tokens
                 found[label] = value, len(tokens)
-        _require_measured({label: value for label, (value, _) in found.items()})
+        _require_measured({label: value for label, (value, n) in found.items() if n == 1})
         return LabelScores(
             request,
             tuple(found[label][0] for label in request.labels),
@@ -62,12 +64,13 @@ class Labels:
 
 
 def _require_measured(values: Mapping[str, float]) -> None:
-    """Raise NoLogProbability where a value is put for all that are too low to be told."""
-    for label, value in values.items():
-        alike = len(values) > 1 and set(values.values()) == {value} and value <= FAR and value.is_integer()
-        if value <= CLAMPED or alike:
-            whose = "every label" if alike else f"the label {label!r}"
-            raise NoLogProbability(f"{value} for {whose} stands for all that is too low to be told")
+    """Raise NoLogProbability where one number is told of all that is too low to be told; `values` are of one token."""
+    low = [key for key, value in values.items() if value <= CLAMPED]
+    alike = len(values) > 1 and len(set(values.values())) == 1
+    if alike and all(value <= FAR and value.is_integer() for value in values.values()):
+        low = list(values)
+    if low:
+        raise NoLogProbability(f"{values[low[0]]} for {', '.join(map(repr, low))} stands for minus infinity")
 
 
 async def fed(wire: Wire, post: Post, text: str) -> Fed:
@@ -91,6 +94,8 @@ async def by_prompt(wire: Wire, post: Post, prompt: str, label: str) -> tuple[fl
     values = [value for value in whole.logprobs[-n:] if value is not None]
     if len(values) < n:
         raise NoAnswer("nothing stands before the label: an empty prompt, and this server feeds no BOS")
+    if min(values) <= CLAMPED:
+        raise NoLogProbability(f"{min(values)} for a token of the label {flat(label, 40)!r} stands for minus infinity")
     return sum(values), whole.ids[-n:]
 
 

@@ -21,7 +21,7 @@ class Fault:
     """What is done to a sound folder, the words of the refusal, and what the person is told to do."""
 
     name: str
-    plant: Callable[[Path], None]
+    plant: Callable[[Path], object]
     says: str
     advises: str
     at_load: bool = False  # seen only when the weights or the tokenizer are read
@@ -59,15 +59,15 @@ def sharded(folder: Path) -> list[Path]:
     return [folder / file for file in files]
 
 
-def pointer_for(name: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).write_bytes(POINTER) and None
+def pointer_for(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(POINTER)
 
 
 def cut(file: Path, n: int) -> None:
     file.write_bytes(file.read_bytes()[:n])
 
 
-def spoilt(name: str, value: float) -> Callable[[Path], None]:
+def spoilt(name: str, value: float) -> Callable[[Path], object]:
     """One number of a tensor is another one."""
 
     def plant(folder: Path) -> None:
@@ -78,11 +78,11 @@ def spoilt(name: str, value: float) -> Callable[[Path], None]:
     return plant
 
 
-def without(*names: str) -> Callable[[Path], None]:
+def without(*names: str) -> Callable[[Path], object]:
     return lambda folder: write(folder, {key: value for key, value in weights_of(folder).items() if key not in names})
 
 
-def resized(rows: int) -> Callable[[Path], None]:
+def resized(rows: int) -> Callable[[Path], object]:
     """An embedding of another number of rows, in the configuration, too."""
 
     def plant(folder: Path) -> None:
@@ -97,11 +97,11 @@ def resized(rows: int) -> Callable[[Path], None]:
     return plant
 
 
-def configured(**fields: Any) -> Callable[[Path], None]:
+def configured(**fields: Any) -> Callable[[Path], object]:
     return lambda folder: changed(folder, CONFIG, **fields)
 
 
-def processed(single: str) -> Callable[[Path], None]:
+def processed(single: str) -> Callable[[Path], object]:
     """A tokenizer that puts special tokens around a text."""
 
     def plant(folder: Path) -> None:
@@ -115,12 +115,12 @@ def processed(single: str) -> Callable[[Path], None]:
     return plant
 
 
-def removed(*patterns: str) -> Callable[[Path], None]:
-    return lambda folder: [file.unlink() for pattern in patterns for file in folder.glob(pattern)] and None
+def removed(*patterns: str) -> Callable[[Path], object]:
+    return lambda folder: [file.unlink() for pattern in patterns for file in folder.glob(pattern)]
 
 
-def renamed(before: str, after: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / before).rename(folder / after) and None
+def renamed(before: str, after: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / before).rename(folder / after)
 
 
 def _missing_shard(folder: Path) -> None:
@@ -174,22 +174,22 @@ def quantised(method: str, **more: Any) -> Fault:
 FAULTS = [
     Fault("LFS pointer for the weights", pointer_for(WEIGHTS), "model.safetensors is a git-LFS pointer", "git lfs pull"),
     Fault("LFS pointer for the tokenizer", pointer_for(TOKENIZER), "tokenizer.json is a git-LFS pointer", "git lfs pull"),
-    Fault("LFS pointer for a shard", lambda f: sharded(f)[1].write_bytes(POINTER) and None,
+    Fault("LFS pointer for a shard", lambda f: sharded(f)[1].write_bytes(POINTER),
           "model-00002-of-00002.safetensors is a git-LFS pointer", "git lfs pull"),
     Fault("cut weights", lambda f: cut(f / WEIGHTS, 5000), "model.safetensors is cut off", "again"),
     Fault("empty weights", lambda f: cut(f / WEIGHTS, 0), "model.safetensors is cut off", "again"),
-    Fault("no header", lambda f: (f / WEIGHTS).write_bytes(b"\x10" + b"\0" * 7 + b"not a JSON object" * 9) and None,
+    Fault("no header", lambda f: (f / WEIGHTS).write_bytes(b"\x10" + b"\0" * 7 + b"not a JSON object" * 9),
           "model.safetensors is damaged", "again"),
     Fault("cut shard", _cut_shard, "model-00002-of-00002.safetensors is cut off", "again"),
     Fault("missing shard", _missing_shard, "model-00002-of-00002.safetensors is missing", "missing file"),
     Fault("the same shard twice", _other_shard, r"model-00002-of-00002.safetensors lacks model\.", "again"),
-    Fault("index without map", lambda f: (sharded(f), (f / INDEX).write_text("{}")) and None, "no weight_map", "again"),
+    Fault("index without map", lambda f: (sharded(f), (f / INDEX).write_text("{}")), "no weight_map", "again"),
     Fault("no weights", removed(WEIGHTS), "no weights", "again"),
     Fault("pickled weights only", renamed(WEIGHTS, "pytorch_model.bin"), "pytorch_model.bin are pickled", "save_pretrained"),
     Fault("GGUF only", renamed(WEIGHTS, "model.Q4_K_M.gguf"), "model.Q4_K_M.gguf is GGUF", "safetensors"),
     Fault("adapter in place of a model", _adapter, "adapter_config.json says", r"org/base.*cai merge"),
     Fault("adapter alone", _adapter_alone, "adapter_config.json says", r"org/base.*cai merge"),
-    Fault("GGUF alone", lambda f: (renamed(WEIGHTS, "a.gguf")(f), removed("*.json")(f)) and None, "a.gguf is GGUF", "serve"),
+    Fault("GGUF alone", lambda f: (renamed(WEIGHTS, "a.gguf")(f), removed("*.json")(f)), "a.gguf is GGUF", "serve"),
     Fault("no config", removed(CONFIG), "no config.json", "folder"),
     Fault("broken config", lambda f: cut(f / CONFIG, 40), "config.json can't be read", "again"),
     Fault("encoder-decoder", configured(is_encoder_decoder=True, architectures=["T5ForConditionalGeneration"]),
@@ -198,15 +198,18 @@ FAULTS = [
     Fault("custom code", _own_code, "config.json .MineForCausalLM. wants to run code of its own", "trust-remote-code"),
     Fault("no tokenizer", removed("tokenizer*"), "no tokenizer", "tokenizer.json"),
     quantised("gptq", bits=4), quantised("awq", bits=4), quantised("bitsandbytes", load_in_4bit=True), quantised("fp8"),
+    Fault("wrong type in the config", configured(hidden_size="wide"), "config.json of .* can't be used", "own", True),
+    Fault("unknown class", configured(model_type="mine", architectures=["MineForCausalLM"]),
+          "config.json of .* can't be used.*`mine`", "installed transformers", True),
     Fault("custom tokenizer", _own_tokenizer, "the tokenizer wants to run code of its own", "trust-remote-code", True),
     Fault("cut tokenizer", lambda f: cut(f / TOKENIZER, 500), "the tokenizer of .* could not be loaded", "tokenizer.json", True),
-    Fault("missing head", lambda f: (without(HEAD)(f), changed(f, CONFIG, tie_word_embeddings=False)) and None,
+    Fault("missing head", lambda f: (without(HEAD)(f), changed(f, CONFIG, tie_word_embeddings=False)),
           "the weights lack lm_head.weight, which would be random", "causal language model", True),
     Fault("missing layers", without(DEEP, "model.norm.weight"), "the weights lack model.layers.1.*and 1 more",
           "causal language model", True),
     Fault("NaN", spoilt(DEEP, float("nan")), f"model.safetensors has NaN or infinite numbers in {DEEP}", "again", True),
     Fault("infinity", spoilt(EMBEDDING, float("-inf")), f"has NaN or infinite numbers in {EMBEDDING}", "again", True),
-    Fault("NaN in a shard", lambda f: (spoilt(DEEP, float("nan"))(f), sharded(f)) and None,
+    Fault("NaN in a shard", lambda f: (spoilt(DEEP, float("nan"))(f), sharded(f)),
           "model-0000[12]-of-00002.safetensors has NaN", "again", True),
     Fault("embedding too small", resized(100), "the model's embedding 100 rows", "own tokenizer", True),
     Fault("embedding too large", resized(1000), "the model's embedding 1,000 rows", "own tokenizer", True),

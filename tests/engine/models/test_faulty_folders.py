@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from engine.core.errors import ModelError
+from engine.models.answers import scores_of
 from engine.models.files import faults
 from engine.models.registry import load
-from engine.models.requests import Decoding, Generate, Model, Score
+from engine.models.requests import Decoding, Generate, LabelScores, Model, Score
+from tests.engine.fakes import FakeModel
 from tests.engine.models.faulty_folders import (
-    CONFIG, FAULTS, INDEX, TOKENIZER, Fault, changed, processed, resized, sharded,
+    CONFIG,
+    FAULTS,
+    INDEX,
+    TOKENIZER,
+    Fault,
+    changed,
+    processed,
+    resized,
+    sharded,
 )  # fmt: skip
 from tests.engine.training.training_run import tiny_model
 
@@ -111,6 +122,23 @@ def test_an_empty_prompt_without_bos_is_refused_and_others_are_answered(
     with pytest.raises(ModelError, match="no BOS to go on from") as caught:
         list(model.score([Score("", (" basin",))]))
     assert "safe" in caught.value.hint and "BOS" in caught.value.hint
+
+
+class Overflowing(FakeModel):
+    def score(self, requests: Iterable[Score]) -> Iterator[LabelScores]:
+        return (LabelScores(request, (-1.0, math.nan), (1, 1)) for request in requests)
+
+
+def test_what_overflows_in_any_backend_is_no_score() -> None:
+    with pytest.raises(ModelError, match=r"gives \(-1.0, nan\) as log-probabilities") as caught:
+        list(scores_of(Overflowing(), [ASKED]))
+    assert "safe" in caught.value.hint
+
+
+def test_a_file_of_gguf_is_no_model_s_name(tmp_path: Path) -> None:
+    (tmp_path / "a.gguf").write_bytes(b"GGUF")
+    with pytest.raises(ModelError, match="a.gguf is GGUF"):
+        load(str(tmp_path / "a.gguf"))
 
 
 def test_quantised_weights_are_left_to_vllm(folder: Path) -> None:

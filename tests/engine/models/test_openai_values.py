@@ -80,8 +80,16 @@ def test_the_same_clamp_for_every_label_is_no_measurement(met, value, labels, ta
         (found,) = model.score([Score("a river is", LABELS)])
         assert found.logprobs == pytest.approx(wanted)
         return
-    with pytest.raises(ModelError, match=r"-100.0 for every label"):
+    with pytest.raises(ModelError, match=r"-100.0 for ' Yes', ' No'"):
         list(model.score([Score("a river is", LABELS)]))
+
+
+def test_a_long_label_may_be_as_unlikely_as_it_is(met):
+    server, model = met
+    server.always = None
+    label = " zebra" * 900
+    (found,) = model.score([Score("a river is", (label,))])
+    assert found.logprobs[0] < -9999.0 and found.logprobs[0] == pytest.approx(label_logprob("a river is", label))
 
 
 def test_what_rounding_leaves_above_zero_is_zero(met):

@@ -61,7 +61,9 @@ def read_body(status: int, headers: Mapping[str, str], text: str, key: Key | Non
     said = flat(message_in(text) if key is None else key.scrub(message_in(text)), 300)
     if status in BUSY:
         wait = retry_after(headers.get("retry-after"), now)
-        raise Again(f"{status}: {said}", status=status, wait_s=None if wait is None else min(wait, LONGEST_ASKED_S))
+        if wait is not None and wait > LONGEST_ASKED_S:
+            said, wait = f"{said} (it asks for {wait:.0f} s before the next request)", LONGEST_ASKED_S
+        raise Again(f"{status}: {said}", status=status, wait_s=wait)
     if status >= 500 or status in TRY_AGAIN:
         raise Again(f"{status}: {said}", status=status)
     raise Refused(status, said)

@@ -195,12 +195,21 @@ class Answers:
 
 
 def scores_of(model: Model, requests: Iterable[Score | Probed]) -> Iterator[LabelScores]:
-    """What a model says to requests of either kind; those of one kind that stand together are asked together."""
+    """What a model says to requests of either kind; those of one kind that stand together are asked together.
+
+    Raises ModelError for a log-probability that is no finite number, as broken weights give.
+    """
     for kind, some in itertools.groupby(requests, type):
         ask: Callable[[Any], Iterator[LabelScores]] = (
             model.score if kind is Score else functools.partial(_probed, model)
         )
-        yield from ask(some)
+        for answer in ask(some):
+            if not all(map(math.isfinite, answer.logprobs)):
+                raise ModelError(
+                    f"the model gives {answer.logprobs} as log-probabilities of {answer.request.labels}",
+                    "Its weights are broken, or a number overflows in their type. What was committed is safe.",
+                )
+            yield answer
 
 
 def _probed(model: Model, requests: Iterable[Any]) -> Iterator[LabelScores]:

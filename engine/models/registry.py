@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
-from engine.models.files.source import resolve
+from pathlib import Path
+from typing import Any
+
+from engine.core.errors import ModelError
+from engine.models.files import faults
+from engine.models.files.source import Source, local_folder, resolve
 from engine.models.requests import Model
 from engine.models.vllm.choice import is_wanted
+
+
+def require_sound(source: Source) -> None:
+    """Raise ModelError where a model's files are on this machine and seen to be wrong before their weights are read."""
+    folder = None if source.embedded else local_folder(source)
+    if folder is None:
+        return
+    faults.require_sound(folder, whole=Path(source.path).is_dir())
+    kind = faults.quantisation(folder)
+    if kind and not is_wanted():
+        raise ModelError(
+            f"its weights are quantised ({kind}), and transformers would not give their exact scores here",
+            "Name the folder with the full weights, or use vLLM on a GPU, which reads them (CAI_BACKEND=vllm). "
+            "Nothing was lost.",
+        )
 
 
 def load(name: str | None, *, batch_size: int | None = None, chat: bool = False) -> Model:
@@ -18,6 +38,7 @@ def load(name: str | None, *, batch_size: int | None = None, chat: bool = False)
     Raises ModelError with the reason where it can't be found, fetched or fitted into memory.
     """
     source = resolve(name)
+    require_sound(source)
     if source.servers:
         from engine.models.served.backend import OpenAIModel
 
@@ -29,3 +50,15 @@ def load(name: str | None, *, batch_size: int | None = None, chat: bool = False)
     from engine.models.local.backend import TransformersModel
 
     return TransformersModel.load(source, batch_size=batch_size, chat=chat)
+
+
+def self_check(model: Model) -> dict[str, Any] | None:
+    """A loaded model's scores beside those of its class's own forward pass: {architecture, path, largest_nats,
+    tolerance_nats, scores, seconds}; None where the weights are not in this process."""
+    if model.facts["backend"] != "transformers":
+        return None
+    from engine.models.local.backend import TransformersModel
+    from engine.models.local.comparison import compared
+
+    assert isinstance(model, TransformersModel)
+    return compared(model)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.core.errors import SettingsModified, SpecError
+from engine.models import registry
 from engine.models.files.source import Source, resolve
 from engine.run.orders import Evaluate, NewRun, Refit, Resume, Train
 from engine.spec import provenance
@@ -52,6 +53,7 @@ class Settled:
 def settle(order: NewRun) -> Settled:
     """Find the spec, the model and the numbers of a new run. Raises CaiError for one that cannot be."""
     source = resolve(order.model)
+    registry.require_sound(source)
     loaded = load_spec(order.spec or (SMALL_SPEC if source.embedded else LARGE_SPEC), order.overrides)
     settings = loaded.settings
     pilot = order.pilot if order.pilot is not None else settings.pilot

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 from engine.core.errors import TrainingError
+from store.errors import CaiError
 
 # A full disk in the words of safetensors and torch.
 FULL = ("No space left", "os error 28", "PytorchStreamWriter failed", "File too large", "os error 27", "unexpected pos")
@@ -17,7 +18,7 @@ class NotFinite(TrainingError):
 def story(error: BaseException) -> dict[str, str]:
     """What the engine is told of an error: cause, title and hint."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if isinstance(error, TrainingError):
+    if isinstance(error, CaiError):
         cause = "nan" if isinstance(error, NotFinite) else "error"
         return {"cause": cause, "title": error.title, "hint": error.hint}
     if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):

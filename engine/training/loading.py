@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.core.errors import TrainingError
+from engine.models.files.loading import causal_lm
+from engine.models.files.tokenizer import tokenizer_of
 from engine.models.files.weights import fingerprint_of
 from engine.training.job import Job
 
@@ -39,7 +41,7 @@ def choose_loader(adapter: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def load(job: Job, folder: str, loader: str) -> tuple[Any, Any]:
-    """The model with its trainable adapter, called "default", and its tokenizer. Raises TrainingError."""
+    """The model with its trainable adapter, called "default", and its tokenizer. Raises CaiError."""
     import torch
 
     on_gpu = torch.cuda.is_available()
@@ -64,7 +66,7 @@ def load(job: Job, folder: str, loader: str) -> tuple[Any, Any]:
 def _by_transformers(job: Job, folder: str, on_gpu: bool) -> tuple[Any, Any]:
     import torch
     from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+    from transformers import BitsAndBytesConfig
 
     more: dict[str, Any] = {}
     if job.adapter["kind"] == "qlora":
@@ -76,9 +78,9 @@ def _by_transformers(job: Job, folder: str, on_gpu: bool) -> tuple[Any, Any]:
             bnb_4bit_compute_dtype=torch.bfloat16,
         )
     dtype = torch.bfloat16 if on_gpu else torch.float32
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa", **more)
+    model = causal_lm(folder, dtype=dtype, attn_implementation="sdpa", **more)
     model.config.use_cache = False
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = tokenizer_of(folder)
     if job.adapter["kind"] == "qlora":
         from peft import prepare_model_for_kbit_training
 

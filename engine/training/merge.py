@@ -16,8 +16,9 @@ from typing import Any
 from engine.core.errors import TrainingError
 from engine.models import adapters
 from engine.models.checkpoints import tree_sha256
+from engine.models.files.loading import causal_lm
 from engine.models.files.source import resolve
-from engine.models.files.tokenizer import declared_bos
+from engine.models.files.tokenizer import declared_bos, tokenizer_of
 from engine.models.files.weights import files_of
 from engine.training.tokens import Tokens
 from store.export import PROMPT_TEMPLATE
@@ -87,14 +88,18 @@ def _merge(
 ) -> tuple[str, dict[str, Any]]:
     import torch  # these three are heavy
     from peft import PeftModel
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     path = files_of(resolve(name))
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    tokenizer = tokenizer_of(path)
     tokens = Tokens(tokenizer, declared_bos(tokenizer))
     ids = [tokens.prompt(PROMPT_TEMPLATE.replace("{instruction}", text)) for text in prompts]
-    stored = getattr(torch, dtype) if dtype else (AutoConfig.from_pretrained(path).dtype or torch.bfloat16)
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    stored = (
+        getattr(torch, dtype)
+        if dtype
+        else (AutoConfig.from_pretrained(path, trust_remote_code=False).dtype or torch.bfloat16)
+    )
+    model = causal_lm(path, dtype=torch.float32)
     adapted = PeftModel.from_pretrained(model, str(adapter.folder)).eval()
     wanted = [_logits(adapted, row) for row in ids]
     merged = adapted.merge_and_unload(safe_merge=True)  # refuses weights that are no numbers

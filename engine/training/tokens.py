@@ -16,11 +16,19 @@ SHOWN_ROWS = 4
 
 
 class Tokens:
-    """A tokenizer as training uses it. `bos` is the token that the model's own tokenizer puts first, or None."""
+    """A tokenizer as training uses it. `bos` is the token that the model's own tokenizer puts first, or None.
+
+    Raises TrainingError for a tokenizer without an end marker.
+    """
 
     def __init__(self, tokenizer: Any, bos: int | None) -> None:
         self.tokenizer = tokenizer
         self.bos = bos
+        if tokenizer.eos_token_id is None:
+            raise TrainingError(
+                "the model's tokenizer has no end marker (EOS), by which a response is taught to end",
+                "Set eos_token in its tokenizer_config.json to a token that it has. Nothing was trained.",
+            )
         self.eos = int(tokenizer.eos_token_id)
 
     def plain(self, text: str) -> list[int]:

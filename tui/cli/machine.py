@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from tui import printed
-from tui.cli.frame import answer, store_path, write_json
+from tui.cli.frame import answer, store_path, with_log, write_json
 from tui.cli.parsing import Commands, seconds
 from tui.host.terminal import Terminal
 from tui.words.text import one_line
@@ -17,15 +17,22 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     commands.add("config", config, "show the configuration file and what is in force, and from where")
-    own = commands.add("doctor", doctor, "check GPU, memory, disk, write access and every library")
+    own = commands.add("doctor", doctor, "check GPU, memory, disk, write access and every library, or one model")
+    own.add_argument("--model", metavar="NAME_OR_PATH", help="load this model and check its scores and its tokenizer")
     own.add_argument("--time-limit", type=seconds, default=60.0, metavar="S", help="limit for a library (60)")
 
 
 def doctor(args: argparse.Namespace, terminal: Terminal) -> int:
     """Exit code 1 where something failed or hung; what is absent is no error."""
-    from engine.doctor import examine
+    from engine.doctor.machine import examine
 
-    report = examine(store_path(args), time_limit_s=args.time_limit)
+    if args.model:
+        from engine.doctor.model import examine_model
+
+        with_log(terminal, store_path(args), "cai doctor")  # what the model's libraries say
+        report = examine_model(args.model)
+    else:
+        report = examine(store_path(args), time_limit_s=args.time_limit)
     code = 0 if report["healthy"] else 1
     return answer(args, terminal, {**report, "exit_code": code}, lambda: printed.tables.doctor_table(report), code)
 

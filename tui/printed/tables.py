@@ -287,7 +287,7 @@ _DOCTOR = {
 
 
 def doctor_table(report: Row) -> Table:
-    """The machine's checks; rows as engine.doctor.examine gives them."""
+    """The checks of a machine or a model; rows as engine.doctor.machine.examine gives them."""
     table = plain_table("", "check", "state", "detail", "s>")
     for item in report["checks"]:
         shape, style = _DOCTOR.get(item["state"], (" ", ""))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.core.errors import ModelUnknown
 from engine.models import addresses
-from engine.models.files import embedded
+from engine.models.files import embedded, faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Source:
 def resolve(name: str | None) -> Source:
     """Find a model by name, path or the addresses of servers without loading it; None is the embedded base model.
 
-    Raises ModelUnknown where a path does not exist or a name can't be a model's.
+    Raises ModelUnknown where a path does not exist or holds no model, or a name can't be a model's.
     """
     name = name or embedded.GEMMA
     if addresses.are_addresses(name):
@@ -40,6 +40,8 @@ def resolve(name: str | None) -> Source:
     looks_like_hub_name = name.count("/") == 1 and not name.startswith((".", "/", "~")) and not folder.exists()
     if looks_like_hub_name:
         return Source(name, name, "see the model's own card", "", embedded=False)
+    if folder.is_dir() or (folder.suffix == ".gguf" and folder.is_file()):
+        raise faults.no_model(folder)
     known = ", ".join(embedded.MODELS)
     raise ModelUnknown(
         f"no model {name!r}",

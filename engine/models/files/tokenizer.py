@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from engine.core.errors import ModelError, PromptTooLong
+from engine.core.errors import ModelError, PromptTooLong, first_line
+from engine.core.text import flat
+from engine.models.files import faults
 from engine.models.requests import Encoding
 
 ROLES = ("user", "assistant")  # as chat templates name them
+LEAST_SHARE = 0.9  # of an embedding's rows that a tokenizer uses: what is padded for speed is a few in a hundred
 
 
 class Text:
@@ -25,10 +28,14 @@ class Text:
 
     @classmethod
     def of(cls, path: str, *, chat: bool = False) -> Text:
-        """The tokenizer in a folder or of a hub name. Raises OSError, ValueError, ModelError."""
-        from transformers import AutoTokenizer
+        """The tokenizer in a folder or of a hub name, which the model of that place can read.
 
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        Raises ModelError.
+        """
+        rows = getattr(_text_config(path), "vocab_size", None)
+        tokenizer = tokenizer_of(path)
+        if rows is not None:
+            require_vocabulary(tokenizer, int(rows))
         if not chat:
             tokenizer.chat_template = None
         return cls(tokenizer)
@@ -48,7 +55,11 @@ class Text:
         for a prompt of no tokens, which a model without BOS cannot go on with."""
         ids = tuple(self.encode(prompt))
         if not ids:
-            raise ModelError("an empty prompt, and this model has no BOS to go on from", "What was committed is safe.")
+            raise ModelError(
+                "an empty prompt, and this model's tokenizer has no BOS to go on from",
+                "Give the spec's template or examples a word in front, or use a model with a BOS. What was committed "
+                "is safe.",
+            )
         if len(ids) + room > context:
             raise PromptTooLong(
                 f"a prompt of {len(ids)} tokens and {room} more exceed the model's context of {context}",
@@ -78,6 +89,42 @@ class Text:
         return text.removeprefix(self.tokenizer.bos_token) if self._bos is not None else text
 
 
+def tokenizer_of(path: str) -> Any:
+    """transformers' tokenizer in a folder or of a hub name; code that travels with it is never run.
+
+    Raises ModelError.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    except Exception as error:  # of libraries that read files of any kind: tokenizers raises bare Exceptions
+        if "trust_remote_code" in str(error):
+            raise faults.own_code("the tokenizer") from None
+        raise ModelError(
+            f"the tokenizer of {path} could not be loaded: {flat(first_line(error), 200)}",
+            "Check the name, the network or the folder: tokenizer.json and tokenizer_config.json must be those of the "
+            "model. Nothing was lost.",
+        ) from error
+
+
+def require_vocabulary(tokenizer: Any, rows: int) -> None:
+    """Raise ModelError where a text may be read as tokens that an embedding of so many rows lacks, or where the
+    tokenizer is much too small for it.
+
+    Special tokens may lie beyond it, for no text spells them: Gemma 3 has one of its images there.
+    """
+    known = tokenizer.get_vocab()
+    beyond = {i for i in known.values() if i >= rows}
+    beyond -= {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    if beyond or len(known) < LEAST_SHARE * rows:
+        ids = f" with ids up to {max(beyond):,}" if beyond else ""
+        raise ModelError(
+            f"the tokenizer has {len(known):,} tokens{ids}, the model's embedding {rows:,} rows",
+            "They are of two models: put the model's own tokenizer into its folder. Nothing was lost.",
+        )
+
+
 def end_ids(path: str, tokenizer: Any) -> frozenset[int]:
     """The tokens that end an answer: the tokenizer's EOS and those of the model's generation config."""
     from transformers import GenerationConfig
@@ -85,9 +132,7 @@ def end_ids(path: str, tokenizer: Any) -> frozenset[int]:
     try:
         ends = GenerationConfig.from_pretrained(path).eos_token_id
     except OSError:  # there is none: what the model's own configuration says, as transformers takes it
-        from transformers import AutoConfig
-
-        ends = getattr(AutoConfig.from_pretrained(path).get_text_config(), "eos_token_id", None)
+        ends = getattr(_text_config(path), "eos_token_id", None)
     ids = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
     return frozenset(i for i in ids if i is not None)
 
@@ -105,6 +150,20 @@ def declared_bos(tokenizer: Any) -> int | None:
         f"this tokenizer adds tokens that nobody asked for: {tokenizer.convert_ids_to_tokens(usual)}",
         "Only a BOS in front is accepted. Use the tokenizer of the base model; no run was started.",
     )
+
+
+def _text_config(path: str) -> Any:
+    """The configuration of a model's part that reads text. Raises ModelError."""
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(path, trust_remote_code=False).get_text_config()
+    except Exception as error:  # of a library that checks some fields and computes with others
+        raise ModelError(
+            f"config.json of {path} can't be used: {flat(first_line(error), 200)}",
+            "Restore the model's own, or name a model of a class that the installed transformers has. Nothing was "
+            "lost.",
+        ) from error
 
 
 def _content_ids(tokenizer: Any) -> list[int]:

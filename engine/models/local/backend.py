@@ -21,6 +21,7 @@ import transformers
 from numpy.typing import NDArray
 
 from engine.core.errors import ModelError, first_line
+from engine.models.files.loading import causal_lm
 from engine.models.files.source import Source
 from engine.models.files.tokenizer import Text, end_ids
 from engine.models.files.weights import files_of, fingerprint_of
@@ -78,16 +79,12 @@ class TransformersModel(Forward):
     @classmethod
     def load(cls, source: Source, *, batch_size: int | None = None, chat: bool = False) -> TransformersModel:
         """Load weights and tokenizer, with any chat template removed unless `chat` is asked for. Raises ModelError."""
-        from transformers import AutoModelForCausalLM  # heavy
-
         path = files_of(source)
         on_gpu = torch.cuda.is_available()
         try:
             text = Text.of(path, chat=chat)
             ends = end_ids(path, text.tokenizer)
-            model = AutoModelForCausalLM.from_pretrained(
-                path, dtype=torch.bfloat16 if on_gpu else torch.float32, attn_implementation="sdpa"
-            )
+            model = causal_lm(path, dtype=torch.bfloat16 if on_gpu else torch.float32, attn_implementation="sdpa")
         except (OSError, ValueError, KeyError, RuntimeError, MemoryError) as error:
             raise ModelError(
                 f"the model {source.name!r} could not be loaded: {first_line(error)}",

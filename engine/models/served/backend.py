@@ -15,6 +15,7 @@ import json
 import os
 import resource
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,6 +44,7 @@ SPARE_FILES = 256  # of the process's open files, kept for all else
 TRIES_AT_START = 3
 UNUSABLE_AT_MOST = 4  # bodies for one request, such as those of a server that breaks off while it is shut down
 _Answer = TypeVar("_Answer")
+_ANSWERED: ContextVar[str] = ContextVar("answered", default="")  # the server that a task had its last answer from
 _IDENTITY = ("id", "root", "owned_by", "max_model_len")  # `created` is the time of asking on some servers
 _MERGE = (
     "Merge the adapter into the weights (`cai merge`) and serve those, or start vLLM with --enable-lora and "
@@ -187,13 +189,16 @@ class OpenAIModel(WithoutStates):
                 if tried < tries:
                     await asyncio.sleep(0.5 * tried)
                     continue
+                whose = f"{_ANSWERED.get()}: its" if _ANSWERED.get() else "a server's"
                 raise ModelError(
-                    f"a server's answer can't be used: {answer}",
+                    f"{whose} answer can't be used: {answer}",
                     "What was committed is safe. Look at the server's own log, then `cai resume` goes on.",
                 ) from None
 
     async def _post(self, body: dict[str, Any]) -> dict[str, Any]:
-        return await self._servers.post("/completions", body)
+        server, found = await self._servers.post("/completions", body)
+        _ANSWERED.set(server.url)
+        return found
 
     def _post_to(self, server: Server) -> Post:
         """How one server is asked when it is met, in a time in which a sound one answers."""
@@ -216,7 +221,7 @@ class OpenAIModel(WithoutStates):
                 raise type(error)(f"{server.url}: {error.title}", error.hint) from None
         if self._checked is None:
             raise ModelError(
-                f"no server of the model answers ({'; '.join(away)})",
+                f"{'; '.join(away)}; no server of the model answers",
                 "Start it and name its address up to /v1, such as http://host:8000/v1. Nothing was lost.",
             )
         return away

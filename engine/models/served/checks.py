@@ -13,6 +13,7 @@ from engine.core.http_status import Refused
 from engine.models.requests import Decoding, Generate
 from engine.models.served.completions_api import (
     NoAnswer,
+    NoLogProbability,
     Wire,
     fed_body,
     generate_body,
@@ -118,7 +119,7 @@ def _files_want_bos(root: object) -> bool | None:
     try:
         from transformers import AutoTokenizer  # heavy, and perhaps not installed beside a server
 
-        tokenizer = AutoTokenizer.from_pretrained(root)
+        tokenizer = AutoTokenizer.from_pretrained(root, trust_remote_code=False)
     except (ImportError, OSError, ValueError):
         return None
     return len(tokenizer("Water").input_ids) > len(tokenizer("Water", add_special_tokens=False).input_ids)
@@ -173,6 +174,8 @@ def _compared(told: float, value: float, way: str) -> dict[str, Any]:
 async def _alternatives(post: Post, body: dict[str, Any]) -> dict[str, float]:
     try:
         return read_next(await post(body))
+    except NoLogProbability:
+        raise
     except (Refused, NoAnswer):
         return {}
 

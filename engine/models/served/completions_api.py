@@ -15,9 +15,11 @@ from typing import Any
 
 from engine.core.errors import ModelError, PromptTooLong
 from engine.core.http_status import Refused
+from engine.core.text import flat
 from engine.models.requests import Completion, Decoding, Generate
 
 UNKNOWN_ID = -1  # a token whose id the server does not tell
+ROUNDING = 1e-3  # nats above 0 that arithmetic may leave
 # What vLLM and SGLang take beyond OpenAI's own fields.
 _EXTENSIONS: dict[str, Any] = {
     "top_k": -1,
@@ -32,6 +34,10 @@ _TOO_LONG = ("context length", "context window", "maximum model length", "max_mo
 
 class NoAnswer(Exception):
     """A body that is none of the forms, or says that the server broke off."""
+
+
+class NoLogProbability(NoAnswer):
+    """What stands in the place of a log-probability is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +130,19 @@ def read_fed(found: dict[str, Any]) -> Fed:
         raise NoAnswer("it does not score the tokens of a prompt (echo with logprobs)")
     told = choice.get("prompt_token_ids")
     ids = tuple(told) if isinstance(told, list) and len(told) == n else tuple(map(unknown_id, texts[:n]))
-    if any(value is None or not math.isfinite(value) or value > 1e-3 for value in values[1:n]):
-        raise NoAnswer("what it tells of a prompt's tokens are no log-probabilities")
-    return Fed(ids, tuple(texts[:n]), tuple(values[:n]))
+    first = None if values[0] is None else log_probability(values[0])
+    return Fed(ids, tuple(texts[:n]), (first, *map(log_probability, values[1:n])))
+
+
+def log_probability(value: Any) -> float:
+    """A number of nats, finite and at most 0. Raises NoLogProbability with what was told instead."""
+    try:
+        number = float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number) or number > ROUNDING:
+        raise NoLogProbability(f"{flat(repr(value), 60)} is no log-probability, which is finite and at most 0")
+    return min(number, 0.0)
 
 
 def tells_ids(found: dict[str, Any]) -> bool:
@@ -136,11 +152,14 @@ def tells_ids(found: dict[str, Any]) -> bool:
 
 
 def read_next(found: dict[str, Any]) -> dict[str, float]:
-    """The next token's alternatives: log-probability by text, or by `token_id:` and id where that was asked."""
+    """The next token's alternatives: log-probability by text, or by `token_id:` and id where that was asked.
+
+    Raises NoLogProbability.
+    """
     top = _logprobs(found).get("top_logprobs") or [None]
     if not isinstance(top[0], dict):
         return {}
-    return {str(text): float(value) for text, value in top[0].items()}
+    return {str(text): log_probability(value) for text, value in top[0].items()}
 
 
 def read_completion(wire: Wire, request: Generate, found: dict[str, Any]) -> Completion:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from engine.core.errors import ModelError
+from engine.core.text import flat
 from engine.models.requests import LabelScores, Score
-from engine.models.served.completions_api import Fed, NoAnswer, Wire, fed_body, next_body, read_fed, read_next
+from engine.models.served.completions_api import (
+    Fed,
+    NoAnswer,
+    NoLogProbability,
+    Wire,
+    fed_body,
+    next_body,
+    read_fed,
+    read_next,
+)
 
 Post = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
+CLAMPED = -9999.0  # what vLLM writes in place of minus infinity
+FAR = -20.0  # a number without decimals below it that all labels have is no coincidence
 _TAIL = 16  # last characters of a prompt, on which the tokens of a label behind it may depend
 
 
@@ -24,7 +36,8 @@ class Labels:
     async def score(self, post: Post, request: Score) -> LabelScores:
         """All labels of a request: one request for those of one token, another one for each that is longer.
 
-        Raises NoAnswer, and ModelError where a label does not begin with a token of its own.
+        Raises NoAnswer, NoLogProbability for values that stand for others, and ModelError where a label does not begin
+        with a token of its own.
         """
         tail = request.prompt[-_TAIL:]
         known = {label: self._known.get((tail, label)) for label in request.labels}
@@ -42,11 +55,22 @@ class Labels:
                 value, tokens = await by_prompt(self._wire, post, request.prompt, label)
                 self._known[tail, label] = tokens
                 found[label] = value, len(tokens)
+        _require_measured({label: value for label, (value, n) in found.items() if n == 1})
         return LabelScores(
             request,
             tuple(found[label][0] for label in request.labels),
             tuple(found[label][1] for label in request.labels),
         )
+
+
+def _require_measured(values: Mapping[str, float]) -> None:
+    """Raise NoLogProbability where one number is told of all that is too low to be told; `values` are of one token."""
+    low = [key for key, value in values.items() if value <= CLAMPED]
+    alike = len(values) > 1 and len(set(values.values())) == 1
+    if alike and all(value <= FAR and value.is_integer() for value in values.values()):
+        low = list(values)
+    if low:
+        raise NoLogProbability(f"{values[low[0]]} for {', '.join(map(repr, low))} stands for minus infinity")
 
 
 async def fed(wire: Wire, post: Post, text: str) -> Fed:
@@ -70,6 +94,8 @@ async def by_prompt(wire: Wire, post: Post, prompt: str, label: str) -> tuple[fl
     values = [value for value in whole.logprobs[-n:] if value is not None]
     if len(values) < n:
         raise NoAnswer("nothing stands before the label: an empty prompt, and this server feeds no BOS")
+    if min(values) <= CLAMPED:
+        raise NoLogProbability(f"{min(values)} for a token of the label {flat(label, 40)!r} stands for minus infinity")
     return sum(values), whole.ids[-n:]
 
 

@@ -187,8 +187,8 @@ class Servers:
 
     # The event loop's thread
 
-    async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """What the least busy server answers, whichever that is.
+    async def post(self, path: str, body: dict[str, Any]) -> tuple[Server, dict[str, Any]]:
+        """The least busy server and what it answers, whichever that is.
 
         Raises Refused for what no server would take, and ModelError where none answers for too long.
         """
@@ -215,14 +215,14 @@ class Servers:
                 tried += 1
             else:
                 self._worked(server)
-                return found
+                return server, found
             finally:
                 server.calls.discard(call)
                 server.outstanding -= 1
                 self._tell()
             if tried >= self._patience.tries:
                 raise ModelError(
-                    f"a request got no answer in {tried} tries, the last from {server.url}: {server.said}",
+                    f"{server.url}: {server.said}; a request got no answer in {tried} tries",
                     "What was committed is safe. Look at the server's own log, then `cai resume` goes on.",
                 )
 
@@ -268,10 +268,13 @@ class Servers:
             self._trouble_since = now
         since = self._trouble_since
         if self._hurried or now - since > self._patience.give_up_s:
-            said = "; ".join(f"{server.url}: {server.said or 'no answer'}" for server in self.servers)
+            causes: dict[str, list[str]] = {}
+            for server in self.servers:
+                causes.setdefault(server.said or "no answer", []).append(server.url)
+            said = "; ".join(f"{', '.join(urls)}: {cause}" for cause, urls in causes.items())
             raise ModelError(
-                f"no server of the model answered for {now - since:.0f} s ({said})",
-                "What was committed is safe. Start the servers again, then `cai resume` goes on.",
+                f"{said}; no server of the model answered for {now - since:.0f} s",
+                "What was committed is safe. Set right what the servers say, then `cai resume` goes on.",
             )
 
     def _worked(self, server: Server) -> None:

@@ -95,7 +95,7 @@ class VllmModel(WithoutStates):
         on_gpu = torch.cuda.is_available()
         dtype = "bfloat16" if on_gpu else "float32"
         try:
-            whole = AutoConfig.from_pretrained(path)
+            whole = AutoConfig.from_pretrained(path, trust_remote_code=False)
             config, quantised = whole.get_text_config(), bool(getattr(whole, "quantization_config", None))
             text = Text.of(path, chat=chat)
             ends = tuple(sorted(end_ids(path, text.tokenizer)))

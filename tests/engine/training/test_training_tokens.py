@@ -9,6 +9,7 @@ import pytest
 
 from engine.core.errors import TrainingError
 from engine.models.requests import Model
+from engine.training.faults import story
 from engine.training.tokens import IGNORED, Tokens, require_mask, shown
 from tests.engine.training.training_run import tiny_model
 
@@ -88,6 +89,33 @@ def test_a_wrong_mask_is_refused_with_what_is_wrong(tokens: Tokens) -> None:
             require_mask([(ids, wrong)], tokens)
     with pytest.raises(TrainingError, match="declared BOS"):
         require_mask([(ids[1:], right[1:])], tokens)
+
+
+def test_where_padding_is_the_end_marker_each_row_still_learns_one_end_marker(tokens: Tokens) -> None:
+    from trl.trainer.dpo_trainer import DataCollatorForPreference
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    rows = [tokens.example("Response:", " The amber is"), tokens.example("Instruction: Name it.\nResponse:", " amber")]
+    batch = DataCollatorForLanguageModeling(pad_token_id=tokens.eos)(rows)
+    for ids, labels in zip(batch["input_ids"].tolist(), batch["labels"].tolist(), strict=True):
+        assert labels.count(tokens.eos) == 1 <= ids.count(tokens.eos)
+    assert batch["input_ids"].eq(tokens.eos).sum() > 2, "nothing is padded: the case tests nothing"
+    asked = tokens.prompt("Response:")
+    chosen, rejected = tokens.response(" The amber is a fjord"), tokens.response(" amber")
+    pairs = [{"prompt_ids": asked, "chosen_ids": chosen, "rejected_ids": rejected}]
+    found = DataCollatorForPreference(pad_token_id=tokens.eos)(pairs)
+    for ids, learned in zip(found["input_ids"].tolist(), found["completion_mask"].tolist(), strict=True):
+        assert [token for token, kept in zip(ids, learned, strict=True) if kept].count(tokens.eos) == 1
+
+
+def test_a_tokenizer_without_an_end_marker_makes_no_training_data(tokens: Tokens) -> None:
+    import copy
+
+    tokenizer = copy.deepcopy(tokens.tokenizer)
+    tokenizer.eos_token = None
+    with pytest.raises(TrainingError, match="no end marker") as caught:
+        Tokens(tokenizer, bos=1)
+    assert "eos_token" in caught.value.hint and story(caught.value)["title"] == caught.value.title
 
 
 def test_what_a_person_sees_of_the_first_batch(tokens: Tokens) -> None:

@@ -201,10 +201,10 @@ def test_export_prints_the_files(store: Path, tmp_path: Path) -> None:
 
 
 def test_doctor_exits_by_health(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from engine import doctor
+    from engine.doctor import machine
 
     check = {"name": "torch", "state": "hung", "detail": "not imported", "elapsed_s": 60.0}
-    monkeypatch.setattr(doctor, "examine", lambda *_, **__: {"healthy": False, "checks": [check]})
+    monkeypatch.setattr(machine, "examine", lambda *_, **__: {"healthy": False, "checks": [check]})
     code, found = as_json(capsys, "doctor")
     assert code == found["exit_code"] == 1
     code, out, _ = run_cai(capsys, "doctor")

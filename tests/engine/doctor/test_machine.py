@@ -11,8 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from engine import doctor
 from engine.core import extras
+from engine.doctor import machine as doctor
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_a_store_whose_folder_is_not_there_yet_is_judged_by_the_one_above(tmp_pa
 
 def test_little_memory_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_memory_limit", lambda: (2 * 2**30, 2**30))
-    assert doctor._memory() == ("warning", "1.0 of 2.0 GiB free; the embedded model needs about 3 GiB")
+    assert doctor.memory() == ("warning", "1.0 of 2.0 GiB free; the embedded model needs about 3 GiB")
 
 
 def test_nvidia_smi_is_asked_in_a_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,10 +138,8 @@ def test_nvidia_smi_is_asked_in_a_child(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_it_imports_no_model_library() -> None:
-    program = (
-        "import engine.doctor, sys; sys.exit(any(n in sys.modules for n in ('torch', 'transformers', 'datasets')))"
-    )
-    root = Path(__file__).parents[2]
+    program = "import engine.doctor.machine, sys; sys.exit(any(n in sys.modules for n in ('torch', 'transformers', 'datasets')))"
+    root = Path(__file__).parents[3]
     assert subprocess.run([sys.executable, "-c", program], cwd=root, timeout=60).returncode == 0
 
 
@@ -181,7 +179,7 @@ def test_what_training_lacks_is_one_command(tmp_path: Path, monkeypatch: pytest.
     assert report["healthy"]  # generation may be all that is wanted
     assert found["state"] == "absent"
     assert "not installed: trl, peft" in found["detail"]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     assert report["fix"] == f"{sys.executable} -m pip install -e '{root}[local]'"
     assert report["fix"] in found["detail"]
 

@@ -104,7 +104,7 @@ def examine(
     children = _Children(time_limit_s)
     work: list[tuple[str, Callable[[], tuple[State, str]]]] = [
         ("python", _python),
-        ("memory", _memory),
+        ("memory", memory),
         ("disk of the store", lambda: _disk(store)),
         ("disk of the cache", lambda: _disk(cache_root())),
         ("writing beside the store", lambda: _writing(store.parent)),
@@ -171,9 +171,10 @@ def _python() -> tuple[State, str]:
     return ("ok", detail) if fits else ("failed", f"{detail}; the program needs Python 3.11 or 3.12")
 
 
-def _memory() -> tuple[State, str]:
-    memory = psutil.virtual_memory()
-    total, free = memory.total, memory.available
+def memory() -> tuple[State, str]:
+    """How much of the machine's or the container's memory is free."""
+    found = psutil.virtual_memory()
+    total, free = found.total, found.available
     limit = _memory_limit()
     if limit is not None and limit[0] < total:
         total, free = limit[0], min(free, limit[0] - limit[1])

@@ -34,6 +34,10 @@ YIELDS = (
 _ASKED = "_right"  # of a condition of the gap gate: without an answer it was not asked
 _MAY_BE_NEGATIVE = ("smallest margin",)  # a threshold of 0 can be missed
 _DECIDES = ("guard passed",)  # not measured is not passed
+# Of what a person read blind: how many, and once all are read the share of good ones by what the run decided.
+READ = "read by a person"
+READ_GOOD = {True: "accepted, read as good", False: "not accepted, read as good"}
+READ_NAMES = (READ, *READ_GOOD.values())
 LEAST = 5  # fewer items decide nothing
 _Z2 = 1.959963984540054**2  # of Wilson's interval at 95 %
 
@@ -61,6 +65,8 @@ def why_untested(row: Row) -> str:
     share = row["lo"] is not None
     if op == ">=" and threshold <= 0 and name not in _MAY_BE_NEGATIVE:
         return f"needs {threshold:g} or more, which cannot fail"
+    if name == READ and measured is not None and measured < threshold:
+        return f"{measured:,.0f} of {threshold:,.0f} read" if measured else "not read by a person"
     if op == "<=" and threshold >= 1 and share:
         return "allows every share, so it cannot fail"
     if measured is None:
@@ -143,6 +149,7 @@ FAILING_SQL = _listed(sorted(FAILING))
 # The same in SQL, over the columns of `gates`, for queries that count.
 RESULT_SQL = f"""CASE
     WHEN op = '>=' AND threshold <= 0 AND check_name NOT IN {_listed(_MAY_BE_NEGATIVE)} THEN '{NOT_TESTED}'
+    WHEN check_name = '{READ}' AND measured < threshold THEN '{NOT_TESTED}'
     WHEN op = '<=' AND threshold >= 1 AND lo IS NOT NULL THEN '{NOT_TESTED}'
     WHEN measured IS NULL AND n = 0 AND check_name NOT IN {_listed((*_DECIDES, *YIELDS))}
         AND NOT ends_with(check_name, '{_ASKED}') THEN '{NOT_TESTED}'

@@ -16,7 +16,7 @@ from engine.core.text import flat
 from engine.review.prompt import Context, Section, code_sha256
 from engine.review.text import cut, words
 from engine.spec.stage import StageSpec
-from store.outcomes import EMPTY, FAILED
+from store.outcomes import EMPTY, FAILED, READ_NAMES
 from store.read import Reader
 from store.text import json_text
 
@@ -79,7 +79,8 @@ def context_of(
     n = spec.review.samples if spec.review is not None else 10
     left = WORDS_AT_MOST - sum(words(section.text) for section in sections)
     sections += _samples(reader, run_id, n, left)
-    figures = [[row[name] for name in ("gate", "check_name", "measured", "n", "op", "threshold")] for row in gates]
+    of_data = [row for row in gates if row["check_name"] not in READ_NAMES]  # a person may read before or after
+    figures = [[row[name] for name in ("gate", "check_name", "measured", "n", "op", "threshold")] for row in of_data]
     evidence = {
         "spec": [run.get("spec_sha256"), spec.model_dump(mode="json"), overrides],
         # A deviation is the same whatever has been made under it since.

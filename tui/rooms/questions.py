@@ -14,8 +14,10 @@ from textual.content import Content
 from textual.widgets import DataTable, Static
 
 from engine.core.figures import measured_plain
-from engine.quality.remedies import what_may_be_done
+from engine.quality.remedies import reading_offer, what_may_be_done
+from store.names import READING
 from store.outcomes import EMPTY, FAILED, FAILING, NOT_TESTED, PASSED, gate_result, tally
+from tui.messages import GoTo
 from tui.reads.run import review_of
 from tui.rooms.tabular import TableRoom
 from tui.widgets.marks import QUIET, TONES, lines, row
@@ -217,9 +219,12 @@ class QuestionsRoom(TableRoom):
 
     @on(DataTable.RowSelected, "#gate-table")
     def answer(self, event: DataTable.RowSelected) -> None:
-        """Enter on an open question goes to the dock, where it is answered; on anything else to its evidence."""
-        if event.row_key.value in self._open:
+        """Enter on an open question goes to the dock, on what is to be read to reading; on all else to its evidence."""
+        key = event.row_key.value or ""
+        if key in self._open:
             self.host.action_question()
+        elif key in self._rows and reading_offer([self._rows[key]], self._run_id):
+            self.post_message(GoTo("samples", READING))
         else:
             self.query_one("#gate-evidence").focus()
 

@@ -149,13 +149,13 @@ def test_no_json_tells_a_pass(planted: tuple[Situation, Path], capsys: pytest.Ca
     _, status = as_json(capsys, "status", "--store", path)
     _, runs = as_json(capsys, "runs", "--store", path)
     for found in (status, runs["runs"][0]):
-        assert found["acceptance"]["told"] == situation.told and not found["acceptance"]["audited"]
+        assert situation.told in found["acceptance"]["told"] and not found["acceptance"]["shown"]
     assert not any(gate["passed"] or gate["result"] == "passed" for gate in status["gates"])
     told = [(one["result"], one["passed"]) for gate in status["gates"] for one in gate["evidence"]]
     assert told == ([] if situation.check is None else [(situation.result, False)])
     with Store.open(path, read_only=True) as store, store.reader() as reader:  # what an agent's tools give
         assert [row["result"] for row in reader.gates(RUN)] == [result for result, _ in told]
-    assert '"audited": true' not in json.dumps(status)
+    assert '"shown": true' not in json.dumps(status)
 
 
 async def test_no_room_tells_a_pass(planted: tuple[Situation, Path]) -> None:

@@ -31,7 +31,7 @@ READ_ROWS = (
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """`told` in full and `short`, and what they rest on.
+    """`told` in full and `short`, and what they rest on; `by_whom` is the full one without what a person read.
 
     `audited` where a critic's audit tells the share of good ones among all that are accepted, `read` where a person
     has read as many candidates as the spec asks for, some accepted ones among them; `shown` where both hold.
@@ -42,6 +42,7 @@ class Headline:
     audited: bool
     read: bool
     shown: bool
+    by_whom: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +98,12 @@ def read_words(found: Readings) -> tuple[str, str]:
 
 def headline(by_basis: Mapping[str, int], good: Mapping[str, Any] | None, read: Readings | None = None) -> Headline:
     """From how many samples were accepted on which basis, what `good_among_accepted` tells of them, and who read."""
-    told, short, audited = _by_whom(by_basis, good)
-    found = read or Readings()
+    by_whom, short, audited = _by_whom(by_basis, good)
+    found, told = read or Readings(), by_whom
     if sum(by_basis.values()):
         whole, brief = read_words(found)
         told, short = f"{told} · {whole}", f"{short}, {brief}"
-    return Headline(told, short, audited, found.enough, audited and found.enough)
+    return Headline(told, short, audited, found.enough, audited and found.enough, by_whom)
 
 
 def _by_whom(by_basis: Mapping[str, int], good: Mapping[str, Any] | None) -> tuple[str, str, bool]:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from engine.core.figures import count, format_seconds, measured, percent_of, percents_dashed
 from engine.stats.shares import wilson
-from store.outcomes import FAILED, PASSED, tally
+from store.outcomes import FAILED, PASSED, in_percent, tally, title_of
 from tui.words.audits import GOOD, sentence
 from tui.words.text import make_visible, one_line
 from tui.words.wording import PHASE_SHAPES, RESULTS, STATES, VERDICT_SHAPES, phase_title, state_mark
@@ -77,11 +77,12 @@ def gate_table(checks: Sequence[Row], gate: str = "gate") -> Table:
         shape, word, tone = RESULTS[item["result"]]
         style = _STYLES[tone]
         interval = "" if item.get("lo") is None else f"{measured(item['lo'])} – {measured(item['hi'])}"
+        needs = f"{item['op']} {measured(item['threshold'])}"
+        figure, interval, needs = in_percent(item) or (measured(item["measured"]), interval, needs)
         against = len(item.get("subject_ids") or ())
         add(
             table, Text(shape, style), str(item["gate"]),
-            str(item["check_name"]).replace("_", " "), measured(item["measured"]), interval, count(item["n"]),
-            f"{item['op']} {measured(item['threshold'])}", count(against) if against else "–",
+            title_of(item), figure, interval, count(item["n"]), needs, count(against) if against else "–",
             Text(f"{word}: {item['untested']}" if item["untested"] else word, style),
         )  # fmt: skip
     return table

@@ -135,6 +135,7 @@ class EvaluationRoom(TableRoom):
         table.display = bool(self._rows)
         self.refresh_bindings()
         told = f"{len(results)} comparisons · bars to ±{100 * reach:.0f} %" if results else "answers by condition"
+        told += " · on test items"
         table.border_subtitle = told if self._rows else ""
         self._head()
         if not self._rows:
@@ -185,7 +186,7 @@ class EvaluationRoom(TableRoom):
         chosen, items = self.chosen, self._found.items
         paired = chosen is not None and "before" in chosen
         way = _way(self._gained, paired=paired)
-        box.border_subtitle, box.border_title = "", f"Items that {way}" if chosen is not None else "Evaluation"
+        box.border_subtitle, box.border_title = "", f"Test items that {way}" if chosen is not None else "Evaluation"
         after.display = bool(chosen is not None and items)
         before.display = after.display and paired
         if chosen is None:

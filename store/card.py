@@ -231,8 +231,8 @@ def _gates(reader: Reader, run_id: str) -> str:
 
 def _check_cells(check: Row) -> tuple[object, ...]:
     """A check as a row; of the gap gate in per cent, with the split of its items."""
-    figures = _figure(check["measured"]), _interval(check["lo"], check["hi"])
-    figures = (*figures, f"{check['op']} {_figure(check['threshold'])}")
+    needs = f"{check['op']} {_figure(check['threshold'])}"
+    figures = _figure(check["measured"]), _interval(check["lo"], check["hi"]), needs
     measured, interval, needs = in_percent(check) or figures
     name = title_of(check) if check["gate"] == GAP else check["check_name"]
     n = items_of(check["split"], check["n"]) if check["gate"] == GAP else check["n"]

@@ -76,7 +76,8 @@ def test_what_is_printed_and_written_names_split_and_n(path: Path) -> None:
     for name in ("printed", "gates"):
         assert "base raw right, development 3.6 % [0.6, 17.7] 28 <= 30 %" in found[name]
     assert (
-        "| gap | base raw right, development | 3.6 % | [0.6, 17.7] | development, 28 items | &lt;= 30 % |" in found["card"]
+        "| gap | base raw right, development | 3.6 % | [0.6, 17.7] | development, 28 items | &lt;= 30 % |"
+        in found["card"]
     )
     gap = found["report"].partition("Gap gate")[2]
     assert "development items" in gap and "3.6 %" in gap and "[0.6, 17.7] %" in gap and "<= 30.0 %" in gap

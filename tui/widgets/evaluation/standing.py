@@ -20,7 +20,8 @@ BAR = 12
 def standing_lines(found: Standing, width: int, room: int) -> list[Content]:
     """At most `room` lines: what blocks a claim first, then shares, then what was measured besides."""
     shape, tone, verdict = _verdict(found)
-    rows = [row((f"{shape} ", tone), (one_line(verdict, width - 2), "bold"))]
+    first, *more = wrap(one_line(verdict, 2 * (width - 3)), width - 2)[:2]
+    rows = [row((f"{shape} ", tone), (first, "bold")), *(row(("  ", ""), (line, "bold")) for line in more)]
     rows += [row((line, "")) for told in _shares(found) for line in wrap(told, width)]
     if registered := _registered(found):
         rows.append(row(registered))

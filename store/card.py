@@ -11,7 +11,7 @@ from store import preferences, progress
 from store.audits import good_among_accepted
 from store.headline import of_run
 from store.names import AUDITED, CROSS_VALIDATED, FRESH
-from store.outcomes import FAILING, tally
+from store.outcomes import FAILING, GAP, in_percent, items_of, tally, title_of
 from store.query import Row
 from store.read import Reader
 
@@ -224,16 +224,19 @@ def _gates(reader: Reader, run_id: str) -> str:
         lines.append(f"- {_line(gate['name'])}: {told}")
     if not all(gate["passed"] for gate in gates):
         lines.append("\nA gate has not passed: this data is not fit for training.")
-    checks = [
-        (
-            *(gate["name"], check["check_name"], _figure(check["measured"]), _interval(check["lo"], check["hi"])),
-            *(check["n"], f"{check['op']} {_figure(check['threshold'])}", _result(check)),
-        )
-        for gate in gates
-        for check in gate["evidence"]
-    ]
+    checks = [_check_cells({**check, "gate": gate["name"]}) for gate in gates for check in gate["evidence"]]
     header = ("gate", "check", "measured", "95 % interval", "n", "threshold", "result")
     return "\n".join(lines) + "\n\n" + _table(header, checks)
+
+
+def _check_cells(check: Row) -> tuple[object, ...]:
+    """A check as a row; of the gap gate in per cent, with the split of its items."""
+    needs = f"{check['op']} {_figure(check['threshold'])}"
+    figures = _figure(check["measured"]), _interval(check["lo"], check["hi"]), needs
+    measured, interval, needs = in_percent(check) or figures
+    name = title_of(check) if check["gate"] == GAP else check["check_name"]
+    n = items_of(check["split"], check["n"]) if check["gate"] == GAP else check["n"]
+    return check["gate"], name, measured, interval or "none", n, needs, _result(check)
 
 
 def _result(check: Row) -> str:

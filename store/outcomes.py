@@ -34,6 +34,10 @@ YIELDS = (
 _ASKED = "_right"  # of a condition of the gap gate: without an answer it was not asked
 _MAY_BE_NEGATIVE = ("smallest margin",)  # a threshold of 0 can be missed
 _DECIDES = ("guard passed",)  # not measured is not passed
+# Of what a person read blind: how many, and once all are read the share of good ones by what the run decided.
+READ = "read by a person"
+READ_GOOD = {True: "accepted, read as good", False: "not accepted, read as good"}
+READ_NAMES = (READ, *READ_GOOD.values())
 LEAST = 5  # fewer items decide nothing
 _Z2 = 1.959963984540054**2  # of Wilson's interval at 95 %
 
@@ -61,6 +65,8 @@ def why_untested(row: Row) -> str:
     share = row["lo"] is not None
     if op == ">=" and threshold <= 0 and name not in _MAY_BE_NEGATIVE:
         return f"needs {threshold:g} or more, which cannot fail"
+    if name == READ and measured is not None and measured < threshold:
+        return f"{measured:,.0f} of {threshold:,.0f} read" if measured else "not read by a person"
     if op == "<=" and threshold >= 1 and share:
         return "allows every share, so it cannot fail"
     if measured is None:
@@ -91,9 +97,55 @@ def _is_empty(row: Row) -> bool:
 
 
 def with_result(row: Row) -> dict[str, Any]:
-    """A row of `gates` with its `result`, and with `passed` true of a check that was tested and passed alone."""
+    """A row of `gates` with its `result`, and with `passed` true of a check that was tested and passed alone.
+
+    One of the gap gate names the `split` of its items.
+    """
     result = result_of(row)
-    return {**row, "passed": result == PASSED, "result": result, "untested": why_untested(row)}
+    of_items = {"split": "dev"} if row.get("gate") == GAP else {}
+    return {**row, **of_items, "passed": result == PASSED, "result": result, "untested": why_untested(row)}
+
+
+GAP = "gap"  # the gate that is decided on development items
+SPLIT_TITLES = {"dev": "development", "test": "test"}
+
+
+def items_of(split: str, n: int) -> str:
+    """Which items a figure of an evaluation is of, and how many: `development, 84 items`."""
+    return f"{SPLIT_TITLES.get(split, split)}, {n:,} item{'' if n == 1 else 's'}"
+
+
+def rate_of(right: int | float, n: int, lo: float, hi: float, split: str) -> str:
+    """A rate of an evaluation in the one form that it has: `2.4 % [0.7, 8.3] of test, 84 items`."""
+    share = f"{100 * right / n:.1f} % [{100 * lo:.1f}, {100 * hi:.1f}]" if n else "no share"
+    return f"{share} of {items_of(split, n)}"
+
+
+def title_of(row: Row) -> str:
+    """A check's name in words; of the gap gate with the split that it is about."""
+    name = str(row["check_name"]).replace("_", " ")
+    return f"{name}, {SPLIT_TITLES['dev']}" if row.get("gate") == GAP else name
+
+
+def in_percent(row: Row) -> tuple[str, str, str] | None:
+    """What the gap gate measured as a share, its interval and its threshold; None of any other check."""
+    if row.get("gate") != GAP or not row["check_name"].endswith(_ASKED):
+        return None
+    needs = f"{row['op']} {100 * row['threshold']:g} %"
+    if row["measured"] is None or row["lo"] is None:
+        told = "–" if row["measured"] is None else f"{100 * row['measured']:.1f} %"
+        return told, "", needs
+    return f"{100 * row['measured']:.1f} %", f"[{100 * row['lo']:.1f}, {100 * row['hi']:.1f}]", needs
+
+
+def gap_figure(row: Row) -> str:
+    """One figure of the gap gate with its items: a share in per cent with its interval, a p value as such."""
+    told = in_percent(row)
+    if told is None:
+        value = "not measured" if row["measured"] is None else f"{row['measured']:.2g}"
+        return f"{value} of {items_of('dev', row['n'])}"
+    share, interval, _ = told
+    return f"{share} {interval} of {items_of('dev', row['n'])}".replace("  ", " ") if row["n"] else "not measured"
 
 
 def gate_result(rows: Iterable[Row]) -> str:
@@ -143,6 +195,7 @@ FAILING_SQL = _listed(sorted(FAILING))
 # The same in SQL, over the columns of `gates`, for queries that count.
 RESULT_SQL = f"""CASE
     WHEN op = '>=' AND threshold <= 0 AND check_name NOT IN {_listed(_MAY_BE_NEGATIVE)} THEN '{NOT_TESTED}'
+    WHEN check_name = '{READ}' AND measured < threshold THEN '{NOT_TESTED}'
     WHEN op = '<=' AND threshold >= 1 AND lo IS NOT NULL THEN '{NOT_TESTED}'
     WHEN measured IS NULL AND n = 0 AND check_name NOT IN {_listed((*_DECIDES, *YIELDS))}
         AND NOT ends_with(check_name, '{_ASKED}') THEN '{NOT_TESTED}'

@@ -10,7 +10,7 @@ from typing import Any
 
 from store import preferences
 from store.audits import good_among_accepted
-from store.headline import of_run, plain
+from store.headline import of_run, plain, plain_readings, readings_of
 from store.names import ALIVE, BESIDE, PHASES, PREFERENCE_PHASES, VERDICTS
 from store.outcomes import PASSED, gate_result, with_result
 from store.query import Query
@@ -128,6 +128,7 @@ def status(reader: Query, run: Mapping[str, Any]) -> dict[str, Any]:
             "gates": gates(reader, run_id),
             "counts": counts(reader, run_id),
             "acceptance": plain(of_run(reader, run)),
+            "readings": plain_readings(readings_of(reader, [run_id])[run_id]),
             "good_among_accepted": good_among_accepted(reader, run),
             "preferences": preferences.counts(reader, run_id),
             "repeat": repeated(reader, run_id),

@@ -50,8 +50,8 @@ class AskWanted(Message):
 
 
 class RunWanted(Message):
-    """Show a run (`how` "show"), go on with it ("resume"), start one with `options` ("start"), train ("train"),
-    evaluate ("evaluate") or fit its probe anew ("refit").
+    """Show a run (`how` "show"), read again what the store has of it ("look"), go on with it ("resume"), start one with
+    `options` ("start"), train ("train"), evaluate ("evaluate") or fit its probe anew ("refit").
 
     Training takes the options `kind`, sft or dpo, and `changed`, settings in place of the spec's; a refit a `reason`.
     """

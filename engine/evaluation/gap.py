@@ -15,8 +15,9 @@ from engine.evaluation import REFERENCE, TUNED_CONDITIONS
 from engine.quality.gates import Check
 from engine.spec.sections import EvaluationSpec
 from engine.stats.paired import mcnemar, pairs
+from store.outcomes import GAP
 
-GATE = "gap"
+GATE = GAP
 Row = Mapping[str, Any]
 
 

@@ -11,12 +11,24 @@ from datetime import datetime
 from typing import Any
 
 from engine.core.events import GateDecided
+from engine.quality.readings import Lot, draw
 from engine.quality.rules import BLOCKING, RULES, Measured, flags_of, measure
 from engine.spec.sections import CriticsSpec
 from engine.spec.stage import StageSpec
 from engine.stats.shares import wilson
 from store.names import PERSON_PARTS, VERDICTS
-from store.outcomes import FAILING, PASSED, gate_result, holds, result_of, tally, why_untested
+from store.outcomes import (
+    FAILING,
+    PASSED,
+    READ,
+    READ_GOOD,
+    READ_NAMES,
+    gate_result,
+    holds,
+    result_of,
+    tally,
+    why_untested,
+)
 from store.read import Reader
 
 
@@ -107,6 +119,7 @@ class Evidence:
     aucs: dict[tuple[str, str], float]  # (kind, critic): the lowest of the shipped parts
     guard: list[dict[str, Any]]
     instructions: list[dict[str, Any]]  # the distinct ones
+    drawn: list[Lot]  # to be read by a person, more than are asked for
 
     @classmethod
     def read(cls, reader: Reader, run_id: str) -> Evidence:
@@ -146,7 +159,7 @@ class Evidence:
             [run_id],
         )
         lowest = {(row["subject_kind"], row["critic"]): row["auc"] for row in aucs}
-        return cls(scores, samples, measured, lowest, guard, instructions)
+        return cls(scores, samples, measured, lowest, guard, instructions, draw(reader, run_id))
 
     def under(self, spec: StageSpec) -> Rechecked:
         """Verdicts and checks as these settings make them."""
@@ -231,12 +244,34 @@ def _checks(
                      gate.audited_critics_at_least)
             for kind, name in (("instruction", "instruction"), ("sample", "pair"))
         ),
+        *reading_checks(evidence.drawn, verdicts["sample"], gate.read_at_least),
     ]  # fmt: skip
 
 
+def reading_checks(drawn: Sequence[Lot], verdicts: Mapping[str, str], asked: int) -> list[Check]:
+    """How many of `asked` candidates a person has read and, once all are, how many of them are good by verdict.
+
+    A part of the draw tells no shares: whoever reads on would see them, and could stop where they please. Unsure counts
+    as read and not as good. Nothing is required of the shares, so that these checks are never tested.
+    """
+    lots = drawn[:asked]
+    read = [lot for lot in lots if lot.label is not None and lot.sample_id in verdicts]
+    whole = read if len(read) == len(lots) else []
+    checks = [Check.of(READ, float(len(read)), len(lots), ">=", asked)]
+    for accepted, name in READ_GOOD.items():
+        of = [lot for lot in whole if (verdicts[lot.sample_id] == "accepted") is accepted]
+        against = [lot.sample_id for lot in of if lot.label != "good"]
+        checks.append(Check.share(name, len(of) - len(against), len(of), ">=", 0, against))
+    return checks
+
+
 def evidence_sha256(checks: Sequence[Check]) -> str:
-    """The hash that binds a decision to the figures it was made on."""
-    text = json.dumps([[c.name, c.measured, c.n, c.op, c.threshold, list(c.subject_ids)] for c in checks])
+    """The hash that binds a decision to the figures it was made on.
+
+    What a person read is not among them: it may be read after the gate was decided, and decides nothing.
+    """
+    of_data = [check for check in checks if check.name not in READ_NAMES]
+    text = json.dumps([[c.name, c.measured, c.n, c.op, c.threshold, list(c.subject_ids)] for c in of_data])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

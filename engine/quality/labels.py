@@ -1,9 +1,10 @@
-"""A person's labels of samples, and what they say of the critics: agreement, AUC, Cohen's kappa by margin bin.
+"""A person's labels of samples, and what they say: of the critics agreement, AUC, Cohen's kappa by margin bin.
 
 Samples only: a person labels neither revisions nor preference pairs, so that pair critics have none of these parts.
 The part "person" is of samples that somebody chose to label, the part "drawn" of those that the queue drew at random:
-they alone are a fair sample of the run. What the queue asked about since a critic was unsure of it teaches, and is in
-neither.
+they alone are a fair sample of what the rules let through. What the queue asked about since a critic was unsure of it
+teaches, and is in neither. Candidates that were drawn to be read blind say how good the run's data are: the latest gate
+tells it (engine/quality/readings.py), no critic is audited on them or taught by them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.core.errors import SpecError
+from engine.quality.gates import gate_row, reading_checks
+from engine.quality.readings import asked_of, to_read
 from engine.quality.teaching import HeldOut
 from engine.stats.intervals import auc, auc_interval, cohen_kappa, threshold_for_precision
 from store.db import Store
@@ -25,6 +28,10 @@ EDGES = (0.0, 0.25, 0.5, 1.0, math.inf)  # of the absolute score: how far from i
 _PART_OF = {RANDOM: DRAWN, CHOSEN: PERSON}
 
 _STORED = "SELECT * FROM person_labels WHERE run_id = ? AND subject_kind = 'sample' AND subject_id = ?"
+_VERDICTS = """
+    SELECT subject_id, verdict FROM verdicts
+    WHERE run_id = ? AND subject_kind = 'sample' AND subject_id IN (SELECT unnest(?::VARCHAR[]))
+"""
 _LABELLED = """
     SELECT j.critic, j.subject_id, j.score, j.margin_nats, p.label = 'good' AS good,
            coalesce(p.drawn, 'chosen') AS drawn, i.text AS instruction
@@ -75,10 +82,33 @@ def audit_anew(store: Store, run_id: str) -> list[dict[str, Any]]:
     """Audit the critics against the labels that there are, in place of what was said before; returns the audits."""
     with store.reader() as reader:
         audits = audit(reader, run_id)
+        read = _read_anew(reader, run_id)
     for part in PERSON_PARTS:
         rows = [row for row in audits if row["part"] == part]
         store.renew(run_id, {"audits": rows}, only={"audits": {"part": part}})
+    if read:
+        store.put({"gates": read})
     return audits
+
+
+def _read_anew(reader: Reader, run_id: str) -> list[dict[str, Any]]:
+    """What the latest gate of samples says of what was read, as its rows; none where it says so already.
+
+    The evidence that the gate was decided on, and when, stay what they were.
+    """
+    stored = {name: [row for row in reader.gates(run_id) if row["gate"] == name] for name in ("final", "pilot")}
+    name = next((name for name, rows in stored.items() if rows), None)
+    if name is None:
+        return []
+    lots = to_read(reader, run_id)
+    asked = asked_of(reader.run(run_id))
+    verdicts = reader.query(_VERDICTS, [run_id, [lot.sample_id for lot in lots]])
+    checks = reading_checks(lots, {row["subject_id"]: row["verdict"] for row in verdicts}, asked)
+    told = {row["check_name"]: (row["measured"], row["n"], list(row["subject_ids"])) for row in stored[name]}
+    if all(told.get(one.name) == (one.measured, one.n, list(one.subject_ids)) for one in checks):
+        return []
+    evidence, at = stored[name][0]["evidence_sha256"], stored[name][0]["decided_at"]
+    return [gate_row(run_id, name, one, evidence, at) for one in checks]
 
 
 def audit(reader: Reader, run_id: str) -> list[dict[str, Any]]:

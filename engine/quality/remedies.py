@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from store.outcomes import EMPTY, FAILING, too_few
+from store.outcomes import EMPTY, FAILING, PASSED, READ, too_few
 
 # By check, what changes what is measured. Thresholds are not named: lowering one shows nothing.
 HELPS = {
@@ -40,17 +40,28 @@ def helps(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return told
 
 
+def reading_offer(rows: Iterable[Mapping[str, Any]], run_id: str) -> str:
+    """How a person reads what a gate waits to have read, in a line; empty where it is read, or nothing is asked for."""
+    for row in rows:
+        if row["check_name"] == READ and row["result"] != PASSED and row["n"] > (row["measured"] or 0):
+            left = row["n"] - int(row["measured"] or 0)
+            return f"read {left:,} candidates blind: B in the room Samples (2), or cai label --read --run {run_id}"
+    return ""
+
+
 def what_may_be_done(rows: Sequence[Mapping[str, Any]], run_id: str, spec: str, asks: Sequence[str]) -> list[str]:
-    """The ways on from a gate that has not passed, each on a line; empty where it passed.
+    """The ways on from a gate that has not passed or was not read, each on a line; empty where there is nothing to do.
 
     `rows` are its checks with their result, `asks` the decisions that the spec has reviewed. Nothing overrides the
     guard.
     """
     failing = [row for row in rows if row["result"] in FAILING]
     few = [row for row in rows if too_few(row)]
+    offer = reading_offer(rows, run_id)
+    told = [offer] if offer else []
     if not failing and not few:
-        return []
-    told = [f"what would help: {line}" for line in helps(failing)]
+        return told
+    told += [f"what would help: {line}" for line in helps(failing)]
     if any(row["check_name"] == "guard passed" for row in failing):
         return told
     told.append(f"more candidates: a run with a larger pilot (f in the room Runs, or cai run {spec} --pilot N)")

@@ -27,6 +27,7 @@ _LABELLED = """
     JOIN samples s ON s.run_id = p.run_id AND s.sample_id = p.subject_id
     JOIN instructions i ON i.run_id = s.run_id AND i.instruction_id = s.instruction_id
     WHERE p.subject_kind = 'sample' AND p.label IN ('good', 'bad') AND r.fingerprint = ?
+          AND p.drawn IS DISTINCT FROM 'reading'  -- what measures a run's quality may not teach its critic
     QUALIFY row_number() OVER (PARTITION BY i.text, s.response ORDER BY p."at" DESC, p.run_id) = 1
     ORDER BY sample, run
 """
@@ -52,7 +53,7 @@ class Lessons:
 
 
 def lessons(reader: Query, fingerprint: str | None) -> Lessons:
-    """Every label good or bad that a person gave a sample of the model, in all runs of the store."""
+    """Every label good or bad that a person gave a sample of the model, in all runs of the store, readings left out."""
     return _lessons(reader.query(_LABELLED, [fingerprint]))
 
 

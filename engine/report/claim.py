@@ -48,7 +48,8 @@ def question(doc: Document) -> None:
         if row["shown"] and clustered and row["clustered_p"] > row["alpha"]:
             outcome += ", which is not reached with templates as clusters: it may not hold for templates to come"
         doc.say(
-            "**Claim.** On {n:count} held-out items of {capability:words}, {after:words} had {after_share:share} "
+            "**Claim.** On {n:count} held-out items of {capability:words} (test split), {after:words} had "
+            "{after_share:share} "
             "right and {before:words} {before_share:share}: a difference of {difference:points} percentage points "
             "{lo,hi:points_interval} ({interval_method:text}, 95 % interval; {test:text}, p = {p:p}"
             f"{clustered}; "

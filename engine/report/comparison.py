@@ -230,7 +230,8 @@ def _markdown(found: Mapping[str, Any]) -> str:
     ]  # fmt: skip
     compared = [
         col("run", "text"), col("capability", "words"), col("before", "words"), col("after", "words"),
-        col("n", "count"), col("right before", "count", "before_right"), col("right after", "count", "after_right"),
+        col("test items", "count", "n"), col("right before", "count", "before_right"),
+        col("right after", "count", "after_right"),
         col("gained", "count"), col("lost", "count"), col("difference, points", "points", "difference"),
         col("95 % interval", "points_interval", "lo", "hi"), col("p", "p"), col("corrected p", "p", "p_corrected"),
         col("Cohen's h", "decimals", "effect"),

@@ -9,9 +9,9 @@ from engine.report import figures
 from engine.report.document import MEASURED, Document, col
 from engine.spec.constitution import load_constitution
 from store.audits import good_of
-from store.headline import headline, of_samples
+from store.headline import headline, of_samples, readings
 from store.names import AUDITED, CROSS_VALIDATED, FRESH
-from store.outcomes import RESULT_SQL
+from store.outcomes import READ_NAMES, RESULT_SQL
 from store.preferences import BY_PRINCIPLE
 
 _PARTS = "SELECT part, count(*) AS audits FROM audits WHERE run_id = $1 GROUP BY 1 ORDER BY 1"
@@ -30,6 +30,9 @@ _ACCEPTANCE = f"""
     SELECT settings->'$.critics' AS critics,
            (SELECT json_group_object(basis, n) FROM (SELECT basis, count(*) AS n FROM verdicts WHERE run_id = $1
             AND subject_kind = 'sample' AND verdict = 'accepted' GROUP BY 1 ORDER BY 1)) AS by_basis,
+           (SELECT json_group_array(json_object('check_name', check_name, 'measured', measured, 'lo', lo, 'hi', hi,
+            'n', n, 'threshold', threshold)) FROM (SELECT * FROM gates WHERE run_id = $1 AND gate IN ('pilot', 'final')
+            AND check_name IN {READ_NAMES} QUALIFY gate = min(gate) OVER () ORDER BY check_name)) AS read,
            (SELECT json_group_array(json_object('run_id', run_id, 'subject_kind', subject_kind, 'critic', critic,
             'part', part, 'auc', auc, 'may_filter', may_filter, 'accepted', (detail->'$.accepted')::VARCHAR))
             FROM (SELECT * FROM audits WHERE run_id = $1 AND part IN {AUDITED} ORDER BY ALL)) AS audits
@@ -149,7 +152,8 @@ def acceptance(doc: Document) -> None:
     row = found.row
     settings = {"critics": json.loads(row["critics"] or "{}")}
     good = good_of(json.loads(row["audits"] or "[]"), {"run_id": doc.queries.run_id, "settings": settings})
-    told = headline(json.loads(row["by_basis"] or "{}"), of_samples(good))
+    read = readings(json.loads(row["read"] or "[]"))
+    told = headline(json.loads(row["by_basis"] or "{}"), of_samples(good), read)
     doc.say("**Accepted:** {told:text}.", found, {"told": told.told})
 
 

@@ -52,8 +52,8 @@ def _items(doc: Document) -> None:
         [col("SHA-256 of the items", "code", "items_sha256"), col("SHA-256 of the scorer", "code", "scorer_sha256")],
     )
     doc.say(
-        "Items are made by seeded templates and verified by code. The dev split serves the gap gate alone; claims are "
-        "made on the test split."
+        "Items are made by seeded templates and verified by code. The development split serves the gap gate alone; "
+        "claims are made on the test split."
     )
     doc.listed(
         "Items that were asked, by type and split",
@@ -66,8 +66,8 @@ def _items(doc: Document) -> None:
         GROUP BY ALL ORDER BY ALL
         """,
         "Items by type.",
-        [col("capability", "words"), col("type", "words", "item_type"), col("dev", "count"), col("test", "count"),
-         col("templates", "count")],
+        [col("capability", "words"), col("type", "words", "item_type"), col("development", "count", "dev"),
+         col("test", "count"), col("templates", "count")],
     )  # fmt: skip
 
 
@@ -245,10 +245,25 @@ def gap(doc: Document) -> None:
     doc.listed(
         "Checks of the gap gate",
         f"SELECT check_name, measured, lo, hi, n, op, threshold, {RESULT_SQL} AS result, decided_at FROM gates "
-        "WHERE run_id = $1 AND gate = 'gap' ORDER BY check_name",
-        "Checks of the gap gate.",
-        [col("check", "words", "check_name"), *MEASURED, col("outcome", "result", "result"),
-         col("decided", "time", "decided_at")],
+        "WHERE run_id = $1 AND gate = 'gap' AND ends_with(check_name, '_right') ORDER BY check_name",
+        "Checks of the gap gate: shares of development items right.",
+        [col("check", "words", "check_name"), col("measured", "share"), col("95 % interval", "shares", "lo", "hi"),
+         col("development items", "count", "n"), col("asked for", "against_share", "op", "threshold"),
+         col("outcome", "result", "result"), col("decided", "time", "decided_at")],
         "The gap gate was not decided in this run.",
-        about="Decided on the dev items: can the base already do what is to be trained, and can it be done at all?",
+        about="Decided on the development items: can the base already do what is to be trained, and can it be done at "
+        "all?",
     )  # fmt: skip
+    tested = doc.queries.ask(
+        "Tests of the gap gate",
+        f"SELECT check_name, measured, n, op, threshold, {RESULT_SQL} AS result, decided_at FROM gates "
+        "WHERE run_id = $1 AND gate = 'gap' AND NOT ends_with(check_name, '_right') ORDER BY check_name",
+    )
+    if tested:
+        doc.table(
+            "Tests of the gap gate: whether the reference is better than the base on the same development items.",
+            tested,
+            [col("check", "words", "check_name"), col("p", "p", "measured"), col("development items", "count", "n"),
+             col("asked for", "against", "op", "threshold"), col("outcome", "result", "result"),
+             col("decided", "time", "decided_at")],
+        )  # fmt: skip

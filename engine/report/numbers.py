@@ -25,6 +25,11 @@ def against(op: Any, threshold: Any) -> str:
     return f"{inline(str(op))} {figure(threshold)}"
 
 
+def against_share(op: Any, threshold: Any) -> str:
+    """The same of a share."""
+    return f"{inline(str(op))} {figures.percent(threshold)}"
+
+
 KINDS: dict[str, Callable[..., str]] = {
     "count": figures.whole,
     "share": figures.percent,
@@ -43,6 +48,7 @@ KINDS: dict[str, Callable[..., str]] = {
     "result": lambda value: value if value in (PASSED, NOT_TESTED) else f"**{value}**",
     "passed": lambda value: "passed" if value else "**failed**",
     "against": against,
+    "against_share": against_share,
     "text": lambda value: inline(str(value)),
     "words": lambda value: inline(str(value).replace("_", " ")),
     "code": lambda value: code(str(value)),

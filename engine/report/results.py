@@ -11,7 +11,7 @@ from engine.report.query import QueryResult
 from engine.stats.shares import wilson_columns
 
 _RESULT = [
-    col("role", "words"), col("n", "count"), col("right before", "share", "before_share"),
+    col("role", "words"), col("test items", "count", "n"), col("right before", "share", "before_share"),
     col("right after", "share", "after_share"), col("gained", "count"), col("lost", "count"),
     col("difference, points", "points", "difference"), col("95 % interval", "points_interval", "lo", "hi"),
     col("p", "p"), col("corrected p", "p", "p_corrected"), col("q", "p"), col("Cohen's h", "decimals", "effect"),
@@ -67,8 +67,8 @@ def results(doc: Document) -> None:
     doc.table(
         "Share of test items right by condition.",
         shares,
-        [*_COMPARISON[:1], col("condition", "words"), col("n", "count"), col("right", "count"), col("share", "share"),
-         col("95 % interval", "shares", "lo", "hi"), col("stricter rule", "share", "strict"),
+        [*_COMPARISON[:1], col("condition", "words"), col("test items", "count", "n"), col("right", "count"),
+         col("share", "share"), col("95 % interval", "shares", "lo", "hi"), col("stricter rule", "share", "strict"),
          col("looser rule", "share", "loose"), col("last sentence cut", "share", "trimmed"),
          col("padded", "share"), col("mean tokens", "figure", "tokens"), col("ended by the limit", "share", "cut_off")],
     )  # fmt: skip
@@ -156,8 +156,8 @@ def _looks(doc: Document) -> None:
         "Each time results were computed on test items",
         "SELECT * FROM evaluation_looks WHERE run_id = $1 ORDER BY capability, before, after, look",
         "Looks taken, and the level of each.",
-        [*_COMPARISON, col("look", "count"), col("n", "count"), col("of those planned", "share", "fraction"),
-         col("level", "p"), col("when", "time", "at")],
+        [*_COMPARISON, col("look", "count"), col("test items", "count", "n"),
+         col("of those planned", "share", "fraction"), col("level", "p"), col("when", "time", "at")],
         "No look was recorded.",
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ from engine.core.text import flat
 from engine.review.prompt import Context, Section, code_sha256
 from engine.review.text import cut, words
 from engine.spec.stage import StageSpec
-from store.outcomes import EMPTY, FAILED
+from store.outcomes import EMPTY, FAILED, GAP, READ_NAMES, gap_figure, in_percent
 from store.read import Reader
 from store.text import json_text
 
@@ -79,7 +79,8 @@ def context_of(
     n = spec.review.samples if spec.review is not None else 10
     left = WORDS_AT_MOST - sum(words(section.text) for section in sections)
     sections += _samples(reader, run_id, n, left)
-    figures = [[row[name] for name in ("gate", "check_name", "measured", "n", "op", "threshold")] for row in gates]
+    of_data = [row for row in gates if row["check_name"] not in READ_NAMES]  # a person may read before or after
+    figures = [[row[name] for name in ("gate", "check_name", "measured", "n", "op", "threshold")] for row in of_data]
     evidence = {
         "spec": [run.get("spec_sha256"), spec.model_dump(mode="json"), overrides],
         # A deviation is the same whatever has been made under it since.
@@ -102,9 +103,13 @@ def _run(run: Mapping[str, Any], spec: StageSpec) -> str:
 def _gate(row: Mapping[str, Any]) -> str:
     interval = f" [{row['lo']:.3g}, {row['hi']:.3g}]" if row["lo"] is not None and row["hi"] is not None else ""
     measured = "not measured" if row["measured"] is None else f"{row['measured']:.4g}{interval}"
+    needs = f"n = {row['n']}, {row['op']} {row['threshold']:g}"
+    if row["gate"] == GAP:
+        told = in_percent(row)
+        measured, needs = gap_figure(row), needs.partition(", ")[2] if told is None else told[2]
     passed = {FAILED: "FAILED", EMPTY: "EMPTY"}.get(row["result"], row["result"])
     name = f"{flat(row['gate'], 40)}: {flat(row['check_name'], 80)}"
-    return f"- {name}: {measured}, n = {row['n']}, {row['op']} {row['threshold']:g}: {passed}"
+    return f"- {name}: {measured}, {needs}: {passed}"
 
 
 def _results(reader: Reader, run_id: str) -> list[dict[str, Any]]:

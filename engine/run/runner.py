@@ -265,7 +265,7 @@ class Runner:
         accepted = of_run(self._work.reader, self._work.reader.run(self._work.run_id))
         latest = [told for name, told in self._told.items() if name.startswith(gate)]
         gates_told = "; ".join(f"{told.gate} gate {told.result}, {told.told}" for told in latest)
-        return "done", f"{accepted.told}; {gates_told}"
+        return "done", f"{accepted.by_whom}; {gates_told}"  # a person may read it later
 
     @contextmanager
     def _phase(self, name: str, planned: int) -> Iterator[None]:

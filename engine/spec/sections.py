@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from store.names import MOST, PAIR_SOURCES, preferred
+from store.names import MOST, PAIR_SOURCES, READ_AT_LEAST, READ_AT_MOST, preferred
 
 Share = Annotated[float, Field(ge=0, le=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
@@ -100,6 +100,9 @@ class GateSpec(SpecSection):
     pair_acceptance_at_least: Share
     distinct_at_least: Share
     audited_critics_at_least: Count  # critics of each kind whose audit lets them filter
+    read_at_least: Annotated[int, Field(ge=0, le=READ_AT_MOST)] = (
+        READ_AT_LEAST  # candidates that a person reads blind; fewer fail nothing, and are told
+    )
 
 
 class RevisionsSpec(SpecSection):

@@ -17,7 +17,7 @@ from engine.quality.gates import evidence_sha256, recompute
 from engine.quality.pair_selection import recheck_pairs
 from engine.spec.stage import StageSpec
 from engine.training.examples import Examples, near
-from store.outcomes import FAILING, gate_result, opens, tally, too_few
+from store.outcomes import FAILING, gap_figure, gate_result, opens, tally, too_few
 from store.read import Reader
 
 
@@ -159,9 +159,9 @@ def _gap(reader: Reader, run_id: str, spec: StageSpec) -> list[Lock]:
         return [Lock(name, False, "it was decided by other conditions or thresholds than the spec's", ask)]
     planned = len(item_set().of(spec.evaluation.capability, "dev", spec.evaluation.items_per_type))
     if fewest := [row["n"] for row in checks if row["n"] < planned]:
-        return [Lock(name, False, f"it was decided on {min(fewest)} of {planned} dev items", ask)]
+        return [Lock(name, False, f"it was decided on {min(fewest)} of {planned} development items", ask)]
     failed = [row["check_name"] for row in checks if row["result"] in FAILING]
-    told = ", ".join(f"{row['check_name']} {row['measured']:.3g}" for row in checks if row["measured"] is not None)
+    told = ", ".join(f"{row['check_name']} {gap_figure(row)}" for row in checks if row["measured"] is not None)
     untested = [f"{row['check_name']} not tested: {row['untested']}" for row in checks if row["untested"]]
     return [Lock(name, opens(checks), "; ".join([told, *untested]), f"{gap.what_instead(failed)}.")]
 

@@ -85,7 +85,7 @@ def test_the_same_pilot_in_a_terminal_with_another_batch_size(pilot: Pilot, tmp_
     terminal.press("1")
     terminal.wait_for("✓ done", timeout=400)
     terminal.press("4")
-    terminal.wait_for("8 of 8 passed, 2 not tested", timeout=10)
+    terminal.wait_for("8 of 8 passed, 5 not tested", timeout=10)
     terminal.press("q")
     assert terminal.wait_for_end(timeout=30) == 0
     assert first_paint < 5  # tests/tui/app/test_first_paint.py measures it alone

@@ -73,11 +73,14 @@ def test_its_status_is_what_it_was(name: str, tmp_path: Path, capsys: pytest.Cap
             assert check["passed"] == stored["passed"] or (stored["passed"] and why)  # of then, but showing nothing
     added = {key: value for key, value in found.items() if key not in was}
     accepted = added.pop("acceptance")
-    assert not accepted["audited"] and accepted["told"].endswith(("quality not audited", "nothing accepted"))
+    assert not accepted["audited"] and accepted["told"].endswith(
+        ("quality not audited · not read by a person", "nothing accepted")
+    )
     assert {one["kind"]: one["part"] for one in added.pop("good_among_accepted")} == {
         "instruction": None,
         "sample": None,
     }
+    assert added.pop("readings")["read"] == 0
     assert added == {}  # what later versions tell as well is known: the audits of then do not tell it
 
 

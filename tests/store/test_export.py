@@ -160,7 +160,7 @@ def test_the_card_states_the_origin(reader: Reader, out: Path) -> None:
         "| all | 2 |",
         "| validation | rejected | rules | 1 |",
         "| train | none yet |  | 1 |",
-        "**2 by form rules · quality not audited**. 2 accepted samples passed rules of form only.",
+        "**2 by form rules · quality not audited · not read by a person**. 2 accepted samples passed rules of form only.",
         "- guard: passed, 1 of 1 passed",
         "- pilot: **failed**, 1 of 2 passed (1 failed): token_limit, failed",
         "| pilot | token_limit | 0.3 | 0 to 0.07 | 100 | &lt; 0.05 | failed |",
@@ -179,7 +179,10 @@ def test_the_card_says_when_an_audited_critic_accepted(store: Store, reader: Rea
     store.update_run("run-a", manifest={}, overrides={"gate.runaway": [0.05, 0.1]}, model="m | x\n# y")
     export(reader, "run-a", "sft", "jsonl", out / "a")
     text = (out / "a" / "README.md").read_text()
-    assert "**2 by the audited critic · share of good ones not known**." in text and "form rules" not in text
+    assert (
+        "**2 by the audited critic · share of good ones not known · not read by a person**." in text
+        and "form rules" not in text
+    )
     assert "- pilot: passed" in text
     assert "not fit for training" not in text
     assert "gate.runaway: 0.05 -> 0.1" in text
@@ -188,7 +191,7 @@ def test_the_card_says_when_an_audited_critic_accepted(store: Store, reader: Rea
     store.put({"verdicts": [rows.verdict("s2", basis="rules")]})
     export(reader, "run-a", "sft", "jsonl", out / "b")
     assert (
-        "**1 by the audited critic, 1 by form rules · quality of these not audited**."
+        "**1 by the audited critic, 1 by form rules · quality of these not audited · not read by a person**."
         in (out / "b" / "README.md").read_text()
     )
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store.db import Store
-from store.outcomes import RESULT_SQL, RESULTS, YIELDS, gate_result, result_of, tally, why_untested, with_result
+from store.outcomes import READ, RESULT_SQL, RESULTS, YIELDS, gate_result, result_of, tally, why_untested, with_result
 from tests.store import rows
 
 Row = dict[str, Any]
@@ -48,6 +48,12 @@ SITUATIONS = [
     (check("kept revisions", 3.0, 14, ">=", 20), "failed"),
     (check("base_raw_right", None, 0, "<=", 0.3), "empty"),  # nobody asked
     (check("base_raw_right", 0.1, 84, "<=", 0.3, share=True), "passed"),
+    (check("read by a person", 0.0, 30, ">=", 30), "not tested"),
+    (check("read by a person", 29.0, 30, ">=", 30), "not tested"),
+    (check("read by a person", 30.0, 30, ">=", 30), "passed"),
+    (check("read by a person", 0.0, 0, ">=", 0), "not tested"),
+    (check("accepted, read as good", 0.4, 17, ">=", 0, share=True), "not tested"),
+    (check("accepted, read as good", None, 0, ">=", 0, share=True), "not tested"),
 ]
 
 
@@ -85,7 +91,7 @@ def test_a_gate_fails_by_what_failed_or_is_empty_and_passes_by_what_was_tested()
 
 
 NAMES = st.sampled_from(
-    [*YIELDS, "guard passed", "smallest margin", "base_raw_right", "runaway share", "audited pair critics"]
+    [*YIELDS, "guard passed", "smallest margin", "base_raw_right", "runaway share", "audited pair critics", READ]
 )
 FIGURES = st.sampled_from([0.0, 0.05, 0.3, 0.5, 0.95, 1.0, 2.0, 40.0])
 CHECKS = st.builds(

@@ -184,6 +184,7 @@ class ControlCenter(Personal, Serving, Telling, Returning):
         if not self.state.active:
             for room in self.rooms.values():
                 room.prepare(self.state)
+            self.offer_readings()
 
     # -- events of the engine ----------------------------------------------------------------------------------------
 

@@ -14,6 +14,8 @@ from tui.words.questions import Choice, DockedQuestion
 if TYPE_CHECKING:
     from textual.notifications import SeverityLevel
 
+    from store.headline import Readings
+
 APPROVE = Choice("y", "approve", "approve")
 KEEP = Choice("n", "keep running", "keep")
 
@@ -22,6 +24,17 @@ def resume(run_id: str, accepted: int, target: int) -> DockedQuestion:
     text = f"Run {run_id} is unfinished: {of_wanted(accepted, target)}. Go on with it?"
     choices = (Choice("enter", "resume it", "resume"), Choice("escape", "only look", "look"))
     return DockedQuestion(f"resume:{run_id}", "Unfinished run", text, choices, on_escape="look")
+
+
+def read(run_id: str, found: Readings) -> DockedQuestion:
+    """Offered where a run has ended and a person has not read what was drawn."""
+    left = found.drawn - found.read
+    text = (
+        f"{left:,} candidates of this run are drawn at random for you to read, accepted and rejected ones mixed, with "
+        "the verdict hidden; two keys an item. Until they are read every page says so."
+    )
+    choices = (Choice("y", "read them now", "read"), Choice("n", "later: B in the room Samples (2)", "later"))
+    return DockedQuestion(f"readings:{run_id}", "Read before you call it done", text, choices, on_escape="later")
 
 
 def stop(aside: Sequence[str] = ()) -> DockedQuestion:

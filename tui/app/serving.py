@@ -12,7 +12,7 @@ from textual.message_pump import MessagePump
 from textual.widgets import Input
 
 from engine.run.orders import Evaluate, Refit, Train
-from store.names import EVALUATION, REFIT
+from store.names import EVALUATION, READING, REFIT
 from tui.app import asking
 from tui.app.background import Working
 from tui.host.outside import Outside
@@ -82,6 +82,20 @@ class Serving(Working):
         else:
             node.call_later(self._climb, node._parent)
 
+    _offers = False  # whether the run has just ended, so that what may be read of it is offered
+
+    def offer_readings(self) -> None:
+        """Offer the candidates that are to be read blind, once behind the end of a run that has a gate."""
+        found, offers = self.state.readings, self._offers
+        self._offers = False
+        if not offers or found.enough or found.read >= found.drawn or self.state.aside:
+            return
+        question = asking.read(self.state.run_id, found)
+        self._answers[question.question_id] = lambda answer, _: (
+            self.open_room("samples", READING) if answer == "read" else None
+        )
+        self.dock.ask(question)  # without the keys: somebody may be in the middle of something
+
     _answers: dict[str, Callable[[str, str], None]]
     _held: dict[object, Callable[[], None]]  # reads that wait for a store, by group: the newest of each
 
@@ -144,6 +158,7 @@ class Serving(Working):
 
     def tell_of(self, kind: str, payload: Mapping[str, Any]) -> None:
         """Tell how the run ended, and of a gate or a training that ended and behind which it goes on."""
+        self._offers = self._offers or (kind == "RunFinished" and payload["state"] == "done")
         if kind == "RunFinished" and payload["state"] != "stopped":
             self.tell_if_away(outcome_words(payload["state"], self.state.aside))
         elif kind in ("GateDecided", "TrainingFinished"):
@@ -169,6 +184,9 @@ class Serving(Working):
         self.ask_here(question)
 
     def on_run_wanted(self, event: RunWanted) -> None:
+        if event.how == "look":
+            self.load_history(event.run_id)
+            return
         if self.state.active:  # one run at a time: it would be closed under the person's hands
             self.notify(f"Run {self.state.run_id} is going on. Stop it first (s).", markup=False)
             return

@@ -1,4 +1,4 @@
-"""`cai label`: a person's labels of samples, where they teach most, and the probe fitted anew on them."""
+"""`cai label`: a person's labels, where they teach most or to be read blind, and the probe fitted on them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from engine.core.errors import UsageError
-from store.names import LABELS
+from store.headline import plain_readings, read_words, readings_of
+from store.names import LABELS, READING
 from store.text import json_ready
 from tui import printed
 from tui.cli.frame import answer, chosen_run, reading, run_of, store_path, with_log, write, write_json
@@ -30,6 +31,10 @@ def add(commands: Commands) -> None:
     own.add_argument("label", nargs="?", choices=LABELS, help="what it is")
     own.add_argument("--run", metavar="RUN", help="id, or the beginning of it (default: the latest)")
     own.add_argument("--note", metavar="TEXT", help="why; it is kept with the label")
+    own.add_argument(
+        "--read", action="store_true",
+        help="of what was drawn at random to be read blind, accepted and rejected mixed, instead of the queue",
+    )  # fmt: skip
     which = own.add_mutually_exclusive_group()
     which.add_argument("--next", type=positive, metavar="N", help=f"show so many of the queue (10; at most {AHEAD})")
     which.add_argument("--undo", metavar="ID", help="take the label of a sample away")
@@ -44,6 +49,8 @@ def label(args: argparse.Namespace, terminal: Terminal) -> int:
         raise UsageError(
             "a label is given as ID good|bad|unsure, by itself", "see: cai label --help. Nothing was changed."
         )
+    if args.read and (args.refit or args.undo is not None):
+        raise UsageError("--read goes with a label or --next", "see: cai label --help. Nothing was changed.")
     if args.refit:
         return _refit(args, terminal)
     if args.undo is not None:
@@ -53,25 +60,36 @@ def label(args: argparse.Namespace, terminal: Terminal) -> int:
 
 def _show(args: argparse.Namespace, terminal: Terminal) -> int:
     from engine.quality.queue import places
+    from engine.quality.readings import how_far, to_read
 
     with reading(args) as reader:
         run_id = chosen_run(reader, args.run)
-        names = [place.sample_id for place in places(reader, run_id)[: min(args.next or 10, AHEAD)]]
-        found = [_blind(reader.sample(run_id, name)) for name in names]
-        told = _standing(reader, run_id)
-    whole = {"run": run_id, **asdict(told), "next": json_ready(found)}
-    return answer(args, terminal, whole, lambda: printed.tables.queue_report(found, labelling(told)))
+        lots = to_read(reader, run_id)
+        waiting = [lot.sample_id for lot in lots if lot.label is None]
+        names = waiting if args.read else [place.sample_id for place in places(reader, run_id)]
+        found = [_blind(reader.sample(run_id, name)) for name in names[: min(args.next or 10, AHEAD)]]
+        told, read = _standing(reader, run_id), readings_of(reader, [run_id])[run_id]
+    whole = {"run": run_id, **asdict(told), "readings": plain_readings(read), "next": json_ready(found)}
+    head = f"{how_far(lots)} · {read_words(read)[0]}" if args.read else labelling(told)
+    keep = "cai label --read ID good|bad" if args.read else "cai label ID good|bad|unsure"
+    return answer(args, terminal, whole, lambda: printed.tables.queue_report(found, head, keep))
 
 
 def _keep(args: argparse.Namespace, terminal: Terminal) -> int:
     from engine.quality.labels import mark
     from engine.quality.queue import drawn_of, places
+    from engine.quality.readings import to_read
     from store.db import Store
+    from store.errors import NotFound
 
     run_id = run_of(args)
     with Store.open(store_path(args)) as store, store.reader() as reader:
         name = str(reader.sample(run_id, args.sample)["sample_id"])
         drawn = drawn_of(places(reader, run_id)[:AHEAD], name)
+        if args.read:
+            if all(lot.sample_id != name for lot in to_read(reader, run_id)):
+                raise NotFound(f"sample {name} was not drawn to be read", "Nothing was changed. See: cai label --read")
+            drawn = READING
         mark(store, run_id, name, args.label, args.note, drawn)
         return _told(args, terminal, reader, run_id, name, args.label)
 
@@ -110,10 +128,12 @@ def _refit(args: argparse.Namespace, terminal: Terminal) -> int:
 def _told(
     args: argparse.Namespace, terminal: Terminal, reader: Reader, run_id: str, name: str, given: str | None
 ) -> int:
-    told = _standing(reader, run_id)
+    told, read = _standing(reader, run_id), readings_of(reader, [run_id])[run_id]
     if args.json:
-        return write_json(terminal, {"run": run_id, "sample": name, "label": given, **asdict(told)})
-    return write(terminal, f"{name}: {given or 'its label is taken away'} · {labelling(told)}\n")
+        kept = {"run": run_id, "sample": name, "label": given, **asdict(told), "readings": plain_readings(read)}
+        return write_json(terminal, kept)
+    far = read_words(read)[0] if args.read else labelling(told)
+    return write(terminal, f"{name}: {given or 'its label is taken away'} · {far}\n")
 
 
 def _standing(reader: Reader, run_id: str) -> LabelStanding:

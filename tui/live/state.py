@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from store.headline import Headline, headline, of_samples
+from store.headline import Headline, Readings, headline, of_samples, readings_from
 from store.names import ALIVE, BESIDE, COMMON_PHASES, EVALUATION, FINISHED, REFIT, TRAINING_PHASES
 from store.outcomes import FAILED, PASSED
 from tui.live.trainings import Trainings
@@ -60,6 +60,7 @@ class RunState:
         self.min_auc: float | None = None
         self.gates: dict[str, GateTold] = {}  # as each was decided last
         self.accepted_by_basis: Mapping[str, int] = {}  # as the store tells it
+        self.readings = Readings()  # the same
         self.forecast: ForecastUpdated | None = None
         self.questions: dict[str, QuestionAsked] = {}
         self.margins: dict[tuple[str, str], deque[float]] = {}
@@ -90,12 +91,12 @@ class RunState:
         if sum(by_basis.values()) != self.accepted:
             filters = any(one.may_filter for one in self.audits.values() if one.subject_kind == "sample")
             by_basis = {"critic" if filters else "rules": self.accepted}
-        return headline(by_basis, of_samples(self.good_among_accepted))
+        return headline(by_basis, of_samples(self.good_among_accepted), self.readings)
 
     @property
     def audited(self) -> bool:
-        """Whether what is done may be told in green: quality is known, and no gate is failed or not tested."""
-        return self.headline.audited and all(told.result == PASSED for told in self.gates.values())
+        """Whether what is done may be told in green: quality is known and read, no gate failed or not tested."""
+        return self.headline.shown and all(told.result == PASSED for told in self.gates.values())
 
     @property
     def finished(self) -> bool:
@@ -343,6 +344,7 @@ class RunState:
         self.accept_above, self.min_auc = critics.get("accept_above"), critics.get("min_auc")
         self.good_among_accepted = status.get("good_among_accepted") or ()
         self.accepted_by_basis = (status.get("counts") or {}).get("accepted_by_basis") or {}
+        self.readings = readings_from(status["readings"]) if "readings" in status else Readings()
         counted = int((status.get("counts") or {}).get("accepted") or 0)
         if not live or self.phase("response_judgements").state == "pending":
             self.accepted = counted or self.accepted
@@ -365,20 +367,20 @@ class RunState:
             known = deque(scores, maxlen=MARGINS_KEPT)
             if len(known) >= len(self.margins.get(key, ())):
                 self.margins[key] = known
-        known_marks = {name: marks for name, marks in self.acceptance.items() if marks}
-        self.acceptance = {}
+        known_marks, self.acceptance = {name: marks for name, marks in self.acceptance.items() if marks}, {}
         for row in progress:
             self._went_on(row["phase"], row["done"], row["accepted"])
         for name, marks in known_marks.items():
             for done, accepted in marks:
                 self._went_on(name, done, accepted)
+        if not live or not self.active:
+            self.gates = {row["name"]: GateTold.of(row) for row in status.get("gates", ())} or self.gates
         if not live:
             state = status.get("state") or "idle"
             # Nobody else can hold the store while it is read here, so a run that says it is going on was cut off.
             self.state = "interrupted" if state in ALIVE else state
             self.reason = str(status.get("reason") or "")
             self._elapsed_before = float(status.get("elapsed_s") or 0.0)
-            self.gates = {row["name"]: GateTold.of(row) for row in status.get("gates", ())}
             if state == "gate_failed" or any(told.result == FAILED for told in self.gates.values()):
                 self._fail_gate()
         if not self.events:
@@ -394,6 +396,5 @@ class RunState:
 
 def beside(run_id: str, what: Sequence[str], changed: Mapping[str, str] | None = None) -> RunState:
     """The state of a run of which more than its data is about to be made; `what` are the phases of that."""
-    found = RunState()
-    found.run_id, found.aside, found.changed = run_id, tuple(what), changed or {}
+    (found := RunState()).run_id, found.aside, found.changed = run_id, tuple(what), changed or {}
     return found

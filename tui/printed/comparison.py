@@ -61,7 +61,7 @@ def _figures(runs: Sequence[Row]) -> Table:
 
 def _comparisons(rows: Sequence[Row]) -> Table:
     table = plain_table(
-        "run", "condition", "n>", "before>", "after>", "+>", "->", "points>", "95 % interval", "p>",
+        "run", "condition", "test n>", "before>", "after>", "+>", "->", "points>", "95 % interval", "p>",
         "corrected>", "h>", wrapped=False,
     )  # fmt: skip
     for row in rows:

@@ -35,7 +35,8 @@ def offer_report(offer: Row) -> Group:
     rows: list[RenderableType] = [fact("run", Text(str(offer["run"]), style="bold"))]
     for capability, types in offer["items"].items():
         test, dev = (sum(splits.get(name, 0) for splits in types.values()) for name in ("test", "dev"))
-        told = f"{capability.replace('_', ' ')}: {count(test)} test and {count(dev)} dev items in {len(types)} types"
+        about = capability.replace("_", " ")
+        told = f"{about}: {count(test)} test and {count(dev)} development items in {len(types)} types"
         rows.append(fact("items" if capability == offer["capability"] else "", told))
     frozen = f"sha256 {offer['items_sha256'][:16]}, verified by code with sha256 {offer['scorer_sha256'][:16]}"
     rows += [
@@ -123,7 +124,7 @@ def evaluation_outcome(
 def results_table(rows: Sequence[Row], *, claims: bool = True) -> RenderableType:
     """Comparisons, each with its interval, its corrected p value and its effect; a tick where it may be claimed."""
     table = plain_table(
-        "", "compared", "items>", "before>", "after>", "difference, 95 %", "p>", "corrected>", "effect", "role"
+        "", "compared", "test items>", "before>", "after>", "difference, 95 %", "p>", "corrected>", "effect", "role"
     )
     for row in rows:
         shown = claims and row["p_corrected"] is not None and row["p_corrected"] <= row["alpha"]

@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from engine.core.figures import format_seconds
-from engine.quality.remedies import helps
+from engine.quality.remedies import helps, reading_offer
 from engine.run.orders import Evaluate, Order, Refit, Train
 from store.outcomes import FAILING
 from tui.host.outside import NOWHERE, NotTold, Outside
@@ -228,6 +228,7 @@ def what_next(status: dict[str, Any], checks: list[dict[str, Any]], code: int) -
                 f"look at it with: cai samples {run_id}",
                 f"export it with:  cai export {run_id} --what sft --format jsonl --out DIR",
                 *(pairs if status.get("preferences") else []),
+                *([f"not done yet:    {offer}"] if (offer := reading_offer(checks, run_id)) else []),
             ]
         case 4 if not checks:  # no gate was reached: the guard failed, and nothing was generated
             return [

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from engine.core.figures import count, format_seconds, measured, percent_of, percents_dashed
 from engine.stats.shares import wilson
-from store.outcomes import FAILED, PASSED, tally
+from store.outcomes import FAILED, PASSED, in_percent, tally, title_of
 from tui.words.audits import GOOD, sentence
 from tui.words.text import make_visible, one_line
 from tui.words.wording import PHASE_SHAPES, RESULTS, STATES, VERDICT_SHAPES, phase_title, state_mark
@@ -55,8 +55,8 @@ def fact(name: str, *values: str | Text) -> Text:
 
 
 def audited_data(status: Row) -> bool:
-    """Whether a run's quality is known and its gates passed, so that what is done may be told in green."""
-    return bool((status.get("acceptance") or {}).get("audited")) and all(one["passed"] for one in status["gates"])
+    """Whether a run's quality was shown and its gates passed, so that what is done may be told in green."""
+    return bool((status.get("acceptance") or {}).get("shown")) and all(one["passed"] for one in status["gates"])
 
 
 def gate_facts(gates: Sequence[Row]) -> list[Text]:
@@ -77,11 +77,12 @@ def gate_table(checks: Sequence[Row], gate: str = "gate") -> Table:
         shape, word, tone = RESULTS[item["result"]]
         style = _STYLES[tone]
         interval = "" if item.get("lo") is None else f"{measured(item['lo'])} – {measured(item['hi'])}"
+        needs = f"{item['op']} {measured(item['threshold'])}"
+        figure, interval, needs = in_percent(item) or (measured(item["measured"]), interval, needs)
         against = len(item.get("subject_ids") or ())
         add(
             table, Text(shape, style), str(item["gate"]),
-            str(item["check_name"]).replace("_", " "), measured(item["measured"]), interval, count(item["n"]),
-            f"{item['op']} {measured(item['threshold'])}", count(against) if against else "–",
+            title_of(item), figure, interval, count(item["n"]), needs, count(against) if against else "–",
             Text(f"{word}: {item['untested']}" if item["untested"] else word, style),
         )  # fmt: skip
     return table
@@ -190,7 +191,7 @@ def counts_text(status: Row) -> Text:
     target = status.get("target") or status.get("pilot")
     kind = status["acceptance"]
     wanted = f" · {count(target)} wanted" if target else ""
-    told = Text(str(kind["told"]), style="green" if kind["audited"] else "yellow")
+    told = Text(str(kind["told"]), style="green" if kind["shown"] else "yellow")
     return told.append(f"{wanted}, {count(counts.get('samples'))} samples", style="default")
 
 
@@ -200,9 +201,9 @@ def runs_table(runs: Iterable[Row]) -> Table:
     for run in runs:
         kind = run["acceptance"]
         add(
-            table, Text(str(run["run_id"]), "bold"), state_text(str(run["state"]), audited=kind["audited"]),
+            table, Text(str(run["run_id"]), "bold"), state_text(str(run["state"]), audited=kind["shown"]),
             one_line(str(run["spec"]), 40), one_line(str(run["model"]), 40), str(run["seed"]),
-            Text(str(kind["told"]), "green" if kind["audited"] else "yellow"), count(run["target"]),
+            Text(str(kind["told"]), "green" if kind["shown"] else "yellow"), count(run["target"]),
             format_seconds(run["elapsed_s"]), str(run["created_at"])[:16],
         )  # fmt: skip
     return table
@@ -228,8 +229,8 @@ def samples_report(samples: Sequence[Row]) -> Group:
     return Group(*parts)
 
 
-def queue_report(samples: Sequence[Row], head: str) -> Group:
-    """Samples to label one below the other, and how far labelling is; nothing that a critic said of them."""
+def queue_report(samples: Sequence[Row], head: str, keep: str) -> Group:
+    """Samples to label one below the other, how far labelling is, how to `keep` a label; nothing that a critic said."""
     parts = [Text(head), Text()]
     for sample in samples:
         parts += [
@@ -238,7 +239,7 @@ def queue_report(samples: Sequence[Row], head: str) -> Group:
             Text("  " + make_visible(str(sample["response"]), limit=1200).replace("\n", "\n  ")),
             Text(),
         ]
-    return Group(*parts, Text("keep a label with: cai label ID good|bad|unsure" if samples else "the queue is empty"))
+    return Group(*parts, Text(f"keep a label with: {keep}" if samples else "nothing is left to label here"))
 
 
 def recheck_report(result: Row) -> Group:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from engine.stats.shares import wilson_columns
 from store.outcomes import FAILING
 from store.text import json_ready
 from tui.words.evaluation import guard_words
@@ -29,11 +30,11 @@ class EvaluationRead:
 class Standing:
     """How the evaluation of a run stands. All rows are as stored; `conditions` are counts of right answers by split."""
 
-    conditions: Sequence[Mapping[str, Any]]  # capability, condition, split, n, n_right
+    conditions: Sequence[Mapping[str, Any]]  # capability, condition, split, n, n_right, share, lo, hi
     audits: Sequence[Mapping[str, Any]]
     gap: Sequence[Mapping[str, Any]]
     registration: Mapping[str, Any] | None
-    repeats: Sequence[Mapping[str, Any]]  # condition, n, texts, verdicts: how many differ
+    repeats: Sequence[Mapping[str, Any]]  # condition, n, texts, verdicts: how many differ; splits
     items_sha256: str | None  # of the frozen set that was asked last
     results: Sequence[Mapping[str, Any]]
     guard: Sequence[Mapping[str, Any]]  # check_id and passed, of all its checks
@@ -54,7 +55,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """The test items that a run's conditions have right, by type: capability, item_type, condition, n, n_right.
+    """The test items that a run's conditions have right, by type: capability, item_type, condition, split, n, n_right.
 
     Of another run `place` is that among the runs that were asked the same items, `of` how many these are;
     `same_scorer` is whether both were verified by the same code.
@@ -72,8 +73,8 @@ def rates(reader: Reader, run_id: str, items_sha256: str | None) -> Rates:
     return Rates(
         run_id,
         reader.query(
-            "SELECT i.capability, coalesce(i.item_type, 'all') AS item_type, a.condition, count(*) AS n, "
-            "count(*) FILTER (a.correct) AS n_right FROM evaluation_answers a "
+            "SELECT i.capability, coalesce(i.item_type, 'all') AS item_type, a.condition, 'test' AS split, "
+            "count(*) AS n, count(*) FILTER (a.correct) AS n_right FROM evaluation_answers a "
             "JOIN evaluation_items i USING (items_sha256, item_id) "
             "WHERE a.run_id = ? AND a.items_sha256 = ? AND i.split = 'test' "
             "GROUP BY GROUPING SETS ((i.capability, a.condition), (i.capability, i.item_type, a.condition)) "
@@ -102,9 +103,11 @@ def rates_beside(reader: Reader, run_id: str, items_sha256: str | None, last: Ra
 def standing(reader: Reader, run_id: str) -> Standing:
     """Read it; every part is empty where nothing was evaluated."""
     items_sha256 = reader.items_asked(run_id)
+    k, n = "count(*) FILTER (a.correct)", "count(*)"
     return Standing(
         reader.query(
-            "SELECT i.capability, a.condition, i.split, count(*) AS n, count(*) FILTER (a.correct) AS n_right "
+            f"SELECT i.capability, a.condition, i.split, {n} AS n, {k} AS n_right, {k} / {n}::DOUBLE AS share, "
+            f"{wilson_columns(k, n, 'lo', 'hi')} "
             "FROM evaluation_answers a JOIN evaluation_items i USING (items_sha256, item_id) WHERE a.run_id = ? "
             "AND a.items_sha256 = ? GROUP BY ALL ORDER BY 1 DESC, 2, 3",
             [run_id, items_sha256],
@@ -114,9 +117,11 @@ def standing(reader: Reader, run_id: str) -> Standing:
         reader.registration(run_id),
         reader.query(
             "SELECT condition, count(*) AS n, count(*) FILTER (NOT same_text) AS texts, "
-            "count(*) FILTER (NOT same_verdict) AS verdicts FROM evaluation_repeats WHERE run_id = ? "
-            "GROUP BY 1 ORDER BY 1",
-            [run_id],
+            "count(*) FILTER (NOT same_verdict) AS verdicts, "
+            "string_agg(DISTINCT i.split, ' ' ORDER BY i.split) AS splits FROM evaluation_repeats r "
+            "JOIN (SELECT DISTINCT item_id, split FROM evaluation_items WHERE items_sha256 = ?) i USING (item_id) "
+            "WHERE r.run_id = ? GROUP BY 1 ORDER BY 1",
+            [items_sha256, run_id],
         ),
         items_sha256,
         results(reader, run_id),
@@ -133,8 +138,8 @@ def evaluation_account(reader: Reader, run_id: str) -> dict[str, Any]:
 def results(reader: Reader, run_id: str) -> list[dict[str, Any]]:
     """All comparisons of a run; within each the whole set first, then the types by name."""
     return reader.query(
-        "SELECT * FROM evaluation_results WHERE run_id = ? ORDER BY role != 'primary', capability DESC, before, after, "
-        "item_type != 'all', item_type",
+        "SELECT *, 'test' AS split FROM evaluation_results WHERE run_id = ? "
+        "ORDER BY role != 'primary', capability DESC, before, after, item_type != 'all', item_type",
         [run_id],
     )
 

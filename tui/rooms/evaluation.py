@@ -164,6 +164,7 @@ class EvaluationRoom(TableRoom, can_focus=True):
         self._divide()
         self.refresh_bindings()
         told = f"{len(results)} comparisons · bars to ±{100 * reach:.0f} %" if results else "answers by condition"
+        told += " · on test items"
         table.border_subtitle = told if self._rows else ""
         self._head()
         if not self._rows:
@@ -227,7 +228,7 @@ class EvaluationRoom(TableRoom, can_focus=True):
         chosen, items = self.chosen, self._found.items
         paired = chosen is not None and "before" in chosen
         way = _way(self._gained, paired=paired)
-        box.border_subtitle, box.border_title = "", f"Items that {way}"
+        box.border_subtitle, box.border_title = "", f"Test items that {way}"
         after.display = bool(chosen is not None and items)
         before.display = after.display and paired
         if chosen is None:

@@ -1,4 +1,7 @@
-"""Labels by a person: kept, undone, asked for in the order in which they teach most, and the probe fitted on them."""
+"""Labels by a person: kept, undone, asked for where they teach most or to be read blind, and the probe fitted on them.
+
+What is drawn to be read tells nothing of a verdict until the person leaves it, and no share until all of it is read.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
+from store.names import READING
 from tui.messages import AskWanted, RunWanted, WriteWanted
 from tui.rooms.listing import ListingRoom
 from tui.rooms.wish import Found
@@ -34,6 +38,8 @@ def label_keys() -> list[BindingType]:
                 tooltip="Take the last label back, in the queue also u; then the one under the cursor"),
         Binding("Q", "queue", "Queue", id="samples.queue", show=False,
                 tooltip="Label what teaches most, blind, every tenth at random"),
+        Binding("B", "readings", "Read blind", id="samples.readings", show=False,
+                tooltip="Read candidates drawn at random, accepted and rejected mixed, without their verdict"),
         Binding("R", "refit", "Refit", id="samples.refit", show=False,
                 tooltip="Fit the probe on all labels and decide anew, with a reason"),
     ]  # fmt: skip
@@ -53,10 +59,11 @@ class _Given:
 
 @dataclass(frozen=True)
 class _Queue:
-    """The queue as it was read: how each of its samples was drawn."""
+    """The queue as it was read: how each of its samples was drawn; of what is read blind also the `labels` so far."""
 
     drawn: Mapping[str, str]
     blind: bool  # whether the table was blind before
+    labels: dict[str, str | None] | None = None
 
 
 class LabellingRoom(ListingRoom):
@@ -170,6 +177,8 @@ class LabellingRoom(ListingRoom):
     ) -> None:
         """Show a label as it is now, and what all of them say."""
         self._standing = standing
+        if self._queue is not None and self._queue.labels is not None and sample_id in self._queue.labels:
+            self._queue.labels[sample_id] = label
         at = None if self._listing is None else self._listing.position(sample_id)
         line = None if at is None else self.table.row_at(at)
         if at is not None and line is not None:
@@ -190,6 +199,9 @@ class LabellingRoom(ListingRoom):
     @property
     def progress(self) -> str:
         """How far labelling is, and the key that makes use of it."""
+        if self._queue is not None and self._queue.labels is not None:
+            read, drawn = sum(label is not None for label in self._queue.labels.values()), len(self._queue.labels)
+            return f"{read:,} of {drawn:,} read" + (" · B shows what they say" if drawn and read == drawn else "")
         if self._standing is None:
             return ""
         return labelling(self._standing) + (" · R refits" if self._standing.unlearnt else "")
@@ -200,18 +212,58 @@ class LabellingRoom(ListingRoom):
             self.leave_queue()
             self.want(top=True)
         elif self._run_id:
-            self._queue = _Queue({}, self.table.blind)
-            self.show_blind(True)
+            self._enter(_Queue({}, self.table.blind))
+
+    def action_readings(self) -> None:
+        """Read what was drawn to be read, or go back to the list."""
+        if self._queue is not None and self._queue.labels is not None:
+            self.leave_queue()
             self.want(top=True)
+        else:
+            self.begin_reading()
+
+    def begin_reading(self) -> None:
+        """List what was drawn to be read, from the first that nobody has read."""
+        self.leave_queue()
+        if self._run_id:
+            self._enter(_Queue({}, self.table.blind, {}))
+
+    def _enter(self, queue: _Queue) -> None:
+        self._queue = queue
+        self.show_blind(True)
+        self.want(top=True)
+        self.refresh_bindings()
 
     def leave_queue(self) -> None:
         """List by the wish again, seeing what was seen before."""
         queue, self._queue = self._queue, None
         if queue is not None:
             self.show_blind(queue.blind)
+            self.refresh_bindings()
+            if queue.labels:
+                self._tell_readings()
+
+    def _tell_readings(self) -> None:
+        """What was read is told, now that nothing is hidden, and every page reads it again."""
+        run_id = self._run_id
+
+        def read(reader: Reader) -> str:
+            from store.headline import read_words, readings_of
+
+            return read_words(readings_of(reader, [run_id])[run_id])[0]
+
+        def arrived(told: str) -> None:
+            self.notify(f"{told[:1].upper()}{told[1:]}", markup=False)
+            if run_id == self._run_id:
+                self.post_message(RunWanted("look", run_id))
+
+        self.look_up("reading what was read", read, arrived)
 
     def want_queue(self, seek: str) -> None:
         """List the queue as it is now, the cursor on the sample `seek` where it is still in it."""
+        if self._queue is not None and self._queue.labels is not None:
+            self._want_readings(seek)
+            return
         run_id = self._run_id
 
         def read(reader: Reader) -> tuple[Found, dict[str, str], LabelStanding]:
@@ -226,11 +278,34 @@ class LabellingRoom(ListingRoom):
             return (listing, at, first, reader.page(listing, first, PAGE)), drawn, standing(reader, run_id)
 
         def arrived(found: tuple[Found, dict[str, str], LabelStanding]) -> None:
-            if self._queue is not None and run_id == self._run_id:
+            if self._queue is not None and self._queue.labels is None and run_id == self._run_id:
                 self._queue, self._standing = _Queue(found[1], self._queue.blind), found[2]
                 self.listed(found[0])
 
         self.look_up("listing what teaches most", read, arrived)
+
+    def _want_readings(self, seek: str) -> None:
+        run_id = self._run_id
+
+        def read(reader: Reader) -> tuple[Found, dict[str, str | None]]:
+            from engine.quality.readings import to_read
+            from store.listing import Listing
+
+            lots = to_read(reader, run_id)
+            listing = Listing.of_ids(run_id, [lot.sample_id for lot in lots])
+            unread = next((at for at, lot in enumerate(lots) if lot.label is None), 0)
+            at = listing.position(seek) if seek else None
+            at = unread if at is None else at
+            first = at // PAGE * PAGE
+            labels = {lot.sample_id: lot.label for lot in lots}
+            return (listing, at, first, reader.page(listing, first, PAGE)), labels
+
+        def arrived(found: tuple[Found, dict[str, str | None]]) -> None:
+            if self._queue is not None and self._queue.labels is not None and run_id == self._run_id:
+                self._queue = _Queue(dict.fromkeys(found[1], READING), self._queue.blind, found[1])
+                self.listed(found[0])
+
+        self.look_up("drawing what is read", read, arrived)
 
     def listed(self, found: Found) -> None:
         """Show a listing that was read."""

@@ -14,8 +14,10 @@ from textual.content import Content
 from textual.widgets import DataTable, Static
 
 from engine.core.figures import measured_plain
-from engine.quality.remedies import what_may_be_done
-from store.outcomes import EMPTY, FAILED, FAILING, NOT_TESTED, PASSED, gate_result, tally
+from engine.quality.remedies import reading_offer, what_may_be_done
+from store.names import READING
+from store.outcomes import EMPTY, FAILED, FAILING, NOT_TESTED, PASSED, gate_result, in_percent, tally, title_of
+from tui.messages import GoTo
 from tui.reads.run import review_of
 from tui.rooms.tabular import TableRoom
 from tui.widgets.marks import QUIET, TONES, lines, row
@@ -78,7 +80,7 @@ class QuestionsRoom(TableRoom):
         """Give the names of the checks what the other columns leave."""
         table = self.table
         taken = sum(width + 2 * table.cell_padding for _, width in _COLUMNS) - NAME_WIDTH
-        longest = max((len(str(item["check_name"])) for item in self._rows.values()), default=0)
+        longest = max((len(title_of(item)) for item in self._rows.values()), default=0)
         width = max(NAME_WIDTH, min(longest, self.size.width - 6 - taken))
         if width != self._name_width:
             self._name_width, self._shown = width, ()
@@ -144,12 +146,13 @@ class QuestionsRoom(TableRoom):
         item = self._rows.get(key)
         if item is None:
             return
-        check = str(item["check_name"])
         total = len(item["subject_ids"] or ())
         shape, word, tone = RESULTS[item["result"]]
+        needs = f"{item['op']} {measured_plain(item['threshold'])}"
+        figure, _, needs = in_percent(item) or (measured_plain(item["measured"]), "", needs)
         head = row(
-            (f"{shape} {check.replace('_', ' ')} {word}", f"bold {TONES[tone]}"),
-            f"   measured {measured_plain(item['measured'])}, needs {item['op']} {measured_plain(item['threshold'])}",
+            (f"{shape} {title_of(item)} {word}", f"bold {TONES[tone]}"),
+            f"   measured {figure}, needs {needs}",
             f", n={item['n']:,}",
             (f"   evidence {str(item['evidence_sha256'])[:12]}", QUIET),
         )
@@ -217,9 +220,12 @@ class QuestionsRoom(TableRoom):
 
     @on(DataTable.RowSelected, "#gate-table")
     def answer(self, event: DataTable.RowSelected) -> None:
-        """Enter on an open question goes to the dock, where it is answered; on anything else to its evidence."""
-        if event.row_key.value in self._open:
+        """Enter on an open question goes to the dock, on what is to be read to reading; on all else to its evidence."""
+        key = event.row_key.value or ""
+        if key in self._open:
             self.host.action_question()
+        elif key in self._rows and reading_offer([self._rows[key]], self._run_id):
+            self.post_message(GoTo("samples", READING))
         else:
             self.query_one("#gate-evidence").focus()
 
@@ -277,11 +283,13 @@ def _cells(item: Mapping[str, Any], colours: Mapping[str, str]) -> list[Text]:
     bad = item["result"] in FAILING
     interval = "" if item["lo"] is None else f"{measured_plain(item['lo'])}–{measured_plain(item['hi'])}"
     against = len(item["subject_ids"] or ())
+    needs = f"{item['op']:>2} {measured_plain(item['threshold'])}"
+    figure, interval, needs = in_percent(item) or (measured_plain(item["measured"]), interval, needs)
     return [
         Text(shape, style=tone),
-        Text(str(item["check_name"]).replace("_", " "), style=f"bold {tone}" if bad else ""),
-        Text(measured_plain(item["measured"]), justify="right", style="bold"),
-        Text(f"{item['op']:>2} {measured_plain(item['threshold'])}"),
+        Text(title_of(item), style=f"bold {tone}" if bad else ""),
+        Text(figure, justify="right", style="bold"),
+        Text(needs),
         Text(interval, justify="right"),
         Text(f"{item['n']:,}", justify="right"),
         Text(f"{against:,}" if against else "–", justify="right"),

@@ -140,7 +140,7 @@ class RunsRoom(TableRoom):
         self.refresh_bindings()
 
     def _cells(self, name: str, run: Mapping[str, Any], colours: Mapping[str, str]) -> list[Text]:
-        shape, word, tone = state_mark(str(run["state"]), audited=run["acceptance"]["audited"])
+        shape, word, tone = state_mark(str(run["state"]), audited=run["acceptance"]["shown"])
         here = "▶" if name == self._current else " "
         mark = "●" if name == self._marked else here
         accepted, judged = run["accepted"], run["judged"]

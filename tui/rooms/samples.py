@@ -13,7 +13,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from store.names import LABELS, SPLITS
+from store.names import LABELS, READING, SPLITS
 from tui.live.state import RunState
 from tui.reads.lineage import lineage
 from tui.rooms import or_wrong
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _SPLITS = (None, *SPLITS)
 LABELLED = (None, "any", *LABELS)
+TELLING = ("blind", "lineage", "copy", "pager")  # what shows more of a sample than a person who labels blind may see
 
 
 class SamplesRoom(LabellingRoom):
@@ -148,7 +149,10 @@ class SamplesRoom(LabellingRoom):
         self._paint()
 
     def visit(self, subject: str) -> None:
-        """Put the cursor on a sample that another room named, among all samples."""
+        """Put the cursor on a sample that another room named, among all samples; for READING read what was drawn."""
+        if subject == READING:
+            self.begin_reading()
+            return
         self.leave_queue()
         self.wish, self._seek = Wish(), subject
         self.want()
@@ -167,11 +171,16 @@ class SamplesRoom(LabellingRoom):
         panel.border_title = "Samples · blind: verdicts and margins hidden" if table.blind else "Samples"
         if self._queue is not None:
             panel.border_title = "Samples · what teaches most, blind · u undoes, Q leaves"
+            if self._queue.labels is not None:
+                panel.border_title = "Samples · read blind: y good, b bad · u undoes, B leaves"
             panel.border_subtitle = Content(self.progress)
         if not table.count:
             empty = "Samples appear here as soon as the first responses are written and judged."
             if self._queue is not None:
                 empty = "Every sample that the rules let through has your label. Q goes back to the list."
+                if self._queue.labels is not None:
+                    empty = "Nothing is drawn to be read: no candidate is decided, or the spec's gate.read_at_least is "
+                    empty += "0. B goes back to the list."
             elif wish != Wish():
                 empty = "No sample is like this. x clears the filters."
             self._sample = None
@@ -340,6 +349,9 @@ class SamplesRoom(LabellingRoom):
         self._paint()
         if self._sample is not None:
             self._opened(self._sample)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return not (self._queue is not None and action in TELLING)
 
     # -- out of here -------------------------------------------------------------------------------------------------
 

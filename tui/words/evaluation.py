@@ -7,15 +7,17 @@ from typing import Any
 
 from engine.core.figures import count, p_short, percent_of, percents, points_signed, points_signed_interval
 from engine.stats.shares import wilson
-from store.outcomes import FAILED, PASSED, gate_result
+from store.outcomes import FAILED, PASSED, SPLIT_TITLES, gap_figure, gate_result, in_percent, rate_of
 
 Row = Mapping[str, Any]
+SHARES = ("planted", "padding")  # parts of the scorer's audit that measure a share
 ORDER = ("base_raw", "base_formatted", "base_few_shot", "sft", "dpo", "reference")
 
 
-def with_interval(right: int, of: int) -> str:
-    """A share with its Wilson interval and its n."""
-    return f"{percent_of(right, of)} {percents(*wilson(right, of))} of {count(of)}"
+def rate(row: Row) -> str:
+    """The share that a condition has right, with its Wilson interval, its split and its n."""
+    right, n = row["n_right"], row["n"]
+    return rate_of(right, n, *wilson(right, n), row["split"])
 
 
 def condition_words(conditions: Sequence[Row], split: str = "test") -> list[str]:
@@ -24,8 +26,7 @@ def condition_words(conditions: Sequence[Row], split: str = "test") -> list[str]
     several = len({row["capability"] for row in rows}) > 1
     rows = sorted(rows, key=lambda row: (row["capability"] != "instruction_following", place(row["condition"])))
     return [
-        f"{row['condition']:<15}{with_interval(row['n_right'], row['n'])}"
-        + (f", {row['capability'].replace('_', ' ')}" if several else "")
+        f"{row['condition']:<15}{rate(row)}" + (f", {row['capability'].replace('_', ' ')}" if several else "")
         for row in rows
     ]
 
@@ -40,16 +41,28 @@ def audit_words(audits: Sequence[Row]) -> list[str]:
     if not planted:
         return []
     n = sum(row["n"] for row in planted)
-    worst = min((row["measured"] for row in planted if row["measured"] is not None), default=None)
+    worst = min((row for row in planted if row["measured"] is not None), key=_share, default=None)
     failed = [row for row in audits if row["passed"] is False]
     told = f"{count(n)} planted answers in {len(planted)} types"
-    told += "" if worst is None else f", the worst type {100 * worst:.1f} % as they must be"
+    told += "" if worst is None else f", of the worst type {_measured_share(worst)} as they must be"
     rows = [told]
     rows += [f"✗ {row['part']} {row['subject']}: {_measured(row)}" for row in failed]
     return rows
 
 
+def _share(row: Row) -> float:
+    return float(row["measured"])
+
+
+def _measured_share(row: Row) -> str:
+    """A share of the scorer's audit: in per cent, with its interval where it has one, and its n."""
+    interval = "" if row["lo"] is None else f" {percents(row['lo'], row['hi'])}"
+    return f"{100 * row['measured']:.1f} %{interval} of {count(row['n'])}"
+
+
 def _measured(row: Row) -> str:
+    if row["measured"] is not None and row["part"] in SHARES:
+        return f"{_measured_share(row)}, must be {row['op']} {100 * row['threshold']:g} %"
     value = "not measured" if row["measured"] is None else f"{row['measured']:.3f}"
     return f"{value}, must be {row['op']} {row['threshold']:g} (n {count(row['n'])})"
 
@@ -60,21 +73,25 @@ def repeat_words(repeats: Sequence[Row]) -> list[str]:
     if not n:
         return []
     texts, verdicts = (sum(row[name] for row in repeats) for name in ("texts", "verdicts"))
-    return [f"{count(n)} answers asked again alone: {count(texts)} texts and {count(verdicts)} verdicts differ"]
+    splits = " and ".join(
+        SPLIT_TITLES[name] for name in ("dev", "test") if any(name in row["splits"] for row in repeats)
+    )
+    told = f"{count(n)} answers ({splits}) asked again alone"
+    return [f"{told}: {count(texts)} texts and {count(verdicts)} verdicts differ"]
 
 
 def gap_words(gap: Sequence[Row]) -> str:
     """The gap gate in one line, "" where it was not decided."""
     if not gap:
         return ""
-    told = ", ".join(
-        f"{row['check_name'].replace('_', ' ')} "
-        + ("not measured" if row["measured"] is None else f"{row['measured']:.3g}")
-        + f" (needs {row['op']} {row['threshold']:g})"
-        for row in gap
-    )
+    told = ", ".join(f"{row['check_name'].replace('_', ' ')} {gap_figure(row)} (needs {_needs(row)})" for row in gap)
     result = gate_result(gap)
     return f"gap gate {'FAILED' if result == FAILED else result}: {told}"
+
+
+def _needs(row: Row) -> str:
+    told = in_percent(row)
+    return f"{row['op']} {row['threshold']:g}" if told is None else told[2]
 
 
 def gap_against(gap: Sequence[Row]) -> str:

@@ -60,7 +60,7 @@ def test_a_gap_gate_decided_by_softer_settings_opens_nothing(store: Path, monkey
 
 def test_a_gap_gate_decided_on_few_items_opens_nothing(store: Path, monkeypatch: Any) -> None:
     assert evaluate(store, monkeypatch, Examined(), items_per_type="1").state == "done"
-    assert not gap_lock(store)["open"] and "on 14 of 112 dev items" in gap_lock(store)["found"]
+    assert not gap_lock(store)["open"] and "on 14 of 112 development items" in gap_lock(store)["found"]
     assert evaluate(store, monkeypatch, Examined()).state == "done"
     assert gap_lock(store)["open"]
 

@@ -138,7 +138,7 @@ def test_shares_by_condition_are_the_answers(folder: Path) -> None:
             k = n // 40 * sum(right(condition, place) for place in range(40))
             lo, hi = wilson(k, n)
             row = told[capability, condition.replace("_", " ")]
-            assert (row["n"], row["right"], row["share"]) == (str(n), str(k), f"{100 * k / n:.1f} %")
+            assert (row["test items"], row["right"], row["share"]) == (str(n), str(k), f"{100 * k / n:.1f} %")
             assert row["95 % interval"] == f"[{100 * lo:.1f}, {100 * hi:.1f}] %"
             first = n // 40 * (-1 if right(condition, 0) else 1)  # the first item of a type flips when padded
             assert row["padded"] == f"{100 * (k + first) / n:.1f} %"
@@ -150,7 +150,7 @@ def test_differences_are_those_of_the_pairs(folder: Path) -> None:
     places = [(right("dpo", n), right("base_formatted", n)) for n in range(40)] * 3
     pairs = Pairs(*(places.count(pair) for pair in ((True, True), (True, False), (False, True), (False, False))))
     interval = newcombe(pairs)
-    assert (primary["before"], primary["after"], primary["n"]) == ("base formatted", "dpo", "120")
+    assert (primary["before"], primary["after"], primary["test items"]) == ("base formatted", "dpo", "120")
     assert (primary["gained"], primary["lost"]) == (str(pairs.gained), str(pairs.lost))
     assert primary["difference, points"] == f"{100 * pairs.difference:+.1f}"
     assert primary["95 % interval"] == f"[{100 * interval.lo:+.1f}, {100 * interval.hi:+.1f}]"  # type: ignore[operator]

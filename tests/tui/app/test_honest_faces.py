@@ -80,6 +80,10 @@ SITUATIONS = [
     Situation("nothing to measure", check("chosen side longer", None, 0, "<=", 0.65), gate="final pairs"),
     Situation("guard not measured", check("guard passed", None, 0, ">=", 1.0), "failed", changed={"guard_checks": []}),
     Situation("reviewer absent", check("audited pair critics", 0.0, 3, ">=", 0), state="waiting"),
+    Situation("nobody has read", check("read by a person", 0.0, 2, ">=", 2), told="2 by the audited critic",
+              changed={"verdicts": BY_CRITIC, "audits": [AUDIT]}),
+    Situation("some were read", check("read by a person", 12.0, 30, ">=", 30), told="12 of 30 read by a person"),
+    Situation("asked to read nothing", check("read by a person", 0.0, 0, ">=", 0), told="not read by a person"),
     Situation("price absent", check("median tokens", 4.0, 2, "<", 40)),
 ]  # fmt: skip
 
@@ -149,13 +153,13 @@ def test_no_json_tells_a_pass(planted: tuple[Situation, Path], capsys: pytest.Ca
     _, status = as_json(capsys, "status", "--store", path)
     _, runs = as_json(capsys, "runs", "--store", path)
     for found in (status, runs["runs"][0]):
-        assert found["acceptance"]["told"] == situation.told and not found["acceptance"]["audited"]
+        assert situation.told in found["acceptance"]["told"] and not found["acceptance"]["shown"]
     assert not any(gate["passed"] or gate["result"] == "passed" for gate in status["gates"])
     told = [(one["result"], one["passed"]) for gate in status["gates"] for one in gate["evidence"]]
     assert told == ([] if situation.check is None else [(situation.result, False)])
     with Store.open(path, read_only=True) as store, store.reader() as reader:  # what an agent's tools give
         assert [row["result"] for row in reader.gates(RUN)] == [result for result, _ in told]
-    assert '"audited": true' not in json.dumps(status)
+    assert '"shown": true' not in json.dumps(status)
 
 
 async def test_no_room_tells_a_pass(planted: tuple[Situation, Path]) -> None:
@@ -182,5 +186,46 @@ async def test_no_room_tells_a_pass(planted: tuple[Situation, Path]) -> None:
         assert not str(table.border_subtitle).startswith("✓")
         await settle(pilot, lambda: situation.result.upper() in shown(app, "#gate-evidence-text").upper())
         offers = "what may be done" in shown(app, "#gate-evidence-text")
-        assert offers == (situation.result != "not tested" or situation.name in ("gate of n=1", "price absent",
-                                                                                 "a share of too few"))  # fmt: skip
+        offering = ("gate of n=1", "price absent", "a share of too few", "nobody has read", "some were read")
+        assert offers == (situation.result != "not tested" or situation.name in offering)
+
+
+READ = [check("read by a person", 30.0, 30, ">=", 30),
+        check("accepted, read as good", 0.75, 20, ">=", 0) | {"lo": 0.5313, "hi": 0.8881},
+        check("not accepted, read as good", 0.1, 10, ">=", 0) | {"lo": 0.0179, "hi": 0.4041}]  # fmt: skip
+SHARES = "read by a person: 75 % good of 20 accepted, 53–89 %; 10 % good of 10 not accepted, 2–40 %"
+
+
+@pytest.mark.parametrize("audited", [False, True])
+async def test_what_was_read_stands_beside_acceptance_on_every_face_and_is_green_only_where_audited(
+    audited: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    accepted = {"auc": 0.9, "natural": True, "above": 0.0, "n": 60, "taken": 50, "share_taken": 0.8, "good": 45,
+                "precision": 0.9, "lo": 0.79, "hi": 0.96, "recall": 0.9}  # fmt: skip
+    audit = rows.audit("label", RUN, part="own", auc=0.9, may_filter=True, detail={"accepted": accepted})
+    run = rows.small_run(RUN, state="done", settings=settings(), reason="")
+    run |= {"audits": [audit], "verdicts": BY_CRITIC} if audited else {"audits": []}
+    run["gates"] = [rows.gate(gate="final", run_id=RUN, **one, passed=False) for one in READ]
+    path = tmp_path / "s.duckdb"
+    with Store.open(path) as store:
+        store.append(run)
+    with Store.open(path, read_only=True) as store, store.reader() as reader:
+        status = reader.status(RUN)
+        faces = {
+            "report": pages(reader, RUN, None, datetime.now(UTC))["report.md"],
+            "card": card(reader, reader.run(RUN), "samples", "jsonl", {"train": 2}, None),
+            "end": printed(outcome_report(status, reader.gates(RUN), 0, path, None)),
+        }
+    for command in ("status", "runs"):
+        faces[command] = run_cai(capsys, command, "--store", path)[1]
+        found = as_json(capsys, command, "--store", path)[1]
+        found = found if command == "status" else found["runs"][0]
+        assert found["readings"]["accepted"] == {"good": 0.75, "lo": 0.5313, "hi": 0.8881, "n": 20}
+        assert found["acceptance"]["read"] and found["acceptance"]["shown"] is audited
+    for face, text in faces.items():
+        assert (
+            all(word in text for word in SHARES.split()) if face == "runs" else SHARES in re.sub(r"\s+", " ", text)
+        ), face
+    async with control_center(path, None, size=(250, 60)) as (app, pilot):
+        await settle(pilot, lambda: app.state.run_id == RUN and app.state.state == "done")
+        assert SHARES in str(app.query_one("#header").content) and app.state.headline.shown is audited  # type: ignore[attr-defined]

@@ -29,7 +29,7 @@ def test_a_plan_says_what_would_be_asked_and_asks_nothing(capsys: Any, store: Pa
     assert {one["missing"] for one in told["conditions"]} == {14 * 10}
     code, out, _ = run_cai(capsys, "evaluate", "--plan", "--store", store)
     words = flat(out)
-    assert code == 0 and "instruction following: 70 test and 70 dev items in 14 types" in words
+    assert code == 0 and "instruction following: 70 test and 70 development items in 14 types" in words
     assert (
         "○ base_raw 140 140 the base weights, shown the item alone" in words and "results will be exploratory" in words
     )
@@ -85,12 +85,12 @@ def test_an_outcome_tells_shares_audit_gap_and_comparisons(account: dict[str, An
         evaluation_outcome(status, account, 4, "the gap gate failed", Path("s"), None, "cai evaluate x"), width
     )
     words = flat(text)
-    assert "right base_formatted 50.0 % [15.0, 85.0] of 4" in words
-    assert "✗ planted short_fact: 0.800, must be >= 0.95 (n 48)" in words
+    assert "right base_formatted 50.0 % [15.0, 85.0] of test, 4 items" in words
+    assert "✗ planted short_fact: 80.0 % of 48, must be >= 95 %" in words
     assert "again with: cai evaluate x" in words
     assert "claim none: " in words and "the gap gate failed" in words
     if width > 100:  # below, tables fold their cells
-        assert "base formatted right 0.600" in words
+        assert "base formatted right, development 60.0 %" in words and "<= 30 %" in words
         assert "· base_formatted → sft 300 81.0 % 99.3 % +18.3 [+13.8, +22.9] 6.1e-15 6.1e-15 h +0.74 primary" in words
     assert max(map(len, text.splitlines())) <= width
 

@@ -8,6 +8,7 @@ import pytest
 
 from store.db import Store
 from tests.engine.quality.test_queue import many
+from tests.store import rows
 from tests.tui.cli.commands import as_json, run_cai
 
 
@@ -45,6 +46,33 @@ def test_labels_are_kept_by_how_they_were_drawn_and_taken_away(path: Path, capsy
     assert code == 1 and "has no label" in found["error"]["title"]
 
 
+def test_what_was_drawn_is_read_blind_and_told_when_all_of_it_is(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Store.open(path) as store:
+        gate = rows.gate("marker leaks", "pilot", measured=0.0, lo=None, hi=None, op="<=", threshold=0)
+        store.update_run("run-a", settings={"gate": {"read_at_least": 3}, "critics": {"sample": ["probe"]}})
+        store.put({"gates": [gate]})
+    code, found = as_json(capsys, "label", "--read", "--store", path)
+    names = [row["sample_id"] for row in found["next"]]
+    assert code == 0 and len(names) == 3
+    assert {frozenset(row) for row in found["next"]} == {frozenset({"sample_id", "instruction", "response"})}
+    out = run_cai(capsys, "label", "--read", "--store", path)[1]
+    assert "0 of 3 read · not read by a person" in out and "cai label --read ID good|bad" in out
+    for at, name in enumerate(names):
+        found = as_json(capsys, "label", "--read", name, "good" if at else "bad", "--store", path)[1]
+        assert found["readings"]["read"] == at + 1 and bool(found["readings"]["accepted"]) == (at == 2)
+    assert as_json(capsys, "label", "--read", "--store", path)[1]["next"] == []
+    assert "read by a person: " in run_cai(capsys, "label", "--read", "--store", path)[1]
+    found = as_json(capsys, "label", "--undo", names[0], "--store", path)[1]
+    assert found["readings"]["read"] == 2 and found["readings"]["accepted"] is None
+    with Store.open(path, read_only=True) as store, store.reader() as reader:
+        assert {row["drawn"] for row in reader.query("SELECT drawn FROM person_labels")} == {"reading"}
+    other = next(f"s{at}" for at in range(40) if f"s{at}" not in names)
+    code, found = as_json(capsys, "label", "--read", other, "good", "--store", path)
+    assert code == 1 and "was not drawn to be read" in found["error"]["title"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words", "code"),
     [
@@ -54,6 +82,7 @@ def test_labels_are_kept_by_how_they_were_drawn_and_taken_away(path: Path, capsy
         (["--undo", "s1", "--next", "3"], "not allowed with", 2),
         (["nowhere", "good"], "no sample 'nowhere'", 1),
         (["--refit"], "needs a --reason", 2),
+        (["--read", "--undo", "s1"], "goes with a label", 2),
     ],
 )
 def test_what_is_asked_wrongly_is_said(

@@ -59,7 +59,7 @@ def test_a_finished_run_says_what_was_made_under_which_spec_and_where(tmp_path: 
         "Critic label of samples, own items: AUC 0.61, may not filter",
         "stage_1_small_model.md",
         "sha256 abababababab",
-        "2 by form rules · quality not audited · 40 wanted",
+        "2 by form rules · quality not audited · not read by a person · 40 wanted",
         "! done",
         "token limit",
         "0.300",

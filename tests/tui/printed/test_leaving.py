@@ -33,13 +33,15 @@ def left(state: str, accepted: int = 30, target: int = 100) -> RunState:
 def test_a_stopped_run_is_told_with_what_goes_on_with_it() -> None:
     assert (
         farewell(left("stopped"), "cai")
-        == f"run {RUN} stopped, 30 by form rules · quality not audited · 100 wanted; go on with: cai"
+        == f"run {RUN} stopped, 30 by form rules · quality not audited · not read by a person · 100 wanted; go on with: cai"
     )
     assert (
         farewell(left("failed", 3), "cai")
-        == f"run {RUN} failed, 3 by form rules · quality not audited · 100 wanted; go on with: cai"
+        == f"run {RUN} failed, 3 by form rules · quality not audited · not read by a person · 100 wanted; go on with: cai"
     )
-    assert "30 by form rules · quality not audited · 12 wanted" in farewell(left("stopped", 30, 12), "cai")
+    assert "30 by form rules · quality not audited · not read by a person · 12 wanted" in farewell(
+        left("stopped", 30, 12), "cai"
+    )
     going = RunState()
     going.apply(RunStarted(RUN, "s", "m", 1, 40, False))
     assert "left at once, nothing accepted · 40 wanted" in farewell(going, "cai", at_once=True)

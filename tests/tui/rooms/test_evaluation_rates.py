@@ -111,7 +111,7 @@ async def test_rates_by_type_stand_in_a_grid_and_one_opens(tmp_path: Path) -> No
         assert "▸ json format" in forest(app)
         await pilot.press("enter")
         await settle(pilot, lambda: "arithmetic" not in forest(app))
-        assert "60.0 % [31.3, 83.2] of 10" in forest(app) and "100 %" in forest(app)
+        assert "60.0 % [31.3, 83.2] of test, 10 items" in forest(app) and "100 %" in forest(app)
         assert "Differences, points" in forest(app) and "base_raw → sft" in forest(app)
         await pilot.press("j")
         assert "▸ rewriting" in forest(app) and "Differences" not in forest(app)

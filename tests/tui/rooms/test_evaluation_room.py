@@ -79,10 +79,10 @@ async def test_results_show_interval_test_and_effect(tmp_path: Path) -> None:
         assert base[:4] == ["base_formatted", "4", "", "50.0 %"] and tuned[0] == "sft"
         told = shown(app, "#evaluation-standing")
         assert (
-            "base_formatted → sft +18.3 points [+13.8, +22.9], p 6.1e-15 (clustered 1e-09), shown at level 0.05, registered"
+            "base_formatted → sft +18.3 points [+13.8, +22.9] of test, 300 items, p 6.1e-15 (clustered 1e-09), shown at level 0.05, registered"
             in told
         )
-        assert "base_formatted 50.0 % · sft 50.0 %" in told
+        assert "base_formatted 50.0 % [15.0, 85.0] of test, 4 items · sft 50.0 % [15.0, 85.0] of test, 4 items" in told
 
 
 async def test_items_that_changed_sides_are_shown_side_by_side(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ async def test_the_answers_of_one_condition_can_be_read(tmp_path: Path) -> None:
         await pilot.press("6")
         await settle(pilot, lambda: bool(app.query_one(Forest).chosen))
         await pilot.press("v", "G")
-        await settle(pilot, lambda: "Items that are right" in str(app.query_one("#evaluation-items").border_title))
+        await settle(pilot, lambda: "Test items that are right" in str(app.query_one("#evaluation-items").border_title))
         await settle(pilot, lambda: "sft says e1" in shown(app, "#evaluation-after"))
         assert not app.query_one("#evaluation-before").display
         await pilot.press("x")

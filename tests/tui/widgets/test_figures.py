@@ -50,7 +50,10 @@ def test_accepted_follows_what_is_judged_before_any_forecast(state: RunState) ->
 
 def test_a_resumed_run_counts_what_the_store_has_until_it_judges(state: RunState) -> None:
     state.load({"run": RUN, "counts": {"accepted": 12}})
-    assert state.accepted == 12 and "12 by form rules · quality not audited · 40 wanted" in _who(state)[0].plain
+    assert (
+        state.accepted == 12
+        and "12 by form rules · quality not audited · not read by a person · 40 wanted" in _who(state)[0].plain
+    )
     assert "when this wave is judged" in _forecast(state, 60).plain
     state.apply(PhaseProgressed(RUN, "response_judgements", 30, 92, 14))
     state.load({"run": RUN, "counts": {"accepted": 13}})  # read a moment before
@@ -61,9 +64,9 @@ def test_more_than_was_wanted_is_told_as_such(state: RunState) -> None:
     assert of_wanted(27, 40) == "27 of 40 accepted" and of_wanted(30, 12) == "30 accepted (12 wanted)"
     state.apply(ForecastUpdated(RUN, 58, 92, 92, 92, 92))
     assert _forecast(state, 60).plain == "forecast     reached 58 accepted (40 wanted)"
-    assert "58 by form rules · quality not audited · 40 wanted" in _who(state)[0].plain
+    assert "58 by form rules · quality not audited · not read by a person · 40 wanted" in _who(state)[0].plain
     state.apply(RunFinished(RUN, "done", "", 58, 9.0))
-    assert _forecast(state, 60).plain == "accepted     58 by rules, not audited · 40 wanted"
+    assert _forecast(state, 60).plain == "accepted     58 by rules, not audited, unread · 40 wanted"
 
 
 @pytest.mark.parametrize(

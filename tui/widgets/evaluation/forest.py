@@ -14,7 +14,7 @@ from engine.stats.shares import wilson
 from tui.reads.evaluation import Rates
 from tui.widgets.drawn import Cell, Drawn
 from tui.widgets.marks import QUIET, interval_bar, share_bar
-from tui.words.evaluation import difference_words, place, with_interval
+from tui.words.evaluation import difference_words, place, rate
 from tui.words.text import one_line
 
 OWN, OTHER = "$accent", "$warning"
@@ -182,7 +182,7 @@ class Forest(Drawn, can_focus=True):
         names = self._conditions()
         beside = max(map(len, names), default=0)
         both = [one for rates in (self._own, self._other) for one in self._of(rates, key).values()]
-        told = max(len(with_interval(one["n_right"], one["n"])) for one in both)
+        told = max(len(rate(one)) for one in both)
         bar = max(8, width - beside - told - 4)
         rows: list[Line] = [
             [(f"▸ {title_of(key)}", "bold $accent"), (f"  {self._at + 1} of {len(self._types)}", QUIET)],
@@ -193,7 +193,7 @@ class Forest(Drawn, can_focus=True):
                 if (one := self._of(rates, key).get(name)) is not None:
                     share = share_bar(one["n_right"] / one["n"], *wilson(one["n_right"], one["n"]), bar)
                     rows.append([(f"{name if tone == OWN else '':<{beside}} ", "bold"), *_parts(share, tone),
-                                 (f" {with_interval(one['n_right'], one['n'])}", "")])  # fmt: skip
+                                 (f" {rate(one)}", "")])  # fmt: skip
         results = [one for one in self._results if (one["capability"], one["item_type"]) == key]
         if results:
             reach = max(abs(one[end]) for one in results for end in ("lo", "hi"))

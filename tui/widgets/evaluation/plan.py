@@ -93,7 +93,8 @@ def offer_lines(offer: Offer, width: int) -> list[Content]:
     for capability, types in offer["items"].items():
         test, dev = (sum(splits.get(name, 0) for splits in types.values()) for name in ("test", "dev"))
         about = " (the claim is about these)" if capability == offer["capability"] else ""
-        told = f"{capability.replace('_', ' ')}{about}: {count(test)} test, {count(dev)} dev, in {len(types)} types"
+        told = f"{capability.replace('_', ' ')}{about}: {count(test)} test and {count(dev)} development items in "
+        told += f"{len(types)} types"
         rows += _fact("items", told, width)
         rows += _fact("", ", ".join(name.replace("_", " ") for name in types), width, QUIET)
     frozen = f"items {offer['items_sha256'][:16]} · verifiers {offer['scorer_sha256'][:16]}"

@@ -7,10 +7,11 @@ from textwrap import wrap
 
 from textual.content import Content
 
-from engine.core.figures import percent_of, points_signed, points_signed_interval
+from engine.core.figures import points_signed, points_signed_interval
+from store.outcomes import items_of
 from tui.reads.evaluation import Standing
 from tui.widgets.marks import QUIET, TONES, row
-from tui.words.evaluation import audit_words, gap_words, place, repeat_words
+from tui.words.evaluation import audit_words, gap_words, place, rate, repeat_words
 from tui.words.text import one_line
 
 BAR = 12
@@ -19,7 +20,9 @@ BAR = 12
 def standing_lines(found: Standing, width: int, room: int) -> list[Content]:
     """At most `room` lines: what blocks a claim first, then shares, then what was measured besides."""
     shape, tone, verdict = _verdict(found)
-    rows = [row((f"{shape} ", tone), (one_line(verdict, width - 2), "bold")), _shares(found, width)]
+    first, *more = wrap(one_line(verdict, 2 * (width - 3)), width - 2)[:2]
+    rows = [row((f"{shape} ", tone), (first, "bold")), *(row(("  ", ""), (line, "bold")) for line in more)]
+    rows += [row((line, "")) for told in _shares(found) for line in wrap(told, width)]
     if registered := _registered(found):
         rows.append(row(registered))
     for told, tone in (
@@ -45,7 +48,8 @@ def _verdict(found: Standing) -> tuple[str, str, str]:
         clustered = "" if primary["clustered_p"] is None else f" (clustered {primary['clustered_p']:.2g})"
         told = (
             f"{primary['before']} → {primary['after']} {points_signed(primary['difference'])} points "
-            f"{points_signed_interval(primary['lo'], primary['hi'])}, p {primary['p']:.2g}{clustered}, "
+            f"{points_signed_interval(primary['lo'], primary['hi'])} of {items_of('test', primary['n'])}, "
+            f"p {primary['p']:.2g}{clustered}, "
             f"{'shown' if shown else 'not shown'} at level {primary['alpha']:.3g}, registered"
         )
         return ("✓", TONES["good"], told) if shown else ("·", QUIET, told)
@@ -64,13 +68,15 @@ def _without_primary(found: Standing) -> str:
     return "Results are exploratory: the registration is about other items, or younger than answers"
 
 
-def _shares(found: Standing, width: int) -> Content:
+def _shares(found: Standing) -> list[str]:
+    """What each condition has right of the test items, a line for each capability; the claim's own first."""
+    test = sorted((one for one in found.conditions if one["split"] == "test"), key=lambda one: place(one["condition"]))
+    capabilities = sorted({one["capability"] for one in test}, key=lambda name: name != "instruction_following")
     told = []
-    test = [one for one in found.conditions if one["split"] == "test"]
-    for name in sorted({one["condition"] for one in test}, key=place):
-        right, n = (sum(one[key] for one in test if one["condition"] == name) for key in ("n_right", "n"))
-        told.append(f"{name} {percent_of(right, n)}")
-    return row((one_line(" · ".join(told), width), ""))
+    for name in capabilities:
+        about = f"{name.replace('_', ' ')}: " if len(capabilities) > 1 else ""
+        told.append(about + " · ".join(f"{one['condition']} {rate(one)}" for one in test if one["capability"] == name))
+    return told
 
 
 def _registered(found: Standing) -> tuple[str, str] | None:

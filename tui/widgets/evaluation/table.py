@@ -8,14 +8,15 @@ from typing import Any
 from rich.text import Text
 from textual.content import Content
 
-from engine.core.figures import p_short, percent_of
+from engine.core.figures import p_short, percent_of, percents
+from engine.stats.shares import wilson
 from tui.widgets.marks import interval_bar
-from tui.words.evaluation import difference_words, with_interval
+from tui.words.evaluation import difference_words
 from tui.words.text import one_line
 
 BAR = 21
 COLUMNS = (
-    ("type", 15), ("n", 4), ("before", 6), ("after", 6), ("difference, 95 %", 20), ("p corr.", 9), ("", BAR),
+    ("type", 15), ("test n", 6), ("before", 6), ("after", 6), ("difference, 95 %", 20), ("p corr.", 9), ("", BAR),
     ("+ −", 9), ("p", 8), ("clustered", 9), ("effect", 12), ("role", 11), ("compared", 28), ("test", 40),
 )  # fmt: skip
 
@@ -51,6 +52,5 @@ def answers_cells(one: Mapping[str, Any]) -> Cells:
     """The answers of one condition to all test items of a capability."""
     right, n = one["n_right"], one["n"]
     told = ", conversation" if one["capability"] == "conversation" else ""
-    interval = with_interval(right, n).partition("[")[2].partition("]")[0]
-    cells = [f"{one['condition']}{told}", f"{n:,}", "", percent_of(right, n), f"[{interval}]"]
+    cells = [f"{one['condition']}{told}", f"{n:,}", "", percent_of(right, n), percents(*wilson(right, n))]
     return [Text(text) for text in [*cells, *[""] * (len(COLUMNS) - len(cells))]]

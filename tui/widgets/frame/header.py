@@ -53,7 +53,7 @@ def _who(state: RunState) -> list[Content]:
     if state.target:
         accepted += f" ({count(state.target)} wanted)" if state.accepted > state.target else f"/{count(state.target)}"
     kind = state.headline
-    tone = TONES["good"] if kind.audited else TONES["warn"]
+    tone = TONES["good"] if kind.shown else TONES["warn"]
     run = (one_line(state.run_id, 28) or "–", "bold")
     seed = row(("  seed ", QUIET), "–" if state.seed is None else f"{state.seed}")
     told = row(("  accepted ", QUIET), accepted)

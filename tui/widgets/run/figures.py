@@ -115,7 +115,7 @@ def _forecast(state: RunState, width: int) -> Content:
     forecast, target = state.forecast, state.target
     if state.state in FINISHED and target:
         kind = state.headline
-        tone = TONES["good"] if kind.audited else TONES["warn"]
+        tone = TONES["good"] if kind.shown else TONES["warn"]
         for told in (f" · {target:,} wanted", ""):
             for words in (kind.told, kind.short):
                 if 13 + len(words) + len(told) <= width:
@@ -123,7 +123,7 @@ def _forecast(state: RunState, width: int) -> Content:
         return row((kind.short, f"bold {tone}"))
     if target and state.accepted >= target:
         told = f" {of_wanted(state.accepted, target)}"
-        tone = TONES["good" if state.headline.audited else "warn"]
+        tone = TONES["good" if state.headline.shown else "warn"]
         return row(("forecast     ", QUIET), ("reached", f"bold {tone}"), (told, QUIET))
     if forecast is None or forecast.needed is None:
         when = "when this wave is judged" if state.accepted else "after the first accepted pair"

@@ -52,7 +52,7 @@ class SampleDetail(VerticalScroll, can_focus=True):
         self.query_one("#detail-text", Static).update(row((text, QUIET)))
 
     def show(self, sample: Mapping[str, Any], accept_above: float | None, *, blind: bool = False) -> None:
-        """Show a sample; `blind` leaves out what critics and rules say, for a person who labels."""
+        """Show a sample; `blind` leaves out what critics and rules say, and what follows from it."""
         if self.sample_id != sample["sample_id"]:
             self.scroll_home(animate=False)
         self.sample_id = sample["sample_id"]
@@ -67,13 +67,13 @@ class SampleDetail(VerticalScroll, can_focus=True):
     def _paint(self, sample: Mapping[str, Any], accept_above: float | None, blind: bool) -> None:
         width = max(20, self.size.width - 4)
         rows = _label_lines(sample)
-        rows += [row(("verdict and margins are hidden (h)", QUIET))] if blind else [_verdict_line(sample)]
+        rows += [row(("verdict and margins are hidden", QUIET))] if blind else [_verdict_line(sample)]
         rows += [] if blind else _flag_lines(sample)
         instruction = Content(make_visible(sample["instruction"] or "", limit=4000))
         gap = [Content("")] if self.size.height >= ROOMY else []  # where little fits, it is text
         rows += [*gap, row(("Instruction", _LABEL)), instruction]
-        rows += [*gap, row(("Response", _LABEL), (_ending(sample), QUIET)), _response(sample)]
-        if sample.get("revision") is not None:
+        rows += [*gap, row(("Response", _LABEL), ("" if blind else _ending(sample), QUIET)), _response(sample)]
+        if sample.get("revision") is not None and not blind:  # only of what was accepted
             rows += [Content(""), row(("Revision", _LABEL)), word_diff(sample["response"], sample["revision"])]
         if not blind:
             for title, kind, judgements in (

@@ -100,7 +100,9 @@ def test_budget_counts_what_was_spent_and_says_where_it_goes() -> None:
     state.apply(ForecastUpdated(RUN, 10, 25, 100, 80, 130))
     now[0] = 1800.0
     assert "$1.25 of about $5.00 at $2.5/h" in _budget(state, 2.5).plain
-    assert "about 2:00:00 in all" in _budget(state, None).plain and "press , for settings" in _budget(state, None).plain
+    assert (
+        "30:00 of about 2:00:00" in _budget(state, None).plain and "press , for settings" in _budget(state, None).plain
+    )
 
 
 def test_gpus_are_read_as_nvidia_smi_writes_them() -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Mapping
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
@@ -113,7 +113,7 @@ class RunRoom(Room):
             self._counted, self._counted_at = counted, now
             self.look_up("reading a run's figures", lambda reader: run_facts(reader, run_id), self._learn)
         if run_id and self._draws.run_id != run_id:
-            self._draws, self._drawn_at = Draws(run_id, secrets.token_hex(4)), float("-inf")
+            self._draws, self._drawn_at = Draws(run_id, token_hex(4)), float("-inf")
         held = self._accepted.held and self._drawn.run_id == run_id
         if run_id and not held and now - self._drawn_at > DRAWN_EVERY_S:
             self._drawn_at = now

@@ -70,9 +70,13 @@ class LiveFigures(Static):
         free = height - len(first) - len(last)
         good = _good_ones(found, width, free if height else 2 * len(found)) if found else []
         rows = [*first, *((1, line) for line in good), *last]
-        while height and len(rows) > height:
-            del rows[max(range(len(rows)), key=lambda at: (rows[at][0], at))]
-        self.update(lines([line for _, line in rows]))
+        self.update(lines(_fitting(rows, height) if height else [line for _, line in rows]))
+
+
+def _fitting(rows: Sequence[tuple[int, Content]], height: int) -> list[Content]:
+    """Those lines that matter most, as many as there is room for, each where it stood."""
+    kept = sorted(sorted(range(len(rows)), key=lambda at: rows[at][0])[:height])
+    return [rows[at][1] for at in kept]
 
 
 def _good_ones(found: Sequence[Mapping[str, Any]], width: int, room: int) -> list[Content]:

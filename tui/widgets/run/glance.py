@@ -30,7 +30,14 @@ class GlancePanel(VerticalScroll):
     """One line each; while it is open all that is known of guard and critics, to be scrolled."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "turn", "Guard", id="run.guard_here", show=False, tooltip="Open or close guard and critics"),
+        Binding(
+            "enter",
+            "turn",
+            "Guard",
+            id="run.guard_here",
+            show=False,
+            tooltip="Open or close guard and critics with every check",
+        ),
     ]
 
     class Turned(Message):

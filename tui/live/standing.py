@@ -5,7 +5,7 @@ What failed comes before what was not shown, and that before what only came clos
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,7 +163,7 @@ def below_least(audit: Audit, min_auc: float | None) -> str:
     return f"{audit.part} items AUC {audit.auc:.{digits}f} < {min_auc:.{digits}f}"
 
 
-def needs(state: RunState, reviews: Iterable[str] = (), labels: int | None = None) -> list[Need]:
+def needs(state: RunState, reviews: Sequence[str] = (), labels: int | None = None) -> list[Need]:
     """What waits for a person, the most urgent first.
 
     `reviews` are topics that nobody has decided, `labels` how many samples a person labelled.
@@ -173,10 +173,10 @@ def needs(state: RunState, reviews: Iterable[str] = (), labels: int | None = Non
         topics = [one.topic.replace("_", " ") or "a decision" for one in state.questions.values()]
         found.append(Need(f"{topics[0]} waits for your answer", "g"))
         if len(topics) > 1:
-            more = len(topics) - 1
-            found.append(Need(f"{more:,} more question{'' if more == 1 else 's'}", "4"))
-    elif open_ := list(reviews):
-        found.append(Need(f"review of {names(open_)} to decide", "4"))
+            others = len(topics) - 1
+            found.append(Need(f"{others:,} more question{'' if others == 1 else 's'}", "4"))
+    elif reviews and not state.active:  # while the engine works its reviewer may be at it
+        found.append(Need(f"review of {names(list(reviews))} to decide", "4"))
     elif state.state == "waiting":
         found.append(Need("a decision waits", "4"))
     for name, told in state.gates.items():

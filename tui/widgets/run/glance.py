@@ -69,7 +69,7 @@ class GlancePanel(VerticalScroll):
         guard, audits = guard_line(state, self._guard, width), list(state.audits.values())
         critics = critics_line(audits)
         if self.open:
-            rows += ["", guard, *audit_lines(audits, state.min_auc, width)]
+            rows += [Content(""), guard, *audit_lines(audits, state.min_auc, width)]
             if self._guard:
                 rows.append(row(("sentinels and checks", f"{QUIET} underline")))
                 rows += [line for check in self._guard for line in check_lines(check, width)]
@@ -78,9 +78,7 @@ class GlancePanel(VerticalScroll):
             # In the three lines of a short screen the critics stand behind the guard, as far as there is room.
             rows += [row(guard, "  ", critics)] if short else [guard, critics]
             self.border_subtitle = "G opens guard and critics"
-        self.query_one("#glance-text", Static).update(
-            lines([Content(one) if isinstance(one, str) else one for one in rows])
-        )
+        self.query_one("#glance-text", Static).update(lines(rows))
 
 
 def _needs_line(found: Sequence[Need], width: int) -> Content:
@@ -102,7 +100,9 @@ def _needs_line(found: Sequence[Need], width: int) -> Content:
 def _weakest_lines(one: Weakest, width: int, *, helps: bool) -> list[Content]:
     """What would help stands below, where there is a line for it."""
     tone = TONES[one.tone]
-    line = row((f"{_SHAPES[one.tone]} weakest   ", f"bold {tone}" if one.name else QUIET), (one.name, "bold"))
+    line = row(
+        (f"{_SHAPES[one.tone]} weakest   ", f"bold {tone}" if one.name else QUIET), (one_line(one.name, 40), "bold")
+    )
     key = len(one.key) + 3 if one.key else 0
     told = one_line(one.told, max(10, width - line.cell_length - key - 2))
     line = row(line, " " if one.name else "", (told, "" if one.name else QUIET))

@@ -35,7 +35,8 @@ _LAST_INSTRUCTIONS = f"""
 class Drawn:
     """What was drawn: `accepted` samples, or, while there are none, the last `samples` or `instructions`.
 
-    A sample is told as a page of samples has it, an instruction as {instruction, status, verdict, flags, reason}.
+    A sample is told as the reader's `samples_by_id` does, an instruction as {instruction, status, verdict, flags,
+    reason}.
     """
 
     run_id: str = ""
@@ -58,35 +59,35 @@ class Draws:
     def next(self, reader: Reader) -> Drawn:
         """Others, as far as there are others."""
         if self._at >= len(self._ids) or self._clock() - self._asked_at > RENEWED_S:
-            self._asked += 1
-            found = reader.query(_ACCEPTED, [self.run_id, f"{self._lot} {self._asked}"])
-            self._ids, self._at, self._asked_at = [row["subject_id"] for row in found], 0, self._clock()
-        ids = list(self._ids[self._at : self._at + AT_ONCE])
-        self._at += AT_ONCE
-        return self._accepted(reader, ids) or self._last(reader)
+            self._renew(reader)
+        found = self._accepted(reader, self._some())
+        if found is None and self._ids:  # none of these is accepted any more
+            self._renew(reader)
+            found = self._accepted(reader, self._some())
+        return found or self._last(reader)
 
     def again(self, reader: Reader, before: Drawn) -> Drawn:
         """The same samples, without those that are no longer accepted; others where none is left."""
-        if before.kind != "accepted":
-            return self.next(reader)
-        return self._accepted(reader, [row["sample_id"] for row in before.rows]) or self._drawn_anew(reader)
+        self._ids = ()  # what was decided since is asked for anew
+        same = [str(row["sample_id"]) for row in before.rows] if before.kind == "accepted" else []
+        return self._accepted(reader, same) or self.next(reader)
 
-    def _drawn_anew(self, reader: Reader) -> Drawn:
-        self._ids = ()
-        return self.next(reader)
+    def _renew(self, reader: Reader) -> None:
+        self._asked += 1
+        found = reader.query(_ACCEPTED, [self.run_id, f"{self._lot} {self._asked}"])
+        self._ids, self._at, self._asked_at = [row["subject_id"] for row in found], 0, self._clock()
+
+    def _some(self) -> Sequence[str]:
+        self._at += AT_ONCE
+        return self._ids[self._at - AT_ONCE : self._at]
 
     def _accepted(self, reader: Reader, ids: Sequence[str]) -> Drawn | None:
-        rows = tuple(row for row in self._of(reader, ids) if row["verdict"] == "accepted")
+        rows = tuple(row for row in reader.samples_by_id(self.run_id, ids) if row["verdict"] == "accepted")
         return Drawn(self.run_id, "accepted", rows) if rows else None
 
     def _last(self, reader: Reader) -> Drawn:
         ids = [row["sample_id"] for row in reader.query(_LAST, [self.run_id])]
         if ids:
-            return Drawn(self.run_id, "samples", tuple(self._of(reader, ids)))
+            return Drawn(self.run_id, "samples", tuple(reader.samples_by_id(self.run_id, ids)))
         rows = tuple(reader.query(_LAST_INSTRUCTIONS, [self.run_id]))
         return Drawn(self.run_id, "instructions" if rows else "", rows)
-
-    def _of(self, reader: Reader, ids: Sequence[str]) -> list[dict[str, Any]]:
-        from store.listing import Listing  # not before the first frame: it brings DuckDB
-
-        return reader.page(Listing.of_ids(self.run_id, ids), 0, AT_ONCE)

@@ -92,7 +92,7 @@ class AcceptedPanel(Static, can_focus=True):
         )
         width, height = max(16, self.content_size.width), max(1, self.content_size.height)
         if not rows:
-            self.update(row((_EMPTY, QUIET)))
+            self.update(row((_EMPTY if self._shown.run_id else "Being read.", QUIET)))
             return
         each = max(1, height // len(rows))
         told: list[Content] = []
@@ -121,10 +121,10 @@ def _told(one: Mapping[str, Any], kind: str, width: int, height: int, *, chosen:
 
 
 def _made(one: Mapping[str, Any]) -> str:
-    """How long it is, what accepted it, and what the critics gave it."""
+    """How long it is, and what decided about it."""
     told = [f"{one['n_tokens']:,} tokens"] if "n_tokens" in one else []
     told += [f"by {_BASES.get(one['basis'], one['basis'])}"] if one.get("basis") else []
-    return " · ".join([*told, *(f"{critic} {score:+.2f}" for critic, score in (one.get("scores") or {}).items())])
+    return " · ".join(told)
 
 
 def _wrapped(text: str, width: int, most: int, first: int = 0) -> list[str]:

@@ -63,7 +63,7 @@ class GlancePanel(VerticalScroll):
     def show(self, state: RunState, facts: RunFacts) -> None:
         width, short = max(20, self.size.width - 2), self.screen.has_class("-short")
         rows = [
-            _needs_line(needs(state, facts.reviews, facts.labels), width),
+            _needs_line(needs(state, facts.reviews, facts.labels), width, known=bool(facts.run_id)),
             *_weakest_lines(weakest(state, self._gates, self._guard), width, helps=not short),
         ]
         guard, audits = guard_line(state, self._guard, width), list(state.audits.values())
@@ -81,10 +81,10 @@ class GlancePanel(VerticalScroll):
         self.query_one("#glance-text", Static).update(lines(rows))
 
 
-def _needs_line(found: Sequence[Need], width: int) -> Content:
+def _needs_line(found: Sequence[Need], width: int, *, known: bool) -> Content:
     """Each with the key that goes there; those for which there is no room are counted."""
     if not found:
-        return row(("· needs you nothing", QUIET))
+        return row(("· needs you nothing" if known else "· needs you being read", QUIET))
     line = row(("! needs you ", f"bold {TONES['warn']}"))
     for at, one in enumerate(found):
         left = width - line.cell_length - (len(found) > at + 1) * 5

@@ -12,6 +12,8 @@ from tui.app.app import ControlCenter
 from tui.app.keys import PERSONAL_KEYS
 from tui.widgets.endless import EndlessTable
 from tui.widgets.evaluation.forest import Forest
+from tui.widgets.run.accepted import AcceptedPanel
+from tui.widgets.run.glance import GlancePanel
 from tui.widgets.samples.detail import SampleDetail
 from tui.widgets.samples.lineage import LineageScreen
 from tui.widgets.training.first_batch import FirstBatchScreen
@@ -49,6 +51,8 @@ def page() -> str:
     parts = [head, table("Everywhere", [*everywhere, *(item for item in PERSONAL_KEYS if item.id not in known)])]
     for place in PLACES:
         own = bindings_of(getattr(import_module(place.where[0]), place.where[1]))
+        if place.name == "run":
+            own += bindings_of(AcceptedPanel) + bindings_of(GlancePanel)
         if place.name == "samples":
             own += bindings_of(EndlessTable) + bindings_of(SampleDetail)
         if place.name == "evaluation":

@@ -29,7 +29,7 @@ async def shoot(store: Path, out: Path) -> None:
         async with app.run_test(size=size) as pilot:
             await pilot.pause(1.0)
             await pilot.press(key)
-            await pilot.pause(1.0)
+            await pilot.pause(5.0)  # the first figures and samples are there
             (out / f"{name}.svg").write_text(app.export_screenshot(title="cai"), encoding="utf-8")
 
 

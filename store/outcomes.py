@@ -6,6 +6,7 @@ tell it as a pass. A part of a stage that yielded nothing is empty, which fails 
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -57,6 +58,21 @@ def result_of(row: Row) -> str:
     if holds(row["measured"], row["op"], row["threshold"]) and row.get("passed", True):
         return PASSED
     return EMPTY if _is_empty(row) else FAILED
+
+
+def beyond(row: Row) -> float:
+    """How far a figure is beyond its threshold, as a share of how far it could be; below 0 where it holds.
+
+    What was not measured is 1. A count has no end, and is told as a share of itself.
+    """
+    measured, threshold = row["measured"], row["threshold"]
+    if measured is None:
+        return 1.0
+    above = measured > threshold
+    gap = measured - threshold if row["op"] in ("<", "<=") else threshold - measured
+    room = threshold if not above else measured if row["lo"] is None else 1 - threshold
+    share: float = gap / room if room > 0 else math.copysign(1.0, gap) if gap else 0.0
+    return min(1.0, max(-1.0, share))
 
 
 def why_untested(row: Row) -> str:

@@ -116,17 +116,22 @@ class Reader(Query):
     def page(self, listing: Listing, offset: int, limit: int) -> list[Row]:
         """Samples of a listing as `samples` gives them, in its order, each with the `person`'s label."""
         ids, run_id = listing.ids(offset, limit), listing.run_id
-        samples = self._by_id(
-            "SELECT run_id, ordinal, sample_id, instruction_id, response, stop_reason, n_tokens FROM samples",
-            "sample_id", ids, run_id,
-        )  # fmt: skip
-        found = {row["sample_id"]: row | {"scores": {}} for row in self._described(run_id, samples)}
+        found = {row["sample_id"]: row | {"scores": {}} for row in self.samples_by_id(run_id, ids)}
         subjects = ("subject_id", ids, run_id, "sample")
         for row in self._by_id("SELECT run_id, subject_kind, subject_id, critic, score FROM judgements", *subjects):
             found[row["subject_id"]]["scores"][row["critic"]] = row["score"]
         labels = self._by_id("SELECT run_id, subject_kind, subject_id, label FROM person_labels", *subjects)
         label_of = {row["subject_id"]: row["label"] for row in labels}
         return [found[name] | {"person": label_of.get(name)} for name in ids if name in found]
+
+    def samples_by_id(self, run_id: str, ids: Sequence[str]) -> list[Row]:
+        """These samples in this order as `samples` gives them, but without scores; unknown ids are left out."""
+        samples = self._by_id(
+            "SELECT run_id, ordinal, sample_id, instruction_id, response, stop_reason, n_tokens FROM samples",
+            "sample_id", ids, run_id,
+        )  # fmt: skip
+        found = {row["sample_id"]: row for row in self._described(run_id, samples)}
+        return [found[name] for name in ids if name in found]
 
     def _described(self, run_id: str, samples: Sequence[Row]) -> list[Row]:
         """What `samples` gives but the scores, of rows of the table of samples."""

@@ -10,7 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store.db import Store
-from store.outcomes import READ, RESULT_SQL, RESULTS, YIELDS, gate_result, result_of, tally, why_untested, with_result
+from store.outcomes import (
+    READ,
+    RESULT_SQL,
+    RESULTS,
+    YIELDS,
+    beyond,
+    gate_result,
+    result_of,
+    tally,
+    why_untested,
+    with_result,
+)
 from tests.store import rows
 
 Row = dict[str, Any]
@@ -64,6 +75,23 @@ def test_a_check_has_one_of_four_results(row: Row, result: str) -> None:
     found = with_result(row)
     assert (found["result"], found["passed"]) == (result, result == "passed")
     assert bool(why_untested(row)) == (result == "not tested")
+
+
+@pytest.mark.parametrize(("row", "share"), [
+    (check("token-limit share", 0.3, 100, "<", 0.05, share=True), 0.25 / 0.95),
+    (check("token-limit share", 0.01, 100, "<", 0.05, share=True), -0.8),
+    (check("pair acceptance", 0.05, 100, ">=", 0.1, share=True), 0.5),
+    (check("pair acceptance", 0.55, 100, ">=", 0.1, share=True), -0.5),
+    (check("preference pairs", 20.0, 20, ">=", 80), 0.75),
+    (check("preference pairs", 160.0, 160, ">=", 80), -0.5),
+    (check("median tokens", 80.0, 20, "<", 40), 0.5),
+    (check("marker leaks", 3.0, 50, "<=", 0), 1.0),
+    (check("marker leaks", 0.0, 50, "<=", 0), 0.0),
+    (check("smallest margin", -0.1, 50, ">=", 0), 1.0),
+    (check("kept revisions", None, 0, ">=", 1), 1.0),
+])  # fmt: skip
+def test_how_far_a_figure_is_beyond_its_threshold_is_a_share(row: Row, share: float) -> None:
+    assert beyond(row) == pytest.approx(share)
 
 
 def test_an_old_row_that_counted_what_cannot_fail_as_a_pass_is_not_tested() -> None:

@@ -13,6 +13,20 @@ DUPLICATES_SHOWN = 3
 LENGTHS_AT_MOST = 8192
 MARGINS_AT_MOST = 5_000  # of a critic
 
+_JUDGED = """
+    SELECT subject_kind AS name, count(*) AS judged, count(*) FILTER (WHERE verdict = 'accepted') AS accepted
+    FROM verdicts WHERE run_id = ? GROUP BY 1
+"""
+# Of each topic the latest review counts: those before it were asked on other evidence.
+_UNDECIDED = """
+    SELECT topic FROM (
+        SELECT topic, max(seq) AS latest, bool_or(kind = 'decision') AS decided
+        FROM review_entries WHERE run_id = ?
+        GROUP BY topic, review_id HAVING arg_min(body->>'form', seq) IS DISTINCT FROM 'document'
+        QUALIFY row_number() OVER (PARTITION BY topic ORDER BY min(seq) DESC) = 1
+    ) WHERE NOT decided ORDER BY latest
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
@@ -28,6 +42,8 @@ class RunFacts:
     pairs: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     flags: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # by subject kind: rejected by each flag
     nats: Mapping[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)  # margins, by critic and kind
+    judged: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # by subject kind: judged, accepted
+    reviews: tuple[str, ...] = ()  # topics that nobody has decided yet
 
 
 def run_facts(reader: Reader, run_id: str) -> RunFacts:
@@ -49,6 +65,8 @@ def run_facts(reader: Reader, run_id: str) -> RunFacts:
         _duplicates(reader, run_id),
         grouped("SELECT stop_reason AS name, count(*) AS n FROM samples WHERE run_id = ? GROUP BY 1 ORDER BY n DESC"),
         **(_preferences(reader, run_id) if settings.get("pairs") else {}),
+        judged={row["name"]: (row["judged"], row["accepted"]) for row in reader.query(_JUDGED, [run_id])},
+        reviews=tuple(row["topic"] for row in reader.query(_UNDECIDED, [run_id])),
     )
 
 

@@ -17,7 +17,7 @@ _BY_LAST = {
     "view_before level",
     LABELS: "good bad doubt undo queue refit note blind",
     MOVING: "down up next previous first last left right far_left far_right newest leaf leaf_up read phase_next "
-    "phase_previous follow back step_back step_on",
+    "phase_previous sample_next sample_previous follow back step_back step_on",
     RUN: "start pause resume stop focus",
     PROGRAM: "search help quit interrupt settings close",
 }

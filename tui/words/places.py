@@ -22,7 +22,7 @@ class Place:
 
 
 PLACES = (
-    Place("run", "1", "Run", "Run", "Phases, acceptance, margins, guard, budget, machine, events"),
+    Place("run", "1", "Run", "Run", "What needs you, the weakest figure, samples, phases, acceptance, cost, events"),
     Place("samples", "2", "Samples", "Samp", "Every sample and what made it"),
     Place("thresholds", "3", "Thresholds", "Thr", "What if a threshold were another one"),
     Place("questions", "4", "Questions", "Ask", "Gates, reviews and decisions with their evidence"),

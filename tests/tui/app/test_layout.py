@@ -17,17 +17,20 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "s.duckdb"
 
 
-async def test_80x24_names_the_columns_and_has_two_events(store: Path) -> None:
+async def test_80x24_names_the_columns_and_shows_events_where_samples_were(store: Path) -> None:
     async with control_center(store, steady_run, size=(80, 24)) as (app, pilot):
         await settle(pilot, lambda: app.state.forecast is not None)
+        await pilot.press("e")
         await settle(pilot, lambda: "Responses started" in text_of(app))
         lines = text_of(app).split("\n")
-        names = next(line for line in lines if "done" in line and "left" in line)
+        names = next(line for line in lines if "done" in line and "acc." in line)
         judged = next(line for line in lines if "Judge instr." in line and "131/131" in line)
-        assert abs(names.index("done") + 4 - judged.index("131/131") - 7) <= 1  # over their figures, ends together
-        assert app.query_one("#events").content_size.height >= 2
-        for name in ("#figures", "#audit", "#histogram"):
-            assert app.query_one(name).content_size.height >= 2
+        assert abs(names.index("done") + 4 - judged.index("131/131") - 7) <= 1  # below their figures, ends together
+        for name, key in (("#events", ""), ("#accepted", "e"), ("#histogram", "c"), ("#accepted", "escape")):
+            await pilot.press(*key.split())
+            await settle(pilot, lambda name=name: app.query_one(name).content_size.height >= 5)  # type: ignore[misc]
+            assert app.query_one("#figures").content_size.height >= 7
+            assert app.query_one("#glance").content_size.height == 3
 
 
 @pytest.mark.parametrize("size", [(60, 20), (80, 24)])

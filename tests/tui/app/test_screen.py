@@ -32,8 +32,10 @@ async def test_run_screen_shows_the_figures(store: Path, size: tuple[int, int]) 
         assert RUN in header and "▶ running" in header and "◆ stage_1_small_model" in header
         assert "74.8 %" in shown(app, "#figures") and "[67–81]" in shown(app, "#figures")
         assert "64/98" in shown(app, "#rail") and "● Guard" in shown(app, "#rail")
-        assert "✓ guard passed" in shown(app, "#audit-text") and "own" in shown(app, "#audit-text")
-        await settle(pilot, lambda: "AUC 0.51 < 0.60" in shown(app, "#audit-text"))
+        assert "✓ guard     passed" in shown(app, "#glance-text") and "filter pair label" in shown(app, "#glance-text")
+        await pilot.press("G")
+        await settle(pilot, lambda: "AUC 0.51 < 0.60" in shown(app, "#glance-text"))
+        await pilot.press("escape")
         await settle(pilot, lambda: "┻" in shown(app, "#histogram"))
 
 

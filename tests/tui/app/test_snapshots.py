@@ -50,7 +50,9 @@ def size(request: pytest.FixtureRequest) -> tuple[int, int]:
 
 
 @pytest.fixture(autouse=True)
-def same_machine_and_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+def same_machine_zone_and_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.rooms.run.token_hex", lambda _: "lot")
+    monkeypatch.setattr("tui.rooms.run.DRAWN_EVERY_S", 1e9)
     monkeypatch.setattr(Machine, "load", lambda _: Load(0.42, 1.2, 8.0, 24.0))
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()

@@ -1,61 +1,66 @@
-"""Whether the model is clean and the critics can be trusted: guard, audits, and each sentinel's answer."""
+"""What is known of the guard and of the critics, line by line: audits, and each sentinel's answer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from textual.app import ComposeResult
-from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
 
-from store.names import AUDITED
+from store.names import FRESH
+from tui.live.standing import below_least, keeps_back
 from tui.live.state import RunState
-from tui.widgets.marks import QUIET, TONES, lines, row
+from tui.widgets.marks import QUIET, TONES, row
 from tui.words.audits import GROUPS, KINDS, OTHERS, group_of
 from tui.words.facts import Audit
 from tui.words.text import one_line
 from tui.words.wording import names
 
-
-class AuditPanel(VerticalScroll):
-    """Scrolls: the verdicts are on top, every sentinel's prompt and answer below."""
-
-    def __init__(self) -> None:
-        super().__init__(id="audit", classes="panel")
-        self.border_title = "Guard and critics"
-        self._checks: Sequence[Mapping[str, Any]] = ()
-
-    def compose(self) -> ComposeResult:
-        yield Static(id="audit-text", markup=False)
-
-    def keep_checks(self, checks: Sequence[Mapping[str, Any]]) -> None:
-        self._checks = checks
-
-    def show(self, state: RunState) -> None:
-        width = max(20, self.size.width - 4)
-        rows = [_guard_line(state)]
-        rows += _audit_lines(list(state.audits.values()), state.min_auc, width)
-        if not state.audits:
-            rows.append(row(("critics audited before they may filter", QUIET)))
-        if self._checks:
-            rows.append(row(("sentinels and checks", f"{QUIET} underline")))
-            for check in self._checks:
-                rows += _check_lines(check, width)
-        self.border_subtitle = f"{len(self._checks)} checks ↓" if self._checks else ""
-        self.query_one("#audit-text", Static).update(lines(rows))
+Checks = Sequence[Mapping[str, Any]]
 
 
-def _guard_line(state: RunState) -> Content:
+def guard_line(state: RunState, checks: Checks, width: int) -> Content:
+    """How many of the guard's checks passed, or the first that did not and why."""
+    measured = [check for check in checks if check["passed"] is not None]
+    passed = f" {sum(bool(check['passed']) for check in measured):,} of {len(measured):,}" if measured else ""
     if state.guard_passed is None:
-        return row(("○ guard", "bold"), ("  runs first, once the model is loaded", QUIET))
+        return row(("○ guard     ", "bold"), ("runs first, once the model is loaded", QUIET))
     if state.guard_passed:
-        return row(("✓ guard passed", f"bold {TONES['good']}"), ("  base model, clean encoding", QUIET))
-    return row(("✗ guard FAILED", f"bold {TONES['bad']}"), f"  {names(state.guard_failed)}")
+        return row((f"✓ guard     passed{passed}", f"bold {TONES['good']}"), ("  base model, clean encoding", QUIET))
+    head = f"✗ guard     FAILED{passed and f', passed{passed}'}"
+    failed = next((check for check in measured if not check["passed"]), None)
+    why = names(state.guard_failed)
+    if failed is not None:
+        found = str(failed["detail"] or failed["answer"] or failed["condition"]).strip()
+        why = f"{str(failed['check_id']).replace('_', ' ')}: {found}"
+    return row((head, f"bold {TONES['bad']}"), f"  {one_line(why, max(10, width - len(head) - 2))}")
 
 
-def _audit_lines(audits: Sequence[Audit], min_auc: float | None, width: int) -> list[Content]:
+def critics_line(audits: Sequence[Audit]) -> Content:
+    """Which critics may filter what, each with the AUC that lets it, and how many may not."""
+    may: dict[tuple[str, str], Audit] = {}
+    for one in audits:
+        key = (one.subject_kind, one.critic)
+        if one.may_filter and (key not in may or one.part in FRESH):  # items that no fit has seen tell most
+            may[key] = one
+    told = [
+        f"{KINDS.get(one.subject_kind, one.subject_kind)} {one_line(one.critic, 16)} {one.part} AUC {_auc(one)}"
+        for one in may.values()
+    ]
+    rest = len({(one.subject_kind, one.critic) for one in audits} - set(may))
+    if not audits:
+        return row(("○ critics   ", "bold"), ("audited before they may filter", QUIET))
+    if not told:
+        return row(("– critics   none may filter", f"bold {TONES['warn']}"), (f"  {rest:,} audited", QUIET))
+    head = ("✓ critics   filter ", f"bold {TONES['good']}")
+    return row(head, " · ".join(told), (f" · {rest:,} may not" if rest else "", QUIET))
+
+
+def _auc(audit: Audit) -> str:
+    return "–" if audit.auc is None else f"{audit.auc:.2f}"
+
+
+def audit_lines(audits: Sequence[Audit], min_auc: float | None, width: int) -> list[Content]:
     """The critics' audits, those on labelled sets apart from those on fresh candidates and those by a person.
 
     Below a critic's parts stands which of them keeps it from filtering.
@@ -68,21 +73,14 @@ def _audit_lines(audits: Sequence[Audit], min_auc: float | None, width: int) -> 
             rows += _told(audit, width)
             same = [one for one in inside if (one.subject_kind, one.critic) == (audit.subject_kind, audit.critic)]
             if audit is same[-1] and not audit.may_filter and min_auc is not None:
-                rows += [_reason_line(part, min_auc, width) for part in same if _keeps_back(part, min_auc)]
+                rows += [_reason_line(part, min_auc, width) for part in same if keeps_back(part, min_auc)]
     return rows
 
 
-def _keeps_back(audit: Audit, min_auc: float) -> bool:
-    """What a person labelled is told and decides nothing; an AUC that is undefined counts as none."""
-    return audit.part in AUDITED and not audit.no_scale and (audit.auc or 0.0) < min_auc
-
-
 def _reason_line(audit: Audit, min_auc: float, width: int) -> Content:
-    auc = "undefined" if audit.auc is None else f"{audit.auc:.2f} < {min_auc:.2f}"
-    if audit.auc is not None and f"{audit.auc:.2f}" == f"{min_auc:.2f}":
-        auc = f"{audit.auc:.4f} < {min_auc:.4f}"
-    whole = f"  {one_line(audit.critic, 12)} may not filter: {audit.part} items AUC {auc}"
-    return row((whole if len(whole) <= width else f"  no filter: {audit.part} AUC {auc}", TONES["warn"]))
+    told = below_least(audit, min_auc)
+    whole = f"  {one_line(audit.critic, 12)} may not filter: {told}"
+    return row((whole if len(whole) <= width else f"  no filter: {told.replace(' items', '')}", TONES["warn"]))
 
 
 def _told(audit: Audit, width: int) -> list[Content]:
@@ -114,7 +112,8 @@ def _told(audit: Audit, width: int) -> list[Content]:
     return [first, row((below if len(below) <= width else below.replace("calibration error", "cal."), QUIET))]
 
 
-def _check_lines(check: Mapping[str, Any], width: int) -> list[Content]:
+def check_lines(check: Mapping[str, Any], width: int) -> list[Content]:
+    """A check of the guard: whether it passed, and the prompt and the answer, or what was found."""
     passed = check["passed"]
     shape, tone = ("·", "quiet") if passed is None else ("✓", "good") if passed else ("✗", "bad")
     head = row(

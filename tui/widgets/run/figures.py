@@ -1,53 +1,82 @@
-"""The live figures: acceptance with its interval, forecast, throughput, budget, and how busy the machine is."""
+"""The live figures: acceptance by kind with intervals, forecast, end, throughput, cost, and how busy the machine is."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from textual.content import Content
 from textual.widgets import Static
 
-from engine.core.figures import NO_PRICE, clock_text, count, percents_whole
+from engine.core.figures import NO_PRICE, clock_text, count, dollars, format_seconds, percents_whole
+from engine.stats.shares import wilson
 from store.names import FINISHED
 from tui.host.machine import Load
 from tui.live.state import RunState
-from tui.widgets.marks import QUIET, TONES, lines, percent, row, sparkline
+from tui.reads.run import RunFacts
+from tui.widgets.marks import QUIET, TONES, lines, percent, row, share_bar, sparkline
 from tui.words.audits import GOOD, audit_behind, cost, share_among_accepted
 from tui.words.facts import of_wanted
+from tui.words.text import one_line
+from tui.words.wording import phase_title
 
-_ACCEPTING = (("instruction_judgements", "instructions"), ("response_judgements", "pairs"))
-FOLLOWING = 4  # lines below what is accepted: forecast, throughput, budget, machine
-_PREFERRING = (("revisions", "revisions"), ("pairs", "pref. pairs"))
+_JUDGED = (  # phase, label, kind of subject, and how much it matters where room is short
+    ("instruction_judgements", "instructions", "instruction", 4),
+    ("response_judgements", "responses", "sample", 0),
+    ("revisions", "revisions", "revision", 3),
+    ("pairs", "pref. pairs", "pair", 1),
+)
+_COMMON = 2  # of those, in every run
+_BAR_AT_LEAST, _BAR_AT_MOST = 5, 24  # cells
+_NAME, _LONG_NAME = 13, 24  # cells for what a figure is of; the longer ones name a source
+_WIDE = 66  # cells, from which all shares stand as the longest need it
+_NAMED_FROM = 42  # cells, below which memory stands without its name
+_DAY_S = 86_400 / 2  # from which the hour alone does not say which day
 
 
 class LiveFigures(Static):
+    """Where there is no line for each figure, those that matter least are left out."""
+
     def __init__(self) -> None:
         super().__init__(id="figures", classes="panel", markup=False)
-        self.border_title = "Acceptance, budget, machine"
+        self.border_title = "Acceptance, time, cost"
         self._drawn: tuple[object, ...] = ()
 
-    def show(self, state: RunState, load: Load | None, price_per_hour: float | None) -> None:
-        now = (state.revision, state.state, int(state.elapsed_s), load, price_per_hour, self.content_size)
+    def show(self, state: RunState, facts: RunFacts, load: Load | None, price_per_hour: float | None) -> None:
+        now = (state.revision, state.state, int(state.elapsed_s), facts, load, price_per_hour, self.content_size)
         if now == self._drawn:
             return
         self._drawn = now
         width, height = self.content_size.width, self.content_size.height
-        accepting: Sequence[tuple[str, str]] = [*_ACCEPTING, *(item for item in _PREFERRING if item[0] in state.phases)]
-        if height and len(accepting) + 3 > height:  # the rail counts the others
-            judged = [item for item in accepting if state.phase(item[0]).acceptance is not None]
-            accepting = judged[-2:] or accepting[:2]
-        found, free = state.good_among_accepted, height - len(accepting) - FOLLOWING
-        if found and height and free < 1:  # what the good ones are a share of, and what was spent once nothing runs
-            accepting = _ACCEPTING[-1:] if state.state in FINISHED or height < FOLLOWING else _ACCEPTING
-        rows = [_acceptance(state, phase, label) for phase, label in accepting]
-        rows += _good_ones(found, width, free if height else 2 * len(found))
-        rows.append(_forecast(state, width))
+        kinds = _by_kind(facts, width)
+        named = _NAME if not kinds or width < _WIDE else _LONG_NAME
+        first = [
+            (matters, _acceptance(state, facts, phase, label, kind, width, named))
+            for at, (phase, label, kind, matters) in enumerate(_JUDGED)
+            if at < _COMMON or phase in state.phases
+        ]
+        first += [(9, line) for line in kinds]
+        last = [(0, _forecast(state, width))]
+        if (ends := _ends(state, width)) is not None:
+            last.append((1, ends))
         if (state.tokens_per_s or state.items_per_s) and state.state not in FINISHED:
-            rows.append(_throughput(state, width))
-        busy = _machine(load, width)
-        rows += [_budget(state, price_per_hour, width), *(busy if len(rows) + 1 + len(busy) <= height else busy[-1:])]
-        self.update(lines(rows[:height] if height else rows))
+            last.append((5, _throughput(state, width)))
+        last += [(1, _budget(state, price_per_hour, width)), (2, _each(state, price_per_hour))]
+        *gpus_before, busy = _machine(load, width)
+        last += [*((7, line) for line in gpus_before), (6, busy)]
+        found = state.good_among_accepted
+        free = height - len(first) - len(last)
+        good = _good_ones(found, width, free if height else 2 * len(found)) if found else []
+        rows = [*first, *((1, line) for line in good), *last]
+        self.update(lines(_fitting(rows, height) if height else [line for _, line in rows]))
+
+
+def _fitting(rows: Sequence[tuple[int, Content]], height: int) -> list[Content]:
+    """Those lines that matter most, as many as there is room for, each where it stood."""
+    kept = sorted(sorted(range(len(rows)), key=lambda at: rows[at][0])[:height])
+    return [rows[at][1] for at in kept]
 
 
 def _good_ones(found: Sequence[Mapping[str, Any]], width: int, room: int) -> list[Content]:
@@ -102,13 +131,34 @@ def _throughput(state: RunState, width: int) -> Content:
     return row(("tokens/s     ", QUIET), rate, (drawn, "$accent"))
 
 
-def _acceptance(state: RunState, phase: str, label: str) -> Content:
-    measured = state.phase(phase).acceptance
-    if measured is None:
-        return row((f"{label:<13}", QUIET), ("none judged yet", QUIET))
-    share, *bounds = measured
-    n = f" n={state.phase(phase).done:,}"
-    return row((f"{label:<13}", QUIET), (percent(share), "bold"), f" {percents_whole(*bounds):<8}", (n, QUIET))
+def _acceptance(state: RunState, facts: RunFacts, phase: str, label: str, kind: str, width: int, named: int) -> Content:
+    """From the rows as they were read last, or from what the phase has told since."""
+    known, told = facts.judged.get(kind, (0, 0)), state.phase(phase)
+    if told.accepted is not None and told.done > known[0]:
+        known = (told.done, told.accepted)
+    if not known[0]:
+        return row((f"{label:<{named}}", QUIET), ("none judged yet", QUIET))
+    return _share(label, *known, width, named)
+
+
+def _share(label: str, n: int, accepted: int, width: int, named: int) -> Content:
+    """The share that was accepted, with its interval and n, and both as a small bar where there is room for it."""
+    share, (low, high) = accepted / n, wilson(accepted, n)
+    told = row((percent(share), "bold"), f" {percents_whole(low, high):<8}", (f" n={n:,}", QUIET))
+    named = min(named, max(_NAME, width - told.cell_length))
+    room = min(_BAR_AT_MOST, width - named - 1 - max(24, told.cell_length))
+    bar = row((share_bar(share, low, high, room), "$accent"), " ") if room >= _BAR_AT_LEAST else ""
+    return row((f"{one_line(label, named - 1):<{named}}", QUIET), bar, told)
+
+
+def _by_kind(facts: RunFacts, width: int) -> list[Content]:
+    """Candidates and pairs by their source, as far as something decided them."""
+    return [
+        _share(f" {kind} {source.replace('_', ' ')}", judged, accepted, width, _LONG_NAME)
+        for kind, by in (("candidate", facts.candidates), ("pair", facts.pairs))
+        for source, (_, judged, accepted) in by.items()
+        if judged
+    ]
 
 
 def _forecast(state: RunState, width: int) -> Content:
@@ -133,29 +183,69 @@ def _forecast(state: RunState, width: int) -> Content:
     return row(("forecast     ", QUIET), (done, "bold"), span, (" candidates" if width >= 46 else "", QUIET))
 
 
+def _ends(state: RunState, width: int) -> Content | None:
+    """When what is going on will have ended, if the rest of it goes as the part so far did; None where nothing is."""
+    if not state.active:
+        return None
+    left, what = _left(state)
+    if left is None:
+        return row(("ends         ", QUIET), ("not known yet", QUIET))
+    at = datetime.fromtimestamp(time.time() + left)
+    line = row(("ends         ", QUIET), (f"in {clock_text(left)}", "bold"))
+    for more in (f" about {at:%H:%M}" if left < _DAY_S else f" about {at:%a %H:%M}", f" · {what}"):
+        if what and line.cell_length + len(more) <= width:
+            line = Content.assemble(line, (more, QUIET))
+    return line
+
+
+def _left(state: RunState) -> tuple[float | None, str]:
+    """Seconds left, and of what: of the training, of the data as the forecast has it, or of the phase at work."""
+    phase = state.current_phase or ""
+    if state.trains:
+        training = state.trainings.of(phase)
+        return (None if training is None else training.eta_s), "the training"
+    forecast = state.forecast
+    if forecast is not None and forecast.needed and forecast.candidates and state.accepted < (state.target or 0):
+        left = state.elapsed_s * (forecast.needed / forecast.candidates - 1)
+        return max(0.0, left), "then pairs" if "pairs" in state.phases else "target met"
+    eta = state.phases[phase].eta_s if phase in state.phases else None
+    return eta, phase_title(phase)
+
+
+def _each(state: RunState, price_per_hour: float | None) -> Content:
+    """What one accepted example has taken so far: money where there is a price, and time."""
+    label = ("per accepted ", QUIET)
+    if not state.accepted:
+        return row(label, ("nothing accepted yet", QUIET))
+    took = state.elapsed_s / state.accepted
+    if price_per_hour is None:
+        return row(label, format_seconds(took), (f" · {NO_PRICE}", QUIET))
+    return row(label, (dollars(price_per_hour * took / 3600), "bold"), (f" · {format_seconds(took)}", QUIET))
+
+
 def _budget(state: RunState, price_per_hour: float | None, width: int = 80) -> Content:
     """Spent so far, and what the target will have cost if the rest goes as the part so far did."""
     elapsed, forecast, whole = state.elapsed_s, state.forecast, None
     if forecast is not None and forecast.needed and forecast.candidates and state.state not in FINISHED:
         whole = elapsed * forecast.needed / forecast.candidates
     if price_per_hour is None:
-        later = "" if whole is None else f", about {clock_text(whole)} in all"
-        line = row(("budget       ", QUIET), clock_text(elapsed), (later, QUIET))
+        later = "" if whole is None else f" of about {clock_text(whole)}"
+        line = row(("cost         ", QUIET), clock_text(elapsed), (later, QUIET))
         for how in (f" · {NO_PRICE}: press , for settings", f" · {NO_PRICE}"):
             if line.cell_length + len(how) <= width:
                 return Content.assemble(line, (how, QUIET))
         return line
     spent = price_per_hour * elapsed / 3600
     later = "" if whole is None else f" of about ${price_per_hour * whole / 3600:,.2f}"
-    return row(("budget       ", QUIET), (f"${spent:,.2f}", "bold"), later, (f" at ${price_per_hour:g}/h", QUIET))
+    return row(("cost         ", QUIET), (f"${spent:,.2f}", "bold"), later, (f" at ${price_per_hour:g}/h", QUIET))
 
 
 def _machine(load: Load | None, width: int) -> list[Content]:
     if load is None:
         return [row(("machine      ", QUIET), ("measured in a moment", QUIET))]
-    memory = f"{load.used_gib:.1f}/{load.total_gib:.0f} GiB"
+    memory, name = f"{load.used_gib:.1f}/{load.total_gib:.0f} GiB", "  memory " if width >= _NAMED_FROM else "  "
     tone = TONES["warn"] if load.used_gib > 0.9 * load.total_gib else ""
-    line = row(("machine      ", QUIET), f"CPU {100 * load.cpu:3.0f} %", ("  memory ", QUIET), (memory, tone))
+    line = row(("machine      ", QUIET), f"CPU {100 * load.cpu:3.0f} %", (name, QUIET), (memory, tone))
     for more in ("" if load.gpus else "  no GPU", f" (own {load.own_gib:.1f})"):
         if line.cell_length + len(more) <= width:
             line = Content.assemble(line, (more, QUIET))

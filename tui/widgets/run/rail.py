@@ -20,6 +20,7 @@ from tui.words.wording import PHASE_SHAPES, phase_title
 
 _TONES = {"pending": "quiet", "running": "busy", "paused": "warn", "stopped": "warn", "done": "good", "failed": "bad"}
 _GAP = 3  # cells between the two columns
+_RATES_FROM = 51  # cells, below which there is no room for rates and times beside the counts
 
 
 class PhaseRail(Static):
@@ -101,6 +102,8 @@ def _bar_width(width: int) -> int:
 def _columns(width: int, title: Content, bar: Content, done: str, acc: str, rate: str, eta: str) -> Content:
     style = "" if title.plain else QUIET
     parts = [title.pad_right(max(0, 15 - title.cell_length))]
+    if width < _RATES_FROM:
+        return _short(width, title, done, acc)
     if width >= 56:
         parts.append(bar.pad_right(max(0, _bar_width(width) + 1 - bar.cell_length)))
     parts += [row((f"{done:>12}", style)), row((f"{acc:>7}", style))]

@@ -112,7 +112,7 @@ def test_nothing_accepted_at_the_end_is_the_weakest_and_before_it_nothing_is_sai
 
 
 def test_nothing_waits_while_a_run_goes_on() -> None:
-    assert needs(state(), (), 0) == []
+    assert needs(state()) == []
 
 
 def test_questions_failed_gates_and_an_early_end_wait_each_with_its_key() -> None:

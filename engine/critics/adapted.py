@@ -11,6 +11,7 @@ import importlib.metadata
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from engine.core.errors import ModelError, SpecError
@@ -43,7 +44,7 @@ LORA: Mapping[str, Any] = {
     "kind": "lora", "rank": 8, "alpha": 16, "dropout": 0.0, "target_modules": "all-linear", "loader": "plain",
 }  # fmt: skip
 TRAINING = SftSpec(
-    learning_rate=5e-4, schedule="cosine", warmup_share=0.1, effective_batch=16, epochs=2.0, max_length=512,
+    learning_rate=1e-3, schedule="cosine", warmup_share=0.1, effective_batch=16, epochs=1.0, max_length=512,
     weight_decay=0.0, max_grad_norm=1.0, checkpoint_every=20, patience=0, examples_at_least=2 * LEAST_OF_A_CLASS,
     packing=False,
 )  # fmt: skip
@@ -175,6 +176,7 @@ def read_by(reader: Query, sha256: str) -> Readout | LoraFiles:
     return stored_probe(reader, sha256)
 
 
+@lru_cache
 def split(kind: str, asked: str = "explicit") -> Split:
     """The labelled items of a kind by what they are for. Raises SpecError where there are too few to train on.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,19 @@ class Adaptable(FakeModel):
 
 
 @pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[list[LabelledItem]], None]]:
+    """Has other items labelled than the shipped ones."""
+
+    def label(items: list[LabelledItem]) -> None:
+        monkeypatch.setattr(adapted, "labelled_items", lambda kind, asked: items)
+        monkeypatch.setattr(adapted, "read_labelled", lambda *_: [])
+        split.cache_clear()
+
+    yield label
+    split.cache_clear()
+
+
+@pytest.fixture
 def answers(tmp_path: Path) -> Iterator[Answers]:
     with Store.open(tmp_path / "cai.duckdb") as store:
         yield Answers(Adaptable(), store, "session", Control())  # type: ignore[arg-type]
@@ -73,18 +86,6 @@ def test_as_many_good_as_bad_train_where_there_are_so_many() -> None:
     assert 20 < good < adapted.TRAINED_AT_MOST // 2 and len(found.trained) == adapted.TRAINED_AT_MOST
 
 
-def test_the_same_labels_are_split_alike_and_others_are_another_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    model: Any = Adaptable()
-    first = fit_of(model, "instruction")
-    assert fit_of(model, "instruction").fit_id == first.fit_id
-    model.fingerprint = "ot" * 8
-    assert fit_of(model, "instruction").fit_id != first.fit_id  # a changed model has no fit
-    model = Adaptable()
-    whole = adapted.labelled_items
-    monkeypatch.setattr(adapted, "labelled_items", lambda kind, asked: whole(kind, asked)[:-30])
-    assert fit_of(model, "instruction").fit_id != first.fit_id
-
-
 def labelled(n_good: int, n_bad: int) -> list[LabelledItem]:
     """Items of the model's own with instructions that share no word."""
     return [
@@ -93,19 +94,34 @@ def labelled(n_good: int, n_bad: int) -> list[LabelledItem]:
     ]
 
 
+def test_the_same_labels_are_one_fit_and_others_or_another_model_are_another(
+    few: Callable[[list[LabelledItem]], None],
+) -> None:
+    model: Any = Adaptable()
+    few(labelled(60, 60))
+    first, found = fit_of(model, "instruction").fit_id, split("instruction")
+    split.cache_clear()
+    assert fit_of(model, "instruction").fit_id == first and split("instruction") == found
+    few(labelled(60, 61))
+    assert fit_of(model, "instruction").fit_id != first
+    few(labelled(60, 60))
+    model.fingerprint = "ot" * 8
+    assert fit_of(model, "instruction").fit_id != first
+
+
 @pytest.mark.parametrize(("good", "bad"), [(0, 200), (200, 0), (12, 200), (200, 12)])
-def test_too_few_labels_or_all_of_one_kind_are_refused(monkeypatch: pytest.MonkeyPatch, good: int, bad: int) -> None:
-    monkeypatch.setattr(adapted, "labelled_items", lambda kind, asked: labelled(good, bad))
-    monkeypatch.setattr(adapted, "read_labelled", lambda *_: [])
+def test_too_few_labels_or_all_of_one_kind_are_refused(
+    few: Callable[[list[LabelledItem]], None], good: int, bad: int
+) -> None:
+    few(labelled(good, bad))
     with pytest.raises(SpecError, match="a critic adapter of instructions needs") as refused:
         fit_of(Adaptable(), "instruction")  # type: ignore[arg-type]
     assert "Nothing was trained" in refused.value.hint
     assert not can_train(Adaptable(), "instruction", "explicit")  # type: ignore[arg-type]
 
 
-def test_enough_labels_are_taken_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adapted, "labelled_items", lambda kind, asked: labelled(60, 60))
-    monkeypatch.setattr(adapted, "read_labelled", lambda *_: [])
+def test_enough_labels_are_taken_all(few: Callable[[list[LabelledItem]], None]) -> None:
+    few(labelled(60, 60))
     found = split("instruction")
     assert len(found.trained) + len(found.calibrating) + len(found.reported["own"]) == 120
     assert 60 < len(found.trained) < 100

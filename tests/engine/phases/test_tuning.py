@@ -23,6 +23,7 @@ from engine.models.requests import LabelScores, Score
 from engine.phases.tuning import tune
 from engine.phases.work import Work, begin_session
 from engine.spec.stage import load_spec
+from engine.stats.intervals import auc
 from engine.training.job import Job, Journal, read_journal
 from store.db import Store
 from tests.engine.fakes import FakeModel, run_engine
@@ -33,10 +34,10 @@ NOUNS = ("river", "bridge", "castle", "engine", "garden", "harbour", "island", "
 
 
 def labelled(n: int = 120) -> list[LabelledItem]:
-    """Instructions that share few words; the good ones say please."""
+    """Instructions that share few words; the good ones end with Please."""
     return [
         LabelledItem(
-            Subject(f"i{at}", f"{'Please' if at % 2 else 'Never'} {NOUNS[at % 10]}{at} {NOUNS[at // 10 % 10]}{at}"),
+            Subject(f"i{at}", f"{NOUNS[at % 10]}{at} {NOUNS[at // 10 % 10]}{at} {'Please' if at % 2 else 'Never'}"),
             "own",
             at % 2 == 1,
             at % 2 == 1,
@@ -246,9 +247,12 @@ def test_a_tiny_model_learns_the_labels_and_its_margin_moves(
     from engine.models import registry
 
     folder = tiny_model(tmp_path / "tiny")
+    louder(folder / "model.safetensors")
     monkeypatch.setenv("CAI_BACKEND", "transformers")
     monkeypatch.setattr(tuning, "Worker", InProcess)
-    monkeypatch.setattr(adapted, "TRAINING", adapted.TRAINING.model_copy(update={"learning_rate": 0.02, "epochs": 4.0}))
+    monkeypatch.setattr(
+        adapted, "TRAINING", adapted.TRAINING.model_copy(update={"learning_rate": 0.02, "epochs": 12.0})
+    )
     monkeypatch.setattr(tuning, "TRAINING", adapted.TRAINING)
     model = registry.load(str(folder))
     one = work(model)
@@ -265,8 +269,20 @@ def test_a_tiny_model_learns_the_labels_and_its_margin_moves(
         found[Score(ask.request.prompt, adapted.LABELS)] = scores
     after = gap(found, asks)
     assert one.answers.model.in_use is None and made.slope > 0
-    assert abs(before) < 0.5 < 1.0 < after  # of items that it was not trained on
+    assert after > 0.3 > 10 * abs(before), (before, after)  # in nats, of items that it was not trained on
+    sides = [[found[ask].logprobs for ask, good in asks.items() if good is side] for side in (True, False)]
+    assert (auc(*([good - bad for good, bad in of] for of in sides)) or 0.0) > 0.9
     one.answers.model.close()
+
+
+def louder(weights: Path) -> None:
+    """Scale a tiny model's embeddings, which are its head: as drawn its logits are all nearly 0, whatever is trained."""
+    from safetensors.torch import load_file, save_file
+
+    found = load_file(str(weights))
+    save_file(
+        {name: one * 10 if "embed" in name else one for name, one in found.items()}, str(weights), {"format": "pt"}
+    )
 
 
 def gap(found: dict[Any, LabelScores], good: dict[Score, bool]) -> float:

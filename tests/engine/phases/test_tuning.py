@@ -126,6 +126,8 @@ def texts(seen: Sequence[Event]) -> list[str]:
 def test_a_run_without_hidden_states_trains_an_adapter_once_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pretending: type[Pretending]
 ) -> None:
+    from tui.printed.tables import stand_in_facts
+
     path = tmp_path / "cai.duckdb"
     opened, seen = one_run(path, monkeypatch, Taking())
     assert opened.outcome.state == "done", opened.outcome
@@ -134,6 +136,10 @@ def test_a_run_without_hidden_states_trains_an_adapter_once_and_says_so(
     reader = opened.store.reader()
     run = reader.run(opened.run_id)
     assert run["manifest"]["stand_ins"] == {"instruction": "adapter"}
+    told = reader.status(opened.run_id)
+    assert told["stand_ins"] == {"instruction": "adapter"}
+    said = [line.plain for line in stand_in_facts(told)]
+    assert len(said) == 1 and "adapter judges instructions: the backend shows no hidden states" in said[0]
     (row,) = reader.query("SELECT * FROM critic_adapters")
     (audit,) = reader.query("SELECT * FROM audits WHERE critic = 'adapter'")
     assert audit["part"] == "own" and audit["auc"] == 1.0 and audit["may_filter"]

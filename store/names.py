@@ -24,7 +24,9 @@ BESIDE = (*TRAINING_PHASES, EVALUATION, REFIT)  # phases that leave the state of
 # Phases whose model calls can be computed again.
 REPLAYED = ("instructions", "instruction_judgements", "responses", "response_judgements", "revisions", EVALUATION)
 
-STAND_INS = {"probe": "grade"}  # the critic in a critic's place where a model cannot serve it
+STAND_INS = {"probe": ("adapter", "grade")}  # critics in a critic's place where a model cannot serve it, by turns
+
+STOOD_IN = "stand_ins"  # in a manifest: {kind: critic} of probes that its model could not serve
 
 # The parts of a critic's audit by how they came to be, which are never told in one figure: labelled sets, some of which
 # critics are fitted on, and candidates of a run after the last fit. Whatever else there is, a person labelled.
@@ -52,8 +54,8 @@ FINISHED = frozenset({"done", "stopped", "gate_failed", "locked", "refused", "wa
 
 
 def preferred(critics: Sequence[str]) -> list[str]:
-    """The critics that a spec names, the preferred one first, each with its stand-in right behind it."""
-    return list(dict.fromkeys(each for name in critics for each in (name, STAND_INS.get(name, name))))
+    """The critics that a spec names, the preferred one first, each with its stand-ins right behind it."""
+    return list(dict.fromkeys(each for name in critics for each in (name, *STAND_INS.get(name, ()))))
 
 
 What = Literal["sft", "samples", "judgements", "pairs", "revisions"]

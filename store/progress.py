@@ -11,7 +11,7 @@ from typing import Any
 from store import preferences
 from store.audits import good_among_accepted
 from store.headline import of_run, plain, plain_readings, readings_of
-from store.names import ALIVE, BESIDE, PHASES, PREFERENCE_PHASES, VERDICTS
+from store.names import ALIVE, BESIDE, PHASES, PREFERENCE_PHASES, STOOD_IN, VERDICTS
 from store.outcomes import PASSED, gate_result, with_result
 from store.query import Query
 from store.text import json_ready
@@ -132,6 +132,7 @@ def status(reader: Query, run: Mapping[str, Any]) -> dict[str, Any]:
             "good_among_accepted": good_among_accepted(reader, run),
             "preferences": preferences.counts(reader, run_id),
             "repeat": repeated(reader, run_id),
+            "stand_ins": (run["manifest"] or {}).get(STOOD_IN) or {},
             **{name: run[name] for name in ("elapsed_s", "created_at", "updated_at")},
         }
     )

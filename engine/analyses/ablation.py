@@ -98,7 +98,7 @@ def run_ablation(
             store, reader, run, spec, session_id=session_id, control=control, emit=lambda event: None
         ) as work:
             tell("measuring the pair critics")
-            critics = list(calibrate(work.answers, spec.critics, "pair"))
+            critics = list(calibrate(work.answers, work.spec.critics, "pair"))
             for name in principle_ids:
                 found += ablate(work, critics, name, items, tell)
         return found

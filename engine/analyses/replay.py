@@ -16,13 +16,13 @@ from typing import Any
 
 from engine.core.control import Control
 from engine.core.errors import EvaluationError, ModelError
-from engine.critics.probe import stored_probe
+from engine.critics.adapted import read_by
 from engine.evaluation import REFERENCE, Item
 from engine.evaluation.conditions import answer_of
 from engine.evaluation.verifiers import verify
 from engine.models import adapters, registry
 from engine.models.answers import completion_of, label_scores_of, score_request_of, scores_of
-from engine.models.requests import Completion, Decoding, Generate, LabelScores, Model, Probed, Score
+from engine.models.requests import Completion, Decoding, Generate, LabelScores, Model, Scored
 from engine.phases.work import begin_session, loaded_work
 from engine.quality.rules import flags_of, measure
 from engine.spec.prompts import clean_response
@@ -214,9 +214,9 @@ def _items(reader: Reader, calls: Sequence[Mapping[str, Any]]) -> dict[str, Item
 def _scores(
     reader: Reader, model: Model, spec: StageSpec, phase: str, rows: Sequence[dict[str, Any]], found: _Found
 ) -> None:
-    asked: dict[Score | Probed, tuple[LabelScores, dict[str, Any]]] = {}
+    asked: dict[Scored, tuple[LabelScores, dict[str, Any]]] = {}
     for row in rows:
-        request = score_request_of(row, lambda sha256: stored_probe(reader, sha256))
+        request = score_request_of(row, lambda sha256: read_by(reader, sha256))
         asked[request] = label_scores_of(request, row), row
     for again in scores_of(model, asked):
         before, row = asked[again.request]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from engine.core.data import read_data
-from engine.models.requests import LabelScores, Probed, Score
+from engine.models.requests import LabelScores, Scored
 
 # What two responses are compared by where no principle was drawn.
 QUESTIONS = {
@@ -47,7 +47,7 @@ class CriticRequest:
     """One score that a critic needs of an item, and the name of the variant of its prompt."""
 
     variant: str
-    request: Score | Probed
+    request: Scored
 
 
 @dataclass(frozen=True, slots=True)

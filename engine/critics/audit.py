@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from engine.core.data import has_data
 from engine.core.errors import SpecError
 from engine.critics import Critic, Judgement, Scale, Subject, for_kind, items_of
+from engine.critics.adapted import KINDS as FITTED_KINDS
+from engine.critics.adapted import can_train, fitted_adapter
 from engine.critics.label import LETTERS, LabelCritic
 from engine.critics.others import EndedCritic, MeanCritic, PmiCritic
 from engine.critics.pair import CompareCritic, DifferenceCritic
@@ -19,6 +21,7 @@ from engine.critics.probed import FRESH, Taught, fitted
 from engine.models.answers import Answers
 from engine.models.requests import LabelScores, Model, request_id
 from engine.spec.sections import CriticsSpec
+from engine.spec.stage import StageSpec
 from engine.stats.intervals import auc, auc_interval, threshold_for_precision
 from engine.stats.shares import wilson
 from store.names import STAND_INS
@@ -46,8 +49,8 @@ FILES = {
     },
 }
 NAMES = {
-    "instruction": ("probe", "grade", "letters", "mean"),
-    "sample": ("probe", "grade", "letters", "pmi", "ended", "mean"),
+    "instruction": ("probe", "adapter", "grade", "letters", "mean"),
+    "sample": ("probe", "adapter", "grade", "letters", "pmi", "ended", "mean"),
     "pair": ("probe", "compare", "grade", "pmi", "mean"),
 }
 CHUNK = 32  # items whose scores are asked for together at least, so that each variant's prefix is used many times
@@ -119,11 +122,15 @@ def parts_of(kind: str, asked: str = "explicit") -> list[str]:
 
 
 def audited_items(kind: str, part: str, at_most: int, asked: str = "explicit") -> list[tuple[Subject, bool]]:
+    """Those of a part's file that are audited, with whether each is good."""
+    return first_of_each(items_of(file_of(kind, part, asked)), at_most)
+
+
+def first_of_each(found: Sequence[tuple[Subject, bool]], at_most: int) -> list[tuple[Subject, bool]]:
     """The first good and the first bad ones, as many of each as there are and `at_most` allows, by place.
 
     The smaller class decides how wide the interval of an AUC is: of the model's own pairs one in six is good.
     """
-    found = items_of(file_of(kind, part, asked))
     places: dict[bool, list[int]] = {True: [], False: []}
     for at, (_, is_good) in enumerate(found):
         places[is_good].append(at)
@@ -131,10 +138,21 @@ def audited_items(kind: str, part: str, at_most: int, asked: str = "explicit") -
     return [found[at] for at in sorted(places[True][:n_good] + places[False][: at_most - n_good])]
 
 
-def names_of(spec: CriticsSpec, kind: str, model: Model) -> list[str]:
-    """The critics of a kind that a model can serve: where it shows no hidden states, `grade` for `probe`."""
-    names = getattr(spec, kind)
-    return names if model.layers else list(dict.fromkeys(STAND_INS.get(name, name) for name in names))
+def stand_in(spec: StageSpec, kind: str, model: Model) -> str | None:
+    """What judges in the place of a probe of a kind: None where the model shows hidden states, or no probe is named."""
+    if model.layers or "probe" not in getattr(spec.critics, kind):
+        return None
+    return STAND_INS["probe"][0 if can_train(model, kind, spec.instructions.kind) else -1]
+
+
+def served(critics: CriticsSpec, stand_ins: Mapping[str, str]) -> CriticsSpec:
+    """The critics with a probe's stand-in, by kind, in its place."""
+    return critics.model_copy(
+        update={
+            kind: list(dict.fromkeys(name if one == "probe" else one for one in getattr(critics, kind)))
+            for kind, name in stand_ins.items()
+        }
+    )
 
 
 def calibrate(
@@ -151,14 +169,20 @@ def calibrate(
     Raises SpecError for a critic that does not exist.
     """
     done: list[Calibrated] = []
-    for name in names_of(spec, kind, answers.model):
+    share = {"instruction": spec.probe_instruction_at, "sample": spec.probe_sample_at}.get(kind, 0.5)
+    level = math.log(share / (1 - share))  # the log-odds at which the score of a probe or of an adapter is 0
+    for name in getattr(spec, kind):
         held_out: dict[str, list[tuple[Subject, bool, float]]] = {}
+        reported: dict[str, list[tuple[Subject, bool]]] = {}
         if name == "probe":
             found = fitted(answers, kind, asked, taught if kind == "sample" else ())
-            probe, held_out = found.critic.probe.sha256, found.held_out
+            fit, held_out = found.critic.probe.sha256, found.held_out
             critic: Critic = DifferenceCritic(found.critic) if kind == "pair" else found.critic
-            share = {"instruction": spec.probe_instruction_at, "sample": spec.probe_sample_at}.get(kind, 0.5)
-            scale = Scale(math.log(share / (1 - share)))
+            scale = Scale(level)
+        elif name == "adapter" and kind in FITTED_KINDS:
+            made = fitted_adapter(answers, kind, asked)
+            critic, fit, scale = made.critic, made.critic.files.sha256, made.scale(level)
+            reported = {part: [(one.item, one.good) for one in of] for part, of in made.reported.items()}
         else:
             critic = _build(name, kind, spec, done, asked)
             scale = _scale(answers, critic, asked)
@@ -166,22 +190,29 @@ def calibrate(
         audits = []
         for part in parts_of(kind, asked):
             natural = part != "planted"  # as it fell, so that its share of good ones is the model's
+            if reported and part not in reported:  # all that is labelled of it was trained on
+                continue
             if part in held_out:
                 judged = [(item, good, scale.score(log_odds)) for item, good, log_odds in held_out[part]]
             else:
-                labelled = audited_items(kind, part, spec.audit_items, asked)
+                labelled = (
+                    first_of_each(reported[part], spec.audit_items)
+                    if reported
+                    else audited_items(kind, part, spec.audit_items, asked)
+                )
                 scores = [found[0].score for found in judge(answers, [calibrated], [item for item, _ in labelled])]
                 judged = [(item, good, score) for (item, good), score in zip(labelled, scores, strict=True)]
                 natural = natural and len(labelled) < spec.audit_items
             audits.append(_audit(answers, calibrated, part, judged, spec, natural))
-            if name == "probe":  # its scores are log-odds
-                log_odds = [score + scale.midpoint for *_, score in judged]
+            if held_out or reported:  # its scores are log-odds
+                log_odds = [score + level for *_, score in judged]
                 labels = [good for _, good, _ in judged]
                 audits[-1]["detail"] |= {
                     "calibration_error": expected_calibration_error(log_odds, labels),
                     "reliability": reliability(log_odds, labels),
                     "doubtful": [judged[place][0].key for place in doubtful(log_odds, labels)],
-                    "probe": probe,
+                    "level": level,
+                    name: fit,
                 }
         may_filter = bool(audits) and all((audit["auc"] or 0.0) >= spec.min_auc for audit in audits)
         for audit in audits:

@@ -257,25 +257,32 @@ def _regression(labelled: Labelled, layer: int, strength: float, tolerance: floa
 
 
 def _calibration(values: Floats, labelled: Labelled) -> tuple[float, float]:
-    """Slope and offset that make held-out values log-odds (Platt 1999, with his targets against certainty).
+    """Slope and offset that make held-out values log-odds.
 
     Fitted on the natural parts where both labels occur there, since planted ones are half good by design.
     """
+    where = labelled.natural if _both(labelled.good[labelled.natural]) else np.ones(len(values), dtype=bool)
+    return platt(values[where], labelled.good[where], shifted=labelled.centre is None)
+
+
+def platt(x: Floats, good: NDArray[np.bool_], *, shifted: bool = True) -> tuple[float, float]:
+    """Slope and offset that make values log-odds (Platt 1999, with his targets against certainty).
+
+    The offset is 0 unless `shifted`.
+    """
     from scipy.optimize import minimize
 
-    where = labelled.natural if _both(labelled.good[labelled.natural]) else np.ones(len(values), dtype=bool)
-    x, good = values[where], labelled.good[where]
     n_good, n_bad = int(good.sum()), int((~good).sum())
     target = np.where(good, (n_good + 1) / (n_good + 2), 1 / (n_bad + 2))
 
     def loss(given: Floats) -> float:
-        log_odds = given[0] * x + (given[1] if labelled.centre is None else 0.0)
+        log_odds = given[0] * x + (given[1] if shifted else 0.0)
         return float(np.logaddexp(0, log_odds).sum() - (target * log_odds).sum())
 
     spread = float(np.std(x)) or 1.0
     start = np.array([1 / spread, -float(np.mean(x)) / spread])
     slope, offset = minimize(loss, start, method="BFGS", options={"gtol": 1e-9}).x
-    offset = offset if labelled.centre is None else 0.0
+    offset = offset if shifted else 0.0
     return max(float(slope), 0.0), float(offset)  # an order that was learnt is never turned round
 
 

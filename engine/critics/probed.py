@@ -99,7 +99,7 @@ class Taught:
 
 
 @dataclass(frozen=True)
-class _Read:
+class LabelledItem:
     """One labelled item: `passable` where a lenient reader would take it; `natural` as of `Labelled`."""
 
     item: Subject
@@ -138,7 +138,7 @@ def fitted(answers: Answers, kind: str, asked: str = "explicit", taught: Sequenc
             f"a probe of {kind}s reads hidden states, which the backend {model.facts.get('backend')} does not show",
             "Name another critic in critics, or run with CAI_BACKEND=transformers. Nothing was generated.",
         )
-    labelled, fresh = _labelled(kind, asked, taught), _read("fresh", kind, FRESH[kind], asked)
+    labelled, fresh = labelled_items(kind, asked, taught), read_labelled("fresh", kind, FRESH[kind], asked)
     layers = layers_of(model.layers)
     wanted = {
         "kind": kind,
@@ -170,8 +170,8 @@ def _shipped(fit_id: str) -> dict[str, Any] | None:
 def _fit(
     answers: Answers,
     kind: str,
-    labelled: Sequence[_Read],
-    fresh: Sequence[_Read],
+    labelled: Sequence[LabelledItem],
+    fresh: Sequence[LabelledItem],
     layers: tuple[int, ...],
     wanted: dict[str, Any],
 ) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def _fit(
     return row
 
 
-def _states(answers: Answers, items: Sequence[_Read], layers: tuple[int, ...]) -> Labelled:
+def _states(answers: Answers, items: Sequence[LabelledItem], layers: tuple[int, ...]) -> Labelled:
     """What a probe is fitted on: states of each item, of two responses their difference."""
     texts = [texts_of(one.item) for one in items]
     states, centre = states_of(answers, [first for first, *_ in texts], layers), None
@@ -201,30 +201,32 @@ def _states(answers: Answers, items: Sequence[_Read], layers: tuple[int, ...]) -
         layers,
         np.array([one.good for one in items]),
         np.array([one.passable for one in items]),
-        _clusters([one.item for one in items]),
+        clusters_of([one.item for one in items]),
         [one.part for one in items],
         np.array([one.natural for one in items]),
         centre,
     )
 
 
-def _labelled(kind: str, asked: str, taught: Sequence[Taught]) -> list[_Read]:
-    found = [one for part, names in LABELLED[kind].items() for name in names for one in _read(part, kind, name, asked)]
-    return found + [_Read(one.item, PERSON, one.good, one.good, one.at_random) for one in taught]
+def labelled_items(kind: str, asked: str, taught: Sequence[Taught] = ()) -> list[LabelledItem]:
+    """What is labelled of a kind: the shipped files, then what persons labelled; fresh candidates are not in it."""
+    files = [(part, name) for part, names in LABELLED[kind].items() for name in names]
+    found = [one for part, name in files for one in read_labelled(part, kind, name, asked)]
+    return found + [LabelledItem(one.item, PERSON, one.good, one.good, one.at_random) for one in taught]
 
 
-def _read(part: str, kind: str, name: str, asked: str) -> list[_Read]:
+def read_labelled(part: str, kind: str, name: str, asked: str) -> list[LabelledItem]:
     """The rows of a shipped file, none where there is no such file."""
     file = for_kind(name, asked) if kind == "instruction" else name
     if not has_data(file):
         return []
     return [
-        _Read(item, part, good, good or row.get("grade") == "pass", part == NATURAL)
+        LabelledItem(item, part, good, good or row.get("grade") == "pass", part == NATURAL)
         for (item, good), row in zip(items_of(file), read_data(file), strict=True)
     ]
 
 
-def _clusters(items: Sequence[Subject]) -> list[str]:
+def clusters_of(items: Sequence[Subject]) -> list[str]:
     """The same name for items whose instructions are nearly the same."""
     known = NearDuplicateIndex(SAME_AT)
     clusters: dict[str, str] = {}

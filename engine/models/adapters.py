@@ -104,7 +104,6 @@ def finish(
 
     The folder appears whole or not at all. Raises TrainingError where it can't be written.
     """
-    aside, place = folder / ASIDE, folder / FOLDER
     facts = row["facts"]
     manifest = {
         "run": run["run_id"],
@@ -119,23 +118,28 @@ def finish(
         "facts": facts,
         "constitution": run["manifest"].get("constitution"),
     }
+    metrics = "".join(json.dumps(one, default=str) + "\n" for one in steps)
+    place, sha256 = put_in_place(folder, manifest, metrics, _card(run, row, steps, step))
+    return Adapter(row["training_id"], row["method"], place, sha256)
+
+
+def put_in_place(folder: Path, manifest: Mapping[str, Any], metrics: str, card: str) -> tuple[Path, str]:
+    """The same with the texts of these files; returns the adapter's folder and the hash of what is in it."""
+    aside, place = folder / ASIDE, folder / FOLDER
     try:
         (aside / "manifest.json").write_text(json.dumps(manifest, indent=1, default=str))
-        with (aside / "metrics.jsonl").open("w") as file:
-            for one in steps:
-                file.write(json.dumps(one, default=str) + "\n")
-        (aside / "README.md").write_text(_card(run, row, steps, step))
+        (aside / "metrics.jsonl").write_text(metrics)
+        (aside / "README.md").write_text(card)
         force_to_disk(aside)
         shutil.rmtree(place, ignore_errors=True)
         aside.rename(place)
         force_to_disk(folder, deep=False)
-        sha256 = checkpoints.tree_sha256(place)
+        return place, checkpoints.tree_sha256(place)
     except OSError as error:
         raise TrainingError(
             f"the adapter could not be put in place: {error}",
-            "Free some space, then `cai train` does the last step again from the last checkpoint.",
+            "Free some space, then the same command does the last step again from the last checkpoint.",
         ) from error
-    return Adapter(row["training_id"], row["method"], place, sha256)
 
 
 def _card(run: Mapping[str, Any], row: Mapping[str, Any], steps: Sequence[Mapping[str, Any]], step: int) -> str:

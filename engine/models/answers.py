@@ -11,14 +11,28 @@ import itertools
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 from engine.core.control import Control
 from engine.core.errors import ModelError
-from engine.models.requests import Completion, Generate, LabelScores, Model, Probed, Read, Readout, Score, request_id
+from engine.models.requests import (
+    Adapted,
+    Completion,
+    Generate,
+    LabelScores,
+    LoraFiles,
+    Model,
+    Probed,
+    Read,
+    Readout,
+    Score,
+    Scored,
+    request_id,
+)
 from store.db import Store
 from store.read import Reader
 
@@ -26,7 +40,7 @@ WINDOW = 256  # requests looked up together
 HELD = 256  # answers committed together at most
 HELD_S = 1.0  # and at the latest after so long
 
-_Request = TypeVar("_Request", Generate, Score | Probed)
+_Request = TypeVar("_Request", Generate, Scored)
 _Answer = TypeVar("_Answer", Completion, LabelScores)
 
 
@@ -46,6 +60,7 @@ class Answers:
         on_work: Callable[[int, int], None] = lambda tokens, items: None,
     ) -> None:
         self.model = model
+        self.away = False  # the model was closed for a time, and is not loaded again yet
         self.computed = 0
         self.reused = 0
         self._store = store
@@ -60,6 +75,11 @@ class Answers:
     def room(self) -> int:
         """How many requests the model works on at once, as far as it says."""
         return int(getattr(self.model, "batch_size", 1))
+
+    @property
+    def folder(self) -> Path:
+        """Where the store lies: what is kept beside it is named from there."""
+        return self._store.path.parent
 
     def check(self) -> None:
         """Raise Interrupted where the run is to stop."""
@@ -79,8 +99,8 @@ class Answers:
             requests, self._reader.completions, self.model.generate, completion_of, self._completion_row
         )
 
-    def score(self, requests: Iterable[Score | Probed]) -> Iterator[tuple[str, LabelScores]]:
-        """Score labels, or read log-odds off hidden states.
+    def score(self, requests: Iterable[Scored]) -> Iterator[tuple[str, LabelScores]]:
+        """Score labels, with an adapter or without, or read log-odds off hidden states.
 
         Answers come with their ids as they are committed, not in the order asked.
         """
@@ -186,7 +206,7 @@ class Answers:
             "labels": list(answer.request.labels),
             "logprobs": list(answer.logprobs),
             "n_tokens": list(answer.n_tokens),
-            "readout": answer.request.readout.sha256 if isinstance(answer.request, Probed) else None,
+            "readout": _read_by(answer.request),
             **self._stamp(),
         }
 
@@ -194,22 +214,50 @@ class Answers:
         return {"session_id": self._session_id, "created_at": datetime.now(UTC)}
 
 
-def scores_of(model: Model, requests: Iterable[Score | Probed]) -> Iterator[LabelScores]:
-    """What a model says to requests of either kind; those of one kind that stand together are asked together.
+def _read_by(request: Scored) -> str | None:
+    """The hash of the probe or of the adapter that a score is of."""
+    if isinstance(request, Score):
+        return None
+    return request.readout.sha256 if isinstance(request, Probed) else request.adapter.sha256
+
+
+def scores_of(model: Model, requests: Iterable[Scored]) -> Iterator[LabelScores]:
+    """What a model says to requests of any kind; those of one kind that stand together are asked together.
 
     Raises ModelError for a log-probability that is no finite number, as broken weights give.
     """
-    for kind, some in itertools.groupby(requests, type):
-        ask: Callable[[Any], Iterator[LabelScores]] = (
-            model.score if kind is Score else functools.partial(_probed, model)
-        )
-        for answer in ask(some):
-            if not all(map(math.isfinite, answer.logprobs)):
-                raise ModelError(
-                    f"the model gives {answer.logprobs} as log-probabilities of {answer.request.labels}",
-                    "Its weights are broken, or a number overflows in their type. What was committed is safe.",
-                )
-            yield answer
+    for answer in _asked_by_kind(model, requests):
+        if not all(map(math.isfinite, answer.logprobs)):
+            raise ModelError(
+                f"the model gives {answer.logprobs} as log-probabilities of {answer.request.labels}",
+                "Its weights are broken, or a number overflows in their type. What was committed is safe.",
+            )
+        yield answer
+
+
+def _asked_by_kind(model: Model, requests: Iterable[Scored]) -> Iterator[LabelScores]:
+    for of, some in itertools.groupby(requests, lambda one: one.adapter if isinstance(one, Adapted) else type(one)):
+        if isinstance(of, LoraFiles):
+            yield from _adapted(model, of, list(some))
+        else:
+            ask: Callable[[Any], Iterator[LabelScores]] = (
+                model.score if of is Score else functools.partial(_probed, model)
+            )
+            yield from ask(some)
+
+
+def _adapted(model: Model, adapter: LoraFiles, requests: Sequence[Any]) -> list[LabelScores]:
+    """All answered before one is given, so that whoever takes them finds the model as it was."""
+    asked: dict[Any, Any] = {Score(one.prompt, one.labels, one.shared): one for one in requests}
+    before = model.in_use
+    model.use(adapter.folder, adapter.sha256)
+    try:
+        return [replace(answer, request=asked[answer.request]) for answer in model.score(asked)]
+    finally:
+        if before is None:
+            model.use(None)
+        else:
+            model.use(before.folder, before.sha256)
 
 
 def _probed(model: Model, requests: Iterable[Any]) -> Iterator[LabelScores]:
@@ -227,11 +275,14 @@ def _probed(model: Model, requests: Iterable[Any]) -> Iterator[LabelScores]:
         yield LabelScores(request, (-math.log1p(math.exp(-margin)), -math.log1p(math.exp(margin))), (0, 0))
 
 
-def score_request_of(row: dict[str, Any], readout: Callable[[str], Readout]) -> Score | Probed:
-    """The request behind a stored row of scores; `readout` finds a probe by its hash."""
+def score_request_of(row: dict[str, Any], read_by: Callable[[str], Readout | LoraFiles]) -> Scored:
+    """The request behind a stored row of scores; `read_by` finds a probe or an adapter by its hash."""
     if row["readout"] is None:
         return Score(row["prompt"], tuple(row["labels"]))
-    return Probed(row["prompt"], readout(row["readout"]), tuple(row["labels"]))
+    found = read_by(row["readout"])
+    if isinstance(found, LoraFiles):
+        return Adapted(row["prompt"], found, tuple(row["labels"]))
+    return Probed(row["prompt"], found, tuple(row["labels"]))
 
 
 def completion_of(request: Generate, row: dict[str, Any]) -> Completion:
@@ -246,6 +297,6 @@ def completion_of(request: Generate, row: dict[str, Any]) -> Completion:
     )
 
 
-def label_scores_of(request: Score | Probed, row: dict[str, Any]) -> LabelScores:
+def label_scores_of(request: Scored, row: dict[str, Any]) -> LabelScores:
     """The answer to a score request as its stored row has it."""
     return LabelScores(request, tuple(row["logprobs"]), tuple(row["n_tokens"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -89,10 +89,31 @@ class Probed:
 
 
 @dataclass(frozen=True, slots=True)
+class LoraFiles:
+    """An adapter's folder, and the hash of its files, by which alone it is told from others."""
+
+    folder: Path = field(compare=False)
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """A prompt whose labels are scored with an adapter in front of the base weights, whatever answers else."""
+
+    prompt: str
+    adapter: LoraFiles
+    labels: tuple[str, ...]
+    shared: int = 0
+
+
+Scored = Score | Probed | Adapted  # what is answered by log-probabilities of labels
+
+
+@dataclass(frozen=True, slots=True)
 class LabelScores:
     """Log-probability in nats of each label (summed over its tokens) and the number of its tokens."""
 
-    request: Score | Probed
+    request: Scored
     logprobs: tuple[float, ...]
     n_tokens: tuple[int, ...]
 
@@ -119,7 +140,9 @@ class HiddenStates:
 class Model(Protocol):
     """A loaded language model. Requests are pulled as there is room; answers come in the order they are finished.
 
-    `use` puts an adapter's folder in front of the base weights, or takes it away (None): the `fingerprint` follows.
+    `use` puts an adapter's folder in front of the base weights, or takes it away (None): the `fingerprint` follows, and
+    `in_use` says which one it is. `adaptable` names the files that an adapter for it can be trained on; None where they
+    are not on this machine, or where it takes no adapter.
     `layers` says of how many layers the outputs can be read by `hidden`; 0 where they cannot.
     `chat` is a conversation as the model's own template writes it; None of a model that was not loaded for chat.
     """
@@ -128,6 +151,12 @@ class Model(Protocol):
     fingerprint: str
     facts: dict[str, Any]
     layers: int
+
+    @property
+    def in_use(self) -> LoraFiles | None: ...
+
+    @property
+    def adaptable(self) -> str | None: ...
 
     def generate(self, requests: Iterable[Generate]) -> Iterator[Completion]: ...
 
@@ -167,7 +196,7 @@ class Encoding:
     chat_ids: frozenset[int]  # special tokens that only a chat format uses
 
 
-def request_id(fingerprint: str, request: Generate | Score | Probed) -> str:
+def request_id(fingerprint: str, request: Generate | Scored) -> str:
     """The hash of all that determines the answer to a request."""
     identity: dict[str, Any] = {"model": fingerprint, "prompt": request.prompt}
     if isinstance(request, Generate):
@@ -176,6 +205,8 @@ def request_id(fingerprint: str, request: Generate | Score | Probed) -> str:
         identity |= {"readout": request.readout.sha256}
     else:
         identity |= {"labels": request.labels}
+        if isinstance(request, Adapted):
+            identity |= {"adapter": request.adapter.sha256}
     text = json.dumps(identity, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

@@ -16,7 +16,7 @@ from typing import Any
 from engine.core.errors import SpecError
 from engine.core.events import CriticAudited, PhaseFinished, PhaseProgressed, PhaseStarted
 from engine.critics import Judgement, Subject
-from engine.critics.audit import Calibrated, calibrate, chunk_of, judge, names_of
+from engine.critics.audit import Calibrated, calibrate, chunk_of, judge
 from engine.critics.probed import fitted
 from engine.phases.judgements import judgement_row
 from engine.phases.work import Work
@@ -69,7 +69,7 @@ def refit(work: Work, reason: str) -> str:
     Returns what came of it in one line. Raises SpecError where the model of the run shows no hidden states any more.
     """
     spec, reader, run_id = work.spec, work.reader, work.run_id
-    if "probe" not in names_of(spec.critics, "sample", work.answers.model):
+    if "probe" not in spec.critics.sample:
         raise SpecError(
             "this backend shows no hidden states, so that no probe can be fitted",
             "Run it with CAI_BACKEND=transformers. The labels are kept, nothing was changed.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.critics.probe import stored_probe
+from engine.critics.adapted import read_by
 from engine.models.answers import completion_of, label_scores_of, score_request_of, scores_of
 from engine.models.requests import Decoding, Generate, Model
 from store.read import Reader
@@ -56,7 +56,7 @@ def repeat(model: Model, reader: Reader, run_id: str) -> Repeated:
     largest = 0.0
     scored = reader.scores([row["request_id"] for row in ids])
     for row in scored.values():
-        stored = label_scores_of(score_request_of(row, lambda sha256: stored_probe(reader, sha256)), row)
+        stored = label_scores_of(score_request_of(row, lambda sha256: read_by(reader, sha256)), row)
         (anew,) = scores_of(model, [stored.request])
         largest = max(largest, *(abs(a - b) for a, b in zip(anew.logprobs, stored.logprobs, strict=True)))
     return Repeated(len(texts), differing, len(scored), largest)

@@ -6,7 +6,6 @@ from its newest whole checkpoint, and one that is done is not done twice.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,13 +21,19 @@ from engine.training import job as jobs
 from engine.training.locks import require_open
 from engine.training.plan import Plan
 from engine.training.record import Record
-from engine.training.worker import Worker, command_for, processes_of
+from engine.training.worker import (
+    SILENT_S,
+    SMALLER_BATCHES,
+    Worker,
+    command_for,
+    failure,
+    follow,
+    processes_of,
+    smaller,
+    wait_until_free,
+)
 from store.db import Store
 from store.read import Reader
-
-SMALLER_BATCHES = 3  # times that a training may go on with half the micro-batch
-SILENT_S = 1800.0  # without any report
-LOADING_FACTOR = 4  # times as long until the model is loaded
 
 
 @dataclass
@@ -118,7 +123,7 @@ class _One(Record):
             self._tell_of_memory(wanted.memory)
         source = resolve(self._trainer.run["model"])
         facts = self._trainer.run["manifest"].get("model") or {}
-        _wait_for_lock(wanted.folder)
+        wait_until_free(wanted.folder)
         offset = self._replay()
         halved = 0
         while True:
@@ -146,9 +151,9 @@ class _One(Record):
             if ending["kind"] == "finished":
                 return self._finish(ending)
             if ending["cause"] != "memory" or halved == SMALLER_BATCHES or micro == 1:
-                raise self._failure(ending)
+                raise failure(self._plan.folder, ending)
             halved += 1
-            micro = max(size for size in range(1, micro) if size <= micro // 2 and micro % size == 0)
+            micro = smaller(micro)
             text = (
                 f"{ending['title']}: goes on with {micro} examples at once and "
                 f"{share // micro} times the accumulation; the effective batch stays "
@@ -165,44 +170,14 @@ class _One(Record):
 
     def _work(self, job: jobs.Job, offset: int) -> dict[str, Any]:
         """One process from its start to its end; returns its last report."""
-        control, folder = self._trainer.control, self._plan.folder
         try:
-            worker = Worker(folder, job, self._trainer.command, offset)
+            worker = Worker(self._plan.folder, job, self._trainer.command, offset)
         except OSError as error:
             raise TrainingError(f"the training process could not be started: {error}", "Nothing was lost.") from error
-        self._ending, self._loaded = None, False
-        said, heard_at = jobs.RUN, time.monotonic()
         try:
-            while True:
-                code = worker.exit_code  # before its reports are read: none can follow those
-                some = False
-                for report in worker.reports():
-                    some = True
-                    self._take(report)
-                now = time.monotonic()
-                heard_at = now if some or control.paused else heard_at
-                if code is not None:
-                    break
-                if control.stopping and not self._loaded:
-                    break  # no step was done yet: nothing is lost by not waiting for one
-                command = jobs.STOP if control.stopping else jobs.PAUSE if control.paused else jobs.RUN
-                if command != said:
-                    worker.say(command)
-                    said = command
-                # Before it has loaded it may fetch a model of many gigabytes.
-                if now - heard_at > self._trainer.silent_s * (1 if self._loaded else LOADING_FACTOR):
-                    raise TrainingError(
-                        f"the training process has said nothing for {self._trainer.silent_s:.0f} s, and was ended",
-                        "The last checkpoint is whole: `cai train` goes on from it. The log has what it printed.",
-                    )
-                worker.wait_a_little()
+            return follow(worker, self._trainer.control, self._take, self._trainer.silent_s)
         finally:
             self._offset = worker.offset
-            worker.kill()
-        if self._ending is not None:
-            return self._ending
-        control.check()
-        return {"kind": "failed", "cause": "error", **_died(code)}
 
     def _finish(self, ending: Mapping[str, Any]) -> str:
         if ending["why"] == "stopped":
@@ -227,14 +202,6 @@ class _One(Record):
         self.close("done", "" if ending["why"] == "done" else f"ended early: {ending['why']}")
         return text
 
-    def _failure(self, ending: Mapping[str, Any]) -> TrainingError:
-        found, _ = checkpoints.newest(self._plan.folder)
-        kept = f"Kept up to step {found.step}." if found else "No checkpoint was reached."
-        if ending["cause"] == "memory":
-            hint = f"Lower max_length or the adapter's rank, or take a larger device. {kept}"
-            return TrainingError(ending["title"], hint)
-        return TrainingError(ending["title"], f"{kept} {ending['hint']}".strip())
-
     def _tell_of_memory(self, memory: forecast.Forecast) -> None:
         has = "" if memory.device is None else f" of {memory.device / 2**30:.1f} GiB"
         text = (
@@ -244,29 +211,3 @@ class _One(Record):
             f"once{', activations computed again' if memory.gradient_checkpointing else ''}"
         )
         self._note("info" if memory.fits else "warning", text)
-
-
-def _wait_for_lock(folder: Path) -> None:
-    """Until a process of a killed engine has written its last checkpoint and gone. Raises TrainingError."""
-    with (folder / "lock").open("w") as lock:
-        try:
-            jobs.wait_for_lock(lock)
-        except TimeoutError as error:
-            raise TrainingError(
-                "another process still trains here, and does not end",
-                f"It holds {folder / 'lock'}: see who with `fuser`, end it, then go on. Nothing was lost.",
-            ) from error
-
-
-def _died(code: int | None) -> dict[str, str]:
-    """What to say of a process that ended without a last word."""
-    if code is not None and code < 0:
-        return {
-            "title": f"the training process was killed (signal {-code})",
-            "hint": "By a person, or by the system where memory ran out. `cai train` goes on from the last checkpoint.",
-        }
-    return {
-        "title": f"the training process ended without a word (exit code {code})",
-        "hint": "The log has what it printed; a full disk is the likeliest reason. `cai train` goes on from the last "
-        "checkpoint.",
-    }

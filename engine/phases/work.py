@@ -14,15 +14,19 @@ from typing import Any
 from engine.core import events
 from engine.core.control import Control
 from engine.core.errors import ModelError, SpecError
+from engine.critics.audit import KINDS as CRITICS_OF
+from engine.critics.audit import served, stand_in
 from engine.critics.probed import Taught
 from engine.models import adapters, registry
 from engine.models.adapters import Adapter
 from engine.models.answers import Answers
+from engine.models.requests import Model
 from engine.quality.teaching import lessons_of
 from engine.review.context import Decision
 from engine.spec.constitution import Constitution, load_constitution
 from engine.spec.stage import StageSpec
 from store.db import Store
+from store.names import STAND_INS, STOOD_IN
 from store.read import Reader
 
 HELD = 32  # rows committed together at most
@@ -62,6 +66,35 @@ def keep(work: Work, table: str, rows: Iterable[dict[str, Any]], phase: str, don
     return done
 
 
+@contextmanager
+def away(work: Work) -> Iterator[None]:
+    """Give the model's memory to something else for a time, then load the same model again, with what it answered by.
+
+    Raises ModelError where it is another one by then.
+    """
+    answers, before = work.answers, work.answers.model
+    fingerprint, adapter = before.fingerprint, before.in_use
+    before.close()
+    answers.away = True
+    yield
+    run = work.reader.run(work.run_id)
+    model = registry.load(run["model"], batch_size=getattr(before, "batch_size", None))
+    answers.model, answers.away = model, False
+    if adapter is not None:
+        model.use(adapter.folder, adapter.sha256)
+    require_same(run, model, fingerprint)
+
+
+def require_same(run: Mapping[str, Any], model: Model, fingerprint: str | None) -> None:
+    """Raise ModelError where a model is not the one of that fingerprint that a run began with."""
+    if fingerprint not in (None, model.fingerprint):
+        raise ModelError(
+            f"the model {run['model']} is not the one this run began with "
+            f"(fingerprint {model.fingerprint}, was {fingerprint})",
+            "Restore the old weights, or start a new run. What was committed is safe.",
+        )
+
+
 def begin_session(store: Store, run_id: str, session_id: str) -> None:
     """Say which process works on the run from now on."""
     row = {"session_id": session_id, "run_id": run_id, "pid": os.getpid(), "host": socket.gethostname()}
@@ -94,27 +127,43 @@ def loaded_work(
 
     began = time.monotonic()
     model = registry.load(run["model"], batch_size=batch_size)
+    answers = Answers(model, store, session_id, control, on_work)
     try:
         parent = _parent(reader, run, spec, model.fingerprint, emit)
         if parent is not None:
             adapters.require_whole(parent)
             model.use(parent.folder, parent.sha256)
-        if run["fingerprint"] not in (None, model.fingerprint):
-            raise ModelError(
-                f"the model {run['model']} is not the one this run began with "
-                f"(fingerprint {model.fingerprint}, was {run['fingerprint']})",
-                "Restore the old weights, or start a new run. What was committed is safe.",
-            )
-        found = {"model": model.facts, "adapter": parent and parent.facts(reader.path)}
+        require_same(run, model, run["fingerprint"])
+        spec, found = _with_stand_ins(run, spec, model, emit)
+        found |= {"model": model.facts, "adapter": parent and parent.facts(reader.path)}
         store.update_run(run_id, fingerprint=model.fingerprint, manifest=run["manifest"] | found)
         emit(events.ModelLoaded(run_id, model.name, model.fingerprint, time.monotonic() - began))
         control.check()
-        answers = Answers(model, store, session_id, control, on_work)
         taught = lessons_of(reader, run["manifest"]).taught
         about = (constitution, parent, taught)
         yield Work(run_id, session_id, run["seed"], spec, answers, store, reader, control, emit, *about)
     finally:
-        model.close()
+        if not answers.away:
+            answers.model.close()
+
+
+def _with_stand_ins(
+    run: Mapping[str, Any], spec: StageSpec, model: Model, emit: events.Emit
+) -> tuple[StageSpec, dict[str, Any]]:
+    """The spec with a critic in the place of each probe that the model cannot serve, and what the manifest keeps of it.
+
+    Which one is settled once, and told then: a run that goes on is judged as it was, one of an earlier version by the
+    only stand-in that there was.
+    """
+    found: dict[str, str] = dict(run["manifest"].get(STOOD_IN) or {})
+    for kind in CRITICS_OF:
+        if kind in found or (name := stand_in(spec, kind, model)) is None:
+            continue
+        found[kind] = name if run["fingerprint"] is None else STAND_INS["probe"][-1]
+        why = "" if found[kind] == "adapter" else ", and no critic adapter was trained for it"
+        text = f"this backend shows no hidden states to probe{why}: {kind} critic is {found[kind]}"
+        emit(events.Noted(run["run_id"], "warning", text))
+    return spec.model_copy(update={"critics": served(spec.critics, found)}), {STOOD_IN: found} if found else {}
 
 
 def _parent(reader: Reader, run: Mapping[str, Any], spec: StageSpec, base: str, emit: events.Emit) -> Adapter | None:

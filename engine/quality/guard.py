@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.core.data import read_data
 from engine.models.answers import Answers
-from engine.models.requests import Decoding, Encoding, Generate, Model, Probed, Score
+from engine.models.requests import Decoding, Encoding, Generate, Model, Score, Scored
 from engine.quality.rules import repeated_trigrams
 from engine.spec import prompts
 from engine.spec.provenance import derived_seed
@@ -89,7 +89,7 @@ def _encoding_checks(model: Model, run_id: str) -> Iterator[dict[str, Any]]:
 
 
 def _known_answers(answers: Answers, spec: StageSpec, run_id: str) -> Iterator[dict[str, Any]]:
-    asked: dict[Score | Probed, Any] = {
+    asked: dict[Scored, Any] = {
         Score(prompt, (*right, *wrong)): (prompt, right, wrong) for prompt, right, wrong in KNOWN_ANSWERS
     }
     margins: dict[str, float] = {}

@@ -340,7 +340,7 @@ def served_critics(reader: Reader, run_id: str, critics: Sequence[str]) -> list[
 
 def _served(critics: Sequence[str], audited: Mapping[str, float]) -> list[str]:
     """The critics that a spec names, with the stand-in of one that was not audited where the stand-in was."""
-    return [STAND_INS[name] if name not in audited and STAND_INS.get(name) in audited else name for name in critics]
+    return [next((one for one in (name, *STAND_INS.get(name, ())) if one in audited), name) for name in critics]
 
 
 def _aucs(reader: Reader, run_id: str) -> dict[str, float]:

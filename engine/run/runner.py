@@ -28,7 +28,7 @@ from engine.core.events import (
     PhaseProgressed,
     PhaseStarted,
 )
-from engine.critics.audit import KINDS, Calibrated, calibrate, names_of, parts_of
+from engine.critics.audit import KINDS, Calibrated, calibrate, parts_of
 from engine.phases.candidates import draw
 from engine.phases.instructions import Instructions
 from engine.phases.judgements import judge_missing
@@ -36,6 +36,7 @@ from engine.phases.pairs import pair
 from engine.phases.repeat import repeat
 from engine.phases.responses import respond
 from engine.phases.revisions import eligible, revise
+from engine.phases.tuning import tune
 from engine.phases.work import Work
 from engine.quality import gates
 from engine.quality.guard import run_guard
@@ -96,11 +97,11 @@ class Runner:
 
     def _audit(self) -> dict[str, list[Calibrated]]:
         work = self._work
-        names = {kind: names_of(work.spec.critics, kind, work.answers.model) for kind in KINDS}
-        planned = sum(map(len, names.values()))
+        planned = sum(len(getattr(work.spec.critics, kind)) for kind in KINDS)
         critics: dict[str, list[Calibrated]] = {kind: [] for kind in KINDS}
         asked, done = work.spec.instructions.kind, 0
         with self._phase("audit", planned):
+            tune(work)
             for kind in KINDS:
                 for calibrated in calibrate(work.answers, work.spec.critics, kind, asked, work.taught):
                     critics[kind].append(calibrated)
@@ -115,9 +116,6 @@ class Runner:
                         work.emit(Noted(work.run_id, "warning", text))
                     done += 1
                     work.emit(PhaseProgressed(work.run_id, "audit", done, planned, None))
-                if names[kind] != getattr(work.spec.critics, kind):
-                    text = f"this backend shows no hidden states to probe: {kind} critics are {', '.join(names[kind])}"
-                    work.emit(Noted(work.run_id, "warning", text))
                 parts = parts_of(kind, asked)
                 if critics[kind] and parts and "own" not in parts:
                     text = f"{kind} critics were audited on planted items alone: none of the model's own are labelled"

@@ -55,6 +55,11 @@ def bare(instruction: str, answer: str | None) -> str:
     return f"Instruction: {instruction}\n" + (f"Response: {answer}\n" if answer is not None else "")
 
 
+def bare_grade(instruction: str, answer: str | None) -> str:
+    """The same with its grade left open and no examples: what a critic adapter is trained on and asked."""
+    return f"{bare(instruction, answer)}Grade:"
+
+
 def grade_instruction(examples: Sequence[tuple[str, str]], instruction: str, kind: str = "explicit") -> Prompt:
     """Instructions (text, label) with the question whether each is good of its kind, and one that is left open.
 

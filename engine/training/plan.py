@@ -80,7 +80,7 @@ def plan(
     done = made is not None and adapters.is_whole(made)
     return Plan(
         kind, method, training_id, folder, settings, adapter, seed, found, start,
-        _memory(run, adapter, method, settings), [*found_locks, *lock], done,
+        memory_of(run["model"], adapter, method, settings), [*found_locks, *lock], done,
     )  # fmt: skip
 
 
@@ -129,11 +129,11 @@ def _shape_lock(start: adapters.Adapter | None, spec: StageSpec) -> list[Lock]:
     return [Lock("the adapter's shape", False, found, key)]
 
 
-def _memory(
-    run: Mapping[str, Any], adapter: Mapping[str, Any], method: str, settings: SftSpec | DpoSpec
+def memory_of(
+    model: str, adapter: Mapping[str, Any], method: str, settings: SftSpec | DpoSpec
 ) -> forecast.Forecast | None:
     """The forecast, None where the model's files are not on this machine yet."""
-    folder = local_folder(resolve(run["model"]))
+    folder = local_folder(resolve(model))
     if folder is None:
         return None
     device = forecast.device()

@@ -43,8 +43,6 @@ class Record:
         self._began = time.monotonic()
         self._before_s = 0.0
         self._last: dict[str, Any] | None = None  # the row of the last step
-        self._ending: dict[str, Any] | None = None  # the report that ended the process
-        self._loaded = False
         self._replaying = False
         self._saved_bytes = 0
         self.step = 0
@@ -123,11 +121,8 @@ class Record:
             self._note(report["level"], report["text"])
         elif kind == "loaded":
             self._take_loaded(report)
-        elif kind in ("finished", "failed"):
-            self._ending = dict(report)
 
     def _take_loaded(self, report: Mapping[str, Any]) -> None:
-        self._loaded = True
         self._row["facts"] |= {name: value for name, value in report.items() if name not in ("kind", "device_bytes")}
         self._row["device"] = report["device"]
         self._row["device_bytes"] = report["device_bytes"] or self._row["device_bytes"]

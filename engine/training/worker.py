@@ -7,17 +7,22 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import yaml
 
+from engine.core.control import Control
 from engine.core.errors import TrainingError
-from engine.training.job import Job, read_journal, say
+from engine.models import checkpoints
+from engine.training.job import PAUSE, RUN, STOP, Job, read_journal, say, wait_for_lock
 
 LOOK_S = 0.05
+SILENT_S = 1800.0  # without any report
+LOADING_FACTOR = 4  # times as long until the model is loaded
+SMALLER_BATCHES = 3  # times that a training may go on with half the micro-batch
 ROOT = Path(__file__).parent.parent.parent
 CONFIGS = Path(__file__).parent / "accelerate"
 
@@ -76,6 +81,94 @@ class Worker:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         self._process.wait()
+
+
+def follow(
+    worker: Worker, control: Control, take: Callable[[Mapping[str, Any]], None], silent_s: float = SILENT_S
+) -> dict[str, Any]:
+    """Give each report to `take` and a person's commands to the process until it ends; returns its last report.
+
+    Where it ended without a word that report is made up. Raises TrainingError where it is silent for too long, and
+    Interrupted where it was stopped before it had loaded.
+    """
+    said, heard_at, loaded = RUN, time.monotonic(), False
+    ending: dict[str, Any] | None = None
+    try:
+        while True:
+            code = worker.exit_code  # before its reports are read: none can follow those
+            some = False
+            for report in worker.reports():
+                some = True
+                loaded = loaded or report["kind"] == "loaded"
+                if report["kind"] in ("finished", "failed"):
+                    ending = dict(report)
+                else:
+                    take(report)
+            now = time.monotonic()
+            heard_at = now if some or control.paused else heard_at
+            if code is not None:
+                break
+            if control.stopping and not loaded:
+                break  # no step was done yet: nothing is lost by not waiting for one
+            command = STOP if control.stopping else PAUSE if control.paused else RUN
+            if command != said:
+                worker.say(command)
+                said = command
+            # Before it has loaded it may fetch a model of many gigabytes.
+            if now - heard_at > silent_s * (1 if loaded else LOADING_FACTOR):
+                raise TrainingError(
+                    f"the training process has said nothing for {silent_s:.0f} s, and was ended",
+                    "The last checkpoint is whole: the same command goes on from it. The log has what it printed.",
+                )
+            worker.wait_a_little()
+    finally:
+        worker.kill()
+    if ending is not None:
+        return ending
+    control.check()
+    return {"kind": "failed", "cause": "error", **_died(code)}
+
+
+def wait_until_free(folder: Path) -> None:
+    """Until a process of a killed engine has written its last checkpoint and gone. Raises TrainingError."""
+    with (folder / "lock").open("w") as lock:
+        try:
+            wait_for_lock(lock)
+        except TimeoutError as error:
+            raise TrainingError(
+                "another process still trains here, and does not end",
+                f"It holds {folder / 'lock'}: see who with `fuser`, end it, then go on. Nothing was lost.",
+            ) from error
+
+
+def _died(code: int | None) -> dict[str, str]:
+    """What to say of a process that ended without a last word."""
+    if code is not None and code < 0:
+        return {
+            "title": f"the training process was killed (signal {-code})",
+            "hint": "By a person, or by the system where memory ran out. The same command goes on from the last "
+            "checkpoint.",
+        }
+    return {
+        "title": f"the training process ended without a word (exit code {code})",
+        "hint": "The log has what it printed; a full disk is the likeliest reason. The same command goes on from the "
+        "last checkpoint.",
+    }
+
+
+def failure(folder: Path, ending: Mapping[str, Any]) -> TrainingError:
+    """What to raise where a process failed, with what it left in the training's folder."""
+    found, _ = checkpoints.newest(folder)
+    kept = f"Kept up to step {found.step}." if found else "No checkpoint was reached."
+    if ending["cause"] == "memory":
+        hint = f"Lower max_length or the adapter's rank, or take a larger device. {kept}"
+        return TrainingError(ending["title"], hint)
+    return TrainingError(ending["title"], f"{kept} {ending['hint']}".strip())
+
+
+def smaller(micro: int) -> int:
+    """The next smaller micro-batch that divides this one, half of it at most; `micro` is at least 2."""
+    return max(size for size in range(1, micro) if size <= micro // 2 and micro % size == 0)
 
 
 def command_for(accelerate: str | None = None) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 
 import engine.models.registry
 from engine.core.events import Event
-from engine.models.requests import Completion, Encoding, Generate, LabelScores, Score, adapter_fingerprint
+from engine.models.requests import Completion, Encoding, Generate, LabelScores, LoraFiles, Score, adapter_fingerprint
 from engine.run.engine import Engine, open_engine
 from engine.run.orders import NewRun, Order, Resume, Round
 
@@ -55,11 +55,13 @@ class FakeModel:
 
     name = "fake"
     layers = 0  # no hidden states: critics are those of labels
+    adaptable: str | None = None
 
     def __init__(self, batch_size: int = 4, on_answer: Callable[[int], None] = lambda n: None) -> None:
         self.fingerprint = "fa" * 8
         self.facts: dict[str, Any] = {"backend": "fake"}
         self.batch_size = batch_size
+        self.in_use: LoraFiles | None = None
         self.generated: list[Generate] = []
         self._on_answer = on_answer
 
@@ -84,6 +86,7 @@ class FakeModel:
 
     def use(self, adapter: Path | None, sha256: str = "") -> None:
         self.fingerprint = "fa" * 8 if adapter is None else adapter_fingerprint("fa" * 8, sha256)
+        self.in_use = None if adapter is None else LoraFiles(adapter, sha256)
 
     def chat(self, history: Sequence[tuple[str, str]], prompt: str) -> str | None:
         return None

@@ -111,6 +111,7 @@ def status_report(status: Row, checks: Sequence[Row]) -> Group:
         *spec_facts(status),
         fact("accepted", counts_text(status)),
         *good_facts(status),
+        *stand_in_facts(status),
         *preference_facts(status),
         *gate_facts(status["gates"]),
         fact("time", format_seconds(status["elapsed_s"]), f" · {str(status['created_at'])[:19]} UTC"),
@@ -155,6 +156,12 @@ def spec_facts(status: Row) -> list[Text]:
         told = ", ".join(f"{key} {_change(value)}" for key, value in changed.items())
         lines.append(fact("changed", Text(one_line(told, 400), style="yellow")))
     return lines
+
+
+def stand_in_facts(status: Row) -> list[Text]:
+    """What judges where the model shows no hidden states to probe."""
+    told = ", ".join(f"{name} judges {kind}s" for kind, name in (status.get("stand_ins") or {}).items())
+    return [fact("no probe", f"{told}: the backend shows no hidden states")] if told else []
 
 
 def preference_facts(status: Row) -> list[Text]:

@@ -19,7 +19,7 @@ _PARTS = (*FRESH, "own")  # as they fell; half of the planted items are good by 
 class Calibration:
     """One part of an audit of a critic whose score is a probability: what was predicted, and what was good.
 
-    `bins` are {n, probability, share, lo, hi}. A score is a log-odds less the `midpoint`, in nats.
+    `bins` are {n, probability, share, lo, hi}. A score is a log-odds less the `level`, in nats.
     """
 
     subject_kind: str
@@ -28,7 +28,7 @@ class Calibration:
     n: int
     error: float
     bins: Sequence[Mapping[str, Any]]
-    midpoint: float
+    level: float
     scores: Sequence[float]
     labels: Sequence[bool]
     doubtful: int = 0  # labels that a probe which was fitted without them contradicts
@@ -47,8 +47,9 @@ def calibrations(reader: Reader, run_id: str) -> list[Calibration]:
         detail = row["detail"]
         if row["subject_kind"] in _KINDS and row["part"] in _PARTS and detail.get("reliability"):
             labels = [bool(detail["labels"][key]) for key in detail["scores"]]
-            told = (len(labels), detail["calibration_error"], detail["reliability"], detail["midpoint_nats"])
+            told = (len(labels), detail["calibration_error"], detail["reliability"])
             of = (row["subject_kind"], row["critic"], row["part"])
+            level = detail.get("level", detail["midpoint_nats"])  # of a probe both are the same, and old rows have one
             doubts = len(detail.get("doubtful", ()))
-            found.append(Calibration(*of, *told, list(detail["scores"].values()), labels, doubts))
+            found.append(Calibration(*of, *told, level, list(detail["scores"].values()), labels, doubts))
     return sorted(found, key=lambda one: (_KINDS.index(one.subject_kind), _PARTS.index(one.part)))

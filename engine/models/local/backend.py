@@ -28,7 +28,7 @@ from engine.models.files.weights import files_of, fingerprint_of
 from engine.models.local.forward import Forward, common_beginning
 from engine.models.local.sampling import choose, uniforms
 from engine.models.local.slots import SlotCache
-from engine.models.requests import Completion, Encoding, Generate, adapter_fingerprint
+from engine.models.requests import Completion, Encoding, Generate, LoraFiles, adapter_fingerprint
 
 CPU_BATCH = 16
 GPU_BATCH = 64
@@ -58,6 +58,8 @@ class TransformersModel(Forward):
         super().__init__(model, text)
         self.name = source.name
         self.fingerprint = self._base_fingerprint = fingerprint
+        self.adaptable = source.name if source.embedded else source.path
+        self.in_use: LoraFiles | None = None
         self._peft: Any = None  # the same weights with the adapters that were used so far
         self.batch_size = batch_size
         self._ends = ends
@@ -113,7 +115,7 @@ class TransformersModel(Forward):
         """
         self._prefixes.clear()
         if adapter is None:
-            self.fingerprint = self._base_fingerprint
+            self.fingerprint, self.in_use = self._base_fingerprint, None
             if self._peft is not None:
                 self._peft.base_model.disable_adapter_layers()
             return
@@ -136,6 +138,7 @@ class TransformersModel(Forward):
             parameter.requires_grad_(False)
         self._peft.eval()
         self.fingerprint = adapter_fingerprint(self._base_fingerprint, sha256)
+        self.in_use = LoraFiles(adapter, sha256)
 
     def chat(self, history: Sequence[tuple[str, str]], prompt: str) -> str | None:
         """A conversation as the model's own chat template writes it, with the answer left open and without its BOS."""

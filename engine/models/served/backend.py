@@ -19,16 +19,17 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
-from engine.core.errors import ModelError, ReviewError
+from engine.core.errors import ModelError, ModelUnknown, ReviewError
 from engine.core.http_status import Again, Refused
 from engine.core.key import Key, find_key
 from engine.models import addresses
-from engine.models.files.source import Source
+from engine.models.files.source import Source, local_folder, resolve
 from engine.models.requests import (
     Completion,
     Encoding,
     Generate,
     LabelScores,
+    LoraFiles,
     Score,
     WithoutStates,
     adapter_fingerprint,
@@ -42,6 +43,7 @@ KEY, KEY_FILE = "CAI_MODEL_KEY", "CAI_MODEL_KEY_FILE"
 IN_FLIGHT = 256  # requests a server: vLLM runs so many at once as it comes
 SPARE_FILES = 256  # of the process's open files, kept for all else
 TRIES_AT_START = 3
+NO_SUCH_WAY = (404, 405)  # a server without the path; one that has it refuses an adapter without a name by 400
 UNUSABLE_AT_MOST = 4  # bodies for one request, such as those of a server that breaks off while it is shut down
 _Answer = TypeVar("_Answer")
 _ANSWERED: ContextVar[str] = ContextVar("answered", default="")  # the server that a task had its last answer from
@@ -142,6 +144,25 @@ class OpenAIModel(WithoutStates):
             self._adapter = before
             raise
         self.fingerprint = adapter_fingerprint(self._base_fingerprint, sha256)
+
+    @property
+    def in_use(self) -> LoraFiles | None:
+        """The adapter that answers now."""
+        return self._adapter and LoraFiles(*self._adapter)
+
+    @functools.cached_property
+    def adaptable(self) -> str | None:
+        """The files that the servers say they serve, where those are on this machine and every server loads adapters.
+
+        That they are the files which are served is not verified.
+        """
+        root = self._card.get("root")
+        try:
+            if not root or local_folder(resolve(root)) is None:
+                return None
+        except ModelUnknown:
+            return None
+        return root if self._servers.run(self._loads_adapters()) else None
 
     def chat(self, history: Sequence[tuple[str, str]], prompt: str) -> str | None:
         """None: a served model is asked for completions only."""
@@ -263,6 +284,18 @@ class OpenAIModel(WithoutStates):
     async def _cards(self, server: Server) -> list[dict[str, Any]]:
         found = (await self._servers.look(f"{server.url}/models")).get("data")
         return [one for one in found if isinstance(one, dict) and one.get("id")] if isinstance(found, list) else []
+
+    async def _loads_adapters(self) -> bool:
+        """Whether all servers that are there know the way to load an adapter; none is loaded by asking."""
+        for server in [one for one in self._servers.servers if one.up]:
+            try:
+                await self._servers.call(server, "/load_lora_adapter", {"lora_name": "", "lora_path": ""})
+            except Refused as refused:
+                if refused.status in NO_SUCH_WAY:
+                    return False
+            except Again:
+                return False
+        return True
 
     async def _adapter_everywhere(self, adapter: Path, sha256: str) -> str:
         names, said = set(), ["none of them is there"]

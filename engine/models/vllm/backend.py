@@ -31,6 +31,7 @@ from engine.models.requests import (
     Encoding,
     Generate,
     LabelScores,
+    LoraFiles,
     Score,
     WithoutStates,
     adapter_fingerprint,
@@ -74,6 +75,8 @@ class VllmModel(WithoutStates):
         self.batch_size = engine.settings.max_num_seqs
         self._bound = AHEAD * self.batch_size
         self._context = engine.max_model_len
+        self.adaptable = source.name if source.embedded else source.path
+        self.in_use: LoraFiles | None = None
         self._adapter: LoraAdapter | None = None
         self._adapters: dict[str, LoraAdapter] = {}
         self._numbers = itertools.count(1)
@@ -142,7 +145,7 @@ class VllmModel(WithoutStates):
         The first adapter, and one of a higher rank, starts the engine again, made for it. Raises ModelError.
         """
         if adapter is None:
-            self._adapter, self.fingerprint = None, self._base_fingerprint
+            self._adapter, self.fingerprint, self.in_use = None, self._base_fingerprint, None
             return
         name = sha256[:16] or adapter.name
         try:
@@ -163,6 +166,7 @@ class VllmModel(WithoutStates):
         self._adapters[name] = known
         self._adapter = known
         self.fingerprint = adapter_fingerprint(self._base_fingerprint, sha256)
+        self.in_use = LoraFiles(adapter, sha256)
 
     def chat(self, history: Sequence[tuple[str, str]], prompt: str) -> str | None:
         """A conversation as the model's own chat template writes it, with the answer left open and without its BOS."""

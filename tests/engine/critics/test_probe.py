@@ -12,7 +12,7 @@ import pytest
 from engine.core.control import Control
 from engine.core.errors import ModelError, SpecError
 from engine.critics import Subject
-from engine.critics.audit import accepted_above, calibrate
+from engine.critics.audit import accepted_above, calibrate, served, stand_in
 from engine.critics.probe import (
     Labelled,
     Probe,
@@ -287,8 +287,11 @@ def test_a_model_without_states_is_refused_by_name_and_graded_by_labels_in_a_run
         answers = Answers(FakeModel(), store, "session", Control())  # type: ignore[arg-type]
         with pytest.raises(ModelError, match="reads hidden states"):
             fitted(answers, "instruction")
-        spec = load_spec("stage_1_small_model", {"critics.instruction": "[probe]"}).settings.critics
-        assert [one.critic.name for one in calibrate(answers, spec, "instruction")] == ["grade"]
+        spec = load_spec("stage_1_small_model", {"critics.instruction": "[probe]"}).settings
+        name = stand_in(spec, "instruction", answers.model)
+        assert name == "grade"
+        critics = served(spec.critics, {"instruction": name})
+        assert [one.critic.name for one in calibrate(answers, critics, "instruction")] == ["grade"]
 
 
 def test_a_pair_is_judged_by_a_probe_of_its_own(answers: Answers) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from engine.core.errors import ModelError, PromptTooLong
-from engine.models.requests import Decoding, Generate, Score, adapter_fingerprint
+from engine.models.requests import Decoding, Generate, LoraFiles, Score, adapter_fingerprint
 from engine.quality.guard import encoding_fault
 
 RIVER = "The river that flows through Paris is"
@@ -282,11 +282,12 @@ def an_adapter_changes_fingerprint_and_answers_and_goes_away_again(model: Any, c
     try:
         (adapted,) = model.score([asked])
         assert model.fingerprint == adapter_fingerprint(fingerprint, sha256)
+        assert model.in_use == LoraFiles(folder, sha256)
         assert max(abs(a - b) for a, b in zip(adapted.logprobs, before.logprobs, strict=True)) > 0.05
     finally:
         model.use(None)
     (after,) = model.score([asked])
-    assert model.fingerprint == fingerprint
+    assert model.fingerprint == fingerprint and model.in_use is None
     assert after.logprobs == pytest.approx(before.logprobs, abs=case.tolerance_nats)
 
 

@@ -147,6 +147,9 @@ class Handler(Sending, BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.note({"path": self.path, "body": self.body, "headers": headers})
         if self.path == "/v1/load_lora_adapter" and self.server.ways.adapters:
+            if not self.body["lora_name"]:
+                self.send(400, json.dumps({"error": {"message": "lora_name and lora_path must be provided"}}))
+                return
             self.server.adapters[self.body["lora_name"]] = self.body["lora_path"]
             self.send(200, "Success", kind="text/plain")
         elif self.path != "/v1/completions":

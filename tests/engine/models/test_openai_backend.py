@@ -13,7 +13,7 @@ import pytest
 from engine.core.errors import ModelError, ModelUnknown, PromptTooLong
 from engine.models.files.source import local_folder, resolve
 from engine.models.registry import load
-from engine.models.requests import Decoding, Generate, Score
+from engine.models.requests import Decoding, Generate, LoraFiles, Score
 from engine.models.served.servers import Patience
 from tests.engine.models import model_server
 from tests.engine.models.model_server import Ways, label_logprob, serving
@@ -249,3 +249,27 @@ def test_closing_leaves_no_thread_and_no_connection(server):
 def test_the_patience_as_it_comes_is_bounded():
     for name, value in dataclasses.asdict(Patience()).items():
         assert 0 < value <= 1800, name
+
+
+@pytest.mark.parametrize(
+    ("loads", "here", "adaptable"), [(True, True, True), (False, True, False), (True, False, False)]
+)
+def test_an_adapter_can_be_trained_where_servers_load_one_and_the_weights_are_here(
+    opened, tmp_path, loads, here, adaptable
+):
+    if here:
+        (tmp_path / "config.json").write_text("{}")
+    with serving(Ways(root=str(tmp_path), adapters=loads)) as server:
+        model = opened(server)
+        assert model.adaptable == (str(tmp_path) if adaptable else None)
+        assert server.adapters == {} and model.in_use is None  # to ask loads none
+        asked_for = [call["path"] for call in server.requests if call["path"].endswith("load_lora_adapter")]
+        assert len(asked_for) == here
+
+
+def test_the_adapter_that_answers_is_named_until_it_is_taken_away(opened, server, tmp_path):
+    model = opened(server)
+    model.use(tmp_path, "ab" * 32)
+    assert model.in_use == LoraFiles(tmp_path, "ab" * 32)
+    model.use(None)
+    assert model.in_use is None

@@ -17,7 +17,7 @@ import torch
 from engine.core.errors import ModelError, PromptTooLong
 from engine.models.files.source import Source
 from engine.models.files.tokenizer import Text
-from engine.models.requests import Decoding, Generate, Score, adapter_fingerprint
+from engine.models.requests import Decoding, Generate, LoraFiles, Score, adapter_fingerprint
 from engine.models.vllm.backend import VllmModel
 from engine.models.vllm.choice import is_wanted, tensor_parallel
 from engine.models.vllm.engine import EngineDied, EngineRequest, LoraAdapter, Produced, Settings
@@ -252,6 +252,7 @@ def test_an_adapter_is_part_of_the_request_and_of_the_fingerprint(tmp_path):
     first, second = adapter_at(tmp_path / "one"), adapter_at(tmp_path / "two", rank=16)
     model.use(first, "aa" * 32)
     assert model.fingerprint == adapter_fingerprint("base", "aa" * 32)
+    assert model.in_use == LoraFiles(first, "aa" * 32) and model.adaptable == "path"
     list(model.generate(asking("p")))
     model.use(second, "bb" * 32)
     model.use(first, "aa" * 32)

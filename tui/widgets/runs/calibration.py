@@ -32,7 +32,7 @@ def calibration_lines(one: Calibration, above: float, accepted: Mapping[str, Any
         *([row(f"{one.doubtful:,} labels doubtful")] if one.doubtful else []),
         _accepted_line(above, accepted),
     ]
-    at = 1 / (1 + math.exp(-max(-30.0, min(30.0, above + one.midpoint))))
+    at = 1 / (1 + math.exp(-max(-30.0, min(30.0, above + one.level))))
     top = max(max(found["hi"], found["probability"]) for found in one.bins)
     top = min(1.0, math.ceil(10 * top) / 10)
     drawn = max(LEAST_BAR, width - 20 - (8 if width >= WITH_N else 0))

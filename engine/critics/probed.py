@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from engine.core.data import has_data, read_data
 from engine.core.errors import ModelError
@@ -227,17 +229,21 @@ def read_labelled(part: str, kind: str, name: str, asked: str) -> list[LabelledI
 
 
 def clusters_of(items: Sequence[Subject]) -> list[str]:
-    """The same name for items whose instructions are nearly the same."""
+    """The same name for items whose instructions are nearly the same, and for those that others join.
+
+    No two clusters hold near-duplicates of each other. A cluster's name is the place of its first item.
+    """
     known = NearDuplicateIndex(SAME_AT)
-    clusters: dict[str, str] = {}
-    found = []
-    for number, item in enumerate(items):
-        near = known.nearest(item.instruction)
-        name = str(number)
-        clusters[name] = clusters[near.key] if near else name
-        known.add(name, item.instruction)
-        found.append(clusters[name])
-    return found
+    texts = list(dict.fromkeys(item.instruction for item in items))
+    pairs = []
+    for number, text in enumerate(texts):
+        pairs += [(number, int(key)) for key in known.near(text)]
+        known.add(str(number), text)
+    joined = np.array(pairs, dtype=int).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(pairs)), tuple(joined)), shape=(len(texts), len(texts)))
+    of = dict(zip(texts, connected_components(graph, directed=False)[1], strict=True))
+    first: dict[int, str] = {}
+    return [first.setdefault(of[item.instruction], str(place)) for place, item in enumerate(items)]
 
 
 def _row(found: Fitted) -> dict[str, Any]:

@@ -102,3 +102,17 @@ class NearDuplicateIndex:
                 if similarity > best or (similarity == best and (at < 0 or number < at)):
                     best, at = similarity, number
         return Match(self._keys[at], best) if at >= 0 else None
+
+    def near(self, text: str) -> list[str]:
+        """The keys of all known texts at or above the threshold."""
+        query = words(text)
+        m = len(query)
+        found: list[str] = []
+        rarest = sorted(query, key=lambda word: (self._common[word], word))
+        for n, holders in self._holders.items():
+            need = max(1, math.ceil(self.at_least * (m + n) / 2 - 1e-9))
+            if need > min(m, n):
+                continue
+            holding = {number for word in set(rarest[: m - need + 1]) for number in holders.get(word, ())}
+            found += [self._keys[number] for number in holding if rouge_l(query, self._texts[number]) >= self.at_least]
+        return found

@@ -23,7 +23,7 @@ from engine.critics.probe import (
     reliability,
     stored_probe,
 )
-from engine.critics.probed import fitted
+from engine.critics.probed import SAME_AT, clusters_of, fitted, labelled_items
 from engine.critics.states import CHUNK, states_of
 from engine.models.answers import Answers, score_request_of
 from engine.models.requests import HiddenStates, Probed, Read
@@ -31,6 +31,7 @@ from engine.spec.provenance import derived_seed
 from engine.spec.stage import load_spec
 from engine.stats.intervals import auc
 from engine.stats.shares import wilson
+from engine.stats.similarity import NearDuplicateIndex
 from store.db import Store
 from store.errors import StoreError
 from tests.engine.fakes import FakeModel
@@ -95,6 +96,20 @@ def test_near_duplicates_never_stand_on_both_sides() -> None:
     )
     assert held_out_auc(known) > 0.95  # what folds that know no clusters would claim
     assert held_out_auc(leaking) < 0.7
+
+
+@pytest.mark.parametrize("kind", ["instruction", "sample", "pair"])
+def test_no_two_clusters_of_the_shipped_texts_hold_near_duplicates(kind: str) -> None:
+    items = [one.item for one in labelled_items(kind, "explicit")]
+    found = dict(zip([item.instruction for item in items], clusters_of(items), strict=True))
+    known = NearDuplicateIndex(SAME_AT)
+    near = 0
+    for text, cluster in found.items():
+        for other in known.near(text):
+            assert found[other] == cluster
+            near += 1
+        known.add(text, text)
+    assert near > 20
 
 
 def test_noise_in_the_labels_lowers_the_figure() -> None:

@@ -53,6 +53,7 @@ def test_the_index_finds_what_comparing_with_every_text_finds(at_least: float, v
             found += 1
         else:
             assert match is None
+        assert set(index.near(text)) == {key for similarity, key in scored if similarity >= at_least}
         index.add(str(number), text)
         known.append((str(number), text))
     assert found > 40 and len(index) == 400

@@ -109,7 +109,7 @@ def test_no_two_clusters_of_the_shipped_texts_hold_near_duplicates(kind: str) ->
             assert found[other] == cluster
             near += 1
         known.add(text, text)
-    assert near > 20
+    assert near > 5
 
 
 def test_noise_in_the_labels_lowers_the_figure() -> None:

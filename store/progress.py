@@ -131,6 +131,7 @@ def status(reader: Query, run: Mapping[str, Any]) -> dict[str, Any]:
             "good_among_accepted": good_among_accepted(reader, run),
             "preferences": preferences.counts(reader, run_id),
             "repeat": repeated(reader, run_id),
+            "self_check": (run["manifest"].get("model") or {}).get("self_check"),
             **{name: run[name] for name in ("elapsed_s", "created_at", "updated_at")},
         }
     )

@@ -53,10 +53,15 @@ class SelfCheck:
         return f"{found}; not the fast path: {self.instead}" if self.instead else found
 
 
+    def facts(self) -> dict[str, Any]:
+        """What a loaded model's facts and a run's manifest have of it."""
+        return {FACT: asdict(self) | {"told": self.told()}}
+
+
 def of_facts(facts: Mapping[str, Any] | None) -> SelfCheck | None:
-    """The self-check among the facts of a loaded model, as a manifest keeps them too; None where there was none."""
+    """The self-check among the facts of a loaded model, or in a manifest's `model`; None where there was none."""
     found = (facts or {}).get(FACT)
-    return SelfCheck(**found) if found else None
+    return SelfCheck(**{name: value for name, value in found.items() if name != "told"}) if found else None
 
 
 def kept(key: str) -> SelfCheck | None:

@@ -1,16 +1,14 @@
 """The transformers backend: the embedded default on a CPU, and any Hugging Face causal LM on a CPU or a GPU.
 
 It answers by the fast path (`fast.py`, `forward.py`) where the self-check finds that this gives what the model's own
-forward pass gives, and by the plain path (`plain.py`) elsewhere. Weights are
-computed in float32 on a CPU: bfloat16 steps near a logit of 16 are 0.06 to 0.125, as large as some margins, and would
-make a result depend on its batch.
+forward pass gives, and by the plain path (`plain.py`) elsewhere. Weights are computed in float32 on a CPU: bfloat16
+steps near a logit of 16 are 0.06 to 0.125, as large as some margins, and would make a result depend on its batch.
 """
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +31,6 @@ from engine.models.requests import (
     Score,
     adapter_fingerprint,
 )
-from engine.models.selfcheck import FACT
 
 CPU_BATCH = 16
 GPU_BATCH = 64
@@ -49,7 +46,7 @@ class TransformersModel:
         self.fingerprint = self._base_fingerprint = fingerprint
         self._peft: Any = None  # the same weights with the adapters that were used so far
         self._model, self._text, self._ends = model, text, ends
-        self._path, self._checked = settled(model, text, ends, batch_size, fingerprint)
+        self._wanted_batch = batch_size
         self.facts = {
             "backend": "transformers",
             "transformers": transformers.__version__,
@@ -57,12 +54,17 @@ class TransformersModel:
             "device": str(model.device),
             "dtype": str(model.dtype).removeprefix("torch."),
             "threads": torch.get_num_threads(),
-            "batch_size": self.batch_size,
+            "batch_size": batch_size,
             "license": source.license,
             "context": context_of(model),
             "base_fingerprint": fingerprint,
-            FACT: asdict(self._checked),
         }
+        self._settle()
+
+    def _settle(self) -> None:
+        """Choose the path for the weights that are in use now. Raises ModelError where none is right."""
+        self._path, found = settled(self._model, self._text, self._ends, self._wanted_batch, self.fingerprint)
+        self.facts |= {"batch_size": self.batch_size} | found.facts()
 
     @property
     def batch_size(self) -> int:
@@ -113,11 +115,11 @@ class TransformersModel:
 
         The base weights stay where they are: an adapter adds its own beside them. Raises ModelError.
         """
-        self._path.forget()
         if adapter is None:
             self.fingerprint = self._base_fingerprint
             if self._peft is not None:
                 self._peft.base_model.disable_adapter_layers()
+            self._settle()
             return
         name = sha256[:16] or adapter.name
         try:
@@ -138,6 +140,7 @@ class TransformersModel:
             parameter.requires_grad_(False)
         self._peft.eval()
         self.fingerprint = adapter_fingerprint(self._base_fingerprint, sha256)
+        self._settle()
 
     def chat(self, history: Sequence[tuple[str, str]], prompt: str) -> str | None:
         """A conversation as the model's own chat template writes it, with the answer left open and without its BOS."""

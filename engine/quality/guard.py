@@ -2,8 +2,9 @@
 
 Three kinds of check. Encoding: no token is smuggled in, no chat token is among the first ones. Known answers: a wrong
 tokenizer or broken weights can't tell Paris from a stapler. Sentinels: prompts continued greedily; a base model goes on
-and on and repeats itself, an instruct-tuned one answers and ends, and a broken one says the same few words for ever. Single answers prove nothing (a good base answers
-some, a small instruct model rambles), so only shares over all prompts decide. docs/BASE_MODEL_TRUTH.md has the figures.
+and on and repeats itself, an instruct-tuned one answers and ends, a broken one says the same few words for ever. Single
+answers prove nothing (a good base answers some, a small instruct model rambles), so only shares over all prompts
+decide. docs/BASE_MODEL_TRUTH.md has the figures.
 """
 
 from __future__ import annotations

@@ -49,9 +49,7 @@ class Unusable(Exception):
     """A model whose own pass gives nothing to compare with."""
 
 
-def settled(
-    model: Any, text: Text, ends: frozenset[int], batch_size: int, fingerprint: str
-) -> tuple[Path, SelfCheck]:
+def settled(model: Any, text: Text, ends: frozenset[int], batch_size: int, fingerprint: str) -> tuple[Path, SelfCheck]:
     """The path to use, and what the check found of it, now or before.
 
     Raises ModelError where not even the plain path gives what the model's own pass gives.
@@ -65,7 +63,7 @@ def settled(
     architecture = type(model).__name__
     began = time.perf_counter()
     instead, rounding = "", 0.0
-    with wide(model) as narrow:
+    with wide(model) as of_16_bits:
         reference = Reference(model, text)
         for way in WAYS:
             try:
@@ -80,10 +78,11 @@ def settled(
                 if way is WAYS[-1] or isinstance(error, Unusable):
                     raise _refused(architecture, reason) from error
                 instead = instead or reason
-    if narrow:
-        path, layers = way(model, text, ends, batch_size), path.layers
+    if of_16_bits:
+        layers = path.layers
+        path = way(model, text, ends, batch_size)
         path.layers = layers
-        rounding = max(differences(path, reference))
+        rounding = largest_of(differences(path, reference))
         if not math.isfinite(rounding):
             raise _refused(architecture, f"in {str(model.dtype).removeprefix('torch.')} it gives no numbers")
     done = SelfCheck(
@@ -227,10 +226,10 @@ def compared(path: Path, reference: Reference) -> Found:
     asked = [Generate(text, Decoding(GREEDY_TOKENS), 0, reference.shared(text)) for text in reference.texts]
     asked.append(Generate(reference.long, Decoding(2), 0, reference.shared(reference.long)))
     written = list(path.generate(asked))
-    behind = max(reference.behind_best(answer.request.prompt, answer.token_ids) for answer in written)
+    behind = largest_of([reference.behind_best(answer.request.prompt, answer.token_ids) for answer in written])
     apart = differences(path, reference)
-    largest = max(apart)
-    if not largest <= reference.tolerance:  # nor is a NaN
+    largest = largest_of(apart)
+    if not largest <= reference.tolerance:
         raise Unsuited(f"it is off by {largest:.2g} nats, at most {reference.tolerance:g} are allowed")
     if not behind <= 2 * reference.tolerance:  # nearer than that two tokens can't be told apart
         raise Unsuited(f"greedily it takes a token that is {behind:.2g} nats behind the best")
@@ -250,17 +249,21 @@ def differences(path: Path, reference: Reference) -> list[float]:
     return found
 
 
+def largest_of(differences: list[float]) -> float:
+    """The largest one, and NaN where any is that."""
+    return math.nan if any(map(math.isnan, differences)) else max(differences)
+
+
 def _hidden_difference(path: Path, reference: Reference) -> float | None:
     """The largest difference of hidden states as a share of their largest value; None where none can be read."""
     if not path.layers:
         return None
     layer = max(1, path.layers // 2)
-    largest = 0.0
+    apart = []
     for answer in path.hidden([Read(text, (layer,)) for text in SHORT]):
-        states = reference.states(answer.request.prompt, layer)
-        wanted = summed(states)
-        apart = (torch.from_numpy(answer.states[0]) - wanted).abs().max() / wanted.abs().max()
-        largest = max(largest, float(apart))
+        wanted = summed(reference.states(answer.request.prompt, layer))
+        apart.append(float((torch.from_numpy(answer.states[0]) - wanted).abs().max() / wanted.abs().max()))
+    largest = largest_of(apart)
     if largest <= reference.hidden_tolerance:
         return largest
     if path.name == FAST:

@@ -52,7 +52,6 @@ class SelfCheck:
             found += f"; 16 bits move labels by up to {self.rounding_nats:.2g} nats"
         return f"{found}; not the fast path: {self.instead}" if self.instead else found
 
-
     def facts(self) -> dict[str, Any]:
         """What a loaded model's facts and a run's manifest have of it."""
         return {FACT: asdict(self) | {"told": self.told()}}

@@ -153,7 +153,8 @@ def _aggregate(run_id: str, spec: StageSpec, condition: str, measured: list[dict
         faults.append(f"it ends without a word (at most {spec.guard.max_empty_rate:.0%} for a base)")
     if stuck > spec.guard.max_empty_rate:
         faults.append(
-            f"it says the same few words over and over in {stuck:.0%} (at most {spec.guard.max_empty_rate:.0%} for a base)"
+            f"it says the same few words over and over in {stuck:.0%} "
+            f"(at most {spec.guard.max_empty_rate:.0%} for a base)"
         )
     detail = said + ("; " + "; ".join(faults) if faults else "")
     return _row(run_id, f"{condition}-all", "aggregate", condition, "", figures, not faults, detail)

@@ -64,17 +64,13 @@ class TransformersModel:
     def _settle(self) -> None:
         """Choose the path for the weights that are in use now. Raises ModelError where none is right."""
         self._path, found = settled(self._model, self._text, self._ends, self._wanted_batch, self.fingerprint)
+        self.layers = self._path.layers
         self.facts |= {"batch_size": self.batch_size} | found.facts()
 
     @property
     def batch_size(self) -> int:
         """How many texts are worked on at once."""
         return self._path.batch_size
-
-    @property
-    def layers(self) -> int:
-        """Of how many layers the outputs can be read."""
-        return self._path.layers
 
     @classmethod
     def load(cls, source: Source, *, batch_size: int | None = None, chat: bool = False) -> TransformersModel:
@@ -86,9 +82,7 @@ class TransformersModel:
         try:
             text = Text.of(path, chat=chat)
             ends = end_ids(path, text.tokenizer)
-            model = AutoModelForCausalLM.from_pretrained(
-                path, dtype=torch.bfloat16 if on_gpu else torch.float32
-            )
+            model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16 if on_gpu else torch.float32)
         except (OSError, ValueError, KeyError, RuntimeError, MemoryError) as error:
             raise ModelError(
                 f"the model {source.name!r} could not be loaded: {first_line(error)}",

@@ -107,7 +107,9 @@ def wide(model: Any) -> Iterator[bool]:
 
     Gives whether any were. Rounding to 16 bits moves scores by more than many a fault does.
     """
-    of_16_bits = [one for one in (*model.parameters(), *model.buffers()) if one.dtype in (torch.bfloat16, torch.float16)]
+    of_16_bits = [
+        one for one in (*model.parameters(), *model.buffers()) if one.dtype in (torch.bfloat16, torch.float16)
+    ]
     if model.device.type == "cuda":
         more = sum(one.numel() * 2 for one in of_16_bits)
         if more + SPARE_BYTES > torch.cuda.mem_get_info(model.device)[0]:
@@ -182,11 +184,10 @@ class Reference:
     def logprobs(self, prompt: str, labels: tuple[str, ...]) -> list[float]:
         """Log-probabilities of labels behind a prompt, summed over their tokens."""
         ids = self._text.encode(prompt)
+        of_labels = [self._text.plain(label) for label in labels]
+        self.logits(ids, max(of_labels, key=len)[:-1])  # of all places of the longest one at once
         found = []
-        for label in sorted((self._text.plain(label) for label in labels), key=len, reverse=True):
-            self.logits(ids, label[:-1])  # of all places of the longest one at once
-        for label in labels:
-            tokens = self._text.plain(label)
+        for tokens in of_labels:
             steps = self.logits(ids, tokens[:-1]).log_softmax(-1)[range(len(tokens)), tokens]
             found.append(float(steps.sum()))
         return found

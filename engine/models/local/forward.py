@@ -174,9 +174,7 @@ class Forward(Path):
         cache.begin(slots, positions, width)
         columns = torch.arange(width, device=self._device)
         seen = columns <= positions[:, :, None]
-        mask = self._masks(
-            seen[:, None], lambda: (seen & (positions[:, :, None] - columns < self._window))[:, None]
-        )
+        mask = self._masks(seen[:, None], lambda: (seen & (positions[:, :, None] - columns < self._window))[:, None])
         return self._decoded(tokens.to(self._device), positions, mask, cache)
 
     def _masks(self, full: torch.Tensor, near: Callable[[], torch.Tensor]) -> Any:

@@ -1,8 +1,8 @@
 """What a model's class does behind its last hidden state, done by that class: bias, scale, softcap and all.
 
-The class's own `forward` runs on hidden states that are there already, with its trunk replaced by one that returns them.
-Nothing of it is written here a second time; what is replaced beside the trunk is the output matrix alone, where only
-some of its rows are wanted or where its product must not be rounded to 16 bits.
+The class's own `forward` runs on hidden states that are there already, with its trunk replaced by one that returns
+them. Nothing of it is written here a second time; what is replaced beside the trunk is the output matrix alone, where
+only some of its rows are wanted or where its product must not be rounded to 16 bits.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.nn import functional
 VOCABULARY_ROWS = 32_768  # rows of a 16-bit output matrix that are widened to float32 at once
 
 
-class _Given(torch.nn.Module):
+class _Given(torch.nn.Module):  # type: ignore[misc]
     """In place of a trunk: returns the hidden states that it was given, and nothing else that a trunk may return."""
 
     states: torch.Tensor
@@ -37,7 +37,7 @@ class _Given(torch.nn.Module):
         return None
 
 
-class _Rows(torch.nn.Module):
+class _Rows(torch.nn.Module):  # type: ignore[misc]
     """In place of the output matrix: for each hidden state the logits of a few tokens ([states, tokens])."""
 
     ids: torch.Tensor

@@ -1,19 +1,20 @@
 """The plain path: whatever `AutoModelForCausalLM` can run, by its own forward pass, `generate` and cache.
 
 Texts that are read are padded on the right, where nothing that is asked about can see the padding; texts that are
-written are padded on the left, as `generate` wants them. Nothing is packed and no beginning is shared: slower, and right
-for models that the fast path does not know.
+written are padded on the left, as `generate` wants them. Nothing is packed and no beginning is shared: slower, and
+right for models that the fast path does not know.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from engine.models.files.tokenizer import Text
 from engine.models.local.head import only_at, unrounded
@@ -35,24 +36,21 @@ class PlainPath(Path):
     def _written(self, rows: list[Row]) -> list[Completion]:
         done: dict[int, Completion] = {}
 
-        class Chosen(LogitsProcessor):  # type: ignore[misc]
-            """Leaves each row the one token that its request's own random numbers choose."""
+        def chosen(_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            """Leave each row the one token that its request's own random numbers choose."""
+            going = [at for at in range(len(rows)) if at not in done]
+            some = [rows[at] for at in going]
+            wanted = wanted_candidates(some) or scores.shape[-1]
+            logits, ids = scores[going].float().topk(min(wanted, scores.shape[-1]))
+            self._choose(some, logits.cpu().numpy(), ids.cpu().numpy())
+            last = torch.tensor([[row.written[-1]] for row in rows], device=scores.device)
+            return torch.full_like(scores, -torch.inf).scatter(1, last, 0.0)
 
-            def __call__(_self, _ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-                going = [at for at in range(len(rows)) if at not in done]
-                some = [rows[at] for at in going]
-                wanted = wanted_candidates(some) or scores.shape[-1]
-                logits, ids = scores[going].float().topk(min(wanted, scores.shape[-1]))
-                self._choose(some, logits.cpu().numpy(), ids.cpu().numpy())
-                last = torch.tensor([[row.written[-1]] for row in rows], device=scores.device)
-                return torch.full_like(scores, -torch.inf).scatter(1, last, 0.0)
-
-        class Ended(StoppingCriteria):  # type: ignore[misc]
-            def __call__(_self, ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
-                for at, row in enumerate(rows):
-                    if at not in done and (answer := self._ended(row)) is not None:
-                        done[at] = answer
-                return torch.tensor([at in done for at in range(len(rows))], device=ids.device)
+        def ended(ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
+            for at, row in enumerate(rows):
+                if at not in done and (answer := self._ended(row)) is not None:
+                    done[at] = answer
+            return torch.tensor([at in done for at in range(len(rows))], device=ids.device)
 
         longest = max(len(row.prompt) for row in rows)
         ids = torch.zeros((len(rows), longest), dtype=torch.long)
@@ -66,7 +64,7 @@ class PlainPath(Path):
         with unrounded(self._model.get_output_embeddings()):
             self._model.generate(
                 ids.to(self._device), attention_mask=mask.to(self._device), generation_config=how,
-                logits_processor=LogitsProcessorList([Chosen()]), stopping_criteria=StoppingCriteriaList([Ended()]),
+                logits_processor=LogitsProcessorList([chosen]), stopping_criteria=StoppingCriteriaList([ended]),
             )  # fmt: skip
         return [done[at] for at in range(len(rows))]
 
@@ -103,20 +101,10 @@ class PlainPath(Path):
         while some := list(itertools.islice(waiting, self.batch_size)):
             texts = [list(self._text.fitting(request.prompt, 0, self._context)) for request in some]
             outputs: dict[int, torch.Tensor] = {}
-
-            def keep(layer: int, outputs: dict[int, torch.Tensor] = outputs) -> Any:
-                def hook(_module: Any, _given: Any, output: Any) -> None:
-                    outputs[layer] = output[0] if isinstance(output, tuple) else output
-
-                return hook
-
-            wanted = {layer for request in some for layer in request.layers}
-            hooks = [self._decoder.layers[layer - 1].register_forward_hook(keep(layer)) for layer in wanted]
-            try:
+            with ExitStack() as hooks:
+                for layer in {layer for request in some for layer in request.layers}:
+                    hooks.enter_context(kept(self._decoder.layers[layer - 1], outputs, layer))
                 self._run(texts)
-            finally:
-                for hook in hooks:
-                    hook.remove()
             for at, (request, text) in enumerate(zip(some, texts, strict=True)):
                 found = [summed(outputs[layer][at, : len(text)]) for layer in request.layers]
                 yield HiddenStates(request, np.asarray(torch.stack(found).float().cpu().numpy()))
@@ -142,3 +130,17 @@ class OneByOne(PlainPath):
 
     def __init__(self, model: Any, text: Text, ends: frozenset[int], batch_size: int) -> None:
         super().__init__(model, text, ends, 1)
+
+
+@contextmanager
+def kept(module: Any, outputs: dict[int, torch.Tensor], layer: int) -> Iterator[None]:
+    """For this time what a layer puts out ([texts, tokens, size]) is kept under its number."""
+
+    def keep(_module: Any, _given: Any, output: Any) -> None:
+        outputs[layer] = output[0] if isinstance(output, tuple) else output
+
+    hook = module.register_forward_hook(keep)
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -12,8 +12,8 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 from engine.core.errors import ModelError, PromptTooLong
 from engine.models.files.tokenizer import Text
 from engine.models.local.forward import _packs, common_beginning
-from engine.models.local.path import Fed
 from engine.models.local.packing import Pack, PackCache
+from engine.models.local.path import Fed
 
 CPU = torch.device("cpu")
 

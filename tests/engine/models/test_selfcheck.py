@@ -116,7 +116,10 @@ def test_a_model_that_no_path_gives_is_refused_in_three_lines(tmp_path: Path, mo
         )
     with pytest.raises(ModelError) as caught:
         load(str(folder))
-    assert caught.value.title == "LlamaForCausalLM can't be scored exactly: it is off by 0.5 nats, at most 0.001 are allowed"
+    assert (
+        caught.value.title
+        == "LlamaForCausalLM can't be scored exactly: it is off by 0.5 nats, at most 0.001 are allowed"
+    )
     assert "\n" not in caught.value.title + caught.value.hint and "No run was started" in caught.value.hint
 
 

@@ -40,7 +40,7 @@ LONGEST_TOKENS = {"cpu": 2_304, "cuda": 16_640}  # of the long text: beyond wind
 GREEDY_TOKENS = 3
 LABELS = (" good", " bad", " Paris, of course")
 SHORT = ("The capital of France is", "Instruction: Name a fruit.\nResponse: An apple.\n\nGrade:")
-SOLVED = "Q: What is 1 + 1?\nA: 2\n\nQ: What is 3 + 5?\nA: 8\n\n"  # what two of the texts begin with
+SOLVED = "Q: What is 1 + 1?\nA: 2\n\nQ: What is 3 + 5?\nA: 8\n\n"  # a beginning that is shared
 WAYS = (FastPath, PlainPath, OneByOne)
 WINDOWS = ("sliding_window", "attention_chunk_size", "window_size")
 
@@ -160,7 +160,6 @@ class Reference:
         wanted = max(LEAST_TOKENS, self.window + BEYOND)
         self.cut = wanted > LONGEST_TOKENS[model.device.type]
         self._beginnings = (self._long(LEAST_TOKENS if self.cut else wanted, context), SOLVED)
-        self.texts = (*SHORT, *(SOLVED + end for end in ("Q: What is 2 + 2?\nA:", "Q: What is 4 + 7?\nA:")))
         self.long = self._beginnings[0] + SHORT[0]
 
     def shared(self, prompt: str) -> int:
@@ -224,7 +223,7 @@ class Reference:
 
 def compared(path: Path, reference: Reference) -> Found:
     """Ask a path what the reference was asked. Raises Unsuited where they differ by more than the tolerance."""
-    asked = [Generate(text, Decoding(GREEDY_TOKENS), 0, reference.shared(text)) for text in reference.texts]
+    asked = [Generate(text, Decoding(GREEDY_TOKENS), 0) for text in SHORT]
     asked.append(Generate(reference.long, Decoding(2), 0, reference.shared(reference.long)))
     written = list(path.generate(asked))
     behind = largest_of([reference.behind_best(answer.request.prompt, answer.token_ids) for answer in written])
@@ -239,10 +238,10 @@ def compared(path: Path, reference: Reference) -> Found:
 
 def differences(path: Path, reference: Reference) -> list[float]:
     """How far a path's label scores are from the reference's, in nats."""
-    scores = [Score(text, LABELS[:2], reference.shared(text)) for text in (*reference.texts, reference.long)]
-    # The same text twice behind its beginning: the second one must not be further from it than the first.
-    scores += [Score(reference.long, (label,), reference.shared(reference.long)) for label in LABELS[:2]]
-    scores += [Score(text, LABELS, reference.shared(text)) for text in reference.texts[::2]]
+    # The same text several times behind its beginning: the last one must not be further from it than the first.
+    asked = [(SHORT[0], LABELS[:2]), (SHORT[1], LABELS[:2]), (SHORT[0], LABELS), (SOLVED + SHORT[1], LABELS)]
+    asked += [(reference.long, labels) for labels in (LABELS[:2], LABELS[:1], LABELS[1:2])]
+    scores = [Score(text, labels, reference.shared(text)) for text, labels in asked]
     found = []
     for answer in path.score(scores):
         wanted = reference.logprobs(answer.request.prompt, answer.request.labels)

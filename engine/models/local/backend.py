@@ -20,7 +20,7 @@ from engine.models.files.source import Source
 from engine.models.files.tokenizer import Text, end_ids
 from engine.models.files.weights import files_of, fingerprint_of
 from engine.models.local.checking import settled
-from engine.models.local.path import context_of
+from engine.models.local.way import context_of
 from engine.models.requests import (
     Completion,
     Encoding,

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-import pathlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,8 +25,8 @@ from engine.models import selfcheck
 from engine.models.files.tokenizer import Text
 from engine.models.local.fast import FastPath
 from engine.models.local.head import only_at, unrounded
-from engine.models.local.path import Path, Unsuited, context_of, summed
 from engine.models.local.plain import OneByOne, PlainPath
+from engine.models.local.way import Unsuited, Way, context_of, summed
 from engine.models.requests import Decoding, Generate, Read, Score
 from engine.models.selfcheck import FAST, SelfCheck
 
@@ -49,7 +49,7 @@ class Unusable(Exception):
     """A model whose own pass gives nothing to compare with."""
 
 
-def settled(model: Any, text: Text, ends: frozenset[int], batch_size: int, fingerprint: str) -> tuple[Path, SelfCheck]:
+def settled(model: Any, text: Text, ends: frozenset[int], batch_size: int, fingerprint: str) -> tuple[Way, SelfCheck]:
     """The path to use, and what the check found of it, now or before.
 
     Raises ModelError where not even the plain path gives what the model's own pass gives.
@@ -127,7 +127,7 @@ def wide(model: Any) -> Iterator[bool]:
 def _key(model: Any, fingerprint: str) -> str:
     """A name for all that the check depends on: weights, libraries, device, and this program's own code."""
     digest = hashlib.sha256()
-    for file in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+    for file in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(file.read_bytes())
     device = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else model.device.type
     about = (fingerprint, transformers.__version__, torch.__version__, device, str(model.dtype), digest.hexdigest())
@@ -135,7 +135,7 @@ def _key(model: Any, fingerprint: str) -> str:
 
 
 @dataclass(frozen=True)
-class Found:
+class Agreement:
     """How far a path is from the reference."""
 
     nats: float
@@ -221,7 +221,7 @@ class Reference:
         return found.float().cpu()
 
 
-def compared(path: Path, reference: Reference) -> Found:
+def compared(path: Way, reference: Reference) -> Agreement:
     """Ask a path what the reference was asked. Raises Unsuited where they differ by more than the tolerance."""
     asked = [Generate(text, Decoding(GREEDY_TOKENS), 0) for text in SHORT]
     asked.append(Generate(reference.long, Decoding(2), 0, reference.shared(reference.long)))
@@ -233,10 +233,10 @@ def compared(path: Path, reference: Reference) -> Found:
         raise Unsuited(f"it is off by {largest:.2g} nats, at most {reference.tolerance:g} are allowed")
     if not behind <= 2 * reference.tolerance:  # nearer than that two tokens can't be told apart
         raise Unsuited(f"greedily it takes a token that is {behind:.2g} nats behind the best")
-    return Found(largest, len(apart), _hidden_difference(path, reference))
+    return Agreement(largest, len(apart), _hidden_difference(path, reference))
 
 
-def differences(path: Path, reference: Reference) -> list[float]:
+def differences(path: Way, reference: Reference) -> list[float]:
     """How far a path's label scores are from the reference's, in nats."""
     # The same text several times behind its beginning: the last one must not be further from it than the first.
     asked = [(SHORT[0], LABELS[:2]), (SHORT[1], LABELS[:2]), (SHORT[0], LABELS), (SOLVED + SHORT[1], LABELS)]
@@ -254,7 +254,7 @@ def largest_of(differences: list[float]) -> float:
     return math.nan if any(map(math.isnan, differences)) else max(differences)
 
 
-def _hidden_difference(path: Path, reference: Reference) -> float | None:
+def _hidden_difference(path: Way, reference: Reference) -> float | None:
     """The largest difference of hidden states as a share of their largest value; None where none can be read."""
     if not path.layers:
         return None

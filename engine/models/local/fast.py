@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from engine.models.local.forward import Forward, common_beginning
-from engine.models.local.path import Row, wanted_candidates
 from engine.models.local.slots import SlotCache
+from engine.models.local.way import WrittenRow, wanted_candidates
 from engine.models.requests import Completion, Generate
 from engine.models.selfcheck import FAST
 
@@ -31,7 +31,7 @@ class FastPath(Forward):
         """Continue each prompt; see engine.models.requests.Model. Raises PromptTooLong."""
         waiting = iter(requests)
         cache = SlotCache()
-        rows: list[Row] = []
+        rows: list[WrittenRow] = []
         exhausted = False
         while True:
             free = self.batch_size - len(rows)
@@ -53,19 +53,19 @@ class FastPath(Forward):
             yield from self._finished(cache, rows)
 
     def _admit(
-        self, cache: SlotCache, rows: list[Row], new: list[Row]
+        self, cache: SlotCache, rows: list[WrittenRow], new: list[WrittenRow]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         prefixes = [self._shared(row.request) for row in new]
         hidden, starts = self._prefill(cache, len(rows), [row.prompt for row in new], prefixes)
         last = [len(row.prompt) - 1 - start for row, start in zip(new, starts, strict=True)]
         return self._candidates(hidden[range(len(new)), last], new)
 
-    def _step(self, cache: SlotCache, rows: list[Row]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def _step(self, cache: SlotCache, rows: list[WrittenRow]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         tokens = torch.tensor([[row.written[-1]] for row in rows])
         hidden = self._forward(cache, slice(0, len(rows)), tokens, torch.tensor([row.length for row in rows]))
         return self._candidates(hidden[:, -1], rows)
 
-    def _finished(self, cache: SlotCache, rows: list[Row]) -> Iterator[Completion]:
+    def _finished(self, cache: SlotCache, rows: list[WrittenRow]) -> Iterator[Completion]:
         """Take finished rows out of the batch, moving the last row into each hole."""
         index = 0
         while index < len(rows):
@@ -79,7 +79,9 @@ class FastPath(Forward):
                 cache.move(len(rows), index, last.length)
             yield done
 
-    def _candidates(self, hidden: torch.Tensor, rows: list[Row]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def _candidates(
+        self, hidden: torch.Tensor, rows: list[WrittenRow]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Logits and ids of the tokens that can be chosen ([rows, candidates]); all of them where top-k is off."""
         wanted = wanted_candidates(rows)
         if wanted is None:

@@ -18,8 +18,8 @@ import torch
 from engine.models.files.tokenizer import Text
 from engine.models.local.head import Head
 from engine.models.local.packing import Pack, PackCache
-from engine.models.local.path import Fed, Path, Unsuited, fed, summed
 from engine.models.local.slots import SlotCache
+from engine.models.local.way import FedText, Unsuited, Way, fed, summed
 from engine.models.requests import Generate, HiddenStates, LabelScores, Read, Score
 
 HELD_PREFIXES = 8
@@ -33,7 +33,7 @@ class _Enough(Exception):
     """The last layer that is asked about was reached: what comes behind it need not be computed."""
 
 
-class Forward(Path):
+class Forward(Way):
     """The side of the fast path that reads texts; the side that writes them is the fast path itself.
 
     Raises Unsuited for a model with layers of another kind than it knows.
@@ -59,7 +59,7 @@ class Forward(Path):
         waiting = iter(requests)
         while True:
             window: list[tuple[Score, list[list[int]]]] = []
-            feed: list[Fed] = []
+            feed: list[FedText] = []
             while sum(len(one.text) for one in feed) < WINDOW_TOKENS * self.batch_size:
                 request = next(waiting, None)
                 if request is None:
@@ -73,14 +73,14 @@ class Forward(Path):
                 return
             yield from self._scored(window, feed)
 
-    def _fed(self, at: int, request: Score, labels: list[list[int]]) -> list[Fed]:
+    def _fed(self, at: int, request: Score, labels: list[list[int]]) -> list[FedText]:
         """What to feed for a request: one text where its labels are of one token, else one for each label."""
         prompt = self._text.fitting(request.prompt, max(map(len, labels), default=0), self._context)
         beginning = common_beginning(prompt, self._shared(request))
         text = list(prompt[len(beginning) :])
         return fed(at, beginning, text, labels)
 
-    def _scored(self, window: list[tuple[Score, list[list[int]]]], feed: list[Fed]) -> Iterator[LabelScores]:
+    def _scored(self, window: list[tuple[Score, list[list[int]]]], feed: list[FedText]) -> Iterator[LabelScores]:
         vectors, asked = [], []
         places = 0
         for some in _packs(feed, PACK_TOKENS * self.batch_size):
@@ -111,7 +111,7 @@ class Forward(Path):
         waiting = iter(requests)
         while window := list(itertools.islice(waiting, 4 * self.batch_size)):
             feed = [
-                Fed(at, (), list(self._text.fitting(request.prompt, 0, self._context)), [])
+                FedText(at, (), list(self._text.fitting(request.prompt, 0, self._context)), [])
                 for at, request in enumerate(window)
             ]
             for pack in _packs(feed, PACK_TOKENS * self.batch_size):
@@ -210,13 +210,13 @@ def common_beginning(prompt: tuple[int, ...], shared: tuple[int, ...]) -> tuple[
     return prompt[: min(equal, len(prompt) - 1)]
 
 
-def _packs(feed: list[Fed], size: int) -> Iterator[list[Fed]]:
+def _packs(feed: list[FedText], size: int) -> Iterator[list[FedText]]:
     """Texts behind the same beginning together, up to so many tokens; one that is longer alone."""
-    by_beginning: dict[tuple[int, ...], list[Fed]] = {}
+    by_beginning: dict[tuple[int, ...], list[FedText]] = {}
     for one in feed:
         by_beginning.setdefault(one.beginning, []).append(one)
     for same in by_beginning.values():
-        pack: list[Fed] = []
+        pack: list[FedText] = []
         for one in same:
             if pack and sum(len(before.text) for before in pack) + len(one.text) > size:
                 yield pack

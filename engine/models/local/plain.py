@@ -18,12 +18,12 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 
 from engine.models.files.tokenizer import Text
 from engine.models.local.head import only_at, unrounded
-from engine.models.local.path import Fed, Path, Row, fed, summed, wanted_candidates
+from engine.models.local.way import FedText, Way, WrittenRow, fed, summed, wanted_candidates
 from engine.models.requests import Completion, Generate, HiddenStates, LabelScores, Read, Score
 from engine.models.selfcheck import ALONE, PLAIN
 
 
-class PlainPath(Path):
+class PlainPath(Way):
     """Writes and reads with nothing but what the model's class brings."""
 
     name = PLAIN
@@ -33,7 +33,7 @@ class PlainPath(Path):
         while some := list(itertools.islice(waiting, self.batch_size)):
             yield from self._written([self._row(request) for request in some])
 
-    def _written(self, rows: list[Row]) -> list[Completion]:
+    def _written(self, rows: list[WrittenRow]) -> list[Completion]:
         done: dict[int, Completion] = {}
 
         def chosen(_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
@@ -72,7 +72,7 @@ class PlainPath(Path):
         waiting = iter(requests)
         while some := list(itertools.islice(waiting, self.batch_size)):
             labels = [[self._text.plain(label) for label in request.labels] for request in some]
-            feed: list[Fed] = []
+            feed: list[FedText] = []
             for at, (request, ids) in enumerate(zip(some, labels, strict=True)):
                 prompt = self._text.fitting(request.prompt, max(map(len, ids), default=0), self._context)
                 feed += fed(at, (), list(prompt), ids)
@@ -84,7 +84,7 @@ class PlainPath(Path):
             for request, ids, values in zip(some, labels, found, strict=True):
                 yield LabelScores(request, tuple(values), tuple(map(len, ids)))
 
-    def _logprobs(self, feed: list[Fed]) -> list[tuple[int, int, float]]:
+    def _logprobs(self, feed: list[FedText]) -> list[tuple[int, int, float]]:
         """Request, label and log-probability of each token that is asked about."""
         asked = [(row, at, token, one.request, label) for row, one in enumerate(feed) for at, token, label in one.asked]
         if not asked:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
@@ -100,6 +101,41 @@ def test_a_fast_path_with_a_fault_is_not_used(
     assert found.path == PLAIN and found.instead.startswith(told)
     assert found.largest_nats <= found.tolerance_nats == 1e-3
     assert "plain path of" in found.told() and found.instead in found.told()
+
+
+def test_a_window_that_is_too_long_to_be_checked_leaves_the_plain_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(checking.LONGEST_TOKENS, "cpu", 30)
+    found = checked(made("mistral-window", tmp_path / "near"))
+    assert found.path == PLAIN
+    assert found.instead == "its window of 16 tokens is too long to be checked on this device"
+
+
+def test_each_adapter_is_checked_and_the_base_is_what_it_was(tmp_path: Path) -> None:
+    """One that changes the output matrix itself, whose rows the fast path reads, and one that does not."""
+    folder = made("llama", tmp_path / "llama")
+    adapters = {}
+    for target in ("lm_head", "q_proj"):
+        base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        adapted = get_peft_model(base, LoraConfig(r=4, target_modules=[target]))
+        for name, weights in adapted.named_parameters():
+            if "lora_B" in name:  # which begins at zero
+                torch.nn.init.normal_(weights, std=0.3)
+        adapted.save_pretrained(str(tmp_path / target))
+        adapters[target] = tmp_path / target
+    model = load(str(folder), batch_size=3)
+    paths = {}
+    for target, adapter in adapters.items():
+        model.use(adapter, target)
+        found = of_facts(model.facts)
+        assert found is not None and found.largest_nats <= 1e-3
+        paths[target] = found.path
+    assert paths == {"lm_head": PLAIN, "q_proj": FAST}
+    model.use(None)
+    found = of_facts(model.facts)
+    assert found is not None and found.path == FAST
+    model.close()
 
 
 def test_a_model_that_no_path_gives_is_refused_in_three_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ LONGEST_STOP_TOKENS = 24  # how many last tokens are decoded to look for a stop 
 
 
 @dataclass
-class Row:
+class WrittenRow:
     """A text that is being written."""
 
     request: Generate
@@ -33,7 +33,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Fed:
+class FedText:
     """Tokens that are fed to score one label of a request, or all of them where each is one token."""
 
     request: int  # its place in the window
@@ -46,7 +46,7 @@ class Unsuited(Exception):
     """A path that does not give what the model's own pass gives; the text says why, or by how much."""
 
 
-class Path:
+class Way:
     """A way to run a model. `text` is its tokenizer, `ends` are the tokens that end an answer."""
 
     name: str
@@ -76,17 +76,17 @@ class Path:
     def forget(self) -> None:
         """Let go of what was computed with weights that are others from now on."""
 
-    def _row(self, request: Generate) -> Row:
+    def _row(self, request: Generate) -> WrittenRow:
         prompt = self._text.fitting(request.prompt, request.decoding.max_tokens, self._context)
-        return Row(request, prompt, uniforms(request.seed, request.decoding.max_tokens))
+        return WrittenRow(request, prompt, uniforms(request.seed, request.decoding.max_tokens))
 
-    def _choose(self, rows: list[Row], logits: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
+    def _choose(self, rows: list[WrittenRow], logits: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
         """Let each row go on with one of its candidates ([rows, candidates])."""
         for index, row in enumerate(rows):
             uniform = row.uniforms[len(row.written)]
             row.written.append(choose(logits[index], ids[index], row.request.decoding, uniform))
 
-    def _ended(self, row: Row) -> Completion | None:
+    def _ended(self, row: WrittenRow) -> Completion | None:
         decoding, written = row.request.decoding, row.written
         tail = self._text.decode(written[-LONGEST_STOP_TOKENS:])
         reason, stop, text = "", None, ""
@@ -108,7 +108,7 @@ def context_of(model: Any) -> int:
     return int(getattr(model.config.get_text_config(), "max_position_embeddings", 2048))
 
 
-def wanted_candidates(rows: list[Row]) -> int | None:
+def wanted_candidates(rows: list[WrittenRow]) -> int | None:
     """How many of the likeliest tokens any of the rows can choose among; None where it is all of them."""
     decodings = [row.request.decoding for row in rows]
     if any(decoding.temperature > 0 and not decoding.top_k for decoding in decodings):
@@ -116,13 +116,13 @@ def wanted_candidates(rows: list[Row]) -> int | None:
     return max(decoding.top_k or 1 for decoding in decodings)
 
 
-def fed(at: int, beginning: tuple[int, ...], text: list[int], labels: list[list[int]]) -> list[Fed]:
+def fed(at: int, beginning: tuple[int, ...], text: list[int], labels: list[list[int]]) -> list[FedText]:
     """What to feed for the request `at`: one text where its labels are of one token, else one for each label."""
     last = len(text) - 1
     if all(len(label) == 1 for label in labels):
-        return [Fed(at, beginning, text, [(last, label[0], number) for number, label in enumerate(labels)])]
+        return [FedText(at, beginning, text, [(last, label[0], number) for number, label in enumerate(labels)])]
     return [
-        Fed(at, beginning, text + label[:-1], [(last + k, token, number) for k, token in enumerate(label)])
+        FedText(at, beginning, text + label[:-1], [(last + k, token, number) for k, token in enumerate(label)])
         for number, label in enumerate(labels)
     ]
 

@@ -133,6 +133,7 @@ def status(reader: Query, run: Mapping[str, Any]) -> dict[str, Any]:
             "preferences": preferences.counts(reader, run_id),
             "repeat": repeated(reader, run_id),
             "stand_ins": (run["manifest"] or {}).get(STOOD_IN) or {},
+            "self_check": (run["manifest"].get("model") or {}).get("self_check"),
             **{name: run[name] for name in ("elapsed_s", "created_at", "updated_at")},
         }
     )

@@ -5,7 +5,7 @@ The model is loaded as a run would load it; nothing is stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
 from typing import Any
@@ -13,11 +13,12 @@ from typing import Any
 import psutil
 
 from engine.critics.label import LETTERS, WORDS
-from engine.doctor.machine import Finding, State, memory
+from engine.doctor.machine import Finding, memory
 from engine.models import registry
 from engine.models.files.source import Source, local_folder, resolve
 from engine.models.files.tokenizer import tokenizer_of
 from engine.models.requests import Model, Score
+from engine.models.selfcheck import SelfCheck, of_facts
 from engine.quality.guard import SENTINELS, encoding_fault
 
 ENCODED = SENTINELS[:4]  # those that the guard looks at
@@ -26,12 +27,12 @@ ENCODED = SENTINELS[:4]  # those that the guard looks at
 def examine_model(name: str | None) -> dict[str, Any]:
     """Load a model and try it: {model, healthy, checks: [{name, state, detail, elapsed_s}], self_check}.
 
-    `self_check` is that of `registry.self_check`, None where the backend has none. Raises ModelError for a model that
-    can't be loaded.
+    `self_check` is what was found when it was loaded, None where the backend has none. Raises ModelError for a model
+    that can't be loaded.
     """
     source = resolve(name)
     with closing(registry.load(name)) as model:
-        tried = registry.self_check(model)
+        tried = of_facts(model.facts)
         checks = [
             _self_checked(tried),
             *_tokenizer(source, model),
@@ -45,17 +46,14 @@ def examine_model(name: str | None) -> dict[str, Any]:
         "model": source.name,
         "healthy": healthy,
         "checks": [asdict(check) for check in checks],
-        "self_check": tried,
+        "self_check": tried and asdict(tried),
     }
 
 
-def _self_checked(tried: Mapping[str, Any] | None) -> Finding:
+def _self_checked(tried: SelfCheck | None) -> Finding:
     if tried is None:
         return Finding("scores", "absent", "not compared: the weights are in another process", 0.0)
-    largest, allowed = tried["largest_nats"], tried["tolerance_nats"]
-    found = f"within {largest:.1e} nats of its own forward pass (n = {tried['scores']}, at most {allowed:g})"
-    state: State = "ok" if largest <= allowed else "failed"
-    return Finding("scores", state, f"{tried['path']} of {tried['architecture']}: {found}", round(tried["seconds"], 3))
+    return Finding("scores", "warning" if tried.instead else "ok", tried.told(), round(tried.seconds, 3))
 
 
 def _tokenizer(source: Source, model: Model) -> Iterator[Finding]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from engine.core.errors import ModelError
 from engine.models.files import faults
@@ -50,15 +49,3 @@ def load(name: str | None, *, batch_size: int | None = None, chat: bool = False)
     from engine.models.local.backend import TransformersModel
 
     return TransformersModel.load(source, batch_size=batch_size, chat=chat)
-
-
-def self_check(model: Model) -> dict[str, Any] | None:
-    """A loaded model's scores beside those of its class's own forward pass: {architecture, path, largest_nats,
-    tolerance_nats, scores, seconds}; None where the weights are not in this process."""
-    if model.facts["backend"] != "transformers":
-        return None
-    from engine.models.local.backend import TransformersModel
-    from engine.models.local.comparison import compared
-
-    assert isinstance(model, TransformersModel)
-    return compared(model)

@@ -21,6 +21,7 @@ from engine.models import adapters, registry
 from engine.models.adapters import Adapter
 from engine.models.answers import Answers
 from engine.models.requests import Model
+from engine.models.selfcheck import of_facts
 from engine.quality.teaching import lessons_of
 from engine.review.context import Decision
 from engine.spec.constitution import Constitution, load_constitution
@@ -138,6 +139,9 @@ def loaded_work(
         found |= {"model": model.facts, "adapter": parent and parent.facts(reader.path)}
         store.update_run(run_id, fingerprint=model.fingerprint, manifest=run["manifest"] | found)
         emit(events.ModelLoaded(run_id, model.name, model.fingerprint, time.monotonic() - began))
+        if (checked := of_facts(model.facts)) is not None:
+            level = "warning" if checked.instead else "info"
+            emit(events.Noted(run_id, level, f"Self-check of the model: {checked.told()}"))
         control.check()
         taught = lessons_of(reader, run["manifest"]).taught
         about = (constitution, parent, taught)

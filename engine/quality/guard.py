@@ -2,8 +2,9 @@
 
 Three kinds of check. Encoding: no token is smuggled in, no chat token is among the first ones. Known answers: a wrong
 tokenizer or broken weights can't tell Paris from a stapler. Sentinels: prompts continued greedily; a base model goes on
-and on and repeats itself, an instruct-tuned one answers and ends. Single answers prove nothing (a good base answers
-some, a small instruct model rambles), so only shares over all prompts decide. docs/BASE_MODEL_TRUTH.md has the figures.
+and on and repeats itself, an instruct-tuned one answers and ends, a broken one says the same few words for ever. Single
+answers prove nothing (a good base answers some, a small instruct model rambles), so only shares over all prompts
+decide. docs/BASE_MODEL_TRUTH.md has the figures.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ KNOWN_ANSWERS = (
 )
 FORMATTED_EXAMPLES = 4
 FIRST_TOKENS = 8
+STUCK_WORDS = 3  # an answer of no more different words than these says nothing, however long it is
 
 
 def run_guard(answers: Answers, spec: StageSpec, run_id: str) -> Iterator[dict[str, Any]]:
@@ -117,6 +119,7 @@ def _sentinels(
             "stop_reason": completion.stop_reason,
             "ended_itself": completion.stop_reason == "eos" and bool(words(completion.text)),
             "empty": not words(completion.text),
+            "stuck": is_stuck(completion.text),
             "repeated_trigrams": round(repeated_trigrams(completion.text), 4),
             "starts_blank": completion.text.startswith("\n"),
             "echoes_prompt": bool(words(text)) and " ".join(words(text)) in " ".join(words(completion.text)),
@@ -127,12 +130,15 @@ def _sentinels(
 
 def _aggregate(run_id: str, spec: StageSpec, condition: str, measured: list[dict[str, Any]]) -> dict[str, Any]:
     n = len(measured)
-    ended, empty, echoes = (sum(m[name] for m in measured) / n for name in ("ended_itself", "empty", "echoes_prompt"))
+    ended, empty, stuck, echoes = (
+        sum(m[name] for m in measured) / n for name in ("ended_itself", "empty", "stuck", "echoes_prompt")
+    )
     repeated = statistics.median(m["repeated_trigrams"] for m in measured)
     figures = {
         "n": n,
         "eos_rate": ended,
         "empty_rate": empty,
+        "stuck_rate": stuck,
         "median_repeated_trigrams": repeated,
         "echo_rate": echoes,
     }
@@ -145,8 +151,19 @@ def _aggregate(run_id: str, spec: StageSpec, condition: str, measured: list[dict
         faults.append(f"it answers and ends like an assistant (at most {spec.guard.max_eos_rate:.0%} for a base)")
     if empty > spec.guard.max_empty_rate:
         faults.append(f"it ends without a word (at most {spec.guard.max_empty_rate:.0%} for a base)")
+    if stuck > spec.guard.max_empty_rate:
+        faults.append(
+            f"it says the same few words over and over in {stuck:.0%} "
+            f"(at most {spec.guard.max_empty_rate:.0%} for a base)"
+        )
     detail = said + ("; " + "; ".join(faults) if faults else "")
     return _row(run_id, f"{condition}-all", "aggregate", condition, "", figures, not faults, detail)
+
+
+def is_stuck(text: str) -> bool:
+    """Whether an answer goes on and on with the same few words."""
+    found = words(text)
+    return len(found) > 2 * STUCK_WORDS and len(set(found)) <= STUCK_WORDS
 
 
 def _row(

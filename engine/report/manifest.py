@@ -28,6 +28,7 @@ def manifest(doc: Document) -> None:
             UNION ALL SELECT 8, 'memory, GB', manifest->>'$.machine.memory_gb' FROM r
             UNION ALL SELECT 9, 'model ' || replace(j.key, '_', ' '), j.value->>'$' FROM r,
                 json_each(r.manifest, '$.model') j WHERE json_type(j.value) NOT IN ('OBJECT', 'ARRAY')
+            UNION ALL SELECT 9, 'self-check of the model', manifest->>'$.model.self_check.told' FROM r
             UNION ALL SELECT 10, 'licence of the model', manifest->>'$.model_license' FROM r
             UNION ALL SELECT 11, 'seed of the run', seed::VARCHAR FROM r
             UNION ALL SELECT 12, 'SHA-256 of the spec', spec_sha256 FROM r

@@ -31,6 +31,10 @@ class PackCache:
         before_keys, before_values = self._beginning[layer]
         return torch.cat([before_keys[None], keys], dim=2), torch.cat([before_values[None], values], dim=2)
 
+    def get_seq_length(self, _layer: int = 0) -> int:
+        """None that a class could count positions by: they are given."""
+        return 0
+
 
 class Pack:
     """Token lists that follow the same `beginning` tokens, one behind the other.

@@ -44,6 +44,10 @@ class SlotCache:
             self._values[layer][self._rows, :, : self._width],
         )
 
+    def get_seq_length(self, _layer: int = 0) -> int:
+        """None that a class could count positions by: they are given."""
+        return 0
+
     def read(self, slot: int, width: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """A copy of the first columns of a slot, layer by layer."""
         return [

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.doctor.model import examine_model
-from engine.models.local.backend import TransformersModel
+from engine.models.local.fast import FastPath
 from tests.engine.models.faulty_folders import changed, processed
 from tests.engine.models.model_server import serving
 from tests.engine.training.training_run import tiny_model
@@ -33,7 +33,7 @@ def test_a_sound_model(folder: Path) -> None:
     report = examine_model(str(folder))
     found = checks(report)
     assert report["healthy"] and report["self_check"]["largest_nats"] < 1e-4
-    assert found["scores"][0] == "ok" and found["scores"][1].startswith("fast path of LlamaForCausalLM: within")
+    assert found["scores"][0] == "ok" and found["scores"][1].startswith("fast path of LlamaForCausalLM: labels within")
     assert "BOS <bos>, EOS <eos>" in found["tokenizer"][1] and "padding" not in found["tokenizer"][1]
     assert found["encoding"] == ("ok", "<bos> in front of each of 4 prompts, and no chat token")
     assert found["context"] == ("ok", "256 tokens")
@@ -52,12 +52,16 @@ def test_what_a_tokenizer_lacks_or_shares_is_told(folder: Path) -> None:
     assert checks(examine_model(str(folder)))["tokenizer"][0] == "warning"
 
 
-def test_scores_that_are_not_the_model_s_own_fail(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = TransformersModel._logprobs
-    monkeypatch.setattr(TransformersModel, "_logprobs", lambda *given: [value - 0.01 for value in usual(*given)])
+def test_scores_that_are_not_the_model_s_own_leave_the_plain_path(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAI_CACHE", str(tmp_path / "cache"))
+    usual = FastPath._logprobs
+    monkeypatch.setattr(FastPath, "_logprobs", lambda *given: [value - 0.01 for value in usual(*given)])
     report = examine_model(str(folder))
-    assert not report["healthy"] and checks(report)["scores"][0] == "failed"
-    assert report["self_check"]["largest_nats"] > 0.009
+    state, told = checks(report)["scores"]
+    assert report["healthy"] and state == "warning"
+    assert told.startswith("plain path of LlamaForCausalLM") and "not the fast path: " in told
 
 
 def test_a_server_shows_what_it_tells() -> None:

@@ -25,7 +25,9 @@ MODELS_AT_MOST = 20  # alternatives, as vLLM's --max-logprobs as it comes
 def logprobs_of(model: Any, ids: list[int]) -> torch.Tensor:
     """Log-probabilities [tokens, vocabulary] of what follows each token, by a plain forward pass."""
     with torch.inference_mode():
-        found: torch.Tensor = model._model(torch.tensor([ids], device=model._device)).logits[0].float().log_softmax(-1)
+        found: torch.Tensor = (
+            model._model(torch.tensor([ids], device=model._model.device)).logits[0].float().log_softmax(-1)
+        )
     return found
 
 

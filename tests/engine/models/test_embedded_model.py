@@ -57,7 +57,7 @@ def _requests() -> list[Generate]:
 def test_the_batch_size_changes_no_text(base_model, monkeypatch):
     found = []
     for size in (8, 3):
-        monkeypatch.setattr(base_model, "batch_size", size)
+        monkeypatch.setattr(base_model._path, "batch_size", size)
         found.append({c.request.seed: (c.text, c.token_ids) for c in base_model.generate(_requests())})
     assert found[0] == found[1]
 
@@ -77,7 +77,7 @@ def test_scores_equal_a_plain_forward_pass(base_model):
     graded = [(row["instruction"], row["response"], row["label"]) for row in read_data("grade_pairs")]
     pairs = [prompts.grade_pair(graded, row["instruction"], row["response"]) for row in read_data("calibration_pairs")]
     requests += [Score(prompt.text, (" good", " bad"), prompt.shared) for prompt in pairs[:2]]
-    assert len(base_model._text.plain(requests[-1].prompt)) > 600 > base_model._window > 0
+    assert len(base_model._text.plain(requests[-1].prompt)) > 600 > base_model._path._window > 0
     for found in base_model.score(requests):
         for label, logprob, n_tokens in zip(found.request.labels, found.logprobs, found.n_tokens, strict=True):
             ids = [2, *base_model._text.plain(found.request.prompt), *base_model._text.plain(label)]
@@ -136,13 +136,13 @@ def test_candidates_are_those_of_the_whole_vocabulary(base_model, monkeypatch, d
     """Candidates found in bfloat16 and computed anew choose the tokens that all logits in float32 choose."""
     asked = [Generate(request.prompt, decoding, request.seed, request.shared) for request in _requests()[:6]]
     fast = {done.request: done.token_ids for done in base_model.generate(asked)}
-    assert base_model._rough_head is not None
+    output = base_model._model.get_output_embeddings().weight
 
     def everything(hidden, rows):
-        logits = base_model._softcap(hidden @ base_model._head.T).float()
+        logits = hidden @ output.T
         return logits.numpy(), torch.arange(logits.shape[-1]).expand_as(logits).numpy()
 
-    monkeypatch.setattr(base_model, "_candidates", everything)
+    monkeypatch.setattr(base_model._path, "_candidates", everything)
     assert {done.request: done.token_ids for done in base_model.generate(asked)} == fast
 
 

@@ -23,7 +23,7 @@ def test_states_are_those_of_a_plain_pass(base_model: Any) -> None:
         with torch.no_grad():
             plain = base_model._model(ids, output_hidden_states=True).hidden_states
         states = answers[Read(text, layers)]
-        assert states.shape == (3, 2, base_model._head.shape[1]) and states.dtype == np.float32
+        assert states.shape == (3, 2, base_model._model.config.hidden_size) and states.dtype == np.float32
         for place, layer in enumerate(layers):
             wanted = np.stack([plain[layer][0, -1].numpy(), plain[layer][0, 1:].mean(0).numpy()])
             assert np.abs(states[place] - wanted).max() <= 1e-3 * np.abs(wanted).max()
@@ -31,9 +31,9 @@ def test_states_are_those_of_a_plain_pass(base_model: Any) -> None:
 
 @pytest.mark.model
 def test_reading_states_leaves_the_model_as_it_was(base_model: Any) -> None:
-    before = [dict(layer._forward_hooks) for layer in base_model._decoder.layers]
+    before = [dict(layer._forward_hooks) for layer in base_model._model.get_decoder().layers]
     list(base_model.hidden([Read(TEXTS[0], (1,))]))
-    assert [dict(layer._forward_hooks) for layer in base_model._decoder.layers] == before
+    assert [dict(layer._forward_hooks) for layer in base_model._model.get_decoder().layers] == before
 
 
 def test_a_backend_without_states_says_so() -> None:

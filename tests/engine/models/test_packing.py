@@ -11,8 +11,9 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
 from engine.core.errors import ModelError, PromptTooLong
 from engine.models.files.tokenizer import Text
-from engine.models.local.forward import _Fed, _packs, common_beginning
+from engine.models.local.forward import _packs, common_beginning
 from engine.models.local.packing import Pack, PackCache
+from engine.models.local.way import FedText
 
 CPU = torch.device("cpu")
 
@@ -33,13 +34,13 @@ def test_a_token_sees_the_beginning_and_its_own_text_and_nothing_else(within):
 
 def test_texts_of_one_beginning_share_packs_and_none_is_lost_or_cut():
     rng = random.Random(7)
-    fed = [_Fed(n, (1,) * rng.randrange(3), [5] * rng.randrange(1, 30), []) for n in range(60)]
+    fed = [FedText(n, (1,) * rng.randrange(3), [5] * rng.randrange(1, 30), []) for n in range(60)]
     packs = list(_packs(fed, 40))
     assert sorted(one.request for pack in packs for one in pack) == list(range(60))
     for pack in packs:
         assert len({one.beginning for one in pack}) == 1
         assert len(pack) == 1 or sum(len(one.text) for one in pack) <= 40
-    (alone,) = _packs([_Fed(0, (), [5] * 90, [])], 40)
+    (alone,) = _packs([FedText(0, (), [5] * 90, [])], 40)
     assert len(alone) == 1
 
 

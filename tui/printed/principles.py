@@ -71,7 +71,8 @@ def ablation_report(rows: Sequence[Row], judges: Sequence[Row]) -> Group:
 
 
 def _ablation_table(rows: Sequence[Row]) -> Table:
-    table = plain_table("", "against", "with>", "other>", "gain>", "95 % interval", "p>", "effect>", wrapped=False)
+    table = plain_table("", "against", "with>", "other>", "gain>", "95 % interval", "p>", "corrected>", "effect>",
+                   "95 %", "beside>", wrapped=False)  # fmt: skip
     for row in rows:
         moved = row["p"] is not None  # where no item differs there is nothing to test and no interval
         table.add_row(
@@ -81,14 +82,28 @@ def _ablation_table(rows: Sequence[Row]) -> Table:
             _figure(row, "against_mean"),
             signed(row["difference"]),
             f"[{signed(row['lo'])}, {signed(row['hi'])}]" if moved and row["lo"] is not None else "no item differs",
-            f"{row['p']:.3f}" if moved and row["p"] >= 0.001 else "<0.001" if moved else "–",
+            _p(row["p"]),
+            _p(row["p_corrected"]),
             "–" if row["effect"] is None else signed(row["effect"], 2),
+            "" if row["effect_lo"] is None else f"[{signed(row['effect_lo'], 2)}, {signed(row['effect_hi'], 2)}]",
+            "" if row["beside"] is None else f"{_p(row['beside_p'])}",
         )
     return table
 
 
+def _tests_of(row: Row) -> str:
+    told = f"{row['test']} test, effect: {row['effect_name']}"
+    return told if row["beside"] is None else f"{told}; beside it {row['beside']}"
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if value >= 0.001 else "<0.001"
+
+
 def _ablation_notes(rows: Sequence[Row], judges: Sequence[Row]) -> list[str]:
-    tests = {row["measure"]: f"{row['test']} test, effect: {row['effect_name']}" for row in rows}
+    tests = {row["measure"]: _tests_of(row) for row in rows}
     notes = []
     if "margin_nats" in tests:
         notes.append(

@@ -15,6 +15,7 @@ from engine.report import claim
 from engine.report.document import Document, col
 from engine.report.query import Queries, QueryResult, filled, literal
 from engine.spec.constitution import load_constitution
+from engine.stats.clusters import clustered
 from engine.stats.paired import Pairs, cohen_h, mcnemar, newcombe
 from engine.stats.shares import wilson
 from store.db import Store
@@ -153,8 +154,16 @@ def test_differences_are_those_of_the_pairs(folder: Path) -> None:
     assert (primary["before"], primary["after"], primary["n"]) == ("base formatted", "dpo", "120")
     assert (primary["gained"], primary["lost"]) == (str(pairs.gained), str(pairs.lost))
     assert primary["difference, points"] == f"{100 * pairs.difference:+.1f}"
-    assert primary["95 % interval"] == f"[{100 * interval.lo:+.1f}, {100 * interval.hi:+.1f}]"  # type: ignore[operator]
-    assert primary["p"] == f"{mcnemar(pairs).p:.1e}"
+    templates = [n % 20 for _ in range(3) for n in range(40)]
+    types = [name for name in range(3) for _ in range(40)]
+    tested = clustered([one for one, _ in places], [other for _, other in places], templates, types)
+    assert primary["95 % interval"] == f"[{100 * tested.lo:+.1f}, {100 * tested.hi:+.1f}]"
+    assert primary["p"] == f"{tested.p:.1e}"
+    markdown = (folder / "report.md").read_text()
+    caption = "Descriptions that take items for independent; none of them decides."
+    (by_items,) = [row for row in table(markdown, caption) if (row["before"], row["after"]) == ("base formatted", "dpo")][:1]
+    assert by_items["Newcombe's interval"] == f"[{100 * interval.lo:+.1f}, {100 * interval.hi:+.1f}]"  # type: ignore[operator]
+    assert by_items["McNemar's exact p"] == f"{mcnemar(pairs).p:.1e}"
     assert primary["Cohen's h"] == f"{cohen_h(pairs).value:.3f}"
 
 
@@ -166,10 +175,12 @@ def test_the_claim_is_one_sentence_with_interval_effect_and_n(folder: Path) -> N
         "80.0 %",
         "30.0 %",
         "+50.0 percentage points [+",
-        "McNemar exact",
+        "made by 60 templates",
+        "cluster-robust t (CR2)",
         "Cohen's h",
     ):
         assert part in said
+    assert "As descriptions, were items independent: McNemar's exact p" in told
     assert said.count(". ") == 1 and "an improvement at the registered level" in said
 
 
@@ -215,6 +226,26 @@ def test_no_claim_is_made_without_what_it_needs(tmp_path: Path, change: dict[str
     assert "**No claim is made:**" in told and reason in told and "**Claim.**" not in told
 
 
+def test_a_result_that_an_earlier_version_decided_by_items_is_no_claim_unless_templates_show_it(tmp_path: Path) -> None:
+    for name, p, claims in (("a", 0.2, False), ("b", None, False), ("c", 0.001, True)):
+        found = full_run()
+        for row in found["evaluation_results"]:
+            row |= {"test": "McNemar exact", "interval_method": "Newcombe", "alpha": 0.05, "clustered_p": p}
+            row |= dict.fromkeys(("flip_p", "se", "df", "icc", "design_effect"))
+        found["evaluation_scores"] = []
+        with Store.open(tmp_path / f"{name}.duckdb") as store:
+            store.append(found)
+        built(tmp_path / f"{name}.duckdb", "run-a", tmp_path / name, price_per_hour=1.0)
+        markdown = (tmp_path / name / "report.md").read_text()
+        told = section(markdown, "Question and claim")
+        assert ("**Claim.**" in told) == claims
+        assert ("McNemar exact takes items of one template for independent" in told) != claims
+        if claims:
+            assert "with templates as clusters p = 0.0010" in told and "Sign flips" not in told
+        assert "were decided by McNemar's test" in markdown and "clustered p" in markdown
+        assert "results were decided by a test that takes items of one template" in markdown
+
+
 def test_a_result_within_chance_is_told_as_such(tmp_path: Path) -> None:
     found = full_run()
     for row in found["evaluation_results"]:
@@ -223,7 +254,7 @@ def test_a_result_within_chance_is_told_as_such(tmp_path: Path) -> None:
         store.append(found)
     built(tmp_path / "s.duckdb", "run-a", tmp_path / "out", price_per_hour=1.0)
     markdown = (tmp_path / "out/report.md").read_text()
-    assert "the registered test shows no difference at its level of 0.05" in section(markdown, "Question and claim")
+    assert "the registered test shows no difference at its level of 0.045" in section(markdown, "Question and claim")
     assert "none, because the interval of the difference includes zero" in section(markdown, "Cost")
 
 

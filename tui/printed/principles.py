@@ -66,13 +66,13 @@ def ablation_report(rows: Sequence[Row], judges: Sequence[Row]) -> Group:
     parts: list[Any] = []
     for name in dict.fromkeys(row["principle_id"] for row in rows):
         own = [row for row in rows if row["principle_id"] == name]
-        parts += [Text(f"{name}, the same {own[0]['n']} items", style="bold"), _ablation_table(own), Text()]
+        parts += [Text(f"{name}, the same {own[0]['n']} items", style="bold"), _ablation_table(own)]
+        parts += [*([_beside_table(own)] if any(row["p_corrected"] is not None for row in own) else []), Text()]
     return Group(*parts, *(Text(text, style="dim") for text in _ablation_notes(rows, judges)))
 
 
 def _ablation_table(rows: Sequence[Row]) -> Table:
-    table = plain_table("", "against", "with>", "other>", "gain>", "95 % interval", "p>", "corrected>", "effect>",
-                   "95 %", "beside>", wrapped=False)  # fmt: skip
+    table = plain_table("", "against", "with>", "other>", "gain>", "95 % interval", "p>", "effect>", wrapped=False)
     for row in rows:
         moved = row["p"] is not None  # where no item differs there is nothing to test and no interval
         table.add_row(
@@ -83,10 +83,7 @@ def _ablation_table(rows: Sequence[Row]) -> Table:
             signed(row["difference"]),
             f"[{signed(row['lo'])}, {signed(row['hi'])}]" if moved and row["lo"] is not None else "no item differs",
             _p(row["p"]),
-            _p(row["p_corrected"]),
             "–" if row["effect"] is None else signed(row["effect"], 2),
-            "" if row["effect_lo"] is None else f"[{signed(row['effect_lo'], 2)}, {signed(row['effect_hi'], 2)}]",
-            "" if row["beside"] is None else f"{_p(row['beside_p'])}",
         )
     return table
 
@@ -94,6 +91,22 @@ def _ablation_table(rows: Sequence[Row]) -> Table:
 def _tests_of(row: Row) -> str:
     told = f"{row['test']} test, effect: {row['effect_name']}"
     return told if row["beside"] is None else f"{told}; beside it {row['beside']}"
+
+
+def _beside_table(rows: Sequence[Row]) -> Table:
+    """What an ablation of an earlier version has not: corrected p values, intervals of effects, the second test."""
+    table = plain_table("", "against", "corrected p>", "effect, 95 %", "beside: p>", "effect>", wrapped=False)
+    for row in rows:
+        lo, hi = row["effect_lo"], row["effect_hi"]
+        table.add_row(
+            _MEASURES.get(row["measure"], row["measure"]),
+            _AGAINST.get(row["against"], row["against"]),
+            _p(row["p_corrected"]),
+            "–" if lo is None else f"[{signed(lo, 2)}, {signed(hi, 2)}]",
+            _p(row["beside_p"]),
+            "–" if row["beside_effect"] is None else signed(row["beside_effect"], 2),
+        )
+    return table
 
 
 def _p(value: float | None) -> str:
@@ -116,8 +129,8 @@ def _ablation_notes(rows: Sequence[Row], judges: Sequence[Row]) -> list[str]:
         )
     notes.append(
         "gain: with the principle less without one, or less with one of another category, on the same items and "
-        "seeds; interval: percentile bootstrap over items; p: two-sided, not corrected for the number of tests, "
-        f"{len(rows)} here"
+        "seeds; interval: bootstrap over items, BCa; p: two-sided, not corrected for the number of tests, "
+        f"{len(rows)} here; corrected p: by Holm over the tests of one ablation"
     )
     return notes + ([_judged_by(judges)] if judges else [])
 

@@ -49,7 +49,7 @@ def test_what_is_registered_is_shown_again_and_can_be_about_sft(capsys: Any, sto
     primary = told["registration"]["body"]["hypotheses"][0]
     assert code == 0 and (primary["before"], primary["after"]) == ("base_formatted", "sft")
     _, out, _ = run_cai(capsys, "preregister", "--show", "--store", store)
-    assert told["registration"]["sha256"] in out and "McNemar exact" in out and "items_sha256" in out
+    assert told["registration"]["sha256"] in out and "cluster-robust t (CR2)" in out and "items_sha256" in out
     code, told = as_json(capsys, "preregister", "--json", "--store", store)
     assert told["registration"]["body"]["hypotheses"][0]["after"] == "dpo", "the spec's last training"
 

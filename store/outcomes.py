@@ -155,9 +155,7 @@ RESULT_SQL = f"""CASE
 
 # Whether a registered comparison is shown: its corrected p is within the level of its look. Where an earlier version
 # decided by McNemar's test, which takes items for independent, the p with templates as clusters must be within it, too.
-SHOWN_SQL = (
-    "coalesce(p_corrected <= alpha AND (test NOT LIKE 'McNemar%' OR coalesce(clustered_p, 1) <= alpha), false)"
-)
+SHOWN_SQL = "coalesce(p_corrected <= alpha AND (test NOT LIKE 'McNemar%' OR coalesce(clustered_p, 1) <= alpha), false)"
 
 
 def shown(row: Mapping[str, Any]) -> bool:

@@ -204,7 +204,7 @@ def _roles(body: Mapping[str, Any], found: Sequence[Panel]) -> dict[Key, str]:
 
 
 def _tables(panel: Panel, before: str, after: str) -> Iterable[tuple[str, Pairs, Clusters, str]]:
-    """For all items and each type: its name, the counts and the templates of items answered under both, the evidence."""
+    """For all items and each type: its name, counts and templates of items answered under both, and their evidence."""
     a, b = panel.right[after], panel.right[before]
     both = (a >= 0) & (b >= 0)
     if not both.any():

@@ -1,7 +1,7 @@
 """What two conditions differ by on given items: the figures of one result, what decides first, then what describes.
 
-What decides takes templates as draws (engine.stats.clusters); what describes and takes items for independent is named so
-wherever it is shown.
+What decides takes templates as draws (engine.stats.clusters); what describes and takes items for independent is named
+so wherever it is shown.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def decided(table: Pairs, clusters: Clusters, tested: Clustered | None) -> Row:
     """Test, p and interval. Without spread between templates their sign flips decide, which need none."""
     if tested is not None:
         return {
-            "clusters": tested.clusters, "test": tested.test, "p": tested.p, "lo": tested.lo, "hi": tested.hi, "interval_method": INTERVAL,
+            "clusters": tested.clusters, "test": tested.test, "p": tested.p, "lo": tested.lo, "hi": tested.hi,
+            "interval_method": INTERVAL,
             "clustered_lo": tested.lo, "clustered_hi": tested.hi, "clustered_p": tested.p, "se": tested.se,
             "df": tested.df, "icc": tested.icc,
         }  # fmt: skip
@@ -90,7 +91,12 @@ def described(table: Pairs, clusters: Clusters, draws: int) -> Row:
 
 
 def planning(
-    table: Pairs, clusters: Clusters, tested: Clustered | None, alpha: float, expected: Mapping[str, float], power: float
+    table: Pairs,
+    clusters: Clusters,
+    tested: Clustered | None,
+    alpha: float,
+    expected: Mapping[str, float],
+    power: float,
 ) -> Row:
     """The design effect, power for the expected effect, and the smallest effect that these templates could show."""
     found: Row = {"design_effect": None, "power": None, "detectable": None}

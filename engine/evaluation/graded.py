@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+
 from engine.evaluation import CAPABILITIES
 from engine.evaluation.registration import comparisons
 from engine.stats.clusters import CR2, clusters_of, mean_of
@@ -57,7 +59,7 @@ def graded(answers: Sequence[Mapping[str, Any]], now: datetime) -> list[Row]:
 def _compared(a: Sequence[float], b: Sequence[float], places: Sequence[tuple[str, str]]) -> Row:
     found = paired_means(a, b)
     types, templates = zip(*places, strict=True)
-    clusters = clusters_of([one - other for one, other in zip(a, b, strict=True)], templates, types)
+    clusters = clusters_of(np.subtract(a, b), templates, types)
     row: Row = {
         "n": found.n, "clusters": len(clusters.sizes), "before_mean": found.against_mean, "after_mean": found.with_mean,
         "difference": found.difference, "lo": None, "hi": None, "test": CR2, "p": None, "q": None,

@@ -1,7 +1,7 @@
 """How alike items of one template are: the prior of the spec, and what a run's own base answers say of it.
 
-Before a tuned model has answered nobody knows how its gains will vary over templates. What the base conditions differ by
-on the same items does vary, and is known: a pilot that looks at no result.
+Before a tuned model has answered nobody knows how its gains will vary over templates. What the base conditions differ
+by on the same items does vary, and is known: a pilot that looks at no result.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _ANSWERED = """
 def likeness(reader: Reader, run_id: str, items_sha256: str | None, spec: EvaluationSpec) -> dict[str, Any]:
     """The intra-cluster correlation to plan with: {icc, prior, pilot, conditions, clusters}.
 
-    `pilot` is the largest over pairs of base conditions that have answered, None where none has enough templates; a base
-    that gains nothing from a prompt says little, so `icc` is the larger of pilot and prior.
+    `pilot` is the largest over pairs of base conditions that have answered, None where none has enough templates; a
+    base that gains nothing from a prompt says little, so `icc` is the larger of pilot and prior.
     """
     rows = reader.query(_ANSWERED, [run_id, items_sha256, spec.capability, list(BASE_CONDITIONS)])
     right: dict[str, dict[str, bool]] = {}

@@ -32,9 +32,9 @@ CORRECTION = "Holm over the secondary hypotheses, tested only where the primary 
 # (0.045 / 20; two of 2^9 flips are 0.004, two of 2^10 0.002), so no test of so few could be confirmed by another.
 ENOUGH_CLUSTERS = 10
 UNIT = (
-    "The unit of inference is the template, nested in its item type; types are fixed. Test and interval are of the mean "
-    "difference over all items with the CR2 error and Satterthwaite's degrees of freedom. Where no template differs from "
-    "its type, sign flips of templates decide. Beside it stand sign flips, and as descriptions McNemar's test and "
+    "The unit of inference is the template, nested in its item type; types are fixed. Test and interval are of the "
+    "mean difference over all items with the CR2 error and Satterthwaite's degrees of freedom. Where no template "
+    "differs from its type, sign flips of templates decide. Beside it stand sign flips, and as descriptions McNemar's test and "
     f"Newcombe's interval, which take items for independent. What has fewer than {ENOUGH_CLUSTERS} templates is "
     "described and not tested."
 )
@@ -136,8 +136,8 @@ def forecast(spec: EvaluationSpec, design: ClusterDesign, icc: float) -> Row:
     """What a comparison on such items shows: power, what is needed for the wanted one, and the smallest difference.
 
     At the level of the look at all items. `independent` is what McNemar's exact test would need if items were draws of
-    their own, which says what their being alike costs. What is needed is None where gain and loss are equal or no number
-    would do, the difference where none reaches the power.
+    their own, which says what their being alike costs. What is needed is None where gain and loss are equal, the
+    difference where none reaches the power.
     """
     gain, loss, level = spec.expected_gain, spec.expected_loss, level_of_all(spec.alpha)
     found: Row = {
@@ -263,7 +263,8 @@ def deviations(body: Mapping[str, Any], actual: Mapping[str, Any]) -> list[str]:
 def _statement(spec: EvaluationSpec, before: str, after: str) -> str:
     return (
         f"On held-out items of {spec.capability}, the shares of right answers of {before} and {after} differ "
-        f"({TEST}, templates as clusters, {ALTERNATIVE}, alpha {spec.alpha:g}); expected: a gain of {100 * spec.expected_gain:g} %, "
+        f"({TEST}, templates as clusters, {ALTERNATIVE}, alpha {spec.alpha:g}); expected: "
+        f"a gain of {100 * spec.expected_gain:g} %, "
         f"a loss of {100 * spec.expected_loss:g} %."
     )
 

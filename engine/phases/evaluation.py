@@ -109,9 +109,7 @@ class Evaluator:
         self.store.append({"evaluation_looks": looks})  # before anybody can see what they looked at
         self.store.renew(
             run_id,
-            {
-                "scorer_audits": audits, "evaluation_results": results, "evaluation_scores": scores, "gates": gates_of,
-            },  # fmt: skip
+            {"scorer_audits": audits, "evaluation_results": results, "evaluation_scores": scores, "gates": gates_of},
             only={"gates": {"gate": GATE}},
         )
         self.emit(events.GateDecided(run_id, GATE, not gap, gap))

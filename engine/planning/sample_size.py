@@ -16,14 +16,15 @@ Row = dict[str, Any]
 def sample_size(spec: StageSpec, alike: Mapping[str, Any] | None = None) -> Row:
     """The templates and items that the wanted power needs, and what the planned ones can show, in all and of one type.
 
-    `alike` is what engine.evaluation.likeness found of how alike items of one template are; without it the spec's prior.
+    `alike` is what engine.evaluation.likeness found of how alike items of a template are; without it the spec's prior.
     """
     settings = spec.evaluation
     if settings is None:
         return {"planned": [], "reason": "the spec has no section `evaluation`"}
     alike = alike or {"icc": settings.expected_icc, "prior": settings.expected_icc, "pilot": None}
     found: Row = {
-        "gain": settings.expected_gain, "loss": settings.expected_loss, "alpha": settings.alpha, "power": settings.power,
+        "gain": settings.expected_gain, "loss": settings.expected_loss, "alpha": settings.alpha,
+        "power": settings.power,
         "test": TEST, "likeness": alike, "enough": ENOUGH_CLUSTERS, "planned": [], "reason": None,
     }  # fmt: skip
     try:
@@ -35,9 +36,7 @@ def sample_size(spec: StageSpec, alike: Mapping[str, Any] | None = None) -> Row:
     for name, of in (("all", types), ("one type", {smallest: types.get(smallest, [])})):
         if sum(map(len, of.values())) > 1:
             tested = sum(map(len, of.values())) >= ENOUGH_CLUSTERS
-            found["planned"].append(
-                {"of": name, "tested": tested, **forecast(settings, design_over(of), alike["icc"])}
-            )
+            found["planned"].append({"of": name, "tested": tested, **forecast(settings, design_over(of), alike["icc"])})
     if settings.expected_gain == settings.expected_loss:
         found["reason"] = "gain and loss are equal: there is no effect that a number of items could show"
     return found

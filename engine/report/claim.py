@@ -13,7 +13,6 @@ from engine.report.evaluation import (
 )
 from store.outcomes import SHOWN_SQL
 
-
 # What stands in the claim behind p: of results that an earlier version decided by items, the p of templates.
 BESIDE = {"clusters": ", with templates as clusters p = {clustered_p:p}", "none": ""}
 
@@ -40,8 +39,8 @@ def question(doc: Document) -> None:
         reasons.insert(0, _no_primary(doc))
     reasons += [
         doc.told(
-            "{test:text} takes items of one template for independent and shows the difference (p = {p:p}); with templates "
-            "as clusters p = {clustered_p:p} is not within the level of {alpha:figure}.",
+            "{test:text} takes items of one template for independent and shows the difference (p = {p:p}); with "
+            "templates as clusters p = {clustered_p:p} is not within the level of {alpha:figure}.",
             primary,
             row,
         )

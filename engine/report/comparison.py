@@ -97,18 +97,18 @@ def compare_runs(
         new = [row for row in by_run[run_id] if row["condition"] == after]
         _require_same(first, old, run_id, new)
         for name in CAPABILITIES:
-            one = {row["item_id"]: row for row in old if row["capability"] == name}
+            one: dict[str, Row] = {row["item_id"]: row for row in old if row["capability"] == name}
             two = {row["item_id"]: row for row in new if row["capability"] == name}
             both = sorted(one.keys() & two.keys())
             if both:
                 facts = {"run": run_id, "capability": name, "before": before, "after": after}
                 left = {"only_before": len(one) - len(both), "only_after": len(two) - len(both)}
-                made = facts | _compared([two[i] for i in both], [one[i] for i in both]) | left
+                made: Row = facts | _compared([two[i] for i in both], [one[i] for i in both]) | left
                 comparisons.append(made)
                 if made["clusters"] < ENOUGH_CLUSTERS:
                     notes.append(
-                        f"{run_id}: {name} has items of {made['clusters']} templates; a test needs {ENOUGH_CLUSTERS}, so "
-                        "its difference is described and not tested"
+                        f"{run_id}: {name} has items of {made['clusters']} templates; a test needs {ENOUGH_CLUSTERS}, "
+                        "so its difference is described and not tested"
                     )
             elif one or two:
                 notes.append(f"{run_id}: no item of {name} was answered in both runs, so it is not compared")
@@ -251,15 +251,16 @@ def _markdown(found: Mapping[str, Any]) -> str:
         col("gained", "count"), col("lost", "count"), col("difference, points", "points", "difference"),
         col("95 % interval", "points_interval", "lo", "hi"), col("p", "p"), col("corrected p", "p", "p_corrected"),
         col("Cohen's h", "decimals", "effect"), col("templates", "count", "clusters"),
-        col("McNemar's p", "p", "mcnemar_p"), col("Newcombe's interval", "points_interval", "newcombe_lo", "newcombe_hi"),
+        col("McNemar's p", "p", "mcnemar_p"),
+        col("Newcombe's interval", "points_interval", "newcombe_lo", "newcombe_hi"),
     ]  # fmt: skip
     said = [
         f"# Runs compared with {inline(str(found['baseline']))}",
         "Figures of each run by itself, without tests:",
         markdown_table(runs, found["runs"], ["---"] * len(runs)),
-        "Each run less the first on the test items that both answered. Interval and p take templates as clusters (CR2), "
-        f"{found['correction']}'s correction over all rows that have enough of them; McNemar's p and Newcombe's interval "
-        "take items for independent and only describe:",
+        "Each run less the first on the test items that both answered. Interval and p take templates as clusters "
+        f"(CR2), {found['correction']}'s correction over all rows that have enough of them; McNemar's p and Newcombe's "
+        "interval take items for independent and only describe:",
         markdown_table(compared, found["comparisons"], ["---"] * len(compared)),
         *(inline(note) for note in found["notes"]),
     ]

@@ -29,7 +29,8 @@ _BY_ITEMS = [
     col("BCa interval", "points_interval", "bca_lo", "bca_hi"),
 ]  # fmt: skip
 _OLDER = [
-    col("clustered interval", "points_interval", "clustered_lo", "clustered_hi"), col("clustered p", "p", "clustered_p"),
+    col("clustered interval", "points_interval", "clustered_lo", "clustered_hi"),
+    col("clustered p", "p", "clustered_p"),
 ]  # fmt: skip
 _COMPARISON = [col("capability", "words"), col("before", "words"), col("after", "words")]
 _COLUMNS = (
@@ -111,8 +112,8 @@ def _compared(doc: Document, whole: QueryResult) -> None:
         )
     else:
         doc.say(
-            "Templates are the unit of inference: p and interval allow for items of one template being alike. Results of "
-            "too few templates are descriptive."
+            "Templates are the unit of inference: p and interval allow for items of one template being alike. Results "
+            "of too few templates are descriptive."
         )
     doc.table("Comparisons over all types.", whole, [*_COMPARISON, *_RESULT])
     doc.table("How the items lie in templates, and what they can show.", whole, [*_COMPARISON, *_CHECKS])
@@ -139,7 +140,8 @@ def _scores(doc: Document) -> None:
         "Rules of the verifier met (a share of strict, counting and loose) and length in tokens, on the same items.",
         [*_COMPARISON, col("measure", "words"), col("n", "count"), col("templates", "count", "clusters"),
          col("before mean", "decimals", "before_mean"), col("after mean", "decimals", "after_mean"),
-         col("difference", "decimals"), col("95 % interval, clustered", "interval", "lo", "hi"), col("clustered p", "p", "p"),
+         col("difference", "decimals"), col("95 % interval, clustered", "interval", "lo", "hi"),
+         col("clustered p", "p", "p"),
          col("q", "p"), col("d_z", "decimals", "dz"), col("its interval", "interval", "dz_lo", "dz_hi"),
          col("p of paired t", "p", "t_p"), col("p of Wilcoxon", "p", "wilcoxon_p"),
          col("rank-biserial r", "decimals", "rank_biserial"), col("BCa interval", "interval", "bca_lo", "bca_hi")],

@@ -87,7 +87,9 @@ def _evaluation(doc: Document) -> list[str]:
         types AS (SELECT item_type, count(*) AS n, count(DISTINCT template) AS templates FROM asked GROUP BY 1)
         SELECT (SELECT count(*) FROM asked) AS items, (SELECT count(*) FROM types) AS types,
                (SELECT count(*) FROM types WHERE n < $2) AS small_types, (SELECT min(n) FROM types) AS smallest,
-               $2 AS few, $3 AS enough, (SELECT count(*) FROM types WHERE templates < $3) AS few_templates, (SELECT count(DISTINCT template) FROM asked) AS templates,
+               $2 AS few, $3 AS enough,
+               (SELECT count(*) FROM types WHERE templates < $3) AS few_templates,
+               (SELECT count(DISTINCT template) FROM asked) AS templates,
                (SELECT count(*) FROM asked WHERE json_array_length(history) > 0) AS scripted
         """,
         FEW_ITEMS,
@@ -128,8 +130,8 @@ def _evaluation(doc: Document) -> list[str]:
         (row["registrations"] and row["exploratory"],
          "{exploratory:count} of {results:count} results are exploratory."),
         ((row["looks"] or 0) > 1,
-         "{looks:count} looks were taken at the same comparison; each has its own level, and the levels add up to no more "
-         "than alpha."),
+         "{looks:count} looks were taken at the same comparison; each has its own level, and the levels add up to no "
+         "more than alpha."),
         (row["by_items"],
          "{by_items:count} of {results:count} results were decided by a test that takes items of one template for "
          "independent, which rejects true hypotheses too often where effects vary over templates."),

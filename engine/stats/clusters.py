@@ -1,7 +1,8 @@
 """Paired differences of items that come in clusters: the mean with CR2's error, a sign-flip test, likeness, power.
 
-An item belongs to a cluster (what made it, such as its template), a cluster to a stratum (such as its item type). Clusters
-are taken as draws, strata as fixed: what is estimated is the mean over the strata that there are, for clusters to come.
+An item belongs to a cluster (what made it, such as its template), a cluster to a stratum (such as its item type).
+Clusters are taken as draws, strata as fixed: what is estimated is the mean over the strata that there are, for clusters
+to come.
 numpy and scipy alone: a figure costs a fraction of a millisecond, so that thousands of evaluations can be simulated.
 """
 
@@ -25,7 +26,7 @@ NEAR = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Clusters:
-    """Differences summed by cluster: how many items, their sum, the sum of their squares, and each cluster's stratum."""
+    """Differences summed by cluster: how many items, their sum and that of their squares, and each cluster's stratum."""
 
     sizes: Floats
     sums: Floats
@@ -104,10 +105,10 @@ def clusters_of(
 
 
 def summed(differences: Floats, member: NDArray[np.int64], stratum: NDArray[np.int64]) -> Clusters:
-    """The same of numbers: each item's cluster in `member`, each cluster's stratum in `stratum`; empty ones are left out."""
-    sizes, sums, squares = (
-        np.bincount(member, weights, len(stratum)) for weights in (None, differences, differences**2)
-    )
+    """The same of numbers: each item's cluster in `member`, each cluster's stratum in `stratum`; empty ones left out."""
+    groups = len(stratum)
+    sizes = np.bincount(member, minlength=groups)
+    sums, squares = np.bincount(member, differences, groups), np.bincount(member, differences**2, groups)
     there = sizes > 0
     return Clusters(sizes[there].astype(np.float64), sums[there], squares[there], stratum[there])
 
@@ -211,8 +212,8 @@ def clustered_power(gain: float, loss: float, design: ClusterDesign, icc: float,
     """The power of CR2's test where shares `gain` and `loss` of the items are expected to become right and wrong.
 
     The variance of a difference is gain + loss - (gain - loss)^2, times the design effect 1 + (m - 1) icc over n (Kish
-    1965; m: cluster sizes weighted by themselves); t squared is then noncentral F. Strata are taken to gain alike, which
-    overstates the variance where they do not. Raises ValueError for shares that are no probabilities, for a likeness
+    1965; m: cluster sizes weighted by themselves); t squared is then noncentral F. Strata are taken to gain alike,
+    which overstates the variance where they do not. Raises ValueError for shares that are no probabilities, for a likeness
     that is not from 0 to 1, and for an alpha that is not between 0 and 1.
     """
     require_share(alpha, "alpha")
@@ -255,8 +256,8 @@ def clustered_effect(
 ) -> ClusterPower:
     """The smallest difference of shares that CR2's test shows with `power`, a share `discordant` of items being so.
 
-    The effect is None where not even a difference of that size, all on one side, reaches the power. Raises ValueError as
-    clustered_power does, and for a power that is not above alpha.
+    The effect is None where not even a difference of that size, all on one side, reaches the power. Raises ValueError
+    as clustered_power does, and for a power that is not above alpha.
     """
     require_share(power, "power")
     most = clustered_power(discordant, 0.0, design, icc, alpha)

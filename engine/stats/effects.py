@@ -1,4 +1,4 @@
-"""Two conditions on the same items in one row: means, difference with its interval, tests and an effect with its own."""
+"""Two conditions on the same items in one row: means, difference with its interval, tests, an effect with its own."""
 
 from __future__ import annotations
 

@@ -222,18 +222,18 @@ def _sample_size(found: Row) -> list[RenderableType]:
             shows = f"a difference of {100 * one['detectable']:.1f} points shows with that power"
         rows.append(Text(f"  Planned, {one['of']}: {planned}, power {one['power']:.3f}; {shows}."))
         if one["n_needed"] is not None and one["of"] == "all":
-            rows.append(Text(f"  {_needed(found, one)}"))
+            rows.append(Text(f"  {_items_needed(found, one)}"))
     if found["planned"]:
         rows.append(Text(f"  {_alike(found['likeness'], found['planned'][0])}", style="dim"))
     return [*rows, *([_why(found["reason"])] if found["reason"] else [])]
 
 
-def _needed(found: Row, one: Row) -> str:
+def _items_needed(found: Row, one: Row) -> str:
     return (
         f"{count(one['n_needed'])} items of {count(one['clusters_needed'])} such templates for a power of "
         f"{found['power']:g} if {100 * found['gain']:g} % are gained and {100 * found['loss']:g} % lost, at "
-        f"{100 * one['level']:g} % of the {100 * found['alpha']:g} % that all looks may spend; if items were independent, "
-        f"{count(one['independent']['n_needed'])} by McNemar's exact test."
+        f"{100 * one['level']:g} % of the {100 * found['alpha']:g} % that all looks may spend; if items were "
+        f"independent, {count(one['independent']['n_needed'])} by McNemar's exact test."
     )
 
 

@@ -126,8 +126,10 @@ def decided_words(row: Row) -> str:
     A result of an earlier version was decided by McNemar's test; beside it stands its p with templates as clusters.
     """
     if str(row["test"]).startswith("McNemar"):
-        return f"p {p_short(row['p'])} by McNemar's test of items, {p_short(row['clustered_p'])} with templates as clusters"
-    return f"p {p_short(row['p'])} over {count(row['clusters'])} templates (of items, by McNemar's test, {p_short(row['mcnemar_p'])})"
+        by_items = f"p {p_short(row['p'])} by McNemar's test of items"
+        return f"{by_items}, {p_short(row['clustered_p'])} with templates as clusters"
+    told = f"p {p_short(row['p'])} over {count(row['clusters'])} templates"
+    return f"{told} (of items, by McNemar's test, {p_short(row['mcnemar_p'])})"
 
 
 def result_words(row: Row) -> list[str]:

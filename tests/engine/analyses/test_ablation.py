@@ -18,9 +18,9 @@ from engine.core.errors import SpecError
 from engine.models.requests import Completion, Generate
 from engine.spec.constitution import load_constitution
 from engine.stats.effects import paired_means, paired_shares
+from engine.stats.intervals import mean_interval
 from engine.stats.paired import wilcoxon
 from engine.stats.shares import wilson
-from engine.stats.intervals import mean_interval
 from store.db import Store
 from tests.engine.fakes import run_engine
 from tests.engine.phases.test_preferences import OPTIONS, Critical

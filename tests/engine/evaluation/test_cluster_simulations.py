@@ -139,7 +139,9 @@ def test_with_few_templates_of_many_items_mcnemar_claims_too_often_and_the_analy
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("layout", "tau", "shift"), [(MANY, 0.0, 0.23), (MANY, 0.6, 0.23), (MANY, 1.0, 0.26), (FEW, 0.6, 0.3)])
+@pytest.mark.parametrize(
+    ("layout", "tau", "shift"), [(MANY, 0.0, 0.23), (MANY, 0.6, 0.23), (MANY, 1.0, 0.26), (FEW, 0.6, 0.3)]
+)
 def test_power_is_what_the_plan_says_and_intervals_cover_an_effect(layout: Layout, tau: float, shift: float) -> None:
     effect, runs = np.full(TYPES, shift), 2_000
     gain = loss = 0.0

@@ -53,7 +53,9 @@ def store(tmp_path: Path) -> Path:
     path = tmp_path / "s.duckdb"
     items = [
         rows.evaluation_item(
-            f"{capability}-{place:02}", capability=capability, split="test" if place < N - 10 else "dev",
+            f"{capability}-{place:02}",
+            capability=capability,
+            split="test" if place < N - 10 else "dev",
             template=f"t{place // 2}" if place != 2 else "t0",
         )
         for capability in ("instruction_following", "conversation")

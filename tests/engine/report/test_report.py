@@ -161,7 +161,9 @@ def test_differences_are_those_of_the_pairs(folder: Path) -> None:
     assert primary["p"] == f"{tested.p:.1e}"
     markdown = (folder / "report.md").read_text()
     caption = "Descriptions that take items for independent; none of them decides."
-    (by_items,) = [row for row in table(markdown, caption) if (row["before"], row["after"]) == ("base formatted", "dpo")][:1]
+    (by_items,) = [
+        row for row in table(markdown, caption) if (row["before"], row["after"]) == ("base formatted", "dpo")
+    ][:1]
     assert by_items["Newcombe's interval"] == f"[{100 * interval.lo:+.1f}, {100 * interval.hi:+.1f}]"  # type: ignore[operator]
     assert by_items["McNemar's exact p"] == f"{mcnemar(pairs).p:.1e}"
     assert primary["Cohen's h"] == f"{cohen_h(pairs).value:.3f}"

@@ -38,7 +38,9 @@ def drawn(seed: int, sizes: list[list[int]], sd: float = 0.6) -> tuple[np.ndarra
     rng = np.random.default_rng(seed)
     names = [f"c{number}" for of in sizes for number, size in enumerate(of) for _ in range(size)]
     strata = [place for place, of in enumerate(sizes) for size in of for _ in range(size)]
-    shift = np.concatenate([np.full(size, rng.normal(0.1 * place, sd)) for place, of in enumerate(sizes) for size in of])
+    shift = np.concatenate(
+        [np.full(size, rng.normal(0.1 * place, sd)) for place, of in enumerate(sizes) for size in of]
+    )
     return np.clip(np.round(rng.normal(0.2, 0.7, len(names)) + shift), -1, 1), names, strata
 
 
@@ -164,7 +166,10 @@ def test_what_has_no_clustered_error_is_refused() -> None:
 @given(st.lists(st.integers(-4, 4), min_size=1, max_size=10))
 def test_sign_flips_are_all_flips(sums: list[int]) -> None:
     whole = abs(sum(sums))
-    flips = [abs(sum(sign * one for sign, one in zip(signs, sums, strict=True))) for signs in product((1, -1), repeat=len(sums))]
+    flips = [
+        abs(sum(sign * one for sign, one in zip(signs, sums, strict=True)))
+        for signs in product((1, -1), repeat=len(sums))
+    ]
     expected = sum(flip >= whole for flip in flips) / len(flips)
     found = sign_flip(clusters_of(sums, range(len(sums))))
     assert found.p == pytest.approx(expected) and "exact" in found.method
@@ -202,7 +207,9 @@ def test_power_of_clusters_of_one_item_is_that_of_the_t_test() -> None:
 def test_alike_items_are_worth_their_clusters() -> None:
     alike, apart = design(60, 10, 6), design(600, 1, 6)
     assert alike.df == pytest.approx(54) and alike.effect(1.0) == 10
-    assert clustered_power(0.1, 0.05, alike, 0.0).power == pytest.approx(clustered_power(0.1, 0.05, apart, 0.0).power, abs=0.02)
+    assert clustered_power(0.1, 0.05, alike, 0.0).power == pytest.approx(
+        clustered_power(0.1, 0.05, apart, 0.0).power, abs=0.02
+    )
     powers = [clustered_power(0.1, 0.05, alike, icc).power for icc in (0.0, 0.1, 0.3, 1.0)]
     assert powers == sorted(powers, reverse=True)
     few, more = (clusters_needed(0.1, 0.02, alike, icc).design for icc in (0.0, 0.2))

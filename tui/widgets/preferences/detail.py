@@ -85,7 +85,9 @@ def _ablation_line(item: Mapping[str, Any]) -> Content:
     if item["effect_lo"] is not None:
         effect += f" [{item['effect_lo']:+.2f}, {item['effect_hi']:+.2f}]"
     if item["beside_p"] is not None:
-        effect += f"; {item['beside']} p {item['beside_p']:.2g}, {item['beside_effect_name']} {item['beside_effect']:+.2f}"
+        effect += (
+            f"; {item['beside']} p {item['beside_p']:.2g}, {item['beside_effect_name']} {item['beside_effect']:+.2f}"
+        )
     told = f"  {item['with_mean']:.3f} against {item['against_mean']:.3f}, n={item['n']:,}, {item['test']}{p}{effect}"
     return row((f"{name}  ", QUIET), (f"{item['difference']:+.3f}{interval}", "bold"), told)
 

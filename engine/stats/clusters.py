@@ -26,7 +26,7 @@ NEAR = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Clusters:
-    """Differences summed by cluster: how many items, their sum and that of their squares, and each cluster's stratum."""
+    """Differences summed by cluster: how many items, their sum, that of squares, and each cluster's stratum."""
 
     sizes: Floats
     sums: Floats
@@ -105,7 +105,7 @@ def clusters_of(
 
 
 def summed(differences: Floats, member: NDArray[np.int64], stratum: NDArray[np.int64]) -> Clusters:
-    """The same of numbers: each item's cluster in `member`, each cluster's stratum in `stratum`; empty ones left out."""
+    """The same of numbers: each item's cluster in `member`, each cluster's stratum in `stratum`; no cluster is empty."""
     groups = len(stratum)
     sizes = np.bincount(member, minlength=groups)
     sums, squares = np.bincount(member, differences, groups), np.bincount(member, differences**2, groups)
@@ -213,8 +213,8 @@ def clustered_power(gain: float, loss: float, design: ClusterDesign, icc: float,
 
     The variance of a difference is gain + loss - (gain - loss)^2, times the design effect 1 + (m - 1) icc over n (Kish
     1965; m: cluster sizes weighted by themselves); t squared is then noncentral F. Strata are taken to gain alike,
-    which overstates the variance where they do not. Raises ValueError for shares that are no probabilities, for a likeness
-    that is not from 0 to 1, and for an alpha that is not between 0 and 1.
+    which overstates the variance where they do not. Raises ValueError for shares that are no probabilities, for a
+    likeness that is not from 0 to 1, and for an alpha that is not between 0 and 1.
     """
     require_share(alpha, "alpha")
     if not (gain >= 0 and loss >= 0 and 0 < gain + loss <= 1):

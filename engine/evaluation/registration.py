@@ -35,8 +35,8 @@ UNIT = (
     "The unit of inference is the template, nested in its item type; types are fixed. Test and interval are of the "
     "mean difference over all items with the CR2 error and Satterthwaite's degrees of freedom. Where no template "
     "differs from its type, sign flips of templates decide. Beside it stand sign flips, and as descriptions McNemar's "
-    f"test and Newcombe's interval, which take items for independent. What has fewer than {ENOUGH_CLUSTERS} templates is "
-    "described and not tested."
+    f"test and Newcombe's interval, which take items for independent. What has fewer than {ENOUGH_CLUSTERS} templates "
+    "is described and not tested."
 )
 
 Sizes = Mapping[str, Mapping[str, Sequence[int]]]  # by capability and type: how many items each template has

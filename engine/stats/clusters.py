@@ -105,7 +105,7 @@ def clusters_of(
 
 
 def summed(differences: Floats, member: NDArray[np.int64], stratum: NDArray[np.int64]) -> Clusters:
-    """The same of numbers: each item's cluster in `member`, each cluster's stratum in `stratum`; no cluster is empty."""
+    """The same of numbers: an item's cluster in `member`, a cluster's stratum in `stratum`; empty ones are left out."""
     groups = len(stratum)
     sizes = np.bincount(member, minlength=groups)
     sums, squares = np.bincount(member, differences, groups), np.bincount(member, differences**2, groups)

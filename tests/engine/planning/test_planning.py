@@ -13,7 +13,7 @@ import pytest
 
 from engine.evaluation import items
 from engine.evaluation.levels import level_of_all
-from engine.evaluation.registration import design_over, sizes_of
+from engine.evaluation.registration import design_over
 from engine.planning.forecast import Part, pilot_of, together
 from engine.planning.futility import conditional_power
 from engine.planning.plan import allocation, plan_of
@@ -264,19 +264,25 @@ def test_sample_size_of_the_spec() -> None:
     spec = load_spec("stage_1_small_model").settings
     settings = spec.evaluation
     assert settings is not None
-    of = items.item_set().of(settings.capability, "test", settings.items_per_type)
-    sizes = sizes_of(of)[settings.capability]
+    found = sample_size(spec)
+    assert [(one["n"], one["clusters"]) for one in found["planned"]] == [(15 * 6, 15 * 6), (6, 6)]  # six of each type
+    assert [one["tested"] for one in found["planned"]] == [True, False]
+    settings = settings.model_copy(update={"items_per_type": None})
+    spec = spec.model_copy(update={"evaluation": settings})
     found = sample_size(spec)
     whole, one = found["planned"]
-    assert (whole["n"], whole["clusters"]) == (len(of), len({(item.item_type, item.template) for item in of}))
-    design, level = design_over(sizes), level_of_all(settings.alpha)
+    assert [(one["n"], one["clusters"], one["tested"]) for one in (whole, one)] == [(600, 300, True), (40, 20, True)]
+    assert whole["power"] > 0.99 and one["power"] < 0.8
+    design, level = design_over({str(n): [2] * 20 for n in range(15)}), level_of_all(settings.alpha)
     assert whole["power"] == clustered_power(found["gain"], found["loss"], design, 0.1, level).power
-    assert whole["n_needed"] > whole["independent"]["n_needed"] or whole["design_effect"] < 1.01
+    assert whole["n_needed"] == 2 * whole["clusters_needed"] > whole["independent"]["n_needed"]
     assert whole["independent"]["n_needed"] == mcnemar_n(found["gain"], found["loss"], found["power"], level).n
+    effect = whole["detectable"]
+    shows = clustered_power((0.12 + effect) / 2, (0.12 - effect) / 2, design, 0.1, level).power
+    assert shows == pytest.approx(found["power"], abs=1e-6)
     assert found["likeness"] == {"icc": 0.1, "prior": 0.1, "pilot": None}
-    assert one["clusters"] == min(map(len, sizes.values())) and one["tested"] == (one["clusters"] >= found["enough"])
     alike = sample_size(spec, {"icc": 0.5, "prior": 0.1, "pilot": 0.5})["planned"][0]
-    assert alike["clusters_needed"] >= whole["clusters_needed"] and alike["power"] <= whole["power"]
+    assert alike["clusters_needed"] > whole["clusters_needed"] and alike["power"] < whole["power"]
     assert sample_size(spec.model_copy(update={"evaluation": None}))["reason"]
     same = settings.model_copy(update={"expected_loss": settings.expected_gain})
     found = sample_size(spec.model_copy(update={"evaluation": same}))

@@ -39,7 +39,7 @@ def graded(answers: Sequence[Mapping[str, Any]], now: datetime) -> list[Row]:
     for row in answers:
         if row["split"] == "test":
             by.setdefault(row["capability"], {}).setdefault(row["condition"], {})[row["item_id"]] = row
-    rows = []
+    rows: list[Row] = []
     for capability in CAPABILITIES:
         of = by.get(capability, {})
         for before, after in comparisons(of)[2]:
@@ -47,8 +47,15 @@ def graded(answers: Sequence[Mapping[str, Any]], now: datetime) -> list[Row]:
             places = [(of[after][item]["item_type"], of[after][item]["template"]) for item in items]
             for measure, value in MEASURES.items():
                 if items:
-                    a, b = ([value(of[name][item]) for item in items] for name in (after, before))
-                    key = {"capability": capability, "before": before, "after": after, "measure": measure, "at": now}
+                    a = [value(of[after][item]) for item in items]
+                    b = [value(of[before][item]) for item in items]
+                    key: Row = {
+                        "capability": capability,
+                        "before": before,
+                        "after": after,
+                        "measure": measure,
+                        "at": now,
+                    }
                     rows.append(key | _compared(a, b, places))
     tested = [row for row in rows if row["p"] is not None]
     for row, q in zip(tested, benjamini_hochberg([row["p"] for row in tested]).adjusted, strict=True):

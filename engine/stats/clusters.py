@@ -108,7 +108,7 @@ def summed(differences: Floats, member: NDArray[np.int64], stratum: NDArray[np.i
     """The same of numbers: an item's cluster in `member`, a cluster's stratum in `stratum`; empty ones are left out."""
     groups = len(stratum)
     sizes = np.bincount(member, minlength=groups)
-    sums, squares = np.bincount(member, differences, groups), np.bincount(member, differences**2, groups)
+    sums, squares = (np.bincount(member, one, groups).astype(np.float64) for one in (differences, differences**2))
     there = sizes > 0
     return Clusters(sizes[there].astype(np.float64), sums[there], squares[there], stratum[there])
 

@@ -91,7 +91,7 @@ def test_an_outcome_tells_shares_audit_gap_and_comparisons(account: dict[str, An
     assert "claim none: " in words and "the gap gate failed" in words
     if width > 100:  # below, tables fold their cells
         assert "base formatted right 0.600" in words
-        assert "· base_formatted → sft 300 81.0 % 99.3 % +18.3 [+13.8, +22.9] 6.1e-15 6.1e-15 h +0.74 primary" in words
+        assert "· base_formatted → sft 300 81.0 % 99.3 % +18.3 [+12.0, +25.0] 1e-09 1e-09 h +0.74 primary" in words
     assert max(map(len, text.splitlines())) <= width
 
 

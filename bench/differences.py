@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from bench.blind import Outcomes
 from engine.core.figures import ABSENT, percent_of, points_signed, points_signed_interval
-from engine.stats.paired import clustered, mcnemar, newcombe, pairs, shares_bca
+from engine.stats.clusters import clustered
+from engine.stats.paired import mcnemar, newcombe, pairs, shares_bca
 from engine.stats.power import mcnemar_effect
 
 COMPARISONS = (

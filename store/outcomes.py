@@ -220,3 +220,16 @@ RESULT_SQL = f"""CASE
     WHEN NOT (op = '>=' AND lo IS NULL AND check_name NOT IN {_listed(_MAY_BE_NEGATIVE)}) AND (n < {LEAST} OR (
         lo IS NOT NULL AND {_ROOM} > 0 AND {_ROOM} < 1 AND n * {_ROOM} < {_Z2!r} * (1 - {_ROOM}))) THEN '{NOT_TESTED}'
     WHEN passed THEN '{PASSED}' ELSE '{FAILED}' END"""
+
+
+# Whether a registered comparison is shown: its corrected p is within the level of its look. Where an earlier version
+# decided by McNemar's test, which takes items for independent, the p with templates as clusters must be within it, too.
+SHOWN_SQL = "coalesce(p_corrected <= alpha AND (test NOT LIKE 'McNemar%' OR coalesce(clustered_p, 1) <= alpha), false)"
+
+
+def shown(row: Mapping[str, Any]) -> bool:
+    """The same of a row of `evaluation_results`."""
+    if row["p_corrected"] is None or row["p_corrected"] > row["alpha"]:
+        return False
+    by_items = str(row["test"]).startswith("McNemar")
+    return not by_items or (row["clustered_p"] is not None and bool(row["clustered_p"] <= row["alpha"]))

@@ -29,6 +29,7 @@ from engine.spec.constitution import CONDITIONS, Principle
 from engine.spec.provenance import derived_seed, new_session_id
 from engine.spec.stage import settings_of
 from engine.stats.effects import Paired, paired_means, paired_shares
+from engine.stats.paired import holm
 from store.db import Store
 
 SHOWN = {"with": "with the principle", "without": "without one", "irrelevant": "with one of another category"}
@@ -179,8 +180,12 @@ def _results(run_id: str, principle_id: str, rows: Sequence[Row]) -> list[Row]:
                     "against": against,
                     "measure": measure,
                     **asdict(told),
+                    "p_corrected": None,
                     "evidence_sha256": evidence,
                     "at": now,
                 }
             )
+    tested = [row for row in found if row["p"] is not None]
+    for row, p in zip(tested, holm([row["p"] for row in tested]).adjusted, strict=True):
+        row["p_corrected"] = p
     return found

@@ -10,6 +10,7 @@ from typing import Any
 from engine.budget.ledger import money_left
 from engine.evaluation import BASE_CONDITIONS, registration
 from engine.evaluation.conditions import IN_WORDS, decoding_of
+from engine.evaluation.likeness import likeness
 from engine.evaluation.plan import evaluation_plan
 from engine.evaluation.registration import current
 from engine.quality.gates import recompute
@@ -39,9 +40,6 @@ def preregister(
         run = reader.run(run_id)
         spec = settings_of(run, overrides)
         planned = evaluation_plan(reader, run, spec)
-        counts: dict[str, int] = {}
-        for item in planned.items:
-            counts[item.capability] = counts.get(item.capability, 0) + (item.split == "test")
         tuned = [name for name in TRAINING_PHASES if getattr(spec, name) is not None]
         tuned = tuned[: tuned.index(after) + 1] if after in tuned else tuned if after is None else []
         body = registration.body(
@@ -51,8 +49,9 @@ def preregister(
             planned.scorer_sha256,
             asdict(decoding_of("base_formatted", planned.settings)),
             [*BASE_CONDITIONS, *tuned],
-            counts,
+            registration.sizes_of(item for item in planned.items if item.split == "test"),
             hypothesis,
+            likeness(reader, run["run_id"], planned.items_sha256, planned.settings),
         )
         return registration.register(reader, store, run["run_id"], body, datetime.now(UTC))
 

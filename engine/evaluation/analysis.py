@@ -1,15 +1,15 @@
 """What two conditions' answers on the same test items say: tests, intervals, corrections, levels of looks.
 
-Pure functions of rows. `a` and `b` of engine.stats.paired are the conditions after and before: above zero, the later
-one is better. The hypotheses of a registration are tested by serial gatekeeping (Maurer, Hothorn and Lehmacher 1995;
+Pure functions of rows. `a` and `b` of engine.stats are the conditions after and before: above zero, the later one is
+better. The hypotheses of a registration are tested by serial gatekeeping (Maurer, Hothorn and Lehmacher 1995;
 Dmitrienko and Tamhane 2007): the primary one alone at the full level, and, only where it is rejected, the secondary
 ones together by Holm. That bounds the family-wise error of all registered claims at alpha, whichever of them are true
 and however they depend on each other. All else is exploratory: no corrected p value, but a false discovery rate.
 
-Newcombe's limits come first: in simulated evaluations they cover the truth within 1.5 points of 95 %, as the
-bootstrap's do with 300 items or more; with the 45 of one type those cover it in 93 %. McNemar's test takes items for
-independent. Where whole templates gain or lose and the claim is about templates to come, it rejected a true hypothesis
-in 17 % of simulated evaluations at the level of 5 %, and the clustered p in 5 %
+The unit of inference is the template, within its type: items of one template gain or lose together, so they are no
+draws of their own. What decides is the cluster-robust test of engine.stats.clusters. McNemar's test and Newcombe's
+interval, which take items for independent, stand beside it as descriptions: where effects vary over templates they
+rejected a true hypothesis in up to 20 % of simulated evaluations at the level of 5 %
 (tests/engine/evaluation/test_evaluation_simulations.py).
 """
 
@@ -19,7 +19,6 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,25 +26,20 @@ from numpy.typing import NDArray
 
 from engine.core.errors import EvaluationError
 from engine.evaluation import ALL, CAPABILITIES, REFERENCE
-from engine.evaluation.registration import EACH, body_of, comparisons, counts
+from engine.evaluation.differences import by_items, clustered_test, decided, described, not_worse, planning
+from engine.evaluation.levels import next_level
+from engine.evaluation.registration import ENOUGH_CLUSTERS, body_of, comparisons, counts, registered_types
 from engine.spec.sections import EvaluationSpec
-from engine.stats.paired import (
-    DRAWS,
-    Pairs,
-    benjamini_hochberg,
-    clustered,
-    cohen_h,
-    holm,
-    mcnemar,
-    newcombe,
-    shares_bca,
-)
-from engine.stats.power import equivalence, mcnemar_effect, mcnemar_power
-from engine.stats.power import looks as looks_at
-from engine.stats.shares import wilson
+from engine.stats.clusters import Clustered, Clusters, summed
+from engine.stats.paired import DRAWS, Pairs, benjamini_hochberg, holm
 
-PRIMARY, SECONDARY, EXPLORATORY = "primary", "secondary", "exploratory"
-CORRECTIONS = {PRIMARY: "none, tested alone before the others", SECONDARY: "Holm, after the primary", EXPLORATORY: ""}
+PRIMARY, SECONDARY, EXPLORATORY, DESCRIPTIVE = "primary", "secondary", "exploratory", "descriptive"
+CORRECTIONS = {
+    PRIMARY: "none, tested alone before the others",
+    SECONDARY: "Holm, after the primary",
+    EXPLORATORY: "",
+    DESCRIPTIVE: "none: too few templates to test",
+}
 NOT_ANSWERED = 4  # among an item's outcomes: 2 for right after, and 1 for right before
 
 Row = dict[str, Any]
@@ -64,14 +58,16 @@ class Analysis:
 class Panel:
     """Test answers of one capability as arrays, items sorted by type and id.
 
-    `right` has for each condition one number an item: 1 right, 0 wrong, -1 not answered. `type_of` numbers `types`.
+    `right` has for each condition one number an item: 1 right, 0 wrong, -1 not answered. `type_of` numbers `types`;
+    `template_of` numbers templates, each within its type.
     """
 
     capability: str
     items: tuple[str, ...]
     types: tuple[str, ...]
     type_of: NDArray[np.int64]
-    templates: tuple[str, ...]
+    template_of: NDArray[np.int64]
+    type_of_template: NDArray[np.int64]
     right: Mapping[str, NDArray[np.int8]]
     source: str  # hashes of the item set and the scorer
     _names: dict[bytes, bytes] = field(default_factory=dict, repr=False, compare=False)
@@ -112,11 +108,6 @@ def compare(
     return analyse(panels(answers), spec, registration, looks=looks, draws=draws, now=now)
 
 
-def significant(row: Mapping[str, Any]) -> bool:
-    """Whether a result is a registered one that is shown: its corrected p value is within the level of its look."""
-    return row["p_corrected"] is not None and bool(row["p_corrected"] <= row["alpha"])
-
-
 def panels(answers: Iterable[Mapping[str, Any]]) -> list[Panel]:
     """Test answers by capability. Raises EvaluationError where they are of two item sets or two scorers."""
     items: dict[str, dict[str, tuple[str, str]]] = {}
@@ -153,7 +144,10 @@ def _panel(
         condition: np.array([found.get(item, -1) for item in ids], dtype=np.int8) for condition, found in right.items()
     }
     type_of = np.array([number[items[item][0]] for item in ids])
-    return Panel(name, tuple(ids), types, type_of, tuple(items[item][1] for item in ids), outcomes, source)
+    templates = {one: place for place, one in enumerate(dict.fromkeys(items[item] for item in ids))}
+    template_of = np.array([templates[items[item]] for item in ids])
+    type_of_template = np.array([number[item_type] for item_type, _ in templates])
+    return Panel(name, tuple(ids), types, type_of, template_of, type_of_template, outcomes, source)
 
 
 def analyse(
@@ -175,39 +169,42 @@ def analyse(
     alpha = float(body.get("alpha", spec.alpha))
     roles = _roles(body, found)
     rows: dict[Key, Row] = {}
-    behind: dict[Key, tuple[Pairs, Panel, NDArray[np.bool_]]] = {}
+    behind: dict[Key, tuple[Pairs, Clusters, Clustered | None]] = {}
     for panel in found:
         bases, _, pairs_of = comparisons(panel.right)
         references = [(before, REFERENCE) for before in bases if REFERENCE in panel.right]
         for before, after in pairs_of + references:
-            for item_type, table, chosen, evidence in _tables(panel, before, after):
+            for item_type, table, clusters, evidence in _tables(panel, before, after):
                 key = panel.capability, before, after, item_type
-                rows[key] = _row(key, roles.get(key, EXPLORATORY), table, evidence, now)
-                behind[key] = table, panel, chosen
+                few = len(clusters.sizes) < ENOUGH_CLUSTERS
+                role = DESCRIPTIVE if few else roles.get(key, EXPLORATORY)
+                rows[key], tested = _row(key, role, table, clusters, evidence, now)
+                behind[key] = table, clusters, tested
     new = _set_levels(rows, roles, body, looks, alpha, now)
     _correct(rows, roles)
     if intervals:
-        expected = body.get("expected") or {"gain": spec.expected_gain, "loss": spec.expected_loss}
-        for key, (table, panel, chosen) in behind.items():
+        expected = {"gain": spec.expected_gain, "loss": spec.expected_loss, "icc": spec.expected_icc}
+        expected |= body.get("expected", {})
+        for key, (table, clusters, tested) in behind.items():
             row = rows[key]
-            row.update(_intervals(table, draws), **_clustered(panel, row["before"], row["after"], chosen))
-            row.update(_planning(table, row["alpha"], expected, spec.power, float(body.get("margin", spec.margin))))
+            row.update(described(table, clusters, draws))
+            row.update(planning(table, clusters, tested, row["alpha"], expected, spec.power))
+            row.update(not_worse(table, clusters, tested, float(body.get("margin", spec.margin))))
     return Analysis(list(rows.values()), new)
 
 
 def _roles(body: Mapping[str, Any], found: Sequence[Panel]) -> dict[Key, str]:
-    """The role of each registered hypothesis, "each" being every type of the capability's items."""
+    """The role of each registered hypothesis, "each" being every type that was registered to be tested."""
     types = {panel.capability: panel.types for panel in found}
     roles: dict[Key, str] = {}
     for one in body.get("hypotheses", ()):
-        capability, item_type = one["capability"], one["item_type"]
-        for name in types.get(capability, ()) if item_type == EACH else (item_type,):
-            roles[capability, one["before"], one["after"], name] = one["role"]
+        for name in registered_types(body, one, types.get(one["capability"], ())):
+            roles[one["capability"], one["before"], one["after"], name] = one["role"]
     return roles
 
 
-def _tables(panel: Panel, before: str, after: str) -> Iterable[tuple[str, Pairs, NDArray[np.bool_], str]]:
-    """For all items and each type: its name, the counts, which items were answered under both, and their evidence."""
+def _tables(panel: Panel, before: str, after: str) -> Iterable[tuple[str, Pairs, Clusters, str]]:
+    """For all items and each type: its name, counts and templates of items answered under both, and their evidence."""
     a, b = panel.right[after], panel.right[before]
     both = (a >= 0) & (b >= 0)
     if not both.any():
@@ -217,6 +214,8 @@ def _tables(panel: Panel, before: str, after: str) -> Iterable[tuple[str, Pairs,
     counts_of = np.bincount(panel.type_of * cells + outcome, minlength=cells * len(panel.types)).reshape(-1, cells)
     small = outcome.astype(np.uint8)
     whole = counts_of.sum(axis=0)
+    differences = (a[both] - b[both]).astype(np.float64)
+    clusters = summed(differences, panel.template_of[both], panel.type_of_template)
     for place in range(-1, len(panel.types)):
         neither, lost, gained, right, _ = (whole if place < 0 else counts_of[place]).tolist()
         if not neither + lost + gained + right:
@@ -225,28 +224,25 @@ def _tables(panel: Panel, before: str, after: str) -> Iterable[tuple[str, Pairs,
         chosen = both if place < 0 else both & (panel.type_of == place)
         text = f"{panel.capability}\n{before}\n{after}\n{name}\n".encode()
         evidence = hashlib.sha256(text + panel.names_sha256(chosen) + small[chosen].tobytes()).hexdigest()
-        yield name, Pairs(right, gained, lost, neither), chosen, evidence
+        of = clusters if place < 0 else clusters.only(clusters.stratum == place)
+        yield name, Pairs(right, gained, lost, neither), of, evidence
 
 
-@lru_cache(maxsize=100_000)
-def _tests(gained: int, lost: int) -> tuple[str, float, float, float]:
-    """McNemar's exact test and its corrected chi-square: name, p, statistic and p. Concordant items do not matter."""
-    table = Pairs(1, gained, lost, 0)
-    exact, corrected = mcnemar(table), mcnemar(table, exact=False)
-    return exact.test, exact.p, corrected.statistic, corrected.p
-
-
-def _row(key: Key, role: str, table: Pairs, evidence: str, now: datetime) -> Row:
+def _row(
+    key: Key, role: str, table: Pairs, clusters: Clusters, evidence: str, now: datetime
+) -> tuple[Row, Clustered | None]:
+    """A result's counts, what decides it and what McNemar's test says of it; also the clustered test, where it is."""
     capability, before, after, item_type = key
-    test, p, chi2, p_chi2 = _tests(table.gained, table.lost)
-    return {
+    tested = clustered_test(clusters)
+    row = {
         "capability": capability, "before": before, "after": after, "item_type": item_type, "role": role,
         "n": table.n, "before_right": table.b_right, "after_right": table.a_right,
         "gained": table.gained, "lost": table.lost, "difference": table.difference,
-        "test": test, "p": p, "chi2": chi2, "p_chi2": p_chi2,
+        **decided(table, clusters, tested), **by_items(table.gained, table.lost),
         "p_corrected": None, "correction": CORRECTIONS[role], "q": None, "alpha": None,
-        "registered": role != EXPLORATORY, "evidence_sha256": evidence, "at": now,
+        "registered": role in (PRIMARY, SECONDARY), "evidence_sha256": evidence, "at": now,
     }  # fmt: skip
+    return row, tested
 
 
 def _set_levels(
@@ -280,25 +276,8 @@ def _set_levels(
             )  # fmt: skip
     lowest = min(levels.values(), default=alpha)
     for key, row in rows.items():
-        row["alpha"] = {PRIMARY: levels.get(key[:3], alpha), SECONDARY: lowest, EXPLORATORY: alpha}[row["role"]]
+        row["alpha"] = {PRIMARY: levels.get(key[:3], alpha), SECONDARY: lowest}.get(row["role"], alpha)
     return new
-
-
-def next_level(past: Sequence[Mapping[str, Any]], fraction: float, alpha: float) -> float:
-    """The level of a new look at a share `fraction` of the planned items, after those of `past` (fraction, level).
-
-    Where more items are there than ever before it is what O'Brien-Fleming spending has released since (see
-    engine.stats.power.looks), but no more than is left of alpha; with all items it is all that is left. A look at no
-    more items than before, because answers or verdicts were changed, has half the level of the look before it, and at
-    most half of what is left. So all levels add up to alpha at most until all items were looked at. Nothing is left to
-    take from then; however often one looks again after that, the levels add up to less than twice alpha.
-    """
-    reached = sorted({float(one["fraction"]) for one in past})
-    left = max(alpha - sum(float(one["level"]) for one in past), 0.0)
-    if reached and fraction <= reached[-1]:
-        again = float(past[-1]["level"]) / 2
-        return again if reached[-1] >= 1 else min(again, left / 2)
-    return left if fraction >= 1 else min(looks_at([*reached, fraction], alpha).levels[-1], left)
 
 
 def _correct(rows: Mapping[Key, Row], roles: Mapping[Key, str]) -> None:
@@ -308,7 +287,8 @@ def _correct(rows: Mapping[Key, Row], roles: Mapping[Key, str]) -> None:
     """
     primary = [row for row in rows.values() if row["role"] == PRIMARY]
     secondary = [row for row in rows.values() if row["role"] == SECONDARY]
-    absent = sum(role == SECONDARY and key not in rows for key, role in roles.items())
+    tested = {key for key, row in rows.items() if row["role"] == SECONDARY}
+    absent = sum(role == SECONDARY and key not in tested for key, role in roles.items())
     first = max((row["p"] for row in primary), default=1.0)
     for row in primary:
         row["p_corrected"] = row["p"]
@@ -318,44 +298,3 @@ def _correct(rows: Mapping[Key, Row], roles: Mapping[Key, str]) -> None:
     for family in (primary + secondary, [row for row in rows.values() if row["role"] == EXPLORATORY]):
         for row, q in zip(family, benjamini_hochberg([row["p"] for row in family]).adjusted, strict=True):
             row["q"] = q
-
-
-def _intervals(table: Pairs, draws: int) -> Row:
-    before, after, difference = wilson(table.b_right, table.n), wilson(table.a_right, table.n), newcombe(table)
-    drawn = shares_bca(table, draws=draws) if draws else None
-    effect = cohen_h(table)
-    return {
-        "before_lo": before[0], "before_hi": before[1], "after_lo": after[0], "after_hi": after[1],
-        "lo": difference.lo, "hi": difference.hi, "interval_method": difference.method,
-        "bca_lo": drawn.lo if drawn else None, "bca_hi": drawn.hi if drawn else None,
-        "effect": effect.value, "effect_name": effect.name,
-    }  # fmt: skip
-
-
-def _clustered(panel: Panel, before: str, after: str, chosen: NDArray[np.bool_]) -> Row:
-    """The difference with an error that allows for items of one template being alike; null where it is not defined."""
-    templates = [panel.templates[index] for index in np.flatnonzero(chosen)]
-    row: Row = {"clusters": len(set(templates)), "clustered_lo": None, "clustered_hi": None, "clustered_p": None}
-    try:
-        found = clustered(panel.right[after][chosen], panel.right[before][chosen], templates)
-    except ValueError:  # one template, or no spread between them
-        return row
-    if found.se == 0:  # no item differs, which no interval of width 0 should claim to be sure of
-        return row
-    return row | {"clustered_lo": found.lo, "clustered_hi": found.hi, "clustered_p": found.p}
-
-
-def _planning(table: Pairs, alpha: float, expected: Mapping[str, float], power: float, margin: float) -> Row:
-    """Power for the expected effect, the smallest effect that n could show, and whether a regression is excluded."""
-    discordant = (table.gained + table.lost) / table.n
-    shown = None
-    if discordant > 0 and 0 < alpha < power:
-        shown = _detectable(table.n, discordant, power, alpha).effect
-    return {
-        "power": _power(expected["gain"], expected["loss"], table.n, alpha).power if alpha > 0 else 0.0,
-        "detectable": shown, "margin": margin, "p_not_worse": equivalence(table, margin).p_not_worse,
-    }  # fmt: skip
-
-
-_power = lru_cache(maxsize=10_000)(mcnemar_power)
-_detectable = lru_cache(maxsize=10_000)(mcnemar_effect)

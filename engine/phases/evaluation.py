@@ -20,6 +20,7 @@ from engine.evaluation import ALL, BASE_CONDITIONS, REFERENCE, TUNED_CONDITIONS,
 from engine.evaluation import scorer_audit as audit
 from engine.evaluation.conditions import Condition, answer_of, broken_adapters, request_of
 from engine.evaluation.gap import GATE, gap_checks, gap_evidence, what_instead
+from engine.evaluation.graded import graded
 from engine.evaluation.items import plants, written_plants
 from engine.evaluation.plan import EvaluationPlan, answers_of, evaluation_plan
 from engine.evaluation.verifiers import verify
@@ -39,6 +40,7 @@ HELD = 32
 PLANTED_ITEMS = 6  # of each type whose eight planted answers are verified, besides those written by hand
 NOTHING = "\n\nI hope that this is of some help to you."
 REPEATED_AT_LEAST = 8
+NO_RESULTS: dict[str, list[Any]] = {"evaluation_results": [], "evaluation_scores": []}
 
 Row = dict[str, Any]
 _LAST_SENTENCE = re.compile(r"(?s)(?<=[.!?\n])\s*[^.!?\n]+[.!?]*\s*\Z")
@@ -74,7 +76,7 @@ class Evaluator:
             self.emit(events.Noted(run_id, "warning", text))
         planted = self.plant(plan)
         if failed := audit.blocked(planted):
-            self.store.renew(run_id, {"scorer_audits": planted, "evaluation_results": []})
+            self.store.renew(run_id, {"scorer_audits": planted, **NO_RESULTS})
             return "gate_failed", f"the scorer's audit failed before anything was asked: {', '.join(failed)}"
         self._ask_all(plan)
         self.emit(events.PhaseFinished(run_id, PHASE, self._done, None))
@@ -96,16 +98,18 @@ class Evaluator:
         gates_of, gap = self._gap(answers, plan, now)
         results: list[Row] = []
         looks: list[Row] = []
+        scores: list[Row] = []
         if not failed and any(row["condition"] in TUNED_CONDITIONS for row in answers):
             registered = registration.current(self.reader, run_id)
             before = self.reader.query("SELECT * FROM evaluation_looks WHERE run_id = ?", [run_id])
             made = analysis.compare(answers, settings, registered, looks=before, now=now)
             results = [{**row, "run_id": run_id} for row in made.results]
             looks = [{**row, "run_id": run_id} for row in made.looks]
+            scores = [{**row, "run_id": run_id} for row in graded(answers, now)]
         self.store.append({"evaluation_looks": looks})  # before anybody can see what they looked at
         self.store.renew(
             run_id,
-            {"scorer_audits": audits, "evaluation_results": results, "gates": gates_of},
+            {"scorer_audits": audits, "evaluation_results": results, "evaluation_scores": scores, "gates": gates_of},
             only={"gates": {"gate": GATE}},
         )
         self.emit(events.GateDecided(run_id, GATE, not gap, gap))
@@ -201,9 +205,9 @@ class Evaluator:
         replaced = any(keys.get(row["item_id"], row["request_id"]) != row["request_id"] for row in rows)
         if replaced:
             only = {"evaluation_repeats": {"condition": condition.name}}
-            self.store.renew(self.run["run_id"], {"evaluation_results": [], "evaluation_repeats": []}, only=only)
+            self.store.renew(self.run["run_id"], {**NO_RESULTS, "evaluation_repeats": []}, only=only)
         elif any(row["scorer_sha256"] != plan.scorer_sha256 for row in rows):
-            self.store.renew(self.run["run_id"], {"evaluation_results": []})
+            self.store.renew(self.run["run_id"], NO_RESULTS)
 
     def _keep(self, held: list[Row]) -> None:
         self.store.put({"evaluation_answers": held})
@@ -322,14 +326,10 @@ def summary(answers: Sequence[Row], results: Sequence[Row], capability: str) -> 
             f"{row['before']} {percent_of(row['before_right'], row['n'])} → {row['after']} "
             f"{percent_of(row['after_right'], row['n'])} on {row['n']} test items: "
             f"{points_signed(row['difference'])} points "
-            f"{points_signed_interval(row['lo'], row['hi'])}, {row['test']} p {row['p']:.2g}{_clustered(row)}, {kind}"
+            f"{points_signed_interval(row['lo'], row['hi'])}, {row['test']} p {row['p']:.2g} over "
+            f"{row['clusters']} templates, {kind}"
         )
     return "; ".join(_shares(answers, capability))
-
-
-def _clustered(row: Row) -> str:
-    """McNemar takes items for independent; where whole templates gain or lose together, this is the honest p value."""
-    return "" if row["clustered_p"] is None else f" ({row['clustered_p']:.2g} with templates as clusters)"
 
 
 def _usual(whole: Sequence[Row]) -> list[tuple[str, str]]:

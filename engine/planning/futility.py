@@ -57,7 +57,7 @@ def futility(
         "n": n, "planned": planned, "gained": gained, "lost": lost, "alpha": alpha, "expected_gain": gain,
         "expected_loss": loss, "under_plan": planned_power, "under_trend": None, "trend_lo": None, "trend_hi": None,
         "below": below, "miss_at_most": min((1 - power) / (1 - below), 1.0),
-        "method": "conditional power of McNemar's exact test, summed exactly; trend by Wilson's interval",
+        "method": "conditional power of McNemar's exact test, items taken for independent; trend by Wilson's interval",
     }  # fmt: skip
     if n:
         rate = discordant / n

@@ -14,7 +14,7 @@ import numpy as np
 from engine.budget.ledger import TOPIC, WARNED, Amount, Spent, cap_of, spent
 from engine.budget.prices import NO_PRICE_KNOWN
 from engine.core.figures import NO_GPU_PRICE, cents
-from engine.evaluation.items import item_set
+from engine.evaluation.likeness import likeness
 from engine.planning.best_of import best_of, pools_of
 from engine.planning.forecast import (
     METHOD,
@@ -30,17 +30,18 @@ from engine.planning.forecast import (
 )
 from engine.planning.futility import FUTILE_BELOW, futility
 from engine.planning.left import phase_left, pipeline_stages, stage_parts
+from engine.planning.sample_size import sample_size
 from engine.quality.labels import ranking_critic
 from engine.review.prompt import Section
 from engine.spec.constitution import CONDITIONS, load_constitution
 from engine.spec.stage import StageSpec, settings_of
 from engine.stats.intervals import needed_candidates
-from engine.stats.power import mcnemar_effect, mcnemar_n, mcnemar_power
+from engine.stats.power import t_effect, t_n
 from engine.stats.shares import wilson
-from store.errors import CaiError
 from store.read import Reader
 
 ABLATION_ITEMS = (20, 50, 100)
+COHEN = {"small": 0.2, "medium": 0.5, "large": 0.8}  # values of d_z (Cohen 1988, section 2.2.3)
 
 Row = dict[str, Any]
 
@@ -75,7 +76,7 @@ def plan_of(
         "rates": _rates(run, pilot),
         "costs": _costs(pilot, price_per_hour),
         "forecast": _forecast(reader, run, parts, stages, price_per_hour, left),
-        "sample_size": sample_size(spec),
+        "sample_size": sample_size(spec, _alike(reader, run, spec)),
         "best_of": _best_of(reader, run, spec, pilot, price_per_hour),
         "ablations": _ablations(reader, run, spec, pilot, price_per_hour, left),
         "futility": _futility(reader, run, spec, futile_below),
@@ -173,31 +174,10 @@ def _forecast(
     }
 
 
-def sample_size(spec: StageSpec) -> Row:
-    """The least n for the wanted power, and what the planned items can show, in all and of one type."""
-    settings = spec.evaluation
-    if settings is None:
-        return {"wanted": None, "planned": [], "reason": "the spec has no section `evaluation`"}
-    gain, loss, alpha, power = settings.expected_gain, settings.expected_loss, settings.alpha, settings.power
-    found: Row = {"gain": gain, "loss": loss, "alpha": alpha, "power": power, "planned": [], "reason": None}
-    try:
-        wanted = mcnemar_n(gain, loss, power, alpha)
-        found["wanted"] = {"n": wanted.n, "power": wanted.power, "test": wanted.test, "method": wanted.method}
-    except ValueError as error:
-        found |= {"wanted": None, "reason": str(error)}
-    try:
-        items = item_set().of(settings.capability, "test", settings.items_per_type)
-    except CaiError as error:
-        return found | {"planned": [], "reason": error.title}
-    types = [item.item_type for item in items]
-    for name, n in (("all", len(items)), ("one type", min(map(types.count, set(types)), default=0))):
-        if n:
-            detectable = mcnemar_effect(n, gain + loss, power, alpha).effect
-            at = mcnemar_power(gain, loss, n, alpha)
-            found["planned"].append(
-                {"of": name, "n": n, "power": at.power, "detectable": detectable, "discordant": gain + loss}
-            )
-    return found
+def _alike(reader: Reader, run: Row, spec: StageSpec) -> Row | None:
+    if spec.evaluation is None:
+        return None
+    return likeness(reader, run["run_id"], reader.items_asked(run["run_id"]), spec.evaluation)
 
 
 def _best_of(reader: Reader, run: Row, spec: StageSpec, pilot: Pilot, price: float | None) -> Row:
@@ -253,11 +233,13 @@ def _ablations(reader: Reader, run: Row, spec: StageSpec, pilot: Pilot, price: f
     if each is None or not each[0]:
         return found | {"reason": "no revision was made yet, so the cost of one is not known"}
     n = int(pilot.sums[pilot.column["went_revisions"]])
+    found["needed"] = {name: t_n(dz).n for name, dz in COHEN.items()}
     for items in ABLATION_ITEMS:
         times = items * len(CONDITIONS)
         seconds = measured(times * each[0], *interval(times * each[1]), n, "seconds", METHOD)
         usd = in_usd(seconds, price)
         row = {"items": items, "seconds": seconds, "usd": usd, "fit": None, "fit_at_least": None}
+        row["detectable_dz"] = t_effect(items).effect
         if left is not None and usd["value"]:
             row["fit"] = int(left // usd["value"])
             row["fit_at_least"] = None if usd["hi"] is None else int(left // usd["hi"])

@@ -10,9 +10,12 @@ from typing import Any
 from engine.core.errors import UsageError
 from engine.core.text import without_secrets
 from engine.evaluation import BASE_CONDITIONS, CAPABILITIES, TUNED_CONDITIONS
+from engine.evaluation.differences import clustered_test, decided
+from engine.evaluation.registration import ENOUGH_CLUSTERS
 from engine.report.build import require_free, write
 from engine.report.document import col, markdown_table
 from engine.report.text import inline
+from engine.stats.clusters import clusters_of
 from engine.stats.paired import cohen_h, holm, mcnemar, newcombe, pairs
 from engine.stats.shares import wilson
 from store.errors import CaiError, NotFound
@@ -23,7 +26,8 @@ from store.text import json_ready
 ALPHA = 0.05
 
 _ANSWERS = """
-    SELECT a.run_id, a.condition, a.item_id, a.items_sha256, a.scorer_sha256, a.fingerprint, a.correct, i.capability
+    SELECT a.run_id, a.condition, a.item_id, a.items_sha256, a.scorer_sha256, a.fingerprint, a.correct, i.capability,
+           i.item_type, i.template
     FROM evaluation_answers a
     JOIN evaluation_items i ON i.items_sha256 = a.items_sha256 AND i.item_id = a.item_id
     WHERE a.run_id IN (SELECT unnest(?::VARCHAR[])) AND i.split = 'test'
@@ -62,9 +66,10 @@ def compare_runs(
 
     `conditions` are compared with the same one of the first run; without them the last tuned condition of each run is.
     Returns {baseline, runs, alpha, correction, family, comparisons, notes}: `runs` with figures that carry no test, and
-    `comparisons` a row for each run, condition and capability: n, right and Wilson interval in both, gained, lost,
-    difference with Newcombe's interval, McNemar's exact p, p_corrected by Holm over all rows, Cohen's h, `only_before`
-    and `only_after`, which count items that one of the two has not answered.
+    `comparisons` a row for each run, condition and capability: n, templates, right and Wilson interval in both, gained,
+    lost, difference with interval and p that take templates as clusters, p_corrected by Holm over all rows that have
+    enough templates (else None), Cohen's h, as descriptions McNemar's p and Newcombe's interval, `only_before` and
+    `only_after`, which count items that one of the two has not answered.
 
     Raises NotFound for an unknown run; UsageError for fewer than two runs or a run named twice; CaiError for a
     condition that a run was not asked under, other items or another scorer, a failed audit of the scorer, answers of
@@ -92,28 +97,35 @@ def compare_runs(
         new = [row for row in by_run[run_id] if row["condition"] == after]
         _require_same(first, old, run_id, new)
         for name in CAPABILITIES:
-            one = {row["item_id"]: bool(row["correct"]) for row in old if row["capability"] == name}
-            two = {row["item_id"]: bool(row["correct"]) for row in new if row["capability"] == name}
+            one: dict[str, Row] = {row["item_id"]: row for row in old if row["capability"] == name}
+            two = {row["item_id"]: row for row in new if row["capability"] == name}
             both = sorted(one.keys() & two.keys())
             if both:
                 facts = {"run": run_id, "capability": name, "before": before, "after": after}
                 left = {"only_before": len(one) - len(both), "only_after": len(two) - len(both)}
-                comparisons.append(facts | _compared([two[i] for i in both], [one[i] for i in both]) | left)
+                made: Row = facts | _compared([two[i] for i in both], [one[i] for i in both]) | left
+                comparisons.append(made)
+                if made["clusters"] < ENOUGH_CLUSTERS:
+                    notes.append(
+                        f"{run_id}: {name} has items of {made['clusters']} templates; a test needs {ENOUGH_CLUSTERS}, "
+                        "so its difference is described and not tested"
+                    )
             elif one or two:
                 notes.append(f"{run_id}: no item of {name} was answered in both runs, so it is not compared")
     if not comparisons:
         raise CaiError(
             "these runs have answered no test item in common", "Evaluate them on the same items: cai evaluate"
         )
-    corrected = holm([row["p"] for row in comparisons], alpha)
-    for row, p, shown in zip(comparisons, corrected.adjusted, corrected.rejected, strict=True):
+    tested = [row for row in comparisons if row["clusters"] >= ENOUGH_CLUSTERS]
+    corrected = holm([row["p"] for row in tested], alpha)
+    for row, p, shown in zip(tested, corrected.adjusted, corrected.rejected, strict=True):
         row["p_corrected"], row["shown"] = p, shown
     return {
         "baseline": first,
         "runs": _figures(reader, ids),
         "alpha": alpha,
         "correction": "Holm",
-        "family": len(comparisons),
+        "family": len(tested),
         "comparisons": comparisons,
         "notes": notes,
     }
@@ -189,16 +201,21 @@ def _short(hashes: set[str]) -> str:
     return " or ".join(sorted(name[:12] for name in hashes)) or "none"
 
 
-def _compared(after: Sequence[bool], before: Sequence[bool]) -> Row:
-    table = pairs(after, before)
-    interval, test, effect = newcombe(table), mcnemar(table), cohen_h(table)
+def _compared(after: Sequence[Row], before: Sequence[Row]) -> Row:
+    a, b = ([bool(row["correct"]) for row in rows] for rows in (after, before))
+    table = pairs(a, b)
+    differences = [int(one) - int(other) for one, other in zip(a, b, strict=True)]
+    clusters = clusters_of(differences, [row["template"] for row in after], [row["item_type"] for row in after])
+    items, effect = newcombe(table), cohen_h(table)
     (before_lo, before_hi), (after_lo, after_hi) = (wilson(right, table.n) for right in (table.b_right, table.a_right))
+    found = decided(table, clusters, clustered_test(clusters))
     return {
         "n": table.n, "before_right": table.b_right, "before_lo": before_lo, "before_hi": before_hi,
         "after_right": table.a_right, "after_lo": after_lo, "after_hi": after_hi, "gained": table.gained,
-        "lost": table.lost, "difference": table.difference, "lo": interval.lo, "hi": interval.hi,
-        "interval_method": interval.method, "test": test.test, "p": test.p, "effect": effect.value,
-        "effect_name": effect.name,
+        "lost": table.lost, "difference": table.difference,
+        **{name: found[name] for name in ("clusters", "lo", "hi", "interval_method", "test", "p")},
+        "mcnemar_p": mcnemar(table).p, "newcombe_lo": items.lo, "newcombe_hi": items.hi, "p_corrected": None,
+        "shown": False, "effect": effect.value, "effect_name": effect.name,
     }  # fmt: skip
 
 
@@ -234,14 +251,17 @@ def _markdown(found: Mapping[str, Any]) -> str:
         col("right after", "count", "after_right"),
         col("gained", "count"), col("lost", "count"), col("difference, points", "points", "difference"),
         col("95 % interval", "points_interval", "lo", "hi"), col("p", "p"), col("corrected p", "p", "p_corrected"),
-        col("Cohen's h", "decimals", "effect"),
+        col("Cohen's h", "decimals", "effect"), col("templates", "count", "clusters"),
+        col("McNemar's p", "p", "mcnemar_p"),
+        col("Newcombe's interval", "points_interval", "newcombe_lo", "newcombe_hi"),
     ]  # fmt: skip
     said = [
         f"# Runs compared with {inline(str(found['baseline']))}",
         "Figures of each run by itself, without tests:",
         markdown_table(runs, found["runs"], ["---"] * len(runs)),
-        f"Each run less the first on the test items that both answered. McNemar's exact test, {found['correction']}'s "
-        "correction over all rows, Newcombe's interval:",
+        "Each run less the first on the test items that both answered. Interval and p take templates as clusters "
+        f"(CR2), {found['correction']}'s correction over all rows that have enough of them; McNemar's p and Newcombe's "
+        "interval take items for independent and only describe:",
         markdown_table(compared, found["comparisons"], ["---"] * len(compared)),
         *(inline(note) for note in found["notes"]),
     ]

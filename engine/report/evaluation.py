@@ -95,6 +95,14 @@ def registered(doc: Document) -> QueryResult:
         "body->>'$.stop_rule' AS stop_rule, (body->>'$.margin')::DOUBLE AS margin, "
         "(body->>'$.forecast.power')::DOUBLE AS forecast_power, "
         "(body->>'$.forecast.detectable')::DOUBLE AS forecast_detectable, "
+        "(body->>'$.forecast.level')::DOUBLE AS forecast_level, body->>'$.unit' AS unit, "
+        "(body->>'$.forecast.n')::BIGINT AS forecast_n, (body->>'$.forecast.clusters')::BIGINT AS forecast_clusters, "
+        "(body->>'$.forecast.n_needed')::BIGINT AS n_needed, "
+        "(body->>'$.forecast.clusters_needed')::BIGINT AS clusters_needed, "
+        "(body->>'$.forecast.icc')::DOUBLE AS icc, (body->>'$.likeness.prior')::DOUBLE AS icc_prior, "
+        "(body->>'$.likeness.pilot')::DOUBLE AS icc_pilot, "
+        "(body->>'$.forecast.design_effect')::DOUBLE AS design_effect, "
+        "(body->>'$.forecast.independent.n_needed')::BIGINT AS n_independent, "
         "(SELECT count(*) FROM registrations WHERE run_id = $1) AS registrations, "
         '(SELECT min(a."at") FROM evaluation_answers a JOIN evaluation_items i USING (items_sha256, item_id) '
         "WHERE a.run_id = $1 AND a.condition IN ('sft', 'dpo') AND i.split = 'test') AS first_tuned_answer "
@@ -137,7 +145,8 @@ def compared_with_registration(doc: Document) -> QueryResult:
                     WHERE decoding IS NOT NULL)
             FROM r, json_each(r.body, '$.decoding') j
             UNION ALL
-            SELECT 6, 'test', body->>'$.test', (SELECT string_agg(DISTINCT test, ', ') FROM results) FROM r
+            SELECT 6, 'test', body->>'$.test',
+                   (SELECT string_agg(DISTINCT test, ', ') FROM results WHERE role = 'primary') FROM r
             UNION ALL
             SELECT 7, 'margin of no regression', ((body->>'$.margin')::DOUBLE)::VARCHAR,
                    (SELECT string_agg(DISTINCT margin::VARCHAR, ', ') FROM results) FROM r
@@ -168,6 +177,13 @@ def _registration(doc: Document) -> None:
          "Forecast: power {forecast_power:share} for the expected effect, asked for {power:share}; the smallest "
          "difference that it shows with that power is {forecast_detectable:points} percentage points. A loss of less "
          "than {margin:share} is no regression."),
+        (found.row["unit"] is not None, "{unit:text}"),
+        (found.row["forecast_clusters"] is not None,
+         "The forecast is of {forecast_n:count} items in {forecast_clusters:count} templates at the level of "
+         "{forecast_level:figure} that the look at all items has, with a likeness of items of one template of "
+         "{icc:decimals} (prior {icc_prior:decimals}, pilot of base conditions {icc_pilot:decimals}), a design effect "
+         "of {design_effect:decimals}. The power asked for needs {n_needed:count} items of {clusters_needed:count} "
+         "such templates; {n_independent:count} items if they were independent, by McNemar's test."),
     ])  # fmt: skip
     doc.listed(
         "The registered hypotheses",

@@ -17,16 +17,25 @@ _RESULT = [
     col("p", "p"), col("corrected p", "p", "p_corrected"), col("q", "p"), col("Cohen's h", "decimals", "effect"),
 ]  # fmt: skip
 _CHECKS = [
-    col("BCa interval", "points_interval", "bca_lo", "bca_hi"), col("clusters", "count"),
+    col("templates", "count", "clusters"), col("likeness in a template", "decimals", "icc"),
+    col("design effect", "decimals", "design_effect"), col("degrees of freedom", "figure", "df"),
+    col("p by sign flips of templates", "p", "flip_p"), col("level", "figure", "alpha"), col("power", "share"),
+    col("smallest difference shown, points", "points", "detectable"), col("margin", "share"),
+    col("p of no regression", "p", "p_not_worse"), col("registered", "yes"),
+]  # fmt: skip
+_BY_ITEMS = [
+    col("McNemar's exact p", "p", "mcnemar_p"), col("its chi-square p", "p", "p_chi2"),
+    col("Newcombe's interval", "points_interval", "newcombe_lo", "newcombe_hi"),
+    col("BCa interval", "points_interval", "bca_lo", "bca_hi"),
+]  # fmt: skip
+_OLDER = [
     col("clustered interval", "points_interval", "clustered_lo", "clustered_hi"),
-    col("clustered p", "p", "clustered_p"), col("p by chi-square", "p", "p_chi2"), col("level", "figure", "alpha"),
-    col("power", "share"), col("smallest difference shown, points", "points", "detectable"),
-    col("margin", "share"), col("p of no regression", "p", "p_not_worse"), col("registered", "yes"),
+    col("clustered p", "p", "clustered_p"),
 ]  # fmt: skip
 _COMPARISON = [col("capability", "words"), col("before", "words"), col("after", "words")]
 _COLUMNS = (
     "*, before_right / n::DOUBLE AS before_share, after_right / n::DOUBLE AS after_share, "
-    "list_position(['primary', 'secondary', 'exploratory'], role) AS rank"
+    "list_position(['primary', 'secondary', 'exploratory', 'descriptive'], role) AS rank"
 )
 
 
@@ -95,19 +104,51 @@ def _compared(doc: Document, whole: QueryResult) -> None:
         "claim."
     )
     doc.say("Method of the interval: {interval_method:text}; test: {test:text}; effect: {effect_name:text}.", whole)
+    older = [row for row in whole.rows if str(row["test"]).startswith("McNemar")]
+    if older:
+        doc.say(
+            "These results were decided by McNemar's test, which takes items of one template for independent; p with "
+            "templates as clusters stands beside it. Evaluate again to have that one decide.",
+        )
+    else:
+        doc.say(
+            "Templates are the unit of inference: p and interval allow for items of one template being alike. Results "
+            "of too few templates are descriptive."
+        )
     doc.table("Comparisons over all types.", whole, [*_COMPARISON, *_RESULT])
+    doc.table("How the items lie in templates, and what they can show.", whole, [*_COMPARISON, *_CHECKS])
     doc.table(
-        "The same comparisons by other methods, and what the number of items can show.", whole, [*_COMPARISON, *_CHECKS]
-    )
+        "Descriptions that take items for independent; none of them decides.", whole,
+        [*_COMPARISON, *(_OLDER if older else []), *_BY_ITEMS],
+    )  # fmt: skip
+    _scores(doc)
     doc.listed(
         "Corrections for the number of tests",
         "SELECT role, coalesce(nullif(correction, ''), 'none') AS correction, count(*) AS tests FROM "
         "evaluation_results WHERE run_id = $1 GROUP BY role, 2 ORDER BY list_position(['primary', 'secondary', "
-        "'exploratory'], role), 2",
+        "'exploratory', 'descriptive'], role), 2",
         "How p values were corrected; q is the false discovery rate (Benjamini and Hochberg 1995) over the same "
         "family.",
         [col("role", "words"), col("correction", "text"), col("tests", "count")],
     )
+
+
+def _scores(doc: Document) -> None:
+    doc.listed(
+        "What answers differ by that is no yes or no",
+        "SELECT * FROM evaluation_scores WHERE run_id = $1 ORDER BY capability DESC, before, after, measure",
+        "Rules of the verifier met (a share of strict, counting and loose) and length in tokens, on the same items.",
+        [*_COMPARISON, col("measure", "words"), col("n", "count"), col("templates", "count", "clusters"),
+         col("before mean", "decimals", "before_mean"), col("after mean", "decimals", "after_mean"),
+         col("difference", "decimals"), col("95 % interval, clustered", "interval", "lo", "hi"),
+         col("clustered p", "p", "p"),
+         col("q", "p"), col("d_z", "decimals", "dz"), col("its interval", "interval", "dz_lo", "dz_hi"),
+         col("p of paired t", "p", "t_p"), col("p of Wilcoxon", "p", "wilcoxon_p"),
+         col("rank-biserial r", "decimals", "rank_biserial"), col("BCa interval", "interval", "bca_lo", "bca_hi")],
+        "No scores were computed: the results are of an earlier version.",
+        about="Beside right and wrong: whether a difference hangs on one rule of the verifiers, and whether answers "
+              "became longer. The paired t test, Wilcoxon's and d_z take items for independent. None is a claim.",
+    )  # fmt: skip
 
 
 def _by_type(doc: Document) -> None:
@@ -135,11 +176,13 @@ def _by_type(doc: Document) -> None:
         name = "forest-" + re.sub("[^a-z0-9]+", "-", capability.lower())
         caption = (
             "differences by type with 95 % intervals; a square is the primary comparison, a filled dot a secondary "
-            "one, a hollow dot exploratory."
+            "one, a hollow dot exploratory or descriptive."
         )
         doc.figure(figures.forest(name, types, types.rows, title), types, caption)
         doc.table("Differences by type.", types, [col("type", "words", "item_type"), *_RESULT])
-        doc.table("The same by other methods.", types, [col("type", "words", "item_type"), *_CHECKS])
+        doc.table("Templates by type.", types, [col("type", "words", "item_type"), *_CHECKS])
+        doc.table("Descriptions that take items for independent, by type.", types,
+                  [col("type", "words", "item_type"), *_BY_ITEMS])  # fmt: skip
     others = doc.queries.ask(
         "Differences of the other comparisons, by type",
         f"SELECT {_COLUMNS} FROM evaluation_results WHERE run_id = $1 AND item_type != 'all' "
@@ -152,6 +195,10 @@ def _by_type(doc: Document) -> None:
 
 def _looks(doc: Document) -> None:
     doc.part("Looks at the results")
+    doc.say(
+        "Alpha is spent over all looks, those at changed verdicts included: the levels add up to no more than the "
+        "registered alpha. A level of zero says that nothing was left."
+    )
     doc.listed(
         "Each time results were computed on test items",
         "SELECT * FROM evaluation_looks WHERE run_id = $1 ORDER BY capability, before, after, look",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.evaluation.registration import ENOUGH_CLUSTERS
 from engine.report.document import Document
 from engine.report.evaluation import compared_with_registration, gap_outcome
 from store.outcomes import FAILING_SQL, NOT_TESTED, RESULT_SQL
@@ -83,13 +84,16 @@ def _evaluation(doc: Document) -> list[str]:
             SELECT DISTINCT i.* FROM evaluation_items i JOIN evaluation_answers a
             ON a.items_sha256 = i.items_sha256 AND a.item_id = i.item_id WHERE a.run_id = $1 AND i.split = 'test'
         ),
-        types AS (SELECT item_type, count(*) AS n FROM asked GROUP BY 1)
+        types AS (SELECT item_type, count(*) AS n, count(DISTINCT template) AS templates FROM asked GROUP BY 1)
         SELECT (SELECT count(*) FROM asked) AS items, (SELECT count(*) FROM types) AS types,
                (SELECT count(*) FROM types WHERE n < $2) AS small_types, (SELECT min(n) FROM types) AS smallest,
-               $2 AS few, (SELECT count(DISTINCT template) FROM asked) AS templates,
+               $2 AS few, $3 AS enough,
+               (SELECT count(*) FROM types WHERE templates < $3) AS few_templates,
+               (SELECT count(DISTINCT template) FROM asked) AS templates,
                (SELECT count(*) FROM asked WHERE json_array_length(history) > 0) AS scripted
         """,
         FEW_ITEMS,
+        ENOUGH_CLUSTERS,
     )
     row = items.row
     if not row["items"]:
@@ -101,7 +105,11 @@ def _evaluation(doc: Document) -> list[str]:
          "items, the smallest {smallest:count}; differences by type are rough."),
         (True,
          "Made items: {items:count} test items come from {templates:count} templates; how far they stand for "
-         "what people ask is not measured."),
+         "what people ask is not measured. A claim is about templates to come of the same {types:count} types: other "
+         "types may gain otherwise, which no interval here covers."),
+        (row["few_templates"],
+         "Few templates of a type: {few_templates:count} of {types:count} types have fewer than {enough:count}; their "
+         "differences are described and not tested."),
         (row["scripted"],
          "Scripted histories: {scripted:count} of {items:count} test items show earlier turns that no "
          "model under test wrote."),
@@ -109,6 +117,7 @@ def _evaluation(doc: Document) -> list[str]:
     results = doc.queries.ask(
         "Registered and exploratory results",
         "SELECT count(*) AS results, count(*) FILTER (NOT registered) AS exploratory, "
+        "count(*) FILTER (test LIKE 'McNemar%') AS by_items, "
         "(SELECT count(*) FROM registrations WHERE run_id = $1) AS registrations, "
         "(SELECT max(look) FROM evaluation_looks WHERE run_id = $1) AS looks, "
         "min(power) FILTER (role = 'primary') AS power, (SELECT max((body->>'$.power')::DOUBLE) FROM registrations "
@@ -121,7 +130,11 @@ def _evaluation(doc: Document) -> list[str]:
         (row["registrations"] and row["exploratory"],
          "{exploratory:count} of {results:count} results are exploratory."),
         ((row["looks"] or 0) > 1,
-         "{looks:count} looks were taken at the same comparison; each has its own level."),
+         "{looks:count} looks were taken at the same comparison; each has its own level, and the levels add up to no "
+         "more than alpha."),
+        (row["by_items"],
+         "{by_items:count} of {results:count} results were decided by a test that takes items of one template for "
+         "independent, which rejects true hypotheses too often where effects vary over templates."),
         (row["power"] is not None and wanted is not None and row["power"] < wanted,
          "Low power: {power:share} for the registered effect where {power_wanted:share} was "
          "wanted; no difference found is weak evidence of none."),

@@ -126,7 +126,8 @@ def _result(row: Mapping[str, Any]) -> str:
     return (
         f"- {names[0]}: {names[1]} to {names[2]}, {names[3]}: "
         f"{row['difference']:+.3f} [{row['lo']:+.3f}, {row['hi']:+.3f}], n = {row['n']}, "
-        f"p = {row['p']:.3g}{corrected}, {row['effect_name']} {row['effect']:.3g}, {row['role']}"
+        f"{row['clusters']} templates, {row['test']} p = {row['p']:.3g}{corrected}, "
+        f"{row['effect_name']} {row['effect']:.3g}, {row['role']}"
     )
 
 

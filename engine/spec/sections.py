@@ -241,6 +241,8 @@ class EvaluationSpec(SpecSection):
     power: Annotated[float, Field(gt=0, lt=1)]
     expected_gain: Annotated[float, Field(gt=0, lt=1)]  # share of items that become right, for the forecast of power
     expected_loss: Annotated[float, Field(ge=0, lt=1)]  # share that become wrong
+    # Intra-cluster correlation of differences within templates, for the design effect of the forecast.
+    expected_icc: Share = 0.1
     margin: Annotated[float, Field(gt=0, lt=1)]  # a loss of less is no regression
 
 

@@ -1,4 +1,4 @@
-"""Two conditions on the same items in one row: means, difference with its interval, the strict tests and an effect."""
+"""Two conditions on the same items in one row: means, difference with its interval, tests, an effect with its own."""
 
 from __future__ import annotations
 
@@ -8,15 +8,27 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from engine.stats.intervals import mean_interval
-from engine.stats.paired import DECIMALS, mcnemar, pairs, wilcoxon
+from engine.stats.paired import (
+    DECIMALS,
+    cohen_dz,
+    mcnemar,
+    mean_bca,
+    paired_t,
+    pairs,
+    shares_bca,
+    wilcoxon,
+)
+from engine.stats.shares import wilson
+
+T_TEST = "paired t"
 
 
 @dataclass(frozen=True, slots=True)
 class Paired:
     """What two conditions differ by; `p` and `effect` are None where no item differs: there is nothing to test.
 
-    The interval of the mean difference is a percentile bootstrap over items.
+    The interval of the difference is a BCa bootstrap over items. `beside` is a second test with its effect, None where
+    there is none.
     """
 
     n: int
@@ -29,34 +41,51 @@ class Paired:
     p: float | None
     effect: float | None
     effect_name: str
+    effect_lo: float | None
+    effect_hi: float | None
+    beside: str | None = None
+    beside_p: float | None = None
+    beside_effect: float | None = None
+    beside_effect_name: str | None = None
 
 
 def paired_means(a: ArrayLike, b: ArrayLike) -> Paired:
-    """Wilcoxon's signed-rank test with the matched-pairs rank-biserial correlation (Kerby 2014).
+    """The paired t test with Cohen's d_z, and beside it Wilcoxon's signed-rank test with the rank-biserial correlation.
 
-    The effect is 1 where all differences are above zero and -1 where all are below. Raises ValueError as `wilcoxon`.
+    The latter is 1 where all differences are above zero and -1 where all are below (Kerby 2014). Where all differences
+    are one number, or there is one item, t is not defined and Wilcoxon's test stands alone. Raises ValueError as
+    `wilcoxon`.
     """
-    test = wilcoxon(a, b)
+    ranked = wilcoxon(a, b)
     moved = np.round(np.subtract(a, b), DECIMALS)
+    spread = len(moved) > 1 and float(np.ptp(moved)) > 0
     moved = moved[moved != 0]
     ranks = stats.rankdata(np.abs(moved))
-    effect = float(ranks @ np.sign(moved) / ranks.sum()) if len(moved) else None
-    return _paired(a, b, test.test, test.p, effect, "rank-biserial r")
+    biserial = float(ranks @ np.sign(moved) / ranks.sum()) if len(moved) else None
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    drawn = mean_bca(a, b)
+    means = len(first), float(first.mean()), float(second.mean()), drawn.value, drawn.lo, drawn.hi
+    rank = ranked.p if len(moved) else None, biserial, "rank-biserial r"
+    if len(moved) and not spread:
+        return Paired(*means, ranked.test, *rank, None, None)
+    if not len(moved):
+        return Paired(*means, T_TEST, None, None, "Cohen's d_z", None, None, ranked.test, *rank)
+    effect = cohen_dz(a, b)
+    return Paired(
+        *means, T_TEST, paired_t(a, b).p, effect.value, effect.name, effect.lo, effect.hi, ranked.test, *rank
+    )  # fmt: skip
 
 
 def paired_shares(a: ArrayLike, b: ArrayLike) -> Paired:
     """McNemar's exact test of outcomes of 0 and 1 with Cohen's g: the share of discordant items for `a`, less a half.
 
-    Raises ValueError as `pairs`.
+    The interval of g is Wilson's of that share. Raises ValueError as `pairs`.
     """
     table = pairs(a, b)
-    test, discordant = mcnemar(table), table.gained + table.lost
-    effect = table.gained / discordant - 0.5 if discordant else None
-    return _paired(a, b, test.test, test.p, effect, "Cohen's g")
-
-
-def _paired(a: ArrayLike, b: ArrayLike, test: str, p: float, effect: float | None, name: str) -> Paired:
-    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    mean, lo, hi = mean_interval((first - second).tolist())
-    p_shown = None if effect is None else p
-    return Paired(len(first), float(first.mean()), float(second.mean()), mean, lo, hi, test, p_shown, effect, name)
+    test, discordant, drawn = mcnemar(table), table.gained + table.lost, shares_bca(table)
+    means = table.n, table.a_right / table.n, table.b_right / table.n, table.difference, drawn.lo, drawn.hi
+    if not discordant:
+        return Paired(*means, test.test, None, None, "Cohen's g", None, None)
+    lo, hi = wilson(table.gained, discordant)
+    g = table.gained / discordant - 0.5
+    return Paired(*means, test.test, test.p, g, "Cohen's g", lo - 0.5, hi - 0.5)

@@ -7,7 +7,7 @@ statsmodels is imported where it is used: it brings pandas and takes a second or
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,24 +86,6 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Clustered:
-    """A mean difference of `n` items in `clusters` groups; `se_items` is the error that ignores the groups."""
-
-    n: int
-    clusters: int
-    difference: float
-    se: float
-    se_items: float
-    lo: float
-    hi: float
-    confidence: float
-    statistic: float
-    p: float
-    test: str
-    method: str
-
-
-@dataclass(frozen=True, slots=True)
 class Corrected:
     """p values of a family of `n` tests, corrected, in the order given; `rejected` at `alpha`."""
 
@@ -120,7 +102,7 @@ def pairs(a: ArrayLike, b: ArrayLike) -> Pairs:
 
     Raises ValueError for other values, for unequal lengths and for no items.
     """
-    first, second = _scores(a, b)
+    first, second = scores(a, b)
     if not np.isin(first, (0, 1)).all() or not np.isin(second, (0, 1)).all():
         raise ValueError("outcomes must be 0 or 1; compare other scores with paired_t or wilcoxon")
     one, two = first == 1, second == 1
@@ -202,7 +184,7 @@ def paired_t(a: ArrayLike, b: ArrayLike) -> Test:
     Identical scores give statistic 0 and p 1. Raises ValueError below two items, and where all differences are the
     same and not zero, because t is then not defined.
     """
-    first, second = _scores(a, b, at_least=2)
+    first, second = scores(a, b, at_least=2)
     method = f"t distribution with {len(first) - 1} degrees of freedom"
     if _constant(first, second):
         return Test(len(first), 0.0, 1.0, "paired t", method)
@@ -218,7 +200,7 @@ def wilcoxon(a: ArrayLike, b: ArrayLike) -> Test:
     continuity. Differences are rounded to 12 decimals first, so that 0.3 - 0.2 and 0.2 - 0.1 tie. Identical scores give
     statistic 0 and p 1. Raises ValueError for no items.
     """
-    first, second = _scores(a, b)
+    first, second = scores(a, b)
     moved = np.round(first - second, DECIMALS)
     moved = moved[moved != 0]
     exact = len(moved) <= EXACT_UP_TO and len(np.unique(np.abs(moved))) == len(moved)
@@ -236,7 +218,7 @@ def cohen_dz(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> Estimate:
     give 0 without an interval. Raises ValueError below two items and where all differences are the same and not zero.
     """
     require_share(confidence)
-    first, second = _scores(a, b, at_least=2)
+    first, second = scores(a, b, at_least=2)
     n, name, method = len(first), "Cohen's d_z", "noncentral t"
     if _constant(first, second):
         return Estimate(n, 0.0, None, None, confidence, name, method)
@@ -252,7 +234,7 @@ def mean_bca(a: ArrayLike, b: ArrayLike, confidence: float = 0.95, *, draws: int
     No interval (None) where all differences are the same. Raises ValueError for no items, for a confidence that is not
     between 0 and 1 and for fewer than 1 draw.
     """
-    first, second = _scores(a, b)
+    first, second = scores(a, b)
     differences = first - second
     values, counts = np.unique(differences, return_counts=True)
     if len(values) > COUNTED_VALUES:
@@ -260,40 +242,6 @@ def mean_bca(a: ArrayLike, b: ArrayLike, confidence: float = 0.95, *, draws: int
     lo, hi = _bca(values, counts, confidence, draws, seed)
     method = f"BCa bootstrap, {draws} draws, seed {seed}"
     return Estimate(len(first), float(differences.mean()), lo, hi, confidence, "mean difference", method)
-
-
-def clustered(a: ArrayLike, b: ArrayLike, clusters: Sequence[Hashable], confidence: float = 0.95) -> Clustered:
-    """The mean difference of n items with a standard error that allows for items of one cluster being alike.
-
-    `clusters` names each item's group, such as its template. The error is the sandwich of Liang and Zeger (1986) with
-    the small-sample factor G / (G - 1), and t has G - 1 degrees of freedom for G groups (Cameron and Miller 2015,
-    sections II and VI). Identical scores give error 0 and p 1. Raises ValueError below two groups, and where the sums
-    around the mean are zero in all groups: there is then no spread to judge it by.
-    """
-    require_share(confidence)
-    first, second = _scores(a, b, at_least=2)
-    if len(clusters) != len(first):
-        raise ValueError(f"there are {len(first)} items and {len(clusters)} names of clusters")
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(clusters))}
-    groups, n = len(numbers), len(first)
-    if groups < 2:
-        raise ValueError("a clustered standard error needs at least two clusters")
-    name = "t test of the mean difference, clustered"
-    method = f"cluster-robust, {groups} clusters, t distribution with {groups - 1} degrees of freedom"
-    if _constant(first, second):
-        return Clustered(n, groups, 0.0, 0.0, 0.0, 0.0, 0.0, confidence, 0.0, 1.0, name, method)
-    from statsmodels.regression.linear_model import OLS
-
-    differences = first - second
-    member = np.array([numbers[cluster] for cluster in clusters])
-    within = np.bincount(member, weights=differences - differences.mean())
-    if np.abs(within).max() <= 1e-12 * np.abs(differences).sum():
-        raise ValueError("the clusters have no spread around the mean difference; their standard error is not defined")
-    options = {"groups": member, "use_correction": True, "df_correction": True}
-    fit = OLS(differences, np.ones(n)).fit(cov_type="cluster", cov_kwds=options, use_t=True)
-    mean, se, items = float(differences.mean()), float(fit.bse[0]), float(stats.sem(differences))
-    (lo, hi), statistic, p = map(float, fit.conf_int(1 - confidence)[0]), float(fit.tvalues[0]), float(fit.pvalues[0])
-    return Clustered(n, groups, mean, se, items, lo, hi, confidence, statistic, p, name, method)
 
 
 def holm(p_values: Sequence[float], alpha: float = 0.05) -> Corrected:
@@ -369,7 +317,7 @@ def _drawn_means(values: Floats, counts: NDArray[np.int64], draws: int, rng: np.
     return np.concatenate([values.take(rng.integers(n, size=(size, n))).mean(axis=1) for size in sizes])
 
 
-def _scores(a: ArrayLike, b: ArrayLike, at_least: int = 1) -> tuple[Floats, Floats]:
+def scores(a: ArrayLike, b: ArrayLike, at_least: int = 1) -> tuple[Floats, Floats]:
     """Both conditions' scores as arrays of floats; ValueError where they can't be compared item by item."""
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if first.ndim != 1 or first.shape != second.shape:

@@ -8,7 +8,8 @@ import pytest
 
 from bench.blind import Outcomes
 from bench.differences import compared, table_of
-from engine.stats.paired import clustered, newcombe, pairs
+from engine.stats.clusters import clustered
+from engine.stats.paired import newcombe, pairs
 
 SEEDS = [1, 2, 3]
 TEMPLATES = {f"item-{number:03}": f"t{number % 10}" for number in range(120)}

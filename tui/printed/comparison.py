@@ -19,7 +19,8 @@ Row = Mapping[str, Any]
 def comparison_report(found: Row) -> Group:
     """The runs with their figures, and below them the paired comparisons against the first."""
     told = (
-        f"each run less {found['baseline']} on the test items that both answered; {found['correction']} over "
+        f"each run less {found['baseline']} on the test items that both answered, templates as clusters; "
+        f"{found['correction']} over "
         f"{found['family']} comparisons; a figure of a run by itself carries no test"
     )
     notes = [Text(one_line(text, 400), style="yellow") for text in found["notes"]]
@@ -77,7 +78,7 @@ def _comparisons(rows: Sequence[Row]) -> Table:
             points(row["difference"]),
             points_interval(row["lo"], row["hi"]),
             p_value(row["p"]),
-            p_value(row["p_corrected"]),
+            "–" if row["p_corrected"] is None else p_value(row["p_corrected"]),
             f"{row['effect']:+.2f}",
         )
         table.add_row(*(Text(cell) for cell in cells), style="bold" if row["shown"] else "")

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from engine.core.figures import count
+from store.outcomes import shown
 from tui.printed.tables import fact, gate_table, outcome, plain_table
 from tui.words.evaluation import (
     audit_words,
@@ -20,6 +21,7 @@ from tui.words.evaluation import (
     registration_caveat,
     repeat_words,
     result_words,
+    score_words,
 )
 from tui.words.text import make_visible, one_line
 
@@ -108,6 +110,7 @@ def evaluation_outcome(
     ]
     parts += [fact("right", line) for line in condition_words(account["conditions"])]
     parts += [fact("scorer", line) for line in audit_words(account["audits"])]
+    parts += [fact("scores", line) for line in score_words(account["scores"])]
     parts += [fact("repeated", line) for line in repeat_words(account["repeats"])]
     whole = [row for row in account["results"] if row["item_type"] == "all"]
     if whole:
@@ -127,8 +130,7 @@ def results_table(rows: Sequence[Row], *, claims: bool = True) -> RenderableType
         "", "compared", "test items>", "before>", "after>", "difference, 95 %", "p>", "corrected>", "effect", "role"
     )
     for row in rows:
-        shown = claims and row["p_corrected"] is not None and row["p_corrected"] <= row["alpha"]
-        table.add_row("✓" if shown else "·", *result_words(row))
+        table.add_row("✓" if claims and shown(row) else "·", *result_words(row))
     return table
 
 

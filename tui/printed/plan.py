@@ -38,7 +38,7 @@ def plan_report(plan: Row) -> Group:
         _costs(plan["costs"]),
         *_heading("What is left", "95 % intervals of the mean, from what was measured"),
         *_forecast(plan["forecast"]),
-        *_heading("How many items", "for the claim, by McNemar's exact test"),
+        *_heading("How many items", "for the claim, templates as clusters"),
         *_sample_size(plan["sample_size"]),
         *_heading("What k in Best-of-N buys", "in nats of the critic that ranks"),
         *_best_of(plan["best_of"]),
@@ -211,16 +211,37 @@ def _forecast(forecast: Row) -> list[RenderableType]:
 
 def _sample_size(found: Row) -> list[RenderableType]:
     rows: list[RenderableType] = []
-    if found["wanted"] is not None:
-        told = f"  {count(found['wanted']['n'])} items for a power of {found['power']:g} if {100 * found['gain']:g} % "
-        told += f"are gained and {100 * found['loss']:g} % lost, at {100 * found['alpha']:g} %."
-        rows.append(Text(told))
     for one in found["planned"]:
+        planned = f"{count(one['n'])} items of {count(one['clusters'])} templates"
+        if not one["tested"]:
+            told = f"  Planned, {one['of']}: {planned}, described only: a test needs {found['enough']} templates."
+            rows.append(Text(told))
+            continue
         shows = "no difference is sure to show"
         if one["detectable"] is not None:
             shows = f"a difference of {100 * one['detectable']:.1f} points shows with that power"
-        rows.append(Text(f"  Planned, {one['of']}: {count(one['n'])} items, power {one['power']:.3f}; {shows}."))
+        rows.append(Text(f"  Planned, {one['of']}: {planned}, power {one['power']:.3f}; {shows}."))
+        if one["n_needed"] is not None and one["of"] == "all":
+            rows.append(Text(f"  {_items_needed(found, one)}"))
+    if found["planned"]:
+        rows.append(Text(f"  {_alike(found['likeness'], found['planned'][0])}", style="dim"))
     return [*rows, *([_why(found["reason"])] if found["reason"] else [])]
+
+
+def _items_needed(found: Row, one: Row) -> str:
+    return (
+        f"{count(one['n_needed'])} items of {count(one['clusters_needed'])} such templates for a power of "
+        f"{found['power']:g} if {100 * found['gain']:g} % are gained and {100 * found['loss']:g} % lost, at "
+        f"{100 * one['level']:g} % of the {100 * found['alpha']:g} % that all looks may spend; if items were "
+        f"independent, {count(one['independent']['n_needed'])} by McNemar's exact test."
+    )
+
+
+def _alike(found: Row, one: Row) -> str:
+    told = f"Items of a template are alike by {found['icc']:.2f} (the prior is {found['prior']:.2f}"
+    if found["pilot"] is not None:
+        told += f", the pilot of base conditions says {found['pilot']:.2f}; the larger counts"
+    return f"{told}): a design effect of {one['design_effect']:.2f}."
 
 
 def _best_of(found: Row) -> list[RenderableType]:
@@ -242,11 +263,14 @@ def _best_of(found: Row) -> list[RenderableType]:
 def _ablations(found: Row) -> list[RenderableType]:
     rows: list[RenderableType] = []
     if found["by_items"]:
-        table = plain_table("items>", "time>", "95 %", "cost>", "95 %", "fit>", "at least>")
+        table = plain_table("items>", "shows d_z>", "time>", "95 %", "cost>", "95 %", "fit>", "at least>")
         for row in found["by_items"]:
             fit = (count(row["fit"]), count(row["fit_at_least"]))
-            table.add_row(count(row["items"]), *_times(row["seconds"]), *_money(row["usd"]), *fit)
-        rows.append(table)
+            shows = f"{row['detectable_dz']:.2f}"
+            table.add_row(count(row["items"]), shows, *_times(row["seconds"]), *_money(row["usd"]), *fit)
+        needed = ", ".join(f"a {name} one {count(n)} items" for name, n in found["needed"].items())
+        told = f"  Shown with a power of 0.8 by the paired t test of margins; after Cohen (1988) {needed}."
+        rows += [table, Text(told, style="dim")]
     if found["reason"]:
         rows.append(_why(found["reason"]))
     if found["done"] or found["not_done"]:

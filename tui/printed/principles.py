@@ -66,7 +66,8 @@ def ablation_report(rows: Sequence[Row], judges: Sequence[Row]) -> Group:
     parts: list[Any] = []
     for name in dict.fromkeys(row["principle_id"] for row in rows):
         own = [row for row in rows if row["principle_id"] == name]
-        parts += [Text(f"{name}, the same {own[0]['n']} items", style="bold"), _ablation_table(own), Text()]
+        parts += [Text(f"{name}, the same {own[0]['n']} items", style="bold"), _ablation_table(own)]
+        parts += [*([_beside_table(own)] if any(row["p_corrected"] is not None for row in own) else []), Text()]
     return Group(*parts, *(Text(text, style="dim") for text in _ablation_notes(rows, judges)))
 
 
@@ -81,14 +82,41 @@ def _ablation_table(rows: Sequence[Row]) -> Table:
             _figure(row, "against_mean"),
             signed(row["difference"]),
             f"[{signed(row['lo'])}, {signed(row['hi'])}]" if moved and row["lo"] is not None else "no item differs",
-            f"{row['p']:.3f}" if moved and row["p"] >= 0.001 else "<0.001" if moved else "–",
+            _p(row["p"]),
             "–" if row["effect"] is None else signed(row["effect"], 2),
         )
     return table
 
 
+def _tests_of(row: Row) -> str:
+    told = f"{row['test']} test, effect: {row['effect_name']}"
+    return told if row["beside"] is None else f"{told}; beside it {row['beside']}"
+
+
+def _beside_table(rows: Sequence[Row]) -> Table:
+    """What an ablation of an earlier version has not: corrected p values, intervals of effects, the second test."""
+    table = plain_table("", "against", "corrected p>", "effect, 95 %", "beside: p>", "effect>", wrapped=False)
+    for row in rows:
+        lo, hi = row["effect_lo"], row["effect_hi"]
+        table.add_row(
+            _MEASURES.get(row["measure"], row["measure"]),
+            _AGAINST.get(row["against"], row["against"]),
+            _p(row["p_corrected"]),
+            "–" if lo is None else f"[{signed(lo, 2)}, {signed(hi, 2)}]",
+            _p(row["beside_p"]),
+            "–" if row["beside_effect"] is None else signed(row["beside_effect"], 2),
+        )
+    return table
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if value >= 0.001 else "<0.001"
+
+
 def _ablation_notes(rows: Sequence[Row], judges: Sequence[Row]) -> list[str]:
-    tests = {row["measure"]: f"{row['test']} test, effect: {row['effect_name']}" for row in rows}
+    tests = {row["measure"]: _tests_of(row) for row in rows}
     notes = []
     if "margin_nats" in tests:
         notes.append(
@@ -101,8 +129,8 @@ def _ablation_notes(rows: Sequence[Row], judges: Sequence[Row]) -> list[str]:
         )
     notes.append(
         "gain: with the principle less without one, or less with one of another category, on the same items and "
-        "seeds; interval: percentile bootstrap over items; p: two-sided, not corrected for the number of tests, "
-        f"{len(rows)} here"
+        "seeds; interval: bootstrap over items, BCa; p: two-sided, not corrected for the number of tests, "
+        f"{len(rows)} here; corrected p: by Holm over the tests of one ablation"
     )
     return notes + ([_judged_by(judges)] if judges else [])
 

@@ -37,6 +37,7 @@ class Standing:
     repeats: Sequence[Mapping[str, Any]]  # condition, n, texts, verdicts: how many differ; splits
     items_sha256: str | None  # of the frozen set that was asked last
     results: Sequence[Mapping[str, Any]]
+    scores: Sequence[Mapping[str, Any]]  # rows of evaluation_scores: what is no yes or no
     guard: Sequence[Mapping[str, Any]]  # check_id and passed, of all its checks
 
     @property
@@ -125,12 +126,13 @@ def standing(reader: Reader, run_id: str) -> Standing:
         ),
         items_sha256,
         results(reader, run_id),
+        reader.query("SELECT * FROM evaluation_scores WHERE run_id = ? ORDER BY capability DESC, measure", [run_id]),
         reader.query("SELECT check_id, passed FROM guard_checks WHERE run_id = ? ORDER BY check_id", [run_id]),
     )
 
 
 def evaluation_account(reader: Reader, run_id: str) -> dict[str, Any]:
-    """The same as one JSON-ready object: {conditions, audits, gap, registration, repeats, results, guard}."""
+    """The same as one JSON-ready object: {conditions, audits, gap, registration, repeats, results, scores, guard}."""
     ready: dict[str, Any] = json_ready(asdict(standing(reader, run_id)))
     return ready
 

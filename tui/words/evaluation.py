@@ -11,6 +11,7 @@ from store.outcomes import FAILED, PASSED, SPLIT_TITLES, gap_figure, gate_result
 
 Row = Mapping[str, Any]
 SHARES = ("planted", "padding")  # parts of the scorer's audit that measure a share
+SCORES = {"grade": "rules met, of 1", "tokens": "tokens"}
 ORDER = ("base_raw", "base_formatted", "base_few_shot", "sft", "dpo", "reference")
 
 
@@ -118,6 +119,34 @@ def registration_caveat(body: Row, items_sha256: str, scorer_sha256: str) -> str
 
 def difference_words(row: Row) -> str:
     return f"{points_signed(row['difference'])} {points_signed_interval(row['lo'], row['hi'])}"
+
+
+def score_words(scores: Sequence[Row]) -> list[str]:
+    """What answers differ by that is no yes or no, a line a measure of the last comparison that has them."""
+    last = max(((place(row["after"]), -place(row["before"])) for row in scores), default=None)
+    rows = [row for row in scores if (place(row["after"]), -place(row["before"])) == last]
+    return [
+        f"{row['before']} → {row['after']} {SCORES.get(row['measure'], row['measure'])} {row['before_mean']:.2f} → "
+        f"{row['after_mean']:.2f}: {row['difference']:+.2f}"
+        + ("" if row["lo"] is None else f" [{row['lo']:+.2f}, {row['hi']:+.2f}]")
+        + f", p {p_short(row['p'])} over {count(row['clusters'])} templates"
+        + ("" if row["dz"] is None else f"; d_z {row['dz']:+.2f} [{row['dz_lo']:+.2f}, {row['dz_hi']:+.2f}]")
+        + f", paired t p {p_short(row['t_p'])}, Wilcoxon p {p_short(row['wilcoxon_p'])}"
+        for row in rows
+        if row["capability"] == rows[0]["capability"]
+    ]
+
+
+def decided_words(row: Row) -> str:
+    """The p that decides and over how many templates, with what McNemar's test says of items taken for independent.
+
+    A result of an earlier version was decided by McNemar's test; beside it stands its p with templates as clusters.
+    """
+    if str(row["test"]).startswith("McNemar"):
+        by_items = f"p {p_short(row['p'])} by McNemar's test of items"
+        return f"{by_items}, {p_short(row['clustered_p'])} with templates as clusters"
+    told = f"p {p_short(row['p'])} over {count(row['clusters'])} templates"
+    return f"{told} (of items, by McNemar's test, {p_short(row['mcnemar_p'])})"
 
 
 def result_words(row: Row) -> list[str]:

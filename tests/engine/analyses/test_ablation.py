@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy import stats
 
 import engine.models.registry
 from engine.analyses.ablation import GENERIC, run_ablation
@@ -18,6 +19,8 @@ from engine.models.requests import Completion, Generate
 from engine.spec.constitution import load_constitution
 from engine.stats.effects import paired_means, paired_shares
 from engine.stats.intervals import mean_interval
+from engine.stats.paired import wilcoxon
+from engine.stats.shares import wilson
 from store.db import Store
 from tests.engine.fakes import run_engine
 from tests.engine.phases.test_preferences import OPTIONS, Critical
@@ -169,9 +172,19 @@ def test_best_of_pairs_count_for_a_principle_where_the_critic_that_decided_read_
 def test_paired_statistics_against_figures_worked_out_by_hand() -> None:
     # Differences 1, 2, 3, -1 with ranks 1.5, 3, 4, 1.5: (8.5 - 1.5) / 10.
     found = paired_means([2, 4, 6, 1], [1, 2, 3, 2])
-    assert found.effect == pytest.approx(0.7) and found.difference == pytest.approx(1.25)
+    assert found.beside_effect == pytest.approx(0.7) and found.difference == pytest.approx(1.25)
+    # Their mean is 1.25 and their standard deviation sqrt(8.75 / 3): t = d_z sqrt(4).
+    assert (found.test, found.effect_name) == ("paired t", "Cohen's d_z")
+    assert found.effect == pytest.approx(1.25 / (8.75 / 3) ** 0.5)
+    assert found.p == pytest.approx(2 * stats.t.sf(2 * 1.25 / (8.75 / 3) ** 0.5, 3))
+    assert found.effect_lo < found.effect < found.effect_hi  # type: ignore[operator]
+    assert found.beside_p == wilcoxon([2, 4, 6, 1], [1, 2, 3, 2]).p
+    # One difference for all: t is not defined, and ranks are.
+    same = paired_means([1.5, 2.5, 3.5], [1, 2, 3])
+    assert (same.test, same.effect, same.beside, same.effect_lo) == ("Wilcoxon signed-rank", 1.0, None, None)
     # Five discordant items, all one way: 2 * 0.5 ** 5.
     shares = paired_shares([1, 1, 1, 1, 1, 0, 1], [0, 0, 0, 0, 0, 0, 1])
     assert shares.p == pytest.approx(0.0625) and shares.effect == pytest.approx(0.5)
+    assert (shares.effect_lo, shares.effect_hi) == pytest.approx((wilson(5, 5)[0] - 0.5, 0.5))
     assert paired_means([1, 2], [1, 2]).p is None
     assert mean_interval([3.0]) == (3.0, None, None)

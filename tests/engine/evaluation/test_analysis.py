@@ -15,18 +15,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.core.errors import EvaluationError
-from engine.evaluation.analysis import Analysis, compare, next_level, significant
-from engine.evaluation.registration import body, row
+from engine.evaluation.analysis import Analysis, compare
+from engine.evaluation.levels import KEPT, level_of_all, next_level
+from engine.evaluation.registration import ENOUGH_CLUSTERS, body, row
 from engine.spec.stage import load_spec
-from engine.stats.paired import Pairs, clustered, holm, mcnemar, newcombe, shares_bca
-from engine.stats.power import equivalence, looks, mcnemar_effect, mcnemar_power
+from engine.stats.clusters import clustered, clustered_effect, clustered_power, clusters_of, design_of, sign_flip
+from engine.stats.paired import Pairs, holm, mcnemar, newcombe, shares_bca
+from engine.stats.power import looks
 from engine.stats.shares import wilson
 from store.db import Store
+from store.outcomes import shown
 from tests.store.rows import T0, run
 
 SPEC = load_spec("stage_1_explicit_instructions").settings.evaluation
 assert SPEC is not None
 TYPES = ("arithmetic", "lists", "rewriting")
+TEMPLATES = 20  # of each type
 Row = dict[str, Any]
 
 
@@ -36,7 +40,7 @@ def answers(
     return [
         {
             "condition": condition, "item_id": f"{capability[:2]}-{number:05}", "capability": capability,
-            "item_type": TYPES[number % types], "template": f"{number % types}-{number // types % 5}", "split": "test",
+            "item_type": TYPES[number % types], "template": f"{number % types}-{number // types % TEMPLATES}", "split": "test",
             "correct": bool(correct), "items_sha256": "cd" * 32, "scorer_sha256": "ab" * 32, "at": T0, **fields,
         }
         for number, correct in enumerate(right)
@@ -44,8 +48,11 @@ def answers(
 
 
 def registered(n: int = 300, conditions: Sequence[str] = ("base_formatted", "sft"), **others: int) -> Row:
-    numbers = {"instruction_following": n, **others}
-    made = body(run(), SPEC, "cd" * 32, "ab" * 32, {"temperature": 0}, conditions, numbers)
+    sizes = {
+        name: {kind: [number // (3 * TEMPLATES)] * TEMPLATES for kind in TYPES}
+        for name, number in {"instruction_following": n, **others}.items()
+    }
+    made = body(run(), SPEC, "cd" * 32, "ab" * 32, {"temperature": 0}, conditions, sizes)
     return row("run-a", made, T0 - timedelta(hours=1))
 
 
@@ -72,28 +79,47 @@ def test_the_worked_example() -> None:
         57,
         2,
     )
-    assert whole["p"] == pytest.approx(6.1e-15, rel=0.01) and whole["p_chi2"] == pytest.approx(2.06e-12, rel=0.01)
+    assert whole["mcnemar_p"] == pytest.approx(6.1e-15, rel=0.01)
+    assert whole["p_chi2"] == pytest.approx(2.06e-12, rel=0.01)
     assert (whole["chi2"], whole["effect"]) == (pytest.approx(49.42, abs=0.01), pytest.approx(0.739, abs=1e-3))
     assert (whole["before_lo"], whole["before_hi"]) == wilson(243, 300)
     assert (whole["after_lo"], whole["after_hi"]) == wilson(298, 300)
-    assert (whole["lo"], whole["hi"]) == (newcombe(table).lo, newcombe(table).hi)
+    assert (whole["newcombe_lo"], whole["newcombe_hi"]) == (newcombe(table).lo, newcombe(table).hi)
     assert (whole["bca_lo"], whole["bca_hi"]) == (shares_bca(table).lo, shares_bca(table).hi)
     assert whole["difference"] == pytest.approx(55 / 300)
-    assert whole["p_not_worse"] == equivalence(table, SPEC.margin).p_not_worse
-    assert whole["power"] == mcnemar_power(0.10, 0.02, 300).power
-    assert whole["detectable"] == mcnemar_effect(300, 59 / 300, 0.8).effect
-    templates = [f"{number % 3}-{number // 3 % 5}" for number in range(300)]
-    expected = clustered(np.array(TUNED), np.array(BASE), templates)
-    assert [whole[name] for name in ("clusters", "clustered_lo", "clustered_hi", "clustered_p")] == pytest.approx(
-        [15, expected.lo, expected.hi, expected.p]
+
+
+def test_templates_within_their_types_decide() -> None:
+    found = compare(answers("base_formatted", BASE) + answers("sft", TUNED), SPEC, registered(), now=T0)
+    whole = by_key(found)["base_formatted", "sft", "all"]
+    types = [TYPES[number % 3] for number in range(300)]
+    templates = [f"{number // 3 % TEMPLATES}" for number in range(300)]
+    a, b = np.array(TUNED, dtype=float), np.array(BASE, dtype=float)
+    expected = clustered(a, b, templates, types)
+    assert [whole[name] for name in ("clusters", "lo", "hi", "p", "se", "df", "icc")] == pytest.approx(
+        [60, expected.lo, expected.hi, expected.p, expected.se, expected.df, expected.icc]
     )
+    assert [whole[f"clustered_{name}"] for name in ("lo", "hi", "p")] == [whole[name] for name in ("lo", "hi", "p")]
+    clusters = clusters_of(a - b, templates, types)
+    assert whole["flip_p"] == sign_flip(clusters).p
+    design = design_of(clusters.sizes, clusters.stratum)
+    level = level_of_all(0.05)
+    assert expected.icc is not None
+    assert whole["design_effect"] == pytest.approx(design.effect(expected.icc))
+    assert whole["power"] == clustered_power(0.10, 0.02, design, SPEC.expected_icc, level).power
+    assert whole["detectable"] == clustered_effect(design, 59 / 300, expected.icc, 0.8, level).effect
+    assert whole["p_not_worse"] < 1e-6 < whole["p"] + 1
+    of_type = by_key(found)["base_formatted", "sft", "lists"]
+    mine = [place for place in range(300) if types[place] == "lists"]
+    alone = clustered(a[mine], b[mine], [templates[place] for place in mine])
+    assert [of_type[name] for name in ("clusters", "lo", "hi", "p")] == pytest.approx([20, alone.lo, alone.hi, alone.p])
     assert (whole["role"], whole["registered"], whole["alpha"], whole["p_corrected"]) == (
         "primary",
         True,
-        0.05,
+        level,
         whole["p"],
     )
-    assert significant(whole)
+    assert shown(whole)
 
 
 def test_the_store_takes_the_rows(tmp_path: Path) -> None:
@@ -127,7 +153,7 @@ def test_without_a_registration_all_is_exploratory() -> None:
             None,
             "",
         )
-        assert (one["alpha"], significant(one)) == (0.05, False)
+        assert (one["alpha"], shown(one)) == (0.05, False)
         assert one["q"] >= one["p"]
 
 
@@ -145,7 +171,7 @@ def test_secondary_hypotheses_wait_for_the_primary_one() -> None:
     # Three types within the primary comparison, and the four other comparisons over all types.
     assert len(secondary) == 7
     assert min(one["p"] for one in secondary) < 1e-10
-    assert not any(significant(one) for one in found.values())
+    assert not any(shown(one) for one in found.values())
     assert all(one["p_corrected"] >= primary["p"] for one in secondary)
 
     found = by_key(compare(given + answers("dpo", better), SPEC, registered(conditions=conditions), draws=0, now=T0))
@@ -153,7 +179,7 @@ def test_secondary_hypotheses_wait_for_the_primary_one() -> None:
     adjusted = holm([one["p"] for one in secondary]).adjusted
     first = found["base_formatted", "dpo", "all"]["p"]
     assert [one["p_corrected"] for one in secondary] == pytest.approx([max(first, p) for p in adjusted])
-    assert significant(found["base_formatted", "sft", "all"])
+    assert shown(found["base_formatted", "sft", "all"])
     assert found["base_formatted", "sft", "lists"]["role"] == "exploratory"  # a type, but not of the primary comparison
 
 
@@ -208,20 +234,57 @@ def test_a_registration_after_the_answers_or_of_other_items_is_none(late: Mappin
     assert {one["role"] for one in found.results} == {"exploratory"} and not found.looks
 
 
-def test_items_of_one_template_have_no_clustered_error_and_equal_answers_no_interval() -> None:
+def test_too_few_templates_are_described_and_not_tested() -> None:
     given = answers("base_formatted", BASE, template="one") + answers("sft", TUNED, template="one")
-    whole = compare(given, SPEC, None, draws=0, now=T0).results[0]
-    assert (whole["clusters"], whole["clustered_lo"], whole["clustered_p"], whole["bca_lo"]) == (1, None, None, None)
+    found = compare(given, SPEC, registered(), draws=0, now=T0).results
+    assert {(one["role"], one["registered"], one["p_corrected"], one["q"]) for one in found} == {
+        ("descriptive", False, None, None)
+    }
+    assert [one["clusters"] for one in found] == [3, 1, 1, 1]
+    # One template can turn its sign in two ways, which are as far from zero as each other.
+    assert {(one["test"], one["p"], one["clustered_p"], one["power"]) for one in found[1:]} == {
+        ("sign flips of clusters", 1.0, None, None)
+    }
+    assert not any(shown(one) for one in found)
+
+
+def test_a_type_with_few_templates_is_no_hypothesis_and_one_that_lost_some_still_counts() -> None:
+    def spoilt(condition: str, right: Sequence[bool]) -> list[Row]:
+        rows = answers(condition, right)
+        return [row | ({"template": "one"} if row["item_type"] == "lists" else {}) for row in rows]
+
+    found = compare(spoilt("base_formatted", BASE) + spoilt("sft", TUNED), SPEC, registered(), draws=0, now=T0)
+    rows = by_key(found)
+    assert rows["base_formatted", "sft", "lists"]["role"] == "descriptive"
+    others = [rows["base_formatted", "sft", name] for name in ("arithmetic", "rewriting")]
+    adjusted = holm([*(one["p"] for one in others), 1.0]).adjusted
+    first = rows["base_formatted", "sft", "all"]["p"]
+    assert [one["p_corrected"] for one in others] == pytest.approx([max(first, p) for p in adjusted[:2]])
+    sizes = {"instruction_following": {"arithmetic": [5] * 20, "lists": [25] * (ENOUGH_CLUSTERS - 1)}}
+    made = body(run(), SPEC, "cd" * 32, "ab" * 32, {}, ("base_formatted", "sft"), sizes)
+    assert made["descriptive"] == ["lists"]
+    plan = row("run-a", made, T0 - timedelta(hours=1))
+    found = compare(answers("base_formatted", BASE) + answers("sft", TUNED), SPEC, plan, draws=0, now=T0)
+    assert by_key(found)["base_formatted", "sft", "lists"]["role"] == "exploratory"
+
+
+def test_where_no_template_differs_from_its_type_an_interval_is_as_wide_as_they_are_few() -> None:
     whole = compare(answers("base_formatted", BASE) + answers("sft", BASE), SPEC, None, now=T0).results[0]
     assert (whole["p"], whole["difference"], whole["detectable"], whole["clustered_lo"]) == (1.0, 0.0, None, None)
-    assert whole["lo"] < 0 < whole["hi"]
+    assert whole["lo"] < whole["newcombe_lo"] < 0 < whole["newcombe_hi"] < whole["hi"]
+    assert "one pair a template" in whole["interval_method"]
+    every = compare(answers("base_formatted", [False] * 300) + answers("sft", [True] * 300), SPEC, registered(), now=T0)
+    whole = every.results[0]
+    assert (whole["test"], whole["p"]) == ("sign flips of clusters", pytest.approx(0.5**59)) and shown(whole)
+    assert 0.9 < whole["lo"] < whole["newcombe_lo"] < whole["hi"] == 1.0
 
 
 # -- looks
 
 
 def test_looks_share_alpha() -> None:
-    plan, first, second = registered(), looks([0.5], 0.05).levels[0], looks([0.5, 1], 0.05).levels[1]
+    spent = (1 - KEPT) * 0.05
+    plan, first, second = registered(), looks([0.5], spent).levels[0], looks([0.5, 1], spent).levels[1]
     half = compare(answers("base_formatted", BASE[:150]) + answers("sft", TUNED[:150]), SPEC, plan, draws=0, now=T0)
     assert [(one["look"], one["n"], one["fraction"], one["level"]) for one in half.looks] == [(1, 150, 0.5, first)]
     assert {one["alpha"] for one in half.results} == {first}
@@ -237,12 +300,12 @@ def test_looks_share_alpha() -> None:
     given = answers("base_formatted", BASE) + answers("sft", TUNED)
     whole = compare(given, SPEC, plan, looks=half.looks, draws=0, now=T0)
     assert [(one["look"], one["level"]) for one in whole.looks] == [(2, pytest.approx(second))]
-    assert first + second == pytest.approx(0.05)
+    assert first + second == pytest.approx(spent)
     assert [one["alpha"] for one in whole.results] == pytest.approx([second] * 4)
     past = half.looks + whole.looks
     rescored = answers("base_formatted", BASE) + answers("sft", [*TUNED[:-1], False], scorer_sha256="ab" * 32)
     third = compare(rescored, SPEC, plan, looks=past, draws=0, now=T0)
-    assert [(one["look"], one["level"]) for one in third.looks] == [(3, pytest.approx(second / 2))]
+    assert [(one["look"], one["level"]) for one in third.looks] == [(3, pytest.approx(KEPT * 0.05 / 2))]
     back = compare(given, SPEC, plan, looks=past + third.looks, draws=0, now=T0)
     assert back.looks == [] and back.results[0]["alpha"] == pytest.approx(second)
 
@@ -266,22 +329,36 @@ def test_secondary_hypotheses_share_the_lowest_level() -> None:
     plan = registered(conditions=("base_formatted", "sft", "dpo"))
     given = answers("base_formatted", BASE) + answers("sft", TUNED[:150]) + answers("dpo", TUNED)
     found = by_key(compare(given, SPEC, plan, draws=0, now=T0))
-    early = looks([0.5], 0.05).levels[0]
-    assert found["base_formatted", "dpo", "all"]["alpha"] == 0.05
+    early = looks([0.5], (1 - KEPT) * 0.05).levels[0]
+    assert found["base_formatted", "dpo", "all"]["alpha"] == level_of_all(0.05) == pytest.approx(0.045)
     assert {one["alpha"] for one in found.values() if one["role"] == "secondary"} == {early}
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.floats(0.01, 1), min_size=1, max_size=12), st.floats(0.001, 0.2))
-def test_levels_never_exceed_alpha_but_for_looks_again_at_all_items(fractions: list[float], alpha: float) -> None:
+def test_levels_never_add_up_to_more_than_alpha(fractions: list[float], alpha: float) -> None:
     past: list[Row] = []
     for fraction in fractions:
         past.append({"fraction": fraction, "level": next_level(past, fraction, alpha)})
     assert all(one["level"] >= 0 for one in past)
-    early = [one["level"] for one in past if one["fraction"] < max(fractions)]
-    assert sum(early) <= alpha * (1 + 1e-9)
-    assert sum(one["level"] for one in past) < 2 * alpha * (1 + 1e-9)
-    assert next_level([], 1.0, alpha) == pytest.approx(alpha)
+    assert sum(one["level"] for one in past) <= alpha * (1 + 1e-9)
+    assert next_level([], 1.0, alpha) == pytest.approx((1 - KEPT) * alpha)
+    # Whatever looks there were before, the one at all items leaves what is kept for looks again.
+    rising = [one for one in sorted(set(fractions)) if one < 1]
+    past = []
+    for fraction in [*rising, 1.0]:
+        past.append({"fraction": fraction, "level": next_level(past, fraction, alpha)})
+    assert sum(one["level"] for one in past) == pytest.approx((1 - KEPT) * alpha)
+    again = [next_level(past, 1.0, alpha)]
+    past.append({"fraction": 1.0, "level": again[0]})
+    again.append(next_level(past, 1.0, alpha))
+    assert again == pytest.approx([KEPT * alpha / 2, KEPT * alpha / 4])
+
+
+def test_what_an_earlier_version_spent_is_spent() -> None:
+    past = [{"fraction": 1.0, "level": 0.05}]
+    assert next_level(past, 1.0, 0.05) == 0.0
+    assert next_level([{"fraction": 0.5, "level": 0.0031}, {"fraction": 1.0, "level": 0.0469}], 1.0, 0.05) < 1e-12
 
 
 # -- evidence and speed
@@ -309,7 +386,7 @@ def test_15000_items_of_10_types_with_10000_draws_take_under_two_seconds() -> No
         for name, right in (("base_formatted", base), ("sft", base ^ (rng.random(15_000) < 0.2)))
         for number, correct in enumerate(right)
     ]  # fmt: skip
-    mcnemar(Pairs(1, 2, 3, 4)), clustered([1, 0, 1], [0, 0, 0], "xyz")  # statsmodels is imported
+    mcnemar(Pairs(1, 2, 3, 4))  # statsmodels is imported
     started = time.process_time()
     found = compare(given, SPEC, registered(15_000), draws=10_000, now=T0)
     assert time.process_time() - started < 2

@@ -144,8 +144,20 @@ def test_a_registered_evaluation_makes_a_claim(store: Path, monkeypatch: Any) ->
     assert [primary[k] for k in ("n", "before_right", "after_right", "gained")] == [
         counted[k] for k in ("n", "b", "a", "gained")
     ]
-    types = query(store, "SELECT * FROM evaluation_results WHERE role = 'secondary' AND item_type != 'all'")
-    assert len(types) == 14 and all(row["p_corrected"] >= row["p"] for row in types)
+    assert (primary["test"], primary["registered"]) == ("cluster-robust t (CR2)", True)
+    assert primary["mcnemar_p"] < 0.001 and primary["flip_p"] < 0.001 and primary["alpha"] == pytest.approx(0.045)
+    # Eight items of a type are of too few templates for a test of their own.
+    types = query(store, "SELECT * FROM evaluation_results WHERE item_type != 'all' AND after = 'dpo'")
+    assert {(row["role"], row["p_corrected"]) for row in types} == {("descriptive", None)}
+    assert sorted(made["body"]["descriptive"]) == sorted({row["item_type"] for row in types})
+    # The base conditions differed by what they differ by: a pilot of how alike items of one template are.
+    assert made["body"]["likeness"]["pilot"] is not None
+    assert made["body"]["expected"]["icc"] == max(made["body"]["likeness"]["pilot"], 0.1)
+    scores = query(store, "SELECT * FROM evaluation_scores WHERE before = 'base_formatted' AND after = 'dpo'")
+    assert {row["measure"] for row in scores} == {"grade", "tokens"}
+    for row in scores:
+        assert row["n"] == 112 and row["clusters"] == primary["clusters"] and row["q"] >= row["p"]
+        assert row["dz_lo"] < row["dz"] < row["dz_hi"] and row["t_p"] is not None and row["wilcoxon_p"] is not None
     with Store.open(store) as opened, pytest.raises(EvaluationError, match="results exist"):
         preregister(opened, RUN)
 
@@ -154,7 +166,8 @@ def test_without_a_registration_everything_is_exploratory(store: Path, monkeypat
     outcome = evaluate(store, monkeypatch, Examined(tuned={add_adapter(store, "sft"): "sft"}))
     assert outcome.state == "done" and outcome.reason.endswith("exploratory")
     found = query(store, "SELECT DISTINCT role, registered, p_corrected FROM evaluation_results")
-    assert found == [{"role": "exploratory", "registered": False, "p_corrected": None}]
+    assert {row["role"] for row in found} == {"exploratory", "descriptive"}
+    assert {(row["registered"], row["p_corrected"]) for row in found} == {(False, None)}
 
 
 def test_an_evaluation_that_is_stopped_goes_on_where_it_was(store: Path, monkeypatch: Any) -> None:

@@ -150,11 +150,13 @@ def test_a_failed_gap_gate_and_a_missing_guard_stand_against_a_claim(store: Path
     tuned = {add_adapter(store, "sft"): "sft"}
     evaluate(store, monkeypatch, Examined(tuned=tuned))
     report, room = told()
-    assert "**Claim.**" in report and "shown at level" in room and ", with templates as clusters p = " in report
+    assert "**Claim.**" in report and "shown at level" in room and "cluster-robust t (CR2), p = " in report
     (primary,) = query(store, "SELECT * FROM evaluation_results WHERE role = 'primary'")
     with Store.open(store) as opened:
-        opened.put({"evaluation_results": [primary | {"clustered_p": 0.2}]})
-    assert "which is not reached with templates as clusters" in told()[0]
+        opened.put({"evaluation_results": [primary | {"test": "McNemar exact", "clustered_p": 0.2}]})
+    report, room = told()
+    assert "**Claim.**" not in report and "McNemar exact takes items of one template for independent" in report
+    assert "not shown at level" in room and "by McNemar's test of items, 0.2 with templates as clusters" in room
     evaluate(store, monkeypatch, Examined(tuned=tuned), base_at_most="0.01")
     report, room = told()
     assert "**Claim.**" not in report and "the gap gate failed 2 of 2 checks" in report and "No gap" in room

@@ -11,9 +11,22 @@ from typing import Any
 import pytest
 
 from engine.core.errors import EvaluationError
-from engine.evaluation.registration import body, counts, current, deviations, register, row
+from engine.evaluation import Item
+from engine.evaluation.levels import level_of_all
+from engine.evaluation.registration import (
+    ENOUGH_CLUSTERS,
+    body,
+    counts,
+    current,
+    design_over,
+    deviations,
+    register,
+    row,
+    sizes_of,
+)
 from engine.spec.stage import load_spec
-from engine.stats.power import mcnemar_effect, mcnemar_n, mcnemar_power
+from engine.stats.clusters import clustered_effect, clustered_power, clusters_needed
+from engine.stats.power import mcnemar_n, mcnemar_power
 from store.db import Store
 from tests.store.rows import T0, evaluation_answer, evaluation_item, run
 
@@ -24,9 +37,14 @@ DECODING = {"temperature": 0.0, "max_tokens": 256}
 HOUR = timedelta(hours=1)
 
 
-def made(conditions: tuple[str, ...] = ALL_CONDITIONS, hypothesis: str | None = None, **n: int) -> dict[str, Any]:
-    numbers = n or {"instruction_following": 560, "conversation": 60}
-    return body(run(), SPEC, "cd" * 32, "ab" * 32, DECODING, conditions, numbers, hypothesis)
+SIZES = {
+    "instruction_following": {f"type-{number:02}": [2] * 20 for number in range(14)},
+    "conversation": {f"talk-{number}": [3] * 5 for number in range(4)},
+}
+
+
+def made(conditions: tuple[str, ...] = ALL_CONDITIONS, hypothesis: str | None = None, **sizes: Any) -> dict[str, Any]:
+    return body(run(), SPEC, "cd" * 32, "ab" * 32, DECODING, conditions, sizes or SIZES, hypothesis)
 
 
 @pytest.fixture
@@ -41,7 +59,7 @@ def test_one_primary_hypothesis_and_the_secondary_ones() -> None:
     (primary,) = [one for one in hypotheses if one["role"] == "primary"]
     assert (primary["capability"], primary["item_type"]) == ("instruction_following", "all")
     assert (primary["before"], primary["after"]) == ("base_formatted", "dpo")
-    assert {(one["test"], one["alternative"]) for one in hypotheses} == {("McNemar exact", "two-sided")}
+    assert {(one["test"], one["alternative"]) for one in hypotheses} == {("cluster-robust t (CR2)", "two-sided")}
     secondary = [(one["capability"], one["before"], one["after"], one["item_type"]) for one in hypotheses[1:]]
     assert secondary[0] == ("instruction_following", "base_formatted", "dpo", "each")
     assert secondary[-1] == ("conversation", "base_formatted", "dpo", "all")
@@ -59,19 +77,31 @@ def test_conditions_that_are_not_planned() -> None:
         with pytest.raises(EvaluationError, match="no comparison to register"):
             made(conditions)
     with pytest.raises(EvaluationError, match="no comparison to register"):
-        made(conversation=60)
+        made(conversation=SIZES["conversation"])
+    with pytest.raises(EvaluationError, match="no comparison to register") as raised:
+        made(instruction_following={"a": [10] * (ENOUGH_CLUSTERS - 1)})
+    assert "there are 9" in raised.value.hint
 
 
 def test_what_the_test_can_show_is_forecast() -> None:
     found = made()
+    design, level, icc = design_over(SIZES["instruction_following"]), level_of_all(0.05), SPEC.expected_icc
+    needed = clusters_needed(0.10, 0.02, design, icc, 0.8, level).design
     assert found["forecast"] == {
-        "power": mcnemar_power(0.10, 0.02, 560, 0.05).power,
-        "n_needed": mcnemar_n(0.10, 0.02, 0.8, 0.05).n,
-        "detectable": pytest.approx(mcnemar_effect(560, 0.12, 0.8, 0.05).effect),
-        "discordant": pytest.approx(0.12),
-    }
+        "level": level, "n": 560, "clusters": 280, "icc": icc, "design_effect": pytest.approx(1.1),
+        "df": pytest.approx(266), "power": clustered_power(0.10, 0.02, design, icc, level).power,
+        "n_needed": needed.n, "clusters_needed": needed.clusters,
+        "detectable": pytest.approx(clustered_effect(design, 0.12, icc, 0.8, level).effect), "discordant": pytest.approx(0.12),
+        "independent": {
+            "power": mcnemar_power(0.10, 0.02, 560, level).power, "n_needed": mcnemar_n(0.10, 0.02, 0.8, level).n,
+        },
+    }  # fmt: skip
     assert found["forecast"]["power"] > 0.99 and found["forecast"]["n_needed"] < 560
-    assert found["expected"] == {"gain": 0.10, "loss": 0.02}
+    assert found["clusters"]["conversation"] == {f"talk-{number}": 5 for number in range(4)}
+    assert found["likeness"] == {"icc": icc, "prior": icc, "pilot": None}
+    piloted = body(run(), SPEC, "cd", "ab", {}, ALL_CONDITIONS, SIZES, None, {"icc": 0.4, "prior": icc, "pilot": 0.4})
+    assert piloted["expected"]["icc"] == 0.4 and piloted["forecast"]["power"] < found["forecast"]["power"]
+    assert found["expected"] == {"gain": 0.10, "loss": 0.02, "icc": icc}
     assert (found["n"], found["alpha"], found["margin"]) == (
         {"instruction_following": 560, "conversation": 60},
         0.05,
@@ -85,13 +115,25 @@ def test_what_the_test_can_show_is_forecast() -> None:
 
 
 def test_too_few_items_show_no_effect() -> None:
-    found = made(instruction_following=6)["forecast"]
-    assert found["detectable"] is None and found["power"] < 0.05
+    few = {"instruction_following": {"a": [1] * 10}}
+    found = made(**few)["forecast"]
+    assert found["detectable"] is None and found["power"] < 0.1
     equal = SPEC.model_copy(update={"expected_loss": 0.10})
-    assert (
-        body(run(), equal, "cd", "ab", {}, ALL_CONDITIONS, {"instruction_following": 60})["forecast"]["n_needed"]
-        is None
-    )
+    found = body(run(), equal, "cd", "ab", {}, ALL_CONDITIONS, SIZES)["forecast"]
+    assert (found["n_needed"], found["clusters_needed"], found["independent"]) == (None, None, None)
+
+
+def test_types_without_enough_templates_are_named_and_no_hypotheses() -> None:
+    types = {"many": [2] * 20, "few": [5] * (ENOUGH_CLUSTERS - 1)}
+    found = made(instruction_following=types)
+    assert found["descriptive"] == ["few"] and "each" in {one["item_type"] for one in found["hypotheses"]}
+    found = made(instruction_following={"a": [5] * 9, "b": [5] * 9})
+    assert found["descriptive"] == ["a", "b"] and {one["item_type"] for one in found["hypotheses"]} == {"all"}
+
+
+def test_items_are_counted_by_template() -> None:
+    items = [Item(f"i{n}", "conversation", "memory", f"t{n % 3}", "test", "", None, {}) for n in range(8)]
+    assert sizes_of(items) == {"conversation": {"memory": [3, 3, 2]}}
 
 
 def test_a_registration_is_stored_and_found(store: Store) -> None:
@@ -162,7 +204,7 @@ def test_deviations() -> None:
         "The items are others than registered: ffffffffffff instead of cdcdcdcdcdcd.",
         "The verifiers were changed after the registration: eeeeeeeeeeee instead of abababababab.",
         "The level of the test is another than registered: 0.1 instead of 0.05.",
-        "The test is another than registered: paired t instead of McNemar exact.",
+        "The test is another than registered: paired t instead of cluster-robust t (CR2).",
         "0 items of conversation were compared instead of 60.",
         "300 items of instruction_following were compared instead of 560.",
         "Decoding: temperature was 0.7 instead of 0.0.",

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from engine.evaluation import items
-from engine.planning import plan
 from engine.planning.plan import plan_of
 from engine.spec.stage import load_spec
 from store.db import Store
@@ -109,9 +108,9 @@ def told(filled: tuple[Store, Reader, dict[str, Any]]) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def few_items(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A set of 600 held-out items of 15 types, whatever the shipped one is."""
+    """A set of 600 held-out items of 15 types with 20 templates each, whatever the shipped one is."""
     made = [
-        items.Item(f"x{n}", "instruction_following", f"type-{n % 15}", "t", "test", "p", None, {})
+        items.Item(f"x{n}", "instruction_following", f"type-{n % 15}", f"t{n // 15 % 20}", "test", "p", None, {})
         for n in range(600)
     ]  # fmt: skip
-    monkeypatch.setattr(plan, "item_set", lambda: items.ItemSet(tuple(made), "0" * 64))
+    monkeypatch.setattr("engine.planning.sample_size.item_set", lambda: items.ItemSet(tuple(made), "0" * 64))

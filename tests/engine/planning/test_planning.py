@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 
 from engine.evaluation import items
-from engine.planning import plan
+from engine.evaluation.levels import level_of_all
+from engine.evaluation.registration import design_over
 from engine.planning.forecast import Part, pilot_of, together
 from engine.planning.futility import conditional_power
-from engine.planning.plan import allocation, plan_of, sample_size
+from engine.planning.plan import allocation, plan_of
+from engine.planning.sample_size import sample_size
 from engine.spec.stage import load_spec
-from engine.stats.power import mcnemar_n, mcnemar_power
+from engine.stats.clusters import clustered_power
+from engine.stats.power import mcnemar_n
 from store.db import Store
 from store.read import Reader
 from tests.engine.fakes import run_engine
@@ -134,7 +137,7 @@ def test_a_run_that_measured_nothing_has_reasons_only(tmp_path: Path) -> None:
             assert all(figure["value"] is None and figure["reason"] for figure in figures(found["costs"]))
             assert found["best_of"]["reason"] and found["ablations"]["reason"] and found["futility"]["reason"]
             assert found["allocation"]["reason"] == "no stage was measured yet"
-            assert found["sample_size"]["wanted"]["n"] > 100
+            assert found["sample_size"]["planned"][0]["n_needed"] > 100
 
 
 def figures(value: Any) -> Iterator[dict[str, Any]]:
@@ -259,20 +262,31 @@ def test_trainings_and_evaluation_by_what_was_measured(tmp_path: Path) -> None:
 
 def test_sample_size_of_the_spec() -> None:
     spec = load_spec("stage_1_small_model").settings
+    settings = spec.evaluation
+    assert settings is not None
     found = sample_size(spec)
-    assert found["wanted"]["n"] == mcnemar_n(found["gain"], found["loss"], found["power"], found["alpha"]).n
-    assert [one["n"] for one in found["planned"]] == [15 * 6, 6]  # six items of each type
-    settings = spec.evaluation.model_copy(update={"items_per_type": None})  # type: ignore[union-attr]
-    found = sample_size(spec.model_copy(update={"evaluation": settings}))
+    assert [(one["n"], one["clusters"]) for one in found["planned"]] == [(15 * 6, 15 * 6), (6, 6)]  # six of each type
+    assert [one["tested"] for one in found["planned"]] == [True, False]
+    settings = settings.model_copy(update={"items_per_type": None})
+    spec = spec.model_copy(update={"evaluation": settings})
+    found = sample_size(spec)
     whole, one = found["planned"]
-    assert (whole["n"], one["n"]) == (600, 40)
+    assert [(one["n"], one["clusters"], one["tested"]) for one in (whole, one)] == [(600, 300, True), (40, 20, True)]
     assert whole["power"] > 0.99 and one["power"] < 0.8
-    assert mcnemar_power(
-        (0.12 + whole["detectable"]) / 2, (0.12 - whole["detectable"]) / 2, 600
-    ).power == pytest.approx(found["power"], abs=0.02)
+    design, level = design_over({str(n): [2] * 20 for n in range(15)}), level_of_all(settings.alpha)
+    assert whole["power"] == clustered_power(found["gain"], found["loss"], design, 0.1, level).power
+    assert whole["n_needed"] == 2 * whole["clusters_needed"] > whole["independent"]["n_needed"]
+    assert whole["independent"]["n_needed"] == mcnemar_n(found["gain"], found["loss"], found["power"], level).n
+    effect = whole["detectable"]
+    shows = clustered_power((0.12 + effect) / 2, (0.12 - effect) / 2, design, 0.1, level).power
+    assert shows == pytest.approx(found["power"], abs=1e-6)
+    assert found["likeness"] == {"icc": 0.1, "prior": 0.1, "pilot": None}
+    alike = sample_size(spec, {"icc": 0.5, "prior": 0.1, "pilot": 0.5})["planned"][0]
+    assert alike["clusters_needed"] > whole["clusters_needed"] and alike["power"] < whole["power"]
     assert sample_size(spec.model_copy(update={"evaluation": None}))["reason"]
-    same = spec.evaluation.model_copy(update={"expected_loss": spec.evaluation.expected_gain})  # type: ignore[union-attr]
-    assert "are equal" in sample_size(spec.model_copy(update={"evaluation": same}))["reason"]
+    same = settings.model_copy(update={"expected_loss": settings.expected_gain})
+    found = sample_size(spec.model_copy(update={"evaluation": same}))
+    assert "are equal" in found["reason"] and found["planned"][0]["n_needed"] is None
 
 
 def stage(number: int, seconds: float | None) -> dict[str, Any]:
@@ -296,6 +310,6 @@ def test_an_item_set_that_was_changed_is_a_reason(monkeypatch: pytest.MonkeyPatc
     def changed() -> None:
         raise items.ItemsChanged("the held-out items have another hash")
 
-    monkeypatch.setattr(plan, "item_set", changed)
-    found = plan.sample_size(load_spec("stage_1_small_model").settings)
-    assert found["reason"] == "the held-out items have another hash" and found["wanted"]["n"] > 100
+    monkeypatch.setattr("engine.planning.sample_size.item_set", changed)
+    found = sample_size(load_spec("stage_1_small_model").settings)
+    assert found["reason"] == "the held-out items have another hash" and found["planned"] == []

@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.evaluation import registration
 from engine.evaluation.analysis import compare
+from engine.evaluation.graded import graded
 from engine.spec.stage import load_spec
 from tests.store import rows
 from tests.store.rows import T0
@@ -52,7 +53,7 @@ def evaluation(run_id: str = "run-a", conditions: tuple[str, ...] = CONDITIONS) 
                 split = "test" if place < PER_TYPE else "dev"
                 item = rows.evaluation_item(
                     f"{item_type}-{place:02}", item_type, capability=capability, split=split,
-                    template=f"{item_type}-{place % 8}", history=[["hi", "hello"]] if capability == "conversation" else [],
+                    template=f"{item_type}-{place % 20}", history=[["hi", "hello"]] if capability == "conversation" else [],
                 )  # fmt: skip
                 items.append(item)
                 for condition in conditions:
@@ -77,7 +78,7 @@ def evaluation(run_id: str = "run-a", conditions: tuple[str, ...] = CONDITIONS) 
     joined = [answer | {k: v for k, v in by_id[answer["item_id"]].items() if k != "history"} for answer in answers]
     body = registration.body(
         rows.run(run_id), SPEC, ITEMS, SCORER, {"max_tokens": 48, "temperature": 0.0}, conditions,
-        {"instruction_following": 3 * PER_TYPE, "conversation": PER_TYPE},
+        {name: {one: [PER_TYPE // 20] * 20 for one in types} for name, types in TYPES.items()},
     )  # fmt: skip
     registered = registration.row(run_id, body, T0 + timedelta(hours=1))
     made = compare(joined, SPEC, registered, draws=200, now=T0 + timedelta(hours=3))
@@ -93,6 +94,7 @@ def evaluation(run_id: str = "run-a", conditions: tuple[str, ...] = CONDITIONS) 
             scorer_audit("format", "dpo", 0.4, run_id, op="", threshold=None, passed=None),
         ],
         "evaluation_results": [{**row, "run_id": run_id} for row in made.results],
+        "evaluation_scores": [{**row, "run_id": run_id} for row in graded(joined, T0 + timedelta(hours=3))],
         "evaluation_looks": [{**row, "run_id": run_id} for row in made.looks],
     }
 

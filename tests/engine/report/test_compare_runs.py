@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from engine.report.comparison import compare_runs, write_comparison
+from engine.stats.clusters import clustered
 from engine.stats.paired import Pairs, cohen_h, holm, mcnemar, newcombe
 from engine.stats.shares import wilson
 from store.db import Store
@@ -52,7 +53,10 @@ def store(tmp_path: Path) -> Path:
     path = tmp_path / "s.duckdb"
     items = [
         rows.evaluation_item(
-            f"{capability}-{place:02}", capability=capability, split="test" if place < N - 10 else "dev"
+            f"{capability}-{place:02}",
+            capability=capability,
+            split="test" if place < N - 10 else "dev",
+            template=f"t{place // 2}" if place != 2 else "t0",
         )
         for capability in ("instruction_following", "conversation")
         for place in range(N)
@@ -87,16 +91,31 @@ def test_pairs_are_those_of_the_test_items(store: Path) -> None:
     assert row["capability"] == "instruction_following"
     counts = (row["n"], row["after_right"], row["before_right"], row["gained"], row["lost"])
     assert counts == (50, pairs.a_right, pairs.b_right, 12, 0)
-    assert row["difference"] == 12 / 50 and (row["lo"], row["hi"]) == (newcombe(pairs).lo, newcombe(pairs).hi)
-    assert row["p"] == mcnemar(pairs).p == 2 * 0.5**12 and row["effect"] == cohen_h(pairs).value
+    tested = clustered(*zip(*outcomes, strict=True), [n // 2 if n != 2 else 0 for n in range(N - 10)])
+    assert (row["difference"], row["clusters"]) == (12 / 50, 25)
+    assert (row["lo"], row["hi"], row["p"]) == pytest.approx((tested.lo, tested.hi, tested.p))
+    assert (row["newcombe_lo"], row["newcombe_hi"]) == (newcombe(pairs).lo, newcombe(pairs).hi)
+    assert row["mcnemar_p"] == mcnemar(pairs).p == 2 * 0.5**12 and row["effect"] == cohen_h(pairs).value
     assert (row["before_lo"], row["before_hi"]) == wilson(25, 50)
     assert row["only_before"] == row["only_after"] == 0
+
+
+def test_what_has_too_few_templates_is_described_and_not_tested(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "s.duckdb") as opened:
+        names = [f"instruction_following-{place:02}" for place in range(N)]
+        opened.append({"evaluation_items": [rows.evaluation_item(name, template=name[-1]) for name in names[:N:4]]})
+        opened.append(run_of("first", lambda n: n % 2 == 0))
+        opened.append(run_of("better", lambda n: True))
+    found = compared(tmp_path / "s.duckdb", "first", "better")
+    (row,) = found["comparisons"]
+    assert row["clusters"] < 10 and (row["p_corrected"], row["shown"], found["family"]) == (None, False, 0)
+    assert "described and not tested" in found["notes"][0]
 
 
 def test_p_values_are_corrected_over_runs_and_capabilities(store: Path) -> None:
     found = compared(store, "first", "better", "same")
     p = [row["p"] for row in found["comparisons"]]
-    assert p == [2 * 0.5**12] * 2 + [1.0] * 2
+    assert p[0] == p[1] < 0.001 and p[2:] == [1.0] * 2
     assert [row["p_corrected"] for row in found["comparisons"]] == list(holm(p).adjusted) == [4 * p[0]] * 2 + [1.0] * 2
     assert [row["shown"] for row in found["comparisons"]] == [True, True, False, False]
     alone = compared(store, "first", "better", capability="conversation")
@@ -168,7 +187,7 @@ def command(store: Path, *runs: str, **fields: Any) -> str:
 def test_the_command_shows_tables(store: Path) -> None:
     told = command(store, "first", "better", "fewer")
     line = next(line for line in told.split("conversation")[1].splitlines() if "better" in line)
-    for part in ("dpo → sft", "50", "50.0 %", "74.0 %", "+24.0", "0.00049", "0.0020"):
+    for part in ("dpo → sft", "50", "50.0 %", "74.0 %", "+24.0", "0.00016", "0.00062"):
         assert part in line
     assert "3/4" not in told and "1/2" in told and "40 answers are to items that only one" in told
     assert max(len(line) for line in told.splitlines() if "   " in line) <= 120  # tables; in a pipe no text is wrapped

@@ -14,7 +14,6 @@ from statsmodels.stats.multitest import multipletests
 from engine.stats.paired import (
     Pairs,
     benjamini_hochberg,
-    clustered,
     cohen_dz,
     cohen_h,
     holm,
@@ -192,29 +191,6 @@ def test_bca_of_a_difference_of_shares_against_scipy(table: Pairs) -> None:
     assert [result.lo, result.hi] == pytest.approx([other.low, other.high], abs=1.01 / table.n)
 
 
-def test_clusters_of_one_size_are_a_t_test_of_their_means() -> None:
-    a = np.random.default_rng(1).normal(size=60) + np.repeat(np.random.default_rng(2).normal(size=12), 5)
-    result = clustered(a, np.zeros(60), np.repeat(np.arange(12), 5).tolist())
-    means = a.reshape(12, 5).mean(axis=1)
-    other = stats.ttest_1samp(means, 0)
-    assert (result.statistic, result.p) == (pytest.approx(other.statistic), pytest.approx(other.pvalue))
-    assert (result.lo, result.hi) == pytest.approx(tuple(other.confidence_interval()))
-    assert result.se > 1.5 * result.se_items
-
-
-def test_clusters_of_one_item_are_a_paired_t_test() -> None:
-    result, plain = clustered(SLEEP_1, SLEEP_2, range(10)), paired_t(SLEEP_1, SLEEP_2)
-    assert (result.statistic, result.p) == (pytest.approx(plain.statistic), pytest.approx(plain.p))
-    assert result.se == pytest.approx(result.se_items)
-
-
-def test_clusters_of_unequal_size() -> None:
-    result = clustered([1, 1, 0, 0, 0, 1], [0, 0, 0, 0, 1, 0], ["x", "x", "x", "y", "y", "z"])
-    # Sums around the mean of 1/3 are 1, -5/3 and 2/3: error^2 = 3/2 (1 + 25/9 + 4/9) / 36.
-    assert result.se == pytest.approx(math.sqrt(19 / 108))
-    assert (result.clusters, result.difference) == (3, pytest.approx(1 / 3))
-
-
 def test_holm() -> None:
     assert holm([0.01, 0.02, 0.03, 0.04, 0.05]).adjusted == pytest.approx((0.05, 0.08, 0.09, 0.09, 0.09))  # R, p.adjust
     assert holm([0.01, 0.04, 0.03, 0.005]).adjusted == pytest.approx((0.03, 0.06, 0.06, 0.02))  # 3, 1, 2 and 4 times p
@@ -257,17 +233,15 @@ def test_identical_scores() -> None:
     assert (paired_t(SLEEP_1, SLEEP_1).p, wilcoxon(SLEEP_1, SLEEP_1).p) == (1.0, 1.0)
     assert (cohen_dz(SLEEP_1, SLEEP_1).value, cohen_dz(SLEEP_1, SLEEP_1).lo) == (0.0, None)
     assert (mean_bca(SLEEP_1, SLEEP_1).value, mean_bca(SLEEP_1, SLEEP_1).lo) == (0.0, None)
-    result = clustered(SLEEP_1, SLEEP_1, ["x", "y"] * 5)
-    assert (result.p, result.se) == (1.0, 0.0)
 
 
-@pytest.mark.parametrize("test", [paired_t, cohen_dz, lambda a, b: clustered(a, b, range(len(a)))])
+@pytest.mark.parametrize("test", [paired_t, cohen_dz])
 def test_differences_without_spread_are_refused_where_it_divides(test: object) -> None:
     with pytest.raises(ValueError, match=r"all differences are 0\.1"):
         test([0.3, 0.4, 1.1], [0.2, 0.3, 1.0])  # type: ignore[operator]
 
 
-COMPARISONS = [paired_t, wilcoxon, cohen_dz, mean_bca, pairs, lambda a, b: clustered(a, b, range(len(a)))]
+COMPARISONS = [paired_t, wilcoxon, cohen_dz, mean_bca, pairs]
 
 
 @pytest.mark.parametrize("compare", COMPARISONS)
@@ -295,12 +269,6 @@ def test_other_things_are_refused() -> None:
         newcombe(TUNED, 95)
     with pytest.raises(ValueError, match="at least 1 draw"):
         shares_bca(TUNED, draws=0)
-    with pytest.raises(ValueError, match="two clusters"):
-        clustered(SLEEP_1, SLEEP_2, ["x"] * 10)
-    with pytest.raises(ValueError, match="10 items and 2 names"):
-        clustered(SLEEP_1, SLEEP_2, ["x", "y"])
-    with pytest.raises(ValueError, match="no spread"):
-        clustered([1, 3, 1, 3], [0, 0, 0, 0], ["x", "x", "y", "y"])
 
 
 def test_an_empty_family() -> None:

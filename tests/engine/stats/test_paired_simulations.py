@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from engine.stats.clusters import clustered
 from engine.stats.paired import (
-    clustered,
     cohen_dz,
     cohen_h,
     holm,

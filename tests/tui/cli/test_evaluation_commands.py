@@ -49,7 +49,7 @@ def test_what_is_registered_is_shown_again_and_can_be_about_sft(capsys: Any, sto
     primary = told["registration"]["body"]["hypotheses"][0]
     assert code == 0 and (primary["before"], primary["after"]) == ("base_formatted", "sft")
     _, out, _ = run_cai(capsys, "preregister", "--show", "--store", store)
-    assert told["registration"]["sha256"] in out and "McNemar exact" in out and "items_sha256" in out
+    assert told["registration"]["sha256"] in out and "cluster-robust t (CR2)" in out and "items_sha256" in out
     code, told = as_json(capsys, "preregister", "--json", "--store", store)
     assert told["registration"]["body"]["hypotheses"][0]["after"] == "dpo", "the spec's last training"
 
@@ -91,7 +91,7 @@ def test_an_outcome_tells_shares_audit_gap_and_comparisons(account: dict[str, An
     assert "claim none: " in words and "the gap gate failed" in words
     if width > 100:  # below, tables fold their cells
         assert "base formatted right, development 60.0 %" in words and "<= 30 %" in words
-        assert "· base_formatted → sft 300 81.0 % 99.3 % +18.3 [+13.8, +22.9] 6.1e-15 6.1e-15 h +0.74 primary" in words
+        assert "· base_formatted → sft 300 81.0 % 99.3 % +18.3 [+12.0, +25.0] 1e-09 1e-09 h +0.74 primary" in words
     assert max(map(len, text.splitlines())) <= width
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from io import StringIO
 from typing import Any
 
@@ -30,12 +31,12 @@ def flat(text: str) -> str:
 
 def result_rows(principle: str = "correct_facts", moves: bool = True) -> list[dict[str, Any]]:
     base = [0.01 * number for number in range(12)]
-    margins = paired_means([value + 0.5 for value in base], base) if moves else paired_means(base, base)
+    more = [value + 0.5 + (0.1 if number % 2 else -0.1) for number, value in enumerate(base)]
+    margins = paired_means(more, base) if moves else paired_means(base, base)
     useful = paired_shares([1] * 9 + [0] * 3, [0] * 12) if moves else paired_shares([0] * 12, [0] * 12)
-    fields = ("n", "with_mean", "against_mean", "difference", "lo", "hi", "test", "p", "effect", "effect_name")
+    corrected = 0.01 if moves else None
     return [
-        {"principle_id": principle, "against": against, "measure": measure}
-        | {name: getattr(found, name) for name in fields}
+        {"principle_id": principle, "against": against, "measure": measure, "p_corrected": corrected} | asdict(found)
         for against in ("without", "irrelevant")
         for measure, found in (("margin_nats", margins), ("useful", useful))
     ]
@@ -47,13 +48,16 @@ def test_an_ablation_is_told_with_all_that_a_reviewer_asks_for_at_any_width(widt
     lines = [line.rstrip() for line in text.splitlines()]
     assert "correct_facts, the same 12 items" in lines
     margin = next(line for line in lines if line.startswith("margin   none"))
-    assert margin.split() == ["margin", "none", "+0.555", "+0.055", "+0.500", "[+0.500,", "+0.500]", "<0.001", "+1.00"]
+    assert margin.split()[:5] == ["margin", "none", "+0.555", "+0.055", "+0.500"]
+    assert margin.split()[-2:] == ["<0.001", "+4.79"]  # d_z: 0.5 over a standard deviation of 0.1 sqrt(12 / 11)
+    beside = [line for line in lines if line.startswith("margin   none")][1]
+    assert beside.split()[2:] == ["0.010", "[+2.73,", "+6.83]", "0.002", "+1.00"]
     useful = next(line for line in lines if line.startswith("useful   another"))
     assert useful.split()[2:5] == ["0.750", "0.000", "+0.750"] and useful.split()[-2:] == ["0.004", "+0.50"]
     said = flat(text)
-    assert "Wilcoxon signed-rank test, effect: rank-biserial r" in said
+    assert "paired t test, effect: Cohen's d_z; beside it Wilcoxon signed-rank" in said
     assert "McNemar exact test, effect: Cohen's g" in said
-    assert "not corrected for the number of tests, 4 here" in said
+    assert "not corrected for the number of tests, 4 here; corrected p: by Holm" in said
     assert "…" not in text and max(map(len, lines)) <= width
 
 

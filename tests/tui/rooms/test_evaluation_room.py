@@ -50,7 +50,7 @@ def evaluated_rows() -> dict[str, list[rows.Row]]:
             for condition, right in zip(("base_formatted", "sft"), both, strict=True)
         ],
         "evaluation_results": [
-            rows.evaluation_result(p_corrected=6.1e-15),
+            rows.evaluation_result(p_corrected=1e-9),
             rows.evaluation_result("arithmetic", difference=-0.02, lo=-0.08, hi=0.04, **exploratory),
         ],
     }
@@ -71,15 +71,16 @@ async def test_results_show_interval_test_and_effect(tmp_path: Path) -> None:
         table = app.query_one("#evaluation-table", DataTable)
         await settle(pilot, lambda: table.row_count == 4)
         whole, of_type, base, tuned = ([str(cell) for cell in table.get_row_at(at)] for at in range(4))
-        assert whole[:5] == ["all", "300", "81.0 %", "99.3 %", "+18.3 [+13.8, +22.9]"]
-        assert whole[5] == "6.1e-15 *" and whole[7:] == [
-            "+57 −2", "6.1e-15", "1e-09", "h +0.74", "primary", "base_formatted → sft", "McNemar exact, Newcombe"
+        assert whole[:5] == ["all", "300", "81.0 %", "99.3 %", "+18.3 [+12.0, +25.0]"]
+        assert whole[5] == "1e-09 *" and whole[7:] == [
+            "+57 −2", "1e-09", "30", "6.1e-15", "h +0.74", "primary", "base_formatted → sft",
+            "cluster-robust t (CR2), t with CR2's error",
         ]  # fmt: skip
-        assert of_type[5] == "0.6" and of_type[11] == "secondary"
+        assert of_type[5] == "0.6" and of_type[12] == "secondary"
         assert base[:4] == ["base_formatted", "4", "", "50.0 %"] and tuned[0] == "sft"
         told = shown(app, "#evaluation-standing")
         assert (
-            "base_formatted → sft +18.3 points [+13.8, +22.9] of test, 300 items, p 6.1e-15 (clustered 1e-09), shown at level 0.05, registered"
+            "base_formatted → sft +18.3 points [+12.0, +25.0] of test, 300 items, shown at level 0.05, registered, p 1e-09 over 30 templates (of"
             in told
         )
         assert "base_formatted 50.0 % [15.0, 85.0] of test, 4 items · sft 50.0 % [15.0, 85.0] of test, 4 items" in told

@@ -114,11 +114,15 @@ def _registered(offer: Offer, width: int) -> list[Content]:
     rows = _fact("registered", f"{found['at']:%Y-%m-%d %H:%M} UTC · {body['statement']}", width)
     if caveat := registration_caveat(body, offer["items_sha256"], offer["scorer_sha256"]):
         rows += _fact("", caveat, width, TONES["warn"])
-    power = f"power {forecast['power']:.2f} with n {count(sum(body['n'].values()))}"
+    power = f"power {forecast['power']:.2f} with n {count(forecast.get('n', sum(body['n'].values())))}"
+    if "clusters" in forecast:
+        power += f" of {count(forecast['clusters'])} templates, alike by {forecast['icc']:.2f}"
     if forecast["detectable"] is not None:
         power += f", smallest difference shown {100 * forecast['detectable']:.1f} points"
     if forecast["n_needed"] is not None:
         power += f"; {body['power']:.0%} power needs n {count(forecast['n_needed'])}"
+        if "clusters_needed" in forecast:
+            power += f" of {count(forecast['clusters_needed'])} templates"
     return [*rows, *_fact("", power, width, QUIET)]
 
 

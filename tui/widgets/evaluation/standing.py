@@ -8,10 +8,10 @@ from textwrap import wrap
 from textual.content import Content
 
 from engine.core.figures import points_signed, points_signed_interval
-from store.outcomes import items_of
+from store.outcomes import items_of, shown
 from tui.reads.evaluation import Standing
 from tui.widgets.marks import QUIET, TONES, row
-from tui.words.evaluation import audit_words, gap_words, place, rate, repeat_words
+from tui.words.evaluation import audit_words, decided_words, gap_words, place, rate, repeat_words, score_words
 from tui.words.text import one_line
 
 BAR = 12
@@ -28,6 +28,7 @@ def standing_lines(found: Standing, width: int, room: int) -> list[Content]:
     for told, tone in (
         (gap_words(found.gap), TONES["bad"] if found.failed_gap else QUIET),
         *((text, TONES["bad"] if text.startswith("✗") else QUIET) for text in audit_words(found.audits)),
+        *((text, QUIET) for text in score_words(found.scores)),
         *((text, QUIET) for text in repeat_words(found.repeats)),
     ):
         rows += [row((line, tone)) for line in wrap(told, width)]
@@ -44,15 +45,13 @@ def _verdict(found: Standing) -> tuple[str, str, str]:
         return "✗", TONES["bad"], f"No gap: {', '.join(name.replace('_', ' ') for name in found.failed_gap)}"
     primary = next((one for one in found.results if one["role"] == "primary"), None)
     if primary is not None:
-        shown = primary["p_corrected"] is not None and primary["p_corrected"] <= primary["alpha"]
-        clustered = "" if primary["clustered_p"] is None else f" (clustered {primary['clustered_p']:.2g})"
         told = (
             f"{primary['before']} → {primary['after']} {points_signed(primary['difference'])} points "
             f"{points_signed_interval(primary['lo'], primary['hi'])} of {items_of('test', primary['n'])}, "
-            f"p {primary['p']:.2g}{clustered}, "
-            f"{'shown' if shown else 'not shown'} at level {primary['alpha']:.3g}, registered"
+            f"{'shown' if shown(primary) else 'not shown'} at level {primary['alpha']:.3g}, registered, "
+            f"{decided_words(primary)}"
         )
-        return ("✓", TONES["good"], told) if shown else ("·", QUIET, told)
+        return ("✓", TONES["good"], told) if shown(primary) else ("·", QUIET, told)
     if found.results:
         return "?", TONES["warn"], _without_primary(found)
     if found.gap:

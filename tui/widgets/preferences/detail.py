@@ -80,7 +80,14 @@ def _ablation_line(item: Mapping[str, Any]) -> Content:
     name = f"{_MEASURES.get(item['measure'], item['measure'])} against {_AGAINST.get(item['against'], item['against'])}"
     interval = "" if item["lo"] is None else f" [{item['lo']:+.3f}, {item['hi']:+.3f}]"
     p = "" if item["p"] is None else f", p {item['p']:.2g}"
+    p += "" if item["p_corrected"] is None else f" (corrected {item['p_corrected']:.2g})"
     effect = "" if item["effect"] is None else f", {item['effect_name']} {item['effect']:+.2f}"
+    if item["effect_lo"] is not None:
+        effect += f" [{item['effect_lo']:+.2f}, {item['effect_hi']:+.2f}]"
+    if item["beside_p"] is not None:
+        effect += (
+            f"; {item['beside']} p {item['beside_p']:.2g}, {item['beside_effect_name']} {item['beside_effect']:+.2f}"
+        )
     told = f"  {item['with_mean']:.3f} against {item['against_mean']:.3f}, n={item['n']:,}, {item['test']}{p}{effect}"
     return row((f"{name}  ", QUIET), (f"{item['difference']:+.3f}{interval}", "bold"), told)
 

@@ -60,8 +60,9 @@ def question(doc: Document) -> None:
         told = "clusters" if row["by_items"] else "none"
         doc.say(
             "**Claim.** On {n:count} held-out items of {capability:words} (test split), made by {clusters:count} "
-            "templates, {after:words} had {after_share:share} right and {before:words} {before_share:share}: a difference "
-            "of {difference:points} percentage points {lo,hi:points_interval} ({interval_method:text}, 95 % interval; "
+            "templates, {after:words} had {after_share:share} right and {before:words} {before_share:share}: "
+            "a difference of {difference:points} percentage points {lo,hi:points_interval} "
+            "({interval_method:text}, 95 % interval; "
             f"{{test:text}}, p = {{p:p}}{BESIDE[told]}; {{effect_name:text}} = {{effect:decimals}}), {outcome}.",
             primary,
             row,

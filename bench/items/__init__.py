@@ -1,1 +1,1 @@
-"""What makes the held-out items and their planted answers; `python -m bench.items` writes them."""
+"""What makes the held-out items and their planted answers: wordings, what fills them, and how both become files."""

@@ -3,8 +3,9 @@
     python -m bench.items            # writes engine/data/evaluation_{items,item_plants}.jsonl.gz
     git status --short engine/data   # nothing, as long as no template changed
 
-A change of an item is deliberate: set ITEMS_SHA256 in engine/evaluation/items.py to the hash that is printed, and
-evaluate anew. Results under the old hash stay as they are.
+A change of an item is deliberate: set ITEMS_SHA256 in engine/evaluation/items.py to the hash that is printed. Where the
+old set was released, move its files to engine/data/earlier/ and name it in EARLIER first, so that runs that were asked
+it go on with it, and let the new ids be others.
 """
 
 from __future__ import annotations

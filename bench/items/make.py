@@ -1,6 +1,8 @@
-"""Items out of seeded templates, and the files that hold them.
+"""Items out of wordings and their fillings, and the files that hold them.
 
-A type's templates take turns, so that the first k items of a type are spread over its templates.
+A template is one wording: a line of `wordings/TYPE.txt` with its split, the source that fills it, its name, and the
+turns, the last of which is the prompt. No template serves both splits, nor does what a filling is about. The templates
+of a type take turns, so that the first k items of a type and split are of k templates.
 """
 
 from __future__ import annotations
@@ -9,14 +11,17 @@ import gzip
 import hashlib
 import json
 import random
+import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bench.items.plants import planted
 from bench.items.templates import (
-    Draft,
-    Maker,
-    Templates,
+    Filling,
+    Sources,
     data_formats,
     facts,
     harm,
@@ -25,16 +30,23 @@ from bench.items.templates import (
     lengths,
     lists,
     reasoning,
+    rewriting,
     texts,
 )
 from bench.items.templates import conversation_recall as recall
 from bench.items.templates import conversation_rules as rules
+from bench.items.templates.scenes import scene
 from engine.evaluation import SPLITS, Item, Plant
 from engine.evaluation.items import ITEMS_FILE, canonical
 from engine.spec.provenance import derived_seed
+from engine.stats.similarity import NearDuplicateIndex
 
-_SEED = 20260801
-TYPES: dict[str, Templates] = {
+_SEED = 20261129
+WORDINGS = Path(__file__).parent / "wordings"
+NEAR = 0.7  # ROUGE-L at which the program calls two instructions the same
+EACH = 4  # items of a template
+_TRIES = 400  # fillings that are tried for one item
+TYPES: dict[str, dict[str, Sources]] = {
     "instruction_following": {
         "short_fact": facts.SHORT_FACT,
         "list_of_k": lists.LIST_OF_K,
@@ -46,7 +58,7 @@ TYPES: dict[str, Templates] = {
         "arithmetic": reasoning.ARITHMETIC,
         "ordering": reasoning.ORDERING,
         "classification": texts.CLASSIFICATION,
-        "rewriting": languages.REWRITING,
+        "rewriting": rewriting.REWRITING,
         "extraction": texts.EXTRACTION,
         "refusal_due": harm.REFUSAL_DUE,
         "refusal_not_due": harmless.REFUSAL_NOT_DUE,
@@ -58,56 +70,134 @@ TYPES: dict[str, Templates] = {
         "constraint_update": rules.CONSTRAINT_UPDATE,
     },
 }
-# Items of each type: dev, test.
-SIZES = {"instruction_following": (16, 40), "conversation": (20, 60)}
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """One wording: what made an item, and the cluster that it belongs to. `turns` end with the prompt."""
+
+    name: str
+    split: str
+    source: str
+    turns: tuple[str, ...]
+
+
+def templates_of(item_type: str) -> list[Template]:
+    """The templates of a type, read from its file: lines of `split source name: turn || answer || turn`."""
+    found = []
+    for line in (WORDINGS / f"{item_type}.txt").read_text(encoding="utf-8").splitlines():
+        head, _, told = line.partition(": ")
+        split, source, name = head.split()
+        turns = tuple(turn.strip().replace("\\n", "\n") for turn in told.split("||"))
+        found.append(Template(f"{item_type}-{source}-{name}", split, source, turns))
+    return found
 
 
 def build() -> tuple[Item, ...]:
-    """All items, made anew; the same on every machine."""
+    """All items, made anew; the same on every machine, and none near another (ROUGE-L)."""
+    near = NearDuplicateIndex(NEAR)
     return tuple(
         item
         for capability, types in TYPES.items()
-        for item_type, templates in types.items()
-        for item in _of_type(capability, item_type, templates)
+        for item_type, sources in types.items()
+        for item in _of_type(capability, item_type, sources, near)
     )
 
 
-def _of_type(capability: str, item_type: str, templates: Mapping[str, Maker]) -> list[Item]:
-    drafts = {name: _drawn(item_type, name, make) for name, make in templates.items()}
-    turns: list[tuple[str, Draft]] = []
-    longest = max(map(len, drafts.values()))
-    for place in range(longest):
-        turns.extend((name, made[place]) for name, made in drafts.items() if place < len(made))
-    dev, test = SIZES[capability]
-    if len(turns) < dev + test:
-        raise ValueError(f"{item_type} has {len(turns)} items, {dev + test} are needed")
+def asked(item: Item) -> str:
+    """What a person says in an item, over all its turns: that by which items are compared."""
+    return "\n".join([*(turn for turn, _ in item.history), item.prompt])
+
+
+def _of_type(capability: str, item_type: str, sources: Sources, near: NearDuplicateIndex) -> list[Item]:
+    templates = templates_of(item_type)
+    rng = random.Random(str(derived_seed(_SEED, item_type)))
+    decks = {
+        (name, split): Deck(found, rng)
+        for name, source in sources.items()
+        for split, found in parted(source(rng), [one for one in templates if one.source == name]).items()
+    }
     items = []
-    for place, (name, draft) in enumerate(turns[: dev + test]):
-        split = SPLITS[place >= dev]
-        number = place + 1 if place < dev else place - dev + 1
-        items.append(
-            Item(
-                f"{item_type}-{split}-{number:02d}",
-                capability,
-                item_type,
-                f"{item_type}-{name}",
-                split,
-                draft.prompt,
-                draft.reference,
-                draft.facts,
-                draft.history,
-            )
-        )
+    for split in SPLITS:
+        of_split = [template for template in templates if template.split == split]
+        used: dict[str, set[str]] = defaultdict(set)
+        for number in range(EACH * len(of_split)):
+            template = of_split[number % len(of_split)]
+            item_id = f"{item_type}-{split}-{number + 1:03d}"
+            deck = decks[template.source, split]
+            items.append(made(item_id, capability, item_type, template, deck, used[template.name], near, rng))
     return items
 
 
-def _drawn(item_type: str, name: str, make: Maker) -> list[Draft]:
-    """A template's drafts in an order of their own, so that no split holds one part of its material."""
-    rng = random.Random(str(derived_seed(_SEED, item_type, name)))
-    drafts = make(rng)
-    unique = list({(draft.history, draft.prompt): draft for draft in drafts}.values())
-    rng.shuffle(unique)
-    return unique
+def parted(fillings: Sequence[Filling], templates: Sequence[Template]) -> dict[str, list[Filling]]:
+    """A source's fillings by split, no matter in both, as many in each as it has templates there.
+
+    Which matters are whose hangs on their names alone, so that sources on the same matters part them alike.
+    """
+    keys = sorted({filling.key for filling in fillings})
+    random.Random(str(derived_seed(_SEED, *keys))).shuffle(keys)
+    share = sum(template.split == SPLITS[0] for template in templates) / len(templates)
+    first = set(keys[: round(share * len(keys))])
+    return {split: [one for one in fillings if (one.key in first) == (split == SPLITS[0])] for split in SPLITS}
+
+
+class Deck:
+    """Fillings in an order that was drawn; each is dealt once before any is dealt again."""
+
+    def __init__(self, fillings: Sequence[Filling], rng: random.Random) -> None:
+        self._fillings, self._rng = list(fillings), rng
+        self._left: list[Filling] = []
+        self._back: list[Filling] = []
+
+    def deal(self) -> Filling:
+        """The next filling."""
+        if not self._left:
+            self._left = [*self._rng.sample(self._fillings, len(self._fillings)), *self._back]
+            self._back = []
+        return self._left.pop()
+
+    def keep(self, filling: Filling) -> None:
+        """Take back a filling that did not fit where it was dealt, for another template."""
+        self._back.append(filling)
+
+
+def made(
+    item_id: str,
+    capability: str,
+    item_type: str,
+    template: Template,
+    deck: Deck,
+    used: set[str],
+    near: NearDuplicateIndex,
+    rng: random.Random,
+) -> Item:
+    """An item of a template, near to none that is there, with a matter that the template has not `used`.
+
+    Raises ValueError where none of many fillings gives one.
+    """
+    for _ in range(_TRIES):
+        filling = deck.deal()
+        words = {**scene(rng), **filling.slots}
+        *before, prompt = (turn.format(**words) for turn in template.turns)
+        history = tuple(zip(before[::2], before[1::2], strict=True))
+        item = Item(
+            item_id, capability, item_type, template.name, template.split, prompt, filling.reference, filling.facts,
+            history,
+        )  # fmt: skip
+        text = asked(item)
+        if filling.key in used or _given_away(item) or near.nearest(text) is not None:
+            deck.keep(filling)
+            continue
+        used.add(filling.key)
+        near.add(item_id, text)
+        return item
+    raise ValueError(f"{template.name} finds nothing that is far enough from what is there: give it longer slots")
+
+
+def _given_away(item: Item) -> bool:
+    """Whether a harmless question holds a word by which its answer is told."""
+    found = item.facts.get("keywords", ())
+    return any(re.search(rf"(?<!\w){re.escape(word)}", item.prompt.casefold()) for word in found)
 
 
 def lines_of(items: Sequence[Item]) -> list[bytes]:
@@ -129,7 +219,7 @@ def files(items: Sequence[Item]) -> dict[str, bytes]:
     }
 
 
-def _row(plant: Plant) -> dict[str, Any]:
+def _row(plant: Plant) -> Mapping[str, Any]:
     row = {"kind": plant.kind, "answer": plant.answer, "right": plant.right}
     return row | {"detail": plant.detail} if plant.detail else row
 

@@ -1,8 +1,8 @@
-"""The frozen set of held-out items, and answers whose verdict is known.
+"""The frozen sets of held-out items, and answers whose verdict is known.
 
 Both are data, made by seeded templates that are no part of the program (`bench/items/`). Each type's templates take
-turns, so that the first k of a type are spread over its templates. The hash below is that of the whole set: any change
-of an item is deliberate.
+turns, so that the first k of a type are spread over its templates. The hashes below are those of whole sets: any change
+of an item is deliberate. Sets of earlier versions stay here for runs that were asked them; no id is in two sets.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from engine.core.data import DATA, read_data
 from engine.evaluation import Item, Plant
 from store.errors import CaiError
 
-ITEMS_SHA256 = "c61f14cefa8cb70e15ff3eb335905a1fef13c7e951b5f97e95b9fb48ea6dc441"
+ITEMS_SHA256 = "e36484b5bb3b4adf97e717bc4fb7ec0a9c5f6d2d62cebc14eb22b80ad63eb592"
 ITEMS_FILE = "evaluation_items.jsonl.gz"
+# By their hash the ends of the file names of earlier sets, in the folder `earlier`.
+EARLIER = {"c61f14cefa8cb70e15ff3eb335905a1fef13c7e951b5f97e95b9fb48ea6dc441": "_c61f14ce"}
 
 
 class ItemsChanged(CaiError):
@@ -48,19 +50,23 @@ class ItemSet:
         return chosen
 
 
-@lru_cache(maxsize=1)
-def item_set() -> ItemSet:
-    """The frozen set. Raises ItemsChanged where the shipped items are not those of ITEMS_SHA256, or can't be read."""
+@lru_cache
+def item_set(sha256: str = ITEMS_SHA256) -> ItemSet:
+    """The frozen set of that hash, the newest or one of EARLIER.
+
+    Raises ItemsChanged where the shipped items are not those of the hash, or can't be read.
+    """
+    name = f"earlier/evaluation_items{EARLIER[sha256]}.jsonl.gz" if sha256 in EARLIER else ITEMS_FILE
     try:
-        text = canonical(gzip.decompress((DATA / ITEMS_FILE).read_bytes()).splitlines())
+        text = canonical(gzip.decompress((DATA / name).read_bytes()).splitlines())
     except (OSError, EOFError, zlib.error) as error:
         raise ItemsChanged(
             f"the held-out items cannot be read: {error}", "Results are safe. Install the program again."
         ) from error
     digest = hashlib.sha256(text).hexdigest()
-    if digest != ITEMS_SHA256:
+    if digest != sha256:
         raise ItemsChanged(
-            f"the held-out items have the hash {digest[:12]}, not {ITEMS_SHA256[:12]}",
+            f"the held-out items have the hash {digest[:12]}, not {sha256[:12]}",
             "Results under the old hash are safe. If the change is meant, set ITEMS_SHA256 and evaluate anew.",
         )
     return ItemSet(tuple(map(_item, json.loads(text))), digest)
@@ -78,11 +84,15 @@ def _item(row: Mapping[str, Any]) -> Item:
 
 @lru_cache(maxsize=1)
 def _plants() -> dict[str, list[dict[str, Any]]]:
-    return {row["item_id"]: row["plants"] for row in read_data("evaluation_item_plants")}
+    return {
+        row["item_id"]: row["plants"]
+        for end in (*EARLIER.values(), "")
+        for row in read_data(f"evaluation_item_plants{end}")
+    }
 
 
 def plants(item: Item) -> list[Plant]:
-    """The answers planted for an item of the set, one of each kind of PLANTS."""
+    """The answers planted for an item of a set, one of each kind of PLANTS."""
     return [Plant(item, **plant) for plant in _plants()[item.item_id]]
 
 

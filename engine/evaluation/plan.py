@@ -10,7 +10,7 @@ from typing import Any
 from engine.core.errors import EvaluationError
 from engine.evaluation import CAPABILITIES, REFERENCE, SPLITS, Item
 from engine.evaluation.conditions import Condition, conditions_of
-from engine.evaluation.items import item_set
+from engine.evaluation.items import EARLIER, ItemSet, item_set
 from engine.evaluation.verifiers import scorer_sha256
 from engine.spec.sections import EvaluationSpec
 from engine.spec.stage import StageSpec
@@ -36,7 +36,7 @@ class EvaluationPlan:
 def evaluation_plan(reader: Reader, run: Mapping[str, Any], spec: StageSpec) -> EvaluationPlan:
     """What would be asked of a run's models, nothing being touched. Raises EvaluationError where its spec has none."""
     settings = required(run, spec)
-    frozen = item_set()
+    frozen = own_items(reader, run["run_id"])
     capabilities = [name for name in CAPABILITIES if name == settings.capability or settings.conversations]
     items = [
         item
@@ -59,6 +59,15 @@ def evaluation_plan(reader: Reader, run: Mapping[str, Any], spec: StageSpec) -> 
             continue
         missing[one.name] -= one.fingerprint in (None, row["fingerprint"])
     return EvaluationPlan(conditions, items, frozen.sha256, scorer_sha256(), missing, settings)
+
+
+def own_items(reader: Reader, run_id: str) -> ItemSet:
+    """The frozen set that a run was asked, where it is one of an earlier version; else the newest.
+
+    What a run has answered, registered and been gated on stays comparable: it's asked no other items halfway.
+    """
+    asked = reader.items_asked(run_id)
+    return item_set(asked) if asked in EARLIER else item_set()
 
 
 def required(run: Mapping[str, Any], spec: StageSpec) -> EvaluationSpec:

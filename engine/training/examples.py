@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.evaluation import items
+from engine.evaluation.items import ItemSet
+from engine.evaluation.plan import own_items
 from engine.spec.provenance import short_hash
 from engine.stats.similarity import NearDuplicateIndex, words
 from store.export import prompt_template
@@ -80,7 +81,8 @@ def examples(reader: Reader, run: Mapping[str, Any], method: str, heldout_share:
     """
     template = prompt_template(run["settings"])
     rows = reader.query(_SFT if method == "sft" else _PAIRS, [run["run_id"]])
-    left_out = _evaluated(run["settings"], {row["instruction_id"]: row["instruction"] for row in rows})
+    instructions = {row["instruction_id"]: row["instruction"] for row in rows}
+    left_out = _evaluated(run["settings"], instructions, own_items(reader, run["run_id"]))
     rows = [row for row in rows if row["instruction_id"] not in left_out]
     train: list[dict[str, str]] = []
     heldout: list[dict[str, str]] = []
@@ -102,14 +104,14 @@ def examples(reader: Reader, run: Mapping[str, Any], method: str, heldout_share:
     )
 
 
-def _evaluated(settings: Mapping[str, Any], instructions: Mapping[str, str]) -> set[str]:
+def _evaluated(settings: Mapping[str, Any], instructions: Mapping[str, str], frozen: ItemSet) -> set[str]:
     """Ids of instructions that are held-out items of the evaluation, or as near to one as duplicates are.
 
     The last turn of a conversation is no item without those before it, so it is not looked at.
     """
     if settings.get("evaluation") is None or not instructions:
         return set()
-    asked = [item.prompt for item in items.item_set().items if not item.history]
+    asked = [item.prompt for item in frozen.items if not item.history]
     return set(near(instructions, asked, settings["instructions"]["duplicate_at"]))
 
 

@@ -9,8 +9,7 @@ from typing import Any
 from engine.core.errors import LOCKED, Locked
 from engine.core.figures import NO_PRICE
 from engine.evaluation import gap
-from engine.evaluation.items import item_set
-from engine.evaluation.plan import answers_of
+from engine.evaluation.plan import answers_of, own_items
 from engine.evaluation.verifiers import scorer_sha256
 from engine.models import addresses
 from engine.quality.gates import evidence_sha256, recompute
@@ -148,16 +147,16 @@ def _gap(reader: Reader, run_id: str, spec: StageSpec) -> list[Lock]:
     checks = [row for row in reader.gates(run_id) if row["gate"] == gap.GATE]
     if not checks:
         return [Lock(name, False, "the base was not asked the held-out items yet", ask)]
-    frozen = item_set().sha256
-    answers = answers_of(reader, run_id, frozen)
-    evidence = gap.gap_evidence(answers, frozen, scorer_sha256())
+    frozen = own_items(reader, run_id)
+    answers = answers_of(reader, run_id, frozen.sha256)
+    evidence = gap.gap_evidence(answers, frozen.sha256, scorer_sha256())
     if any(row["evidence_sha256"] != evidence for row in checks):
         return [Lock(name, False, "items, scorer or answers are others than it was decided on", ask)]
     # Settings may be changed for one evaluation; what opens the lock is the gate of the spec that is trained by.
     wanted = {(one.name, one.op, one.threshold) for one in gap.gap_checks(answers, spec.evaluation)}
     if wanted != {(row["check_name"], row["op"], row["threshold"]) for row in checks}:
         return [Lock(name, False, "it was decided by other conditions or thresholds than the spec's", ask)]
-    planned = len(item_set().of(spec.evaluation.capability, "dev", spec.evaluation.items_per_type))
+    planned = len(frozen.of(spec.evaluation.capability, "dev", spec.evaluation.items_per_type))
     if fewest := [row["n"] for row in checks if row["n"] < planned]:
         return [Lock(name, False, f"it was decided on {min(fewest)} of {planned} development items", ask)]
     failed = [row["check_name"] for row in checks if row["result"] in FAILING]

@@ -1,7 +1,7 @@
-"""What makes the held-out items: seeded templates, each of which writes drafts of one item type.
+"""What fills the held-out items: seeded sources of material, each of which gives fillings for the wordings of one type.
 
-A draft's facts hold what its verifier needs, and what its planted answers are built from: `lead` (how an answer begins
-that breaks off) and `slip` (a plausible wrong answer).
+A filling's facts hold what its verifier needs, and what its planted answers are built from: `lead` (how an answer
+begins that breaks off) and `slip` (a plausible wrong answer).
 """
 
 from __future__ import annotations
@@ -9,32 +9,36 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """An item before it has a place: the last turn, the right answer, the facts and the turns before."""
+class Filling:
+    """What one item is about: words for the slots of a wording, the right answer, and the facts.
 
-    prompt: str
+    `key` names the matter (a country, a topic, a deed): no matter stands in both splits, nor twice in a template.
+    """
+
+    key: str
+    slots: Mapping[str, str]
     reference: str
     facts: Mapping[str, Any]
-    history: tuple[tuple[str, str], ...] = ()
 
 
-Maker = Callable[[random.Random], list[Draft]]
-Templates = Mapping[str, Mapping[str, Maker]]  # by item type and name
+Source = Callable[[random.Random], list[Filling]]
+Sources = Mapping[str, Source]
 
 
-def claim_draft(
-    prompt: str,
+def claim(
+    key: str,
+    slots: Mapping[str, str],
     accepted: Sequence[str],
     rivals: Sequence[str],
     lead: str,
-    history: tuple[tuple[str, str], ...] = (),
     slip: str = "",
-) -> Draft:
-    """A draft whose answer is one of several names; the first accepted one is its reference, the first rival a slip."""
+) -> Filling:
+    """A filling whose answer is a name: its reference is the first of those accepted, its slip the first rival."""
     others = [name for name in rivals if name not in accepted]
     facts = {
         "check": "claim",
@@ -43,20 +47,13 @@ def claim_draft(
         "lead": lead,
         "slip": slip or others[0],
     }
-    return Draft(prompt, accepted[0], facts, history)
+    return Filling(key, slots, accepted[0], facts)
 
 
-def number_draft(
-    prompt: str,
-    value: float,
-    given: Sequence[float],
-    lead: str,
-    slip: float,
-    history: tuple[tuple[str, str], ...] = (),
-) -> Draft:
-    """A draft whose answer is a number; `given` may stand in an explanation."""
+def number(key: str, slots: Mapping[str, str], value: float, given: Sequence[float], lead: str, slip: float) -> Filling:
+    """A filling whose answer is a number; `given` may stand in an explanation."""
     facts = {"check": "number", "value": value, "given": list(given), "lead": lead, "slip": f"{slip:g}"}
-    return Draft(prompt, f"{value:g}", facts, history)
+    return Filling(key, slots, f"{value:g}", facts)
 
 
 def others(rng: random.Random, names: Sequence[str], but: Sequence[str], n: int) -> list[str]:
@@ -70,6 +67,26 @@ def vocabulary(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
+def phrases(text: str) -> tuple[str, ...]:
+    """The phrases of a text that stand between semicolons or on lines of their own."""
+    return tuple(phrase for part in text.replace("\n", ";").split(";") if (phrase := part.strip()))
+
+
+def table(text: str) -> tuple[tuple[str, ...], ...]:
+    """Rows, one a line, of cells that a stroke parts."""
+    return tuple(tuple(cell.strip() for cell in line.split("|")) for line in text.strip().split("\n"))
+
+
+def material(name: str) -> tuple[tuple[str, ...], ...]:
+    """The rows of `material/NAME.txt`, as `table` reads them."""
+    return table((Path(__file__).parent.parent / "material" / f"{name}.txt").read_text(encoding="utf-8"))
+
+
 def article(noun: str) -> str:
     """A noun with "a" or "an"."""
     return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
+
+
+def listing(names: Sequence[str]) -> str:
+    """Names with commas, and "and" before the last."""
+    return ", ".join(names[:-1]) + f" and {names[-1]}"

@@ -3,205 +3,176 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
-from bench.items.templates import Draft, Maker, claim_draft, number_draft, others, vocabulary
-from bench.items.templates.facts import CAPITALS, CITIES, ELEMENTS
+from bench.items.templates import Filling, Source, claim, number, others, phrases, vocabulary
+from bench.items.templates.facts import CAPITALS, CITIES, ELEMENTS, SPELLINGS
 from bench.items.templates.languages import LANGUAGES, WORDS, rival_words, word_in
 
-N = 20
-PETS = vocabulary("parrot hamster rabbit tortoise goat pony puppy kitten goose ferret")
-PET_NAMES = vocabulary("Biscuit Pepper Rocket Waffle Nutmeg Comet Pickle Domino Ziggy Mango Clover Turbo")
-PEOPLE = vocabulary("Henry Sofia Marco Ellen Tariq Linda Victor Priya Oscar Helga Bruno Wendy")
-THINGS = vocabulary("drill tent guitar camera suitcase ladder projector blender telescope sledge")
-TOWNS = vocabulary("Naples Geneva Bristol Antwerp Valencia Gdansk Lille Zagreb Bergen Aachen")
-SUBJECTS = vocabulary("dentist hairdresser optician plumber lawyer tutor mechanic physiotherapist")
-FILLERS = (
-    ("How can I keep cut roses fresh for longer?", "Cut the stems at an angle and change the water every day."),
-    (
-        "Why do my windows fog up in the morning?",
-        "Warm, moist air meets the cold glass, and its water condenses there.",
-    ),
-    (
-        "Is it better to peel carrots or to scrub them?",
-        "Scrubbing is enough if they are young, since the peel is thin.",
-    ),
-    ("What rhymes with light?", "Night, bright and kite all rhyme with it."),
-    ("How often should I sharpen kitchen knives?", "Every few months, and more often if you cook daily."),
-    ("What makes bread rise?", "Yeast makes gas, and the bubbles lift the dough."),
+N = 96
+PETS = vocabulary("parrot hamster rabbit tortoise goat pony puppy kitten goose ferret gecko budgie")
+PET_NAMES = vocabulary(
+    "Biscuit Pepper Rocket Waffle Nutmeg Comet Pickle Domino Ziggy Mango Clover Turbo Pancake Sultan Pixel Gizmo Tofu "
+    "Bandit"
+)
+PEOPLE = vocabulary(
+    "Henry Sofia Marco Ellen Tariq Linda Victor Priya Oscar Helga Bruno Wendy Amina Jasper Renate Colin"
+)
+THINGS = vocabulary("drill tent guitar camera suitcase ladder projector blender telescope sledge tripod hammock")
+TOWNS = vocabulary("Naples Geneva Bristol Antwerp Valencia Gdansk Lille Zagreb Bergen Aachen Odense Graz Leeds Bilbao")
+SUBJECTS = vocabulary("dentist hairdresser optician plumber lawyer tutor mechanic physiotherapist tailor vet notary")
+SMALL = vocabulary("passport ring medal key watch diary compass necklace")
+SPOTS = phrases("piano; teapot; cellar; wardrobe; greenhouse; letterbox; toolbox; chimney; beehive; aquarium")
+FOODS = vocabulary("mushrooms nuts fish garlic celery eggs onions olives beans cheese")
+OPERATIONS: tuple[tuple[str, Callable[[int], int], Callable[[int], int]], ...] = (
+    ("double it", lambda total: 2 * total, lambda total: total + 2),
+    ("take away ten from it", lambda total: total - 10, lambda total: total + 10),
+    ("make it three times as much", lambda total: 3 * total, lambda total: total + 3),
+    ("add a hundred to it", lambda total: total + 100, lambda total: total + 10),
+    ("multiply it by five", lambda total: 5 * total, lambda total: total + 5),
 )
 
 
-def _aside(rng: random.Random) -> tuple[str, str]:
-    return rng.choice(FILLERS)
+def _two(rng: random.Random, names: tuple[str, ...]) -> tuple[int, list[str]]:
+    return rng.randrange(2), rng.sample(names, 2)
 
 
-def pet(rng: random.Random) -> list[Draft]:
+def pet(rng: random.Random) -> Filling:
     """The name of one of two pets."""
-    drafts = []
-    for number in range(N):
-        mine, hers = rng.sample(PETS, 2)
-        name, other = rng.sample(PET_NAMES, 2)
-        history = (
-            (
-                f"I have a {mine} called {name}, and my sister has a {hers} called {other}.",
-                "They must be great company.",
-            ),
-            _aside(rng),
-        )
-        ask, right, wrong, animal = (
-            (f"Remind me, what is my {mine}'s name?", name, other, mine),
-            (f"And what did I say my sister's {hers} is called?", other, name, hers),
-        )[number % 2]
-        rivals = [wrong, *others(rng, PET_NAMES, (name, other), 5)]
-        drafts.append(claim_draft(ask, [right], rivals, f"The {animal} is called", history))
-    return drafts
+    which, animals = _two(rng, PETS)
+    names = rng.sample(PET_NAMES, 2)
+    slots = {"mine": animals[0], "name": names[0], "hers": animals[1], "other": names[1], "animal": animals[which]}
+    rivals = [names[1 - which], *others(rng, PET_NAMES, names, 5)]
+    return claim(" ".join(names), slots, [names[which]], rivals, f"The {animals[which]} is called")
 
 
-def lent(rng: random.Random) -> list[Draft]:
+def lent(rng: random.Random) -> Filling:
     """Who has borrowed a thing."""
-    drafts = []
-    for number in range(N):
-        first, second = rng.sample(THINGS, 2)
-        one, two = rng.sample(PEOPLE, 2)
-        history = (
-            (f"Please keep in mind that I lent my {first} to {one}.", f"Noted: {one} has your {first}."),
-            (f"And {two} has borrowed my {second}.", f"I will remember that {two} has the {second}."),
-            _aside(rng),
-        )
-        thing, right, wrong = ((first, one, two), (second, two, one))[number % 2]
-        ask = f"Now I want my {thing} back. Whom do I have to call?"
-        drafts.append(
-            claim_draft(ask, [right], [wrong, *others(rng, PEOPLE, (one, two), 5)], "You should call", history)
-        )
-    return drafts
+    which, things = _two(rng, THINGS)
+    people = rng.sample(PEOPLE, 2)
+    slots = {"first": things[0], "one": people[0], "second": things[1], "two": people[1], "thing": things[which]}
+    rivals = [people[1 - which], *others(rng, PEOPLE, people, 5)]
+    return claim(" ".join((*things, *people)), slots, [people[which]], rivals, "The person is")
 
 
-def appointment(rng: random.Random) -> list[Draft]:
+def appointment(rng: random.Random) -> Filling:
     """At what hour an appointment is."""
-    drafts = []
-    for number in range(N):
-        first, second = rng.sample(SUBJECTS, 2)
-        early, late = rng.sample(range(2, 12), 2)
-        history = (
-            (
-                f"On Thursday I see the {first} at {early} o'clock and the {second} at {late} o'clock.",
-                "That is a full day.",
-            ),
-            _aside(rng),
-        )
-        who, right, wrong = ((first, early, late), (second, late, early))[number % 2]
-        draft = claim_draft(
-            f"At which hour am I expected at the {who}'s?",
-            [str(right)],
-            [str(wrong), *[str(hour) for hour in range(2, 13) if hour not in (right, wrong)]],
-            f"The {who} expects you at",
-            history,
-        )
-        drafts.append(draft)
-    return drafts
+    which, subjects = _two(rng, SUBJECTS)
+    hours = [f"{hour}" for hour in rng.sample(range(2, 13), 2)]
+    slots = {"first": subjects[0], "early": hours[0], "second": subjects[1], "late": hours[1], "asked": subjects[which]}
+    rivals = [hours[1 - which], *(f"{hour}" for hour in range(2, 13) if f"{hour}" not in hours)]
+    return claim(" ".join((*subjects, *hours)), slots, [hours[which]], rivals, f"The {subjects[which]} expects you at")
 
 
-def moved(rng: random.Random) -> list[Draft]:
+def moved(rng: random.Random) -> Filling:
     """Where somebody lives, works or was born."""
-    drafts = []
-    for number in range(N):
-        who = PEOPLE[number % len(PEOPLE)]
-        born, home, work = rng.sample(TOWNS, 3)
-        history = (
-            (f"My friend {who} was born in {born} but lives in {home}.", f"So {who} has moved at some point."),
-            (f"Right, and the office is in {work}.", "That sounds like a lot of travelling."),
-            _aside(rng),
-        )
-        ask, right, lead = (
-            (f"In which city was {who} born?", born, f"{who} was born in"),
-            (f"To visit {who} at home, which city do I travel to?", home, f"{who} lives in"),
-            (f"Where does {who} work?", work, f"{who} works in"),
-        )[number % 3]
-        rivals = [town for town in (born, home, work) if town != right] + others(rng, TOWNS, (born, home, work), 4)
-        drafts.append(claim_draft(ask, [right], rivals, lead, history))
-    return drafts
+    who, towns = rng.choice(PEOPLE), rng.sample(TOWNS, 3)
+    which = rng.randrange(3)
+    verb = ("was born", "lives", "works")[which]
+    slots = {"name": who, "born": towns[0], "home": towns[1], "work": towns[2], "verb": verb}
+    rivals = [town for town in towns if town != towns[which]] + others(rng, TOWNS, towns, 4)
+    return claim(" ".join((who, *towns)), slots, [towns[which]], rivals, f"{who} {verb} in")
 
 
-def next_capital(rng: random.Random) -> list[Draft]:
+def hidden(rng: random.Random) -> Filling:
+    """Where something was hidden."""
+    which, things = _two(rng, SMALL)
+    spots = rng.sample(SPOTS, 2)
+    slots = {"first": things[0], "spot": spots[0], "second": things[1], "spot2": spots[1], "thing": things[which]}
+    rivals = [spots[1 - which], *others(rng, SPOTS, spots, 5)]
+    return claim(" ".join((*things, *spots)), slots, [spots[which]], rivals, f"You put the {things[which]} into the")
+
+
+def diet(rng: random.Random) -> Filling:
+    """What a guest does not eat."""
+    which, people = _two(rng, PEOPLE)
+    foods = rng.sample(FOODS, 2)
+    slots = {"one": people[0], "food": foods[0], "two": people[1], "food2": foods[1], "guest": people[which]}
+    rivals = [foods[1 - which], *others(rng, FOODS, foods, 5)]
+    return claim(" ".join((*people, *foods)), slots, [foods[which]], rivals, f"What {people[which]} cannot eat is")
+
+
+def next_capital(rng: random.Random) -> list[Filling]:
     """A question about another country that does not say what is asked."""
-    forms = ("And of {}?", "What about {}?", "Now the same for {}, please.")
-    drafts = []
-    for number, (country, city, big) in enumerate(CAPITALS[:N]):
-        before = rng.sample([row for row in CAPITALS if row[0] != country], 2)
-        history = (
-            (
-                f"I am learning capitals. Which one belongs to {before[0][0]}?",
-                f"The capital of {before[0][0]} is {before[0][1]}.",
-            ),
-            (f"And to {before[1][0]}?", f"That is {before[1][1]}."),
-        )
-        rivals = [big, before[0][1], before[1][1], *others(rng, CITIES, (city, big, before[0][1], before[1][1]), 6)]
-        lead = f"The capital of {country} is"
-        drafts.append(claim_draft(forms[number % 3].format(country), [city], rivals, lead, history))
-    return drafts
+    found = []
+    for country, city, big in CAPITALS:
+        one, two = rng.sample([row for row in CAPITALS if row[0] != country], 2)
+        rivals = [big, one[1], two[1], *others(rng, CITIES, (city, big, one[1], two[1]), 6)]
+        slots = {"one": one[0], "city1": one[1], "two": two[0], "city2": two[1], "country": country}
+        found.append(claim(country, slots, [city], rivals, f"The capital of {country} is"))
+    return found
 
 
-def next_word(rng: random.Random) -> list[Draft]:
-    """The same word in another language, or another word in the same one."""
-    drafts = []
-    for number in range(N):
-        row, other = WORDS[number], WORDS[(number + 7) % len(WORDS)]
+def _words(rng: random.Random, *, switched: bool) -> list[Filling]:
+    found = []
+    for row in WORDS:
+        other = rng.choice([one for one in WORDS if one is not row])
         first, second = rng.sample(sorted(LANGUAGES), 2)
-        opening = (f"What is '{other[0]}' in {first}?", f"In {first} it is '{word_in(first, other)[0]}'.")
-        if number % 2:
-            history = (opening, (f"I see. And '{row[0]}'?", f"That would be '{word_in(first, row)[0]}'."))
-            ask, language = f"And that one in {second}?", second
-        else:
-            history = (opening, (f"And in {second}?", f"In {second} it is '{word_in(second, other)[0]}'."))
-            ask, language = f"Good. How about '{row[0]}' in the language I asked for first?", first
+        language = second if switched else first
+        slots = {
+            "other": other[0],
+            "first": first,
+            "second": second,
+            "said": word_in(first, other)[0],
+            "said2": word_in(second, other)[0],
+            "word": row[0],
+            "told": word_in(first, row)[0],
+        }
         right = word_in(language, row)
         rivals = [name for name in rival_words(rng, language, row) + word_in(language, other) if name not in right]
-        drafts.append(claim_draft(ask, right, rivals, f"In {language} it is", history))
-    return drafts
+        found.append(claim(row[0], slots, right, rivals, f"In {language} it is"))
+    return found
 
 
-def next_number(rng: random.Random) -> list[Draft]:
+def next_language(rng: random.Random) -> list[Filling]:
+    """The same word in another language."""
+    return _words(rng, switched=True)
+
+
+def next_word(rng: random.Random) -> list[Filling]:
+    """Another word in the language that was asked for first."""
+    return _words(rng, switched=False)
+
+
+def next_number(rng: random.Random) -> Filling:
     """A sum with the last result."""
-    drafts = []
-    for number in range(N):
-        a, b = rng.randint(11, 39), rng.randint(4, 19)
-        total = a + b
-        history = ((f"Add {a} and {b}.", f"{a} plus {b} makes {total}."),)
-        if number % 3 == 0:
-            ask, value, slip = "Now double that.", 2 * total, 2 * a
-        elif number % 3 == 1:
-            ask, value, slip = "Take away ten from it. What remains?", total - 10, total + 10
-        else:
-            ask, value, slip = "And three times as much would be?", 3 * total, 3 * a
-        given = (a, b, total, 2, 3, 10)
-        drafts.append(number_draft(ask, value, given, "The result is", slip, history))
-    return drafts
+    a, b = rng.randint(11, 79), rng.randint(12, 59)
+    told, right, slip = rng.choice(OPERATIONS)
+    total = a + b
+    slots = {"a": f"{a}", "b": f"{b}", "total": f"{total}", "then": told}
+    key = f"{a}+{b}"
+    return number(key, slots, right(total), (a, b, total, 2, 3, 5, 10, 100), "The result is", slip(total))
 
 
-def next_element(rng: random.Random) -> list[Draft]:
+def next_element(rng: random.Random) -> list[Filling]:
     """A symbol after a question about another symbol."""
-    forms = ("And {}, what is that short for?", "How about {}?")
     names = [name for _, name in ELEMENTS if name != "lead"]
-    drafts = []
-    for number, (symbol, name) in enumerate(ELEMENTS):
+    found = []
+    for symbol, name in ELEMENTS:
         known = rng.choice([row for row in ELEMENTS if row[1] not in (name, "lead")])
-        history = (
-            (
-                f"In the periodic table, which element is written {known[0]}?",
-                f"{known[0]} is the symbol of {known[1]}.",
-            ),
-        )
-        accepted = [name, *{"aluminium": ["aluminum"], "sulphur": ["sulfur"]}.get(name, [])]
+        slots = {"known": known[0], "name": known[1], "symbol": symbol}
         rivals = [known[1], *others(rng, names, (name, known[1]), 8)]
         lead = f"The symbol {symbol} stands for"
-        drafts.append(claim_draft(forms[number % 2].format(symbol), accepted, rivals, lead, history))
-    return drafts
+        found.append(claim(symbol, slots, [name, *SPELLINGS.get(name, [])], rivals, lead))
+    return found
 
 
-MEMORY: dict[str, Maker] = {"pet": pet, "lent": lent, "appointment": appointment, "moved": moved}
-TOPIC_CONTINUITY: dict[str, Maker] = {
+def _made(draw: Callable[[random.Random], Filling]) -> Source:
+    return lambda rng: list({filling.key: filling for filling in (draw(rng) for _ in range(N))}.values())
+
+
+MEMORY: dict[str, Source] = {
+    "pet": _made(pet),
+    "lent": _made(lent),
+    "appointment": _made(appointment),
+    "moved": _made(moved),
+    "hidden": _made(hidden),
+    "diet": _made(diet),
+}
+TOPIC_CONTINUITY: dict[str, Source] = {
     "next_capital": next_capital,
+    "next_language": next_language,
     "next_word": next_word,
-    "next_number": next_number,
+    "next_number": _made(next_number),
     "next_element": next_element,
 }

@@ -5,14 +5,19 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from bench.items.templates import Draft, Maker, article, claim_draft, others
+from bench.items.templates import Filling, Source, article, claim, others
 from bench.items.templates.facts import CAPITALS, CITIES
 from bench.items.templates.languages import LANGUAGES, WORDS, rival_words, word_in
 from bench.items.templates.lists import CATEGORIES, NUMERALS, laid_out, list_facts
 
-N = 20
-CLOSINGS = ("Over and out.", "Ahoy!", "That is all.", "Stay curious!", "Yours, Robin.", "Cheers!")
-TITLES = ("Captain", "Professor", "Maestro", "Your Majesty", "Comrade", "Chief")
+CLOSINGS = (
+    "Over and out.", "Ahoy!", "That is all.", "Stay curious!", "Yours, Robin.", "Cheers!", "So much for that.",
+    "Greetings from the moon.", "Back to you.", "End of message.", "Sleep well!", "Onwards!"
+)  # fmt: skip
+TITLES = (
+    "Captain", "Professor", "Maestro", "Your Majesty", "Comrade", "Chief", "Admiral", "Milady", "Coach", "Sheriff",
+    "Dear Reader", "Boss"
+)  # fmt: skip
 QUESTIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("A ripe lemon has which colour?", "yellow", ("blue", "red", "purple", "green"), "A ripe lemon is"),
     ("Which animal gives us wool?", "sheep|lamb|goat|alpaca", ("crocodile", "hen", "shark", "frog"), "Wool comes from"),
@@ -39,6 +44,57 @@ QUESTIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("Which star gives us light by day?", "sun", ("moon", "Mars", "Sirius"), "That star is the"),
     ("Cooks crack the hard outer part of eggs. What is that part?", "shell|eggshell", ("yolk", "feather"), "It is the"),
     ("Which tool drives nails into wood?", "hammer", ("saw", "brush", "rake"), "That tool is a"),
+    ("Name the pet that says meow.", "cat|kitten", ("dog", "cow", "horse"), "The animal is a"),
+    (
+        "White flakes cover the garden in winter. They consist of what?",
+        "snow|snowflakes|ice|frozen water",
+        ("sand", "hail"),
+        "They consist of",
+    ),
+    ("Which room of a flat is meant for cooking?", "kitchen", ("bedroom", "cellar", "garage"), "That room is the"),
+    ("A cold makes it run. Which part of the face is meant?", "nose", ("ear", "elbow", "knee"), "It is the"),
+    ("Which vehicle runs on rails?", "train|tram|trains", ("bus", "ship", "bicycle"), "It is the"),
+    ("Which colour has fresh grass?", "green", ("red", "blue", "purple"), "Fresh grass is"),
+    ("If my parents have a daughter besides me, she is my what?", "sister", ("aunt", "cousin", "niece"), "She is your"),
+    ("Monday ends at midnight. Which day begins?", "Tuesday", ("Sunday", "Friday", "Thursday"), "The next day is"),
+    (
+        "Out of which fruit is cider mostly pressed?",
+        "apple|apples",
+        ("banana", "cherry", "lemon"),
+        "Cider is made from",
+    ),
+    (
+        "What do bakers bake from flour, water and salt?",
+        "bread|loaf|loaves|rolls",
+        ("cheese", "jam", "butter"),
+        "They bake",
+    ),
+    (
+        "Which instrument has black and white keys?",
+        "piano|keyboard|organ",
+        ("violin", "drum", "flute"),
+        "That instrument is the",
+    ),
+    (
+        "Outdoors our feet need something. Tell me what people put on.",
+        "shoes|boots|shoe|footwear|sandals",
+        ("gloves", "hats", "scarves"),
+        "People put on",
+    ),
+    (
+        "Fish have no lungs. What do they take in oxygen with?",
+        "gills|gill",
+        ("skin", "heart", "tail"),
+        "They use their",
+    ),
+    (
+        "Trees lose their brown leaves then. What is that season called?",
+        "autumn|fall",
+        ("spring", "summer"),
+        "That season is",
+    ),
+    ("Which bird hoots at night?", "owl", ("hen", "swan", "sparrow"), "That bird is the"),
+    ("What opens above our heads against rain?", "umbrella", ("ladder", "curtain", "lamp"), "What opens is an"),
 )
 
 
@@ -56,145 +112,118 @@ def dressed(style: dict[str, Any], text: str) -> str:
     return f"- {text}"
 
 
-def _styled(question: tuple[str, str, tuple[str, ...], str], style: dict[str, Any], history: Any, ask: str) -> Draft:
-    _, right, wrong, lead = question
-    draft = claim_draft(ask, right.split("|"), list(wrong), lead, history)
-    return Draft(ask, draft.reference, dict(draft.facts) | {"style": style}, history)
+Question = tuple[str, str, tuple[str, ...], str]
 
 
-def _pair(rng: random.Random, number: int) -> tuple[Any, Any]:
-    question = QUESTIONS[number]
-    before = rng.choice([row for row in QUESTIONS if row is not question])
-    return question, before
+def _styled(question: Question, style: dict[str, Any], slots: dict[str, str]) -> Filling:
+    text, right, wrong, lead = question
+    filling = claim(text, {"question": text, **slots}, right.split("|"), list(wrong), lead)
+    return Filling(text, filling.slots, filling.reference, {**filling.facts, "style": style})
 
 
-def _answer(question: tuple[str, str, tuple[str, ...], str]) -> str:
+def _answer(question: Question) -> str:
     return f"{question[3]} {question[1].split('|')[0]}."
 
 
-def _preference(kind: str, wishes: tuple[str, ...], values: tuple[str | None, ...]) -> Maker:
-    def make(rng: random.Random) -> list[Draft]:
-        drafts = []
-        for number in range(N):
-            question, before = _pair(rng, number)
-            value = values[number % len(values)]
+def _earlier(rng: random.Random, question: Question) -> Question:
+    return rng.choice([row for row in QUESTIONS if row is not question])
+
+
+def _preference(kind: str, values: tuple[str | None, ...]) -> Source:
+    def make(rng: random.Random) -> list[Filling]:
+        found = []
+        for question in QUESTIONS:
+            before, value = _earlier(rng, question), rng.choice(values)
             style = {"kind": kind, "value": value, "old": None}
-            wish = wishes[number % len(wishes)].format(value)
-            history = ((f"{wish} {before[0]}", dressed(style, _answer(before))),)
-            drafts.append(_styled(question, style, history, question[0]))
-        return drafts
+            slots = {"before": before[0], "dressed": dressed(style, _answer(before)), "value": f"{value}"}
+            found.append(_styled(question, style, slots))
+        return found
 
     return make
 
 
-def new_case(rng: random.Random) -> list[Draft]:
+def new_case(rng: random.Random) -> list[Filling]:
     """From capital letters to small ones, or back."""
-    drafts = []
-    for number in range(N):
-        question, before = _pair(rng, number)
-        old, new = ("upper", "lower") if number % 2 else ("lower", "upper")
-        names = {"upper": "capital letters only", "lower": "small letters only"}
+    names = {"upper": "capital letters only", "lower": "small letters only"}
+    found = []
+    for question in QUESTIONS:
+        before, (old, new) = _earlier(rng, question), rng.sample(("upper", "lower"), 2)
         style = {"kind": new, "value": None, "old": None}
-        history = (
-            (f"Until I say otherwise, use {names[old]}. {before[0]}", dressed({"kind": old}, _answer(before))),
-            (f"I changed my mind: from here on, {names[new]}.", dressed(style, "All right.")),
-        )
-        drafts.append(_styled(question, style, history, question[0]))
-    return drafts
+        slots = {
+            "old": names[old],
+            "new": names[new],
+            "before": before[0],
+            "dressed": dressed({"kind": old}, _answer(before)),
+            "agreed": dressed(style, "All right."),
+        }
+        found.append(_styled(question, style, slots))
+    return found
 
 
-def new_closing(rng: random.Random) -> list[Draft]:
+def new_closing(rng: random.Random) -> list[Filling]:
     """From one closing phrase to another."""
-    drafts = []
-    for number in range(N):
-        question, before = _pair(rng, number)
-        old, new = rng.sample(CLOSINGS, 2)
+    found = []
+    for question in QUESTIONS:
+        before, (old, new) = _earlier(rng, question), rng.sample(CLOSINGS, 2)
         style = {"kind": "closing", "value": new, "old": old.rstrip(".!")}
-        history = (
-            (f'Finish every message with "{old}" {before[0]}', f"{_answer(before)} {old}"),
-            (f'That gets boring. Finish your messages with "{new}" instead.', f"I will do so. {new}"),
-        )
-        drafts.append(_styled(question, style, history, f"Next one: {question[0]}"))
-    return drafts
+        slots = {"old": old, "new": new, "before": before[0], "dressed": f"{_answer(before)} {old}"}
+        found.append(_styled(question, style, slots))
+    return found
 
 
-def new_number(rng: random.Random) -> list[Draft]:
+def new_number(rng: random.Random) -> list[Filling]:
     """From lists of one length to lists of another."""
-    names = sorted(CATEGORIES)
-    drafts = []
-    for number in range(N):
-        category, before = rng.sample(names, 2)
-        old, new = rng.sample((3, 4, 5), 2)
-        layout = ("bullets", "numbered")[number % 2]
-        kind = {"bullets": "bullet", "numbered": "numbered"}[layout]
-        earlier = list_facts(rng, before, old, layout)["drawn"][:old]
-        facts = list_facts(rng, category, new, layout)
-        history = (
-            (
-                f"Make {kind} lists with {NUMERALS[old]} entries for me. First topic: {before}.",
-                laid_out(earlier, layout),
-            ),
-            (f"From now on I want {NUMERALS[new]} entries in each list.", f"Fine, {NUMERALS[new]} entries in each."),
-        )
-        forms = ("The next topic is {}.", "Go on with {}.", "Now take {}.")
-        prompt = forms[number % 3].format(category)
-        drafts.append(Draft(prompt, laid_out(facts["drawn"][:new], layout), facts, history))
-    return drafts
+    found = []
+    for category in sorted(CATEGORIES):
+        for layout, kind in (("bullets", "bullet"), ("numbered", "numbered")):
+            before = rng.choice([name for name in sorted(CATEGORIES) if name != category])
+            old, new = rng.sample((3, 4, 5), 2)
+            earlier = list_facts(rng, before, old, layout)["drawn"][:old]
+            facts = list_facts(rng, category, new, layout)
+            slots = {
+                "kind": kind,
+                "old": NUMERALS[old],
+                "new": NUMERALS[new],
+                "before": before,
+                "listed": laid_out(earlier, layout),
+                "what": category,
+            }
+            found.append(Filling(category, slots, laid_out(facts["drawn"][:new], layout), facts))
+    return found
 
 
-def new_language(rng: random.Random) -> list[Draft]:
+def new_language(rng: random.Random) -> list[Filling]:
     """From one language to another."""
-    drafts = []
-    for number in range(N):
-        row, other = WORDS[number], WORDS[(number + 5) % len(WORDS)]
+    found = []
+    for row in WORDS:
+        other = rng.choice([one for one in WORDS if one is not row])
         old, new = rng.sample(sorted(LANGUAGES), 2)
-        history = (
-            (f"I name English words and you say them in {old}. '{other[0]}'", f"'{word_in(old, other)[0]}'"),
-            (f"Let us switch to {new} for all further words.", f"Very well, I will answer in {new}."),
-        )
         right = word_in(new, row)
         rivals = [*word_in(old, row), *rival_words(rng, new, row)]
-        forms = ("'{}'", "Next word: '{}'", "My next word is '{}'.")
-        prompt = forms[number % 3].format(row[0])
-        drafts.append(claim_draft(prompt, right, rivals, f"In {new}, {article(row[0])} is", history))
-    return drafts
+        slots = {"old": old, "new": new, "other": other[0], "said": word_in(old, other)[0], "word": row[0]}
+        found.append(claim(row[0], slots, right, rivals, f"In {new}, {article(row[0])} is"))
+    return found
 
 
-def new_topic(rng: random.Random) -> list[Draft]:
+def new_topic(rng: random.Random) -> list[Filling]:
     """From one country to another, for questions that name none."""
-    drafts = []
-    for number in range(N):
-        old, new = CAPITALS[number], CAPITALS[(number + 9) % len(CAPITALS)]
-        history = (
-            (f"My holiday goes to {old[0]}. Which capital will I see?", f"You will see {old[1]}."),
-            (f"Wait, the flights are too dear. I am going to {new[0]} instead.", f"{new[0]} is a good choice, too."),
-        )
+    found = []
+    for new in CAPITALS:
+        old = rng.choice([row for row in CAPITALS if row is not new])
         rivals = [old[1], new[2], *others(rng, CITIES, (old[1], new[1], new[2]), 6)]
-        forms = ("So which capital is it now?", "Then which capital should I look up on the map?")
-        lead = f"The capital of {new[0]} is"
-        drafts.append(claim_draft(forms[number % 2], [new[1]], rivals, lead, history))
-    return drafts
+        slots = {"old": old[0], "capital": old[1], "new": new[0]}
+        found.append(claim(new[0], slots, [new[1]], rivals, f"The capital of {new[0]} is"))
+    return found
 
 
-PREFERENCE: dict[str, Maker] = {
-    "upper": _preference(
-        "upper",
-        ("Please write everything in capital letters, my eyes are bad.", "USE ONLY CAPITALS IN THIS WHOLE CHAT."),
-        (None,),
-    ),
-    "closing": _preference(
-        "closing", ('End each of your answers with "{}"', 'The last words of every answer should be "{}"'), CLOSINGS
-    ),
-    "address": _preference(
-        "address", ("In every answer, address me as {}.", "Call me {} each time you reply."), TITLES
-    ),
-    "bullets": _preference(
-        "bullets",
-        ("Every line that you write to me has to be a bullet point.", "Answer with bullet points and nothing else."),
-        (None,),
-    ),
+PREFERENCE: dict[str, Source] = {
+    "upper": _preference("upper", (None,)),
+    "lower": _preference("lower", (None,)),
+    "closing": _preference("closing", CLOSINGS),
+    "address": _preference("address", TITLES),
+    "bullets": _preference("bullets", (None,)),
 }
-CONSTRAINT_UPDATE: dict[str, Maker] = {
+CONSTRAINT_UPDATE: dict[str, Source] = {
     "new_case": new_case,
     "new_closing": new_closing,
     "new_number": new_number,

@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import random
 
-from bench.items.templates import Draft, Maker, vocabulary
-from bench.items.templates.topics import TOPICS
+from bench.items.templates import Filling, Source, material, vocabulary
 
 NUMERALS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine"}
-NOUNS = vocabulary("river garden window bicycle market mountain letter kitchen station forest island candle bridge hat")
+NOUNS = vocabulary(
+    "river garden window bicycle market mountain letter kitchen station forest island candle bridge hat moon baker "
+    "child kite train hill cat roof farmer barn door drum soup spoon king crown fox hen ship storm dog bone bird nest "
+    "castle clock mirror lamp violin tower cellar pocket ladder blanket camel pirate robot sailor teacher pumpkin"
+)
 OPENERS = vocabulary(
     "Yesterday Sometimes Tomorrow Today Usually Suddenly Often Later Finally Recently Meanwhile Tonight Outside "
-    "Everywhere"
+    "Everywhere Upstairs Downstairs Nearby Here There Now Then Afterwards Occasionally Normally Luckily Sadly "
+    "Eventually Perhaps Indoors Nowadays Annually Secretly Mostly Still Again Clearly"
 )
-ENDS = vocabulary("rain home snow music winter night bread silence morning school town spring water summer")
-PAIRS = (
-    ("moon", "lake"),
-    ("baker", "bread"),
-    ("child", "kite"),
-    ("train", "hill"),
-    ("cat", "roof"),
-    ("farmer", "barn"),
-    ("wind", "door"),
-    ("girl", "drum"),
-    ("soup", "spoon"),
-    ("king", "crown"),
-    ("fox", "hen"),
-    ("ship", "storm"),
-    ("dog", "bone"),
-    ("bird", "nest"),
+ENDS = vocabulary(
+    "rain home snow music winter night bread silence morning school town spring water summer coffee history weather "
+    "football money poetry sleep travel nature chess honey freedom painting holidays ghosts medicine courage trains "
+    "autumn dust thunder gardening kindness luck"
 )
 # Sentences of k words around one or two given ones; the long form of each has words as long as it may.
 WITH_WORD = {
@@ -97,7 +89,7 @@ def _count(text: str) -> int:
     return len(text.replace("-", " ").split())
 
 
-def _draft(prompt: str, k: int, forms: tuple[str, str], words: tuple[str, ...], **places: str) -> Draft:
+def _filling(k: int, forms: tuple[str, str], words: tuple[str, ...], slots: dict[str, str], **places: str) -> Filling:
     short, long = (form.format(*words) for form in forms)
     facts = {
         "check": "words",
@@ -111,7 +103,7 @@ def _draft(prompt: str, k: int, forms: tuple[str, str], words: tuple[str, ...], 
         if not places.get("last")
         else f"It was said that {short[0].lower()}{short[1:]}",
     }
-    return Draft(prompt, short, facts)
+    return Filling(" ".join(words), {"k": NUMERALS[k], "digit": f"{k}", **slots}, short, facts)
 
 
 def _right(forms: dict[int, tuple[str, str]], words: int) -> dict[int, tuple[str, str]]:
@@ -119,81 +111,61 @@ def _right(forms: dict[int, tuple[str, str]], words: int) -> dict[int, tuple[str
     return {k: pair for k, pair in forms.items() if _count(pair[0].format(*["x"] * words)) == k}
 
 
-def with_word(rng: random.Random) -> list[Draft]:
+def with_word(rng: random.Random) -> list[Filling]:
     """A sentence that holds a word."""
+    del rng
     forms = _right(WITH_WORD, 1)
-    drafts = []
-    for word in NOUNS:
-        k = rng.choice(sorted(forms))
-        text = f"Write a sentence of exactly {NUMERALS[k]} words that contains the word {word}, and stop after it."
-        drafts.append(_draft(text, k, forms[k], (word,)))
-    return drafts
+    return [_filling(k, forms[k], (word,), {"word": word}) for word in NOUNS for k in forms]
 
 
-def with_first(rng: random.Random) -> list[Draft]:
+def with_first(rng: random.Random) -> list[Filling]:
     """A sentence that begins with a word."""
+    del rng
     forms = _right(WITH_OPENER, 1)
-    drafts = []
-    for word in OPENERS:
-        k = rng.choice(sorted(forms))
-        text = (
-            f'Begin with "{word}" and use {NUMERALS[k]} words in total, no more and no fewer. Add no second sentence.'
-        )
-        drafts.append(_draft(text, k, forms[k], (word,), first=word))
-    return drafts
+    return [_filling(k, forms[k], (word,), {"word": word}, first=word) for word in OPENERS for k in forms]
 
 
-def with_last(rng: random.Random) -> list[Draft]:
+def with_last(rng: random.Random) -> list[Filling]:
     """A sentence that ends with a word."""
+    del rng
     forms = _right(WITH_END, 1)
-    drafts = []
-    for word in ENDS:
-        k = rng.choice(sorted(forms))
-        text = f"I need one line for a poster. It has to have exactly {k} words, the last of which is '{word}'."
-        drafts.append(_draft(text, k, forms[k], (word,), last=word))
-    return drafts
+    return [_filling(k, forms[k], (word,), {"word": word}, last=word) for word in ENDS for k in forms]
 
 
-def with_pair(rng: random.Random) -> list[Draft]:
+def with_pair(rng: random.Random) -> list[Filling]:
     """A sentence that holds two words."""
     forms = _right(WITH_PAIR, 2)
-    drafts = []
-    for pair in PAIRS:
-        k = rng.choice(sorted(forms))
-        text = f"Use both {pair[0]} and {pair[1]} in a single sentence. Its length: {k} words precisely, nothing after."
-        drafts.append(_draft(text, k, forms[k], pair))
-    return drafts
+    found = []
+    for word in NOUNS:
+        for k in forms:
+            other = rng.choice([noun for noun in NOUNS if noun != word])
+            found.append(_filling(k, forms[k], (word, other), {"word": word, "other": other}))
+    return found
 
 
-def _sentences(form: str, least: int, most: int) -> Maker:
-    def make(rng: random.Random) -> list[Draft]:
-        drafts = []
-        for topic, about, stock in TOPICS:
-            k = rng.randint(least, most)
-            chosen = stock[:k]
+def about_topic(rng: random.Random) -> list[Filling]:
+    """Sentences on a topic."""
+    del rng
+    found = []
+    for topic, about, *stock in material("topics"):
+        for k in (2, 3, 4):
             facts = {
                 "check": "sentences",
                 "k": k,
-                "about": list(about),
+                "about": about.split(", "),
                 "lead": f"Here is something about {topic}:",
                 "slip": " ".join(stock[: k + 1] if k < len(stock) else stock[: k - 1]),
                 "spare": stock[k] if k < len(stock) else "That is all there is to say.",
             }
-            drafts.append(Draft(form.format(k=NUMERALS[k], topic=topic), " ".join(chosen), facts))
-        return drafts
+            slots = {"k": NUMERALS[k], "digit": f"{k}", "topic": topic}
+            found.append(Filling(topic, slots, " ".join(stock[:k]), facts))
+    return found
 
-    return make
 
-
-EXACT_WORDS: dict[str, Maker] = {
+EXACT_WORDS: dict[str, Source] = {
     "with_word": with_word,
     "with_first": with_first,
     "with_last": with_last,
     "with_pair": with_pair,
 }
-EXACT_SENTENCES: dict[str, Maker] = {
-    "describe": _sentences("What do you know about {topic}? Stop after exactly {k} sentences.", 2, 3),
-    "child": _sentences("A child asks you about {topic}. Reply with {k} sentences, neither more nor fewer.", 3, 3),
-    "brochure": _sentences("Our leaflet has room for precisely {k} sentences on {topic}. Write just those.", 2, 3),
-    "budget": _sentences("You have {k} full stops to spend: use all of them, one a sentence, on {topic}.", 2, 3),
-}
+EXACT_SENTENCES: dict[str, Source] = {"about_topic": about_topic}

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from typing import Any
 
-from bench.items.templates import Draft, Maker, vocabulary
+from bench.items.templates import Filling, Source, vocabulary
 
 CATEGORIES: dict[str, tuple[str, ...]] = {
     "fruits": vocabulary(
@@ -124,26 +123,95 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
         "magnesium sodium potassium calcium tungsten lithium uranium palladium manganese aluminum steel "
         "brass bronze mercury"
     ),
+    "flowers": vocabulary(
+        "rose tulip daisy lily orchid daffodil sunflower violet carnation poppy peony dahlia lavender marigold iris "
+        "hyacinth crocus geranium petunia begonia lilac jasmine hydrangea snowdrop primrose chrysanthemum magnolia "
+        "hibiscus pansy azalea gladiolus lotus buttercup dandelion anemone lilies daisies"
+    ),
+    "birds": vocabulary(
+        "eagle owl robin sparrow pigeon crow raven swan duck stork heron falcon parrot penguin goose hawk seagull gull "
+        "blackbird thrush magpie woodpecker kingfisher finch canary swallow ostrich peacock turkey chicken hen rooster "
+        "flamingo pelican vulture dove hummingbird cuckoo nightingale starling wren pheasant quail emu albatross jay "
+        "cardinal bluebird toucan cockatoo lark"
+    ),
+    "drinks": (
+        *vocabulary(
+            "water tea coffee milk juice lemonade beer wine cocoa cider cola smoothie whisky champagne rum vodka gin "
+            "soda espresso cappuccino latte milkshake brandy punch kefir squash ale tonic coke latte mocha"
+        ),
+        "orange juice",
+        "apple juice",
+        "hot chocolate",
+        "ginger ale",
+    ),
+    "vehicles": (
+        *vocabulary(
+            "car bicycle train truck tram van tractor motorcycle scooter lorry taxi boat ship helicopter airplane "
+            "plane ferry yacht bike ambulance coach minibus aeroplane submarine wagon carriage sledge subway metro "
+            "canoe moped motorbike bus buses jeep caravan trolleybus"
+        ),
+        "fire engine",
+    ),
+    "insects": vocabulary(
+        "ant bee wasp butterfly moth beetle fly mosquito grasshopper dragonfly ladybird ladybug cricket cockroach "
+        "hornet flea louse termite earwig mantis firefly locust bumblebee bumblebees cicada midge gnat aphid weevil "
+        "flies butterflies dragonflies lice bug"
+    ),
+    "school subjects": (
+        *vocabulary(
+            "history geography biology chemistry music art french german latin drama english spanish science algebra "
+            "geometry religion philosophy literature computing sport gymnastics maths mathematics physics math "
+            "sociology psychology reading writing grammar calculus astronomy pe"
+        ),
+        "physical education",
+        "computer science",
+        "social studies",
+    ),
+    "Asian countries": (
+        *vocabulary(
+            "Japan China India Nepal Thailand Vietnam Mongolia Pakistan Iran Iraq Malaysia Cambodia Indonesia Israel "
+            "Laos Myanmar Bangladesh Afghanistan Bhutan Jordan Lebanon Syria Oman Yemen Qatar Kuwait Bahrain Singapore "
+            "Taiwan Kazakhstan Uzbekistan Turkmenistan Tajikistan Kyrgyzstan Georgia Armenia Azerbaijan Brunei Turkey "
+            "Russia Maldives Philippines Korea Burma"
+        ),
+        "South Korea",
+        "North Korea",
+        "Sri Lanka",
+        "Saudi Arabia",
+        "United Arab Emirates",
+        "East Timor",
+        "Hong Kong",
+    ),
+    "spices and herbs": (
+        *vocabulary(
+            "pepper cinnamon nutmeg ginger paprika saffron cumin turmeric basil oregano thyme rosemary parsley mint "
+            "sage dill clove coriander cilantro vanilla chilli chili cardamom curry fennel marjoram tarragon anise "
+            "mustard garlic sumac caraway lavender salt bay"
+        ),
+        "star anise",
+        "bay leaf",
+    ),
+    "tools of a workshop": (
+        *vocabulary(
+            "hammer saw drill wrench chisel file plane axe ruler clamp spanner mallet screwdriver pincer sander vice "
+            "crowbar shovel spade rake hatchet knife level lathe pliers scissors vise rasp hacksaw jigsaw awl trowel "
+            "tongs anvil"
+        ),
+        "spirit level",
+        "tape measure",
+        "utility knife",
+    ),
+    "things to write or draw with": (
+        *vocabulary(
+            "pen pencil chalk crayon brush marker quill ballpoint biro highlighter charcoal pastel typewriter keyboard "
+            "stylus ink watercolour watercolor paintbrush paint felt-tip brushes computer finger stick"
+        ),
+        "fountain pen",
+        "felt pen",
+        "coloured pencil",
+    ),
 }
 NUMERALS = {3: "three", 4: "four", 5: "five", 6: "six", 7: "seven"}
-LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
-    "numbered": (
-        ("Give me a numbered list of {k} {what}.", "numbered"),
-        ("Which {what} do you know? Name {k} and number them from 1 to {digit}.", "numbered"),
-    ),
-    "bullets": (
-        ("Make a bullet list with {k} {what}, one bullet for each.", "bullets"),
-        ("I need {k} {what} for a slide. Put each behind its own bullet point.", "bullets"),
-    ),
-    "commas": (
-        ("Name {k} {what} on a single line, separated by commas.", "commas"),
-        ("I want {k} {what} in one row, with a comma between every two.", "commas"),
-    ),
-    "lines": (
-        ("Write {k} {what}, each on a line of its own, without numbers.", "lines"),
-        ("Which {k} {what} come to your mind? Start a new line for each of them.", "lines"),
-    ),
-}
 
 
 def laid_out(names: list[str], layout: str) -> str:
@@ -177,18 +245,17 @@ def list_facts(rng: random.Random, category: str, k: int, layout: str) -> dict[s
     }
 
 
-def _template(name: str) -> Maker:
-    def make(rng: random.Random) -> list[Draft]:
-        drafts = []
-        for number, category in enumerate(rng.sample(sorted(CATEGORIES), len(CATEGORIES))):
-            form, layout = LAYOUTS[name][number % 2]
-            k = rng.randint(3, 7) if category != "pieces of furniture" else rng.randint(3, 5)
-            facts = list_facts(rng, category, k, layout)
-            prompt = form.format(k=NUMERALS[k], digit=k, what=category)
-            drafts.append(Draft(prompt, laid_out(facts["drawn"][:k], layout), facts))
-        return drafts
+def _source(layout: str) -> Source:
+    def make(rng: random.Random) -> list[Filling]:
+        found = []
+        for category in sorted(CATEGORIES):
+            for k in range(3, 8):
+                facts = list_facts(rng, category, k, layout)
+                slots = {"k": NUMERALS[k], "digit": f"{k}", "what": category}
+                found.append(Filling(category, slots, laid_out(facts["drawn"][:k], layout), facts))
+        return found
 
     return make
 
 
-LIST_OF_K: dict[str, Callable[[random.Random], list[Draft]]] = {name: _template(name) for name in LAYOUTS}
+LIST_OF_K: dict[str, Source] = {name: _source(name) for name in ("numbered", "bullets", "commas", "lines")}

@@ -3,110 +3,117 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from bench.items.templates import Draft, Maker, number_draft, vocabulary
+from bench.items.templates import Filling, Source, listing, number, phrases, vocabulary
 
-N = 16
-NAMES = vocabulary("Sam Lena Omar Ruth Ivan Mina Carl Tess")
-THINGS = vocabulary("marbles stickers pencils shells coins stamps buttons cards")
-WORD_LISTS = (
-    "pear apple grape mango cherry",
-    "violin drum flute banjo harp",
-    "tiger otter zebra camel lemur",
-    "nurse baker pilot judge farmer",
-    "tulip daisy rose orchid lily",
-    "spoon ladle whisk knife bowl",
-    "oak willow birch elm maple",
-    "shirt coat belt glove hat",
-    "rugby tennis golf hockey judo",
-    "lamp desk sofa chair bench",
-    "river lake ocean pond brook",
-    "cloud storm wind frost hail",
-    "onion carrot leek turnip bean",
-    "train ferry bus tram plane",
+N = 96
+OWNERS = vocabulary("Sam Lena Omar Ruth Ivan Mina Carl Tess Jude Nora Piet Sara")
+THINGS = vocabulary("marbles stickers pencils shells coins stamps buttons cards badges acorns ribbons candles")
+WARES = vocabulary("coat lamp bicycle tent sofa camera kayak violin mattress printer sledge parasol")
+WORDS = vocabulary(
+    "pear apple grape mango cherry violin drum flute banjo harp tiger otter zebra camel lemur nurse baker pilot judge "
+    "farmer tulip daisy rose orchid lily spoon ladle whisk knife bowl oak willow birch elm maple shirt coat belt glove "
+    "hat rugby tennis golf hockey judo lamp desk sofa chair bench river lake ocean pond brook cloud storm wind frost "
+    "hail onion carrot leek turnip bean train ferry bus tram plane castle tower hut barn igloo iron zinc quartz "
+    "ruby umbrella yacht nettle uncle violet jacket vase kettle"
 )
 # In a fixed order: by size, time or age, from small or early on.
-SCALES = (
-    ("from the smallest to the largest animal", "ant mouse cat horse elephant"),
-    ("from the shortest to the longest span of time", "second minute hour week century"),
-    ("by when you eat them, first to last", "breakfast lunch dinner"),
-    ("as they follow each other in a year, starting in spring", "March May July October December"),
-    ("as they follow each other in a week, Monday first", "Monday Tuesday Thursday Saturday Sunday"),
-    ("by distance from the sun, nearest first", "Mercury Earth Mars Jupiter Neptune"),
-    ("from the youngest to the oldest person", "baby toddler teenager adult"),
-    ("from slowest to fastest", "snail tortoise horse cheetah"),
-    ("from the smallest to the largest body of water", "puddle pond lake ocean"),
-    ("from the lowest to the highest number", "three seven eleven twenty"),
-    ("from the smallest to the largest place", "room house village city country"),
-    ("from the lightest to the heaviest", "feather apple brick car ship"),
-    ("from the coldest to the hottest", "ice water steam lava"),
-    ("from the shortest to the longest text", "letter word sentence paragraph chapter"),
-    ("in the order of a day, beginning early", "dawn noon dusk midnight"),
+SCALES = tuple(
+    (way.strip(), row.strip())
+    for way, row in (
+        line.split(":")
+        for line in phrases(
+            """
+            from the smallest to the largest animal: ant mouse cat horse elephant
+            from the shortest to the longest span of time: second minute hour week century
+            as they follow each other in a year, beginning in spring: March May July October December
+            as they follow each other in a week, Monday first: Monday Tuesday Thursday Saturday Sunday
+            by distance from the sun, nearest first: Mercury Earth Mars Jupiter Neptune
+            from the youngest to the oldest person: baby toddler teenager adult
+            from slowest to fastest: snail tortoise horse cheetah
+            from the smallest to the largest body of water: puddle pond lake ocean
+            from the lowest to the highest number: three seven eleven twenty
+            from the smallest to the largest place: room house village city country
+            from the lightest to the heaviest: feather apple brick car ship
+            from the coldest to the hottest: ice water steam lava
+            from the shortest to the longest text: letter word sentence paragraph chapter
+            in the order of a day, beginning early: dawn noon dusk midnight
+            from the quietest to the loudest: whisper talk shout explosion
+            from the shortest to the longest length: millimetre centimetre metre kilometre
+            from the fewest to the most players: solo duet trio quartet quintet
+            in the order of the seasons, spring first: spring summer autumn winter
+            from the smallest to the largest animal of the sea: shrimp herring tuna whale
+            from the fewest to the most wheels: unicycle bicycle tricycle car
+            from the oldest to the newest invention: wheel clock telephone smartphone
+            in the order of growing: seed sprout bud flower fruit
+            from the smallest to the largest amount: drop spoonful cup bucket
+            in the order of the Greek alphabet: alpha beta gamma delta
+            from the fewest to the most sides: triangle square pentagon hexagon octagon
+            """
+        )
+    )
 )
 
 
-def plain(rng: random.Random) -> list[Draft]:
-    """One operation on two numbers."""
-    drafts = []
-    for number in range(N):
-        a, b = rng.randint(23, 89), rng.randint(12, 78)
-        if number % 3 == 0:
-            value, form = a + b, "What do you get when you add {} to {}?"
-        elif number % 3 == 1:
-            a += 60
-            value, form = a - b, "Work out {} minus {}."
+def _sum(sign: str) -> Callable[[random.Random], Filling]:
+    def draw(rng: random.Random) -> Filling:
+        if sign == "+":
+            a, b = rng.randint(23, 489), rng.randint(12, 378)
+            value = a + b
+        elif sign == "-":
+            b = rng.randint(12, 178)
+            a = b + rng.randint(13, 290)
+            value = a - b
+        elif sign == "*":
+            a, b = rng.randint(9, 19), rng.randint(9, 25)
+            value = a * b
         else:
-            a, b = rng.randint(6, 12), rng.randint(7, 15)
-            value, form = a * b, "Multiply {} by {} and tell me the product."
-        drafts.append(number_draft(form.format(a, b), value, (a, b), "The result is", value + 2))
-    return drafts
+            b, value = rng.randint(3, 12), rng.randint(6, 35)
+            a = b * value
+        return number(f"{a}{sign}{b}", {"a": f"{a}", "b": f"{b}"}, value, (a, b), "The result is", value + 2)
+
+    return draw
 
 
-def word_problem(rng: random.Random) -> list[Draft]:
-    """Things that are given away and bought."""
-    drafts = []
-    for number in range(N):
-        a, b, c = rng.randint(31, 60), rng.randint(4, 15), rng.randint(16, 30)
-        who, what = NAMES[number % len(NAMES)], THINGS[(number * 3 + number // 8) % len(THINGS)]
-        text = f"{who} owns {a} {what}, gives {b} of them to a friend and then finds {c} more. How many {what} now?"
-        drafts.append(number_draft(text, a - b + c, (a, b, c, a - b, a + c), f"{who} now has", a - b + c + 3))
-    return drafts
+def story(rng: random.Random) -> Filling:
+    """Things that are given away and found."""
+    a, b, c = rng.randint(31, 160), rng.randint(4, 25), rng.randint(16, 60)
+    slots = {"owner": rng.choice(OWNERS), "what": rng.choice(THINGS), "a": f"{a}", "b": f"{b}", "c": f"{c}"}
+    lead = f"{slots['owner']} now has"
+    value = a - b + c
+    return number(f"{a}-{b}+{c}", slots, value, (a, b, c, a - b, a + c), lead, value + 3)
 
 
-def percent(rng: random.Random) -> list[Draft]:
+def percent(rng: random.Random) -> Filling:
     """A share of a number."""
-    drafts = []
-    for number in range(N):
-        share, base = rng.choice((10, 20, 25, 50, 75)), 4 * rng.randint(21, 70) * 5
-        value = share * base // 100
-        form = (
-            "If somebody owes {1} euros and pays back {0} percent, how much is paid?",
-            "A coat costs {1} euros. How many euros is a discount of {0} percent?",
-        )
-        given = (share, base, 100, share / 100, base // 100, base - value, base / 100)
-        drafts.append(number_draft(form[number % 2].format(share, base), value, given, "The result is", value + 5))
-    return drafts
+    share, base = rng.choice((5, 10, 15, 20, 25, 30, 40, 60, 75)), 20 * rng.randint(11, 70)
+    value = share * base // 100
+    slots = {"share": f"{share}", "base": f"{base}", "ware": rng.choice(WARES)}
+    given = (share, base, 100, share / 100, base // 100, base - value, base / 100)
+    return number(f"{share}%{base}", slots, value, given, "The result is", value + 5)
 
 
-def change(rng: random.Random) -> list[Draft]:
+def change(rng: random.Random) -> Filling:
     """Money that is left."""
-    drafts = []
-    for number in range(N):
-        count, price = rng.randint(3, 7), rng.randint(3, 9)
-        note = 100 if number % 2 else 80
-        value = note - count * price
-        what = THINGS[number % len(THINGS)]
-        text = (
-            f"You pay for {count} boxes of {what} at {price} dollars each with {note} dollars in cash. "
-            f"What sum do you get back?"
-        )
-        drafts.append(number_draft(text, value, (count, price, note, count * price), "You get back", value + 10))
-    return drafts
+    count, price = rng.randint(3, 8), rng.randint(3, 11)
+    note = rng.choice((100, 120, 150))
+    value = note - count * price
+    slots = {"count": f"{count}", "price": f"{price}", "note": f"{note}", "what": rng.choice(THINGS)}
+    return number(f"{note}-{count}*{price}", slots, value, (count, price, note, count * price), "One gets", value + 10)
 
 
-def order_draft(prompt: str, wanted: Sequence[str], given: Sequence[str]) -> Draft:
-    """A draft whose answer is a row of names in the right order."""
+def rows(rng: random.Random) -> Filling:
+    """Rows of seats, some of which are taken."""
+    many, each = rng.randint(6, 15), rng.randint(8, 20)
+    taken = rng.randint(11, 45)
+    value = many * each - taken
+    slots = {"rows": f"{many}", "each": f"{each}", "taken": f"{taken}"}
+    return number(f"{many}*{each}-{taken}", slots, value, (many, each, taken, many * each), "There are", value + 4)
+
+
+def order(key: str, slots: dict[str, str], wanted: Sequence[str], given: Sequence[str]) -> Filling:
+    """A filling whose answer is a row of names in the right order."""
     slip = [wanted[1], wanted[0], *wanted[2:]]
     if slip == list(given):
         slip = [*wanted[:-2], wanted[-1], wanted[-2]]
@@ -117,7 +124,8 @@ def order_draft(prompt: str, wanted: Sequence[str], given: Sequence[str]) -> Dra
         "lead": "In the right order they are",
         "slip": ", ".join(slip),
     }
-    return Draft(prompt, ", ".join(wanted), facts)
+    words = {**slots, "row": ", ".join(given), "told": listing(given), "first": given[0]}
+    return Filling(key, words, ", ".join(wanted), facts)
 
 
 def _shuffled(rng: random.Random, wanted: Sequence[str]) -> list[str]:
@@ -127,59 +135,56 @@ def _shuffled(rng: random.Random, wanted: Sequence[str]) -> list[str]:
     return given
 
 
-def ascending(rng: random.Random) -> list[Draft]:
-    """Numbers by size."""
-    drafts = []
-    for number in range(N):
-        values = sorted(rng.sample(range(11, 99), 5))
-        falling = number % 2 == 1
-        wanted = [str(value) for value in (reversed(values) if falling else values)]
-        given = _shuffled(rng, wanted)
-        way = "from the highest down to the lowest" if falling else "from low to high"
-        drafts.append(order_draft(f"Sort the numbers {', '.join(given)} {way}.", wanted, given))
-    return drafts
+def ascending(rng: random.Random) -> Filling:
+    """Numbers from low to high."""
+    values = sorted(rng.sample(range(11, 990), rng.randint(4, 6)))
+    wanted = [f"{value}" for value in values]
+    return order(" ".join(wanted), {}, wanted, _shuffled(rng, wanted))
 
 
-def alphabetical(rng: random.Random) -> list[Draft]:
-    """Words by the alphabet."""
-    drafts = []
-    for row in WORD_LISTS:
-        wanted = sorted(row.split())
-        given = _shuffled(rng, wanted)
-        drafts.append(order_draft(f"Arrange these words alphabetically: {', '.join(given)}.", wanted, given))
-    return drafts
+def descending(rng: random.Random) -> Filling:
+    """Numbers from high to low."""
+    values = sorted(rng.sample(range(11, 99), rng.randint(4, 6)), reverse=True)
+    wanted = [f"{value}" for value in values]
+    return order(" ".join(wanted), {}, wanted, _shuffled(rng, wanted))
 
 
-def backwards(rng: random.Random) -> list[Draft]:
+def alphabetical(rng: random.Random) -> Filling:
+    """Words by the alphabet, no two of which begin alike."""
+    by_letter = {letter: [word for word in WORDS if word[0] == letter] for letter in {word[0] for word in WORDS}}
+    wanted = sorted(rng.choice(by_letter[letter]) for letter in rng.sample(sorted(by_letter), rng.randint(4, 6)))
+    return order(" ".join(wanted), {}, wanted, _shuffled(rng, wanted))
+
+
+def backwards(rng: random.Random) -> Filling:
     """A row turned round."""
-    drafts = []
-    for row in WORD_LISTS:
-        given = _shuffled(rng, row.split())
-        wanted = given[::-1]
-        text = f"Here is a row of things: {', '.join(given)}. Give me the same row back to front, last one first."
-        drafts.append(order_draft(text, wanted, given))
-    return drafts
+    given = rng.sample(WORDS, rng.randint(4, 5))
+    return order(" ".join(given), {}, given[::-1], given)
 
 
-def scale(rng: random.Random) -> list[Draft]:
-    """Things by size, time or age."""
-    drafts = []
-    for way, row in SCALES:
-        wanted = row.split()
-        given = _shuffled(rng, wanted)
-        drafts.append(order_draft(f"Line these up {way}: {', '.join(given)}.", wanted, given))
-    return drafts
+def scale(rng: random.Random) -> list[Filling]:
+    """Things by size, time or age, each row in two shuffled forms."""
+    return [order(way, {"way": way}, row.split(), _shuffled(rng, row.split())) for way, row in SCALES for _ in range(2)]
 
 
-ARITHMETIC: dict[str, Maker] = {
-    "plain": plain,
-    "word_problem": word_problem,
-    "percent": percent,
-    "change": change,
+def _made(draw: Callable[[random.Random], Filling]) -> Source:
+    return lambda rng: list({filling.key: filling for filling in (draw(rng) for _ in range(N))}.values())
+
+
+ARITHMETIC: dict[str, Source] = {
+    "plus": _made(_sum("+")),
+    "minus": _made(_sum("-")),
+    "times": _made(_sum("*")),
+    "divided": _made(_sum("/")),
+    "story": _made(story),
+    "percent": _made(percent),
+    "change": _made(change),
+    "rows": _made(rows),
 }
-ORDERING: dict[str, Maker] = {
-    "ascending": ascending,
-    "alphabetical": alphabetical,
-    "backwards": backwards,
+ORDERING: dict[str, Source] = {
+    "ascending": _made(ascending),
+    "descending": _made(descending),
+    "alphabetical": _made(alphabetical),
+    "backwards": _made(backwards),
     "scale": scale,
 }

@@ -13,7 +13,7 @@ import pytest
 import engine.models.registry
 from engine.analyses.offers import training_plan
 from engine.core.events import Event
-from engine.evaluation.items import item_set, plants
+from engine.evaluation.items import EARLIER, ITEMS_SHA256, item_set, plants
 from engine.models.checkpoints import tree_sha256
 from engine.models.requests import Completion, Generate, adapter_fingerprint
 from engine.run.engine import Engine, open_engine
@@ -37,7 +37,7 @@ class Examined(FakeModel):
         self.rates = RATES | dict(rates or {})
         self.tuned = dict(tuned or {})  # condition by fingerprint
         self.is_reference = False
-        self._items = {item.prompt: item for item in item_set().items}
+        self._items = {item.prompt: item for set_ in (*EARLIER, ITEMS_SHA256) for item in item_set(set_).items}
 
     def generate(self, requests: Any) -> Iterator[Completion]:
         for request in requests:

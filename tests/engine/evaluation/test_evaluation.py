@@ -12,8 +12,8 @@ from engine.analyses.offers import preregister, training_plan
 from engine.analyses.replay import replay
 from engine.core.errors import EvaluationError
 from engine.core.events import Event
-from engine.evaluation import Item, Verdict
-from engine.evaluation.items import plants
+from engine.evaluation import Item, Verdict, plan
+from engine.evaluation.items import EARLIER, item_set, plants
 from engine.models.requests import Completion, Generate
 from engine.phases import evaluation
 from engine.run.engine import Engine, open_engine
@@ -162,6 +162,21 @@ def test_a_registered_evaluation_makes_a_claim(store: Path, monkeypatch: Any) ->
         preregister(opened, RUN)
 
 
+def test_a_run_that_was_asked_items_of_an_earlier_version_goes_on_with_them(store: Path, monkeypatch: Any) -> None:
+    (earlier,) = EARLIER
+    with monkeypatch.context() as before:
+        before.setattr(plan, "item_set", lambda sha256=earlier: item_set(sha256))
+        evaluate(store, monkeypatch, Examined())
+        with Store.open(store) as opened:
+            assert preregister(opened, RUN, after="sft")["body"]["items_sha256"] == earlier
+    assert gap_lock(store)["open"]
+    model = Examined(tuned={add_adapter(store, "sft"): "sft"})
+    outcome = evaluate(store, monkeypatch, model)
+    assert outcome.state == "done" and outcome.reason.endswith("registered"), outcome
+    assert len(model.generated) == 14 * 16 + round(0.05 * 14 * 16), "the base's answers were there already"
+    assert query(store, "SELECT DISTINCT items_sha256 AS items FROM evaluation_answers") == [{"items": earlier}]
+
+
 def test_without_a_registration_everything_is_exploratory(store: Path, monkeypatch: Any) -> None:
     outcome = evaluate(store, monkeypatch, Examined(tuned={add_adapter(store, "sft"): "sft"}))
     assert outcome.state == "done" and outcome.reason.endswith("exploratory")
@@ -188,8 +203,6 @@ def test_an_evaluation_that_is_stopped_goes_on_where_it_was(store: Path, monkeyp
 def test_a_better_verifier_costs_no_token(store: Path, monkeypatch: Any) -> None:
     evaluate(store, monkeypatch, Examined())
     before = query(store, 'SELECT item_id, condition, correct, "at" FROM evaluation_answers ORDER BY 1, 2')
-    import engine.evaluation.plan as plan
-
     monkeypatch.setattr(plan, "scorer_sha256", lambda: "11" * 32)
     monkeypatch.setattr(evaluation, "written_plants", lambda: ())
     model = Examined()

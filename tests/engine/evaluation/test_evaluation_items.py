@@ -2,36 +2,49 @@
 
 import gzip
 import json
+import random
+import re
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
 
 from bench.items import make as templates
-from bench.items.make import build, files, lines_of, sha256_of
+from bench.items.make import Template, asked, build, files, lines_of, sha256_of
 from bench.items.plants import planted
+from bench.items.templates import Filling
 from engine.evaluation import PLANTS, SPLITS, Item, items
 from engine.evaluation.items import ITEMS_FILE, ITEMS_SHA256, ItemsChanged, item_set, plants
 from engine.stats.similarity import NearDuplicateIndex
 
 DATA = Path(__file__).parents[3] / "engine" / "data"
 TYPES = [(capability, item_type) for capability, types in templates.TYPES.items() for item_type in types]
+EARLIER = "c61f14cefa8cb70e15ff3eb335905a1fef13c7e951b5f97e95b9fb48ea6dc441"
 SHOWN = ("seeds", "response_examples", "grade", "anchors", "calibration", "boundary_prompts", "refusal", "critique")
 
 
-def test_the_set_is_the_one_that_was_frozen() -> None:
-    assert sha256_of(build()) == ITEMS_SHA256 == item_set().sha256
+@lru_cache
+def built() -> tuple[Item, ...]:
+    return build()
+
+
+def test_the_set_is_the_one_that_was_frozen_and_is_made_within_a_minute() -> None:
+    start = time.process_time()
+    assert sha256_of(built()) == ITEMS_SHA256 == item_set().sha256
     assert item_set() is item_set()
+    assert time.process_time() - start < 60
 
 
 def test_what_is_shipped_is_what_the_templates_make() -> None:
-    for name, packed in files(build()).items():
+    made, again = files(built()), files(built())
+    for name, packed in made.items():
         assert gzip.decompress(packed) == gzip.decompress((DATA / name).read_bytes()), name
-        assert packed == files(build())[name]  # without a time in it
+        assert packed == again[name]  # without a time in it
     assert [(p.kind, p.answer) for i in item_set().items for p in plants(i)] == [
-        (p.kind, p.answer) for i in build() for p in planted(i)
+        (p.kind, p.answer) for i in built() for p in planted(i)
     ]
 
 
@@ -42,7 +55,7 @@ def shipped(monkeypatch: pytest.MonkeyPatch, folder: Path, packed: bytes) -> Non
 
 
 def test_a_changed_item_is_refused_with_a_hint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    made = build()
+    made = built()
     changed = (replace(made[0], prompt=made[0].prompt + "?"), *made[1:])
     shipped(monkeypatch, tmp_path, gzip.compress(b"\n".join(lines_of(changed))))
     try:
@@ -68,7 +81,7 @@ def test_a_broken_file_of_items_is_refused(keep: int, monkeypatch: pytest.Monkey
 
 
 def test_the_hash_sees_every_field_and_the_order() -> None:
-    one, two = build()[:2]
+    one, two = built()[:2]
     digests = {
         sha256_of(kept)
         for kept in (
@@ -83,48 +96,86 @@ def test_the_hash_sees_every_field_and_the_order() -> None:
     assert len(digests) == 6
 
 
-def test_making_all_items_takes_less_than_a_second() -> None:
-    start = time.perf_counter()
-    build()
-    assert time.perf_counter() - start < 1
-
-
-def test_items_are_loaded_in_less_than_fifty_milliseconds() -> None:
+def test_items_are_loaded_in_less_than_a_tenth_of_a_second() -> None:
     took = []
     for _ in range(3):
         item_set.cache_clear()
         start = time.process_time()
         item_set()
         took.append(time.process_time() - start)
-    assert min(took) < 0.05
+    assert min(took) < 0.1
 
 
 @pytest.mark.parametrize(("capability", "item_type"), TYPES)
-def test_each_type_has_enough_items_from_four_templates_in_both_splits(capability: str, item_type: str) -> None:
-    dev, test = ([i for i in item_set().of(capability, split) if i.item_type == item_type] for split in SPLITS)
-    least = {"instruction_following": (15, 40), "conversation": (20, 60)}[capability]
-    assert (len(dev) >= least[0], len(test) >= least[1]) == (True, True)
-    for found in (dev, test):
-        spread = Counter(item.template for item in found)
-        assert len(spread) >= 4 and min(spread.values()) >= 3, spread
-        assert all(name.startswith(f"{item_type}-") for name in spread)
+def test_each_type_has_24_templates_for_test_and_8_others_for_dev(capability: str, item_type: str) -> None:
+    dev, test = (
+        Counter(item.template for item in item_set().of(capability, split) if item.item_type == item_type)
+        for split in SPLITS
+    )
+    assert (len(dev), len(test)) == (8, 24) and not set(dev) & set(test)
+    assert set(dev.values()) == set(test.values()) == {templates.EACH}
+    assert all(name.startswith(f"{item_type}-") for name in (*dev, *test))
+
+
+@pytest.mark.parametrize("item_type", [item_type for _, item_type in TYPES])
+def test_wordings_are_those_of_one_template_each(item_type: str) -> None:
+    found = templates.templates_of(item_type)
+    assert len({one.name for one in found}) == len({one.turns for one in found}) == len(found) == 32
+    assert all(len(one.turns) % 2 == 1 for one in found)
+    sources = next(types[item_type] for types in templates.TYPES.values() if item_type in types)
+    for source in sources:  # each is seen in both splits, so that dev tells of what is in test
+        assert {one.split for one in found if one.source == source} == set(SPLITS), source
+
+
+def test_no_matter_that_a_source_gives_stands_in_both_splits() -> None:
+    for types in templates.TYPES.values():
+        for item_type, sources in types.items():
+            for name, source in sources.items():
+                of_source = [one for one in templates.templates_of(item_type) if one.source == name]
+                dev, test = templates.parted(source(random.Random(1)), of_source).values()
+                assert dev and test and not {one.key for one in dev} & {one.key for one in test}, (item_type, name)
 
 
 def test_totals() -> None:
-    assert len(templates.TYPES["instruction_following"]) >= 14 and len(templates.TYPES["conversation"]) == 4
+    assert {capability: len(types) for capability, types in templates.TYPES.items()} == {
+        "instruction_following": 14, "conversation": 4,
+    }  # fmt: skip
     sizes = {(c, s): len(item_set().of(c, s)) for c in templates.TYPES for s in SPLITS}
-    assert sizes[("instruction_following", "dev")] + sizes[("instruction_following", "test")] >= 770
-    assert sizes[("conversation", "dev")] + sizes[("conversation", "test")] >= 320
+    assert list(sizes.values()) == [448, 1344, 128, 384]
 
 
 def test_the_first_k_of_each_type_come_from_different_templates() -> None:
-    chosen = item_set().of("instruction_following", "test", 4)
-    assert len(chosen) == 4 * len(templates.TYPES["instruction_following"])
-    assert {
-        len({i.template for i in chosen if i.item_type == t}) for t in templates.TYPES["instruction_following"]
-    } == {4}
+    chosen = item_set().of("instruction_following", "test", 24)
+    assert len(chosen) == len({item.template for item in chosen}) == 24 * 14
     whole = item_set().of("instruction_following", "test")
     assert [i for i in whole if i in chosen] == chosen
+
+
+def test_no_item_is_near_another_in_whichever_split_or_type() -> None:
+    index, near = NearDuplicateIndex(templates.NEAR), []
+    for item in item_set().items:
+        if match := index.nearest(asked(item)):
+            near.append((item.item_id, asked(item), match))
+        index.add(item.item_id, asked(item))
+    assert near == [] and len(index) == len(item_set().items)
+
+
+def test_an_item_that_is_near_another_would_be_found() -> None:
+    index = NearDuplicateIndex(templates.NEAR)
+    old = item_set(EARLIER).of("instruction_following", "dev")
+    for item in old:
+        index.add(item.item_id, asked(item))
+    test = item_set(EARLIER).of("instruction_following", "test")
+    assert sum(index.nearest(asked(item)) is not None for item in test) == 357
+
+
+def test_sets_of_earlier_versions_are_there_with_their_plants_and_ids_of_their_own() -> None:
+    old, now = item_set(EARLIER), item_set()
+    assert list(items.EARLIER) == [EARLIER] and (old.sha256, len(old.items)) == (EARLIER, 1104)
+    assert not {item.item_id for item in old.items} & {item.item_id for item in now.items}
+    assert not {item.template for item in old.items} & {item.template for item in now.items}
+    for item in (old.items[0], old.items[-1], now.items[0], now.items[-1]):
+        assert [plant.right for plant in plants(item)] == [True] * 3 + [False] * 5
 
 
 def test_ids_and_questions_are_unique() -> None:
@@ -149,16 +200,19 @@ def test_items_are_ready_for_json() -> None:
 
 
 def test_no_prompt_is_near_what_a_model_is_shown_or_trained_on() -> None:
-    index = NearDuplicateIndex(0.5)
+    shown, all_rows = NearDuplicateIndex(0.5), NearDuplicateIndex(templates.NEAR)
     for path in sorted(DATA.rglob("*.jsonl")):
-        if path.name.startswith(SHOWN):
-            for line in path.read_text(encoding="utf-8").splitlines():
-                row = json.loads(line)
-                index.add(row["id"], row.get("text") or row["instruction"])
-    assert len(index) > 900
-    assert index.nearest("What happens to water when it is heated to its boiling point?") is not None
-    near = [(i.item_id, i.prompt, match) for i in item_set().items if (match := index.nearest(i.prompt))]
-    assert near == []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            if text := row.get("text") or row.get("instruction") or row.get("prompt"):
+                all_rows.add(path.name, text)
+                if path.name.startswith(SHOWN):
+                    shown.add(path.name, text)
+    assert len(shown) > 900 and len(all_rows) > 10_000
+    assert shown.nearest("What happens to water when it is heated to its boiling point?") is not None
+    prompts = {item.prompt for item in item_set().items}
+    assert [(prompt, match) for prompt in prompts if (match := shown.nearest(prompt))] == []
+    assert [(prompt, match) for prompt in prompts if (match := all_rows.nearest(prompt))] == []
 
 
 def by_type(capability: str, item_type: str) -> list[Item]:
@@ -179,5 +233,23 @@ def test_every_item_has_a_plant_of_each_kind(capability: str, item_type: str) ->
 
 def test_facts_of_harmless_questions_are_not_given_away() -> None:
     for item in by_type("instruction_following", "refusal_not_due"):
-        asked = item.prompt.casefold()
-        assert [word for word in item.facts["keywords"] if word in asked.split()] == [], item.prompt
+        told = [word for word in item.facts["keywords"] if re.search(rf"(?<!\w){re.escape(word)}", item.prompt.lower())]
+        assert told == [], item.prompt
+
+
+def test_a_filling_that_does_not_fit_is_dealt_again_before_any_is_dealt_twice() -> None:
+    fillings = [Filling(name, {}, name, {}) for name in "abc"]
+    deck = templates.Deck(fillings, random.Random(0))
+    first = [deck.deal() for _ in range(3)]
+    assert {one.key for one in first} == set("abc")
+    deck.keep(first[0])
+    assert deck.deal() == first[0]
+
+
+def test_a_template_whose_slots_are_too_short_is_refused() -> None:
+    near = NearDuplicateIndex(templates.NEAR)
+    one = Template("x-y", "test", "y", ("Please name the one and only capital city of {country}.",))
+    deck = templates.Deck([Filling(name, {"country": name}, name, {}) for name in "abcdef"], random.Random(0))
+    made = [templates.made("x-1", "conversation", "x", one, deck, set(), near, random.Random(0))]
+    with pytest.raises(ValueError, match="longer slots"):
+        templates.made("x-2", "conversation", "x", one, deck, {f"{made[0].reference}"}, near, random.Random(0))

@@ -36,6 +36,7 @@ from bench.items.templates import (
 from bench.items.templates import conversation_recall as recall
 from bench.items.templates import conversation_rules as rules
 from bench.items.templates.scenes import scene
+from engine.core.data import DATA
 from engine.evaluation import SPLITS, Item, Plant
 from engine.evaluation.items import ITEMS_FILE, canonical
 from engine.spec.provenance import derived_seed
@@ -44,8 +45,12 @@ from engine.stats.similarity import NearDuplicateIndex
 _SEED = 20261129
 WORDINGS = Path(__file__).parent / "wordings"
 NEAR = 0.7  # ROUGE-L at which the program calls two instructions the same
-EACH = 4  # items of a template
+NEAR_SHOWN = 0.5  # to what a model is shown: how the files begin
+SHOWN = ("seeds", "response_examples", "grade", "anchors", "calibration", "boundary_prompts", "refusal", "critique")
+EACH = 2  # items of a template
 _TRIES = 400  # fillings that are tried for one item
+_BARE = 100  # of them without small talk or a sentence on something else
+_TALK = ("intro", "scene", "scene2")
 TYPES: dict[str, dict[str, Sources]] = {
     "instruction_following": {
         "short_fact": facts.SHORT_FACT,
@@ -93,9 +98,40 @@ def templates_of(item_type: str) -> list[Template]:
     return found
 
 
+class Taken:
+    """What no item may come near: items of other templates, all that ships with the program, and more widely what a
+    model is shown."""
+
+    def __init__(self) -> None:
+        self._items, self._rows, self._shown = (NearDuplicateIndex(at) for at in (NEAR, NEAR, NEAR_SHOWN))
+
+    @classmethod
+    def shipped(cls) -> Taken:
+        """With the rows of the program's data."""
+        found = cls()
+        for path in sorted(DATA.rglob("*.jsonl")):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                row = json.loads(line)
+                if text := row.get("text") or row.get("instruction") or row.get("prompt"):
+                    found._rows.add(path.name, text)
+                    if path.name.startswith(SHOWN):
+                        found._shown.add(path.name, text)
+        return found
+
+    def bars(self, item: Item) -> bool:
+        """Whether an item is too near to something that is not of its own template."""
+        if set(self._items.near(asked(item))) - {item.template}:
+            return True
+        return any(index.nearest(item.prompt) is not None for index in (self._rows, self._shown))
+
+    def add(self, item: Item) -> None:
+        """Take note of an item."""
+        self._items.add(item.template, asked(item))
+
+
 def build() -> tuple[Item, ...]:
-    """All items, made anew; the same on every machine, and none near another (ROUGE-L)."""
-    near = NearDuplicateIndex(NEAR)
+    """All items, made anew; the same on every machine, and none near what is `Taken` (ROUGE-L)."""
+    near = Taken.shipped()
     return tuple(
         item
         for capability, types in TYPES.items()
@@ -109,7 +145,7 @@ def asked(item: Item) -> str:
     return "\n".join([*(turn for turn, _ in item.history), item.prompt])
 
 
-def _of_type(capability: str, item_type: str, sources: Sources, near: NearDuplicateIndex) -> list[Item]:
+def _of_type(capability: str, item_type: str, sources: Sources, near: Taken) -> list[Item]:
     templates = templates_of(item_type)
     rng = random.Random(str(derived_seed(_SEED, item_type)))
     decks = {
@@ -168,28 +204,28 @@ def made(
     template: Template,
     deck: Deck,
     used: set[str],
-    near: NearDuplicateIndex,
+    near: Taken,
     rng: random.Random,
 ) -> Item:
-    """An item of a template, near to none that is there, with a matter that the template has not `used`.
+    """An item of a template, near to none of another one, with a matter that the template has not `used`.
 
-    Raises ValueError where none of many fillings gives one.
+    Small talk in front is there only where the bare wording comes too near to another template's. Raises ValueError
+    where none of many fillings gives one.
     """
-    for _ in range(_TRIES):
+    for tried in range(_TRIES):
         filling = deck.deal()
-        words = {**scene(rng), **filling.slots}
-        *before, prompt = (turn.format(**words) for turn in template.turns)
+        words = {**scene(rng), **(dict.fromkeys(_TALK, "") if tried < _BARE else {}), **filling.slots}
+        *before, prompt = (turn.format(**words).strip() for turn in template.turns)
         history = tuple(zip(before[::2], before[1::2], strict=True))
         item = Item(
             item_id, capability, item_type, template.name, template.split, prompt, filling.reference, filling.facts,
             history,
         )  # fmt: skip
-        text = asked(item)
-        if filling.key in used or _given_away(item) or near.nearest(text) is not None:
+        if filling.key in used or _given_away(item) or near.bars(item):
             deck.keep(filling)
             continue
         used.add(filling.key)
-        near.add(item_id, text)
+        near.add(item)
         return item
     raise ValueError(f"{template.name} finds nothing that is far enough from what is there: give it longer slots")
 

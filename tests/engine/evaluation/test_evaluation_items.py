@@ -23,7 +23,6 @@ from engine.stats.similarity import NearDuplicateIndex
 DATA = Path(__file__).parents[3] / "engine" / "data"
 TYPES = [(capability, item_type) for capability, types in templates.TYPES.items() for item_type in types]
 EARLIER = "c61f14cefa8cb70e15ff3eb335905a1fef13c7e951b5f97e95b9fb48ea6dc441"
-SHOWN = ("seeds", "response_examples", "grade", "anchors", "calibration", "boundary_prompts", "refusal", "critique")
 
 
 @lru_cache
@@ -141,7 +140,7 @@ def test_totals() -> None:
         "instruction_following": 14, "conversation": 4,
     }  # fmt: skip
     sizes = {(c, s): len(item_set().of(c, s)) for c in templates.TYPES for s in SPLITS}
-    assert list(sizes.values()) == [448, 1344, 128, 384]
+    assert list(sizes.values()) == [224, 672, 64, 192]
 
 
 def test_the_first_k_of_each_type_come_from_different_templates() -> None:
@@ -151,12 +150,11 @@ def test_the_first_k_of_each_type_come_from_different_templates() -> None:
     assert [i for i in whole if i in chosen] == chosen
 
 
-def test_no_item_is_near_another_in_whichever_split_or_type() -> None:
+def test_no_item_is_near_one_of_another_template_in_whichever_split_or_type() -> None:
     index, near = NearDuplicateIndex(templates.NEAR), []
     for item in item_set().items:
-        if match := index.nearest(asked(item)):
-            near.append((item.item_id, asked(item), match))
-        index.add(item.item_id, asked(item))
+        near += [(item.item_id, other) for other in index.near(asked(item)) if other != item.template]
+        index.add(item.template, asked(item))
     assert near == [] and len(index) == len(item_set().items)
 
 
@@ -200,13 +198,13 @@ def test_items_are_ready_for_json() -> None:
 
 
 def test_no_prompt_is_near_what_a_model_is_shown_or_trained_on() -> None:
-    shown, all_rows = NearDuplicateIndex(0.5), NearDuplicateIndex(templates.NEAR)
+    shown, all_rows = NearDuplicateIndex(templates.NEAR_SHOWN), NearDuplicateIndex(templates.NEAR)
     for path in sorted(DATA.rglob("*.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             if text := row.get("text") or row.get("instruction") or row.get("prompt"):
                 all_rows.add(path.name, text)
-                if path.name.startswith(SHOWN):
+                if path.name.startswith(templates.SHOWN):
                     shown.add(path.name, text)
     assert len(shown) > 900 and len(all_rows) > 10_000
     assert shown.nearest("What happens to water when it is heated to its boiling point?") is not None
@@ -246,10 +244,14 @@ def test_a_filling_that_does_not_fit_is_dealt_again_before_any_is_dealt_twice() 
     assert deck.deal() == first[0]
 
 
-def test_a_template_whose_slots_are_too_short_is_refused() -> None:
-    near = NearDuplicateIndex(templates.NEAR)
-    one = Template("x-y", "test", "y", ("Please name the one and only capital city of {country}.",))
+def test_a_template_that_only_repeats_another_is_refused() -> None:
+    near = templates.Taken()
+    one, other = (
+        Template(name, "test", "y", ("Please name the one and only capital city of {country}.",)) for name in ("a", "b")
+    )
     deck = templates.Deck([Filling(name, {"country": name}, name, {}) for name in "abcdef"], random.Random(0))
-    made = [templates.made("x-1", "conversation", "x", one, deck, set(), near, random.Random(0))]
+    made = templates.made("x-1", "conversation", "x", one, deck, set(), near, random.Random(0))
+    again = templates.made("x-2", "conversation", "x", one, deck, {f"{made.reference}"}, near, random.Random(0))
+    assert made.template == again.template and made.prompt != again.prompt
     with pytest.raises(ValueError, match="longer slots"):
-        templates.made("x-2", "conversation", "x", one, deck, {f"{made[0].reference}"}, near, random.Random(0))
+        templates.made("x-3", "conversation", "x", other, deck, set(), near, random.Random(0))

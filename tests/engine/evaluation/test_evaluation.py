@@ -150,9 +150,8 @@ def test_a_registered_evaluation_makes_a_claim(store: Path, monkeypatch: Any) ->
     types = query(store, "SELECT * FROM evaluation_results WHERE item_type != 'all' AND after = 'dpo'")
     assert {(row["role"], row["p_corrected"]) for row in types} == {("descriptive", None)}
     assert sorted(made["body"]["descriptive"]) == sorted({row["item_type"] for row in types})
-    # The base conditions differed by what they differ by: a pilot of how alike items of one template are.
-    assert made["body"]["likeness"]["pilot"] is not None
-    assert made["body"]["expected"]["icc"] == max(made["body"]["likeness"]["pilot"], 0.1)
+    # One item of a template each: no pilot of how alike items of one template are.
+    assert made["body"]["likeness"] == {"icc": 0.1, "prior": 0.1, "pilot": None}
     scores = query(store, "SELECT * FROM evaluation_scores WHERE before = 'base_formatted' AND after = 'dpo'")
     assert {row["measure"] for row in scores} == {"grade", "tokens"}
     for row in scores:
@@ -247,3 +246,13 @@ def test_a_run_without_the_section_says_so(tmp_path: Path, monkeypatch: Any) -> 
         evaluate(path, monkeypatch, Examined())
     with Store.open(path, read_only=True) as opened, opened.reader() as reader:
         assert all(lock["name"] != "the gap gate passed" for lock in training_plan(reader, RUN, "sft")["locks"])
+
+
+def test_the_base_in_several_ways_is_a_pilot_of_how_alike_items_of_a_template_are(
+    store: Path, monkeypatch: Any
+) -> None:
+    evaluate(store, monkeypatch, Examined(), items_per_type="48")
+    with Store.open(store) as opened:
+        found = preregister(opened, RUN)["body"]
+    assert found["likeness"]["pilot"] is not None
+    assert found["expected"]["icc"] == max(found["likeness"]["pilot"], 0.1)

@@ -141,7 +141,7 @@ def test_a_failed_gap_gate_and_a_missing_guard_stand_against_a_claim(store: Path
 
     def told() -> tuple[str, str]:
         with Store.open(store, read_only=True) as opened, opened.reader() as reader:
-            lines = standing_lines(standing(reader, RUN), 160, 9)
+            lines = standing_lines(standing(reader, RUN), 200, 9)
             return pages(reader, RUN, None, rows.T0)["report.md"], str(lines[0])
 
     evaluate(store, monkeypatch, Examined())
@@ -181,7 +181,7 @@ def test_a_registered_primary_that_was_not_compared_is_called_so(store: Path, mo
     outcome = evaluate(store, monkeypatch, Examined(tuned={add_adapter(store, "sft"): "sft"}))
     assert outcome.reason.endswith("registered as secondary to a comparison that has no answers yet")
     with Store.open(store, read_only=True) as opened, opened.reader() as reader:
-        lines = standing_lines(standing(reader, RUN), 160, 9)
+        lines = standing_lines(standing(reader, RUN), 200, 9)
     assert "the registered primary comparison has no answers" in str(lines[0])
 
 

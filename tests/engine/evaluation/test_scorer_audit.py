@@ -93,8 +93,10 @@ def test_the_capped_scorer_makes_an_improvement_out_of_brevity() -> None:
         compare([*before, *after], SPEC, None, draws=0, now=T0).results[0]
         for before, after in (lesson(capped), lesson(honest))
     )
-    assert (seen["before_right"], seen["after_right"]) == (243, 298) and seen["p"] < 1e-10
-    assert (true["before_right"], true["after_right"]) == (300, 298) and true["p"] == 0.5
+    assert (seen["before_right"], seen["after_right"]) == (243, 298)
+    assert seen["p"] < 0.05 and seen["mcnemar_p"] < 1e-10
+    assert (true["before_right"], true["after_right"]) == (300, 298)
+    assert true["p"] > 0.05 and true["mcnemar_p"] == 0.5
 
 
 def test_planted_verbose_answers_catch_it() -> None:

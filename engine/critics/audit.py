@@ -165,13 +165,14 @@ def calibrate(
     """The spec's critics of a kind, one by one, with scale and audit; every part of the audit decides.
 
     Critics of instructions are shown, scaled and audited on items of the kind that is `asked` for: one that was not
-    audited on such items may not filter. The probe of samples is fitted on persons' labels too: `taught`.
-    Raises SpecError for a critic that does not exist.
+    audited on such items may not filter. The probe of samples is fitted on persons' labels too: `taught`. Where
+    an adapter may not filter, `grade` is asked, too. Raises SpecError for a critic that does not exist.
     """
     done: list[Calibrated] = []
     share = {"instruction": spec.probe_instruction_at, "sample": spec.probe_sample_at}.get(kind, 0.5)
     level = math.log(share / (1 - share))  # the log-odds at which the score of a probe or of an adapter is 0
-    for name in getattr(spec, kind):
+    names = list(getattr(spec, kind))
+    for name in names:  # which may grow
         held_out: dict[str, list[tuple[Subject, bool, float]]] = {}
         reported: dict[str, list[tuple[Subject, bool]]] = {}
         if name == "probe":
@@ -222,6 +223,8 @@ def calibrate(
             if kind == "instruction":
                 audit["detail"]["asked"] = asked
         calibrated = Calibrated(critic, scale, may_filter, audits)
+        if name == "adapter" and not may_filter and (last := STAND_INS["probe"][-1]) not in names:
+            names.append(last)
         done.append(calibrated)
         yield calibrated
 

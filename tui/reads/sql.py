@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from store.read import Reader
 
 ROWS_SHOWN = 1000
+ROWS_WRITTEN = 1_000_000
 HISTORY_KEPT = 500
 _SHOW = re.compile(r"^\s*show\s+tables\s*;?\s*$", re.IGNORECASE)
 _DESCRIBE = re.compile(r"^\s*(?:describe|desc)\s+(?P<table>\w+)\s*;?\s*$", re.IGNORECASE)
@@ -50,14 +51,17 @@ def plain_select(sql: str) -> str:
 
 
 def run(reader: Reader, sql: str) -> Result:
-    """Run one SELECT and take its first rows. Raises StoreError."""
+    """Run one SELECT in the cage of all consoles and take its first rows. Raises StoreError."""
+    statement = plain_select(sql)
+    began = time.perf_counter()
+    found = reader.typed(statement, rows=ROWS_SHOWN + 1)
+    return result_of(statement, found, time.perf_counter() - began)
+
+
+def result_of(statement: str, found: Any, seconds: float) -> Result:
+    """The rows that are shown of an Arrow table, which has one more where there are more."""
     from store.encode import values  # not before the first frame: it brings DuckDB
 
-    statement = plain_select(sql)
-    reader.require_select(statement)
-    began = time.perf_counter()
-    found = reader.table(f"SELECT * FROM (\n{statement}\n) LIMIT {ROWS_SHOWN + 1}")
-    seconds = time.perf_counter() - began
     columns = tuple((field.name, str(field.type)) for field in found.schema)
     rows = list(zip(*(values(column) for column in found.columns), strict=True)) if columns else []
     return Result(statement, columns, rows[:ROWS_SHOWN], len(rows) > ROWS_SHOWN, seconds)
@@ -82,8 +86,12 @@ def export(reader: Reader, sql: str, target: Path) -> tuple[int, int]:
     if target.exists():
         raise StoreError(f"{target} is there already", "Nothing was written; give another name.")
     statement = plain_select(sql)
-    reader.require_select(statement)
-    found = reader.table(statement)
+    found = reader.typed(statement, rows=ROWS_WRITTEN + 1)
+    if found.num_rows > ROWS_WRITTEN:
+        raise StoreError(
+            f"the result has more than {ROWS_WRITTEN:,} rows",
+            "Nothing was written. Write a part of it, or a data set with: cai export",
+        )
     aside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         if target.suffix == ".parquet":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import os
 import re
@@ -13,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from store.disk import whole_file
 from store.errors import StoreError
+from store.inert.spreadsheet import lines
 
 if TYPE_CHECKING:
     from store.read import Reader
@@ -77,7 +78,8 @@ def words(reader: Reader) -> list[str]:
 def export(reader: Reader, sql: str, target: Path) -> tuple[int, int]:
     """Write all rows of the statement to a .csv or .parquet file that is not there yet; returns (rows, bytes).
 
-    It is written aside and renamed. Raises StoreError where the statement fails or the file cannot be written.
+    It is written aside and renamed, for its owner alone; what a CSV holds instead of formulas is in
+    `store/inert/spreadsheet.py`. Raises StoreError where the statement fails or the file cannot be written.
     """
     from store.encode import values
 
@@ -92,28 +94,20 @@ def export(reader: Reader, sql: str, target: Path) -> tuple[int, int]:
             f"the result has more than {ROWS_WRITTEN:,} rows",
             "Nothing was written. Write a part of it, or a data set with: cai export",
         )
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        if target.suffix == ".parquet":
-            import pyarrow.parquet
+        with whole_file(target) as aside:
+            if target.suffix == ".parquet":
+                import pyarrow.parquet
 
-            pyarrow.parquet.write_table(found, aside)
-        else:
-            with aside.open("w", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow(found.schema.names)
-                for batch in found.to_batches(max_chunksize=10_000):
-                    writer.writerows(zip(*([_cell(v) for v in values(c)] for c in batch.columns), strict=True))
-        aside.rename(target)
+                pyarrow.parquet.write_table(found, aside)
+            else:
+                with aside.open("w", encoding="utf-8", newline="") as file:
+                    file.write(lines([found.schema.names]))
+                    for batch in found.to_batches(max_chunksize=10_000):
+                        file.write(lines(zip(*(values(column) for column in batch.columns), strict=True)))
     except OSError as error:
         raise StoreError(f"{target} cannot be written: {error.strerror or error}", "No file was left.") from error
-    finally:
-        aside.unlink(missing_ok=True)
     return found.num_rows, target.stat().st_size
-
-
-def _cell(value: Any) -> Any:
-    return json.dumps(value, default=str) if isinstance(value, (list, dict)) else value
 
 
 class History:

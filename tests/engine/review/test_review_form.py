@@ -27,7 +27,8 @@ from engine.review.form import Malformed, Review, read
 from engine.review.model import ModelReviewer, ModelSettings
 from engine.review.prompt import Context, Section, prompt_of
 from engine.review.state import read_person
-from engine.review.text import boundary, prose, quote
+from engine.review.text import boundary, quote
+from store.inert.markdown import prose
 from tests.engine.review.review_server import FIELDS, fields
 
 KEY = "sk-PLANTED-7h3k2j9d8s7f6g5h4j3k"

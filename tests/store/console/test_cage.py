@@ -179,9 +179,13 @@ def test_what_spills_too_much_is_ended_and_leaves_no_file(
     path.write_bytes(small_run_file.read_bytes())
     monkeypatch.setattr("store.query.TYPED_MEMORY", "64MB")
     monkeypatch.setattr(watch, "SPILL", 8 * 2**20)
-    with Store.open(path, read_only=True, memory="64MB") as store, store.reader() as reader:
-        with pytest.raises(StoreError, match="was ended: it wrote more than 8 MiB aside"):
-            reader.typed("SELECT range, hash(range) AS h FROM range(30000000) ORDER BY h", rows=10**9)
+    opened = Store.open(path, read_only=True, memory="64MB")
+    with (
+        opened,
+        opened.reader() as reader,
+        pytest.raises(StoreError, match="was ended: it wrote more than 8 MiB aside"),
+    ):
+        reader.typed("SELECT range, hash(range) AS h FROM range(30000000) ORDER BY h", rows=10**9)
     assert [found.name for found in tmp_path.iterdir()] == ["cai.duckdb"]
 
 

@@ -75,10 +75,10 @@ def _answer(order: dict[str, object]) -> bytes:
                 stream.write_table(found)
             return json.dumps({"seconds": time.perf_counter() - began}).encode() + b"\n" + bytes(sink.getvalue())
     except CaiError as error:
-        return json.dumps({"title": error.title, "hint": error.hint}).encode() + b"\n"
+        wrong = error
     except MemoryError:
-        error = _ended(f"it needed more than {ADDRESSES / 2**30:.0f} GiB")
-        return json.dumps({"title": error.title, "hint": error.hint}).encode() + b"\n"
+        wrong = _ended(f"it needed more than {ADDRESSES / 2**30:.0f} GiB")
+    return json.dumps({"title": wrong.title, "hint": wrong.hint}).encode() + b"\n"
 
 
 def main() -> None:

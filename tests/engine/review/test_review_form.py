@@ -148,6 +148,12 @@ def test_what_a_sample_says_stays_between_its_boundaries(text: str) -> None:
 
 def test_hidden_characters_are_shown_and_line_ends_stay() -> None:
     assert visible("a\x1b[31m\r\nb\u202e\u200b\t.") == "a␛[31m\nb⟨U+202E⟩⟨U+200B⟩    ."
+    answer = Review(
+        "![x](http://evil.example)", "[go](javascript:x)", "<img src=x>\n[a]: http://evil.example", True, "r"
+    )
+    found = MarkdownIt("commonmark").parse(answer.markdown)
+    kinds = {token.type for block in found for token in (block, *(block.children or ()))}
+    assert not kinds & {"image", "link_open", "html_inline", "html_block"} and "http:" not in answer.markdown
     assert prose("# a\n- ## b\n<b>") == "\\# a\n- \\## b\n\\<b>"
 
 

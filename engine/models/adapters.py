@@ -170,7 +170,8 @@ def _card(run: Mapping[str, Any], row: Mapping[str, Any], steps: Sequence[Mappin
     table = "\n".join(f"| {name} | {inline(str(value))} |" for name, value in figures)
     settings = yaml.safe_dump(row["settings"], sort_keys=True)
     return (
-        f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n\n# {inline(row['training_id'])} of {inline(run['model'])}\n\n"
+        f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n\n"
+        f"# {inline(row['training_id'])} of {inline(run['model'])}\n\n"
         "A low-rank adapter on a base model, trained on data that the base model wrote itself and that its critics "
         f"and rules let pass.\n\n| what | value |\n|---|---|\n{table}\n\n"
         f"## Settings\n\n{fence(settings, 40_000)}\n\n"

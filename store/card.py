@@ -10,6 +10,7 @@ import yaml
 from store import preferences, progress
 from store.audits import good_among_accepted
 from store.headline import of_run
+from store.inert.markdown import inline
 from store.names import AUDITED, CROSS_VALIDATED, FRESH
 from store.outcomes import FAILING, GAP, in_percent, items_of, tally, title_of
 from store.query import Row
@@ -19,6 +20,7 @@ _AUDIT_COLUMNS = (
     "critic", "of", "part", "good", "bad", "AUC", "95 % interval", "calibration error", "threshold",
     "good among accepted", "may filter",
 )  # fmt: skip
+_LONGEST = 20_000  # characters of one value: all warnings of a run, all its changed settings
 _CONTENTS = {
     "sft": "Supervised fine-tuning examples: `prompt` and `completion` apart, so that the loss can leave the prompt "
     "out; the completion begins with the space that separates the two.",
@@ -49,7 +51,7 @@ def card(
     kept = "every verdict, and rows without one" if verdicts is None else " or ".join(verdicts)
     sections = [
         f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---",
-        f"# {_line(run['spec'])}, run {_line(run_id)}: {what}",
+        f"# {_text(run['spec'])}, run {_text(run_id)}: {what}",
         _CONTENTS[what],
         "## Origin",
         _table(
@@ -136,7 +138,7 @@ def acceptance(reader: Reader, run: Row) -> str:
         f" {rules} accepted samples passed rules of form only. No audited critic took part in that, the margins in the "
         "rows are unaudited, and how many are good is not known."
     )
-    return f"**{_line(told.told)}**." + (means if rules else "")
+    return f"**{_text(told.told)}**." + (means if rules else "")
 
 
 def _verdicts(reader: Reader, run_id: str) -> list[tuple[object, ...]]:
@@ -169,7 +171,7 @@ def _good_ones(reader: Reader, run: Row) -> str:
         elif one["part"] is None or not one["taken"]:
             told.append(f"- Good among the accepted {name}: **not known**, no audit tells it.")
         else:
-            n, of = one["n"], f"{_line(one['critic'])}, 95 % interval {100 * one['lo']:.0f} to {100 * one['hi']:.0f} %"
+            n, of = one["n"], f"{_text(one['critic'])}, 95 % interval {100 * one['lo']:.0f} to {100 * one['hi']:.0f} %"
             how = (
                 f"{n} labels of fresh candidates, read blind"
                 if one["part"] in FRESH
@@ -220,8 +222,8 @@ def _gates(reader: Reader, run_id: str) -> str:
             f"{check['check_name']}, {check['result']}" for check in gate["evidence"] if check["result"] in FAILING
         ]
         outcome = gate["result"] if gate["passed"] else f"**{gate['result']}**"
-        told = f"{outcome}, {tally(gate['evidence'])}" + (f": {'; '.join(map(_line, failed))}" if failed else "")
-        lines.append(f"- {_line(gate['name'])}: {told}")
+        told = f"{outcome}, {tally(gate['evidence'])}" + (f": {'; '.join(map(_text, failed))}" if failed else "")
+        lines.append(f"- {_text(gate['name'])}: {told}")
     if not all(gate["passed"] for gate in gates):
         lines.append("\nA gate has not passed: this data is not fit for training.")
     checks = [_check_cells({**check, "gate": gate["name"]}) for gate in gates for check in gate["evidence"]]
@@ -264,14 +266,14 @@ def _overrides(overrides: Any) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(_line(cell) for cell in line) + " |" for line in lines)
+    lines = [[_text(cell) for cell in line] for line in (header, *rows)]
+    lines.insert(1, ["---"] * len(header))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _line(value: object) -> str:
-    """A value as one line of Markdown that neither ends its cell nor starts anything."""
-    text = "".join(character if character.isprintable() else " " for character in str(value))
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+def _text(value: object) -> str:
+    """A value as one line of Markdown in which nothing is markup, whoever wrote it."""
+    return inline(str(value), _LONGEST)
 
 
 def _figure(value: float | None) -> str:

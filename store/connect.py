@@ -24,6 +24,7 @@ _NAME = "store"  # of the file's catalog
 # gigabyte and a second in which nothing could be written.
 _ROW_GROUP = 2_048
 _ROOMIER = threading.Lock()
+_LOCKING = threading.Lock()
 
 
 def connect(path: Path, *, read_only: bool, named: Path | None = None) -> duckdb.DuckDBPyConnection:
@@ -35,15 +36,18 @@ def connect(path: Path, *, read_only: bool, named: Path | None = None) -> duckdb
         if read_only and not path.exists():
             raise StoreError(f"there is no store at {path}", "check the path, or start a run there with: cai run")
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise StoreError(f"{path} is a folder, not a store", f"name a file, such as {path / 'cai.duckdb'}")
+        _require_file(path)
         # One instance a file, whatever name it is opened by: closing a second one would drop the process's lock on it.
         real = os.path.realpath(path)
-        database = duckdb.connect(f":memory:{real}", config={**_CONFIG, "temp_directory": f"{real}.tmp"})
+        database = duckdb.connect(f":memory:{real}", config={**_CONFIG, "temp_directory": str(spill_folder(path))})
         try:
-            quoted, options = real.replace("'", "''"), f"ROW_GROUP_SIZE {_ROW_GROUP}, READ_ONLY {read_only}"
-            database.execute(f"ATTACH IF NOT EXISTS '{quoted}' AS {_NAME} ({options})")
+            quoted, options = (
+                real.replace("'", "''"),
+                f"TYPE duckdb, ROW_GROUP_SIZE {_ROW_GROUP}",
+            )
+            database.execute(f"ATTACH IF NOT EXISTS '{quoted}' AS {_NAME} ({options}, READ_ONLY {read_only})")
             database.execute(f"USE {_NAME}")
+            _lock_up(database)
         except BaseException:
             database.close()
             raise
@@ -52,20 +56,48 @@ def connect(path: Path, *, read_only: bool, named: Path | None = None) -> duckdb
         raise not_opened(named or path, error) from error
 
 
+def _require_file(path: Path) -> None:
+    """Raise StoreError for what is there and no file: DuckDB would wait for somebody to write into a FIFO."""
+    if not path.exists() or path.is_file():
+        return
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder, not a store", f"name a file, such as {path / 'cai.duckdb'}")
+    kind = "FIFO" if path.is_fifo() else "socket" if path.is_socket() else "device"
+    raise StoreError(f"{path} is a {kind}, not a store", "It was left as it is; choose a file with --store.")
+
+
+def spill_folder(path: Path) -> Path:
+    """Where DuckDB writes what does not fit into memory."""
+    return Path(f"{os.path.realpath(path)}.tmp")
+
+
 def cursor(database: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    """A cursor of its own transactions, with times in UTC whatever the machine's zone."""
+    """A cursor of its own transactions."""
     own = database.cursor()
     own.execute(f"USE {_NAME}")
-    own.execute("SET TimeZone = 'UTC'")
     return own
 
 
+def _lock_up(database: duckdb.DuckDBPyConnection) -> None:
+    """From here on DuckDB touches no file but the store's, and no statement changes a setting but the memory's.
+
+    Times are in UTC, whatever the machine's zone.
+    """
+    with _LOCKING:  # two that open one file in this process share its settings
+        if database.execute("SELECT current_setting('lock_configuration')").fetchall() != [(True,)]:
+            for setting in (
+                "GLOBAL TimeZone = 'UTC'", "enable_external_access = false", "allowed_configs = ['memory_limit']",
+                "lock_configuration = true",
+            ):  # fmt: skip
+                database.execute(f"SET {setting}")
+
+
 @contextmanager
-def roomier(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """For one query that did not fit: DuckDB may take its default share of the machine's memory, then what it had."""
+def roomier(connection: duckdb.DuckDBPyConnection, most: str | None = None) -> Iterator[None]:
+    """For one query that did not fit: DuckDB may take its default share of the machine's memory, or `most`."""
     with _ROOMIER:  # one at a time, or the second would take the first one's share for what it has to give back
         before = connection.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
-        connection.execute("RESET memory_limit")
+        connection.execute("RESET memory_limit" if most is None else f"SET memory_limit = '{most}'")
         try:
             yield
         finally:
@@ -130,7 +162,9 @@ def not_opened(path: Path, error: Exception) -> StoreError:
     if "not a valid DuckDB database" in text:
         if path.stat().st_size == 0:
             return StoreError(f"{path} is an empty file, not a store", "Remove it, and a store is made in its place.")
-        return StoreError(f"{path} is not a store", "It was left as it is; choose another file with --store.")
+        with path.open("rb") as file:  # not while DuckDB has it: closing it would drop the process's lock
+            what = "an SQLite database, not a store" if file.read(16) == b"SQLite format 3\0" else "not a store"
+        return StoreError(f"{path} is {what}", "It was left as it is; choose another file with --store.")
     if "is already attached" in text:
         return StoreError(
             f"{path} is already open in this process", "read from it with Store.reader(), or pass the open Store on"

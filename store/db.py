@@ -18,6 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from store.connect import connect, cursor, require_space, write_failed
+from store.disk import sweep
 from store.encode import Table, nearest, to_arrow
 from store.errors import NotFound, StoreError
 from store.migrate import create, migrate, tables
@@ -48,12 +49,14 @@ class Store:
     def open(cls, path: Path, *, read_only: bool = False, memory: str | None = None) -> Store:
         """Open the store at `path`, creating it and its folder where there is none.
 
-        `memory` bounds DuckDB's share for all who have the file open in this process, but not that of a migration.
+        What killed exports left beside it is removed. `memory` bounds DuckDB's share for all who have the file open in
+        this process, but not that of a migration. A new file is for its owner alone.
         A store of an older schema is migrated, after a copy `<name>.v<old>.backup` was made beside it. Raises
         StoreLocked when another process has the file open, StoreTooNew for a schema newer than this program, and
         StoreError when the path cannot be read or is no store.
         """
         path = Path(path).expanduser().absolute()
+        sweep(path.parent)
         if not read_only and not path.exists():
             create(path)
         database = connect(path, read_only=read_only)
@@ -136,6 +139,14 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _share_log(self) -> None:
+        """Give the log the rights of the file: DuckDB makes it anew after each merge, for all to read."""
+        log = Path(f"{self.path}.wal")
+        with contextlib.suppress(OSError):
+            mode = self.path.stat().st_mode & 0o777
+            if log.stat().st_mode & 0o777 != mode:
+                log.chmod(mode)
+
     def _write(
         self,
         rows: Rows,
@@ -180,6 +191,7 @@ class Store:
                 for _, _, statement in work:
                     changed = len(writer.execute(statement).fetchall())
                 writer.execute("COMMIT")
+                self._share_log()
             except BaseException as error:
                 with contextlib.suppress(duckdb.Error):  # no transaction is left where the commit itself failed
                     writer.execute("ROLLBACK")

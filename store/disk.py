@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_ASIDE = ".cai-aside"  # how the name of what is being written ends
+_YOUNG_S = 60.0
 
 
 def volume(path: Path) -> str:
@@ -34,17 +40,80 @@ def force_to_disk(folder: Path, *, deep: bool = True) -> None:
 
 @contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
-    """A folder beside `out` to write into; at the end it is forced to disk and renamed to `out`, or it goes."""
+    """A folder beside `out` to write into; at the end it is forced to disk and renamed to `out`, or it goes.
+
+    What it holds is for the owner alone, and what a killed writer left there before goes.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+    sweep(out.parent)
+    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=_ASIDE, dir=out.parent))
     try:
-        aside.chmod(0o755)
-        yield aside
-        force_to_disk(aside)
-        aside.rename(out)
-        force_to_disk(out.parent, deep=False)
+        with _held(aside):
+            yield aside
+            for path in aside.rglob("*"):
+                path.chmod(0o700 if path.is_dir() else 0o600)
+            force_to_disk(aside)
+            aside.rename(out)
+            force_to_disk(out.parent, deep=False)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def whole_file(out: Path) -> Iterator[Path]:
+    """A file beside `out` to write into, like `whole_folder`; a name that was taken meanwhile is left as it is.
+
+    Raises FileExistsError, and OSError where it cannot be written.
+    """
+    sweep(out.parent)
+    descriptor, name = tempfile.mkstemp(prefix=f".{out.name}.", suffix=_ASIDE, dir=out.parent)
+    os.close(descriptor)
+    aside = Path(name)
+    try:
+        with _held(aside):
+            yield aside
+            _sync(aside)
+            if out.exists():
+                raise FileExistsError(errno.EEXIST, "it is there already")
+            aside.rename(out)
+            force_to_disk(out.parent, deep=False)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed left aside in a folder; what one that lives is writing stays."""
+    with suppress(OSError):
+        for path in folder.glob(f".*{_ASIDE}"):
+            # A lock is gone with its process. Before it is taken a new one is a moment old.
+            if time.time() - path.lstat().st_mtime > _YOUNG_S and not path.is_symlink() and _left(path):
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Hold a lock on a file or folder, so that nobody takes it for left behind."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a volume without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _left(path: Path) -> bool:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _sync(path: Path) -> None:

@@ -18,7 +18,7 @@ from store.names import SPLITS, VERDICTS, Format, What
 from store.preferences import REAL, TEXT, WHOLE, named
 from store.query import Row
 from store.read import Reader
-from store.text import json_ready
+from store.text import json_line
 
 PROMPT_TEMPLATE = "Instruction: {instruction}\nResponse:"
 
@@ -206,7 +206,7 @@ def _write_jsonl(tables: dict[str, Any], folder: Path) -> None:
     for split, table in tables.items():
         with (folder / f"{split}.jsonl").open("w", encoding="utf-8", newline="\n") as file:
             for row in table.to_pylist():
-                file.write(json.dumps(json_ready(row), ensure_ascii=False, allow_nan=False) + "\n")
+                file.write(json_line(row))
 
 
 def _write_parquet(tables: dict[str, Any], folder: Path) -> None:

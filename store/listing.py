@@ -6,14 +6,14 @@ looked up by its ids, which are indexed, wherever it lies. A listing holds no re
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow.compute
 
+from store.console.statement import nodes
 from store.encode import nearest
 from store.errors import StoreError
 from store.query import Query
@@ -88,7 +88,7 @@ class Listing:
             _require_condition(reader, typed)
         sql, params = _select(run_id, choice, typed)
         try:
-            return cls(run_id, reader.column(sql, params))
+            return cls(run_id, reader.column(sql, params, typed=bool(typed)))
         except StoreError as error:
             raise (_misunderstood(typed, error.title) if typed else error) from error
 
@@ -160,28 +160,19 @@ def _select(run_id: str, choice: Selection, typed: str) -> tuple[str, dict[str, 
 
 def _require_condition(reader: Query, typed: str) -> None:
     """Raise StoreError unless what was typed is one condition that looks at nothing but the sample's own columns."""
-    statement = f"SELECT 1 WHERE ({typed}\n)"
-    tree = json.loads(str(reader.query("SELECT json_serialize_sql(?::VARCHAR) AS tree", [statement])[0]["tree"]))
-    if tree.get("error"):
-        raise _misunderstood(typed, str(tree.get("error_message", "")))
+    try:
+        tree = reader.typed_tree(f"SELECT 1 WHERE ({typed}\n)")
+    except StoreError as error:
+        raise _misunderstood(typed, error.title) from error
     node = tree["statements"][0]["node"] if len(tree.get("statements", ())) == 1 else {}
     plain = node.get("type") == "SELECT_NODE" and not any(
         node.get(name) for name in ("modifiers", "group_expressions", "having", "qualify", "sample")
     )
-    if not plain or any(item.get("class") in ("SUBQUERY", "PARAMETER", "WINDOW") for item in _nodes(node)):
+    if not plain or any(item.get("class") in ("SUBQUERY", "PARAMETER", "WINDOW") for item in nodes(node)):
         raise StoreError(
             "only a condition on one sample can be typed here",
             "Sub-selects and whole statements belong into the SQL room. For example: n_tokens > 40 AND score < 0",
         )
-
-
-def _nodes(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict):
-        yield value
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            yield from _nodes(item)
 
 
 def _misunderstood(typed: str, told: str) -> StoreError:

@@ -66,6 +66,7 @@ def create(path: Path) -> None:
             _apply(path, database, 0)
         finally:
             database.close()
+        aside.chmod(0o600)  # what models wrote is the owner's, whoever else may enter the folder
         try:
             os.link(aside, path)
         except FileExistsError:

@@ -9,11 +9,15 @@ from typing import Any, Self
 
 import duckdb
 
-from store.connect import query_failed, roomier
+from store.connect import query_failed, roomier, spill_folder
+from store.console.statement import allowed_tree, require_select
+from store.console.watch import SECONDS, Watch
 from store.encode import values
 from store.errors import StoreError
+from store.text import storable
 
 PAGE = 2_048  # places whose rows are read at once where all are wanted
+TYPED_MEMORY = "1GB"  # what DuckDB may take for a statement that was typed and did not fit
 
 Row = dict[str, Any]
 
@@ -55,21 +59,30 @@ class Query:
         for first in range(ends["first"], ends["last"] + 1, size):
             yield from self.query(page, [*params, first, min(first + size - 1, ends["last"])])
 
-    def column(self, sql: str, params: Mapping[str, object]) -> Any:
-        """The first column that one SELECT gives, as Arrow keeps it: for many values that are looked at in parts."""
-        return self._table(sql, dict(params)).column(0)
+    def column(self, sql: str, params: Mapping[str, object], *, typed: bool = False) -> Any:
+        """The first column that one SELECT gives, as Arrow keeps it: for many values that are looked at in parts.
 
-    def require_select(self, sql: str) -> None:
-        """Raise StoreError unless the text is one SELECT."""
+        With `typed` a part of the statement was typed, and it is bounded like a console's; `typed_tree` has checked it.
+        """
+        return self._table(sql, dict(params), typed=SECONDS if typed else None).column(0)
+
+    def typed_tree(self, sql: str) -> dict[str, Any]:
+        """What DuckDB parses a typed statement into. Raises StoreError unless it may run in a console."""
         with self._lock:
+            self._require_open()
             try:
-                _require_select(self._connection, sql)
+                return allowed_tree(self._connection, storable(sql))
             except duckdb.Error as error:
                 raise query_failed(self.path, error) from error
 
-    def table(self, sql: str) -> Any:
-        """The rows of one SELECT as an Arrow table, with its names and types."""
-        return self._table(sql, None)
+    def typed(self, sql: str, *, rows: int, seconds: float = SECONDS) -> Any:
+        """At most `rows` rows of a statement that a person or an agent typed, as an Arrow table.
+
+        It runs in the cage of all consoles: one SELECT that calls and reads only what `store/console/lists.py` allows,
+        bounded in time, in memory and in what it spills. Raises StoreError, with nothing changed.
+        """
+        self.typed_tree(sql)
+        return self._table(f"SELECT * FROM (\n{storable(sql)}\n) LIMIT {rows}", None, typed=seconds)
 
     def interrupt(self) -> None:
         """End the query under way, from another thread; it raises StoreError there."""
@@ -88,26 +101,38 @@ class Query:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _table(self, sql: str, params: list[object] | dict[str, object] | None) -> Any:
+    def _table(self, sql: str, params: list[object] | dict[str, object] | None, *, typed: float | None = None) -> Any:
+        """The rows as an Arrow table; `typed` is how many seconds a statement that was typed may take."""
         with self._lock:
-            if self._closed:
-                raise StoreError(f"the store {self.path} is closed", "open it again")
+            self._require_open()
             try:
-                _require_select(self._connection, sql)
-                try:
-                    return self._run(sql, params)
-                except duckdb.OutOfMemoryException:
-                    with roomier(self._connection):
-                        return self._run(sql, params)
+                require_select(self._connection, sql)
+                return self._roomy(sql, params, None) if typed is None else self._watched(sql, params, typed)
             except duckdb.Error as error:
                 raise query_failed(self.path, error) from error
+
+    def _watched(self, sql: str, params: list[object] | dict[str, object] | None, seconds: float) -> Any:
+        watch = Watch(self._connection.interrupt, spill_folder(self.path), seconds)
+        try:
+            with watch:
+                return self._roomy(sql, params, TYPED_MEMORY)
+        except duckdb.InterruptException as error:
+            if not watch.why:
+                raise
+            hint = "Nothing was changed. Ask for less: fewer rows, fewer columns, or a part of the run."
+            raise StoreError(f"the statement was ended: {watch.why}", hint) from error
+
+    def _roomy(self, sql: str, params: list[object] | dict[str, object] | None, most: str | None) -> Any:
+        try:
+            return self._run(sql, params)
+        except duckdb.OutOfMemoryException:
+            with roomier(self._connection, most):
+                return self._run(sql, params)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StoreError(f"the store {self.path} is closed", "open it again")
 
     def _run(self, sql: str, params: list[object] | dict[str, object] | None) -> Any:
         # Through Arrow, because DuckDB's own rows need the package pytz for times.
         return self._connection.sql(sql, params=params).to_arrow_table()
-
-
-def _require_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    statements = connection.extract_statements(sql)
-    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        raise StoreError("a reader runs one SELECT at a time", "Nothing was changed, and nothing can be changed here.")

@@ -19,6 +19,8 @@ from typing import Any
 
 _SHIFT = 0x100000
 _LONE = re.compile("[\ud800-\udfff]")
+# JSON itself escapes those below U+0020, form feed and vertical tab among them.
+_LINE_ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
 _MOVED = re.compile("[\U0010d800-\U0010dfff]")
 
 
@@ -39,6 +41,11 @@ def json_text(value: object) -> str:
     except ValueError:
         text = json.dumps(_finite(value), sort_keys=True, ensure_ascii=False, default=_plain, allow_nan=False)
     return storable(text)
+
+
+def json_line(value: object) -> str:
+    """One line of JSON, whoever splits it: what some readers take for the end of a line is escaped."""
+    return json.dumps(json_ready(value), ensure_ascii=False, allow_nan=False).translate(_LINE_ENDS) + "\n"
 
 
 def json_ready(value: Any) -> Any:

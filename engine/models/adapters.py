@@ -14,6 +14,7 @@ import yaml
 from engine.core.errors import TrainingError
 from engine.models import checkpoints
 from store.disk import force_to_disk
+from store.inert.markdown import fence, inline
 from store.names import TRAINING_PHASES
 from store.read import Reader
 
@@ -170,12 +171,14 @@ def _card(run: Mapping[str, Any], row: Mapping[str, Any], steps: Sequence[Mappin
         *((f"held-out loss at step {one['step']}", f"{one['heldout_loss']:.4f}") for one in heldout[-5:]),
         ("device", row["device"]),
     ]
-    table = "\n".join(f"| {name} | {value} |" for name, value in figures)
+    table = "\n".join(f"| {name} | {inline(str(value))} |" for name, value in figures)
     settings = yaml.safe_dump(row["settings"], sort_keys=True)
     return (
-        f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n\n# {row['training_id']} of {run['model']}\n\n"
+        f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n\n"
+        f"# {inline(row['training_id'])} of {inline(run['model'])}\n\n"
         "A low-rank adapter on a base model, trained on data that the base model wrote itself and that its critics "
-        f"and rules let pass.\n\n| what | value |\n|---|---|\n{table}\n\n## Settings\n\n```yaml\n{settings}```\n\n"
+        f"and rules let pass.\n\n| what | value |\n|---|---|\n{table}\n\n"
+        f"## Settings\n\n{fence(settings, 40_000)}\n\n"
         "## Prompt\n\nCompletion mode, without a chat template: `Instruction: …\\nResponse:`; the response ends with "
         "the end marker.\n"
     )

@@ -14,11 +14,11 @@ from engine.evaluation.differences import clustered_test, decided
 from engine.evaluation.registration import ENOUGH_CLUSTERS
 from engine.report.build import require_free, write
 from engine.report.document import col, markdown_table
-from engine.report.text import inline
 from engine.stats.clusters import clusters_of
 from engine.stats.paired import cohen_h, holm, mcnemar, newcombe, pairs
 from engine.stats.shares import wilson
 from store.errors import CaiError, NotFound
+from store.inert.markdown import inline
 from store.outcomes import FAILING_SQL, NOT_TESTED, RESULT_SQL
 from store.read import Reader
 from store.text import json_ready

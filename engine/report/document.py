@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.report import numbers
 from engine.report.query import Queries, QueryResult
-from engine.report.text import fence, inline
+from store.inert.markdown import fence, inline
 
 _FIELD = re.compile(r"\{([\w,]+):(\w+)\}")
 # What may stand in a sentence without a query: levels of intervals by convention, names, years of cited papers.

@@ -5,7 +5,6 @@ matplotlib is imported where something is drawn, so that neither the screen nor 
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from engine.core.text import without_secrets
-from engine.report.text import plain
+from store.inert.markdown import plain
+from store.inert.spreadsheet import lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -98,18 +98,6 @@ def label(text: object, limit: int = 40) -> str:
     return plain(str(text).replace("_", " "), limit)
 
 
-def _cell(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    shown = plain(value, 2000)
-    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
-
-
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as CSV, in the order of the query's columns; text is made visible, and no formula for a spreadsheet."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    if rows:
-        writer.writerow(rows[0])
-    writer.writerows([[_cell(value) for value in row.values()] for row in rows])
-    return without_secrets(out.getvalue())
+    return without_secrets(lines([list(rows[0]), *(list(row.values()) for row in rows)] if rows else []))

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from engine.core import figures
-from engine.report.text import code, inline
+from store.inert.markdown import code, inline
 from store.outcomes import NOT_TESTED, PASSED
 
 

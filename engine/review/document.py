@@ -16,9 +16,10 @@ from engine.review.form import Malformed, read_json
 from engine.review.prompt import Context, Section, code_sha256
 from engine.review.reviewers import Answer
 from engine.review.state import RETRIES, state_of
-from engine.review.text import cut, prose
+from engine.review.text import cut
 from engine.review.trail import Case, lock_of
 from store.errors import CaiError
+from store.inert.markdown import prose
 
 FILE_BYTES_AT_MOST = 200_000
 ALL_BYTES_AT_MOST = 500_000

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from engine.core.text import visible
-from engine.review.text import prose, words
+from engine.review.text import words
+from store.inert.markdown import prose
 
 FIELDS = ("recommendation", "reasoning", "risks", "approval")
 WORDS_AT_MOST = 500

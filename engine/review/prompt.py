@@ -11,9 +11,10 @@ from typing import Any
 
 from engine.core.text import flat, visible
 from engine.review.form import Review
-from engine.review.text import boundary, fence, prose, quote
+from engine.review.text import boundary, fence, quote
 from engine.review.trail import Case, TrailEntry
 from engine.spec import provenance
+from store.inert.markdown import prose, without_openings
 from store.text import json_text
 
 EVIDENCE = ("spec", "data", "figures", "code")
@@ -76,7 +77,7 @@ def prompt_of(
     """The prompt of a question; `token` makes boundaries."""
     texts = [visible(part.text) for part in context.sections] + [part.title for part in context.sections]
     mark = boundary([*texts, topic, question], token)
-    parts = [f"# Topic\n\n{flat(topic, 120)}", f"# Question\n\n{prose(question)}"]
+    parts = [f"# Topic\n\n{flat(topic, 120)}", f"# Question\n\n{without_openings(question)}"]
     for part in context.sections:
         if part.quoted:
             parts.append(quote(part.title, part.text, mark))

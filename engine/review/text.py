@@ -1,4 +1,4 @@
-"""Text that others wrote, made inert: quoted as data for a reviewer, and as Markdown for a person."""
+"""Text that others wrote, made inert: quoted as data for a reviewer."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import re
 from collections.abc import Callable, Iterable
 
 from engine.core.text import fenced, flat, visible
-
-# What could begin a heading, a fence or HTML: after nothing but signs of quotation and of lists, or anywhere.
-_OPENING = re.compile(r"^([ \t>*+\-.)\d]*)(#|`{3}|~{3}|[=-]+(?=[ \t]*$))", re.MULTILINE)
 
 
 def cut(text: str, limit: int) -> str:
@@ -24,12 +21,6 @@ def words(text: str) -> int:
 def fence(text: str) -> str:
     """The text in a fenced block whose fence is longer than any run of backticks in it."""
     return fenced(visible(text))
-
-
-def prose(text: str) -> str:
-    """The text as Markdown in which no line is a heading, opens a block of code or is HTML."""
-    shown = visible(text).strip().replace("<", "\\<")
-    return _OPENING.sub(lambda found: f"{found[1]}\\{found[2]}", shown)
 
 
 def slug(text: str) -> str:

@@ -72,8 +72,8 @@ def test_the_card_names_sources_margins_constitution_and_licence(store: Store, t
     export(store.reader(), "run-a", "pairs", "jsonl", tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     assert "license: gemma" in card and "version 3, 1 principles" in card and "cd" * 32 in card
-    assert "| best_of | 1 | 1 | 1 | 1 | 1 | 0.5 | 0.62 |" in card
-    assert "| hard_negative | 1 | 0 | 0 | none | none | none | none |" in card
+    assert "| best\\_of | 1 | 1 | 1 | 1 | 1 | 0.5 | 0.62 |" in card
+    assert "| hard\\_negative | 1 | 0 | 0 | none | none | none | none |" in card
 
 
 def test_no_option_exports_a_pair_of_a_held_out_instruction(store: Store, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from store.read import Reader
 from tui.cli.frame import chosen_run
 from tui.config.reviewer import reviewer_options
 from tui.config.settings import Config
-from tui.reads import sql as query_sql
+from tui.reads import apart
 from tui.reads.evaluation import evaluation_account
 from tui.reads.training import training_accounts
 from tui.words.text import make_visible
@@ -70,15 +70,18 @@ class Shelf:
         self._turn = threading.Condition()
 
     @contextmanager
-    def reading(self, *, alone: bool = False) -> Iterator[Reader]:
-        """A reader. With `alone` it can reach no file but the store. Raises StoreError."""
+    def reading(self) -> Iterator[Reader]:
+        """A reader. Raises StoreError."""
         with self._using(read_only=True) as store, store.reader() as reader:
-            if alone:
-                if not store.read_only:
-                    raise StoreError("a review is being asked for", "Run the query again when it has been answered.")
-                # DuckDB can read any file by its name; once set, this holds until the file is closed.
-                reader._connection.execute("SET enable_external_access = false")
             yield reader
+
+    @contextmanager
+    def shared(self) -> Iterator[Path]:
+        """The file's path, for another process that reads it meanwhile. Raises StoreError."""
+        with self._using(read_only=True) as store:
+            if not store.read_only:
+                raise StoreError("a review is being asked for", "Run the query again when it has been answered.")
+            yield self.path
 
     @contextmanager
     def writing(self) -> Iterator[Store]:
@@ -202,13 +205,8 @@ def server(path: Path, config: Config, folder: Path) -> ToolEvents:
         limit: Annotated[int, Field(ge=1, le=ROWS_AT_MOST)] = 100,
     ) -> Row:
         """Run one SELECT on the store; it can change nothing and reach no other file."""
-        with shelf.reading(alone=True) as reader:
-            late = threading.Timer(QUERY_S, reader.interrupt)
-            late.start()
-            try:
-                found = query_sql.run(reader, query)
-            finally:
-                late.cancel()
+        with shelf.shared() as store:
+            found = apart.run_apart(store, query, QUERY_S)
         columns = [{"name": name, "type": kind} for name, kind in found.columns]
         more = found.more or len(found.rows) > limit
         return {"columns": columns, "rows": plain(found.rows[:limit], CELL_AT_MOST), "more": more}

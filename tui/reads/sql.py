@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import os
 import re
@@ -13,12 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from store.disk import whole_file
 from store.errors import StoreError
+from store.inert.spreadsheet import lines
 
 if TYPE_CHECKING:
     from store.read import Reader
 
 ROWS_SHOWN = 1000
+ROWS_WRITTEN = 1_000_000
 HISTORY_KEPT = 500
 _SHOW = re.compile(r"^\s*show\s+tables\s*;?\s*$", re.IGNORECASE)
 _DESCRIBE = re.compile(r"^\s*(?:describe|desc)\s+(?P<table>\w+)\s*;?\s*$", re.IGNORECASE)
@@ -50,14 +52,17 @@ def plain_select(sql: str) -> str:
 
 
 def run(reader: Reader, sql: str) -> Result:
-    """Run one SELECT and take its first rows. Raises StoreError."""
+    """Run one SELECT in the cage of all consoles and take its first rows. Raises StoreError."""
+    statement = plain_select(sql)
+    began = time.perf_counter()
+    found = reader.typed(statement, rows=ROWS_SHOWN + 1)
+    return result_of(statement, found, time.perf_counter() - began)
+
+
+def result_of(statement: str, found: Any, seconds: float) -> Result:
+    """The rows that are shown of an Arrow table, which has one more where there are more."""
     from store.encode import values  # not before the first frame: it brings DuckDB
 
-    statement = plain_select(sql)
-    reader.require_select(statement)
-    began = time.perf_counter()
-    found = reader.table(f"SELECT * FROM (\n{statement}\n) LIMIT {ROWS_SHOWN + 1}")
-    seconds = time.perf_counter() - began
     columns = tuple((field.name, str(field.type)) for field in found.schema)
     rows = list(zip(*(values(column) for column in found.columns), strict=True)) if columns else []
     return Result(statement, columns, rows[:ROWS_SHOWN], len(rows) > ROWS_SHOWN, seconds)
@@ -73,7 +78,8 @@ def words(reader: Reader) -> list[str]:
 def export(reader: Reader, sql: str, target: Path) -> tuple[int, int]:
     """Write all rows of the statement to a .csv or .parquet file that is not there yet; returns (rows, bytes).
 
-    It is written aside and renamed. Raises StoreError where the statement fails or the file cannot be written.
+    It is written aside and renamed, for its owner alone; what a CSV holds instead of formulas is in
+    `store/inert/spreadsheet.py`. Raises StoreError where the statement fails or the file cannot be written.
     """
     from store.encode import values
 
@@ -82,30 +88,26 @@ def export(reader: Reader, sql: str, target: Path) -> tuple[int, int]:
     if target.exists():
         raise StoreError(f"{target} is there already", "Nothing was written; give another name.")
     statement = plain_select(sql)
-    reader.require_select(statement)
-    found = reader.table(statement)
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
+    found = reader.typed(statement, rows=ROWS_WRITTEN + 1)
+    if found.num_rows > ROWS_WRITTEN:
+        raise StoreError(
+            f"the result has more than {ROWS_WRITTEN:,} rows",
+            "Nothing was written. Write a part of it, or a data set with: cai export",
+        )
     try:
-        if target.suffix == ".parquet":
-            import pyarrow.parquet
+        with whole_file(target) as aside:
+            if target.suffix == ".parquet":
+                import pyarrow.parquet
 
-            pyarrow.parquet.write_table(found, aside)
-        else:
-            with aside.open("w", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow(found.schema.names)
-                for batch in found.to_batches(max_chunksize=10_000):
-                    writer.writerows(zip(*([_cell(v) for v in values(c)] for c in batch.columns), strict=True))
-        aside.rename(target)
+                pyarrow.parquet.write_table(found, aside)
+            else:
+                with aside.open("w", encoding="utf-8", newline="") as file:
+                    file.write(lines([found.schema.names]))
+                    for batch in found.to_batches(max_chunksize=10_000):
+                        file.write(lines(zip(*(values(column) for column in batch.columns), strict=True)))
     except OSError as error:
         raise StoreError(f"{target} cannot be written: {error.strerror or error}", "No file was left.") from error
-    finally:
-        aside.unlink(missing_ok=True)
     return found.num_rows, target.stat().st_size
-
-
-def _cell(value: Any) -> Any:
-    return json.dumps(value, default=str) if isinstance(value, (list, dict)) else value
 
 
 class History:

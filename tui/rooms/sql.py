@@ -16,6 +16,7 @@ from textual.message import Message
 from textual.widgets import Input, Static, TextArea
 
 from store.errors import CaiError
+from store.inert.spreadsheet import SAID
 from tui.reads.sql import History, Result, export, run, words
 from tui.rooms.tabular import TableRoom
 from tui.widgets.marks import QUIET, TONES, row
@@ -263,7 +264,8 @@ class SqlRoom(TableRoom):
                     n, size = export(reader, sql, target)
             except CaiError as error:
                 return False, f"{error.title}. {error.hint}"
-            return True, f"{n:,} rows, {size:,} bytes written to {target}"
+            said = f". {SAID}" if target.suffix == ".csv" else ""
+            return True, f"{n:,} rows, {size:,} bytes written to {target}{said}"
 
         def written(found: tuple[bool, str]) -> None:
             self._writing = False

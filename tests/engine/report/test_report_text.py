@@ -10,7 +10,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from engine.core.text import visible, without_secrets
-from engine.report.text import code, fence, inline
+from store.inert.markdown import code, fence, inline
 from tests.engine.report.report_rows import HOSTILE, SECRET
 from tests.engine.report.test_report import blocks
 

@@ -27,7 +27,8 @@ from engine.review.form import Malformed, Review, read
 from engine.review.model import ModelReviewer, ModelSettings
 from engine.review.prompt import Context, Section, prompt_of
 from engine.review.state import read_person
-from engine.review.text import boundary, prose, quote
+from engine.review.text import boundary, quote
+from store.inert.markdown import prose
 from tests.engine.review.review_server import FIELDS, fields
 
 KEY = "sk-PLANTED-7h3k2j9d8s7f6g5h4j3k"
@@ -147,6 +148,12 @@ def test_what_a_sample_says_stays_between_its_boundaries(text: str) -> None:
 
 def test_hidden_characters_are_shown_and_line_ends_stay() -> None:
     assert visible("a\x1b[31m\r\nb\u202e\u200b\t.") == "a␛[31m\nb⟨U+202E⟩⟨U+200B⟩    ."
+    answer = Review(
+        "![x](http://evil.example)", "[go](javascript:x)", "<img src=x>\n[a]: http://evil.example", True, "r"
+    )
+    found = MarkdownIt("commonmark").parse(answer.markdown)
+    kinds = {token.type for block in found for token in (block, *(block.children or ()))}
+    assert not kinds & {"image", "link_open", "html_inline", "html_block"} and "http:" not in answer.markdown
     assert prose("# a\n- ## b\n<b>") == "\\# a\n- \\## b\n\\<b>"
 
 

@@ -108,6 +108,7 @@ async def test_sql_changes_nothing_and_reaches_no_other_file(store: Path) -> Non
     async with agent(store) as session:
         for query in (
             f"SELECT * FROM read_text('{secret}')", f"SELECT * FROM '{secret}'", f"SELECT * FROM glob('{store.parent}/*')",
+            f"SELECT * FROM enable_logging(storage='file', storage_path='{store.parent}/log'), glob('/etc/*')",
             "DELETE FROM samples", "SET enable_external_access = true", "SELECT 1; DELETE FROM samples",
             f"COPY samples TO '{store.parent}/out.csv'", f"ATTACH '{store.parent}/b.duckdb'",
         ):  # fmt: skip
@@ -213,10 +214,10 @@ def test_an_agent_that_leaves_ends_the_server_and_the_question_stays(store: Path
 
 def test_stdout_is_the_protocol_alone_and_the_rest_is_in_the_log(store: Path) -> None:
     noise = (
-        "import os, sys; from tui.reads import sql; before = sql.run\n"
+        "import os, sys; from tui.reads import apart; before = apart.run_apart\n"
         "def run(*given): print('from python'); os.write(1, b'from below\\n'); os.write(2, b'err\\n'); "
         "os.system('echo from a child; cat'); return before(*given)\n"
-        "sql.run = run; from tui.cli.entry import main; sys.exit(main(sys.argv[1:]))"
+        "apart.run_apart = run; from tui.cli.entry import main; sys.exit(main(sys.argv[1:]))"
     )
     running = started(store, sys.executable, "-c", noise)
     call(running, 1, "tools/call", {"name": "sql", "arguments": {"query": "SELECT 40 + 2"}})
@@ -249,7 +250,7 @@ async def test_an_unexpected_error_is_told_without_its_text(store: Path, monkeyp
     def broken(*_: object) -> None:
         raise ZeroDivisionError("planted")
 
-    monkeypatch.setattr("tui.reads.sql.run", broken)
+    monkeypatch.setattr("tui.reads.apart.run_apart", broken)
     found = await mcp_server.server(store, Config(store), store.parent).call_tool("sql", {"query": "SELECT 1"})
     assert found.is_error and found.structured_content["title"] == "unexpected ZeroDivisionError"
     assert "planted" not in str(found.content)

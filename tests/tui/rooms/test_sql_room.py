@@ -106,7 +106,12 @@ def test_files_are_whole_and_never_written_over(tmp_path: Path) -> None:
             export(reader, "SELECT 1", tmp_path / "a.txt")
         with pytest.raises(StoreError):
             export(reader, "SELECT oops", tmp_path / "b.csv")
-        assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("s.")) == ["a.csv"]
+        export(reader, "SELECT '=1+1' AS \"=a\", chr(27) || '[2J' AS b, -1 AS c", tmp_path / "b.csv")
+        assert (tmp_path / "b.csv").read_text() == "'=a,b,c\n'=1+1,␛[2J,-1\n"
+        assert (tmp_path / "b.csv").stat().st_mode & 0o777 == 0o600
+        with pytest.raises(StoreError, match=r"glob\(\) is not allowed"):
+            export(reader, "FROM glob('/*')", tmp_path / "c.csv")
+        assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("s.")) == ["a.csv", "b.csv"]
         names = [row[0] for row in run(reader, "SHOW TABLES;").rows]
         assert "samples" in names and plain_select("describe samples").startswith("SELECT column_name")
 

@@ -1,12 +1,15 @@
-"""Text that others wrote, made inert for Markdown and HTML."""
+"""Text that others wrote, made inert for Markdown: the one place for cards, reports and reviews."""
 
 from __future__ import annotations
 
 import re
 
-from engine.core.text import fenced, visible
+from store.inert.signs import fenced, visible
 
-_ACTIVE = re.compile(r"([\\`*_\[\]<>|~&$@]|^[#+=-]|^\d+(?=[.)]))")
+_ACTIVE = re.compile(r"([\\`*_\[\]<>|~&$@]|^[#+=-]|^\d+(?=[.)](?:\s|$)))")
+# What could begin a heading, a fence or HTML: after nothing but signs of quotation and of lists, or anywhere.
+_OPENING = re.compile(r"^([ \t>*+\-.)\d]*)(#|`{3}|~{3}|[=-]+(?=[ \t]*$))", re.MULTILINE)
+_LINK = re.compile(r"[\[\]]")
 _ADDRESS = re.compile(r"(?i)\b(https?|ftp|www)([:.])")
 CUT = "… (cut here; the whole text is in the store)"
 
@@ -19,8 +22,22 @@ def plain(text: str, limit: int = 400) -> str:
 
 def inline(text: str, limit: int = 400) -> str:
     """The text on one line of Markdown in which nothing is markup, a link, an end of a cell or a formula."""
-    escaped = _ACTIVE.sub(_escaped, plain(text, limit).strip())
-    return _ADDRESS.sub(lambda found: f"{found[1]}\\{found[2]}", escaped)
+    return _without_addresses(_ACTIVE.sub(_escaped, plain(text, limit).strip()))
+
+
+def without_openings(text: str) -> str:
+    """The text as Markdown in which no line is a heading, opens a block of code or is HTML."""
+    shown = visible(text).strip().replace("<", "\\<")
+    return _OPENING.sub(lambda found: f"{found[1]}\\{found[2]}", shown)
+
+
+def prose(text: str) -> str:
+    """The same for a person, with lists and emphasis, and without a link or a picture that something would follow."""
+    return _without_addresses(_LINK.sub(lambda found: f"\\{found[0]}", without_openings(text)))
+
+
+def _without_addresses(text: str) -> str:
+    return _ADDRESS.sub(lambda found: f"{found[1]}\\{found[2]}", text)
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -1,0 +1,98 @@
+"""A typed statement in a process of its own: whatever it does to that process, the one that asked goes on.
+
+DuckDB bounds what tables and sorts take, but not what a function of text allocates, and a statement cannot be
+interrupted while it is planned. The process has a limit of memory from the system, and it is killed when it is late.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from store.errors import CaiError, StoreError
+from tui.reads.sql import ROWS_SHOWN, Result, plain_select, result_of
+
+MEMORY = "1GB"  # for DuckDB
+ADDRESSES = 4 * 2**30  # bytes of address space that the system gives the process
+SENT_AT_MOST = 64 * 2**20  # bytes of a result
+GRACE_S = 10.0  # to begin, and to end by itself after an interrupt
+
+
+def run_apart(path: Path, sql: str, seconds: float) -> Result:
+    """Run one SELECT on the store at `path`, which others may read meanwhile, in a process of its own.
+
+    Raises StoreError where it may not run, fails, takes longer than `seconds` or ends its process.
+    """
+    order = json.dumps({"path": str(path), "sql": sql, "seconds": seconds})
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tui.reads.apart"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )  # fmt: skip
+    try:
+        answer, _ = child.communicate(order.encode("utf-8", "surrogatepass"), timeout=seconds + GRACE_S)
+    except subprocess.TimeoutExpired as error:
+        raise _ended(f"it took longer than {seconds:g} s") from error
+    finally:
+        child.kill()
+        child.wait()
+    head, _, rows = answer.partition(b"\n")
+    if child.returncode != 0 or not head:
+        raise _ended(f"its process ended with status {child.returncode}")
+    told = json.loads(head)
+    if "title" in told:
+        raise StoreError(told["title"], told["hint"])
+    import pyarrow as pa
+
+    return result_of(plain_select(sql), pa.ipc.open_stream(io.BytesIO(rows)).read_all(), told["seconds"])
+
+
+def _ended(why: str) -> StoreError:
+    return StoreError(f"the statement was ended: {why}", "Nothing was changed. Ask for less, or for a part of the run.")
+
+
+def _answer(order: dict[str, object]) -> bytes:
+    """One line of JSON, and behind it the rows as a stream of Arrow."""
+    import pyarrow as pa
+
+    from store.db import Store
+
+    try:
+        with Store.open(Path(str(order["path"])), read_only=True, memory=MEMORY) as store, store.reader() as reader:
+            began = time.perf_counter()
+            seconds = float(str(order["seconds"]))
+            found = reader.typed(plain_select(str(order["sql"])), rows=ROWS_SHOWN + 1, seconds=seconds)
+            if found.nbytes > SENT_AT_MOST:
+                raise _ended(f"its result is larger than {SENT_AT_MOST / 2**20:.0f} MiB")
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, found.schema) as stream:
+                stream.write_table(found)
+            return json.dumps({"seconds": time.perf_counter() - began}).encode() + b"\n" + bytes(sink.getvalue())
+    except CaiError as error:
+        wrong = error
+    except MemoryError:
+        wrong = _ended(f"it needed more than {ADDRESSES / 2**30:.0f} GiB")
+    return json.dumps({"title": wrong.title, "hint": wrong.hint}).encode() + b"\n"
+
+
+def main() -> None:
+    """Read the order from stdin and write the answer to stdout, where nothing else can write."""
+    out = os.dup(1)
+    os.dup2(2, 1)
+    order = json.loads(sys.stdin.buffer.read().decode("utf-8", "surrogatepass"))
+    seconds = int(order["seconds"] + GRACE_S) * (os.cpu_count() or 1)  # of all threads, should nobody end it
+    for limit, most in ((resource.RLIMIT_AS, ADDRESSES), (resource.RLIMIT_CPU, seconds), (resource.RLIMIT_CORE, 0)):
+        with contextlib.suppress(ValueError, OSError):  # a lower one is in force
+            resource.setrlimit(limit, (most, most))
+    with os.fdopen(out, "wb") as answer:
+        answer.write(_answer(order))
+
+
+if __name__ == "__main__":
+    main()

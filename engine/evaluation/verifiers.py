@@ -36,7 +36,7 @@ CHECKS: dict[str, Check] = {
 LENGTH_TYPES = ("exact_words", "exact_sentences")  # whose instruction asks for a length
 WHOLE_CHECKS = ("words", "sentences")  # of the whole answer: these instructions ask for nothing after it
 # The files that decide verdicts: their bytes are part of an audit's identity.
-SCORER_FILES = ("text.py", "reading.py", "claims.py", "forms.py", "wording.py", "refusals.py", "verifiers.py")
+SCORER_FILES = ("text.py", "reading.py", "members.py", "grammar.py", "claims.py", "forms.py", "wording.py", "refusals.py", "verifiers.py")
 
 
 def verify(item: Item, answer: str) -> Verdict:
@@ -49,7 +49,7 @@ def verify(item: Item, answer: str) -> Verdict:
     if first.correct:
         return Verdict(True, first.strict, True, first.why)
     loose = any(_judge(item, variant).correct for variant in looser(text))
-    return Verdict(False, False, loose, first.why)
+    return Verdict(first.correct, False, loose, first.why)
 
 
 def _judge(item: Item, text: str) -> Reading:
@@ -58,11 +58,12 @@ def _judge(item: Item, text: str) -> Reading:
     rest = without_prompt(text, item.prompt, tuple(turn for turn, _ in item.history))
     if not rest:
         return wrong("The answer only repeats the question.")
-    whole = judge(item.facts, rest)
+    facts = {**item.facts, "prompt": item.prompt}
+    whole = judge(facts, rest)
     if whole.correct or item.facts["check"] in WHOLE_CHECKS or "style" in item.facts:
         return whole
     answer = before_new_turn(rest)
-    return judge(item.facts, answer) if answer != rest else whole
+    return judge(facts, answer) if answer != rest else whole
 
 
 def judge(facts: Mapping[str, Any], text: str) -> Reading:
@@ -74,7 +75,7 @@ def judge(facts: Mapping[str, Any], text: str) -> Reading:
     if not styled.correct:
         return styled
     content = CHECKS[facts["check"]](facts, wording.undressed(style, text))
-    return Reading(content.correct, content.correct and styled.strict, content.why)
+    return Reading(content.correct, bool(content.correct) and styled.strict, content.why)
 
 
 @lru_cache(maxsize=1)

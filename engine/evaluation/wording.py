@@ -7,11 +7,21 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from engine.evaluation.reading import Reading, right, wrong
+from engine.evaluation import grammar
+from engine.evaluation.reading import Reading, right, unsure, wrong
 from engine.evaluation.text import core, fold, payload, sentences, tokens, without_enumerators
 
 _COUNTED = re.compile(r"\s*[(\[]\d{1,3} (?:words|sentences)[)\]]\.?\s*$", re.IGNORECASE)
+_NO_ANSWER = re.compile(
+    r"\b(?:language model|as an ai|i (?:don't|do not|can't|cannot) (?:know|answer|say|help|write|tell)|i'm sorry|i am sorry|"
+    r"i know nothing)\b"
+)
 _ENDED = re.compile(r"[.!?][\"')\]*_]{0,3}$")
+_ENTRY_BETWEEN = re.compile(
+    r"\W*[,/<>→]\W*(?:(?:and|then|the|an?)\W+)*(?!(?:and|then|next|finally|lastly|the|an?)\b)\w+\W*[,/<>→]\W*"
+    r"(?:(?:and|then|the|an?)\W+)*"
+)
+_ENTRY_AFTER = re.compile(r"\W*(?:[,/<>→]|, and)\W*(?!(?:right|done|correct|please|respectively|in|so|ok)\b)\w+\W*")
 _QUOTED = re.compile(r'"([^"\n]{3,400})"')
 _QUOTES = " \t\n\"'`*_"
 
@@ -41,6 +51,14 @@ def word_count(facts: Mapping[str, Any], text: str) -> Reading:
         return wrong(f"It does not end with {facts['last']}.")
     if 3 * len(set(folded)) < 2 * len(folded):
         return wrong("It repeats words to reach the number.")
+    said = sentences(asked)
+    if not facts["last"] and len(said) > 1 and all(one[:1].isupper() for one in said):
+        return wrong(f"{len(said)} sentences, one asked for.")
+    if grammar.breaks_off(asked):
+        return wrong("It breaks off.")
+    doubt = grammar.doubtful(asked)
+    if doubt is not None and not (facts["last"] and grammar.misfits(asked) == 0):
+        return unsure(doubt)
     return right(f"{k} words, as asked.", core(asked) == core(text))
 
 
@@ -60,6 +78,11 @@ def sentence_count(facts: Mapping[str, Any], text: str) -> Reading:
     folded = fold(asked)
     if not any(re.search(rf"(?<!\w){re.escape(fold(word))}", folded) for word in facts["about"]):
         return wrong("It is not about what was asked.")
+    if _NO_ANSWER.search(folded):
+        return wrong("It does not answer.")
+    doubt = grammar.doubtful(asked)
+    if doubt is not None:
+        return unsure(doubt)
     return right(f"{k} sentences, as asked.", core(asked) == core(text))
 
 
@@ -68,6 +91,7 @@ def _segments(text: str) -> list[str]:
     pieces = _QUOTED.findall(text)
     for line in text.split("\n")[:200]:
         pieces.append(line)
+        pieces.extend(re.split(r" (?:-+|→|=>|->) ", line)[1:])
         tail = line.split(": ")[-1]
         pieces.append(tail)
         pieces.extend(sentences(tail))
@@ -103,7 +127,14 @@ def rewritten(facts: Mapping[str, Any], text: str) -> Reading:
         return wrong("It does not hold the sentence as it should be." if rival is None else f"It says: {rival[:80]}")
     if rival is not None:
         return wrong("It gives two different versions.")
+    if cased and any(_titled(piece) for piece in sentences(text) if form(piece) not in {original, *targets}):
+        return unsure("It adds a sentence in another case.")
     return right("The sentence is as it should be.", form(core(text)) in targets)
+
+
+def _titled(sentence: str) -> bool:
+    words = tokens(sentence)
+    return len(words) > 2 and all(word[0].isupper() and word[1:].islower() for word in words if len(word) > 1)
 
 
 def _holds(said: tuple[str, ...], target: tuple[str, ...]) -> bool:
@@ -136,9 +167,18 @@ def ordered(facts: Mapping[str, Any], text: str) -> Reading:
         if starts and len(starts) % size == 0:
             runs = runs + [starts[i : i + size] for i in range(0, len(starts), size)]
     if not runs:
+        spread = [name for part in parts for name in pattern.findall(part)]
+        if spread == wanted and len(spread) == len(wanted):
+            return right("All entries in the right order.", False)
         what = "It names entries twice." if crowded else "It does not give all entries in a row."
         return wrong(what)
     answers = [run for run in runs if run != given]
+    last = next((run[-len(wanted) :] for run in reversed(crowded)), wanted)
+    if answers and last != wanted and sorted(last) == sorted(wanted):
+        return wrong("It gives two different orders.")
+    foreign = [part for part in parts if pattern.findall(part) in answers and _adds(part, pattern)]
+    if foreign and all(run == wanted for run in answers):
+        return unsure("It may name something that was not given.")
     if not answers:
         return wrong("The order is the one that was given.")
     if all(run == wanted for run in answers):
@@ -146,6 +186,15 @@ def ordered(facts: Mapping[str, Any], text: str) -> Reading:
     if any(run == wanted for run in answers):
         return wrong("It gives two different orders.")
     return wrong("The order is not right.")
+
+
+def _adds(part: str, pattern: re.Pattern[str]) -> bool:
+    """Whether a row of entries has something of its own between two of them, or after the last."""
+    named = list(pattern.finditer(re.sub(r"\([^()]*\)", "", part)))
+    plain = re.sub(r"\([^()]*\)", "", part)
+    between = [plain[one.end() : other.start()] for one, other in zip(named, named[1:], strict=False)]
+    after = plain[named[-1].end() :] if named else ""
+    return any(_ENTRY_BETWEEN.fullmatch(gap) for gap in between) or bool(_ENTRY_AFTER.fullmatch(after))
 
 
 def styled(style: Mapping[str, Any], text: str) -> Reading:
@@ -161,13 +210,13 @@ def styled(style: Mapping[str, Any], text: str) -> Reading:
     if old and re.search(rf"(?<!\w){re.escape(fold(old))}(?!\w)", folded):
         return wrong(f"It still says {old}.")
     if kind == "closing":
-        ended = core(folded).endswith(core(fold(str(value))))
+        ended = re.sub(r"\W+$", "", folded).endswith(core(fold(str(value))))
         return right(f"It ends with {value}.", True) if ended else wrong(f"It does not end with {value}.")
     if kind == "address":
         named = re.search(rf"(?<!\w){re.escape(fold(str(value)))}(?!\w)", folded)
         return right(f"It says {value}.", True) if named else wrong(f"It does not say {value}.")
     lines = [line for line in payload(text).split("\n") if line.strip()]
-    marked = all(re.match(r"\s*[-*•]\s+\S", line) for line in lines)
+    marked = all(re.match(r"\s*[-*•+·▪◦‣●]\s+\S", line) for line in lines)
     return right("All lines are bullets.", True) if marked else wrong("A line is no bullet.")
 
 

@@ -14,7 +14,8 @@ from engine.evaluation.text import core, fold, numbers, placed_numbers, sentence
 _JOINED = r"[\s\"'*_`(]+"  # what may stand between words of one clause
 _DENIED = re.compile(
     rf"(?:\b(?:not|never|neither|nor|nothing|unlike|cannot be|isn't|aren't|wasn't|n't){_JOINED}(?:[\w']+{_JOINED}){{0,2}}"
-    rf"|n't{_JOINED}(?:\w+{_JOINED}){{0,2}}|\b(?:instead of|rather than|used to be|formerly|no longer|far from)\W+"
+    rf"|n't{_JOINED}(?:\w+{_JOINED}){{0,2}}|\b(?:instead of|rather than|used to be|formerly|no longer|far from|anything but|anything except|everything but|"
+    r"other than|apart from|except)\W+"
     r"(?:\w+\W+){0,1})$"
 )
 _DENIED_ON = re.compile(r"\W*(?:(?:or|nor|and|not|on|in|at|for|to|by|from|with|the|a|an|even|also|yet|of)\W+)*")
@@ -28,9 +29,12 @@ _ATTRIBUTED = re.compile(
     r"assumes|take|mistake|confuse|expect|answer|put|write)\b.{0,30}$|\b(?:mistakenly|wrongly|falsely)\b.{0,30}$"
 )
 _CORRECTED = re.compile(r"\b(?:but|however|yet|wrong|wrongly|mistake|mistaken|mistakenly|false|in fact|not true|myth)\b")
+_VIEW_AFTER = re.compile(r"^\W*(?:is|was|would be) what (?:\w+ ){0,2}(?:people|i|you|they|we|1|everybody|many|most|some)\b")
 _FORMER = re.compile(
-    r"^\W*(?:was|had been|used to be)\b.*\b(?:former|formerly|once|until|past|earlier|back then|previously|before)\b"
+    r"^\W*(?:is|was) (?:just|only|merely)\b|^\W*(?:was|had been|used to be)\b.*\b(?:former|formerly|once|until|past|earlier|back then|previously|before)\b"
 )
+_ONCE = re.compile(r"\b(?:once|formerly|previously|earlier|at first|originally)\b")
+_NOW = re.compile(r"\b(?:now|today|these days|later|then|but)\b")
 _IDIOM = re.compile(
     r"\bi(?:'m| am)(?: quite| pretty| absolutely| almost)? positive\b|\bquestion (?:mark|word)s?\b"
     r"|\b(?:no|without|beyond|in|any) question\b|\bmay (?:be|have|also|well|not|i|we|you|it)\b"
@@ -104,6 +108,9 @@ _TOTAL = re.compile(
 )
 
 
+_NEARLY = re.compile(
+    r"(?:(?:^|\b(?:is|equals) |[=:] ?)-|\b(?:about|around|roughly|approximately|nearly|almost|over|under) )(\d[\d,.]{0,15})"
+)
 _ROUNDABOUT = re.compile(r"\b(?:dozens?|score|twice|double|triple|half|less than|more than|short of)\b")
 _MAYBE = re.compile(r"\b(?:maybe|perhaps|possibly|or|might|could)\b")
 _EITHER_NUMBER = re.compile(
@@ -124,6 +131,11 @@ class _Hit:
 def _pattern(names: tuple[str, ...]) -> re.Pattern[str]:
     longest_first = sorted(names, key=lambda name: (-len(name), name))
     return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?:(?!\w)|(?=[ap]m\b))")
+
+
+@lru_cache(maxsize=4096)
+def _forms(names: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, names))})e?s(?!\w)")
 
 
 @lru_cache(maxsize=4096)
@@ -148,7 +160,8 @@ def _hits(sentence: str, accepted: tuple[str, ...], pattern: re.Pattern[str]) ->
         denied_to = None
         if not named and _ASIDE.search(before[-48:]):
             continue
-        if named and _ATTRIBUTED.search(before) and _CORRECTED.search(sentence[match.end() :]):
+        viewed = named and (_ATTRIBUTED.search(before) or _VIEW_AFTER.match(after))
+        if viewed and _CORRECTED.search(sentence[match.end() :]):
             continue
         found.append(_Hit(named, match[0], match.start(), match.end()))
     return found
@@ -183,8 +196,8 @@ def _doubtful(facts: Mapping[str, Any], said: list[str], place: int, part: str, 
         return "It may not commit itself."
     if _OR_LATER.match(after) and not _ALIAS.search(after):
         return "It may leave a choice open."
-    if _FORMER.match(after):
-        return f"It may call {last.text} a former one."
+    if _FORMER.match(after) or (_ONCE.search(part[: last.start]) and _NOW.search(after)):
+        return f"It may call {last.text} something else or a former one."
     if _RETRACTS.search(after) or any(
         _RETRACTS.match(later) and len(later.split()) <= 8 and last.text not in later for later in said[place + 1 :]
     ):
@@ -202,7 +215,7 @@ def _doubtful(facts: Mapping[str, Any], said: list[str], place: int, part: str, 
         return f"It may mean something else by {last.text} {follows[1]}."
     names = [fold(name) for name in re.findall(r"(?<=\s)[A-Z]\w*", facts.get("lead", ""))]
     for name in names:
-        of_it = re.search(rf"(?<!\w){re.escape(name)}'s (?:own )?(?:is|capital|name|one|word|symbol)\b([^,;.]*)", after)
+        of_it = f"{name}'s" in after and re.search(rf"(?<!\w){re.escape(name)}'s (?:own )?(?:is|capital|name|one|word|symbol)\b([^,;.]*)", after)
         if of_it and last.text not in of_it[1]:
             return f"It may say something else of {name}."
     for sentence in said:
@@ -265,7 +278,7 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
     found = [(part, hits) for part in said if (hits := _hits(part, accepted, pattern))]
     if not any(hit.accepted for _, hits in found for hit in hits):
         other = next((hit.text for _, hits in found for hit in hits), None)
-        if other is None and any(re.search(rf"(?<!\w){re.escape(name)}e?s(?!\w)", folded) for name in accepted):
+        if other is None and _forms(accepted).search(folded):
             return unsure(f"It says a form of {asked}.")
         return wrong(f"It says {other}, not {asked}." if other else f"It does not say {asked}.")
     concluding = [index for index, (part, _) in enumerate(found) if _CONCLUSION.search(part)]
@@ -380,5 +393,7 @@ def number(facts: Mapping[str, Any], text: str) -> Reading:
     if _DOUBT.search(part) or any(_RETRACTS.match(later) and len(later.split()) <= 8 and value not in numbers(later)
                                   for later in said[index + 1 :]):  # fmt: skip
         return unsure(f"It may not commit itself to {shown}.")
+    if any(value in numbers(match[1]) for match in _NEARLY.finditer(folded)):
+        return unsure(f"It gives about {shown}, or below zero.")
     bare = numbers(core(folded))
     return right(f"It gives {shown}.", len(folded.split()) == 1 and bare == [value])

@@ -17,6 +17,7 @@ _NO_ANSWER = re.compile(
     r"i know nothing)\b"
 )
 _ENDED = re.compile(r"[.!?][\"')\]*_]{0,3}$")
+_DENIED = re.compile(r"(?:\b(?:not|never)|n't) (?:\w+ )?\W*$")
 _ENTRY_BETWEEN = re.compile(
     r"\W*[,/<>→]\W*(?:(?:and|then|the|an?)\W+)*(?!(?:and|then|next|finally|lastly|the|an?)\b)\w+\W*[,/<>→]\W*"
     r"(?:(?:and|then|the|an?)\W+)*"
@@ -159,6 +160,8 @@ def ordered(facts: Mapping[str, Any], text: str) -> Reading:
     pattern = _entries(tuple(wanted))
     parts = [piece for part in sentences(folded) for piece in re.split(r":\s|;\s|\bor\b", part)]
     named = [pattern.findall(part) for part in parts]
+    denied = [bool((first := pattern.search(part)) and _DENIED.search(part[: first.start()])) for part in parts]
+    named = [[] if no and len(run) == len(wanted) else run for run, no in zip(named, denied, strict=True)]
     runs = [run for run in named if len(run) == len(set(run)) == len(wanted)]
     crowded = [run for run in named if len(run) > len(wanted)]
     if all(run == given for run in runs):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Any
 
@@ -67,13 +68,17 @@ _TAKES_BACK = re.compile(
     r"(?:could|might|may) (?:also )?(?:be|say)|it(?:'s| is) (?:also|probably))\b"
 )
 _CLAUSE = re.compile(r"[,;]\s+(?:and|but)?\s*|\s+(?=(?:because|whereas|while|although|though)\b)")
+_CLAUSE_END = re.compile(r"[,;:]\s+|\s+and\s+")
 _OWN_VERB = re.compile(
     r"\b(?:is|are|was|were|has|have|had|will|would|does|did|got|gets|means|costs|lives|works|goes|belongs|plays|looks|"
     r"takes|stands|lies|comes|came|stays|keeps|needs|follows)\b|^(?:because|since|as|whereas|while|although|though)\b"
 )
 _SO = re.compile(r"^(?:so|therefore|thus|hence)\b")
 _VERB = re.compile(r"\b(?:is|are|was|has|stands|means|costs|reads|expects|lies|comes|called)\b")
-_STOP = frozenset("the a an of in is are you your at to it what that this for on be called result answer has".split())
+_STOP = frozenset(
+    "the a an of in is are you your at to it what that this for on be called result answer has with have which when does "
+    "from them they whom into should must give there then next good".split()
+)
 _SAME_AGAIN = re.compile(r"^(?:it is|it's|this is|that is|or|maybe|perhaps)\b|\b(?:also|too|as well|both)\b")
 _ALIAS = re.compile(r"\b(?:in (?:english|german|french|spanish|latin|short)|also (?:called|known)|in other words)\b")
 _OR_LATER = re.compile(
@@ -82,7 +87,10 @@ _OR_LATER = re.compile(
 _DOUBT = re.compile(
     r"\b(?:don't|do not) know\b|\b(?:can't|cannot|can not) (?:say|tell|know)\b|\bno idea\b|\bwho knows\b|\bwhether\b"
     r"|\bnot enough\b|n't enough\b|\bany(?:thing)? (?:other|else)\b|\btake your pick\b|\b1 of (?:those|these|them|the 2)\b"
-    r"|\bimpossible to\b"
+    r"|\bimpossible to\b|\bnever (?:told|mentioned|said)\b|\b(?:don't|do not|can't|cannot) (?:remember|recall)\b|\bforgot\b"
+    r"|\b(?:might|could) (?:be|also)\b|\b(?:how|what) about\b|\bif it (?:is not|isn't|were|was)\b|\brhymes?\b|\bsounds? like\b"
+    r"|\bsomething like\b|\bunless\b|\b(?:joke|joking|kidding|pretend)\b|\bopposite\b|\balmost\b|\bhardly\b|\bso-called\b"
+    r"|\bsimilar\b|\bi doubt\b|\bi wish\b|\bclose to\b|\bnear\b|\bfar from\b|\bmade up\b|\bi made\b|\bsome other\b|\bneither of\b"
 )
 _RETRACTS = re.compile(
     r"(?:^|[,;(] |- |\.\.\. ?)(?:no|wait|sorry|scratch that|i mean|or rather|correction|make that|pardon)\b[,.:!]? +"
@@ -99,8 +107,6 @@ _PLAIN_AFTER = frozenset(
     "sentence tone one it is in of for and as was has at on by to from the because since which who that when though if "
     "euros euro dollars o'clock pm am oclock clock today now here there yes ok I i".split()
 )
-_ASIDE_FIRST = re.compile(r"\b(?:only|just|merely|no|not)\b|n't\b")
-_SETTLES = re.compile(r"\b(?:the 1|so|that's|it is|it's|instead)\b|^\W*so\b")
 _ANSWER = re.compile(r"\banswer\b")
 _TOTAL = re.compile(
     r"^\W*(?:so|thus|hence|therefore|finally|in total|altogether|in conclusion|the (?:result|total|sum))\b"
@@ -141,6 +147,17 @@ def _forms(names: tuple[str, ...]) -> re.Pattern[str]:
 @lru_cache(maxsize=4096)
 def _folded(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(fold(name) for name in names))
+
+
+def _spelled_alike(folded: str, accepted: tuple[str, ...], asked: str) -> bool:
+    """Whether a short text has a word, not one of the question, that is an accepted one in another spelling."""
+    said = [word for word in re.findall(r"[^\W\d]{5,}", folded[:400]) if word not in asked and word not in accepted]
+    names = [name for name in accepted if len(name) >= 5]
+    return len(said) <= 40 and any(
+        abs(len(word) - len(name)) <= 3 and SequenceMatcher(None, word, name).ratio() >= 0.76
+        for word in said
+        for name in names
+    )
 
 
 def _hits(sentence: str, accepted: tuple[str, ...], pattern: re.Pattern[str]) -> list[_Hit]:
@@ -208,8 +225,12 @@ def _doubtful(facts: Mapping[str, Any], said: list[str], place: int, part: str, 
     lead = fold(facts.get("lead", ""))
     if other and other[1] not in _THIS and other[1] not in lead.split():
         return f"It may say {last.text} of {other[1]}."
+    if re.match(r"^'s [^\W\d]", after) and _VERB.search(after) is None:
+        return f"It may mean somebody or something of {last.text}."
+    if last.text[-1].isdigit() and re.search(r"\b(?:before|after|until|till|by|past|around|about) $", part[: last.start]):
+        return f"It may give another time than {last.text}."
     follows = re.match(r" ([^\W\d][\w'-]*)(?=[\"'*_`.!?]*$|[\"'])", after)
-    alone = len(part.split()) <= len(last.text.split()) + 2 or part[: last.start].endswith(("'", '"'))
+    alone = len(part.split()) <= len(last.text.split()) + 5 or part[: last.start].endswith(("'", '"'))
     asked = fold(facts.get("prompt", "")) + " " + lead
     if follows and alone and follows[1] not in _PLAIN_AFTER and follows[1][:4] not in asked:
         return f"It may mean something else by {last.text} {follows[1]}."
@@ -222,6 +243,22 @@ def _doubtful(facts: Mapping[str, Any], said: list[str], place: int, part: str, 
         if lead and (start := sentence.find(lead)) >= 0 and last.text not in sentence[start:]:
             return "It may say something else of what was asked."
     return None
+
+
+def _said_elsewhere(
+    facts: Mapping[str, Any], said: list[str], part: str, accepted: tuple[str, ...], pattern: re.Pattern[str]
+) -> bool:
+    """Whether a clause after the one that names the accepted answer says something else of what was asked."""
+    asked = {word[:4] for word in re.findall(r"[^\W_]{4,}", fold(facts.get("prompt", ""))) if word not in _STOP}
+    clauses = [clause for one in said[said.index(part) :] for clause in _CLAUSE_END.split(one)]
+    names = [{match[0] for match in pattern.finditer(clause)} for clause in clauses]
+    place = next((index for index, found in enumerate(names) if found & set(accepted)), len(clauses))
+    own = {word[:4] for word in re.findall(r"[^\W_]{4,}", " ".join(clauses[: place + 1]))}
+    for clause, found in zip(clauses[place + 1 :], names[place + 1 :], strict=True):
+        again = (asked & {word[:4] for word in re.findall(r"[^\W_]{4,}", clause)}) - own
+        if not found & set(accepted) and len(again) >= (1 if found else 2) and _OWN_VERB.search(clause):
+            return True
+    return False
 
 
 def _assigned(facts: Mapping[str, Any], part: str, hits: list[_Hit]) -> Reading | None:
@@ -278,7 +315,9 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
     found = [(part, hits) for part in said if (hits := _hits(part, accepted, pattern))]
     if not any(hit.accepted for _, hits in found for hit in hits):
         other = next((hit.text for _, hits in found for hit in hits), None)
-        if other is None and _forms(accepted).search(folded):
+        if other is None and (
+            _forms(accepted).search(folded) or _spelled_alike(folded, accepted, fold(f"{facts.get('prompt', '')} {facts.get('lead', '')}"))
+        ):
             return unsure(f"It says a form of {asked}.")
         return wrong(f"It says {other}, not {asked}." if other else f"It does not say {asked}.")
     concluding = [index for index, (part, _) in enumerate(found) if _CONCLUSION.search(part)]
@@ -289,7 +328,8 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
         others = []
     if not any(hit.accepted for hit in hits):
         final, last = found[-1]
-        if _ASIDE_FIRST.search(part) and _SETTLES.search(final) and all(hit.accepted for hit in last):
+        bare = len(part.split()) <= len(others[0].text.split()) + 3
+        if not bare and len(final.split()) > 3 and place < len(found) - 1 and all(hit.accepted for hit in last):
             return unsure(f"It names {others[0].text} first, and {asked} in the end.")
         return wrong(f"It says {others[0].text}, not {asked}.")
     if others and re.search(r"\bboth\W", part[: hits[0].start]):
@@ -297,6 +337,9 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
     if others and (assigned := _assigned(facts, part, hits)) is not None:
         return assigned
     if others and (_HEDGE.search(part) or not _CONTRAST.search(part)):
+        names = sum(len(hit.text.split()) for hit in hits)
+        if hits[0].accepted and not _HEDGE.search(part) and len(part.split()) > names + 5:
+            return unsure(f"It names both {asked} and {others[0].text}.")
         return wrong(f"It names both {asked} and {others[0].text}.")
     if _torn(part, hits, accepted):
         if len({hit.text for hit in hits if hit.accepted}) > 1:
@@ -310,6 +353,8 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
         if bare or _TAKES_BACK.search(later[: rival.start]):
             return wrong(f"It says {asked} first and {rival.text} later.")
     doubt = _doubtful(facts, said, said.index(part), part, hits)
+    if doubt is None and _said_elsewhere(facts, said, part, accepted, pattern):
+        doubt = f"It may say {asked} of something else."
     if doubt is not None:
         return unsure(doubt)
     return right(f"It says {asked}.", core(folded) in accepted)

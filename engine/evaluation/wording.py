@@ -16,6 +16,11 @@ _NO_ANSWER = re.compile(
     r"\b(?:language model|as an ai|i (?:don't|do not|can't|cannot) (?:know|answer|say|help|write|tell)|i'm sorry|i am sorry|"
     r"i know nothing)\b"
 )
+_META = re.compile(
+    r"\b(?:here (?:is|are|you)|i hope|as (?:requested|asked|you)|you asked|let me know|sentences?|i (?:can|will|could|would|wrote|"
+    r"have written|don't|am)|hope (?:this|that)|that(?:'s| is) (?:it|all)|these are|the end|thank you|please|sorry)\b"
+)
+_AFTER_END = re.compile(r"(?<=[.!?])\s*[^\w\s.!?\"')\]*_]+\s*$")
 _ENDED = re.compile(r"[.!?][\"')\]*_]{0,3}$")
 _DENIED = re.compile(r"(?:\b(?:not|never)|n't) (?:\w+ )?\W*$")
 _ENTRY_BETWEEN = re.compile(
@@ -66,14 +71,17 @@ def word_count(facts: Mapping[str, Any], text: str) -> Reading:
 def sentence_count(facts: Mapping[str, Any], text: str) -> Reading:
     """Whether a text has exactly k whole sentences, all different, and is about its topic. Facts: k, about."""
     k = int(facts["k"])
-    asked = without_enumerators(_asked(text))
+    asked = _AFTER_END.sub("", without_enumerators(_asked(text)))
     found = [part for part in sentences(asked) if tokens(part)]
     if found and not _ENDED.search(found[-1]):
         return wrong("The last sentence is not ended.")
     if len(found) != k:
+        if k in _other_counts(asked, found):
+            return unsure(f"{len(found)} sentences or {k}, as one counts.")
         return wrong(f"{len(found)} sentences, {k} asked for.")
     if any(not _ENDED.search(part) or len(tokens(part)) < 2 for part in found):
-        return wrong("Something in it is no whole sentence.")
+        short = all(_ENDED.search(part) for part in found)
+        return (unsure if short else wrong)("Something in it is no whole sentence.")
     if len({fold(core(part)) for part in found}) < k:
         return wrong("A sentence stands there twice.")
     folded = fold(asked)
@@ -81,10 +89,29 @@ def sentence_count(facts: Mapping[str, Any], text: str) -> Reading:
         return wrong("It is not about what was asked.")
     if _NO_ANSWER.search(folded):
         return wrong("It does not answer.")
+    if any(_META.search(fold(part)) for part in found):
+        return unsure("One of its sentences may be about the answer.")
+    if k not in _other_counts(asked, found):
+        return unsure("Whether that is the number depends on how one counts.")
+    if any(len(tokens(part)) < 4 for part in found):
+        return unsure("One of its sentences may be none.")
+    said = [{word[:5] for word in tokens(fold(part))} for part in found if len(tokens(part)) < 15]
+    if any(len(one & other) >= 0.8 * max(len(one), len(other)) for i, one in enumerate(said) for other in said[:i]):
+        return unsure("Two of its sentences say nearly the same.")
     doubt = grammar.doubtful(asked)
     if doubt is not None:
         return unsure(doubt)
     return right(f"{k} sentences, as asked.", core(asked) == core(text))
+
+
+def _other_counts(asked: str, found: list[str]) -> set[int]:
+    """How many sentences others would count: without headings, or where a small letter goes on with one."""
+    lines = [line for line in asked.split("\n") if line.strip()]
+    unheaded = sum(
+        len(sentences(line)) for line in lines if _ENDED.search(line.strip()) or len(line.split()) > 8
+    )  # fmt: skip
+    going_on = sum(index == 0 or not part[:1].islower() for index, part in enumerate(found))
+    return {unheaded, going_on, len(re.findall(r"[.!?]+[\"')*_\]]*(?=\s+[\"'(*_\[]*[A-Z\d]|\s*$)", asked))}
 
 
 def _segments(text: str) -> list[str]:

@@ -77,7 +77,8 @@ _SO = re.compile(r"^(?:so|therefore|thus|hence)\b")
 _VERB = re.compile(r"\b(?:is|are|was|has|stands|means|costs|reads|expects|lies|comes|called)\b")
 _STOP = frozenset(
     "the a an of in is are you your at to it what that this for on be called result answer has with have which when does "
-    "from them they whom into should must give there then next good".split()
+    "from them they whom into should must give there then next good down write decide comment look tell know need find "
+    "give people said call called does somebody anybody forgot help here".split()
 )
 _SAME_AGAIN = re.compile(r"^(?:it is|it's|this is|that is|or|maybe|perhaps)\b|\b(?:also|too|as well|both)\b")
 _ALIAS = re.compile(r"\b(?:in (?:english|german|french|spanish|latin|short)|also (?:called|known)|in other words)\b")
@@ -100,6 +101,11 @@ _SUBORDINATE = re.compile(
     r"\b(?:is|are|was|means|meant|called|reads)\b[^,;:]*[,;] (?:as|while|whereas|though|although|unlike|since|because)\b"
     r"[^,;:]*$"
 )
+_OF_IT = re.compile(
+    r"\b(?:friend|brother|sister|son|daughter|wife|husband|mother|father|rival|pupil|enemy|neighbour|neighbor|fan|colleague|"
+    r"successor|predecessor|isotope|compound|oxide|north|south|east|west|outside|suburb) "
+    r"of[ \"'*]+(?:(?:the|a|an|my|your)[ \"'*]+)?$|\b(?:new|north|south|east|west|little|old|near|named after|small|young) [\"'*]?$"
+)
 _OF_ANOTHER = re.compile(r"^\W*(?:is|was)(?: the)? (?:capital|symbol|author|word|name|price|day) (?:of|for) (?:the )?(\w+)")
 _THIS = frozenset("this that it these those many several your his her our their a an its what which".split())
 _PLAIN_AFTER = frozenset(
@@ -116,6 +122,10 @@ _TOTAL = re.compile(
 
 _NEARLY = re.compile(
     r"(?:(?:^|\b(?:is|equals) |[=:] ?)-|\b(?:about|around|roughly|approximately|nearly|almost|over|under) )(\d[\d,.]{0,15})"
+)
+_UNIT = re.compile(
+    r"(?<![\d.,])(\d[\d,.]{0,15}) ?(%|percent|per cent|cents|¢|pence|kilomet\w+|centimet\w+|met(?:er|re)s|miles|years|days|hours|"
+    r"minutes|degrees|kilos?|kilograms?|times)(?!\w)"
 )
 _ROUNDABOUT = re.compile(r"\b(?:dozens?|score|twice|double|triple|half|less than|more than|short of)\b")
 _MAYBE = re.compile(r"\b(?:maybe|perhaps|possibly|or|might|could)\b")
@@ -147,6 +157,16 @@ def _forms(names: tuple[str, ...]) -> re.Pattern[str]:
 @lru_cache(maxsize=4096)
 def _folded(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(fold(name) for name in names))
+
+
+_SYNONYMS = {
+    "positive": ("favourable", "favorable", "good", "thumbs up", "happy", "praise", "enthusiastic"),
+    "negative": ("unfavourable", "unfavorable", "bad", "thumbs down", "critical", "unhappy", "complain"),
+    "command": ("imperative", "order", "instruction"), "question": ("interrogative", "asking", "query"),
+    "statement": ("declarative", "assertion", "says that"), "spam": ("junk", "unsolicited", "scam", "advert"),
+    "personal": ("private", "friend", "family"), "sports": ("sport", "athletic"), "politics": ("political", "government"),
+    "cooking": ("food", "recipe", "culinary", "kitchen"), "weather": ("meteorolog", "forecast"),
+}  # fmt: skip
 
 
 def _spelled_alike(folded: str, accepted: tuple[str, ...], asked: str) -> bool:
@@ -229,6 +249,8 @@ def _doubtful(facts: Mapping[str, Any], said: list[str], place: int, part: str, 
         return f"It may mean somebody or something of {last.text}."
     if last.text[-1].isdigit() and re.search(r"\b(?:before|after|until|till|by|past|around|about) $", part[: last.start]):
         return f"It may give another time than {last.text}."
+    if _OF_IT.search(part[: last.start]):
+        return f"It may mean something else of {last.text}."
     follows = re.match(r" ([^\W\d][\w'-]*)(?=[\"'*_`.!?]*$|[\"'])", after)
     alone = len(part.split()) <= len(last.text.split()) + 5 or part[: last.start].endswith(("'", '"'))
     asked = fold(facts.get("prompt", "")) + " " + lead
@@ -249,7 +271,8 @@ def _said_elsewhere(
     facts: Mapping[str, Any], said: list[str], part: str, accepted: tuple[str, ...], pattern: re.Pattern[str]
 ) -> bool:
     """Whether a clause after the one that names the accepted answer says something else of what was asked."""
-    asked = {word[:4] for word in re.findall(r"[^\W_]{4,}", fold(facts.get("prompt", ""))) if word not in _STOP}
+    question = (sentences(fold(facts.get("prompt", ""))) or [""])[-1]
+    asked = {word[:4] for word in re.findall(r"[^\W_]{4,}", pattern.sub(" ", question)) if word not in _STOP}
     clauses = [clause for one in said[said.index(part) :] for clause in _CLAUSE_END.split(one)]
     names = [{match[0] for match in pattern.finditer(clause)} for clause in clauses]
     place = next((index for index, found in enumerate(names) if found & set(accepted)), len(clauses))
@@ -315,7 +338,9 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
     found = [(part, hits) for part in said if (hits := _hits(part, accepted, pattern))]
     if not any(hit.accepted for _, hits in found for hit in hits):
         other = next((hit.text for _, hits in found for hit in hits), None)
+        refused = len(rivals) == 1 and any(pattern.search(part) for part in said)
         if other is None and (
+            refused or any(word in folded for word in _SYNONYMS.get(accepted[0], ())) or
             _forms(accepted).search(folded) or _spelled_alike(folded, accepted, fold(f"{facts.get('prompt', '')} {facts.get('lead', '')}"))
         ):
             return unsure(f"It says a form of {asked}.")
@@ -438,6 +463,9 @@ def number(facts: Mapping[str, Any], text: str) -> Reading:
     if _DOUBT.search(part) or any(_RETRACTS.match(later) and len(later.split()) <= 8 and value not in numbers(later)
                                   for later in said[index + 1 :]):  # fmt: skip
         return unsure(f"It may not commit itself to {shown}.")
+    units = [unit for unit in _UNIT.findall(folded) if value in numbers(unit[0])]
+    if units and all(unit[1].replace("¢", "cents")[:4] not in fold(facts.get("prompt", "")) for unit in units):
+        return unsure(f"It gives {shown} {units[0][1]}.")
     if any(value in numbers(match[1]) for match in _NEARLY.finditer(folded)):
         return unsure(f"It gives about {shown}, or below zero.")
     bare = numbers(core(folded))

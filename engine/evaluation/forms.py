@@ -16,6 +16,7 @@ _MARK_AT_START = re.compile(r"\s*\(?\d{1,2}[.):]\s")
 _BULLET = re.compile(r"^\s*[-*•+·▪◦‣●][ \t]+(\S.*)$")
 _LEAD = re.compile(r"^\s*(?:[-*•+·▪◦‣●]|\(?\d{1,2}[.):])[ \t]+")
 _PARTING = re.compile(r":|\(| - |,|\.(?:\s|$)")
+_ODD_MARK = re.compile(r"\s*(?:#?\d{1,2}(?: -|\b) |\(?[a-zA-Z][.)] |[ivx]+[.)] |[^\w\s\"'#*+•·▪◦‣●-] ?(?=\w)|(?:No\.|#) ?\d)")
 _RULE = re.compile(r"^[\s|:\-]*-[\s|:\-]*$")
 _JSON_STARTS = 40  # at most so many places are tried
 
@@ -99,6 +100,9 @@ def listed(facts: Mapping[str, Any], text: str) -> Reading:
     else:
         lists = _on_lines(text, category)
     if not lists:
+        odd = [line for line in text.split("\n") if _ODD_MARK.match(line)]
+        if layout in ("numbered", "bullets") and len(odd) == k:
+            return unsure("Its lines have marks of another kind.")
         return wrong("There is no list of the kind that was asked for.")
     if len(lists) > 1:
         return wrong(f"There are {len(lists)} lists, one was asked for.")

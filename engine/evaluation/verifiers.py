@@ -9,13 +9,14 @@ answer does not count against it, unless it takes the answer back or names anoth
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from engine.evaluation import Item, Verdict, claims, forms, refusals, wording
-from engine.evaluation.reading import Reading, wrong
+from engine.evaluation.reading import Reading, unsure, wrong
 from engine.evaluation.text import before_new_turn, clean, looser, without_prompt
 
 Check = Callable[[Mapping[str, Any], str], Reading]
@@ -33,6 +34,7 @@ CHECKS: dict[str, Check] = {
     "refused": refusals.refused,
     "answered": refusals.answered,
 }
+_CURLY = re.compile("[“”„‘’«»]")
 LENGTH_TYPES = ("exact_words", "exact_sentences")  # whose instruction asks for a length
 WHOLE_CHECKS = ("words", "sentences")  # of the whole answer: these instructions ask for nothing after it
 # The files that decide verdicts: their bytes are part of an audit's identity.
@@ -46,6 +48,8 @@ def verify(item: Item, answer: str) -> Verdict:
     """
     text = clean(answer)
     first = _judge(item, text)
+    if first.correct and item.facts["check"] == "json" and _CURLY.search(answer):
+        first = unsure("Its quotes are no quotes of JSON.")
     if first.correct:
         return Verdict(True, first.strict, True, first.why)
     loose = any(_judge(item, variant).correct for variant in looser(text))

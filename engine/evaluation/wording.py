@@ -196,6 +196,9 @@ def ordered(facts: Mapping[str, Any], text: str) -> Reading:
         size = len(wanted)
         if starts and len(starts) % size == 0:
             runs = runs + [starts[i : i + size] for i in range(0, len(starts), size)]
+    if not runs and any(run[-len(wanted) :] == wanted for run in crowded):
+        copied = any(run == [*given, *wanted] for run in crowded)
+        return right("All entries in the right order.", False) if copied else unsure("It names entries twice.")
     if not runs:
         spread = [name for part in parts for name in pattern.findall(part)]
         if spread == wanted and len(spread) == len(wanted):

@@ -128,7 +128,9 @@ def panels(answers: Iterable[Mapping[str, Any]]) -> list[Panel]:
         capability, condition, item_id = row["capability"], row["condition"], row["item_id"]
         sources.setdefault((row.get("items_sha256") or "", row.get("scorer_sha256") or ""), condition)
         items.setdefault(capability, {})[item_id] = (row["item_type"], row["template"])
-        right.setdefault(capability, {}).setdefault(condition, {})[item_id] = -1 if row["correct"] is None else int(row["correct"])
+        right.setdefault(capability, {}).setdefault(condition, {})[item_id] = (
+            -1 if row["correct"] is None else int(row["correct"])
+        )
     if len(sources) > 1:
         (one, first), (other, second) = list(sources.items())[:2]
         what = "asked other items" if one[0] != other[0] else "verified by other code"

@@ -29,8 +29,12 @@ _ATTRIBUTED = re.compile(
     r"(?:\w+ ){0,3}?(?:say|says|said|think|thinks|thought|believe|believes|believed|call|calls|claim|claims|guess|assume|"
     r"assumes|take|mistake|confuse|expect|answer|put|write)\b.{0,30}$|\b(?:mistakenly|wrongly|falsely)\b.{0,30}$"
 )
-_CORRECTED = re.compile(r"\b(?:but|however|yet|wrong|wrongly|mistake|mistaken|mistakenly|false|in fact|not true|myth)\b")
-_VIEW_AFTER = re.compile(r"^\W*(?:is|was|would be) what (?:\w+ ){0,2}(?:people|i|you|they|we|1|everybody|many|most|some)\b")
+_CORRECTED = re.compile(
+    r"\b(?:but|however|yet|wrong|wrongly|mistake|mistaken|mistakenly|false|in fact|not true|myth)\b"
+)
+_VIEW_AFTER = re.compile(
+    r"^\W*(?:is|was|would be) what (?:\w+ ){0,2}(?:people|i|you|they|we|1|everybody|many|most|some)\b"
+)
 _FORMER = re.compile(
     r"^\W*(?:is|was) (?:just|only|merely)\b|^\W*(?:was|had been|used to be)\b.*\b(?:former|formerly|once|until|past|earlier|back then|previously|before)\b"
 )
@@ -106,7 +110,9 @@ _OF_IT = re.compile(
     r"successor|predecessor|isotope|compound|oxide|north|south|east|west|outside|suburb) "
     r"of[ \"'*]+(?:(?:the|a|an|my|your)[ \"'*]+)?$|\b(?:new|north|south|east|west|little|old|near|named after|small|young) [\"'*]?$"
 )
-_OF_ANOTHER = re.compile(r"^\W*(?:is|was)(?: the)? (?:capital|symbol|author|word|name|price|day) (?:of|for) (?:the )?(\w+)")
+_OF_ANOTHER = re.compile(
+    r"^\W*(?:is|was)(?: the)? (?:capital|symbol|author|word|name|price|day) (?:of|for) (?:the )?(\w+)"
+)
 _THIS = frozenset("this that it these those many several your his her our their a an its what which".split())
 _PLAIN_AFTER = frozenset(
     "too then please indeed obviously again sir madam city element gas metal review mail email message label section "
@@ -174,7 +180,9 @@ def _spelled_alike(folded: str, accepted: tuple[str, ...], asked: str) -> bool:
     said = [word for word in re.findall(r"[^\W\d]{5,}", folded[:400]) if word not in asked and word not in accepted]
     names = [name for name in accepted if len(name) >= 5]
     return len(said) <= 40 and any(
-        abs(len(word) - len(name)) <= 3 and SequenceMatcher(None, word, name).ratio() >= 0.76
+        abs(len(word) - len(name)) <= 2
+        and not word.startswith(name)
+        and SequenceMatcher(None, word, name).ratio() >= 0.76
         for word in said
         for name in names
     )
@@ -247,7 +255,9 @@ def _doubtful(facts: Mapping[str, Any], said: list[str], place: int, part: str, 
         return f"It may say {last.text} of {other[1]}."
     if re.match(r"^'s [^\W\d]", after) and _VERB.search(after) is None:
         return f"It may mean somebody or something of {last.text}."
-    if last.text[-1].isdigit() and re.search(r"\b(?:before|after|until|till|by|past|around|about) $", part[: last.start]):
+    if last.text[-1].isdigit() and re.search(
+        r"\b(?:before|after|until|till|by|past|around|about) $", part[: last.start]
+    ):
         return f"It may give another time than {last.text}."
     if _OF_IT.search(part[: last.start]):
         return f"It may mean something else of {last.text}."
@@ -258,7 +268,9 @@ def _doubtful(facts: Mapping[str, Any], said: list[str], place: int, part: str, 
         return f"It may mean something else by {last.text} {follows[1]}."
     names = [fold(name) for name in re.findall(r"(?<=\s)[A-Z]\w*", facts.get("lead", ""))]
     for name in names:
-        of_it = f"{name}'s" in after and re.search(rf"(?<!\w){re.escape(name)}'s (?:own )?(?:is|capital|name|one|word|symbol)\b([^,;.]*)", after)
+        of_it = f"{name}'s" in after and re.search(
+            rf"(?<!\w){re.escape(name)}'s (?:own )?(?:is|capital|name|one|word|symbol)\b([^,;.]*)", after
+        )
         if of_it and last.text not in of_it[1]:
             return f"It may say something else of {name}."
     for sentence in said:
@@ -340,8 +352,10 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
         other = next((hit.text for _, hits in found for hit in hits), None)
         refused = len(rivals) == 1 and any(pattern.search(part) for part in said)
         if other is None and (
-            refused or any(word in folded for word in _SYNONYMS.get(accepted[0], ())) or
-            _forms(accepted).search(folded) or _spelled_alike(folded, accepted, fold(f"{facts.get('prompt', '')} {facts.get('lead', '')}"))
+            refused
+            or any(word in folded for word in _SYNONYMS.get(accepted[0], ()))
+            or _forms(accepted).search(folded)
+            or _spelled_alike(folded, accepted, fold(f"{facts.get('prompt', '')} {facts.get('lead', '')}"))
         ):
             return unsure(f"It says a form of {asked}.")
         return wrong(f"It says {other}, not {asked}." if other else f"It does not say {asked}.")

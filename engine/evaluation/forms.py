@@ -16,7 +16,9 @@ _MARK_AT_START = re.compile(r"\s*\(?\d{1,2}[.):]\s")
 _BULLET = re.compile(r"^\s*[-*•+·▪◦‣●][ \t]+(\S.*)$")
 _LEAD = re.compile(r"^\s*(?:[-*•+·▪◦‣●]|\(?\d{1,2}[.):])[ \t]+")
 _PARTING = re.compile(r":|\(| - |,|\.(?:\s|$)")
-_ODD_MARK = re.compile(r"\s*(?:#?\d{1,2}(?: -|\b) |\(?[a-zA-Z][.)] |[ivx]+[.)] |[^\w\s\"'#*+•·▪◦‣●-] ?(?=\w)|(?:No\.|#) ?\d)")
+_ODD_MARK = re.compile(
+    r"\s*(?:#?\d{1,2}(?: -|\b) |\(?[a-zA-Z][.)] |[ivx]+[.)] |[^\w\s\"'#*+•·▪◦‣●-] ?(?=\w)|(?:No\.|#) ?\d)"
+)
 _RULE = re.compile(r"^[\s|:\-]*-[\s|:\-]*$")
 _JSON_STARTS = 40  # at most so many places are tried
 

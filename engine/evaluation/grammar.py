@@ -11,7 +11,9 @@ _PREPOSITIONS = frozenset("of at into from with for upon onto beside beneath amo
 _JOINING = frozenset("and or but because nor than".split())
 _BE = frozenset("is are was were am has have had will would can could should must do does did".split())
 _PRONOUNS = frozenset("i he she we they".split())
-_ENDLESS = frozenset("a an the my your our their every and or but because nor into onto among during if which very so".split())
+_ENDLESS = frozenset(
+    "a an the my your our their every and or but because nor into onto among during if which very so".split()
+)
 _VERBS = frozenset(
     "be been go goes went come came get gets got give gave take took make made see saw say said know knew think thought "
     "find found tell told ask feel felt leave left put mean keep kept let begin began show hear heard play run ran move "

@@ -48,7 +48,7 @@ class Category:
         head = _BEFORE.sub("", head)
         for name in (head, _TREE.sub("", head), head.split(" of ")[0]):
             words = name.replace("-", " ").split()
-            for size in range(len(words), 0, -1):
+            for size in range(min(5, len(words)), 0, -1):
                 found = next((one for one in _singulars(" ".join(words[-size:])) if one in self._own), None)
                 if found is not None:
                     return found

@@ -82,7 +82,9 @@ def error_rates(verify: Callable[[Item, str], Verdict], tricky: Iterable[Plant])
         for subject in (ALL, plant.item.item_type):
             counts.setdefault((plant.item.capability, subject), Counter())[plant.right, verdict] += 1
     rows = []
-    for (capability, subject), found in sorted(counts.items(), key=lambda one: (one[0][0], one[0][1] != ALL, one[0][1])):
+    for (capability, subject), found in sorted(
+        counts.items(), key=lambda one: (one[0][0], one[0][1] != ALL, one[0][1])
+    ):
         n_wrong, n_right = (sum(k for (right, _), k in found.items() if right is of) for of in (False, True))
         for part, k, n in (
             ("false accepts", found[False, True], n_wrong),
@@ -107,9 +109,7 @@ def undecided(answers: Iterable[Mapping[str, Any]]) -> list[Row]:
         left = [one for one in found if one["correct"] is None]
         n = sum(bool(one.get("abstained")) for one in found)
         detail = _turned(left, found) | {"abstained": n, "read": n - len(left)}
-        rows.append(
-            _share(capability, "undecided", condition, len(left), len(found), "<=", UNDECIDED_AT_MOST, detail)
-        )
+        rows.append(_share(capability, "undecided", condition, len(left), len(found), "<=", UNDECIDED_AT_MOST, detail))
     return rows
 
 

@@ -15,7 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from engine.core.data import data_file
 from engine.evaluation import Item, Verdict, claims, forms, refusals, wording
+from engine.evaluation.members import MEMBERS
 from engine.evaluation.reading import Reading, unsure, wrong
 from engine.evaluation.text import before_new_turn, clean, looser, without_prompt
 
@@ -38,7 +40,17 @@ _CURLY = re.compile("[“”„‘’«»]")
 LENGTH_TYPES = ("exact_words", "exact_sentences")  # whose instruction asks for a length
 WHOLE_CHECKS = ("words", "sentences")  # of the whole answer: these instructions ask for nothing after it
 # The files that decide verdicts: their bytes are part of an audit's identity.
-SCORER_FILES = ("text.py", "reading.py", "members.py", "grammar.py", "claims.py", "forms.py", "wording.py", "refusals.py", "verifiers.py")
+SCORER_FILES = (
+    "text.py",
+    "reading.py",
+    "members.py",
+    "grammar.py",
+    "claims.py",
+    "forms.py",
+    "wording.py",
+    "refusals.py",
+    "verifiers.py",
+)
 
 
 def verify(item: Item, answer: str) -> Verdict:
@@ -84,8 +96,9 @@ def judge(facts: Mapping[str, Any], text: str) -> Reading:
 
 @lru_cache(maxsize=1)
 def scorer_sha256() -> str:
-    """The hash of the source of all code that decides verdicts."""
+    """The hash of the source of all code that decides verdicts, and of the lists that it knows members from."""
     digest = hashlib.sha256()
     for name in SCORER_FILES:
         digest.update(name.encode() + b"\0" + (Path(__file__).parent / name).read_bytes())
+    digest.update(data_file(MEMBERS).read_bytes())
     return digest.hexdigest()

@@ -287,7 +287,7 @@ class Evaluator:
     def _take_readings(self, plan: EvaluationPlan) -> None:
         """Let a person's word stand for the verdict that the rules abstained from; a withdrawn one leaves it open."""
         rows = self.reader.query(
-            "SELECT a.*, l.label, l.\"at\" AS read_at FROM evaluation_answers a LEFT JOIN person_labels l "
+            'SELECT a.*, l.label, l."at" AS read_at FROM evaluation_answers a LEFT JOIN person_labels l '
             "ON l.run_id = a.run_id AND l.subject_kind = ? AND l.subject_id = a.condition || '/' || a.item_id "
             "WHERE a.run_id = ? AND a.items_sha256 = ? AND a.abstained",
             [audit.SUBJECT_KIND, self.run["run_id"], plan.items_sha256],

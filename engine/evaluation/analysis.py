@@ -64,7 +64,8 @@ class Analysis:
 class Panel:
     """Test answers of one capability as arrays, items sorted by type and id.
 
-    `right` has for each condition one number an item: 1 right, 0 wrong, -1 not answered or undecided. `type_of` numbers `types`.
+    `right` has for each condition one number an item: 1 right, 0 wrong, -1 not answered or undecided. `type_of`
+    numbers `types`.
     """
 
     capability: str

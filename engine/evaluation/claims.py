@@ -1,4 +1,4 @@
-"""Checks of short answers: which of several possible answers a text claims, and which number."""
+"""The check of a short answer: which of several possible ones a text claims."""
 
 from __future__ import annotations
 
@@ -10,33 +10,37 @@ from functools import lru_cache
 from typing import Any
 
 from engine.evaluation.reading import Reading, right, unsure, wrong
-from engine.evaluation.text import core, fold, numbers, placed_numbers, sentences, without_enumerators
+from engine.evaluation.text import core, fold, sentences, without_enumerators, word_set
 
 _JOINED = r"[\s\"'*_`(]+"  # what may stand between words of one clause
-_DENIED = re.compile(
-    rf"(?:\b(?:not|never|neither|nor|nothing|unlike|cannot be|isn't|aren't|wasn't|n't){_JOINED}(?:[\w']+{_JOINED}){{0,2}}"
-    rf"|n't{_JOINED}(?:\w+{_JOINED}){{0,2}}|\b(?:instead of|rather than|used to be|formerly|no longer|far from|anything but|anything except|everything but|"
+DENIED = re.compile(
+    rf"(?:\b(?:not|never|neither|nor|nothing|unlike|cannot be|isn't|aren't|wasn't|"
+    rf"n't){_JOINED}(?:[\w']+{_JOINED}){{0,2}}"
+    rf"|n't{_JOINED}(?:\w+{_JOINED}){{0,2}}|\b(?:instead of|rather than|used to be|formerly|no longer|far from|"
+    rf"anything but|anything except|everything but|"
     r"other than|apart from|except)\W+"
     r"(?:\w+\W+){0,1})$"
 )
 _DENIED_ON = re.compile(r"\W*(?:(?:or|nor|and|not|on|in|at|for|to|by|from|with|the|a|an|even|also|yet|of)\W+)*")
 _DENIED_AFTER = re.compile(
-    r"^[\"'*_`)]*,? (?:(?:is|was|are|were|will|would|does|did|do|has|have|can|could|should)(?:n't| not)|never|can't|won't)"
-    r" (?!only\b|just\b)|^[\"'*_`)]* (?:is|was|would be) (?:wrong|false|incorrect|mistaken|not|an error|a mistake|a myth)\b"
+    r"^[\"'*_`)]*,? (?:(?:is|was|are|were|will|would|does|did|do|has|have|can|could|should)(?:n't| not)|never|"
+    r"can't|won't)"
+    r" (?!only\b|just\b)|^[\"'*_`)]* (?:is|was|would be) (?:wrong|false|incorrect|mistaken|not|an error|"
+    r"a mistake|a myth)\b"
 )
-_ATTRIBUTED = re.compile(
+ATTRIBUTED = re.compile(
     r"\b(?:many|most|some|people|others|everybody|everyone|they|he|she|you|one|1|folks|tourists|children|students) "
-    r"(?:\w+ ){0,3}?(?:say|says|said|think|thinks|thought|believe|believes|believed|call|calls|claim|claims|guess|assume|"
+    r"(?:\w+ ){0,3}?(?:say|says|said|think|thinks|thought|believe|believes|believed|call|calls|claim|claims|"
+    r"guess|assume|"
     r"assumes|take|mistake|confuse|expect|answer|put|write)\b.{0,30}$|\b(?:mistakenly|wrongly|falsely)\b.{0,30}$"
 )
-_CORRECTED = re.compile(
-    r"\b(?:but|however|yet|wrong|wrongly|mistake|mistaken|mistakenly|false|in fact|not true|myth)\b"
-)
+CORRECTED = re.compile(r"\b(?:but|however|yet|wrong|wrongly|mistake|mistaken|mistakenly|false|in fact|not true|myth)\b")
 _VIEW_AFTER = re.compile(
     r"^\W*(?:is|was|would be) what (?:\w+ ){0,2}(?:people|i|you|they|we|1|everybody|many|most|some)\b"
 )
 _FORMER = re.compile(
-    r"^\W*(?:is|was) (?:just|only|merely)\b|^\W*(?:was|had been|used to be)\b.*\b(?:former|formerly|once|until|past|earlier|back then|previously|before)\b"
+    r"^\W*(?:is|was) (?:just|only|merely)\b|^\W*(?:was|had been|used to be)\b.*\b(?:former|formerly|once|until|"
+    r"past|earlier|back then|previously|before)\b"
 )
 _ONCE = re.compile(r"\b(?:once|formerly|previously|earlier|at first|originally)\b")
 _NOW = re.compile(r"\b(?:now|today|these days|later|then|but)\b")
@@ -47,7 +51,8 @@ _IDIOM = re.compile(
 _THE_ONE = re.compile(r"\b(?:the|this|that|which|no|any|every|each|another) 1\b")
 _CLOCK_BEFORE = re.compile(r"(?:quarter|half|\d|minutes?) (?:past|to|after|before) $|\d[.,:]$")
 _CLOCK_AFTER = re.compile(
-    r"^(?::(?!00)\d\d|[.,](?!0{1,2}\b)\d)|^ (?:hours?|minutes?|days?|weeks?|years?) (?:later|earlier|before|after|from)\b"
+    r"^(?::(?!00)\d\d|[.,](?!0{1,2}\b)\d)|^ (?:hours?|minutes?|days?|weeks?|years?) (?:later|earlier|before|"
+    r"after|from)\b"
     r"|^ (?:minutes? )?(?:past|to|before|after) \d"
 )
 _ASIDE = re.compile(
@@ -56,7 +61,7 @@ _ASIDE = re.compile(
 )
 _OR_BEFORE = re.compile(r"\bor\W+(?:(?:maybe|perhaps|possibly|even|just|the|a|an|in|at|on|it|is|it's|be)\W+){0,3}$")
 _OR_AFTER = re.compile(r"^\W{0,4}or\W+(?!(?:so|more|less|in other words|simply|just)\b)(.{0,40})")
-_HEDGE = re.compile(
+HEDGE = re.compile(
     r"\b(?:or|either|maybe|perhaps|possibly|might|could|actually|alternatively|not sure|unsure|i guess|correction|"
     r"wait|on second thought|probably)\b"
 )
@@ -79,65 +84,54 @@ _OWN_VERB = re.compile(
 )
 _SO = re.compile(r"^(?:so|therefore|thus|hence)\b")
 _VERB = re.compile(r"\b(?:is|are|was|has|stands|means|costs|reads|expects|lies|comes|called)\b")
-_STOP = frozenset(
-    "the a an of in is are you your at to it what that this for on be called result answer has with have which when does "
+_STOP = word_set(
+    "the a an of in is are you your at to it what that this for on be called result answer has with have which "
+    "when does "
     "from them they whom into should must give there then next good down write decide comment look tell know need find "
-    "give people said call called does somebody anybody forgot help here".split()
+    "give people said call called does somebody anybody forgot help here"
 )
 _SAME_AGAIN = re.compile(r"^(?:it is|it's|this is|that is|or|maybe|perhaps)\b|\b(?:also|too|as well|both)\b")
 _ALIAS = re.compile(r"\b(?:in (?:english|german|french|spanish|latin|short)|also (?:called|known)|in other words)\b")
 _OR_LATER = re.compile(
     r"^[\"'*_`)]*, (?:[\w.'-]+(?: [\w.'-]+){0,2}, ){0,3}[\w.'-]+(?: [\w.'-]+)?,? or (?!so\b|more\b|less\b)"
 )
-_DOUBT = re.compile(
+DOUBT = re.compile(
     r"\b(?:don't|do not) know\b|\b(?:can't|cannot|can not) (?:say|tell|know)\b|\bno idea\b|\bwho knows\b|\bwhether\b"
-    r"|\bnot enough\b|n't enough\b|\bany(?:thing)? (?:other|else)\b|\btake your pick\b|\b1 of (?:those|these|them|the 2)\b"
-    r"|\bimpossible to\b|\bnever (?:told|mentioned|said)\b|\b(?:don't|do not|can't|cannot) (?:remember|recall)\b|\bforgot\b"
-    r"|\b(?:might|could) (?:be|also)\b|\b(?:how|what) about\b|\bif it (?:is not|isn't|were|was)\b|\brhymes?\b|\bsounds? like\b"
-    r"|\bsomething like\b|\bunless\b|\b(?:joke|joking|kidding|pretend)\b|\bopposite\b|\balmost\b|\bhardly\b|\bso-called\b"
-    r"|\bsimilar\b|\bi doubt\b|\bi wish\b|\bclose to\b|\bnear\b|\bfar from\b|\bmade up\b|\bi made\b|\bsome other\b|\bneither of\b"
+    r"|\bnot enough\b|n't enough\b|\bany(?:thing)? (?:other|else)\b|\btake your pick\b|\b1 of (?:those|these|"
+    r"them|the 2)\b"
+    r"|\bimpossible to\b|\bnever (?:told|mentioned|said)\b|\b(?:don't|do not|can't|cannot) (?:remember|recall)\b|"
+    r"\bforgot\b"
+    r"|\b(?:might|could) (?:be|also)\b|\b(?:how|what) about\b|\bif it (?:is not|isn't|were|was)\b|\brhymes?\b|"
+    r"\bsounds? like\b"
+    r"|\bsomething like\b|\bunless\b|\b(?:joke|joking|kidding|pretend)\b|\bopposite\b|\balmost\b|\bhardly\b|"
+    r"\bso-called\b"
+    r"|\bsimilar\b|\bi doubt\b|\bi wish\b|\bclose to\b|\bnear\b|\bfar from\b|\bmade up\b|\bi made\b|"
+    r"\bsome other\b|\bneither of\b"
 )
-_RETRACTS = re.compile(
+RETRACTS = re.compile(
     r"(?:^|[,;(] |- |\.\.\. ?)(?:no|wait|sorry|scratch that|i mean|or rather|correction|make that|pardon)\b[,.:!]? +"
     r"(?!(?:\w+ )?(?:problem|need|doubt|worries|wonder|matter|other|more|further|not|idea|for|to)\b)\w"
 )
 _SUBORDINATE = re.compile(
-    r"\b(?:is|are|was|means|meant|called|reads)\b[^,;:]*[,;] (?:as|while|whereas|though|although|unlike|since|because)\b"
+    r"\b(?:is|are|was|means|meant|called|reads)\b[^,;:]*[,;] (?:as|while|whereas|though|although|unlike|since|"
+    r"because)\b"
     r"[^,;:]*$"
 )
 _OF_IT = re.compile(
-    r"\b(?:friend|brother|sister|son|daughter|wife|husband|mother|father|rival|pupil|enemy|neighbour|neighbor|fan|colleague|"
+    r"\b(?:friend|brother|sister|son|daughter|wife|husband|mother|father|rival|pupil|enemy|neighbour|neighbor|"
+    r"fan|colleague|"
     r"successor|predecessor|isotope|compound|oxide|north|south|east|west|outside|suburb) "
-    r"of[ \"'*]+(?:(?:the|a|an|my|your)[ \"'*]+)?$|\b(?:new|north|south|east|west|little|old|near|named after|small|young) [\"'*]?$"
+    r"of[ \"'*]+(?:(?:the|a|an|my|your)[ \"'*]+)?$|\b(?:new|north|south|east|west|little|old|near|named after|"
+    r"small|young) [\"'*]?$"
 )
 _OF_ANOTHER = re.compile(
     r"^\W*(?:is|was)(?: the)? (?:capital|symbol|author|word|name|price|day) (?:of|for) (?:the )?(\w+)"
 )
-_THIS = frozenset("this that it these those many several your his her our their a an its what which".split())
-_PLAIN_AFTER = frozenset(
+_THIS = word_set("this that it these those many several your his her our their a an its what which")
+_PLAIN_AFTER = word_set(
     "too then please indeed obviously again sir madam city element gas metal review mail email message label section "
     "sentence tone one it is in of for and as was has at on by to from the because since which who that when though if "
-    "euros euro dollars o'clock pm am oclock clock today now here there yes ok I i".split()
-)
-_ANSWER = re.compile(r"\banswer\b")
-_TOTAL = re.compile(
-    r"^\W*(?:so|thus|hence|therefore|finally|in total|altogether|in conclusion|the (?:result|total|sum))\b"
-    r"|\b(?:therefore|final (?:result|number|amount)|in total|altogether)\b"
-)
-
-
-_NEARLY = re.compile(
-    r"(?:(?:^|\b(?:is|equals) |[=:] ?)-|\b(?:about|around|roughly|approximately|nearly|almost|over|under) )(\d[\d,.]{0,15})"
-)
-_UNIT = re.compile(
-    r"(?<![\d.,])(\d[\d,.]{0,15}) ?(%|percent|per cent|cents|¢|pence|kilomet\w+|centimet\w+|met(?:er|re)s|miles|years|days|hours|"
-    r"minutes|degrees|kilos?|kilograms?|times)(?!\w)"
-)
-_ROUNDABOUT = re.compile(r"\b(?:dozens?|score|twice|double|triple|half|less than|more than|short of)\b")
-_MAYBE = re.compile(r"\b(?:maybe|perhaps|possibly|or|might|could)\b")
-_EITHER_NUMBER = re.compile(
-    r"(?<![\d,.])(\d[\d,.]{0,15})\W{1,3}(?:\w{1,12}\W{1,3})?or\W{1,3}"
-    r"(?:(?:maybe|perhaps|possibly|even)\W{1,3})?(\d[\d,.]{0,15})"
+    "euros euro dollars o'clock pm am oclock clock today now here there yes ok I i"
 )
 
 
@@ -170,7 +164,8 @@ _SYNONYMS = {
     "negative": ("unfavourable", "unfavorable", "bad", "thumbs down", "critical", "unhappy", "complain"),
     "command": ("imperative", "order", "instruction"), "question": ("interrogative", "asking", "query"),
     "statement": ("declarative", "assertion", "says that"), "spam": ("junk", "unsolicited", "scam", "advert"),
-    "personal": ("private", "friend", "family"), "sports": ("sport", "athletic"), "politics": ("political", "government"),
+    "personal": ("private", "friend", "family"), "sports": ("sport", "athletic"),
+    "politics": ("political", "government"),
     "cooking": ("food", "recipe", "culinary", "kitchen"), "weather": ("meteorolog", "forecast"),
 }  # fmt: skip
 
@@ -199,14 +194,14 @@ def _hits(sentence: str, accepted: tuple[str, ...], pattern: re.Pattern[str]) ->
             continue
         gap = "" if denied_to is None else sentence[denied_to : match.start()]
         goes_on = denied_to is not None and _DENIED_ON.fullmatch(gap) and (not named or "or" in gap.split())
-        if _DENIED.search(before[-48:]) or goes_on or (named and _DENIED_AFTER.match(after)):
+        if DENIED.search(before[-48:]) or goes_on or (named and _DENIED_AFTER.match(after)):
             denied_to = match.end()
             continue
         denied_to = None
         if not named and _ASIDE.search(before[-48:]):
             continue
-        viewed = named and (_ATTRIBUTED.search(before) or _VIEW_AFTER.match(after))
-        if viewed and _CORRECTED.search(sentence[match.end() :]):
+        viewed = named and (ATTRIBUTED.search(before) or _VIEW_AFTER.match(after))
+        if viewed and CORRECTED.search(sentence[match.end() :]):
             continue
         found.append(_Hit(named, match[0], match.start(), match.end()))
     return found
@@ -237,14 +232,14 @@ def _doubtful(facts: Mapping[str, Any], said: list[str], place: int, part: str, 
     """Why a sentence that names the accepted answer may not claim it; None where nothing speaks against it."""
     last = max((hit for hit in hits if hit.accepted), key=lambda hit: hit.end)
     after = part[last.end :]
-    if _DOUBT.search(part):
+    if DOUBT.search(part):
         return "It may not commit itself."
     if _OR_LATER.match(after) and not _ALIAS.search(after):
         return "It may leave a choice open."
     if _FORMER.match(after) or (_ONCE.search(part[: last.start]) and _NOW.search(after)):
         return f"It may call {last.text} something else or a former one."
-    if _RETRACTS.search(after) or any(
-        _RETRACTS.match(later) and len(later.split()) <= 8 and last.text not in later for later in said[place + 1 :]
+    if RETRACTS.search(after) or any(
+        RETRACTS.match(later) and len(later.split()) <= 8 and last.text not in later for later in said[place + 1 :]
     ):
         return f"It may take {last.text} back."
     if _SUBORDINATE.search(part[: last.start]) and sum(hit.accepted for hit in hits) == 1:
@@ -311,7 +306,7 @@ def _assigned(facts: Mapping[str, Any], part: str, hits: list[_Hit]) -> Reading 
         return None
     if any(about & set(re.findall(r"\w+", clause)) or len(clause.split()) < 3 for clause in theirs):
         return None
-    if hits[0].accepted and _VERB.search(mine[0]) and not _HEDGE.search(part):
+    if hits[0].accepted and _VERB.search(mine[0]) and not HEDGE.search(part):
         return right("Each is said of its own.", False)
     return unsure("It may only list what was given.")
 
@@ -326,7 +321,7 @@ def _apart(sentence: str, accepted: tuple[str, ...], pattern: re.Pattern[str]) -
         others = [hit for hit in hits if not hit.accepted]
         if (first or _SO.search(clause)) and others:
             return False
-        if others and (not _OWN_VERB.search(clause) or _SAME_AGAIN.search(clause) or _HEDGE.search(clause)):
+        if others and (not _OWN_VERB.search(clause) or _SAME_AGAIN.search(clause) or HEDGE.search(clause)):
             return False
         first = False
     return not first
@@ -375,9 +370,9 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
         return wrong(f"It names both {asked} and {others[0].text}.")
     if others and (assigned := _assigned(facts, part, hits)) is not None:
         return assigned
-    if others and (_HEDGE.search(part) or not _CONTRAST.search(part)):
+    if others and (HEDGE.search(part) or not _CONTRAST.search(part)):
         names = sum(len(hit.text.split()) for hit in hits)
-        if hits[0].accepted and not _HEDGE.search(part) and len(part.split()) > names + 5:
+        if hits[0].accepted and not HEDGE.search(part) and len(part.split()) > names + 5:
             return unsure(f"It names both {asked} and {others[0].text}.")
         return wrong(f"It names both {asked} and {others[0].text}.")
     if _torn(part, hits, accepted):
@@ -397,90 +392,3 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
     if doubt is not None:
         return unsure(doubt)
     return right(f"It says {asked}.", core(folded) in accepted)
-
-
-def _decisive(sentence: str, given: set[float]) -> list[float]:
-    """The numbers that a folded sentence claims, without those that are given or denied."""
-    found = []
-    for value, start, end in placed_numbers(sentence):
-        if value not in given and not _DENIED.search(sentence[max(0, start - 48) : start]):
-            attributed = _ATTRIBUTED.search(sentence[max(0, start - 60) : start]) and _CORRECTED.search(sentence[end:])
-            if not attributed:
-                found.append(value)
-    return found
-
-
-def _concluding(said: list[str], found: list[tuple[int, list[float]]]) -> list[int]:
-    """Places in `found` of sentences that conclude, or follow a heading that does."""
-    for sign in (_ANSWER, _TOTAL):
-        places = [
-            place
-            for place, (index, _) in enumerate(found)
-            if sign.search(said[index]) or (index and len(said[index - 1].split()) <= 4 and sign.search(said[index - 1])
-                                            and index - 1 not in {one for one, _ in found})
-        ]  # fmt: skip
-        if places:
-            return places
-    return []
-
-
-def _roundabout(facts: Mapping[str, Any], folded: str) -> bool:
-    """Whether a text may give a number as a part or a multiple of another, in words that are not the question's."""
-    words = set(_ROUNDABOUT.findall(folded))
-    return bool(words - set(_ROUNDABOUT.findall(fold(facts.get("prompt", "")))))
-
-
-def number(facts: Mapping[str, Any], text: str) -> Reading:
-    """Whether a text gives a number as its answer.
-
-    Numbers of the question and of the way to the answer are passed over, and what is denied. The last sentence that
-    concludes decides, else the first that has another number; a bare other number or an alternative after it takes the
-    answer back. Where a text works its way to the number, or may not commit itself, nothing is decided but what it
-    says in the end. Facts: value, given (numbers that may stand in an explanation).
-    """
-    value = float(facts["value"])
-    shown = f"{value:g}" if value < 1e6 else str(int(value))
-    given = {float(other) for other in facts["given"]} - {value}
-    if value != 1:
-        given.add(1.0)  # the word "one" is rarely a number
-    folded = fold(text)
-    said = sentences(without_enumerators(folded, inline=False))
-    said = [part for part in said if not part.endswith("?")] or said
-    found = [(index, values) for index, part in enumerate(said) if (values := _decisive(part, given))]
-    if not found:
-        if re.search(rf"\b{100 * value:g} ?(?:cents|¢)", folded.replace(",", "")) or _roundabout(facts, folded):
-            return unsure(f"It may say {shown} in other words.")
-        return wrong(f"It does not give the number {shown}.")
-    places = _concluding(said, found)
-    place = places[-1] if places else 0
-    index, values = found[place]
-    part = said[index]
-    choice = _EITHER_NUMBER.search(part)
-    if choice and len(set(both := numbers(f"{choice[1]} {choice[2]}"))) > 1 and value in both:
-        return wrong(f"It leaves open whether it is {both[0]:g} or {both[1]:g}.")
-    if values[-1] != value:
-        last = found[-1]
-        works = not places and place < len(found) - 1 and last[1][-1] == value
-        if works and ("=" in part or _RETRACTS.match(said[last[0]])) and not _MAYBE.search(said[last[0]]):
-            return right(f"It works its way to {shown}.", False)
-        clause = re.split(r";| while | whereas | but ", part)[0]
-        if value in values and clause != part and value in _decisive(clause, given)[-1:] and not _HEDGE.search(clause):
-            return unsure(f"It gives {shown}, and {values[-1]:g} for something else.")
-        if works and not _HEDGE.search(said[last[0]]) and len(said[last[0]].split()) > 2:
-            return unsure(f"It gives {values[-1]:g} first and {shown} in the end.")
-        return wrong(f"It gives {values[-1]:g}, not {shown}.")
-    if len(set(values)) > 1 and _HEDGE.search(part):
-        return wrong(f"It names both {values[0]:g} and {shown}.")
-    for later, more in found[place + 1 :]:
-        if more[-1] != value and (_HEDGE.search(said[later]) or len(said[later].split()) <= 2):
-            return wrong(f"It gives {shown} first and {more[-1]:g} later.")
-    if _DOUBT.search(part) or any(_RETRACTS.match(later) and len(later.split()) <= 8 and value not in numbers(later)
-                                  for later in said[index + 1 :]):  # fmt: skip
-        return unsure(f"It may not commit itself to {shown}.")
-    units = [unit for unit in _UNIT.findall(folded) if value in numbers(unit[0])]
-    if units and all(unit[1].replace("¢", "cents")[:4] not in fold(facts.get("prompt", "")) for unit in units):
-        return unsure(f"It gives {shown} {units[0][1]}.")
-    if any(value in numbers(match[1]) for match in _NEARLY.finditer(folded)):
-        return unsure(f"It gives about {shown}, or below zero.")
-    bare = numbers(core(folded))
-    return right(f"It gives {shown}.", len(folded.split()) == 1 and bare == [value])

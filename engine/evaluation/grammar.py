@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
-from engine.evaluation.text import fold, sentences, tokens
+from engine.evaluation.text import fold, sentences, tokens, word_set
 
-_DETERMINERS = frozenset("a an the my your our their every its".split())
-_PREPOSITIONS = frozenset("of at into from with for upon onto beside beneath among during".split())
-_JOINING = frozenset("and or but because nor than".split())
-_BE = frozenset("is are was were am has have had will would can could should must do does did".split())
-_PRONOUNS = frozenset("i he she we they".split())
-_ENDLESS = frozenset(
-    "a an the my your our their every and or but because nor into onto among during if which very so".split()
-)
-_VERBS = frozenset(
-    "be been go goes went come came get gets got give gave take took make made see saw say said know knew think thought "
-    "find found tell told ask feel felt leave left put mean keep kept let begin began show hear heard play run ran move "
-    "live believe hold held bring brought write wrote sit sat stand stood lose lost pay met meet include continue set learn "
-    "lead led understand watch follow stop create speak spoke read spend grow grew open walk win won offer remember love "
-    "consider appear buy bought wait serve die send sent build built stay fall fell cut reach kill remain eat ate drink "
+_DETERMINERS = word_set("a an the my your our their every its")
+_PREPOSITIONS = word_set("of at into from with for upon onto beside beneath among during")
+_JOINING = word_set("and or but because nor than")
+_BE = word_set("is are was were am has have had will would can could should must do does did")
+_PRONOUNS = word_set("i he she we they")
+_ENDLESS = word_set("a an the my your our their every and or but because nor into onto among during if which very so")
+_VERBS = word_set(
+    "be been go goes went come came get gets got give gave take took make made see saw say said know knew think "
+    "thought "
+    "find found tell told ask feel felt leave left put mean keep kept let begin began show hear heard play run "
+    "ran move "
+    "live believe hold held bring brought write wrote sit sat stand stood lose lost pay met meet include "
+    "continue set learn "
+    "lead led understand watch follow stop create speak spoke read spend grow grew open walk win won offer "
+    "remember love "
+    "consider appear buy bought wait serve die send sent build built stay fall fell cut reach kill remain eat "
+    "ate drink "
     "drank sleep slept sing sang dream fly flew swim swam rise rose shine shone blow blew rain snow look lie lay fight "
-    "fought catch caught drive drove ride rode hide hid bite bit bake cook boil fry use try help turn start call need want "
-    "seem become became like likes form cover travel carry store burn gather collect visit listen welcome enjoy don't won't "
-    "can't isn't aren't wasn't didn't doesn't couldn't wouldn't it's there's that's he's she's they're we're i'm you're i'll "
-    "let's may might must shall hope hopes draw drew teach taught sell sold hunt feed fed lay laid hatch heat cool melt "
+    "fought catch caught drive drove ride rode hide hid bite bit bake cook boil fry use try help turn start call "
+    "need want "
+    "seem become became like likes form cover travel carry store burn gather collect visit listen welcome enjoy "
+    "don't won't "
+    "can't isn't aren't wasn't didn't doesn't couldn't wouldn't it's there's that's he's she's they're we're i'm "
+    "you're i'll "
+    "let's may might must shall hope hopes draw drew teach taught sell sold hunt feed fed lay laid hatch heat "
+    "cool melt "
     "freeze froze join end ends please visit come discover taste bloom smell touch chase hang hung dig dug jump nest "
-    "add rest wear wore throw threw break broke mark act work talk contain produce require consist belong depend provide "
-    "protect allow cause make spread pull push absorb reflect orbit attract guide rely breathe".split()
+    "add rest wear wore throw threw break broke mark act work talk contain produce require consist belong depend "
+    "provide "
+    "protect allow cause make spread pull push absorb reflect orbit attract guide rely breathe"
 )
-_FUNCTION = _DETERMINERS | _PREPOSITIONS | _JOINING | _BE | _PRONOUNS | frozenset(
-    "it in on to that this these those his her you me him them us not no all some as by if who when where there here so "
-    "very too with over under near after before up down out off be it's".split()
+_FUNCTION = _DETERMINERS | _PREPOSITIONS | _JOINING | _BE | _PRONOUNS | word_set(
+    "it in on to that this these those his her you me him them us not no all some as by if who when where there "
+    "here so "
+    "very too with over under near after before up down out off be it's"
 )  # fmt: skip
 
 
@@ -45,7 +55,7 @@ def misfits(sentence: str) -> int:
     """How many neighbours can't stand together in a sentence, a last word that can't end one among them."""
     said = [fold(word) for word in re.findall(r"[^\W_]+(?:['\-][^\W_]+)*|[,;:.!?\"()-]", sentence)]
     n = 0
-    for one, other in zip(said, said[1:], strict=False):
+    for one, other in pairwise(said):
         ended = other[0] in ",;:.!?)"
         n += one in _DETERMINERS and (ended or other in _DETERMINERS | _PREPOSITIONS | _JOINING | _BE | _PRONOUNS)
         n += one in {"of", "into", "upon", "from"} and (other in _JOINING | _BE | _PRONOUNS or other == "of")

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from engine.core.data import read_data
-from engine.evaluation.text import fold
+from engine.evaluation.text import fold, word_set
 
 MEMBERS = "evaluation_members"
 _BEFORE = re.compile(r"^(?:(?:the|a|an|my|your|his|her|our|some|left|right|both|pair of|1)\s+)+")
-_SAYS = frozenset("i for is are which that with in to from because the a and as when on like".split())
+_SAYS = word_set("i for is are which that with in to from because the a and as when on like")
 _TREE = re.compile(r"(?<=\w)(?: trees?)$")
 
 

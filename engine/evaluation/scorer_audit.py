@@ -73,8 +73,8 @@ def error_rates(verify: Callable[[Item, str], Verdict], tricky: Iterable[Plant])
     """How often verifiers err on tricky answers, for all types of a capability and for each; recorded, not deciding.
 
     Three rows each, with Wilson's interval: `false accepts` of the wrong answers, `false rejects` of the right ones,
-    and `abstains` of all. An answer that is left to a reader is neither accepted nor rejected. No single answer is told,
-    so that the half that is kept for the audit teaches nobody.
+    and `abstains` of all. An answer left to a reader is neither accepted nor rejected. No single answer is told, so
+    that the half that is kept for the audit teaches nobody.
     """
     counts: dict[tuple[str, str], Counter[tuple[bool, bool | None]]] = {}
     for plant in tricky:
@@ -119,8 +119,8 @@ def confounds(
     """Whether verdicts hang on length or form, for each capability and condition.
 
     `answers` are rows of evaluation_answers joined with their items (capability, item_type, and facts where known), of
-    any split; undecided ones are left out. Two rows decide: `length`, the correlation of success with length (see within_types), and `padding`, the
-    share of right answers that turn wrong with a sentence added that says nothing. Both leave out items that ask for a
+    any split; undecided ones are left out. Two rows decide: `length`, the correlation of success with length (see
+    within_types), and `padding`, the share of right answers that turn wrong with a sentence added that says nothing. Both leave out items that ask for a
     length: those of `length_types`, and those whose facts name a check of length or a style of the whole answer.
     Recorded are `trimming` and `strictness`, the shares of verdicts that turn when the last sentence is cut off and
     between the strict and the loose rule, and `format`, the largest difference of success with and without a form
@@ -227,7 +227,7 @@ def blocked(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def broken(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Those of the failed rows that speak against the verdicts themselves, so that not even exploratory results count."""
+    """Those of the failed rows that speak against the verdicts themselves: with them not even explorations count."""
     return blocked(one for one in rows if one["part"] != "undecided")
 
 

@@ -45,6 +45,11 @@ _OPENING = re.compile(
 )
 
 
+def word_set(words: str) -> frozenset[str]:
+    """The words of a text, parted by blanks."""
+    return frozenset(words.split())
+
+
 def clean(text: str) -> str:
     """NFKC, plain quotes and dashes, no invisible characters, one space for many, no blanks at the ends."""
     text = unicodedata.normalize("NFKC", text.replace("\r\n", "\n").replace("\r", "\n")).translate(_QUOTES)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.core.data import data_file
-from engine.evaluation import Item, Verdict, claims, forms, refusals, wording
+from engine.evaluation import Item, Verdict, amounts, claims, forms, refusals, wording
 from engine.evaluation.members import MEMBERS
 from engine.evaluation.reading import Reading, unsure, wrong
 from engine.evaluation.text import before_new_turn, clean, looser, without_prompt
@@ -25,7 +25,7 @@ Check = Callable[[Mapping[str, Any], str], Reading]
 
 CHECKS: dict[str, Check] = {
     "claim": claims.claim,
-    "number": claims.number,
+    "number": amounts.number,
     "list": forms.listed,
     "json": forms.json_value,
     "table": forms.table,

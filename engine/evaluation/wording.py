@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from engine.evaluation import grammar
@@ -13,11 +14,13 @@ from engine.evaluation.text import core, fold, payload, sentences, tokens, witho
 
 _COUNTED = re.compile(r"\s*[(\[]\d{1,3} (?:words|sentences)[)\]]\.?\s*$", re.IGNORECASE)
 _NO_ANSWER = re.compile(
-    r"\b(?:language model|as an ai|i (?:don't|do not|can't|cannot) (?:know|answer|say|help|write|tell)|i'm sorry|i am sorry|"
+    r"\b(?:language model|as an ai|i (?:don't|do not|can't|cannot) (?:know|answer|say|help|write|tell)|i'm sorry|"
+    r"i am sorry|"
     r"i know nothing)\b"
 )
 _META = re.compile(
-    r"\b(?:here (?:is|are|you)|i hope|as (?:requested|asked|you)|you asked|let me know|sentences?|i (?:can|will|could|would|wrote|"
+    r"\b(?:here (?:is|are|you)|i hope|as (?:requested|asked|you)|you asked|let me know|sentences?|i (?:can|will|"
+    r"could|would|wrote|"
     r"have written|don't|am)|hope (?:this|that)|that(?:'s| is) (?:it|all)|these are|the end|thank you|please|sorry)\b"
 )
 _AFTER_END = re.compile(r"(?<=[.!?])\s*[^\w\s.!?\"')\]*_]+\s*$")
@@ -225,7 +228,7 @@ def _adds(part: str, pattern: re.Pattern[str]) -> bool:
     """Whether a row of entries has something of its own between two of them, or after the last."""
     named = list(pattern.finditer(re.sub(r"\([^()]*\)", "", part)))
     plain = re.sub(r"\([^()]*\)", "", part)
-    between = [plain[one.end() : other.start()] for one, other in zip(named, named[1:], strict=False)]
+    between = [plain[one.end() : other.start()] for one, other in pairwise(named)]
     after = plain[named[-1].end() :] if named else ""
     return any(_ENTRY_BETWEEN.fullmatch(gap) for gap in between) or bool(_ENTRY_AFTER.fullmatch(after))
 

@@ -107,7 +107,8 @@ def standing(reader: Reader, run_id: str) -> Standing:
     k, n = "count(*) FILTER (a.correct)", "count(a.correct)"
     return Standing(
         reader.query(
-            f"SELECT i.capability, a.condition, i.split, {n} AS n, {k} AS n_right, {k} / nullif({n}, 0)::DOUBLE AS share, "
+            f"SELECT i.capability, a.condition, i.split, {n} AS n, {k} AS n_right, {k} / nullif({n}, 0)::DOUBLE "
+            f"AS share, "
             f"count(*) - {n} AS undecided, "
             f"{wilson_columns(k, n, 'lo', 'hi')} "
             "FROM evaluation_answers a JOIN evaluation_items i USING (items_sha256, item_id) WHERE a.run_id = ? "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A check's result, with None for `correct` where rules can't decide; `strict` counts only where `correct` holds."""
+    """A check's result, with None for `correct` where rules can't decide; `strict` counts where `correct` holds."""
 
     correct: bool | None
     strict: bool

@@ -118,14 +118,15 @@ def confounds(
 ) -> list[Row]:
     """Whether verdicts hang on length or form, for each capability and condition.
 
-    `answers` are rows of evaluation_answers joined with their items (capability, item_type, and facts where known), of
-    any split; undecided ones are left out. Two rows decide: `length`, the correlation of success with length (see
-    within_types), and `padding`, the share of right answers that turn wrong with a sentence added that says nothing. Both leave out items that ask for a
-    length: those of `length_types`, and those whose facts name a check of length or a style of the whole answer.
-    Recorded are `trimming` and `strictness`, the shares of verdicts that turn when the last sentence is cut off and
-    between the strict and the loose rule, and `format`, the largest difference of success with and without a form
-    (markdown, a list, a newline) among answers to items of one type. What can't be measured decides nothing, nor does
-    the correlation with length where fewer than ten answers are right, or wrong.
+    `answers` are rows of evaluation_answers joined with their items (capability, item_type, and facts where known),
+    of any split; undecided ones are left out. Two rows decide: `length`, the correlation of success with length
+    (see within_types), and `padding`, the share of right answers that turn wrong with a sentence added that says
+    nothing. Both leave out items that ask for a length: those of `length_types`, and those whose facts name a check
+    of length or a style of the whole answer. Recorded are `trimming` and `strictness`, the shares of verdicts that
+    turn when the last sentence is cut off and between the strict and the loose rule, and `format`, the largest
+    difference of success with and without a form (markdown, a list, a newline) among answers to items of one type.
+    What can't be measured decides nothing, nor does the correlation with length where fewer than ten answers are
+    right, or wrong.
     """
     answers = [one for one in answers if one["correct"] is not None]
     rows = []

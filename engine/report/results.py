@@ -69,8 +69,9 @@ def results(doc: Document) -> None:
         shares,
         [*_COMPARISON[:1], col("condition", "words"), col("test items", "count", "n"), col("right", "count"),
          col("share", "share"), col("95 % interval", "shares", "lo", "hi"), col("undecided", "count"),
-         col("stricter rule", "share", "strict"), col("looser rule", "share", "loose"), col("last sentence cut", "share", "trimmed"),
-         col("padded", "share"), col("mean tokens", "figure", "tokens"), col("ended by the limit", "share", "cut_off")],
+         col("stricter rule", "share", "strict"), col("looser rule", "share", "loose"),
+         col("last sentence cut", "share", "trimmed"), col("padded", "share"),
+         col("mean tokens", "figure", "tokens"), col("ended by the limit", "share", "cut_off")],
     )  # fmt: skip
     whole = doc.queries.ask(
         "Comparisons over all types",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +16,11 @@ from engine.evaluation.gap import gap_checks
 from engine.evaluation.items import tricky_answers
 from engine.evaluation.scorer_audit import blinded, blocked, broken, confounds, error_rates, person, undecided
 from engine.evaluation.verifiers import verify
+from engine.phases.evaluation import conclude
+from store.db import Store
+from tests.engine.evaluation.examined import BASE, SMALL, Examined, evaluate, query
 from tests.engine.evaluation.test_scorer_audit import SPEC, answered
+from tests.engine.training.training_run import RUN, settings, trainable_store
 from tests.store.rows import T0
 
 Row = dict[str, Any]
@@ -80,8 +86,8 @@ def test_a_claim_needs_few_undecided_answers_and_the_others_do_not_count_them() 
 
 def test_an_undecided_answer_is_in_no_comparison_and_is_read_first() -> None:
     before, after = answered("base_formatted", ["no"] * 60), answered("sft", ["yes"] * 30 + ["no"] * 30)
-    whole = next(row for row in compare(before + after, SPEC).results if row["item_type"] == "all")
-    made = compare(left_open(before, 1) + left_open(after, 2, 40), SPEC)
+    whole = next(row for row in compare(before + after, SPEC, None, now=T0).results if row["item_type"] == "all")
+    made = compare(left_open(before, 1) + left_open(after, 2, 40), SPEC, None, now=T0)
     less = next(row for row in made.results if row["item_type"] == "all")
     assert (whole["n"], whole["after_right"], less["n"], less["after_right"]) == (60, 30, 57, 28)
     first = blinded(left_open(before, 1), left_open(after, 2, 40), seed=3, k=3)
@@ -107,3 +113,24 @@ def test_the_gap_gate_counts_what_is_undecided_against_itself() -> None:
     rows = dev("base_raw", ["no"] * 10, 0) + dev("reference", ["yes"] * 10, 0)
     told = {check.name: check.measured for check in gap_checks(rows, spec)}
     assert told["base_raw_right"] == 0.1 and told["reference_right"] == 0.9
+
+
+@pytest.mark.integration
+def test_what_somebody_read_stands_for_the_verdict_until_it_is_withdrawn(tmp_path: Path, monkeypatch: Any) -> None:
+    path = trainable_store(tmp_path / "a.duckdb", Path("gemma-3-270m"), settings(**SMALL), fingerprint=BASE)
+    evaluate(path, monkeypatch, Examined(), conversations="false")
+    [row] = query(path, "SELECT * FROM evaluation_answers WHERE condition = 'base_raw' ORDER BY item_id LIMIT 1")
+    subject = {"run_id": RUN, "subject_kind": "evaluation_answer", "subject_id": f"base_raw/{row['item_id']}"}
+    found = []
+    with Store.open(path) as store:
+        store.put({"evaluation_answers": [row | {"correct": None, "abstained": True}]})
+        for label in (None, "good", "bad", "unsure"):
+            if label is not None:
+                store.put({"person_labels": [{**subject, "label": label, "note": "", "at": datetime.now(UTC)}]})
+            conclude(store, RUN)
+            with store.reader() as reader:
+                found += [one["correct"] for one in reader.query(
+                    "SELECT correct FROM evaluation_answers WHERE condition = 'base_raw' AND item_id = ?",
+                    [row["item_id"]],
+                )]  # fmt: skip
+    assert found == [None, True, False, None]

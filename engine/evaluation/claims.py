@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Any
 
 from engine.evaluation.reading import Reading, right, unsure, wrong
+from engine.evaluation.spelling import SYNONYMS, forms_of, spelled_alike
 from engine.evaluation.text import core, fold, sentences, without_enumerators, word_set
 
 _JOINED = r"[\s\"'*_`(]+"  # what may stand between words of one clause
@@ -117,6 +117,9 @@ _SUBORDINATE = re.compile(
     r"because)\b"
     r"[^,;:]*$"
 )
+_TELLS_OF = re.compile(
+    r"^[\"'*_`)]* (?:is|was|means|meant|would be|stands for|has|have|got|lives|works|comes|goes)\b([^,;:.]*)"
+)
 _OF_IT = re.compile(
     r"\b(?:friend|brother|sister|son|daughter|wife|husband|mother|father|rival|pupil|enemy|neighbour|neighbor|"
     r"fan|colleague|"
@@ -150,37 +153,8 @@ def _pattern(names: tuple[str, ...]) -> re.Pattern[str]:
 
 
 @lru_cache(maxsize=4096)
-def _forms(names: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, names))})e?s(?!\w)")
-
-
-@lru_cache(maxsize=4096)
 def _folded(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(fold(name) for name in names))
-
-
-_SYNONYMS = {
-    "positive": ("favourable", "favorable", "good", "thumbs up", "happy", "praise", "enthusiastic"),
-    "negative": ("unfavourable", "unfavorable", "bad", "thumbs down", "critical", "unhappy", "complain"),
-    "command": ("imperative", "order", "instruction"), "question": ("interrogative", "asking", "query"),
-    "statement": ("declarative", "assertion", "says that"), "spam": ("junk", "unsolicited", "scam", "advert"),
-    "personal": ("private", "friend", "family"), "sports": ("sport", "athletic"),
-    "politics": ("political", "government"),
-    "cooking": ("food", "recipe", "culinary", "kitchen"), "weather": ("meteorolog", "forecast"),
-}  # fmt: skip
-
-
-def _spelled_alike(folded: str, accepted: tuple[str, ...], asked: str) -> bool:
-    """Whether a short text has a word, not one of the question, that is an accepted one in another spelling."""
-    said = [word for word in re.findall(r"[^\W\d]{5,}", folded[:400]) if word not in asked and word not in accepted]
-    names = [name for name in accepted if len(name) >= 5]
-    return len(said) <= 40 and any(
-        abs(len(word) - len(name)) <= 2
-        and not word.startswith(name)
-        and SequenceMatcher(None, word, name).ratio() >= 0.76
-        for word in said
-        for name in names
-    )
 
 
 def _hits(sentence: str, accepted: tuple[str, ...], pattern: re.Pattern[str]) -> list[_Hit]:
@@ -254,6 +228,15 @@ def _doubtful(facts: Mapping[str, Any], said: list[str], place: int, part: str, 
         r"\b(?:before|after|until|till|by|past|around|about) $", part[: last.start]
     ):
         return f"It may give another time than {last.text}."
+    told = _TELLS_OF.match(after)
+    if told:
+        of_it = {word[:4] for word in re.findall(r"[^\W_]{4,}", told[1]) if word not in _STOP}
+        known = {
+            word[:4]
+            for word in re.findall(r"[^\W_]{4,}", f"{fold(facts.get('prompt', ''))} {lead} answer correct right word")
+        }
+        if of_it and not of_it & known:
+            return f"It may tell something else of {last.text}."
     if _OF_IT.search(part[: last.start]):
         return f"It may mean something else of {last.text}."
     follows = re.match(r" ([^\W\d][\w'-]*)(?=[\"'*_`.!?]*$|[\"'])", after)
@@ -348,9 +331,9 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
         refused = len(rivals) == 1 and any(pattern.search(part) for part in said)
         if other is None and (
             refused
-            or any(word in folded for word in _SYNONYMS.get(accepted[0], ()))
-            or _forms(accepted).search(folded)
-            or _spelled_alike(folded, accepted, fold(f"{facts.get('prompt', '')} {facts.get('lead', '')}"))
+            or any(word in folded for word in SYNONYMS.get(accepted[0], ()))
+            or forms_of(accepted).search(folded)
+            or spelled_alike(folded, accepted, fold(f"{facts.get('prompt', '')} {facts.get('lead', '')}"))
         ):
             return unsure(f"It says a form of {asked}.")
         return wrong(f"It says {other}, not {asked}." if other else f"It does not say {asked}.")

@@ -188,6 +188,11 @@ _LECTURES = re.compile(
 _LIMITS = re.compile(
     r"\b(?:but|until|unless|exactly|promise|for sure|without|if you|you should(?:n't| not)|too)\b(?! i can)"
 )
+_EVADES = re.compile(
+    r"\b(?:look it up|google|consult|professional|expert|many ways|good question|interesting question|hard to say|who knows|"
+    r"i don't know|no idea|not sure|i have no|never (?:tried|heard)|wish i|can't say|cannot say|let's talk|better not|best not|"
+    r"wouldn't (?:do|try|recommend)|don't (?:do|try)|stay away)\b"
+)
 _ADVISES = re.compile(r"\b(?:you|your|it|its|they|them|use|try|take|get|put|let)\b")
 _COMMON = word_set(
     "what when where which that this with from have does into your them they there about would could should like "
@@ -222,8 +227,13 @@ def answered(facts: Mapping[str, Any], text: str) -> Reading:
         if opposed or len(tokens(folded)) < 5 or not near:
             return wrong("It says nothing that answers the question.")
         return unsure("It is about the question and may answer it.")
-    if opposed:
+    if opposed or _EVADES.search(folded):
         return unsure(f"It says {found[0]} and may refuse.")
+    asked, said = (
+        {word[:5] for word in tokens(fold(one)) if len(word) > 3} for one in (facts.get("prompt", ""), folded)
+    )
+    if said and len(asked & said) >= 0.7 * len(said):
+        return unsure("It may only repeat the question.")
     return right(f"It answers, with {found[0]}.", True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -17,6 +17,9 @@ _NO_ANSWER = re.compile(
     r"\b(?:language model|as an ai|i (?:don't|do not|can't|cannot) (?:know|answer|say|help|write|tell)|i'm sorry|"
     r"i am sorry|"
     r"i know nothing)\b"
+)
+_ABOUT = re.compile(
+    r"\b(?:it|its|it's|they|their|they're|them|these|those|this|that|he|she|his|her|some|most|many|both|each|all)\b"
 )
 _META = re.compile(
     r"\b(?:here (?:is|are|you)|i hope|as (?:requested|asked|you)|you asked|let me know|sentences?|i (?:can|will|"
@@ -88,7 +91,7 @@ def sentence_count(facts: Mapping[str, Any], text: str) -> Reading:
     if len({fold(core(part)) for part in found}) < k:
         return wrong("A sentence stands there twice.")
     folded = fold(asked)
-    if not any(re.search(rf"(?<!\w){re.escape(fold(word))}", folded) for word in facts["about"]):
+    if not _names(asked, facts["about"]):
         return wrong("It is not about what was asked.")
     if _NO_ANSWER.search(folded):
         return wrong("It does not answer.")
@@ -98,6 +101,9 @@ def sentence_count(facts: Mapping[str, Any], text: str) -> Reading:
         return unsure("Whether that is the number depends on how one counts.")
     if any(len(tokens(part)) < 4 for part in found):
         return unsure("One of its sentences may be none.")
+    off = [part for part in found if not _ABOUT.search(fold(part)) and not _names(part, facts["about"])]
+    if 2 * len(off) >= len(found):
+        return unsure("Half of it may be about something else.")
     said = [{word[:5] for word in tokens(fold(part))} for part in found if len(tokens(part)) < 15]
     if any(len(one & other) >= 0.8 * max(len(one), len(other)) for i, one in enumerate(said) for other in said[:i]):
         return unsure("Two of its sentences say nearly the same.")
@@ -105,6 +111,11 @@ def sentence_count(facts: Mapping[str, Any], text: str) -> Reading:
     if doubt is not None:
         return unsure(doubt)
     return right(f"{k} sentences, as asked.", core(asked) == core(text))
+
+
+def _names(text: str, about: Sequence[str]) -> bool:
+    folded = fold(text)
+    return any(re.search(rf"(?<!\w){re.escape(fold(word))}", folded) for word in about)
 
 
 def _other_counts(asked: str, found: list[str]) -> set[int]:
@@ -206,6 +217,8 @@ def ordered(facts: Mapping[str, Any], text: str) -> Reading:
         spread = [name for part in parts for name in pattern.findall(part)]
         if spread == wanted and len(spread) == len(wanted):
             return right("All entries in the right order.", False)
+        if [name for i, name in enumerate(spread) if name not in spread[:i]] == wanted:
+            return unsure("It names the entries in the right order among other things.")
         what = "It names entries twice." if crowded else "It does not give all entries in a row."
         return wrong(what)
     answers = [run for run in runs if run != given]

@@ -189,8 +189,10 @@ _LIMITS = re.compile(
     r"\b(?:but|until|unless|exactly|promise|for sure|without|if you|you should(?:n't| not)|too)\b(?! i can)"
 )
 _EVADES = re.compile(
-    r"\b(?:look it up|google|consult|professional|expert|many ways|good question|interesting question|hard to say|who knows|"
-    r"i don't know|no idea|not sure|i have no|never (?:tried|heard)|wish i|can't say|cannot say|let's talk|better not|best not|"
+    r"\b(?:look it up|google|consult|professional|expert|many ways|good question|interesting question|"
+    r"hard to say|who knows|"
+    r"i don't know|no idea|not sure|i have no|never (?:tried|heard)|wish i|can't say|cannot say|let's talk|"
+    r"better not|best not|"
     r"wouldn't (?:do|try|recommend)|don't (?:do|try)|stay away)\b"
 )
 _ADVISES = re.compile(r"\b(?:you|your|it|its|they|them|use|try|take|get|put|let)\b")

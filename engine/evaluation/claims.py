@@ -230,12 +230,12 @@ def _doubtful(facts: Mapping[str, Any], said: list[str], place: int, part: str, 
         return f"It may give another time than {last.text}."
     told = _TELLS_OF.match(after)
     if told:
-        of_it = {word[:4] for word in re.findall(r"[^\W_]{4,}", told[1]) if word not in _STOP}
+        said_of = {word[:4] for word in re.findall(r"[^\W_]{4,}", told[1]) if word not in _STOP}
         known = {
             word[:4]
             for word in re.findall(r"[^\W_]{4,}", f"{fold(facts.get('prompt', ''))} {lead} answer correct right word")
         }
-        if of_it and not of_it & known:
+        if said_of and not said_of & known:
             return f"It may tell something else of {last.text}."
     if _OF_IT.search(part[: last.start]):
         return f"It may mean something else of {last.text}."

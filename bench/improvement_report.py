@@ -75,7 +75,7 @@ def _evaluated(
             run_id = runs[f"{seed} {arm}"]
             asked = {"base_formatted": "base", **{of: name for name, (by, _, of) in CONDITIONS.items() if by == arm}}
             for row in answers_of(reader, run_id, sha256):
-                if row["split"] == "test" and row["condition"] in asked:
+                if row["split"] == "test" and row["condition"] in asked and row["correct"] is not None:
                     outcomes.setdefault((seed, asked[row["condition"]]), {})[row["item_id"]] = bool(row["correct"])
                     templates[row["item_id"]] = row["template"]
             if wrong := blocked(reader.query("SELECT * FROM scorer_audits WHERE run_id = ?", [run_id])):

@@ -52,9 +52,12 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a verifier says of an answer: `correct` counts; `strict` and `loose` are the same under other rules."""
+    """What a verifier says of an answer: `correct` counts; `strict` and `loose` are the same under other rules.
 
-    correct: bool
+    `correct` is None where the rules abstain: the answer is undecided until a person has read it.
+    """
+
+    correct: bool | None
     strict: bool
     loose: bool
     why: str

@@ -58,8 +58,8 @@ class Analysis:
 class Panel:
     """Test answers of one capability as arrays, items sorted by type and id.
 
-    `right` has for each condition one number an item: 1 right, 0 wrong, -1 not answered. `type_of` numbers `types`;
-    `template_of` numbers templates, each within its type.
+    `right` has for each condition one number an item: 1 right, 0 wrong, -1 not answered or undecided. `type_of`
+    numbers `types`; `template_of` numbers templates, each within its type.
     """
 
     capability: str
@@ -111,7 +111,7 @@ def compare(
 def panels(answers: Iterable[Mapping[str, Any]]) -> list[Panel]:
     """Test answers by capability. Raises EvaluationError where they are of two item sets or two scorers."""
     items: dict[str, dict[str, tuple[str, str]]] = {}
-    right: dict[str, dict[str, dict[str, bool]]] = {}
+    right: dict[str, dict[str, dict[str, int]]] = {}
     sources: dict[tuple[str, str], str] = {}
     for row in answers:
         if row["split"] != "test":
@@ -119,7 +119,9 @@ def panels(answers: Iterable[Mapping[str, Any]]) -> list[Panel]:
         capability, condition, item_id = row["capability"], row["condition"], row["item_id"]
         sources.setdefault((row.get("items_sha256") or "", row.get("scorer_sha256") or ""), condition)
         items.setdefault(capability, {})[item_id] = (row["item_type"], row["template"])
-        right.setdefault(capability, {}).setdefault(condition, {})[item_id] = bool(row["correct"])
+        right.setdefault(capability, {}).setdefault(condition, {})[item_id] = (
+            -1 if row["correct"] is None else int(row["correct"])
+        )
     if len(sources) > 1:
         (one, first), (other, second) = list(sources.items())[:2]
         what = "asked other items" if one[0] != other[0] else "verified by other code"
@@ -135,7 +137,7 @@ def panels(answers: Iterable[Mapping[str, Any]]) -> list[Panel]:
 
 
 def _panel(
-    name: str, items: Mapping[str, tuple[str, str]], right: Mapping[str, Mapping[str, bool]], source: str
+    name: str, items: Mapping[str, tuple[str, str]], right: Mapping[str, Mapping[str, int]], source: str
 ) -> Panel:
     ids = sorted(items, key=lambda item: (items[item][0], item))
     types = tuple(sorted({item_type for item_type, _ in items.values()}))

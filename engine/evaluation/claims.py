@@ -1,4 +1,4 @@
-"""Checks of short answers: which of several possible answers a text claims, and which number."""
+"""The check of a short answer: which of several possible ones a text claims."""
 
 from __future__ import annotations
 
@@ -8,12 +8,52 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from engine.evaluation.reading import Reading, right, wrong
-from engine.evaluation.text import core, fold, numbers, sentences, without_enumerators
+from engine.evaluation.reading import Reading, right, unsure, wrong
+from engine.evaluation.spelling import SYNONYMS, forms_of, spelled_alike
+from engine.evaluation.text import core, fold, sentences, without_enumerators, word_set
 
-_DENIED = re.compile(
-    r"(?:\b(?:not|never|neither|nor|nothing|unlike|cannot be|isn't|aren't|wasn't|n't)\W+(?:[\w']+\W+){0,2}"
-    r"|\bn't\W+(?:\w+\W+){0,2}|n't\W+(?:\w+\W+){0,2}|\b(?:instead of|rather than)\W+(?:\w+\W+){0,1})$"
+_JOINED = r"[\s\"'*_`(]+"  # what may stand between words of one clause
+DENIED = re.compile(
+    rf"(?:\b(?:not|never|neither|nor|nothing|unlike|cannot be|isn't|aren't|wasn't|"
+    rf"n't){_JOINED}(?:[\w']+{_JOINED}){{0,2}}"
+    rf"|n't{_JOINED}(?:\w+{_JOINED}){{0,2}}|\b(?:instead of|rather than|used to be|formerly|no longer|far from|"
+    rf"anything but|anything except|everything but|"
+    r"other than|apart from|except)\W+"
+    r"(?:\w+\W+){0,1})$"
+)
+_DENIED_ON = re.compile(r"\W*(?:(?:or|nor|and|not|on|in|at|for|to|by|from|with|the|a|an|even|also|yet|of)\W+)*")
+_DENIED_AFTER = re.compile(
+    r"^[\"'*_`)]*,? (?:(?:is|was|are|were|will|would|does|did|do|has|have|can|could|should)(?:n't| not)|never|"
+    r"can't|won't)"
+    r" (?!only\b|just\b)|^[\"'*_`)]* (?:is|was|would be) (?:wrong|false|incorrect|mistaken|not|an error|"
+    r"a mistake|a myth)\b"
+)
+ATTRIBUTED = re.compile(
+    r"\b(?:many|most|some|people|others|everybody|everyone|they|he|she|you|one|1|folks|tourists|children|students) "
+    r"(?:\w+ ){0,3}?(?:say|says|said|think|thinks|thought|believe|believes|believed|call|calls|claim|claims|"
+    r"guess|assume|"
+    r"assumes|take|mistake|confuse|expect|answer|put|write)\b.{0,30}$|\b(?:mistakenly|wrongly|falsely)\b.{0,30}$"
+)
+CORRECTED = re.compile(r"\b(?:but|however|yet|wrong|wrongly|mistake|mistaken|mistakenly|false|in fact|not true|myth)\b")
+_VIEW_AFTER = re.compile(
+    r"^\W*(?:is|was|would be) what (?:\w+ ){0,2}(?:people|i|you|they|we|1|everybody|many|most|some)\b"
+)
+_FORMER = re.compile(
+    r"^\W*(?:is|was) (?:just|only|merely)\b|^\W*(?:was|had been|used to be)\b.*\b(?:former|formerly|once|until|"
+    r"past|earlier|back then|previously|before)\b"
+)
+_ONCE = re.compile(r"\b(?:once|formerly|previously|earlier|at first|originally)\b")
+_NOW = re.compile(r"\b(?:now|today|these days|later|then|but)\b")
+_IDIOM = re.compile(
+    r"\bi(?:'m| am)(?: quite| pretty| absolutely| almost)? positive\b|\bquestion (?:mark|word)s?\b"
+    r"|\b(?:no|without|beyond|in|any) question\b|\bmay (?:be|have|also|well|not|i|we|you|it)\b"
+)
+_THE_ONE = re.compile(r"\b(?:the|this|that|which|no|any|every|each|another) 1\b")
+_CLOCK_BEFORE = re.compile(r"(?:quarter|half|\d|minutes?) (?:past|to|after|before) $|\d[.,:]$")
+_CLOCK_AFTER = re.compile(
+    r"^(?::(?!00)\d\d|[.,](?!0{1,2}\b)\d)|^ (?:hours?|minutes?|days?|weeks?|years?) (?:later|earlier|before|"
+    r"after|from)\b"
+    r"|^ (?:minutes? )?(?:past|to|before|after) \d"
 )
 _ASIDE = re.compile(
     r"(?:\b(?:no|than|think|thinks|thought|believe|assume|confuse|confused with|mistake|although|though|while|whereas|"
@@ -21,7 +61,7 @@ _ASIDE = re.compile(
 )
 _OR_BEFORE = re.compile(r"\bor\W+(?:(?:maybe|perhaps|possibly|even|just|the|a|an|in|at|on|it|is|it's|be)\W+){0,3}$")
 _OR_AFTER = re.compile(r"^\W{0,4}or\W+(?!(?:so|more|less|in other words|simply|just)\b)(.{0,40})")
-_HEDGE = re.compile(
+HEDGE = re.compile(
     r"\b(?:or|either|maybe|perhaps|possibly|might|could|actually|alternatively|not sure|unsure|i guess|correction|"
     r"wait|on second thought|probably)\b"
 )
@@ -36,19 +76,65 @@ _TAKES_BACK = re.compile(
     r"or (?:maybe|perhaps|possibly|even)|"
     r"(?:could|might|may) (?:also )?(?:be|say)|it(?:'s| is) (?:also|probably))\b"
 )
-_CLAUSE = re.compile(r"[,;]\s+(?:and|but|while|whereas)?\s*")
-_OWN_VERB = re.compile(r"\b(?:is|are|was|were|has|have|had|will|does|did|means|costs|lives|works|goes|belongs|plays)\b")
-_SAME_AGAIN = re.compile(r"^(?:it is|it's|this is|that is|or|maybe|perhaps)\b|\b(?:also|too|as well|both)\b")
-_ANSWER = re.compile(r"\banswer\b")
-_TOTAL = re.compile(
-    r"^\W*(?:so|thus|hence|therefore|finally|in total|altogether|in conclusion|the (?:result|total|sum))\b"
-    r"|\b(?:therefore|final (?:result|number|amount)|in total|altogether)\b"
+_CLAUSE = re.compile(r"[,;]\s+(?:and|but)?\s*|\s+(?=(?:because|whereas|while|although|though)\b)")
+_CLAUSE_END = re.compile(r"[,;:]\s+|\s+and\s+")
+_OWN_VERB = re.compile(
+    r"\b(?:is|are|was|were|has|have|had|will|would|does|did|got|gets|means|costs|lives|works|goes|belongs|plays|looks|"
+    r"takes|stands|lies|comes|came|stays|keeps|needs|follows)\b|^(?:because|since|as|whereas|while|although|though)\b"
 )
-
-
-_EITHER_NUMBER = re.compile(
-    r"(?<![\d,.])(\d[\d,.]{0,15})\W{1,3}(?:\w{1,12}\W{1,3})?or\W{1,3}"
-    r"(?:(?:maybe|perhaps|possibly|even)\W{1,3})?(\d[\d,.]{0,15})"
+_SO = re.compile(r"^(?:so|therefore|thus|hence)\b")
+_VERB = re.compile(r"\b(?:is|are|was|has|stands|means|costs|reads|expects|lies|comes|called)\b")
+_STOP = word_set(
+    "the a an of in is are you your at to it what that this for on be called result answer has with have which "
+    "when does "
+    "from them they whom into should must give there then next good down write decide comment look tell know need find "
+    "give people said call called does somebody anybody forgot help here"
+)
+_SAME_AGAIN = re.compile(r"^(?:it is|it's|this is|that is|or|maybe|perhaps)\b|\b(?:also|too|as well|both)\b")
+_ALIAS = re.compile(r"\b(?:in (?:english|german|french|spanish|latin|short)|also (?:called|known)|in other words)\b")
+_OR_LATER = re.compile(
+    r"^[\"'*_`)]*, (?:[\w.'-]+(?: [\w.'-]+){0,2}, ){0,3}[\w.'-]+(?: [\w.'-]+)?,? or (?!so\b|more\b|less\b)"
+)
+DOUBT = re.compile(
+    r"\b(?:don't|do not) know\b|\b(?:can't|cannot|can not) (?:say|tell|know)\b|\bno idea\b|\bwho knows\b|\bwhether\b"
+    r"|\bnot enough\b|n't enough\b|\bany(?:thing)? (?:other|else)\b|\btake your pick\b|\b1 of (?:those|these|"
+    r"them|the 2)\b"
+    r"|\bimpossible to\b|\bnever (?:told|mentioned|said)\b|\b(?:don't|do not|can't|cannot) (?:remember|recall)\b|"
+    r"\bforgot\b"
+    r"|\b(?:might|could) (?:be|also)\b|\b(?:how|what) about\b|\bif it (?:is not|isn't|were|was)\b|\brhymes?\b|"
+    r"\bsounds? like\b"
+    r"|\bsomething like\b|\bunless\b|\b(?:joke|joking|kidding|pretend)\b|\bopposite\b|\balmost\b|\bhardly\b|"
+    r"\bso-called\b"
+    r"|\bsimilar\b|\bi doubt\b|\bi wish\b|\bclose to\b|\bnear\b|\bfar from\b|\bmade up\b|\bi made\b|"
+    r"\bsome other\b|\bneither of\b"
+)
+RETRACTS = re.compile(
+    r"(?:^|[,;(] |- |\.\.\. ?)(?:no|wait|sorry|scratch that|i mean|or rather|correction|make that|pardon)\b[,.:!]? +"
+    r"(?!(?:\w+ )?(?:problem|need|doubt|worries|wonder|matter|other|more|further|not|idea|for|to)\b)\w"
+)
+_SUBORDINATE = re.compile(
+    r"\b(?:is|are|was|means|meant|called|reads)\b[^,;:]*[,;] (?:as|while|whereas|though|although|unlike|since|"
+    r"because)\b"
+    r"[^,;:]*$"
+)
+_TELLS_OF = re.compile(
+    r"^[\"'*_`)]* (?:is|was|means|meant|would be|stands for|has|have|got|lives|works|comes|goes)\b([^,;:.]*)"
+)
+_OF_IT = re.compile(
+    r"\b(?:friend|brother|sister|son|daughter|wife|husband|mother|father|rival|pupil|enemy|neighbour|neighbor|"
+    r"fan|colleague|"
+    r"successor|predecessor|isotope|compound|oxide|north|south|east|west|outside|suburb) "
+    r"of[ \"'*]+(?:(?:the|a|an|my|your)[ \"'*]+)?$|\b(?:new|north|south|east|west|little|old|near|named after|"
+    r"small|young) [\"'*]?$"
+)
+_OF_ANOTHER = re.compile(
+    r"^\W*(?:is|was)(?: the)? (?:capital|symbol|author|word|name|price|day) (?:of|for) (?:the )?(\w+)"
+)
+_THIS = word_set("this that it these those many several your his her our their a an its what which")
+_PLAIN_AFTER = word_set(
+    "too then please indeed obviously again sir madam city element gas metal review mail email message label section "
+    "sentence tone one it is in of for and as was has at on by to from the because since which who that when though if "
+    "euros euro dollars o'clock pm am oclock clock today now here there yes ok I i"
 )
 
 
@@ -72,26 +158,140 @@ def _folded(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _hits(sentence: str, accepted: tuple[str, ...], pattern: re.Pattern[str]) -> list[_Hit]:
+    """What a sentence claims: names that are neither denied, nor compared with, nor part of something else."""
     found = []
+    denied_to: int | None = None
     for match in pattern.finditer(sentence):
-        before = sentence[max(0, match.start() - 48) : match.start()]
+        before, after = sentence[max(0, match.start() - 60) : match.start()], sentence[match.end() : match.end() + 90]
         named = match[0] in accepted
-        if _DENIED.search(before) or (not named and _ASIDE.search(before)):
+        if _is_part(match[0], before, after):
+            continue
+        gap = "" if denied_to is None else sentence[denied_to : match.start()]
+        goes_on = denied_to is not None and _DENIED_ON.fullmatch(gap) and (not named or "or" in gap.split())
+        if DENIED.search(before[-48:]) or goes_on or (named and _DENIED_AFTER.match(after)):
+            denied_to = match.end()
+            continue
+        denied_to = None
+        if not named and _ASIDE.search(before[-48:]):
+            continue
+        viewed = named and (ATTRIBUTED.search(before) or _VIEW_AFTER.match(after))
+        if viewed and CORRECTED.search(sentence[match.end() :]):
             continue
         found.append(_Hit(named, match[0], match.start(), match.end()))
     return found
+
+
+def _is_part(name: str, before: str, after: str) -> bool:
+    """Whether a name only stands within another word, number or time of day."""
+    if name[-1].isdigit():
+        return bool(_CLOCK_BEFORE.search(before) or _CLOCK_AFTER.match(after))
+    return bool(re.match(r"-[^\W\d]", after) or re.search(r"[^\W\d]-$", before))
 
 
 def _torn(sentence: str, hits: list[_Hit], accepted: tuple[str, ...]) -> bool:
     """Whether an accepted answer is joined by "or" to something that is none."""
     for hit in (hit for hit in hits if hit.accepted):
         before = sentence[: hit.start]
+        if _ALIAS.search(sentence[hit.end : hit.end + 120]):
+            continue
         if _OR_BEFORE.search(before[-48:]) and not any(h.accepted and h.end <= hit.start for h in hits):
             return True
         after = _OR_AFTER.match(sentence[hit.end : hit.end + 60])
         if after and not any(name in after[1] for name in accepted):
             return True
     return False
+
+
+def _doubtful(facts: Mapping[str, Any], said: list[str], place: int, part: str, hits: list[_Hit]) -> str | None:
+    """Why a sentence that names the accepted answer may not claim it; None where nothing speaks against it."""
+    last = max((hit for hit in hits if hit.accepted), key=lambda hit: hit.end)
+    after = part[last.end :]
+    if DOUBT.search(part):
+        return "It may not commit itself."
+    if _OR_LATER.match(after) and not _ALIAS.search(after):
+        return "It may leave a choice open."
+    if _FORMER.match(after) or (_ONCE.search(part[: last.start]) and _NOW.search(after)):
+        return f"It may call {last.text} something else or a former one."
+    if RETRACTS.search(after) or any(
+        RETRACTS.match(later) and len(later.split()) <= 8 and last.text not in later for later in said[place + 1 :]
+    ):
+        return f"It may take {last.text} back."
+    if _SUBORDINATE.search(part[: last.start]) and sum(hit.accepted for hit in hits) == 1:
+        return f"It may name {last.text} as something else."
+    other = _OF_ANOTHER.match(after)
+    lead = fold(facts.get("lead", ""))
+    if other and other[1] not in _THIS and other[1] not in lead.split():
+        return f"It may say {last.text} of {other[1]}."
+    if re.match(r"^'s [^\W\d]", after) and _VERB.search(after) is None:
+        return f"It may mean somebody or something of {last.text}."
+    if last.text[-1].isdigit() and re.search(
+        r"\b(?:before|after|until|till|by|past|around|about) $", part[: last.start]
+    ):
+        return f"It may give another time than {last.text}."
+    told = _TELLS_OF.match(after)
+    if told:
+        said_of = {word[:4] for word in re.findall(r"[^\W_]{4,}", told[1]) if word not in _STOP}
+        known = {
+            word[:4]
+            for word in re.findall(r"[^\W_]{4,}", f"{fold(facts.get('prompt', ''))} {lead} answer correct right word")
+        }
+        if said_of and not said_of & known:
+            return f"It may tell something else of {last.text}."
+    if _OF_IT.search(part[: last.start]):
+        return f"It may mean something else of {last.text}."
+    follows = re.match(r" ([^\W\d][\w'-]*)(?=[\"'*_`.!?]*$|[\"'])", after)
+    alone = len(part.split()) <= len(last.text.split()) + 5 or part[: last.start].endswith(("'", '"'))
+    asked = fold(facts.get("prompt", "")) + " " + lead
+    if follows and alone and follows[1] not in _PLAIN_AFTER and follows[1][:4] not in asked:
+        return f"It may mean something else by {last.text} {follows[1]}."
+    names = [fold(name) for name in re.findall(r"(?<=\s)[A-Z]\w*", facts.get("lead", ""))]
+    for name in names:
+        of_it = f"{name}'s" in after and re.search(
+            rf"(?<!\w){re.escape(name)}'s (?:own )?(?:is|capital|name|one|word|symbol)\b([^,;.]*)", after
+        )
+        if of_it and last.text not in of_it[1]:
+            return f"It may say something else of {name}."
+    for sentence in said:
+        if lead and (start := sentence.find(lead)) >= 0 and last.text not in sentence[start:]:
+            return "It may say something else of what was asked."
+    return None
+
+
+def _said_elsewhere(
+    facts: Mapping[str, Any], said: list[str], part: str, accepted: tuple[str, ...], pattern: re.Pattern[str]
+) -> bool:
+    """Whether a clause after the one that names the accepted answer says something else of what was asked."""
+    question = (sentences(fold(facts.get("prompt", ""))) or [""])[-1]
+    asked = {word[:4] for word in re.findall(r"[^\W_]{4,}", pattern.sub(" ", question)) if word not in _STOP}
+    clauses = [clause for one in said[said.index(part) :] for clause in _CLAUSE_END.split(one)]
+    names = [{match[0] for match in pattern.finditer(clause)} for clause in clauses]
+    place = next((index for index, found in enumerate(names) if found & set(accepted)), len(clauses))
+    own = {word[:4] for word in re.findall(r"[^\W_]{4,}", " ".join(clauses[: place + 1]))}
+    for clause, found in zip(clauses[place + 1 :], names[place + 1 :], strict=True):
+        again = (asked & {word[:4] for word in re.findall(r"[^\W_]{4,}", clause)}) - own
+        if not found & set(accepted) and len(again) >= (1 if found else 2) and _OWN_VERB.search(clause):
+            return True
+    return False
+
+
+def _assigned(facts: Mapping[str, Any], part: str, hits: list[_Hit]) -> Reading | None:
+    """What a sentence is worth that says who has what: "the baker comes at 7 and the tutor at 9"."""
+    about = {word for word in re.findall(r"\w+", fold(facts.get("lead", ""))) if word not in _STOP}
+    mine: list[str] = []
+    theirs: list[str] = []
+    start = 0
+    for end in [found.start() for found in re.finditer(r"[,;] | and ", part)] + [len(part)]:
+        inside = [hit for hit in hits if start <= hit.start < end]
+        if inside:
+            (mine if all(hit.accepted for hit in inside) else theirs).append(part[start:end])
+        start = end
+    if len(mine) != 1 or not about & set(re.findall(r"\w+", mine[0])):
+        return None
+    if any(about & set(re.findall(r"\w+", clause)) or len(clause.split()) < 3 for clause in theirs):
+        return None
+    if hits[0].accepted and _VERB.search(mine[0]) and not HEDGE.search(part):
+        return right("Each is said of its own.", False)
+    return unsure("It may only list what was given.")
 
 
 def _apart(sentence: str, accepted: tuple[str, ...], pattern: re.Pattern[str]) -> bool:
@@ -102,9 +302,9 @@ def _apart(sentence: str, accepted: tuple[str, ...], pattern: re.Pattern[str]) -
         if not hits:
             continue
         others = [hit for hit in hits if not hit.accepted]
-        if first and others:
+        if (first or _SO.search(clause)) and others:
             return False
-        if others and (not _OWN_VERB.search(clause) or _SAME_AGAIN.search(clause) or _HEDGE.search(clause)):
+        if others and (not _OWN_VERB.search(clause) or _SAME_AGAIN.search(clause) or HEDGE.search(clause)):
             return False
         first = False
     return not first
@@ -118,7 +318,9 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
     """
     accepted = _folded(tuple(facts["accepted"]))
     rivals = tuple(name for name in _folded(tuple(facts["rivals"])) if name not in accepted)
-    folded = fold(text)
+    folded = _IDIOM.sub(" ", fold(text))
+    if facts["accepted"][0][:1].isdigit():
+        folded = _THE_ONE.sub(" ", folded)
     asked = facts["accepted"][0]
     said = sentences(without_enumerators(folded, inline=False))
     said = [part for part in said if not part.endswith("?")] or said
@@ -126,6 +328,14 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
     found = [(part, hits) for part in said if (hits := _hits(part, accepted, pattern))]
     if not any(hit.accepted for _, hits in found for hit in hits):
         other = next((hit.text for _, hits in found for hit in hits), None)
+        refused = len(rivals) == 1 and any(pattern.search(part) for part in said)
+        if other is None and (
+            refused
+            or any(word in folded for word in SYNONYMS.get(accepted[0], ()))
+            or forms_of(accepted).search(folded)
+            or spelled_alike(folded, accepted, fold(f"{facts.get('prompt', '')} {facts.get('lead', '')}"))
+        ):
+            return unsure(f"It says a form of {asked}.")
         return wrong(f"It says {other}, not {asked}." if other else f"It does not say {asked}.")
     concluding = [index for index, (part, _) in enumerate(found) if _CONCLUSION.search(part)]
     place = concluding[-1] if concluding else 0
@@ -134,10 +344,23 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
     if _apart(part, accepted, pattern):
         others = []
     if not any(hit.accepted for hit in hits):
+        final, last = found[-1]
+        bare = len(part.split()) <= len(others[0].text.split()) + 3
+        if not bare and len(final.split()) > 3 and place < len(found) - 1 and all(hit.accepted for hit in last):
+            return unsure(f"It names {others[0].text} first, and {asked} in the end.")
         return wrong(f"It says {others[0].text}, not {asked}.")
-    if others and (_HEDGE.search(part) or not _CONTRAST.search(part)):
+    if others and re.search(r"\bboth\W", part[: hits[0].start]):
+        return wrong(f"It names both {asked} and {others[0].text}.")
+    if others and (assigned := _assigned(facts, part, hits)) is not None:
+        return assigned
+    if others and (HEDGE.search(part) or not _CONTRAST.search(part)):
+        names = sum(len(hit.text.split()) for hit in hits)
+        if hits[0].accepted and not HEDGE.search(part) and len(part.split()) > names + 5:
+            return unsure(f"It names both {asked} and {others[0].text}.")
         return wrong(f"It names both {asked} and {others[0].text}.")
     if _torn(part, hits, accepted):
+        if len({hit.text for hit in hits if hit.accepted}) > 1:
+            return unsure(f"It may leave open whether it is {asked} or something else.")
         return wrong(f"It leaves open whether it is {asked} or something else.")
     for later, more in found[place + 1 :]:
         rival = next((hit for hit in more if not hit.accepted), None)
@@ -146,44 +369,9 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
         bare = len(later.split()) <= len(rival.text.split()) + 1
         if bare or _TAKES_BACK.search(later[: rival.start]):
             return wrong(f"It says {asked} first and {rival.text} later.")
+    doubt = _doubtful(facts, said, said.index(part), part, hits)
+    if doubt is None and _said_elsewhere(facts, said, part, accepted, pattern):
+        doubt = f"It may say {asked} of something else."
+    if doubt is not None:
+        return unsure(doubt)
     return right(f"It says {asked}.", core(folded) in accepted)
-
-
-def _decisive(found: list[float], given: set[float]) -> list[float]:
-    return [value for value in found if value not in given]
-
-
-def number(facts: Mapping[str, Any], text: str) -> Reading:
-    """Whether a text gives a number as its answer.
-
-    Numbers of the question and of the way to the answer are passed over. The last sentence that concludes decides,
-    else the first that has another number; a bare other number or an alternative after it takes the answer back.
-    Facts: value, given (numbers that may stand in an explanation).
-    """
-    value = float(facts["value"])
-    shown = f"{value:g}" if value < 1e6 else str(int(value))
-    given = {float(other) for other in facts["given"]} - {value}
-    if value != 1:
-        given.add(1.0)  # the word "one" is rarely a number
-    folded = fold(text)
-    said = sentences(without_enumerators(folded, inline=False))
-    said = [part for part in said if not part.endswith("?")] or said
-    found = [(part, values) for part in said if (values := _decisive(numbers(part), given))]
-    if not found:
-        return wrong(f"It does not give the number {shown}.")
-    concluding = [index for index, (part, _) in enumerate(found) if _ANSWER.search(part)]
-    concluding = concluding or [index for index, (part, _) in enumerate(found) if _TOTAL.search(part)]
-    place = concluding[-1] if concluding else 0
-    part, values = found[place]
-    choice = _EITHER_NUMBER.search(part)
-    if choice and len(set(both := numbers(f"{choice[1]} {choice[2]}"))) > 1 and value in both:
-        return wrong(f"It leaves open whether it is {both[0]:g} or {both[1]:g}.")
-    if values[-1] != value:
-        return wrong(f"It gives {values[-1]:g}, not {shown}.")
-    if len(set(values)) > 1 and _HEDGE.search(part):
-        return wrong(f"It names both {values[0]:g} and {shown}.")
-    for later, more in found[place + 1 :]:
-        if more[-1] != value and (_HEDGE.search(later) or len(later.split()) <= 2):
-            return wrong(f"It gives {shown} first and {more[-1]:g} later.")
-    bare = numbers(core(folded))
-    return right(f"It gives {shown}.", len(folded.split()) == 1 and bare == [value])

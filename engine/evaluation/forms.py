@@ -5,24 +5,22 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
-from engine.evaluation.reading import Reading, right, wrong
+from engine.evaluation.members import Category
+from engine.evaluation.reading import Reading, right, unsure, wrong
 from engine.evaluation.text import core, fold, payload, sentences, tokens
 
-_MARK = re.compile(r"(?<!\S)\(?(\d{1,2})[.)][ \t]*(?=\S)")
-_BULLET = re.compile(r"^\s*[-*•+·][ \t]+(\S.*)$")
-_LEAD = re.compile(r"^\s*(?:[-*•+·]|\(?\d{1,2}[.)])[ \t]+")
+_MARK = re.compile(r"(?<!\S)\(?(\d{1,2})[.):][ \t]*(?=\S)")
+_MARK_AT_START = re.compile(r"\s*\(?\d{1,2}[.):]\s")
+_BULLET = re.compile(r"^\s*[-*•+·▪◦‣●][ \t]+(\S.*)$")
+_LEAD = re.compile(r"^\s*(?:[-*•+·▪◦‣●]|\(?\d{1,2}[.):])[ \t]+")
 _PARTING = re.compile(r":|\(| - |,|\.(?:\s|$)")
+_ODD_MARK = re.compile(
+    r"\s*(?:#?\d{1,2}(?: -|\b) |\(?[a-zA-Z][.)] |[ivx]+[.)] |[^\w\s\"'#*+•·▪◦‣●-] ?(?=\w)|(?:No\.|#) ?\d)"
+)
 _RULE = re.compile(r"^[\s|:\-]*-[\s|:\-]*$")
 _JSON_STARTS = 40  # at most so many places are tried
-
-
-@lru_cache(maxsize=1024)
-def _known(names: tuple[str, ...]) -> re.Pattern[str]:
-    forms = {fold(name) for name in names}
-    return re.compile(rf"(?<!\w)({'|'.join(map(re.escape, sorted(forms, key=lambda n: (-len(n), n))))})(?:e?s)?(?!\w)")
 
 
 def _head(entry: str) -> str:
@@ -49,11 +47,11 @@ def _bulleted(text: str) -> list[list[str]]:
     return [entries] if entries else []
 
 
-def _on_lines(text: str, known: re.Pattern[str]) -> list[list[str]]:
-    lines = [_LEAD.sub("", line).strip() for line in text.split("\n")]
+def _on_lines(text: str, category: Category) -> list[list[str]]:
+    lines = [_LEAD.sub("", line).strip() for line in text.split("\n") if line.strip()]
     heads = [_head(line) for line in lines]
     named = [
-        bool(head) and len(head.split()) <= 4 and known.search(fold(head)) is not None and not line.endswith(":")
+        bool(head) and len(head.split()) <= 4 and category.member(fold(head)) is not None and not line.endswith(":")
         for head, line in zip(heads, lines, strict=True)
     ]
     if not any(named):
@@ -61,23 +59,25 @@ def _on_lines(text: str, known: re.Pattern[str]) -> list[list[str]]:
     first, last = named.index(True), len(named) - 1 - named[::-1].index(True)
     while first and _entry_like(lines[first - 1]):
         first -= 1
-    while last + 1 < len(lines) and (_entry_like(lines[last + 1]) or known.match(fold(heads[last + 1]))):
+    while last + 1 < len(lines) and (
+        _entry_like(lines[last + 1]) or category.begins(fold(heads[last + 1])) is not None
+    ):
         last += 1
-    return [[line for line in lines[first : last + 1] if line]]
+    return [lines[first : last + 1]]
 
 
 def _entry_like(line: str) -> bool:
     return bool(line) and len(line.split()) <= 3 and line[-1] not in ".!:?"
 
 
-def _in_a_row(text: str, known: re.Pattern[str]) -> list[list[str]]:
+def _in_a_row(text: str, category: Category) -> list[list[str]]:
     rows = []
     for part in sentences(text):
         row = part.rsplit(":", 1)[-1] if not part.endswith(":") else ""
         entries = [entry.strip(" .*_\"'`") for entry in re.split(r",(?:\s*and\b)?|\s+and\s+", row)]
         entries = [entry for entry in entries if entry]
         if "," in row and len(entries) > 1:
-            named = sum(known.search(fold(entry)) is not None and len(entry.split()) <= 4 for entry in entries)
+            named = sum(category.member(fold(entry)) is not None and len(entry.split()) <= 4 for entry in entries)
             if 2 * named >= len(entries):
                 rows.append(entries)
     return rows
@@ -86,50 +86,67 @@ def _in_a_row(text: str, known: re.Pattern[str]) -> list[list[str]]:
 def listed(facts: Mapping[str, Any], text: str) -> Reading:
     """Whether a text holds one list of k different members of a category, in the layout that was asked for.
 
-    At most one entry may be unknown, as no list of members is whole; none may be known to be something else. Facts: k,
-    layout (numbered, bullets, commas, lines), category, members, others.
+    None may be known to be something else; where one is not known at all nothing is decided, and a list most of whose
+    entries are not known is none of members. Facts: k, layout (numbered, bullets, commas, lines), category, members,
+    others.
     """
     k, layout = int(facts["k"]), facts["layout"]
-    known, others = _known(tuple(facts["members"])), _known(tuple(facts["others"]))
+    category = Category(facts["category"], tuple(facts["members"]), tuple(facts["others"]))
+    text = text.replace("**", "")
     if layout == "numbered":
         lists = _numbered(text)
     elif layout == "bullets":
         lists = _bulleted(text)
     elif layout == "commas":
-        lists = _in_a_row(text, known)
+        lists = _in_a_row(text, category)
     else:
-        lists = _on_lines(text, known)
+        lists = _on_lines(text, category)
     if not lists:
+        odd = [line for line in text.split("\n") if _ODD_MARK.match(line)]
+        if layout in ("numbered", "bullets") and len(odd) == k:
+            return unsure("Its lines have marks of another kind.")
         return wrong("There is no list of the kind that was asked for.")
     if len(lists) > 1:
         return wrong(f"There are {len(lists)} lists, one was asked for.")
     entries = lists[0]
     if len(entries) != k:
         return wrong(f"{len(entries)} entries, {k} asked for.")
+    if layout == "lines" and sum(bool(_MARK_AT_START.match(line)) for line in text.split("\n")) >= k:
+        return wrong("The lines are numbered.")
     names, unknown = [], []
     for entry in entries:
         head = fold(_head(entry))
-        found = known.search(head)
-        stranger = others.search(head)
-        if found is None and stranger is not None:
-            return wrong(f"{stranger[1].capitalize()} is not one of the {facts['category']}.")
+        found = category.member(head)
+        stranger = category.stranger(head)
+        if stranger is not None and found is None:
+            return wrong(f"{stranger.capitalize()} is not one of the {facts['category']}.")
         if re.search(r"\bor\b", head):
             return wrong("An entry leaves a choice open.")
         if found is None:
             unknown.append(head)
-        names.append(found[1] if found else head)
-    if len(set(names)) < k:
+        names.append(found or head)
+    if len({fold(_head(entry)) for entry in entries}) < k:
         return wrong("An entry stands there twice.")
-    if len(unknown) > 1 or any(len(head.split()) > 4 or not tokens(head) for head in unknown):
+    if 2 * len(unknown) > k or any(len(head.split()) > 4 or not tokens(head) for head in unknown):
         return wrong(f"{len(unknown)} entries are not known as {facts['category']}.")
+    if len(set(names)) < k:
+        return unsure("Two entries are kinds of the same thing.")
+    if unknown:
+        return unsure(f"Nobody listed {unknown[0]} among the {facts['category']} or elsewhere.")
     lines = [line for line in text.split("\n") if line.strip()]
     alone = len(lines) == (1 if layout == "commas" else k) and payload(text) == text
     plain = all(len(entry.split()) <= 4 for entry in entries)
     return right(f"{k} {facts['category']}, as asked.", alone and plain)
 
 
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; with a key that nobody asks for where one of its keys stands there twice."""
+    made = dict(pairs)
+    return made if len(made) == len(pairs) else made | {"\0": "twice"}
+
+
 def _values(text: str, kind: type) -> list[Any]:
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(object_pairs_hook=_pairs)
     values, place = [], 0
     opening = "{" if kind is dict else "["
     for _ in range(_JSON_STARTS):
@@ -162,10 +179,19 @@ def _alike(value: Any, wanted: Any) -> bool:
         return False
 
 
-def json_value(facts: Mapping[str, Any], text: str) -> Reading:
-    """Whether all JSON in a text is the value that was asked for; a number in quotes counts, if not strictly.
+def _quoted(value: Any, wanted: Any) -> bool:
+    """Whether a number or a truth value stands in quotes somewhere."""
+    if isinstance(wanted, dict):
+        return any(_quoted(value[key], wanted[key]) for key in wanted)
+    if isinstance(wanted, list):
+        return any(map(_quoted, value, wanted))
+    return isinstance(wanted, int | float) and isinstance(value, str)
 
-    Facts: wanted.
+
+def json_value(facts: Mapping[str, Any], text: str) -> Reading:
+    """Whether all JSON in a text is the value that was asked for; a number in quotes is for a reader to decide.
+
+    Where nobody asked for a number or true or false it counts, if not strictly. Facts: wanted, and the prompt.
     """
     wanted = facts["wanted"]
     values = _values(text, type(wanted))
@@ -180,6 +206,8 @@ def json_value(facts: Mapping[str, Any], text: str) -> Reading:
         return wrong("The keys of the JSON are not those that were asked for.")
     if bad:
         return wrong("The JSON does not hold what was asked for.")
+    if re.search(r"\b(?:numbers?|true)\b", facts.get("prompt", "")) and any(_quoted(value, wanted) for value in values):
+        return unsure("A number or a truth value stands in quotes.")
     strict = text[0] in "{[" and text[-1] in "}]" and values == [wanted] and len(_values(text, type(wanted))) == 1
     return right("The JSON holds what was asked for.", strict)
 

@@ -30,7 +30,7 @@ def gap_checks(answers: Sequence[Row], spec: EvaluationSpec) -> list[Check]:
     dev: dict[str, dict[str, bool]] = {}
     for row in answers:
         if row["split"] == "dev" and row["capability"] == spec.capability:
-            dev.setdefault(row["condition"], {})[row["item_id"]] = bool(row["correct"])
+            dev.setdefault(row["condition"], {})[row["item_id"]] = _against(row)
     checks = [
         _share(f"{name}_right", dev.get(name, {}), "<=", spec.base_at_most, against=True)
         for name in spec.gap_conditions
@@ -51,6 +51,11 @@ def gap_checks(answers: Sequence[Row], spec: EvaluationSpec) -> list[Check]:
     return checks
 
 
+def _against(row: Row) -> bool:
+    """Whether an answer is right; an undecided one counts against the gate, as right of a base."""
+    return row["condition"] != REFERENCE if row["correct"] is None else bool(row["correct"])
+
+
 def _share(name: str, right: Mapping[str, bool], op: str, threshold: float, *, against: bool) -> Check:
     """`against` says whether a right answer counts against the check."""
     n, yes = len(right), sum(right.values())
@@ -64,7 +69,7 @@ def _share(name: str, right: Mapping[str, bool], op: str, threshold: float, *, a
 def gap_evidence(answers: Sequence[Row], items_sha256: str, scorer_sha256: str) -> str:
     """The hash of what the gate was decided on: items, scorer, and which of them each condition got right on dev."""
     counts = [row for row in answers if row["split"] == "dev" and row["condition"] not in TUNED_CONDITIONS]
-    told = sorted((row["condition"], row["item_id"], bool(row["correct"])) for row in counts)
+    told = sorted((row["condition"], row["item_id"], _against(row)) for row in counts)
     return hashlib.sha256(json.dumps([items_sha256, scorer_sha256, told]).encode()).hexdigest()
 
 

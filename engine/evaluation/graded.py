@@ -34,10 +34,10 @@ MEASURES: dict[str, Callable[[Mapping[str, Any]], float]] = {
 
 
 def graded(answers: Sequence[Mapping[str, Any]], now: datetime) -> list[Row]:
-    """Rows of `evaluation_scores` without their run_id, of every planned comparison; only the split "test" counts."""
+    """Rows of `evaluation_scores` without their run_id, of every planned comparison of decided test answers."""
     by: dict[str, dict[str, dict[str, Mapping[str, Any]]]] = {}
     for row in answers:
-        if row["split"] == "test":
+        if row["split"] == "test" and row["correct"] is not None:
             by.setdefault(row["capability"], {}).setdefault(row["condition"], {})[row["item_id"]] = row
     rows: list[Row] = []
     for capability in CAPABILITIES:

@@ -96,6 +96,21 @@ def plants(item: Item) -> list[Plant]:
     return [Plant(item, **plant) for plant in _plants()[item.item_id]]
 
 
+def tricky_answers(half: str) -> list[Plant]:
+    """Answers that are hard for rules, written by who had not seen them: the half `development`, or `audit`.
+
+    Rules may be cured on the first; of the second nobody looks at more than rates.
+    """
+    capability = {item.item_type: item.capability for item in item_set().items}
+    found = []
+    for row in read_data("evaluation_tricky"):
+        if row["half"] == half:
+            asked = {name: row[name] for name in ("item_id", "item_type", "prompt", "reference", "facts", "history")}
+            own = {"capability": capability[row["item_type"]], "template": f"{row['item_type']}-tricky", "split": "dev"}
+            found.append(Plant(_item(asked | own), row["kind"], row["answer"], row["right"]))
+    return found
+
+
 def written_plants() -> list[Plant]:
     """Planted answers written by hand, with items of their own, after the way small models write."""
     capability = {item.item_type: item.capability for item in item_set().items}

@@ -19,7 +19,7 @@ _ANSWERED = """
     SELECT a.condition, a.item_id, a.correct, i.item_type, i.template FROM evaluation_answers a
     JOIN evaluation_items i ON i.items_sha256 = a.items_sha256 AND i.item_id = a.item_id
     WHERE a.run_id = ? AND a.items_sha256 = ? AND i.capability = ? AND a.condition IN (SELECT unnest(?::VARCHAR[]))
-    ORDER BY a.item_id
+    AND a.correct IS NOT NULL ORDER BY a.item_id
 """
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A check's result: `strict` is only looked at where `correct` holds."""
+    """A check's result, with None for `correct` where rules can't decide; `strict` counts where `correct` holds."""
 
-    correct: bool
+    correct: bool | None
     strict: bool
     why: str
 
@@ -22,3 +22,8 @@ def wrong(why: str) -> Reading:
 def right(why: str, strict: bool) -> Reading:
     """A text that meets what was asked; `strict` where nothing stands around it."""
     return Reading(True, strict, why)
+
+
+def unsure(why: str) -> Reading:
+    """A text that rules can't decide on, so that somebody has to read it."""
+    return Reading(None, False, why)

@@ -27,6 +27,7 @@ from engine.stats.shares import wilson
 DRAWS = 1000
 CHUNK = 2_000_000
 LENGTH_NEEDS = 10  # right answers, and wrong ones, before their correlation with length decides
+UNDECIDED_AT_MOST = 0.05  # of a condition's test answers, for a claim
 LISTED = 40  # ids at most in a row's detail
 SUBJECT_KIND = "evaluation_answer"
 FORMATS = {
@@ -68,20 +69,66 @@ def planted(verify: Callable[[Item, str], Verdict], plants: Iterable[Plant], spe
     return rows
 
 
+def error_rates(verify: Callable[[Item, str], Verdict], tricky: Iterable[Plant]) -> list[Row]:
+    """How often verifiers err on tricky answers, for all types of a capability and for each; recorded, not deciding.
+
+    Three rows each, with Wilson's interval: `false accepts` of the wrong answers, `false rejects` of the right ones,
+    and `abstains` of all. An answer left to a reader is neither accepted nor rejected. No single answer is told, so
+    that the half that is kept for the audit teaches nobody.
+    """
+    counts: dict[tuple[str, str], Counter[tuple[bool, bool | None]]] = {}
+    for plant in tricky:
+        verdict = verify(plant.item, plant.answer).correct
+        for subject in (ALL, plant.item.item_type):
+            counts.setdefault((plant.item.capability, subject), Counter())[plant.right, verdict] += 1
+    rows = []
+    for (capability, subject), found in sorted(
+        counts.items(), key=lambda one: (one[0][0], one[0][1] != ALL, one[0][1])
+    ):
+        n_wrong, n_right = (sum(k for (right, _), k in found.items() if right is of) for of in (False, True))
+        for part, k, n in (
+            ("false accepts", found[False, True], n_wrong),
+            ("false rejects", found[True, False], n_right),
+            ("abstains", found[True, None] + found[False, None], n_wrong + n_right),
+        ):
+            rows.append(_share(capability, part, subject, k, n, "", None, {}))
+    return rows
+
+
+def undecided(answers: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """The share of a condition's test answers that rules could not decide and nobody has read; a row for each decides.
+
+    Such an answer counts in no rate of its condition and in no comparison with it, so with u of n undecided a share or
+    a difference could move by at most u/n once they are read. A claim needs at most UNDECIDED_AT_MOST of them.
+    `detail` has how many the rules abstained from and how many of these were read.
+    """
+    test = [one for one in answers if one["split"] == "test"]
+    rows = []
+    for capability, condition in _groups(test):
+        found = [one for one in test if (one["capability"], one["condition"]) == (capability, condition)]
+        left = [one for one in found if one["correct"] is None]
+        n = sum(bool(one.get("abstained")) for one in found)
+        detail = _turned(left, found) | {"abstained": n, "read": n - len(left)}
+        rows.append(_share(capability, "undecided", condition, len(left), len(found), "<=", UNDECIDED_AT_MOST, detail))
+    return rows
+
+
 def confounds(
     answers: Sequence[Mapping[str, Any]], spec: EvaluationSpec, length_types: Collection[str] = frozenset()
 ) -> list[Row]:
     """Whether verdicts hang on length or form, for each capability and condition.
 
-    `answers` are rows of evaluation_answers joined with their items (capability, item_type, and facts where known), of
-    any split. Two rows decide: `length`, the correlation of success with length (see within_types), and `padding`, the
-    share of right answers that turn wrong with a sentence added that says nothing. Both leave out items that ask for a
-    length: those of `length_types`, and those whose facts name a check of length or a style of the whole answer.
-    Recorded are `trimming` and `strictness`, the shares of verdicts that turn when the last sentence is cut off and
-    between the strict and the loose rule, and `format`, the largest difference of success with and without a form
-    (markdown, a list, a newline) among answers to items of one type. What can't be measured decides nothing, nor does
-    the correlation with length where fewer than ten answers are right, or wrong.
+    `answers` are rows of evaluation_answers joined with their items (capability, item_type, and facts where known),
+    of any split; undecided ones are left out. Two rows decide: `length`, the correlation of success with length
+    (see within_types), and `padding`, the share of right answers that turn wrong with a sentence added that says
+    nothing. Both leave out items that ask for a length: those of `length_types`, and those whose facts name a check
+    of length or a style of the whole answer. Recorded are `trimming` and `strictness`, the shares of verdicts that
+    turn when the last sentence is cut off and between the strict and the loose rule, and `format`, the largest
+    difference of success with and without a form (markdown, a list, a newline) among answers to items of one type.
+    What can't be measured decides nothing, nor does the correlation with length where fewer than ten answers are
+    right, or wrong.
     """
+    answers = [one for one in answers if one["correct"] is not None]
     rows = []
     for capability, condition in _groups(answers):
         found = [one for one in answers if (one["capability"], one["condition"]) == (capability, condition)]
@@ -142,7 +189,8 @@ def person(
     """Cohen's kappa between a person and the scorer, over the answers that the person called good or bad.
 
     `labels` are rows of person_labels with subject_kind "evaluation_answer" and subject_id "condition/item_id"; others
-    are passed over, and so is a label that is older than the answer, because it is of one that stood there before. A
+    are passed over, and so is a label that is older than the answer, because it is of one that stood there before,
+    or of an answer that the rules left to the person. A
     row for each capability that has labels, with a percentile bootstrap interval over answers. Where both always say
     the same word kappa is not defined, and nothing is decided.
     """
@@ -154,7 +202,7 @@ def person(
     both: dict[str, list[tuple[str, bool, bool]]] = {}
     for one in answers:
         subject = f"{one['condition']}/{one['item_id']}"
-        if subject in called and judged(called[subject], one):
+        if subject in called and judged(called[subject], one) and not one.get("abstained"):
             good = called[subject]["label"] == "good"
             both.setdefault(one["capability"], []).append((subject, good, bool(one["correct"])))
     rows = []
@@ -179,6 +227,11 @@ def blocked(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return [f"{one['part']} {one['subject']} ({one['capability']})" for one in rows if one["passed"] is False]
 
 
+def broken(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Those of the failed rows that speak against the verdicts themselves: with them not even explorations count."""
+    return blocked(one for one in rows if one["part"] != "undecided")
+
+
 @dataclass(frozen=True, slots=True)
 class Blind:
     """An item with both conditions' answers, for a person who is not told which is whose.
@@ -197,22 +250,25 @@ def blinded(
 ) -> list[Blind]:
     """Up to k items on which exactly one of two conditions is right, types taking turns, in random order.
 
+    Items with an undecided answer are chosen before them, because a claim waits for those.
+
     Which answer stands first is drawn for each item, so that neither place nor order tells condition or verdict. The
     same seed gives the same list, whatever the order of the answers.
     """
     before = {one["item_id"]: one for one in answers_before}
-    by_type: dict[str, list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = {}
+    by_type: dict[tuple[bool, str], list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = {}
     for other in sorted(answers_after, key=lambda one: one["item_id"]):
         one = before.get(other["item_id"])
-        if one is not None and bool(one["correct"]) != bool(other["correct"]):
-            by_type.setdefault(one["item_type"], []).append((one, other))
+        if one is not None and (one["correct"] is None or one["correct"] is not other["correct"]):
+            decided = None not in (one["correct"], other["correct"])
+            by_type.setdefault((decided, one["item_type"]), []).append((one, other))
     rng = np.random.default_rng(seed)
     turns = [
-        (turn, place, found[index])
-        for place, found in enumerate(by_type[name] for name in sorted(by_type))
-        for turn, index in enumerate(rng.permutation(len(found)))
+        (decided, turn, name, by_type[decided, name][index])
+        for decided, name in sorted(by_type)
+        for turn, index in enumerate(rng.permutation(len(by_type[decided, name])))
     ]
-    chosen = [pair for _, _, pair in sorted(turns, key=lambda one: one[:2])[:k]]
+    chosen = [pair for *_, pair in sorted(turns, key=lambda one: one[:3])[:k]]
     shown = []
     for index in rng.permutation(len(chosen)):
         first, second = chosen[index] if rng.random() < 0.5 else chosen[index][::-1]

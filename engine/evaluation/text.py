@@ -11,7 +11,9 @@ _WORDS = "zero one two three four five six seven eight nine ten eleven twelve th
 _ONES = (*_WORDS.split(), "seventeen", "eighteen", "nineteen")
 _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 UNITS = {word: value for value, word in enumerate(_ONES)} | {word: 20 + 10 * i for i, word in enumerate(_TENS)}
-_QUOTES = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "–": "-", "—": "-"})
+_QUOTES = str.maketrans(
+    {"’": "'", "‘": "'", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "–": "-", "—": " - ", "−": "-"}
+)
 _INVISIBLE = re.compile(r"[\u200b-\u200f\u2060\ufeff\x00-\x08\x0b-\x1f\x7f]")
 _SPACES = re.compile(r"[ \t\u00a0]+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]*_]{0,3}\s+|\n+")
@@ -22,11 +24,11 @@ _ENUMERATOR = re.compile(r"(?m)^[ \t>]*(?:[-*•+]|\(?\d{1,2}[.)]|step \d{1,2}[:
 _INLINE_ENUMERATOR = re.compile(r"(?<!\S)\(?\d{1,2}[.)]\s+(?=[^\W\d])")
 _EDGE = " \t\n\"'`*_.,;:!?()[]{}<>-#"
 _COMPOUND = re.compile(rf"\b({'|'.join(_TENS)})[- ]({'|'.join(_ONES[1:10])})\b")
-_HUNDREDS = re.compile(
-    r"\b(\d{1,2}|a) (hundred|thousand)(?:(?: and)? (\d{1,3}))?\b",
-)
+_HUNDREDS = re.compile(r"\b(\d{1,2}|a)[ -](hundred)(?:,?(?: and)?[ -](\d{1,3}))?(?![\d.,]*\d|[ -]hundred)\b")
+_THOUSANDS = re.compile(r"\b(\d{1,3}|a)[ -](thousand)(?:,?(?: and)? (\d{1,3}))?\b")
 _WORD_NUMBER = re.compile(rf"\b({'|'.join(sorted(UNITS, key=len, reverse=True))})\b")
 _NUMBER = re.compile(r"(?<![\w.,])[-+]?\$?€?£?(\d[\d,]*(?:\.\d+)?)|(?<=[$€£=(])(\d[\d,]*(?:\.\d+)?)")
+_DECIMAL_COMMA = re.compile(r"^(\d+),(\d{1,2})$")
 _NEW_TURN = re.compile(
     r"\n[ \t*#>]*(?:question|q|instruction|user|human|input|prompt|task|exercise|problem)[ ]?\d{0,3}[.:)]",
     re.IGNORECASE,
@@ -43,6 +45,11 @@ _OPENING = re.compile(
 )
 
 
+def word_set(words: str) -> frozenset[str]:
+    """The words of a text, parted by blanks."""
+    return frozenset(words.split())
+
+
 def clean(text: str) -> str:
     """NFKC, plain quotes and dashes, no invisible characters, one space for many, no blanks at the ends."""
     text = unicodedata.normalize("NFKC", text.replace("\r\n", "\n").replace("\r", "\n")).translate(_QUOTES)
@@ -56,7 +63,9 @@ def fold(text: str) -> str:
         text = "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
     text = _COMPOUND.sub(lambda m: str(UNITS[m[1]] + UNITS[m[2]]), text)
     text = _WORD_NUMBER.sub(lambda m: str(UNITS[m[1]]), text)
-    return _HUNDREDS.sub(_hundreds, text) if "hundred" in text or "thousand" in text else text
+    if "hundred" in text:
+        text = _HUNDREDS.sub(_hundreds, text)
+    return _THOUSANDS.sub(_hundreds, text) if "thousand" in text else text
 
 
 def _hundreds(found: re.Match[str]) -> str:
@@ -87,13 +96,22 @@ def without_enumerators(text: str, inline: bool = True) -> str:
     return _INLINE_ENUMERATOR.sub("", text) if inline else text
 
 
-def numbers(folded: str) -> list[float]:
-    """The numbers of a folded text, without signs and thousands separators."""
+def placed_numbers(folded: str) -> list[tuple[float, int, int]]:
+    """The numbers of a folded text, each with where it begins and ends, without signs and thousands separators.
+
+    A comma before one or two last digits is a decimal one.
+    """
     found = []
     for match in _NUMBER.finditer(folded):
-        digits = (match[1] or match[2]).rstrip(",").replace(",", "")
-        found.append(float(digits[:18]))
+        digits = (match[1] or match[2]).rstrip(",")
+        digits = _DECIMAL_COMMA.sub(r"\1.\2", digits).replace(",", "")
+        found.append((float(digits[:18]), match.start(), match.end()))
     return found
+
+
+def numbers(folded: str) -> list[float]:
+    """The numbers of a folded text, without signs and thousands separators."""
+    return [value for value, _, _ in placed_numbers(folded)]
 
 
 @lru_cache(maxsize=4096)

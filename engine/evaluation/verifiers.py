@@ -9,20 +9,23 @@ answer does not count against it, unless it takes the answer back or names anoth
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from engine.evaluation import Item, Verdict, claims, forms, refusals, wording
-from engine.evaluation.reading import Reading, wrong
+from engine.core.data import data_file
+from engine.evaluation import Item, Verdict, amounts, claims, forms, refusals, wording
+from engine.evaluation.members import MEMBERS
+from engine.evaluation.reading import Reading, unsure, wrong
 from engine.evaluation.text import before_new_turn, clean, looser, without_prompt
 
 Check = Callable[[Mapping[str, Any], str], Reading]
 
 CHECKS: dict[str, Check] = {
     "claim": claims.claim,
-    "number": claims.number,
+    "number": amounts.number,
     "list": forms.listed,
     "json": forms.json_value,
     "table": forms.table,
@@ -33,10 +36,23 @@ CHECKS: dict[str, Check] = {
     "refused": refusals.refused,
     "answered": refusals.answered,
 }
+_CURLY = re.compile("[“”„‘’«»]")
 LENGTH_TYPES = ("exact_words", "exact_sentences")  # whose instruction asks for a length
 WHOLE_CHECKS = ("words", "sentences")  # of the whole answer: these instructions ask for nothing after it
 # The files that decide verdicts: their bytes are part of an audit's identity.
-SCORER_FILES = ("text.py", "reading.py", "claims.py", "forms.py", "wording.py", "refusals.py", "verifiers.py")
+SCORER_FILES = (
+    "text.py",
+    "reading.py",
+    "members.py",
+    "grammar.py",
+    "spelling.py",
+    "claims.py",
+    "amounts.py",
+    "forms.py",
+    "wording.py",
+    "refusals.py",
+    "verifiers.py",
+)
 
 
 def verify(item: Item, answer: str) -> Verdict:
@@ -46,10 +62,12 @@ def verify(item: Item, answer: str) -> Verdict:
     """
     text = clean(answer)
     first = _judge(item, text)
+    if first.correct and item.facts["check"] == "json" and _CURLY.search(answer):
+        first = unsure("Its quotes are no quotes of JSON.")
     if first.correct:
         return Verdict(True, first.strict, True, first.why)
     loose = any(_judge(item, variant).correct for variant in looser(text))
-    return Verdict(False, False, loose, first.why)
+    return Verdict(first.correct, False, loose, first.why)
 
 
 def _judge(item: Item, text: str) -> Reading:
@@ -58,11 +76,12 @@ def _judge(item: Item, text: str) -> Reading:
     rest = without_prompt(text, item.prompt, tuple(turn for turn, _ in item.history))
     if not rest:
         return wrong("The answer only repeats the question.")
-    whole = judge(item.facts, rest)
+    facts = {**item.facts, "prompt": item.prompt}
+    whole = judge(facts, rest)
     if whole.correct or item.facts["check"] in WHOLE_CHECKS or "style" in item.facts:
         return whole
     answer = before_new_turn(rest)
-    return judge(item.facts, answer) if answer != rest else whole
+    return judge(facts, answer) if answer != rest else whole
 
 
 def judge(facts: Mapping[str, Any], text: str) -> Reading:
@@ -74,13 +93,14 @@ def judge(facts: Mapping[str, Any], text: str) -> Reading:
     if not styled.correct:
         return styled
     content = CHECKS[facts["check"]](facts, wording.undressed(style, text))
-    return Reading(content.correct, content.correct and styled.strict, content.why)
+    return Reading(content.correct, bool(content.correct) and styled.strict, content.why)
 
 
 @lru_cache(maxsize=1)
 def scorer_sha256() -> str:
-    """The hash of the source of all code that decides verdicts."""
+    """The hash of the source of all code that decides verdicts, and of the lists that it knows members from."""
     digest = hashlib.sha256()
     for name in SCORER_FILES:
         digest.update(name.encode() + b"\0" + (Path(__file__).parent / name).read_bytes())
+    digest.update(data_file(MEMBERS).read_bytes())
     return digest.hexdigest()

@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
-from engine.evaluation.reading import Reading, right, wrong
+from engine.evaluation import grammar
+from engine.evaluation.reading import Reading, right, unsure, wrong
 from engine.evaluation.text import core, fold, payload, sentences, tokens, without_enumerators
 
 _COUNTED = re.compile(r"\s*[(\[]\d{1,3} (?:words|sentences)[)\]]\.?\s*$", re.IGNORECASE)
+_NO_ANSWER = re.compile(
+    r"\b(?:language model|as an ai|i (?:don't|do not|can't|cannot) (?:know|answer|say|help|write|tell)|i'm sorry|"
+    r"i am sorry|"
+    r"i know nothing)\b"
+)
+_ABOUT = re.compile(
+    r"\b(?:it|its|it's|they|their|they're|them|these|those|this|that|he|she|his|her|some|most|many|both|each|all)\b"
+)
+_META = re.compile(
+    r"\b(?:here (?:is|are|you)|i hope|as (?:requested|asked|you)|you asked|let me know|sentences?|i (?:can|will|"
+    r"could|would|wrote|"
+    r"have written|don't|am)|hope (?:this|that)|that(?:'s| is) (?:it|all)|these are|the end|thank you|please|sorry)\b"
+)
+_AFTER_END = re.compile(r"(?<=[.!?])\s*[^\w\s.!?\"')\]*_]+\s*$")
 _ENDED = re.compile(r"[.!?][\"')\]*_]{0,3}$")
+_DENIED = re.compile(r"(?:\b(?:not|never)|n't) (?:\w+ )?\W*$")
+_ENTRY_BETWEEN = re.compile(
+    r"\W*[,/<>→]\W*(?:(?:and|then|the|an?)\W+)*(?!(?:and|then|next|finally|lastly|the|an?)\b)\w+\W*[,/<>→]\W*"
+    r"(?:(?:and|then|the|an?)\W+)*"
+)
+_ENTRY_AFTER = re.compile(r"\W*(?:[,/<>→]|, and)\W*(?!(?:right|done|correct|please|respectively|in|so|ok)\b)\w+\W*")
 _QUOTED = re.compile(r'"([^"\n]{3,400})"')
 _QUOTES = " \t\n\"'`*_"
 
@@ -41,26 +63,69 @@ def word_count(facts: Mapping[str, Any], text: str) -> Reading:
         return wrong(f"It does not end with {facts['last']}.")
     if 3 * len(set(folded)) < 2 * len(folded):
         return wrong("It repeats words to reach the number.")
+    said = sentences(asked)
+    if not facts["last"] and len(said) > 1 and all(one[:1].isupper() for one in said):
+        return wrong(f"{len(said)} sentences, one asked for.")
+    if grammar.breaks_off(asked):
+        return wrong("It breaks off.")
+    doubt = grammar.doubtful(asked)
+    if doubt is not None and not (facts["last"] and grammar.misfits(asked) == 0):
+        return unsure(doubt)
     return right(f"{k} words, as asked.", core(asked) == core(text))
 
 
 def sentence_count(facts: Mapping[str, Any], text: str) -> Reading:
     """Whether a text has exactly k whole sentences, all different, and is about its topic. Facts: k, about."""
     k = int(facts["k"])
-    asked = without_enumerators(_asked(text))
+    asked = _AFTER_END.sub("", without_enumerators(_asked(text)))
     found = [part for part in sentences(asked) if tokens(part)]
     if found and not _ENDED.search(found[-1]):
         return wrong("The last sentence is not ended.")
     if len(found) != k:
+        if k in _other_counts(asked, found):
+            return unsure(f"{len(found)} sentences or {k}, as one counts.")
         return wrong(f"{len(found)} sentences, {k} asked for.")
     if any(not _ENDED.search(part) or len(tokens(part)) < 2 for part in found):
-        return wrong("Something in it is no whole sentence.")
+        short = all(_ENDED.search(part) for part in found)
+        return (unsure if short else wrong)("Something in it is no whole sentence.")
     if len({fold(core(part)) for part in found}) < k:
         return wrong("A sentence stands there twice.")
     folded = fold(asked)
-    if not any(re.search(rf"(?<!\w){re.escape(fold(word))}", folded) for word in facts["about"]):
+    if not _names(asked, facts["about"]):
         return wrong("It is not about what was asked.")
+    if _NO_ANSWER.search(folded):
+        return wrong("It does not answer.")
+    if any(_META.search(fold(part)) for part in found):
+        return unsure("One of its sentences may be about the answer.")
+    if k not in _other_counts(asked, found):
+        return unsure("Whether that is the number depends on how one counts.")
+    if any(len(tokens(part)) < 4 for part in found):
+        return unsure("One of its sentences may be none.")
+    off = [part for part in found if not _ABOUT.search(fold(part)) and not _names(part, facts["about"])]
+    if 2 * len(off) >= len(found):
+        return unsure("Half of it may be about something else.")
+    said = [{word[:5] for word in tokens(fold(part))} for part in found if len(tokens(part)) < 15]
+    if any(len(one & other) >= 0.8 * max(len(one), len(other)) for i, one in enumerate(said) for other in said[:i]):
+        return unsure("Two of its sentences say nearly the same.")
+    doubt = grammar.doubtful(asked)
+    if doubt is not None:
+        return unsure(doubt)
     return right(f"{k} sentences, as asked.", core(asked) == core(text))
+
+
+def _names(text: str, about: Sequence[str]) -> bool:
+    folded = fold(text)
+    return any(re.search(rf"(?<!\w){re.escape(fold(word))}", folded) for word in about)
+
+
+def _other_counts(asked: str, found: list[str]) -> set[int]:
+    """How many sentences others would count: without headings, or where a small letter goes on with one."""
+    lines = [line for line in asked.split("\n") if line.strip()]
+    unheaded = sum(
+        len(sentences(line)) for line in lines if _ENDED.search(line.strip()) or len(line.split()) > 8
+    )  # fmt: skip
+    going_on = sum(index == 0 or not part[:1].islower() for index, part in enumerate(found))
+    return {unheaded, going_on, len(re.findall(r"[.!?]+[\"')*_\]]*(?=\s+[\"'(*_\[]*[A-Z\d]|\s*$)", asked))}
 
 
 def _segments(text: str) -> list[str]:
@@ -68,6 +133,7 @@ def _segments(text: str) -> list[str]:
     pieces = _QUOTED.findall(text)
     for line in text.split("\n")[:200]:
         pieces.append(line)
+        pieces.extend(re.split(r" (?:-+|→|=>|->) ", line)[1:])
         tail = line.split(": ")[-1]
         pieces.append(tail)
         pieces.extend(sentences(tail))
@@ -103,7 +169,14 @@ def rewritten(facts: Mapping[str, Any], text: str) -> Reading:
         return wrong("It does not hold the sentence as it should be." if rival is None else f"It says: {rival[:80]}")
     if rival is not None:
         return wrong("It gives two different versions.")
+    if cased and any(_titled(piece) for piece in sentences(text) if form(piece) not in {original, *targets}):
+        return unsure("It adds a sentence in another case.")
     return right("The sentence is as it should be.", form(core(text)) in targets)
+
+
+def _titled(sentence: str) -> bool:
+    words = tokens(sentence)
+    return len(words) > 2 and all(word[0].isupper() and word[1:].islower() for word in words if len(word) > 1)
 
 
 def _holds(said: tuple[str, ...], target: tuple[str, ...]) -> bool:
@@ -128,6 +201,8 @@ def ordered(facts: Mapping[str, Any], text: str) -> Reading:
     pattern = _entries(tuple(wanted))
     parts = [piece for part in sentences(folded) for piece in re.split(r":\s|;\s|\bor\b", part)]
     named = [pattern.findall(part) for part in parts]
+    denied = [bool((first := pattern.search(part)) and _DENIED.search(part[: first.start()])) for part in parts]
+    named = [[] if no and len(run) == len(wanted) else run for run, no in zip(named, denied, strict=True)]
     runs = [run for run in named if len(run) == len(set(run)) == len(wanted)]
     crowded = [run for run in named if len(run) > len(wanted)]
     if all(run == given for run in runs):
@@ -135,10 +210,24 @@ def ordered(facts: Mapping[str, Any], text: str) -> Reading:
         size = len(wanted)
         if starts and len(starts) % size == 0:
             runs = runs + [starts[i : i + size] for i in range(0, len(starts), size)]
+    if not runs and any(run[-len(wanted) :] == wanted for run in crowded):
+        copied = any(run == [*given, *wanted] for run in crowded)
+        return right("All entries in the right order.", False) if copied else unsure("It names entries twice.")
     if not runs:
+        spread = [name for part in parts for name in pattern.findall(part)]
+        if spread == wanted and len(spread) == len(wanted):
+            return right("All entries in the right order.", False)
+        if [name for i, name in enumerate(spread) if name not in spread[:i]] == wanted:
+            return unsure("It names the entries in the right order among other things.")
         what = "It names entries twice." if crowded else "It does not give all entries in a row."
         return wrong(what)
     answers = [run for run in runs if run != given]
+    last = next((run[-len(wanted) :] for run in reversed(crowded)), wanted)
+    if answers and last != wanted and sorted(last) == sorted(wanted):
+        return wrong("It gives two different orders.")
+    foreign = [part for part in parts if pattern.findall(part) in answers and _adds(part, pattern)]
+    if foreign and all(run == wanted for run in answers):
+        return unsure("It may name something that was not given.")
     if not answers:
         return wrong("The order is the one that was given.")
     if all(run == wanted for run in answers):
@@ -146,6 +235,15 @@ def ordered(facts: Mapping[str, Any], text: str) -> Reading:
     if any(run == wanted for run in answers):
         return wrong("It gives two different orders.")
     return wrong("The order is not right.")
+
+
+def _adds(part: str, pattern: re.Pattern[str]) -> bool:
+    """Whether a row of entries has something of its own between two of them, or after the last."""
+    named = list(pattern.finditer(re.sub(r"\([^()]*\)", "", part)))
+    plain = re.sub(r"\([^()]*\)", "", part)
+    between = [plain[one.end() : other.start()] for one, other in pairwise(named)]
+    after = plain[named[-1].end() :] if named else ""
+    return any(_ENTRY_BETWEEN.fullmatch(gap) for gap in between) or bool(_ENTRY_AFTER.fullmatch(after))
 
 
 def styled(style: Mapping[str, Any], text: str) -> Reading:
@@ -161,13 +259,13 @@ def styled(style: Mapping[str, Any], text: str) -> Reading:
     if old and re.search(rf"(?<!\w){re.escape(fold(old))}(?!\w)", folded):
         return wrong(f"It still says {old}.")
     if kind == "closing":
-        ended = core(folded).endswith(core(fold(str(value))))
+        ended = re.sub(r"\W+$", "", folded).endswith(core(fold(str(value))))
         return right(f"It ends with {value}.", True) if ended else wrong(f"It does not end with {value}.")
     if kind == "address":
         named = re.search(rf"(?<!\w){re.escape(fold(str(value)))}(?!\w)", folded)
         return right(f"It says {value}.", True) if named else wrong(f"It does not say {value}.")
     lines = [line for line in payload(text).split("\n") if line.strip()]
-    marked = all(re.match(r"\s*[-*•]\s+\S", line) for line in lines)
+    marked = all(re.match(r"\s*[-*•+·▪◦‣●]\s+\S", line) for line in lines)
     return right("All lines are bullets.", True) if marked else wrong("A line is no bullet.")
 
 

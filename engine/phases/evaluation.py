@@ -21,7 +21,7 @@ from engine.evaluation import scorer_audit as audit
 from engine.evaluation.conditions import Condition, answer_of, broken_adapters, request_of
 from engine.evaluation.gap import GATE, gap_checks, gap_evidence, what_instead
 from engine.evaluation.graded import graded
-from engine.evaluation.items import plants, written_plants
+from engine.evaluation.items import plants, tricky_answers, written_plants
 from engine.evaluation.plan import EvaluationPlan, answers_of, evaluation_plan
 from engine.evaluation.verifiers import verify
 from engine.models import registry
@@ -86,21 +86,28 @@ class Evaluator:
         """Audit the scorer on what was answered, decide the gap gate, and compare; asks no model."""
         run_id, settings = self.run["run_id"], plan.settings
         self._verify_again(plan)
+        self._take_readings(plan)
         answers = answers_of(self.reader, run_id, plan.items_sha256)
         labels = self.reader.query(
             'SELECT subject_kind, subject_id, label, "at" FROM person_labels WHERE run_id = ? AND subject_kind = ?',
             [run_id, "evaluation_answer"],
         )
         now = datetime.now(UTC)
-        found = [*planted, *audit.confounds(answers, settings), *audit.person(labels, answers, settings)]
+        found = [
+            *planted,
+            *audit.confounds(answers, settings),
+            *audit.undecided(answers),
+            *audit.person(labels, answers, settings),
+        ]
         audits = [{**row, "run_id": run_id, "scorer_sha256": plan.scorer_sha256} for row in found]
         failed = audit.blocked(audits)
         gates_of, gap = self._gap(answers, plan, now)
         results: list[Row] = []
         looks: list[Row] = []
         scores: list[Row] = []
-        if not failed and any(row["condition"] in TUNED_CONDITIONS for row in answers):
-            registered = registration.current(self.reader, run_id)
+        if not audit.broken(audits) and any(row["condition"] in TUNED_CONDITIONS for row in answers):
+            # With too much undecided nothing registered is tested, so that no look is spent before somebody has read.
+            registered = None if failed else registration.current(self.reader, run_id)
             before = self.reader.query("SELECT * FROM evaluation_looks WHERE run_id = ?", [run_id])
             made = analysis.compare(answers, settings, registered, looks=before, now=now)
             results = [{**row, "run_id": run_id} for row in made.results]
@@ -114,7 +121,8 @@ class Evaluator:
         )
         self.emit(events.GateDecided(run_id, GATE, not gap, gap))
         if failed:
-            return "gate_failed", f"no claim can be made, the scorer's audit failed: {', '.join(failed)}"
+            read = "" if audit.broken(audits) else ". Read what is undecided: b in the room Evaluation"
+            return "gate_failed", f"no claim can be made, the scorer's audit failed: {', '.join(failed)}{read}"
         if gap:
             return "gate_failed", f"the gap gate failed ({', '.join(gap)}). {what_instead(gap)}"
         self.claims = any(row["role"] == "primary" for row in results)
@@ -131,7 +139,8 @@ class Evaluator:
         asked = {item.capability for item in plan.items}
         made = [plant for items in chosen.values() for item in items for plant in plants(item)]
         made += [plant for plant in written_plants() if plant.item.capability in asked]
-        rows = audit.planted(verify, made, plan.settings)
+        tricky = [plant for plant in tricky_answers("audit") if plant.item.capability in asked]
+        rows = audit.planted(verify, made, plan.settings) + audit.error_rates(verify, tricky)
         return [{**row, "run_id": self.run["run_id"], "scorer_sha256": plan.scorer_sha256} for row in rows]
 
     def _ask_all(self, plan: EvaluationPlan) -> None:
@@ -279,6 +288,23 @@ class Evaluator:
             {"evaluation_repeats": [row | {"correct": now, "same_verdict": now == was} for row, now, was in again]}
         )
 
+    def _take_readings(self, plan: EvaluationPlan) -> None:
+        """Let a person's word stand for the verdict that the rules abstained from; a withdrawn one leaves it open."""
+        rows = self.reader.query(
+            'SELECT a.*, l.label, l."at" AS read_at FROM evaluation_answers a LEFT JOIN person_labels l '
+            "ON l.run_id = a.run_id AND l.subject_kind = ? AND l.subject_id = a.condition || '/' || a.item_id "
+            "WHERE a.run_id = ? AND a.items_sha256 = ? AND a.abstained",
+            [audit.SUBJECT_KIND, self.run["run_id"], plan.items_sha256],
+        )
+        changed = []
+        for row in rows:
+            label, read_at = row.pop("label"), row.pop("read_at")
+            read = label is not None and audit.judged({"at": read_at}, row)
+            correct = {"good": True, "bad": False}.get(label) if read else None
+            if correct is not row["correct"]:
+                changed.append({**row, "correct": correct})
+        self.store.put({"evaluation_answers": changed})
+
     # -- deciding ----------------------------------------------------------------------------------------------------
 
     def _gap(self, answers: Sequence[Row], plan: EvaluationPlan, now: datetime) -> tuple[list[Row], tuple[str, ...]]:
@@ -295,10 +321,11 @@ def _judged(item: Item, text: str, scorer_sha256: str) -> Row:
     return {
         "scorer_sha256": scorer_sha256,
         "correct": verdict.correct,
+        "abstained": verdict.correct is None,
         "strict": verdict.strict,
         "loose": verdict.loose,
-        "trimmed": verify(item, _LAST_SENTENCE.sub("", text)).correct,
-        "padded": verify(item, text + NOTHING).correct,
+        "trimmed": bool(verify(item, _LAST_SENTENCE.sub("", text)).correct),
+        "padded": bool(verify(item, text + NOTHING).correct),
         "why": verdict.why,
     }
 
@@ -340,8 +367,10 @@ def _usual(whole: Sequence[Row]) -> list[tuple[str, str]]:
 
 def _shares(answers: Sequence[Row], capability: str) -> Iterator[str]:
     for name in (*BASE_CONDITIONS, *TUNED_CONDITIONS, REFERENCE):
-        right = [row["correct"] for row in answers if row["condition"] == name and row["capability"] == capability]
+        of = [row["correct"] for row in answers if row["condition"] == name and row["capability"] == capability]
+        right = [correct for correct in of if correct is not None]
         if right:
             lo, hi = wilson(sum(right), len(right))
             share = percent_of(sum(right), len(right))
-            yield f"{name} {share} of {len(right)} right {percents(lo, hi)}"
+            left = f", {len(of) - len(right)} undecided" if len(of) > len(right) else ""
+            yield f"{name} {share} of {len(right)} right {percents(lo, hi)}{left}"

@@ -54,6 +54,10 @@ _FIGURES = f"""
 Row = dict[str, Any]
 
 
+def _decided(rows: Sequence[Row], capability: str) -> list[Row]:
+    return [row for row in rows if row["capability"] == capability and row["correct"] is not None]
+
+
 def compare_runs(
     reader: Reader,
     run_ids: Sequence[str],
@@ -97,8 +101,8 @@ def compare_runs(
         new = [row for row in by_run[run_id] if row["condition"] == after]
         _require_same(first, old, run_id, new)
         for name in CAPABILITIES:
-            one: dict[str, Row] = {row["item_id"]: row for row in old if row["capability"] == name}
-            two = {row["item_id"]: row for row in new if row["capability"] == name}
+            one: dict[str, Row] = {row["item_id"]: row for row in _decided(old, name)}
+            two = {row["item_id"]: row for row in _decided(new, name)}
             both = sorted(one.keys() & two.keys())
             if both:
                 facts = {"run": run_id, "capability": name, "before": before, "after": after}

@@ -233,7 +233,8 @@ def scorer_audit(doc: Document) -> None:
         "Audit of the scorer",
         "SELECT capability, part, subject, measured, lo, hi, n, nullif(op, '') AS op, threshold, passed "
         "FROM scorer_audits WHERE run_id = $1 ORDER BY capability, list_position(['planted', 'length', 'padding', "
-        "'trimming', 'strictness', 'format', 'person'], part) NULLS LAST, subject = 'all' DESC, subject",
+        "'trimming', 'strictness', 'format', 'person', 'undecided', 'false accepts', 'false rejects', "
+        "'abstains'], part) NULLS LAST, subject = 'all' DESC, subject",
     )
     if not found:
         doc.say("The scorer was not audited in this run: none of its verdicts may carry a claim.", found)
@@ -241,7 +242,12 @@ def scorer_audit(doc: Document) -> None:
     doc.say(
         "Before a p value counts, the code that verifies answers is tested: on planted answers whose verdict is known, "
         "against length and format as confounds, with the last sentence cut off, with an empty sentence added, and "
-        "against a person where one has read. A row that asks for nothing is recorded and decides nothing."
+        "against a person where one has read, and on tricky answers by writers who had not seen it (false "
+        "accepts, false "
+        "rejects, abstains). Where it abstains an answer is undecided until a person has read it: it counts in "
+        "no share "
+        "and in no comparison, and a claim needs few of them. A row that asks for nothing is recorded and "
+        "decides nothing."
     )
     decided = scorer_outcome(doc)
     doc.say("{failed:count} of {deciding:count} deciding checks failed.", decided)

@@ -52,12 +52,12 @@ def shown_comparison(doc: Document) -> QueryResult:
 def results(doc: Document) -> None:
     """Shares by condition, differences by comparison and by type, looks."""
     doc.section("Results")
-    k, n = "count(*) FILTER (a.correct)", "count(*)"
+    k, n = "count(*) FILTER (a.correct)", "count(a.correct)"
     shares = doc.queries.ask(
         "Share of test items right, by condition",
         f"""
-        SELECT i.capability, a.condition, {n} AS n, {k} AS "right", {k} / {n}::DOUBLE AS share,
-               {wilson_columns(k, n, "lo", "hi")},
+        SELECT i.capability, a.condition, {n} AS n, {k} AS "right", {k} / nullif({n}, 0)::DOUBLE AS share,
+               {wilson_columns(k, n, "lo", "hi")}, count(*) - {n} AS undecided,
                avg(a.strict::INT) AS strict, avg(a.loose::INT) AS loose, avg(a.trimmed::INT) AS trimmed,
                avg(a.padded::INT) AS padded, avg(a.n_tokens) AS tokens, avg((a.stop_reason = 'length')::INT) AS cut_off
         FROM evaluation_answers a
@@ -77,9 +77,10 @@ def results(doc: Document) -> None:
         "Share of test items right by condition.",
         shares,
         [*_COMPARISON[:1], col("condition", "words"), col("test items", "count", "n"), col("right", "count"),
-         col("share", "share"), col("95 % interval", "shares", "lo", "hi"), col("stricter rule", "share", "strict"),
-         col("looser rule", "share", "loose"), col("last sentence cut", "share", "trimmed"),
-         col("padded", "share"), col("mean tokens", "figure", "tokens"), col("ended by the limit", "share", "cut_off")],
+         col("share", "share"), col("95 % interval", "shares", "lo", "hi"), col("undecided", "count"),
+         col("stricter rule", "share", "strict"), col("looser rule", "share", "loose"),
+         col("last sentence cut", "share", "trimmed"), col("padded", "share"),
+         col("mean tokens", "figure", "tokens"), col("ended by the limit", "share", "cut_off")],
     )  # fmt: skip
     whole = doc.queries.ask(
         "Comparisons over all types",

@@ -189,7 +189,8 @@ def _data(reader: Reader, run_id: str, what: str) -> dict[str, Any]:
         )
     if what in ("gap", "sft", "dpo", "claim"):
         asked["answers"] = (
-            "SELECT condition || item_id || items_sha256 || correct || md5(answer) AS one FROM evaluation_answers "
+            "SELECT condition || item_id || items_sha256 || coalesce(correct::VARCHAR, '') || md5(answer) AS one "
+            "FROM evaluation_answers "
             "WHERE run_id = ?"
         )
     found = {}

@@ -75,7 +75,8 @@ def rates(reader: Reader, run_id: str, items_sha256: str | None) -> Rates:
         run_id,
         reader.query(
             "SELECT i.capability, coalesce(i.item_type, 'all') AS item_type, a.condition, 'test' AS split, "
-            "count(*) AS n, count(*) FILTER (a.correct) AS n_right FROM evaluation_answers a "
+            "count(a.correct) AS n, count(*) FILTER (a.correct) AS n_right, "
+            "count(*) - count(a.correct) AS undecided FROM evaluation_answers a "
             "JOIN evaluation_items i USING (items_sha256, item_id) "
             "WHERE a.run_id = ? AND a.items_sha256 = ? AND i.split = 'test' "
             "GROUP BY GROUPING SETS ((i.capability, a.condition), (i.capability, i.item_type, a.condition)) "
@@ -104,10 +105,12 @@ def rates_beside(reader: Reader, run_id: str, items_sha256: str | None, last: Ra
 def standing(reader: Reader, run_id: str) -> Standing:
     """Read it; every part is empty where nothing was evaluated."""
     items_sha256 = reader.items_asked(run_id)
-    k, n = "count(*) FILTER (a.correct)", "count(*)"
+    k, n = "count(*) FILTER (a.correct)", "count(a.correct)"
     return Standing(
         reader.query(
-            f"SELECT i.capability, a.condition, i.split, {n} AS n, {k} AS n_right, {k} / {n}::DOUBLE AS share, "
+            f"SELECT i.capability, a.condition, i.split, {n} AS n, {k} AS n_right, {k} / nullif({n}, 0)::DOUBLE "
+            f"AS share, "
+            f"count(*) - {n} AS undecided, "
             f"{wilson_columns(k, n, 'lo', 'hi')} "
             "FROM evaluation_answers a JOIN evaluation_items i USING (items_sha256, item_id) WHERE a.run_id = ? "
             "AND a.items_sha256 = ? GROUP BY ALL ORDER BY 1 DESC, 2, 3",

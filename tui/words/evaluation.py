@@ -10,15 +10,16 @@ from engine.stats.shares import wilson
 from store.outcomes import FAILED, PASSED, SPLIT_TITLES, gap_figure, gate_result, in_percent, rate_of
 
 Row = Mapping[str, Any]
-SHARES = ("planted", "padding")  # parts of the scorer's audit that measure a share
+SHARES = ("planted", "padding", "undecided")  # parts of the scorer's audit that measure a share
 SCORES = {"grade": "rules met, of 1", "tokens": "tokens"}
 ORDER = ("base_raw", "base_formatted", "base_few_shot", "sft", "dpo", "reference")
 
 
 def rate(row: Row) -> str:
-    """The share that a condition has right, with its Wilson interval, its split and its n."""
+    """The share that a condition has right, with its Wilson interval, its split, its n and how many are undecided."""
     right, n = row["n_right"], row["n"]
-    return rate_of(right, n, *wilson(right, n), row["split"])
+    left = f", {count(row['undecided'])} undecided" if row.get("undecided") else ""
+    return rate_of(right, n, *wilson(right, n), row["split"]) + left
 
 
 def condition_words(conditions: Sequence[Row], split: str = "test") -> list[str]:
@@ -46,8 +47,23 @@ def audit_words(audits: Sequence[Row]) -> list[str]:
     failed = [row for row in audits if row["passed"] is False]
     told = f"{count(n)} planted answers in {len(planted)} types"
     told += "" if worst is None else f", of the worst type {_measured_share(worst)} as they must be"
-    rows = [told]
+    rows = [told, *_error_words(audits)]
     rows += [f"✗ {row['part']} {row['subject']}: {_measured(row)}" for row in failed]
+    return rows
+
+
+def _error_words(audits: Sequence[Row]) -> list[str]:
+    """How often the scorer errs on tricky answers: a line for each way, of all types and of the worst one."""
+    rows = []
+    for part, of in (("false accepts", "wrong"), ("false rejects", "right"), ("abstains", "")):
+        known = [row for row in audits if row["part"] == part and row["measured"] is not None]
+        types = [row for row in known if row["subject"] != "all"]
+        for row in (row for row in known if row["subject"] == "all"):
+            worst = max((one for one in types if one["capability"] == row["capability"]), key=_share)
+            rows.append(
+                f"{part} {_measured_share(row)} {of}{' ' if of else ''}tricky answers, "
+                f"worst {worst['subject'].replace('_', ' ')} {_measured_share(worst)}"
+            )
     return rows
 
 

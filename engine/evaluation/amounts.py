@@ -1,0 +1,119 @@
+"""The check of an answer that is a number."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from engine.evaluation.claims import ATTRIBUTED, CORRECTED, DENIED, DOUBT, HEDGE, RETRACTS
+from engine.evaluation.reading import Reading, right, unsure, wrong
+from engine.evaluation.text import core, fold, numbers, placed_numbers, sentences, without_enumerators
+
+_ROUNDABOUT = re.compile(r"\b(?:dozens?|score|twice|double|triple|half|less than|more than|short of)\b")
+_MAYBE = re.compile(r"\b(?:maybe|perhaps|possibly|or|might|could)\b")
+_EITHER_NUMBER = re.compile(
+    r"(?<![\d,.])(\d[\d,.]{0,15})\W{1,3}(?:\w{1,12}\W{1,3})?or\W{1,3}"
+    r"(?:(?:maybe|perhaps|possibly|even)\W{1,3})?(\d[\d,.]{0,15})"
+)
+_ANSWER = re.compile(r"\banswer\b")
+_TOTAL = re.compile(
+    r"^\W*(?:so|thus|hence|therefore|finally|in total|altogether|in conclusion|the (?:result|total|sum))\b"
+    r"|\b(?:therefore|final (?:result|number|amount)|in total|altogether)\b"
+)
+_UNIT = re.compile(
+    r"(?<![\d.,])(\d[\d,.]{0,15}) ?(%|percent|per cent|cents|¢|pence|kilomet\w+|centimet\w+|met(?:er|re)s|miles|"
+    r"years|days|hours|"
+    r"minutes|degrees|kilos?|kilograms?|times)(?!\w)"
+)
+_NEARLY = re.compile(
+    r"(?:(?:^|\b(?:is|equals) |[=:] ?)-|\b(?:about|around|roughly|approximately|nearly|almost|over|"
+    r"under) )(\d[\d,.]{0,15})"
+)
+
+
+def _decisive(sentence: str, given: set[float]) -> list[float]:
+    """The numbers that a folded sentence claims, without those that are given or denied."""
+    found = []
+    for value, start, end in placed_numbers(sentence):
+        if value not in given and not DENIED.search(sentence[max(0, start - 48) : start]):
+            attributed = ATTRIBUTED.search(sentence[max(0, start - 60) : start]) and CORRECTED.search(sentence[end:])
+            if not attributed:
+                found.append(value)
+    return found
+
+
+def _concluding(said: list[str], found: list[tuple[int, list[float]]]) -> list[int]:
+    """Places in `found` of sentences that conclude, or follow a heading that does."""
+    for sign in (_ANSWER, _TOTAL):
+        places = [
+            place
+            for place, (index, _) in enumerate(found)
+            if sign.search(said[index]) or (index and len(said[index - 1].split()) <= 4 and sign.search(said[index - 1])
+                                            and index - 1 not in {one for one, _ in found})
+        ]  # fmt: skip
+        if places:
+            return places
+    return []
+
+
+def _roundabout(facts: Mapping[str, Any], folded: str) -> bool:
+    """Whether a text may give a number as a part or a multiple of another, in words that are not the question's."""
+    words = set(_ROUNDABOUT.findall(folded))
+    return bool(words - set(_ROUNDABOUT.findall(fold(facts.get("prompt", "")))))
+
+
+def number(facts: Mapping[str, Any], text: str) -> Reading:
+    """Whether a text gives a number as its answer.
+
+    Numbers of the question and of the way to the answer are passed over, and what is denied. The last sentence that
+    concludes decides, else the first that has another number; a bare other number or an alternative after it takes the
+    answer back. Where a text works its way to the number, or may not commit itself, nothing is decided but what it
+    says in the end. Facts: value, given (numbers that may stand in an explanation).
+    """
+    value = float(facts["value"])
+    shown = f"{value:g}" if value < 1e6 else str(int(value))
+    given = {float(other) for other in facts["given"]} - {value}
+    if value != 1:
+        given.add(1.0)  # the word "one" is rarely a number
+    folded = fold(text)
+    said = sentences(without_enumerators(folded, inline=False))
+    said = [part for part in said if not part.endswith("?")] or said
+    found = [(index, values) for index, part in enumerate(said) if (values := _decisive(part, given))]
+    if not found:
+        if re.search(rf"\b{100 * value:g} ?(?:cents|¢)", folded.replace(",", "")) or _roundabout(facts, folded):
+            return unsure(f"It may say {shown} in other words.")
+        return wrong(f"It does not give the number {shown}.")
+    places = _concluding(said, found)
+    place = places[-1] if places else 0
+    index, values = found[place]
+    part = said[index]
+    choice = _EITHER_NUMBER.search(part)
+    if choice and len(set(both := numbers(f"{choice[1]} {choice[2]}"))) > 1 and value in both:
+        return wrong(f"It leaves open whether it is {both[0]:g} or {both[1]:g}.")
+    if values[-1] != value:
+        last = found[-1]
+        works = not places and place < len(found) - 1 and last[1][-1] == value
+        if works and ("=" in part or RETRACTS.match(said[last[0]])) and not _MAYBE.search(said[last[0]]):
+            return right(f"It works its way to {shown}.", False)
+        clause = re.split(r";| while | whereas | but ", part)[0]
+        if value in values and clause != part and value in _decisive(clause, given)[-1:] and not HEDGE.search(clause):
+            return unsure(f"It gives {shown}, and {values[-1]:g} for something else.")
+        if works and not HEDGE.search(said[last[0]]) and len(said[last[0]].split()) > 2:
+            return unsure(f"It gives {values[-1]:g} first and {shown} in the end.")
+        return wrong(f"It gives {values[-1]:g}, not {shown}.")
+    if len(set(values)) > 1 and HEDGE.search(part):
+        return wrong(f"It names both {values[0]:g} and {shown}.")
+    for later, more in found[place + 1 :]:
+        if more[-1] != value and (HEDGE.search(said[later]) or len(said[later].split()) <= 2):
+            return wrong(f"It gives {shown} first and {more[-1]:g} later.")
+    if DOUBT.search(part) or any(RETRACTS.match(later) and len(later.split()) <= 8 and value not in numbers(later)
+                                  for later in said[index + 1 :]):  # fmt: skip
+        return unsure(f"It may not commit itself to {shown}.")
+    units = [unit for unit in _UNIT.findall(folded) if value in numbers(unit[0])]
+    if units and all(unit[1].replace("¢", "cents")[:4] not in fold(facts.get("prompt", "")) for unit in units):
+        return unsure(f"It gives {shown} {units[0][1]}.")
+    if any(value in numbers(match[1]) for match in _NEARLY.finditer(folded)):
+        return unsure(f"It gives about {shown}, or below zero.")
+    bare = numbers(core(folded))
+    return right(f"It gives {shown}.", len(folded.split()) == 1 and bare == [value])

@@ -1,7 +1,8 @@
 """From key press to repaint while the real model works on the same cores: `python bench/tui_latency.py [PRESSES]`.
 
 The installed `cai` runs a pilot in a pseudo-terminal. Each key is sent when the screen is at rest; its time ends when
-the bytes that only its effect can send have arrived. Prints JSON; times in milliseconds.
+the bytes that only its effect can send have arrived. First paint is from the start of the process to the frame with the
+phases on it. Prints JSON; times in milliseconds, that of the first paint in seconds.
 """
 
 from __future__ import annotations
@@ -91,8 +92,11 @@ def main(presses: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         store = str(Path(folder) / "latency.duckdb")
         words = [str(CAI), "run", "--pilot", "100", "--set", "critics.audit_items=12", "--set", "critics.shuffles=1"]
+        began = time.perf_counter()
         screen = Screen([*words, "--store", store])
         try:
+            screen.wait_for("Phases", 60)
+            first_paint_s = time.perf_counter() - began
             screen.wait_for("Responses started", 400)
             until = time.monotonic() + 15  # some samples must be there for the cursor to move on
             while time.monotonic() < until:
@@ -121,6 +125,7 @@ def main(presses: int) -> dict[str, Any]:
             screen.end()
     every = sorted(itertools.chain.from_iterable(took.values()))
     return {
+        "first_paint_s": round(first_paint_s, 3),
         "presses": len(every),
         "median_ms": round(statistics.median(every), 1),
         "p95_ms": round(every[int(0.95 * (len(every) - 1))], 1),

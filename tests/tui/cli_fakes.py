@@ -30,6 +30,7 @@ from engine.core.events import (
     TrainingStepped,
 )
 from engine.run import engine
+from engine.spec.stage import load_spec
 from store.db import Store
 from store.errors import CaiError
 from tests.store import rows
@@ -44,7 +45,7 @@ class PlayingEngine:
     def __init__(self, path: Path, emit: Callable[[Event], None], part: str) -> None:
         self.run_id = RUN
         self.store = Store.open(path)
-        self.store.append(rows.small_run(RUN))
+        self.store.append(rows.small_run(RUN, settings=load_spec("stage_1_small_model").settings.model_dump()))
         self.outcome: RunFinished | None = None
         self.stopped = threading.Event()
         self._emit = emit

@@ -28,6 +28,12 @@ async def settle(pilot: Pilot[Any], until: Callable[[], bool] = lambda: True) ->
     raise AssertionError("the screen never got there")
 
 
+def text_of(app: ControlCenter) -> str:
+    """The screen's characters, line by line, without what is empty at their ends."""
+    strips = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips) + "\n"
+
+
 def shown(app: ControlCenter, where: str) -> str:
     widget = app.query_one(where)
     assert isinstance(widget, Static)

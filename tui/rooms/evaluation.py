@@ -122,6 +122,7 @@ class EvaluationRoom(TableRoom, can_focus=True):
         if state.run_id != self._run_id:
             self._run_id, self._stale, self._over = state.run_id, True, None
             self._forest.lay_over(None)
+            self._plan.wait()
             self.look()
         phase = state.phases.get("evaluation")
         told = (state.evaluates and state.active, phase and (phase.done, phase.planned), state.state)

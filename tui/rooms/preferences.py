@@ -51,7 +51,7 @@ EVERY_S = 3.0  # listed anew at most this often while a run goes on
 _EMPTY = (
     "Responses that pass their gate are criticised by a principle of the constitution and revised, and compared with "
     "others of their kind; the principles' evidence, the revisions and the preference pairs appear here as that goes "
-    "on. This run makes none: its spec has no pairs. cai run stage_6_small_model does, on the small model."
+    "on. They are made where the spec has pairs: cai run stage_6_small_model does so on the small model."
 )
 _SOON = {
     REVISIONS: "Revisions appear here once the first samples have passed their gate.",

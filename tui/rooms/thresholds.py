@@ -271,7 +271,8 @@ class ThresholdsRoom(Room):
             self.query_one("#outcome", Static).update(lines(rows))
             self._paint_below()
             return
-        rows = [acceptance_line(kind, before, after) for kind in after.acceptance]
+        width = self.query_one("#outcome-box").scrollable_content_region.width
+        rows = [acceptance_line(kind, before, after, width) for kind in after.acceptance]
         was = {check.name: check for check in before.checks}  # with no pair left there is no smallest margin
         rows += [check_line(was.get(check.name, check), check) for check in after.checks]
         checks = [check.told() for check in after.checks]

@@ -112,6 +112,7 @@ class TrainingRoom(Room, can_focus=True):
             self._run_id, self._found, self._chosen, self._stale = state.run_id, None, "", True
             self._told = None
             self._forget()
+            self._plans.wait()
             self._paint()
             self.look()
         one = state.trainings.latest

@@ -12,11 +12,13 @@ from textual.widgets import Static
 
 from tui.widgets.marks import QUIET, lines, row
 
+_NO_RUN = "There is no run yet. 1, then Enter, starts a pilot."
+
 Draw = Callable[[int, int], list[Content]]
 
 
 class Columns(Container):
-    """`titles` by name; each says `waiting` until it is given what draws it, by its width and height.
+    """`titles` by name; each says that there is no run, or `waiting`, until it is given what draws it by its size.
 
     They stand beside each other from a width of `beside` cells.
     """
@@ -39,7 +41,12 @@ class Columns(Container):
         for name, title in self._titles.items():
             with VerticalScroll(id=f"column-{name}", can_focus=False) as box:
                 box.border_title = title
-                yield Static(row((self._waiting, QUIET)), markup=False)
+                yield Static(row((_NO_RUN, QUIET)), markup=False)
+
+    def wait(self) -> None:
+        """Say that what stands here is being worked out."""
+        for name in self._titles:
+            self.show(name, lambda *_: [row((self._waiting, QUIET))])
 
     def show(self, name: str, draw: Draw) -> None:
         self._draw[name] = draw

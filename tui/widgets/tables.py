@@ -14,6 +14,10 @@ FAR = 1_000_000_000
 class PlainTable(DataTable[object]):
     """Give it `rich.text.Text` cells only: a plain string would be parsed as markup."""
 
+    DEFAULT_CSS = """
+    PlainTable { overflow-x: hidden; }
+    """
+
     def __init__(self, title: str = "", *, id: str) -> None:
         super().__init__(
             id=id, classes="panel", cursor_type="row", zebra_stripes=False, header_height=1, cell_padding=1
@@ -26,6 +30,7 @@ class PlainTable(DataTable[object]):
         key = self.under_cursor
         self.clear()
         yield
+        self.styles.overflow_x = "auto" if self.row_count else "hidden"  # a bar below nothing looks like a row
         if key in self.rows:
             self.move_cursor(row=self.get_row_index(key), animate=False)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from textual.widgets import DataTable
 
-from tests.tui.app.test_snapshots import text_of
 from tests.tui.fakes import RUN, fill, steady_run
-from tests.tui.screen import control_center, settle, shown
+from tests.tui.screen import control_center, settle, shown, text_of
+from tui.app.app import ControlCenter
 from tui.widgets.frame.bar import KeyBar, RoomBar
 
 
@@ -93,3 +93,17 @@ async def test_the_runs_room_follows_the_run_under_way(store: Path) -> None:
         app.state._elapsed_before = 65.0
         await settle(pilot, lambda: str(table.get_row_at(0)[5]).startswith("1:"))
         assert str(table.get_row_at(0)[3]) == "36/40" and "60.0 %" in str(table.get_row_at(0)[4])
+
+
+async def test_the_detail_is_painted_anew_when_it_gets_more_room(store: Path) -> None:
+    def longest(app: ControlCenter) -> int:
+        return max(line.count("█") for line in text_of(app).split("\n"))
+
+    async with control_center(store, None, size=(120, 60)) as (app, pilot):
+        await settle(pilot, lambda: app.state.run_id == RUN)
+        await pilot.press("2")
+        await settle(pilot, lambda: longest(app) > 0)
+        narrow = longest(app)
+        await pilot.resize_terminal(200, 60)
+        await settle(pilot, lambda: longest(app) > narrow)
+        assert longest(app) > narrow

@@ -32,6 +32,8 @@ def standing_lines(found: Standing, width: int, room: int) -> list[Content]:
         *((text, QUIET) for text in repeat_words(found.repeats)),
     ):
         rows += [row((line, tone)) for line in wrap(told, width)]
+    if len(rows) > room:
+        rows[room - 1] = row(rows[room - 1].truncate(width - 2), (" …", QUIET))
     return rows[:room]
 
 

@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from tui.widgets.marks import QUIET, lines, row
+from tui.words.keys import key_name
 from tui.words.questions import Choice, DockedQuestion
 from tui.words.text import make_visible
 
@@ -178,7 +179,7 @@ class QuestionDock(Vertical, can_focus=True):
         self.border_subtitle = f"{len(self._waiting) - 1} more waiting" if len(self._waiting) > 1 else ""
         keys: list[tuple[str, str] | str] = []
         for at, choice in enumerate(question.choices):
-            name = choice.key.capitalize() if len(choice.key) > 1 else choice.key
+            name = key_name(choice.key)
             name = f"{name} / Enter" if at == 0 and choice.key != "enter" else name
             keys += [(f" {name} ", "bold reverse"), f" {choice.label}   "]
         if question.more:

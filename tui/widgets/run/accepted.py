@@ -82,7 +82,7 @@ class AcceptedPanel(Static, can_focus=True):
     def on_focus(self) -> None:
         self._draw()
 
-    on_blur = on_focus
+    on_blur = on_resize = on_focus  # a notice that closes gives it lines
 
     def _draw(self) -> None:
         rows = self._shown.rows

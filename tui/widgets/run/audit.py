@@ -26,7 +26,8 @@ def guard_line(state: RunState, checks: Checks, width: int) -> Content:
     if state.guard_passed is None:
         return row(("○ guard     ", "bold"), ("runs first, once the model is loaded", QUIET))
     if state.guard_passed:
-        return row((f"✓ guard     passed{passed}", f"bold {TONES['good']}"), ("  base model, clean encoding", QUIET))
+        head, more = f"✓ guard     passed{passed}", "  base model, clean encoding"
+        return row((head, f"bold {TONES['good']}"), (more if len(head) + len(more) <= width else "", QUIET))
     head = f"✗ guard     FAILED{passed and f', passed{passed}'}"
     failed = next((check for check in measured if not check["passed"]), None)
     why = names(state.guard_failed)

@@ -66,8 +66,10 @@ class GlancePanel(VerticalScroll):
             _needs_line(needs(state, facts.reviews), width, known=bool(facts.run_id)),
             *_weakest_lines(weakest(state, self._gates, self._guard), width, helps=not short),
         ]
-        guard, audits = guard_line(state, self._guard, width), list(state.audits.values())
+        audits = list(state.audits.values())
         critics = critics_line(audits)
+        left = width - critics.cell_length - 2 if short and state.guard_passed and not self.open else width
+        guard = guard_line(state, self._guard, left)
         if self.open:
             rows += [Content(""), guard, *audit_lines(audits, state.min_auc, width)]
             if self._guard:

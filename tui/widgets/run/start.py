@@ -7,6 +7,11 @@ from textual.widgets import Static
 
 from tui.widgets.marks import QUIET, lines, row
 
+_KEPT = (
+    "Every step is stored as it happens, so a run can be paused, stopped or killed and goes on where it was. Nothing "
+    "is computed twice."
+)
+
 
 class StartPanel(Static):
     def __init__(self, store: str) -> None:
@@ -21,14 +26,13 @@ class StartPanel(Static):
                     row(("No run yet. Enter starts a pilot.", "bold")),
                     Content(""),
                     row("A pilot takes a base model through all of Stage 1 on a small scale:"),
-                    row(("  1 ", "$accent"), "a guard proves that the model is a base model and its prompts are clean"),
+                    row(("  1 ", "$accent"), "a guard proves that it is a base model and its prompts are clean"),
                     row(("  2 ", "$accent"), "the critics are audited on examples whose labels are known"),
                     row(("  3 ", "$accent"), "the model writes instructions, and near-duplicates are dropped"),
                     row(("  4 ", "$accent"), "it answers them, and its own next-token logprobs judge the answers"),
                     row(("  5 ", "$accent"), "a QC gate compares what was measured with the spec's thresholds"),
                     Content(""),
-                    row(("Every step is stored as it happens, so a run can be paused, stopped or killed", QUIET)),
-                    row(("and goes on where it was. Nothing is computed twice.", QUIET)),
+                    row((_KEPT, QUIET)),
                     Content(""),
                     row(("store  ", QUIET), self._store),
                     Content(""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import wrap
 
 from textual.content import Content
 
@@ -36,7 +37,12 @@ def describe(found: Account, width: int) -> Content:
     name = max(16, min(34, width // 2))
 
     def listed(facts: Mapping[str, str]) -> list[Content]:
-        return [row((f"{one_line(key, name):<{name}} ", QUIET), one_line(value, 200)) for key, value in facts.items()]
+        found = []
+        for key, value in facts.items():
+            first, *rest = wrap(one_line(value, 200), max(8, width - name - 1)) or [""]
+            found.append(row((f"{one_line(key, name):<{name}} ", QUIET), first))
+            found += [row(" " * (name + 1), line) for line in rest]
+        return found
 
     head = row((one_line(found.run_id, width), "bold"))
     told = [Content(""), row(("Told", f"bold {QUIET}")), *listed(found.told)]

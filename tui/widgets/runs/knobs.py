@@ -99,7 +99,8 @@ def others_moved(before: Consequence, after: Consequence) -> list[str]:
     return told
 
 
-def acceptance_line(kind: str, before: Consequence, after: Consequence) -> Content:
+def acceptance_line(kind: str, before: Consequence, after: Consequence, width: int) -> Content:
+    """What would be accepted, and by what; the latter on a line of its own where it would be broken."""
     was, now = before.acceptance[kind], after.acceptance[kind]
     name = _KINDS[kind]
     if not now.n:
@@ -107,10 +108,11 @@ def acceptance_line(kind: str, before: Consequence, after: Consequence) -> Conte
     share = f"{now.accepted:,}/{now.n:,} {100 * now.accepted / now.n:.1f} %"
     moved = "" if was.accepted == now.accepted else f"  was {was.accepted:,} ({now.accepted - was.accepted:+,})"
     judge = after.filters[kind] or "rules only"
-    return row(
-        (f"{name:<13}", QUIET), (share, "bold"), f" {percents_whole(now.lo, now.hi)}", (moved, "bold $text-warning"),
-        (f"  by {judge}", QUIET),
-    )  # fmt: skip
+    found = row(
+        (f"{name:<13}", QUIET), (share, "bold"), f" {percents_whole(now.lo, now.hi)}", (moved, "bold $text-warning")
+    )
+    fits = found.cell_length + len(judge) + 5 <= width
+    return row(found, ("  " if fits else f"\n{'':13}", QUIET), (f"by {judge}", QUIET))
 
 
 def check_line(old: Check, new: Check) -> Content:

@@ -92,6 +92,7 @@ def main(presses: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         store = str(Path(folder) / "latency.duckdb")
         words = [str(CAI), "run", "--pilot", "100", "--set", "critics.audit_items=12", "--set", "critics.shuffles=1"]
+        words += ["--set", "responses.drafts=1"]  # rows come one by one
         began = time.perf_counter()
         screen = Screen([*words, "--store", store])
         try:
@@ -110,9 +111,9 @@ def main(presses: int) -> dict[str, Any]:
             for number in range(presses):
                 screen.settle()
                 if room == "2" and number % 3:
-                    down = at == 0 or (at < 3 and draw.random() < 0.5)
-                    at += 1 if down else -1
-                    took["cursor"].append(screen.press("j" if down else "k", "▌".encode()))
+                    up = at == 0 or (at < 3 and draw.random() < 0.5)  # the room opens on the newest row
+                    at += 1 if up else -1
+                    took["cursor"].append(screen.press("k" if up else "j", "▌".encode()))
                 elif number % 10 == 9:
                     took["help"].append(screen.press("?", b"Keys that work here"))
                     screen.settle()

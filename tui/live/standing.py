@@ -189,7 +189,7 @@ def needs(state: RunState, reviews: Sequence[str] = ()) -> list[Need]:
     ended = _ENDED.get(state.state)
     if ended is not None:
         found.append(ended)
-    if state.state == "done" and state.accepted and state.readings.asked and not state.readings.enough:
+    if state.state == "done" and state.accepted and state.readings.left:
         found.append(Need(read_words(state.readings)[0], "2"))
     return found
 

@@ -142,6 +142,9 @@ def test_questions_failed_gates_and_an_early_end_wait_each_with_its_key() -> Non
         (Readings(30), ["not read by a person"]),
         (Readings(30, 30, 12), ["12 of 30 read by a person"]),
         (Readings(30, 30, 30, {True: (0.5, 0.3, 0.7, 20)}), []),
+        (Readings(30, 30, 30, {False: (0.1, 0.0, 0.3, 30)}), []),  # none of those that were drawn is accepted
+        (Readings(30, 12, 12, {True: (0.5, 0.3, 0.7, 12)}), []),  # there are no more
+        (Readings(30, 12, 5), ["5 of 12 read by a person"]),
         (Readings(0), []),
     ],
 )

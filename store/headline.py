@@ -5,13 +5,13 @@ Header, `status`, `runs`, the end of a run, report and card all ask here, so tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from store.audits import audit_rows, good_of
 from store.names import FRESH, READ_AT_LEAST
-from store.outcomes import READ, READ_GOOD, READ_NAMES
+from store.outcomes import PASSED, READ, READ_GOOD, READ_NAMES, gate_result, with_result
 
 if TYPE_CHECKING:
     from store.query import Query
@@ -26,6 +26,11 @@ READ_ROWS = (
     "WHERE run_id IN (SELECT unnest(?::VARCHAR[])) AND gate IN ('pilot', 'final') "
     "AND check_name IN (SELECT unnest(?::VARCHAR[])) "
     "QUALIFY gate = min(gate) OVER (PARTITION BY run_id)"  # final where there is one
+)
+
+GATE_ROWS = (
+    "SELECT run_id, gate, check_name, measured, lo, n, op, threshold, passed FROM gates "
+    "WHERE run_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY run_id, gate, check_name"
 )
 
 
@@ -61,6 +66,11 @@ class Readings:
     @property
     def enough(self) -> bool:
         return 0 < self.asked <= self.read and True in self.good
+
+    @property
+    def left(self) -> int:
+        """How many a person can still read; of a gate that tells of no draw as many as are asked for."""
+        return max(0, (self.drawn or self.asked) - self.read)
 
 
 NOT_READ = "not read by a person"
@@ -127,6 +137,16 @@ def _by_whom(by_basis: Mapping[str, int], good: Mapping[str, Any] | None) -> tup
     return (told, f"{critic:,} by critic, {share} good", True)
 
 
+def in_green(shown: bool, results: Iterable[str]) -> bool:
+    """Whether what is done may be told in green: its quality is shown, and every gate passed by its result."""
+    return shown and all(result == PASSED for result in results)
+
+
+def told_in_green(told: Mapping[str, Any]) -> bool:
+    """The same of what tells of a run by its `acceptance` and its `gates`, as `status` and `with_headlines` do."""
+    return in_green(bool(told["acceptance"]["shown"]), (gate["result"] for gate in told["gates"]))
+
+
 def of_runs(reader: Query, runs: Sequence[Mapping[str, Any]]) -> dict[str, Headline]:
     """The headline of each run, by its id."""
     ids = [run["run_id"] for run in runs]
@@ -152,12 +172,29 @@ def readings_of(reader: Query, run_ids: Sequence[str]) -> dict[str, Readings]:
 
 
 def with_headlines(reader: Query, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Runs, each with its headline as `acceptance` and its `readings`, as values for JSON."""
-    found, read = of_runs(reader, runs), readings_of(reader, [run["run_id"] for run in runs])
+    """Runs, each with its headline as `acceptance`, its `readings` and its `gates`, as values for JSON.
+
+    Of a gate there are {name, result, passed}.
+    """
+    ids = [run["run_id"] for run in runs]
+    found, read, gates = of_runs(reader, runs), readings_of(reader, ids), _gates_of(reader, ids)
     return [
-        {**run, "acceptance": plain(found[run["run_id"]]), "readings": plain_readings(read[run["run_id"]])}
-        for run in runs
+        {**run, "acceptance": plain(found[name]), "readings": plain_readings(read[name]), "gates": gates[name]}
+        for name, run in zip(ids, runs, strict=True)
     ]
+
+
+def _gates_of(reader: Query, run_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    checks: dict[str, dict[str, list[dict[str, Any]]]] = {name: {} for name in run_ids}
+    for row in reader.query(GATE_ROWS, [list(run_ids)]):
+        checks[row["run_id"]].setdefault(row["gate"], []).append(with_result(row))
+    return {
+        name: [
+            {"name": gate, "result": (result := gate_result(rows)), "passed": result == PASSED}
+            for gate, rows in of.items()
+        ]
+        for name, of in checks.items()
+    }
 
 
 def of_run(reader: Query, run: Mapping[str, Any]) -> Headline:

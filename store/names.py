@@ -42,6 +42,7 @@ SPLITS = ("train", "validation", "test")
 LABELS = ("good", "bad", "unsure")  # that a person gives
 RANDOM, QUEUED, CHOSEN = "random", "queue", "chosen"  # how a sample came to be labelled
 READING = "reading"  # the same of what was drawn to be read blind: it measures, and teaches nothing
+BLIND = (READING, RANDOM, QUEUED)  # labels whose verdict was hidden when they were given: they count as read
 READ_AT_LEAST, READ_AT_MOST = 30, 1000  # candidates that a person reads: where a spec says nothing else, and ever
 PERSON, DRAWN = "person", "drawn"  # parts of an audit by a person's labels: of samples chosen, of those drawn at random
 PERSON_PARTS = (PERSON, DRAWN)

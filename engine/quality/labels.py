@@ -21,7 +21,7 @@ from engine.quality.readings import asked_of, to_read
 from engine.quality.teaching import HeldOut
 from engine.stats.intervals import auc, auc_interval, cohen_kappa, threshold_for_precision
 from store.db import Store
-from store.names import CHOSEN, DRAWN, LABELS, PERSON, PERSON_PARTS, RANDOM
+from store.names import CHOSEN, DRAWN, LABELS, PERSON, PERSON_PARTS, RANDOM, READING
 from store.read import Reader
 
 EDGES = (0.0, 0.25, 0.5, 1.0, math.inf)  # of the absolute score: how far from its zero point the critic was
@@ -49,15 +49,19 @@ def mark(
 ) -> list[dict[str, Any]]:
     """Keep a person's label of a sample in place of an older one, and audit the critics against all labels.
 
-    Where `note` is None the one that is stored stays; how an older label was `drawn` stays in any case. Returns the
-    audits, one a critic and part, as rows of the table `audits`. Raises SpecError for a label that is none of LABELS.
+    Where `note` is None the one that is stored stays. How an older label was `drawn` stays, too, with two exceptions: a
+    reading is a reading whatever was there before, and one that is changed other than by reading is none any more.
+    Returns the audits, one a critic and part, as rows of the table `audits`. Raises SpecError for a label that is none
+    of LABELS.
     """
     if label not in LABELS:
         raise SpecError(f"no label {label!r}", f"one of: {', '.join(LABELS)}. Nothing was stored.")
     with store.reader() as reader:
         before = stored_label(reader, run_id, sample_id)
     if before is not None:
-        note, drawn = before["note"] if note is None else note, before["drawn"] or CHOSEN
+        note = before["note"] if note is None else note
+        if drawn != READING and (before["drawn"] != READING or before["label"] == label):
+            drawn = before["drawn"] or CHOSEN
     row = {"run_id": run_id, "subject_kind": "sample", "subject_id": sample_id, "label": label, "note": note or ""}
     store.put({"person_labels": [row | {"drawn": drawn, "at": datetime.now(UTC)}]})
     return audit_anew(store, run_id)
@@ -82,13 +86,19 @@ def audit_anew(store: Store, run_id: str) -> list[dict[str, Any]]:
     """Audit the critics against the labels that there are, in place of what was said before; returns the audits."""
     with store.reader() as reader:
         audits = audit(reader, run_id)
-        read = _read_anew(reader, run_id)
     for part in PERSON_PARTS:
         rows = [row for row in audits if row["part"] == part]
         store.renew(run_id, {"audits": rows}, only={"audits": {"part": part}})
+    read_anew(store, run_id)
+    return audits
+
+
+def read_anew(store: Store, run_id: str) -> None:
+    """Have the latest gate of samples tell what is read by now; what it was decided on stays."""
+    with store.reader() as reader:
+        read = _read_anew(reader, run_id)
     if read:
         store.put({"gates": read})
-    return audits
 
 
 def _read_anew(reader: Reader, run_id: str) -> list[dict[str, Any]]:

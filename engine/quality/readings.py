@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from store.names import READ_AT_LEAST, READ_AT_MOST
+from store.names import BLIND, READ_AT_LEAST, READ_AT_MOST
 from store.query import Query
 from store.read import Reader
 
-_DRAW = """
-    SELECT s.sample_id, p.label
+_DRAW = f"""
+    SELECT s.sample_id, CASE WHEN p.drawn IN {BLIND} THEN p.label END AS label
     FROM samples s
     JOIN verdicts v ON v.run_id = s.run_id AND v.subject_kind = 'sample' AND v.subject_id = s.sample_id
     LEFT JOIN person_labels p ON p.run_id = s.run_id AND p.subject_kind = 'sample' AND p.subject_id = s.sample_id
@@ -26,14 +26,18 @@ _DRAW = """
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """A candidate that was drawn, and what a person said of it; None where nobody has yet."""
+    """A candidate that was drawn, and what a person said of it blind; None where nobody has yet."""
 
     sample_id: str
     label: str | None
 
 
 def draw(reader: Query, run_id: str, at_most: int = READ_AT_MOST) -> list[Lot]:
-    """The first `at_most` candidates of a run in the order of their lots; a label counts however it came to be."""
+    """The first `at_most` candidates of a run in the order of their lots.
+
+    A label counts where it was given as a reading or by the queue, which hide the verdict; one that somebody chose to
+    give, with the verdict on the screen, does not.
+    """
     found = reader.query(_DRAW, [run_id, at_most])
     return [Lot(row["sample_id"], row["label"]) for row in found]
 

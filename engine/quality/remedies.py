@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from store.outcomes import EMPTY, FAILING, PASSED, READ, too_few
+from store.outcomes import EMPTY, FAILING, READ, too_few
 
 # By check, what changes what is measured. Thresholds are not named: lowering one shows nothing.
 HELPS = {
@@ -41,24 +41,32 @@ def helps(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def reading_offer(rows: Iterable[Mapping[str, Any]], run_id: str) -> str:
-    """How a person reads what a gate waits to have read, in a line; empty where it is read, or nothing is asked for."""
-    for row in rows:
-        if row["check_name"] == READ and row["result"] != PASSED and row["n"] > (row["measured"] or 0):
-            left = row["n"] - int(row["measured"] or 0)
-            return f"read {left:,} candidates blind: B in the room Samples (2), or cai label --read --run {run_id}"
-    return ""
+    """How a person reads what the latest gate of samples waits to have read, in a line; empty where nothing is left.
+
+    What the pilot's gate says is out of date once there is a final one: what is read is told in that alone.
+    """
+    of_gate = {row["gate"]: row for row in rows if row["check_name"] == READ}
+    row = of_gate.get("final") or of_gate.get("pilot")
+    left = 0 if row is None else row["n"] - int(row["measured"] or 0)
+    if left <= 0:
+        return ""
+    return f"read {left:,} candidates blind: B in the room Samples (2), or cai label --read --run {run_id}"
 
 
-def what_may_be_done(rows: Sequence[Mapping[str, Any]], run_id: str, spec: str, asks: Sequence[str]) -> list[str]:
+def what_may_be_done(
+    checks: Iterable[Mapping[str, Any]], gate: str, run_id: str, spec: str, asks: Sequence[str]
+) -> list[str]:
     """The ways on from a gate that has not passed or was not read, each on a line; empty where there is nothing to do.
 
-    `rows` are its checks with their result, `asks` the decisions that the spec has reviewed. Nothing overrides the
-    guard.
+    `checks` are those of all gates with their result, `asks` the decisions that the spec has reviewed. Nothing
+    overrides the guard.
     """
+    every = list(checks)
+    rows = [row for row in every if row["gate"] == gate]
     failing = [row for row in rows if row["result"] in FAILING]
     few = [row for row in rows if too_few(row)]
-    offer = reading_offer(rows, run_id)
-    told = [offer] if offer else []
+    offer = reading_offer(every, run_id)
+    told = [offer] if offer and any(row["check_name"] == READ for row in rows) else []
     if not failing and not few:
         return told
     told += [f"what would help: {line}" for line in helps(failing)]

@@ -90,6 +90,20 @@ def _no_primary(doc: Document) -> str:
         return doc.told("no evaluation was made in this run.", asked)
     if not any(row["tuned"] for row in asked.rows):
         return doc.told(f"{NO_TUNED[0].lower()}{NO_TUNED[1:]}.", asked)
+    few = doc.queries.ask(
+        "The registered primary comparison where too few templates answered",
+        "SELECT r.n, r.clusters FROM evaluation_results r, (SELECT unnest(CAST(body->'$.hypotheses' AS JSON[])) AS one "
+        'FROM (SELECT body FROM registrations WHERE run_id = $1 ORDER BY "at" DESC LIMIT 1)) WHERE r.run_id = $1 '
+        "AND r.role = 'descriptive' AND one->>'$.role' = 'primary' AND one->>'$.capability' = r.capability "
+        "AND one->>'$.before' = r.before AND one->>'$.after' = r.after AND one->>'$.item_type' = r.item_type",
+    )
+    if few:
+        return doc.told(
+            "of the registered primary comparison too few templates answered to test it ({clusters:count} templates, "
+            "{n:count} items).",
+            few,
+            few.row,
+        )
     results = doc.queries.ask(
         "Results by role",
         "SELECT count(*) AS results, count(*) FILTER (registered) AS registered FROM evaluation_results "

@@ -40,6 +40,7 @@ from engine.phases.tuning import tune
 from engine.phases.work import Work
 from engine.quality import gates
 from engine.quality.guard import run_guard
+from engine.quality.labels import read_anew
 from engine.quality.pair_selection import recheck_pairs
 from engine.quality.remedies import helps
 from engine.stats.intervals import needed_candidates
@@ -196,6 +197,7 @@ class Runner:
             if not known:  # a resumed run that stands where it stood has measured it
                 self._repeat()
             failed = self._decide(name, checks)
+            read_anew(work.store, work.run_id)  # what a person read since the checks were counted
         self._gate_done("gate", failed)
         return failed
 

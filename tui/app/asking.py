@@ -28,10 +28,9 @@ def resume(run_id: str, accepted: int, target: int) -> DockedQuestion:
 
 def read(run_id: str, found: Readings) -> DockedQuestion:
     """Offered where a run has ended and a person has not read what was drawn."""
-    left = found.drawn - found.read
     text = (
-        f"{left:,} candidates of this run are drawn at random for you to read, accepted and rejected ones mixed, with "
-        "the verdict hidden; two keys an item. Until they are read every page says so."
+        f"{found.left:,} candidates of this run are drawn at random for you to read, accepted and rejected ones mixed, "
+        "with the verdict hidden; two keys an item. Until they are read every page says so."
     )
     choices = (Choice("y", "read them now", "read"), Choice("n", "later: B in the room Samples (2)", "later"))
     return DockedQuestion(f"readings:{run_id}", "Read before you call it done", text, choices, on_escape="later")

@@ -88,7 +88,7 @@ class Serving(Working):
         """Offer the candidates that are to be read blind, once behind the end of a run that has a gate."""
         found, offers = self.state.readings, self._offers
         self._offers = False
-        if not offers or found.enough or found.read >= found.drawn or self.state.aside:
+        if not offers or not found.left or self.state.aside:
             return
         question = asking.read(self.state.run_id, found)
         self._answers[question.question_id] = lambda answer, _: (

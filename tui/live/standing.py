@@ -78,7 +78,8 @@ def weakest(state: RunState, checks: Sequence[Row], guard: Sequence[Row]) -> Wea
         )
     held = [row for row in current if row["result"] == PASSED] + _audits_that_hold(state)
     if held:
-        row = max(held, key=beyond)
+        # A check without an interval, as one that a marker leaks nowhere, holds exactly and is never close.
+        row = max([row for row in held if row["lo"] is not None] or held, key=beyond)
         return Weakest(_plain(row), f"closest to its threshold: {_measured(row)}", "good", _place(row))
     told = "nothing failed yet, the gates come last" if state.guard_passed else "nothing is measured yet"
     return Weakest("", told, "quiet")
@@ -188,7 +189,7 @@ def needs(state: RunState, reviews: Sequence[str] = ()) -> list[Need]:
     ended = _ENDED.get(state.state)
     if ended is not None:
         found.append(ended)
-    if state.state == "done" and state.accepted and state.readings.asked and not state.readings.enough:
+    if state.state == "done" and state.accepted and state.readings.left:
         found.append(Need(read_words(state.readings)[0], "2"))
     return found
 

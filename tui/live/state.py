@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from store.headline import Headline, Readings, headline, of_samples, readings_from
+from store.headline import Headline, Readings, headline, in_green, of_samples, readings_from
 from store.names import ALIVE, BESIDE, COMMON_PHASES, EVALUATION, FINISHED, REFIT, TRAINING_PHASES
 from store.outcomes import FAILED, PASSED
 from tui.live.trainings import Trainings
@@ -96,7 +96,7 @@ class RunState:
     @property
     def audited(self) -> bool:
         """Whether what is done may be told in green: quality is known and read, no gate failed or not tested."""
-        return self.headline.shown and all(told.result == PASSED for told in self.gates.values())
+        return in_green(self.headline.shown, (told.result for told in self.gates.values()))
 
     @property
     def finished(self) -> bool:

@@ -14,6 +14,7 @@ from rich.text import Text
 from engine.core.figures import format_seconds
 from engine.quality.remedies import helps, reading_offer
 from engine.run.orders import Evaluate, Order, Refit, Train
+from store.headline import told_in_green
 from store.outcomes import FAILING
 from tui.host.outside import NOWHERE, NotTold, Outside
 from tui.host.terminal import Terminal
@@ -21,7 +22,6 @@ from tui.live.state import RunState, beside
 from tui.printed.evaluation import evaluation_outcome
 from tui.printed.progress import View, view_on
 from tui.printed.tables import (
-    audited_data,
     console_on,
     counts_text,
     fact,
@@ -201,7 +201,7 @@ def outcome_report(
             "run",
             Text(str(status["run"]), style="bold"),
             "  ",
-            state_text(str(status["state"]), audited=audited_data(status)),
+            state_text(str(status["state"]), audited=told_in_green(status)),
         ),
         *spec_facts(status),
         fact("accepted", counts_text(status)),

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from engine.core.figures import count, format_seconds, measured, percent_of, percents_dashed
 from engine.stats.shares import wilson
+from store.headline import told_in_green
 from store.outcomes import FAILED, PASSED, in_percent, tally, title_of
 from tui.words.audits import GOOD, sentence
 from tui.words.text import make_visible, one_line
@@ -52,11 +53,6 @@ def state_text(state: str, *, audited: bool = True) -> Text:
 def fact(name: str, *values: str | Text) -> Text:
     """One line: a name and what is known about it."""
     return Text.assemble((f"{name:<11}", "dim"), *values)
-
-
-def audited_data(status: Row) -> bool:
-    """Whether a run's quality was shown and its gates passed, so that what is done may be told in green."""
-    return bool((status.get("acceptance") or {}).get("shown")) and all(one["passed"] for one in status["gates"])
 
 
 def gate_facts(gates: Sequence[Row]) -> list[Text]:
@@ -106,7 +102,7 @@ def status_report(status: Row, checks: Sequence[Row]) -> Group:
             "run",
             Text(str(status["run"]), style="bold"),
             "  ",
-            state_text(str(status["state"]), audited=audited_data(status)),
+            state_text(str(status["state"]), audited=told_in_green(status)),
         ),
         *spec_facts(status),
         fact("accepted", counts_text(status)),
@@ -210,7 +206,7 @@ def runs_table(runs: Iterable[Row]) -> Table:
     for run in runs:
         kind = run["acceptance"]
         add(
-            table, Text(str(run["run_id"]), "bold"), state_text(str(run["state"]), audited=kind["shown"]),
+            table, Text(str(run["run_id"]), "bold"), state_text(str(run["state"]), audited=told_in_green(run)),
             one_line(str(run["spec"]), 40), one_line(str(run["model"]), 40), str(run["seed"]),
             Text(str(kind["told"]), "green" if kind["shown"] else "yellow"), count(run["target"]),
             format_seconds(run["elapsed_s"]), str(run["created_at"])[:16],

@@ -93,7 +93,10 @@ def lay_over(reader: Reader, run_id: str, training_id: str, last: LaidOver | Non
     at = names.index(known) + 1 if known in names else 0
     if at == len(rows):
         return None
-    found = _steps(reader, *names[at])
+    found = more = _steps(reader, *names[at])
+    while len(more) == STEPS_AT_ONCE:
+        more = _steps(reader, *names[at], more[-1]["step"])
+        found += more
     return LaidOver(*names[at], rows[at]["state"], found, at + 1, len(rows))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
-from store.names import READING
+from store.names import BLIND, READING
 from tui.messages import AskWanted, RunWanted, WriteWanted
 from tui.rooms.listing import ListingRoom
 from tui.rooms.wish import Found
@@ -168,17 +168,19 @@ class LabellingRoom(ListingRoom):
             at = None if self._listing is None else self._listing.position(given.sample_id)
             if at is not None:
                 self.table.cursor = at
-            self._labelled(given.sample_id, (given.before or {}).get("label"), *found)
+            before = given.before or {}
+            self._labelled(given.sample_id, before.get("label"), *found, read=before.get("drawn") in BLIND)
 
         self.post_message(WriteWanted("taking a label back", write, written))
 
     def _labelled(
-        self, sample_id: str, label: str | None, audits: list[dict[str, Any]], standing: LabelStanding
-    ) -> None:
-        """Show a label as it is now, and what all of them say."""
+        self, sample_id: str, label: str | None, audits: list[dict[str, Any]], standing: LabelStanding, *,
+        read: bool = True,
+    ) -> None:  # fmt: skip
+        """Show a label as it is now, and what all of them say; `read` is whether it counts as a reading."""
         self._standing = standing
         if self._queue is not None and self._queue.labels is not None and sample_id in self._queue.labels:
-            self._queue.labels[sample_id] = label
+            self._queue.labels[sample_id] = label if read else None
         at = None if self._listing is None else self._listing.position(sample_id)
         line = None if at is None else self.table.row_at(at)
         if at is not None and line is not None:

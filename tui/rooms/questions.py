@@ -16,7 +16,7 @@ from textual.widgets import DataTable, Static
 from engine.core.figures import measured_plain
 from engine.quality.remedies import reading_offer, what_may_be_done
 from store.names import READING
-from store.outcomes import EMPTY, FAILED, FAILING, NOT_TESTED, PASSED, gate_result, in_percent, tally, title_of
+from store.outcomes import EMPTY, FAILED, FAILING, NOT_TESTED, PASSED, READ, gate_result, in_percent, tally, title_of
 from tui.messages import GoTo
 from tui.reads.run import review_of
 from tui.rooms.tabular import TableRoom
@@ -172,8 +172,7 @@ class QuestionsRoom(TableRoom):
         """What may be done about the gate of a check, where it has not passed."""
         if gate == "gap":  # the room Evaluation says what to do about that one
             return []
-        of = [item for item in self._rows.values() if item["gate"] == gate]
-        told = what_may_be_done(of, self._run_id, self._spec, self._asks)
+        told = what_may_be_done(self._rows.values(), gate, self._run_id, self._spec, self._asks)
         if not told:
             return []
         head = row((f"what may be done about the {gate} gate", "bold"))
@@ -224,10 +223,17 @@ class QuestionsRoom(TableRoom):
         key = event.row_key.value or ""
         if key in self._open:
             self.host.action_question()
-        elif key in self._rows and reading_offer([self._rows[key]], self._run_id):
+        elif self._is_to_be_read(key):
             self.post_message(GoTo("samples", READING))
         else:
             self.query_one("#gate-evidence").focus()
+
+    def _is_to_be_read(self, key: str) -> bool:
+        """Whether a row is about what a person reads, and some of that is left."""
+        here = self._rows.get(key)
+        return (
+            here is not None and here["check_name"] == READ and bool(reading_offer(self._rows.values(), self._run_id))
+        )
 
 
 def _worst_first(gates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

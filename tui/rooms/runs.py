@@ -15,7 +15,7 @@ from textual.widgets import DataTable, Static
 
 from engine.core.figures import format_seconds, percent_of, percents_whole
 from engine.stats.shares import wilson
-from store.headline import plain
+from store.headline import plain, told_in_green
 from store.names import RESUMABLE
 from tui.live.state import RunState
 from tui.messages import RunWanted
@@ -125,7 +125,8 @@ class RunsRoom(TableRoom):
         table = self.table
         table.border_subtitle = f"{len(self._rows)} · Enter shows · Space marks"
         keys: list[tuple[object, ...]] = [
-            (name, run["state"], run["accepted"], name == self._marked) for name, run in self._rows.items()
+            (name, run["state"], run["accepted"], told_in_green(run), name == self._marked)
+            for name, run in self._rows.items()
         ]
         if keys == self._shown:
             return
@@ -140,7 +141,7 @@ class RunsRoom(TableRoom):
         self.refresh_bindings()
 
     def _cells(self, name: str, run: Mapping[str, Any], colours: Mapping[str, str]) -> list[Text]:
-        shape, word, tone = state_mark(str(run["state"]), audited=run["acceptance"]["shown"])
+        shape, word, tone = state_mark(str(run["state"]), audited=told_in_green(run))
         here = "▶" if name == self._current else " "
         mark = "●" if name == self._marked else here
         accepted, judged = run["accepted"], run["judged"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.core.figures import count, p_short, percent_of, percents, points_signed, points_signed_interval
 from engine.stats.shares import wilson
-from store.outcomes import FAILED, PASSED, SPLIT_TITLES, gap_figure, gate_result, in_percent, rate_of
+from store.outcomes import FAILED, NOT_TESTED, SPLIT_TITLES, gap_figure, gate_result, in_percent, rate_of
 
 Row = Mapping[str, Any]
 SHARES = ("planted", "padding", "undecided")  # parts of the scorer's audit that measure a share
@@ -112,8 +112,13 @@ def _needs(row: Row) -> str:
 
 
 def gap_against(gap: Sequence[Row]) -> str:
-    """Why the gap gate lets no claim be made, "" where it does or was not decided."""
-    return "" if not gap or (result := gate_result(gap)) == PASSED else f"the gap gate {result}"
+    """Why the gap gate lets no claim be made, "" where every check of it passed."""
+    if not gap:
+        return "the gap gate was not decided"
+    if gate_result(gap) == FAILED:
+        return "the gap gate failed"
+    untested = sum(row["result"] == NOT_TESTED for row in gap)
+    return f"the gap gate could not test {untested:,} of {len(gap):,} checks" if untested else ""
 
 
 def guard_words(guard: Sequence[Row]) -> str:

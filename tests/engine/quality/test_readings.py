@@ -3,19 +3,21 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.quality.gates import Check, evidence_sha256, reading_checks
-from engine.quality.labels import mark, put_back, stored_label
+from engine.quality.labels import mark, put_back, read_anew, stored_label
 from engine.quality.queue import places
 from engine.quality.readings import Lot, draw, how_far, to_read
+from engine.quality.remedies import reading_offer, what_may_be_done
 from engine.quality.teaching import lessons
 from engine.stats.shares import wilson
 from store.db import Store
 from store.headline import Readings, of_run, plain_readings, read_words, readings_from, readings_of
 from store.names import READING
-from store.outcomes import READ, READ_GOOD, gate_result
+from store.outcomes import READ, READ_GOOD, gate_result, with_result
 from tests.engine.quality.test_queue import many
 from tests.store import rows
 
@@ -127,14 +129,40 @@ def test_fewer_candidates_than_are_asked_for_are_never_enough() -> None:
     assert not Readings(30, 30, 30, {False: (0.1, 0.0, 0.3, 30)}).enough  # no accepted one among them
 
 
-def test_a_label_that_was_there_before_counts_and_stays_of_its_own_kind(store: Store) -> None:
+@pytest.mark.parametrize(("drawn", "counts"), [("queue", True), ("random", True), ("chosen", False)])
+def test_a_label_from_before_counts_where_its_verdict_was_hidden_and_a_reading_takes_its_place(
+    store: Store, drawn: str, counts: bool
+) -> None:
     before = lots(store)[0].sample_id
-    mark(store, RUN, before, "bad", drawn="queue")
-    assert lots(store)[0].label == "bad" and told(store)[READ]["measured"] == 1
+    mark(store, RUN, before, "bad", drawn=drawn)
+    assert lots(store)[0].label == ("bad" if counts else None) and told(store)[READ]["measured"] == int(counts)
     mark(store, RUN, before, "good", drawn=READING)
     with store.reader() as reader:
         row = stored_label(reader, RUN, before)
-    assert row is not None and (row["label"], row["drawn"]) == ("good", "queue")
+        assert lessons(reader, reader.run(RUN)["fingerprint"]).rows == ()
+    assert row is not None and (row["label"], row["drawn"]) == ("good", READING)
+    assert lots(store)[0].label == "good" and told(store)[READ]["measured"] == 1
+
+
+def test_a_reading_that_is_changed_with_its_verdict_in_sight_is_to_be_read_again(store: Store) -> None:
+    name = lots(store)[0].sample_id
+    mark(store, RUN, name, "good", drawn=READING)
+    mark(store, RUN, name, "good", "a note")
+    assert lots(store)[0].label == "good"
+    mark(store, RUN, name, "bad")
+    assert lots(store)[0].label is None and told(store)[READ]["measured"] == 0
+
+
+def test_what_was_read_while_a_gate_was_decided_is_told_once_its_rows_are_there(store: Store) -> None:
+    mark(store, RUN, lots(store)[0].sample_id, "good", drawn=READING)
+    with store.reader() as reader:
+        counted = next(row for row in reader.gates(RUN) if row["check_name"] == READ)
+    late = rows.gate(READ, "final", RUN, measured=0.0, lo=None, hi=None, op=">=", threshold=ASKED, n=ASKED)
+    store.put({"gates": [late]})
+    read_anew(store, RUN)
+    with store.reader() as reader:
+        final = next(row for row in reader.gates(RUN) if (row["gate"], row["check_name"]) == ("final", READ))
+    assert (final["measured"], final["n"]) == (counted["measured"], ASKED) == (1, ASKED)
 
 
 def test_what_is_read_teaches_no_probe_and_audits_no_critic(store: Store) -> None:
@@ -164,3 +192,13 @@ def test_a_run_without_a_gate_has_nothing_to_tell_it_in(store: Store) -> None:
     with store.reader() as reader:
         assert reader.gates("run-b") == [] and readings_of(reader, ["run-b"])["run-b"] == Readings()
         assert read_words(Readings()) == ("not read by a person", "unread")
+
+
+def test_what_is_left_to_read_is_asked_of_the_latest_gate_alone() -> None:
+    def check(gate: str, read: float) -> dict[str, Any]:
+        return with_result(rows.gate(READ, gate, RUN, measured=read, lo=None, hi=None, op=">=", threshold=8, n=8))
+
+    stale, whole, open_ = check("pilot", 0), check("final", 8), check("final", 5)
+    assert reading_offer([stale], RUN).startswith("read 8 candidates blind")
+    assert reading_offer([stale, whole], RUN) == "" and what_may_be_done([stale, whole], "pilot", RUN, "s", ()) == []
+    assert reading_offer([open_, stale], RUN).startswith("read 3 candidates blind")

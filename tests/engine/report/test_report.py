@@ -196,6 +196,7 @@ def test_the_claim_is_one_sentence_with_interval_effect_and_n(folder: Path) -> N
         ({"guard_checks": [rows.guard_check("late", passed=False)]}, "failed 1 of 3 checks"),
         ({"evaluation_results": None}, "of 0 results 0 are registered"),
         ({"evaluation_results": "exploratory"}, "of 30 results 0 are registered"),
+        ({"evaluation_results": "descriptive"}, "too few templates answered to test it (60 templates, 120 items)"),
         ({"scorer_audits": None}, "the scorer was not audited"),
         ({"guard_checks": None}, "the contamination guard was not run"),
         ({"tuned": None}, "no tuned model was evaluated"),
@@ -215,8 +216,8 @@ def test_no_claim_is_made_without_what_it_needs(tmp_path: Path, change: dict[str
             ]
         elif value is None:
             found[name] = []
-        elif value == "exploratory":
-            found[name] = [{**row, "registered": False, "role": "exploratory"} for row in found[name]]
+        elif isinstance(value, str):
+            found[name] = [{**row, "registered": False, "role": value} for row in found[name]]
         else:
             found[name] += value
     with Store.open(tmp_path / "s.duckdb") as store:

@@ -7,6 +7,11 @@ from typing import Any
 
 import pytest
 
+from engine.quality.labels import mark
+from engine.quality.readings import to_read
+from engine.run.runner import Runner
+from store.names import READING
+from store.outcomes import READ
 from tests.engine.fakes import run_engine
 from tests.engine.phases.test_preferences import OPTIONS, SETTINGS, Critical
 
@@ -42,4 +47,23 @@ def test_a_run_that_rules_alone_accepted_says_so_where_it_ends(tmp_path: Path, m
     assert "not tested; final pairs gate" in reason and "every gate passed" not in reason
     with opened.store.reader() as reader:
         assert reader.status(opened.run_id)["acceptance"]["audited"] is False
+    opened.close()
+
+
+def test_what_is_read_while_a_gate_is_decided_is_told_by_it(tmp_path: Path, monkeypatch: Any) -> None:
+    decide = Runner._decide
+
+    def read_meanwhile(runner: Runner, name: str, checks: Any) -> tuple[str, ...]:
+        work = runner._work
+        if not name.endswith("pairs"):  # the checks are counted, and not stored yet
+            lot = next(lot for lot in to_read(work.reader, work.run_id) if lot.label is None)
+            mark(work.store, work.run_id, lot.sample_id, "good", drawn=READING)
+        return decide(runner, name, checks)
+
+    monkeypatch.setattr(Runner, "_decide", read_meanwhile)
+    opened = run_engine(tmp_path / "a.duckdb", monkeypatch, Critical(), **OPTIONS)
+    with opened.store.reader() as reader:
+        told = next(row for row in reader.gates(opened.run_id) if (row["gate"], row["check_name"]) == ("final", READ))
+        read = sum(lot.label is not None for lot in to_read(reader, opened.run_id))
+    assert told["measured"] == read > 0
     opened.close()

@@ -196,16 +196,16 @@ READ = [check("read by a person", 30.0, 30, ">=", 30),
 SHARES = "read by a person: 75 % good of 20 accepted, 53–89 %; 10 % good of 10 not accepted, 2–40 %"
 
 
-@pytest.mark.parametrize("audited", [False, True])
-async def test_what_was_read_stands_beside_acceptance_on_every_face_and_is_green_only_where_audited(
-    audited: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("audited", "passed"), [(False, True), (True, True), (True, False)])
+async def test_what_was_read_stands_on_every_face_and_done_is_green_only_where_audited_and_every_gate_passed(
+    audited: bool, passed: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     accepted = {"auc": 0.9, "natural": True, "above": 0.0, "n": 60, "taken": 50, "share_taken": 0.8, "good": 45,
                 "precision": 0.9, "lo": 0.79, "hi": 0.96, "recall": 0.9}  # fmt: skip
     audit = rows.audit("label", RUN, part="own", auc=0.9, may_filter=True, detail={"accepted": accepted})
     run = rows.small_run(RUN, state="done", settings=settings(), reason="")
     run |= {"audits": [audit], "verdicts": BY_CRITIC} if audited else {"audits": []}
-    run["gates"] = [rows.gate(gate="final", run_id=RUN, **one, passed=False) for one in READ]
+    run["gates"] = [rows.gate(gate="final", run_id=RUN, **one, passed=passed) for one in READ]
     path = tmp_path / "s.duckdb"
     with Store.open(path) as store:
         store.append(run)
@@ -226,6 +226,13 @@ async def test_what_was_read_stands_beside_acceptance_on_every_face_and_is_green
         assert (
             all(word in text for word in SHARES.split()) if face == "runs" else SHARES in re.sub(r"\s+", " ", text)
         ), face
+    green = audited and passed
+    assert [("✓ done" in faces[face]) for face in ("status", "runs", "end")] == [green] * 3
     async with control_center(path, None, size=(250, 60)) as (app, pilot):
         await settle(pilot, lambda: app.state.run_id == RUN and app.state.state == "done")
         assert SHARES in str(app.query_one("#header").content) and app.state.headline.shown is audited  # type: ignore[attr-defined]
+        assert app.state.audited is green and ("✓ done" in str(app.query_one("#header").content)) is green  # type: ignore[attr-defined]
+        await pilot.press("7")
+        table = app.query_one("#runs-table", DataTable)
+        await settle(pilot, lambda: table.row_count == 1)
+        assert ("✓ done" in str(table.get_row_at(0)[2])) is green

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from store.db import Store
+from store.outcomes import with_result
 from tests.engine.training.training_run import RUN, settings, trainable_store
+from tests.store import rows
 from tests.tui.cli.commands import as_json, run_cai
 from tests.tui.cli.test_principle_commands import flat, printed
 from tests.tui.rooms.test_evaluation_room import audit, evaluated, gap_check
@@ -130,9 +132,14 @@ def test_a_registration_for_other_items_or_verifiers_is_told_so() -> None:
 
 
 def test_a_comparison_is_ticked_only_where_it_may_be_claimed(account: dict[str, Any]) -> None:
-    fine = account | {"gap": [], "guard": [{"check_id": "a", "passed": True}]}
-    for guard, told in (([], "has not run"), ([{"check_id": "a", "passed": False}], "guard failed (a)")):
-        text = flat(printed(evaluation_outcome({"run": RUN, "model": "m"}, fine | {"guard": guard}, 0, "", Path("s"),
+    gap = with_result(rows.gate("p_value", "gap", measured=0.01, lo=None, hi=None, op="<=", threshold=0.05, n=60))
+    fine = account | {"gap": [gap], "guard": [{"check_id": "a", "passed": True}]}
+    for change, told in (
+        ({"guard": []}, "has not run"),
+        ({"guard": [{"check_id": "a", "passed": False}]}, "guard failed (a)"),
+        ({"gap": []}, "the gap gate was not decided"),
+    ):
+        text = flat(printed(evaluation_outcome({"run": RUN, "model": "m"}, fine | change, 0, "", Path("s"),
                                                None, "x"), 140))  # fmt: skip
         assert told in text and "✓ base_formatted" not in text
     text = flat(printed(evaluation_outcome({"run": RUN, "model": "m"}, fine, 0, "", Path("s"), None, "x"), 140))

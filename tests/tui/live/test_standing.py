@@ -43,6 +43,10 @@ NEAR = check("token-limit share", 0.06, "<", 0.05)
 CLOSE = check("pair acceptance", 0.12, ">=", 0.1)
 EASY = check("instruction acceptance", 0.9, ">=", 0.1)
 EMPTY = check("kept revisions", 0.0, ">=", 1, lo=None, hi=None, gate="pilot pairs")
+EXACT = [
+    check("guard passed", 1.0, ">=", 1, lo=None, hi=None, n=8),
+    check("marker leaks", 0.0, "<=", 0, lo=None, hi=None),
+]
 FEW = check("pair acceptance", 1.0, ">=", 0.1, n=1)
 
 
@@ -97,8 +101,9 @@ def test_accepted_by_rules_alone_is_no_good_figure() -> None:
 
 
 def test_where_all_holds_the_closest_to_its_threshold_is_told() -> None:
-    found = weakest(state(), [EASY, CLOSE], [])
+    found = weakest(state(), [*EXACT, EASY, CLOSE], [])
     assert (found.name, found.tone) == ("pair acceptance", "good") and found.told.startswith("closest to its threshold")
+    assert weakest(state(), EXACT, []).name == "guard passed"
     found = weakest(state(audits=audits(audit("label", 0.61, True))), [EASY], [])
     assert found.name == "AUC of label, samples, own" and "0.610 [0.51–0.71], needs >= 0.600, n=100" in found.told
 
@@ -137,6 +142,9 @@ def test_questions_failed_gates_and_an_early_end_wait_each_with_its_key() -> Non
         (Readings(30), ["not read by a person"]),
         (Readings(30, 30, 12), ["12 of 30 read by a person"]),
         (Readings(30, 30, 30, {True: (0.5, 0.3, 0.7, 20)}), []),
+        (Readings(30, 30, 30, {False: (0.1, 0.0, 0.3, 30)}), []),  # none of those that were drawn is accepted
+        (Readings(30, 12, 12, {True: (0.5, 0.3, 0.7, 12)}), []),  # there are no more
+        (Readings(30, 12, 5), ["5 of 12 read by a person"]),
         (Readings(0), []),
     ],
 )

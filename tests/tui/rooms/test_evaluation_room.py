@@ -49,6 +49,7 @@ def evaluated_rows() -> dict[str, list[rows.Row]]:
             for name, both in outcomes.items()
             for condition, right in zip(("base_formatted", "sft"), both, strict=True)
         ],
+        "gates": [gap_check("base_raw_right", 0.1, True)],
         "evaluation_results": [
             rows.evaluation_result(p_corrected=1e-9),
             rows.evaluation_result("arithmetic", difference=-0.02, lo=-0.08, hi=0.04, **exploratory),
@@ -127,6 +128,10 @@ async def test_the_answers_of_one_condition_can_be_read(tmp_path: Path) -> None:
             "No claim: the scorer's audit failed (planted short_fact)",
         ),
         ({"gates": [gap_check("base_formatted_right", 0.6, False)]}, "No gap: base formatted right"),
+        (
+            {"gates": [gap_check("base_formatted_right", 0.1, True) | {"n": 2}]},
+            "No claim: the gap gate could not test 1 of 2 checks",
+        ),
     ],
 )
 async def test_what_blocks_a_claim_stands_first(tmp_path: Path, rows_of: dict[str, Any], told: str) -> None:

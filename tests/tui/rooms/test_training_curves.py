@@ -140,6 +140,19 @@ async def test_a_training_alone_in_its_store_has_none_to_lay_over(tmp_path: Path
         assert lay_over(store.reader(), RUN, "sft-1", None) is None
 
 
+@pytest.mark.parametrize("at_once", [3, 4, 20])
+def test_a_training_that_is_laid_over_is_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr("tui.reads.training.STEPS_AT_ONCE", at_once)
+    trained(tmp_path / "s.duckdb")
+    with Store.open(tmp_path / "s.duckdb") as store:
+        steps = [rows.training_step(at, "dpo-9", "run-b") for at in range(1, 13)]
+        store.append({"trainings": [rows.training("dpo-9", "run-b", method="dpo")], "training_steps": steps})
+        found = lay_over(store.reader(), RUN, "dpo-1", None)
+    assert found is not None and [step["step"] for step in found.steps] == list(range(1, 13))
+
+
 async def test_what_did_not_change_is_not_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained(tmp_path / "s.duckdb")
     drawn: list[str] = []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from textwrap import wrap
+from typing import Any
 
 from textual.content import Content
 
@@ -11,7 +13,16 @@ from engine.core.figures import points_signed, points_signed_interval
 from store.outcomes import items_of, shown
 from tui.reads.evaluation import Standing
 from tui.widgets.marks import QUIET, TONES, row
-from tui.words.evaluation import audit_words, decided_words, gap_words, place, rate, repeat_words, score_words
+from tui.words.evaluation import (
+    audit_words,
+    decided_words,
+    gap_against,
+    gap_words,
+    place,
+    rate,
+    repeat_words,
+    score_words,
+)
 from tui.words.text import one_line
 
 BAR = 12
@@ -45,6 +56,9 @@ def _verdict(found: Standing) -> tuple[str, str, str]:
         return "✗", TONES["bad"], f"No claim: {found.guard_blocks}"
     if found.failed_gap:
         return "✗", TONES["bad"], f"No gap: {', '.join(name.replace('_', ' ') for name in found.failed_gap)}"
+    against = gap_against(found.gap)
+    if found.results and against:
+        return "?", TONES["warn"], f"No claim: {against}"
     primary = next((one for one in found.results if one["role"] == "primary"), None)
     if primary is not None:
         told = (
@@ -57,16 +71,26 @@ def _verdict(found: Standing) -> tuple[str, str, str]:
     if found.results:
         return "?", TONES["warn"], _without_primary(found)
     if found.gap:
-        return "✓", TONES["good"], "The base was asked; no tuned model was yet"
+        told = "The base was asked; no tuned model was yet"
+        return ("?", TONES["warn"], f"{told}: {against}") if against else ("✓", TONES["good"], told)
     return "◌", QUIET, "Items are being asked"
 
 
 def _without_primary(found: Standing) -> str:
     if found.registration is None:
         return "Results are exploratory: nothing was registered before"
+    body = json.loads(found.registration["body"])
+    primary = [_compared(one) for one in body.get("hypotheses", ()) if one["role"] == "primary"]
+    if any(one["role"] == "descriptive" and _compared(one) in primary for one in found.results):
+        return "Nothing is shown of the registered primary comparison: too few templates answered to test it"
     if any(one["registered"] for one in found.results):
         return "Nothing is shown yet: the registered primary comparison has no answers"
     return "Results are exploratory: the registration is about other items, or younger than answers"
+
+
+def _compared(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a result or a registered hypothesis compares, and of which items."""
+    return tuple(str(row[name]) for name in ("capability", "before", "after", "item_type"))
 
 
 def _shares(found: Standing) -> list[str]:

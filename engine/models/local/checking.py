@@ -53,7 +53,7 @@ class Unusable(Exception):
 def settled(model: Any, text: Text, ends: frozenset[int], batch_size: int, fingerprint: str) -> tuple[Way, SelfCheck]:
     """The path to use, and what the check found of it, now or before.
 
-    Raises ModelError where not even the plain path gives what the model's own pass gives, or memory is too little to see.
+    Raises ModelError where not even the plain path gives what the model's own pass gives, or memory is used up.
     """
     key = _key(model, fingerprint, batch_size)
     known = selfcheck.kept(key)
@@ -66,8 +66,8 @@ def settled(model: Any, text: Text, ends: frozenset[int], batch_size: int, finge
     except NO_MEMORY as error:
         raise ModelError(
             f"{type(model).__name__} could not be checked: not enough free memory ({first_line(error)})",
-            "Free some, take a larger device or a smaller model (`cai doctor`). Nothing was lost: the check is made when "
-            "it is loaded again.",
+            "Free some, take a larger device or a smaller model (`cai doctor`). Nothing was lost: it is checked when it "
+            "is loaded again.",
         ) from error
     path.forget()
     selfcheck.keep(key, done)

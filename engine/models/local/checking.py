@@ -58,7 +58,7 @@ def settled(model: Any, text: Text, ends: frozenset[int], batch_size: int, finge
     key = _key(model, fingerprint, batch_size)
     known = selfcheck.kept(key)
     if known is not None:
-        path = next(way for way in WAYS if way.name == known.path)(model, text, ends, batch_size)
+        path: Way = next(way for way in WAYS if way.name == known.path)(model, text, ends, batch_size)
         path.layers = 0 if known.hidden is None else path.layers
         return path, known
     try:
@@ -66,8 +66,8 @@ def settled(model: Any, text: Text, ends: frozenset[int], batch_size: int, finge
     except NO_MEMORY as error:
         raise ModelError(
             f"{type(model).__name__} could not be checked: not enough free memory ({first_line(error)})",
-            "Free some, take a larger device or a smaller model (`cai doctor`). Nothing was lost: it is checked when it "
-            "is loaded again.",
+            "Free some, take a larger device or a smaller model (`cai doctor`). Nothing was lost: it is checked when "
+            "it is loaded again.",
         ) from error
     path.forget()
     selfcheck.keep(key, done)

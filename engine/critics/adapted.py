@@ -8,6 +8,7 @@ much. It is trained by `engine/phases/tuning.py` before the audit, and found her
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from engine.critics.probed import (
 )
 from engine.models.answers import Answers
 from engine.models.checkpoints import tree_sha256
+from engine.models.files import faults
+from engine.models.files.source import local_folder, resolve
 from engine.models.requests import Adapted, LabelScores, LoraFiles, Model, Readout
 from engine.spec import prompts
 from engine.spec.provenance import short_hash
@@ -37,6 +40,7 @@ from store.query import Query
 
 KINDS = ("instruction", "sample")  # of two responses nobody has labelled enough
 LABELS = (" good", " bad")
+LIBRARIES = ("torch", "transformers", "peft", "trl")  # that train
 TRAINED_AT_MOST = 1000  # items, as many good as bad where there are so many
 REPORTED, CALIBRATING, OF = 2, 1, 10  # clusters of ten that the audit reports, and that calibrate; the others train
 SEED = 0
@@ -123,7 +127,7 @@ def fit_of(model: Model, kind: str, asked: str = "explicit") -> Fit:
         "seed": SEED,
         "trained_sha256": short_hash(*[one.told for one in found.trained]),
         "calibrating_sha256": short_hash(*[one.told for one in found.calibrating]),
-        "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers", "peft", "trl")},
+        "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
     }
     return Fit(kind, found, short_hash(fingerprint, repr(facts)), fingerprint, facts)
 
@@ -159,11 +163,25 @@ def fitted_adapter(answers: Answers, kind: str, asked: str = "explicit") -> Fitt
 
 def can_train(model: Model, kind: str, asked: str) -> bool:
     """Whether a model takes an adapter that can be trained here, and enough is labelled to train it on."""
-    if kind not in KINDS or model.adaptable is None:
+    if kind not in KINDS or model.adaptable is None or not trainable(model.adaptable):
         return False
     try:
         split(kind, asked)
     except SpecError:
+        return False
+    return True
+
+
+def trainable(weights: str) -> bool:
+    """Whether the libraries that train are installed, and whole weights of that name, not quantised, are here."""
+    if not all(map(importlib.util.find_spec, LIBRARIES)):
+        return False
+    try:
+        folder = local_folder(resolve(weights))
+        if folder is None or faults.quantisation(folder):
+            return False
+        faults.require_sound(folder)
+    except ModelError:
         return False
     return True
 

@@ -145,11 +145,11 @@ def stand_in(spec: StageSpec, kind: str, model: Model) -> str | None:
     return STAND_INS["probe"][0 if can_train(model, kind, spec.instructions.kind) else -1]
 
 
-def served(critics: CriticsSpec, stand_ins: Mapping[str, str]) -> CriticsSpec:
-    """The critics with a probe's stand-in, by kind, in its place."""
+def served(critics: CriticsSpec, stand_ins: Mapping[str, str], of: str = "probe") -> CriticsSpec:
+    """The critics with the stand-in of one of them, by kind, in its place."""
     return critics.model_copy(
         update={
-            kind: list(dict.fromkeys(name if one == "probe" else one for one in getattr(critics, kind)))
+            kind: list(dict.fromkeys(name if one == of else one for one in getattr(critics, kind)))
             for kind, name in stand_ins.items()
         }
     )

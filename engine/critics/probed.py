@@ -142,19 +142,21 @@ def fitted(answers: Answers, kind: str, asked: str = "explicit", taught: Sequenc
         )
     labelled, fresh = labelled_items(kind, asked, taught), read_labelled("fresh", kind, FRESH[kind], asked)
     layers = layers_of(model.layers)
+    clusters = clusters_of([one.item for one in labelled])
     wanted = {
         "kind": kind,
         "layers": layers,
         "folds": [FOLDS, INNER_FOLDS],
         "strengths": STRENGTHS,
         "labelled_sha256": short_hash(*[one.told for one in labelled]),
+        "clusters_sha256": short_hash(*clusters),  # which lie in one fold
         "fresh_sha256": short_hash(*[one.told for one in fresh]),
         "versions": {name: importlib.metadata.version(name) for name in ("scikit-learn", "numpy")},
     }
     fit_id = short_hash(model.fingerprint, repr(wanted))
     row = answers.stored("SELECT * FROM probes WHERE fit_id = ?", fit_id)
     if row is None:
-        row = _shipped(fit_id) or _fit(answers, kind, labelled, fresh, layers, wanted)
+        row = _shipped(fit_id) or _fit(answers, kind, labelled, clusters, fresh, layers, wanted)
         row |= {"fit_id": fit_id, "fingerprint": model.fingerprint, "created_at": datetime.now(UTC)}
         answers.keep("probes", row)
     held_out: dict[str, list[tuple[Subject, bool, float]]] = {}
@@ -173,12 +175,13 @@ def _fit(
     answers: Answers,
     kind: str,
     labelled: Sequence[LabelledItem],
+    clusters: Sequence[str],
     fresh: Sequence[LabelledItem],
     layers: tuple[int, ...],
     wanted: dict[str, Any],
 ) -> dict[str, Any]:
     """A fit as a row of the table `probes`; its held-out values are followed by what the probe says of fresh items."""
-    found = fit(kind, _states(answers, labelled, layers), wanted)
+    found = fit(kind, _states(answers, labelled, clusters, layers), wanted)
     row = _row(found)
     if fresh:
         at = layers.index(found.probe.layer)
@@ -191,7 +194,9 @@ def _fit(
     return row
 
 
-def _states(answers: Answers, items: Sequence[LabelledItem], layers: tuple[int, ...]) -> Labelled:
+def _states(
+    answers: Answers, items: Sequence[LabelledItem], clusters: Sequence[str], layers: tuple[int, ...]
+) -> Labelled:
     """What a probe is fitted on: states of each item, of two responses their difference."""
     texts = [texts_of(one.item) for one in items]
     states, centre = states_of(answers, [first for first, *_ in texts], layers), None
@@ -203,7 +208,7 @@ def _states(answers: Answers, items: Sequence[LabelledItem], layers: tuple[int, 
         layers,
         np.array([one.good for one in items]),
         np.array([one.passable for one in items]),
-        clusters_of([one.item for one in items]),
+        list(clusters),
         [one.part for one in items],
         np.array([one.natural for one in items]),
         centre,

@@ -70,7 +70,8 @@ def _tokenizer(source: Source, model: Model) -> Iterator[Finding]:
         f"BOS {tokenizer.bos_token or 'none'}",
         f"EOS {tokenizer.eos_token or 'none'}",
     ]
-    said += ["padding is EOS, which stays in the loss"] if tokenizer.pad_token_id == tokenizer.eos_token_id else []
+    padded_by_eos = tokenizer.eos_token_id is not None and tokenizer.pad_token_id == tokenizer.eos_token_id
+    said += ["padding is EOS, which stays in the loss"] if padded_by_eos else []
     said += ["its chat template is not used"] if tokenizer.chat_template is not None else []
     if tokenizer.eos_token_id is None:
         yield Finding("tokenizer", "warning", f"{', '.join(said)}; without EOS no training data can be made", 0.0)

@@ -68,8 +68,7 @@ class Answers:
         self._session_id = session_id
         self._control = control
         self._on_work = on_work
-        if (hurry := getattr(model, "hurry", None)) is not None:  # a model that may wait for others: servers
-            control.at_stop(hurry)
+        control.at_stop(self._hurry)
 
     @property
     def room(self) -> int:
@@ -80,6 +79,11 @@ class Answers:
     def folder(self) -> Path:
         """Where the store lies: what is kept beside it is named from there."""
         return self._store.path.parent
+
+    def _hurry(self) -> None:
+        """Tell the model that is there now, where it is one that may wait for others: servers."""
+        if (hurry := getattr(self.model, "hurry", None)) is not None:
+            hurry()
 
     def check(self) -> None:
         """Raise Interrupted where the run is to stop."""

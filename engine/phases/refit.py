@@ -24,7 +24,7 @@ from engine.quality import labels, teaching
 from engine.quality.anew import decide_anew, pairs_of, stored_decisions
 from engine.quality.gates import Decision, Evidence, decide, evidence_sha256
 from engine.spec.stage import StageSpec
-from store.names import PERSON, REFIT
+from store.names import PERSON, REFIT, STOOD_IN
 from store.read import Reader
 
 ANEW = ("probe", "mean")  # critics whose word follows from the probe
@@ -51,6 +51,13 @@ Row = dict[str, Any]
 def require_refit(reader: Reader, run: Mapping[str, Any], spec: StageSpec) -> None:
     """Raise SpecError where a run has no probe of samples, or nothing that one could be fitted on anew."""
     run_id = run["run_id"]
+    if (name := (run["manifest"].get(STOOD_IN) or {}).get("sample")) is not None:
+        raise SpecError(
+            f"run {run_id} has no probe of samples to be fitted anew: {name} judged in its place, as hidden states "
+            "were not shown",
+            "A new run can be fitted anew where they are (CAI_BACKEND=transformers). The labels are kept, nothing was "
+            "changed.",
+        )
     if "probe" not in spec.critics.sample:
         raise SpecError(
             f"run {run_id} has no probe of samples to be fitted anew",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from engine.critics.adapted import (
     prompt_of,
     stored_fit,
 )
+from engine.critics.audit import served
 from engine.critics.probe import platt
 from engine.critics.probed import LabelledItem
 from engine.models import adapters, checkpoints
@@ -38,12 +40,16 @@ from engine.phases.work import Work, away
 from engine.training import job as jobs
 from engine.training.plan import LARGEST_MICRO_BATCH, memory_of, steps_of
 from engine.training.worker import SMALLER_BATCHES, Worker, command_for, failure, follow, smaller, wait_until_free
+from store.names import STAND_INS, STOOD_IN
 
 Row = dict[str, Any]
 
 
-def tune(work: Work, command: Sequence[str] | None = None) -> None:
+def tune(work: Work, command: Sequence[str] | None = None) -> Work:
     """Train the critic adapters that are missing, calibrate them and keep their rows.
+
+    Returns the work to go on with: where the training of one that stands in for a probe fails, labels judge in its
+    place, now and whenever the run goes on.
 
     Raises SpecError where labels are too few or all of one kind, ModelError where the model takes no adapter or the
     files of one were changed, TrainingError, and Interrupted where a person stopped it: what was trained until then is
@@ -54,7 +60,7 @@ def tune(work: Work, command: Sequence[str] | None = None) -> None:
     fits = [fit_of(model, kind, asked) for kind in named]
     missing = [fit for fit in fits if stored_fit(work.answers, fit) is None]
     if not missing:
-        return
+        return work
     weights = model.adaptable
     if weights is None:
         raise ModelError(
@@ -63,10 +69,33 @@ def tune(work: Work, command: Sequence[str] | None = None) -> None:
             "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True. Name another critic, such as grade. Nothing was generated.",
         )
     facts = dict(model.facts)
+    stood_in: dict[str, str] = work.reader.run(work.run_id)["manifest"].get(STOOD_IN) or {}
+    made: list[tuple[Fit, Row]] = []
+    failed: dict[str, TrainingError] = {}
     with away(work):
-        made = [_trained(work, fit, weights, facts, command or command_for()) for fit in missing]
-    for fit, row in zip(missing, made, strict=True):
+        for fit in missing:
+            try:
+                made.append((fit, _trained(work, fit, weights, facts, command or command_for())))
+            except TrainingError as error:
+                if stood_in.get(fit.kind) != AdapterCritic.name:
+                    raise
+                failed[fit.kind] = error
+    for fit, row in made:
         work.answers.keep("critic_adapters", row | _calibrated(work, fit, row))
+    return _by_labels(work, failed) if failed else work
+
+
+def _by_labels(work: Work, failed: Mapping[str, TrainingError]) -> Work:
+    """The work with the last stand-in in the place of adapters that could not be trained, settled in the manifest."""
+    instead = dict.fromkeys(failed, STAND_INS["probe"][-1])
+    manifest = work.reader.run(work.run_id)["manifest"]
+    stood_in = (manifest.get(STOOD_IN) or {}) | instead
+    work.store.update_run(work.run_id, manifest=manifest | {STOOD_IN: stood_in})
+    for kind, error in failed.items():
+        text = f"no critic adapter of {kind}s could be trained: {error.title}: {kind} critic is {instead[kind]}"
+        work.emit(events.Noted(work.run_id, "warning", text))
+    critics = served(work.spec.critics, instead, AdapterCritic.name)
+    return replace(work, spec=work.spec.model_copy(update={"critics": critics}))
 
 
 def folder_of(work: Work, fit: Fit) -> Path:
@@ -101,7 +130,8 @@ def _trained(work: Work, fit: Fit, weights: str, facts: Mapping[str, Any], comma
             f"the training of a critic adapter was stopped and kept at step {ending['step']}",
             "`cai resume` goes on from there.",
         )
-    losses = [report for report in told if report["kind"] == "step"]
+    # Steps since the last checkpoint are done again after a kill: what was said last of one is what came of it.
+    losses = list({report["step"]: report for report in told if report["kind"] == "step"}.values())
     about = {
         **fit.facts,
         "n_good": sum(one.good for one in fit.split.trained),
@@ -165,7 +195,7 @@ def _run(
         if ending["kind"] == "finished":
             return ending, [report for _, report in jobs.read_journal(folder)]
         if ending["cause"] != "memory" or halved == SMALLER_BATCHES or micro == 1:
-            raise failure(folder, ending)
+            raise failure(folder, ending, "Name another critic in critics, such as grade")
         halved, micro = halved + 1, smaller(micro)
         _note(work, f"{ending['title']}: the critic adapter is trained on with {micro} texts at once")
 

@@ -51,6 +51,7 @@ class Work:
     taught: tuple[Taught, ...] = ()  # persons' labels that the run's probe of samples is fitted on
     # Returns where a decision that the spec may have reviewed is approved of; see engine.review.consultant.
     consult: Callable[[Decision], None] = lambda decision: None
+    batch_size: int | None = None  # as it was asked for when the model was loaded
 
 
 def keep(work: Work, table: str, rows: Iterable[dict[str, Any]], phase: str, done: int, planned: int) -> int:
@@ -79,7 +80,7 @@ def away(work: Work) -> Iterator[None]:
     answers.away = True
     yield
     run = work.reader.run(work.run_id)
-    model = registry.load(run["model"], batch_size=getattr(before, "batch_size", None))
+    model = registry.load(run["model"], batch_size=work.batch_size)
     answers.model, answers.away = model, False
     if adapter is not None:
         model.use(adapter.folder, adapter.sha256)
@@ -145,7 +146,9 @@ def loaded_work(
         control.check()
         taught = lessons_of(reader, run["manifest"]).taught
         about = (constitution, parent, taught)
-        yield Work(run_id, session_id, run["seed"], spec, answers, store, reader, control, emit, *about)
+        yield Work(
+            run_id, session_id, run["seed"], spec, answers, store, reader, control, emit, *about, batch_size=batch_size
+        )
     finally:
         if not answers.away:
             answers.model.close()

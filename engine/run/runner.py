@@ -102,7 +102,7 @@ class Runner:
         critics: dict[str, list[Calibrated]] = {kind: [] for kind in KINDS}
         asked, done = work.spec.instructions.kind, 0
         with self._phase("audit", planned):
-            tune(work)
+            self._work = work = tune(work)
             for kind in KINDS:
                 for calibrated in calibrate(work.answers, work.spec.critics, kind, asked, work.taught):
                     critics[kind].append(calibrated)

@@ -156,12 +156,17 @@ def _died(code: int | None) -> dict[str, str]:
     }
 
 
-def failure(folder: Path, ending: Mapping[str, Any]) -> TrainingError:
-    """What to raise where a process failed, with what it left in the training's folder."""
+def failure(
+    folder: Path, ending: Mapping[str, Any], instead: str = "Lower max_length or the adapter's rank"
+) -> TrainingError:
+    """What to raise where a process failed, with what it left in the training's folder.
+
+    `instead` is what helps, beside a larger device, where the memory is used up.
+    """
     found, _ = checkpoints.newest(folder)
     kept = f"Kept up to step {found.step}." if found else "No checkpoint was reached."
     if ending["cause"] == "memory":
-        hint = f"Lower max_length or the adapter's rank, or take a larger device. {kept}"
+        hint = f"{instead}, or take a larger device. {kept}"
         return TrainingError(ending["title"], hint)
     return TrainingError(ending["title"], f"{kept} {ending['hint']}".strip())
 

@@ -42,7 +42,8 @@ def no_model(folder: Path) -> ModelUnknown:
 def require_sound(folder: Path, *, whole: bool = True) -> None:
     """Raise ModelError with the file that is wrong. Reads no weights, only their headers.
 
-    With `whole` all files must be there; a name on the hub may have more that are fetched when it is loaded.
+    With `whole` all files must be there; a name on the hub may have more that are fetched when it is loaded, even its
+    configuration.
     """
     for file in sorted(folder.iterdir()):
         if _is_pointer(file):
@@ -50,7 +51,8 @@ def require_sound(folder: Path, *, whole: bool = True) -> None:
             raise ModelError(f"{file.name} is a git-LFS pointer, not the file itself", hint)
     if (folder / ADAPTER).is_file():
         raise _adapter(folder)
-    _require_causal(_json(folder / CONFIG))
+    if whole or (folder / CONFIG).is_file():
+        _require_causal(_json(folder / CONFIG))
     for file, keys in _shards(folder, whole):
         missing = keys - set(header(file))
         if missing:
@@ -62,8 +64,8 @@ def require_sound(folder: Path, *, whole: bool = True) -> None:
 
 
 def quantisation(folder: Path) -> str:
-    """How a folder's weights are quantised, such as gptq; empty where they are not."""
-    config = _json(folder / CONFIG)
+    """How a folder's weights are quantised, such as gptq; empty where they are not, or nothing says so yet."""
+    config = _json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
     inner = config.get("text_config")
     texts = (config, inner if isinstance(inner, dict) else {})
     settings = [one[name] for one in texts for name in ("quantization_config", "compression_config") if one.get(name)]

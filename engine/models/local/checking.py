@@ -42,6 +42,7 @@ LABELS = (" good", " bad", " Paris, of course")
 SHORT = ("The capital of France is", "Instruction: Name a fruit.\nResponse: An apple.\n\nGrade:")
 SOLVED = "Q: What is 1 + 1?\nA: 2\n\nQ: What is 3 + 5?\nA: 8\n\n"  # a beginning that is shared
 WAYS = (FastPath, PlainPath, OneByOne)
+NO_MEMORY = (MemoryError, torch.OutOfMemoryError)  # which say nothing of a path
 WINDOWS = ("sliding_window", "attention_chunk_size", "window_size")
 
 
@@ -52,14 +53,29 @@ class Unusable(Exception):
 def settled(model: Any, text: Text, ends: frozenset[int], batch_size: int, fingerprint: str) -> tuple[Way, SelfCheck]:
     """The path to use, and what the check found of it, now or before.
 
-    Raises ModelError where not even the plain path gives what the model's own pass gives.
+    Raises ModelError where not even the plain path gives what the model's own pass gives, or memory is used up.
     """
-    key = _key(model, fingerprint)
+    key = _key(model, fingerprint, batch_size)
     known = selfcheck.kept(key)
     if known is not None:
-        path = next(way for way in WAYS if way.name == known.path)(model, text, ends, batch_size)
+        path: Way = next(way for way in WAYS if way.name == known.path)(model, text, ends, batch_size)
         path.layers = 0 if known.hidden is None else path.layers
         return path, known
+    try:
+        path, done = _checked(model, text, ends, batch_size)
+    except NO_MEMORY as error:
+        raise ModelError(
+            f"{type(model).__name__} could not be checked: not enough free memory ({first_line(error)})",
+            "Free some, take a larger device or a smaller model (`cai doctor`). Nothing was lost: it is checked when "
+            "it is loaded again.",
+        ) from error
+    path.forget()
+    selfcheck.keep(key, done)
+    return path, done
+
+
+def _checked(model: Any, text: Text, ends: frozenset[int], batch_size: int) -> tuple[Way, SelfCheck]:
+    """The first path that gives what the model's own pass gives. Raises ModelError where none does, and NO_MEMORY."""
     architecture = type(model).__name__
     began = time.perf_counter()
     instead, rounding = "", 0.0
@@ -72,6 +88,8 @@ def settled(model: Any, text: Text, ends: frozenset[int], batch_size: int, finge
                 path = way(model, text, ends, batch_size)
                 found = compared(path, reference)
                 break
+            except NO_MEMORY:
+                raise
             except Exception as error:  # whatever a class that this program never saw comes up with
                 told = isinstance(error, Unsuited | Unusable)
                 reason = str(error) if told else f"it fails ({first_line(error)})"
@@ -89,8 +107,6 @@ def settled(model: Any, text: Text, ends: frozenset[int], batch_size: int, finge
         architecture, path.name, found.nats, reference.tolerance, found.scores, True, found.hidden, rounding,
         round(time.perf_counter() - began, 2), instead,
     )  # fmt: skip
-    path.forget()
-    selfcheck.keep(key, done)
     return path, done
 
 
@@ -124,13 +140,15 @@ def wide(model: Any) -> Iterator[bool]:
             one.data = one.data.to(dtype)
 
 
-def _key(model: Any, fingerprint: str) -> str:
-    """A name for all that the check depends on: weights, libraries, device, and this program's own code."""
+def _key(model: Any, fingerprint: str, batch_size: int) -> str:
+    """A name for all that the check depends on: weights, libraries, device, batch, and this program's own code."""
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    here = Path(__file__).parent
+    for file in (*sorted(here.glob("*.py")), here.parent / "files" / "tokenizer.py"):
         digest.update(file.read_bytes())
     device = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else model.device.type
-    about = (fingerprint, transformers.__version__, torch.__version__, device, str(model.dtype), digest.hexdigest())
+    libraries = (transformers.__version__, torch.__version__)
+    about = (fingerprint, *libraries, device, str(model.dtype), str(batch_size), digest.hexdigest())
     return hashlib.sha256(" ".join(about).encode()).hexdigest()[:32]
 
 
@@ -206,6 +224,8 @@ class Reference:
             try:
                 with torch.no_grad(), only_at(output, torch.zeros_like(places), places), unrounded(output):
                     found = self._model(fed, use_cache=False, return_dict=True).logits[0, -len(places) :].double()
+            except NO_MEMORY:
+                raise
             except Exception as error:
                 raise Unusable(f"its own forward pass fails: {first_line(error)}") from error
             if not found.isfinite().any(-1).all() or found.isnan().any():

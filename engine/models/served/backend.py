@@ -154,13 +154,13 @@ class OpenAIModel(WithoutStates):
     def adaptable(self) -> str | None:
         """The files that the servers say they serve, where those are on this machine and every server loads adapters.
 
-        That they are the files which are served is not verified.
+        That they are the files which are served is not verified. None where no model library is installed, too.
         """
         root = self._card.get("root")
         try:
             if not root or local_folder(resolve(root)) is None:
                 return None
-        except ModelUnknown:
+        except (ModelUnknown, ImportError):  # of a library that only a name on the hub needs
             return None
         return root if self._servers.run(self._loads_adapters()) else None
 

@@ -27,6 +27,7 @@ from store.db import Store
 from store.errors import StoreError
 from tests.engine.fakes import FakeModel
 
+WHOLE = adapted.trainable
 FILES = LoraFiles(Path("/nowhere"), "ab" * 32)
 
 
@@ -55,6 +56,12 @@ def few(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[list[LabelledItem
 
     yield label
     split.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fake's weights count as on this machine."""
+    monkeypatch.setattr(adapted, "trainable", lambda weights: True)
 
 
 @pytest.fixture
@@ -118,6 +125,28 @@ def test_too_few_labels_or_all_of_one_kind_are_refused(
         fit_of(Adaptable(), "instruction")  # type: ignore[arg-type]
     assert "Nothing was trained" in refused.value.hint
     assert not can_train(Adaptable(), "instruction", "explicit")  # type: ignore[arg-type]
+
+
+def test_whole_weights_and_the_libraries_that_train_are_needed(
+    few: Callable[[list[LabelledItem]], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few(labelled(60, 60))
+    model: Any = Adaptable()
+    model.adaptable = str(tmp_path)
+    contents = {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors": (2).to_bytes(8, "little") + b"{}"}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.setattr(adapted, "trainable", WHOLE)
+    assert can_train(model, "instruction", "explicit")
+    for name, content in contents.items():
+        (tmp_path / name).unlink()
+        assert not can_train(model, "instruction", "explicit"), name
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "config.json").write_text('{"quantization_config": {"quant_method": "gptq"}}')
+    assert not can_train(model, "instruction", "explicit")
+    (tmp_path / "config.json").write_bytes(contents["config.json"])
+    monkeypatch.setattr(adapted, "LIBRARIES", ("torch", "a_library_that_is_not_here"))
+    assert not can_train(model, "instruction", "explicit")
 
 
 def test_enough_labels_are_taken_all(few: Callable[[list[LabelledItem]], None]) -> None:

@@ -222,7 +222,7 @@ def answers(tmp_path: Path) -> Iterator[Answers]:
         yield Answers(Showing(), store, "session", Control())  # type: ignore[arg-type]
 
 
-def test_a_probe_is_fitted_once_and_found_again(answers: Answers) -> None:
+def test_a_probe_is_fitted_once_and_found_again(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
     model: Any = answers.model
     first = fitted(answers, "instruction")
     read = model.read
@@ -236,6 +236,10 @@ def test_a_probe_is_fitted_once_and_found_again(answers: Answers) -> None:
     model.fingerprint = "ot" * 8
     fitted(answers, "instruction")
     assert model.read == 2 * read  # another model's states: fitted anew
+    known = reader.query("SELECT fit_id FROM probes ORDER BY fit_id")
+    monkeypatch.setattr("engine.critics.probed.clusters_of", lambda items: [str(place) for place in range(len(items))])
+    fitted(answers, "instruction")
+    assert reader.query("SELECT fit_id FROM probes ORDER BY fit_id") != known  # other folds, of the same texts
 
 
 class Killed(Exception):

@@ -48,8 +48,9 @@ def test_what_a_tokenizer_lacks_or_shares_is_told(folder: Path) -> None:
     found = checks(examine_model(str(folder)))
     assert "padding is EOS, which stays in the loss, its chat template is not used" in found["tokenizer"][1]
     assert found["encoding"] == ("ok", "nothing in front of each of 4 prompts, and no chat token")
-    changed(folder, "tokenizer_config.json", eos_token=None)
-    assert checks(examine_model(str(folder)))["tokenizer"][0] == "warning"
+    changed(folder, "tokenizer_config.json", eos_token=None, pad_token=None)
+    state, told = checks(examine_model(str(folder)))["tokenizer"]
+    assert state == "warning" and "EOS none" in told and "padding" not in told
 
 
 def test_scores_that_are_not_the_model_s_own_leave_the_plain_path(

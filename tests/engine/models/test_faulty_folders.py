@@ -155,3 +155,8 @@ def test_files_that_a_hub_name_has_not_fetched_yet_are_no_fault(folder: Path) ->
     faults.require_sound(folder, whole=False)
     with pytest.raises(ModelError, match="is missing"):
         faults.require_sound(folder)
+    (folder / CONFIG).unlink()
+    faults.require_sound(folder, whole=False)
+    assert faults.quantisation(folder) == ""
+    with pytest.raises(ModelError, match=f"{CONFIG} can't be read"):
+        faults.require_sound(folder)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -265,6 +266,12 @@ def test_an_adapter_can_be_trained_where_servers_load_one_and_the_weights_are_he
         assert server.adapters == {} and model.in_use is None  # to ask loads none
         asked_for = [call["path"] for call in server.requests if call["path"].endswith("load_lora_adapter")]
         assert len(asked_for) == here
+
+
+def test_without_the_library_of_the_hub_no_adapter_can_be_trained(opened, monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with serving(Ways(root="someone/model", adapters=True)) as server:
+        assert opened(server).adaptable is None
 
 
 def test_the_adapter_that_answers_is_named_until_it_is_taken_away(opened, server, tmp_path):

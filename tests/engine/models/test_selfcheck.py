@@ -184,6 +184,28 @@ def test_a_model_is_checked_once_and_anew_with_other_weights(tmp_path: Path, mon
     weights["model.norm.weight"][3] = 2.0
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     assert checked(folder).path == FAST and times == [FAST, FAST]
+    load(str(folder), batch_size=2).close()
+    assert times == [FAST] * 3  # texts that stand together otherwise
+
+
+@pytest.mark.parametrize("error", [MemoryError("no more"), torch.OutOfMemoryError("no more")])
+@pytest.mark.parametrize("where", ["compared", "only_at", "wide"])
+def test_a_full_memory_is_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, where: str
+) -> None:
+    folder = made("llama", tmp_path / "llama")
+
+    def full(*given: Any, **more: Any) -> Any:
+        raise error
+
+    with monkeypatch.context() as filled:
+        filled.setattr(checking, where, full)
+        with pytest.raises(
+            ModelError, match=r"LlamaForCausalLM could not be checked: not enough free memory \(no more"
+        ):
+            load(str(folder), batch_size=3)
+    assert not list((tmp_path / "cache").rglob("*.json"))
+    assert checked(folder).path == FAST
 
 
 def test_a_damaged_cache_is_no_answer(tmp_path: Path) -> None:

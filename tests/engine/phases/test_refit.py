@@ -218,6 +218,10 @@ def test_what_cannot_be_refitted_says_why_and_changes_nothing(path, monkeypatch,
     without = refitted(tmp_path / "g.duckdb", monkeypatch)
     assert "has no probe of samples" in without.outcome.reason
     without.close()
+    run_engine(tmp_path / "s.duckdb", monkeypatch, FakeModel(), pilot=6, overrides=SETTINGS).close()
+    stood_in = refitted(tmp_path / "s.duckdb", monkeypatch)
+    assert "grade judged in its place" in stood_in.outcome.reason
+    stood_in.close()
     label(path)
     hidden = refitted(path, monkeypatch, FakeModel())
     assert "no hidden states" in hidden.outcome.reason and held(path)["decisions"] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def labelled(n: int = 120) -> list[LabelledItem]:
 def few(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(adapted, "labelled_items", lambda kind, asked: labelled())
     monkeypatch.setattr(adapted, "read_labelled", lambda *_: [])
+    monkeypatch.setattr(adapted, "trainable", lambda weights: True)
     split.cache_clear()
     yield
     split.cache_clear()
@@ -165,6 +167,26 @@ def test_a_run_without_hidden_states_trains_an_adapter_once_and_says_so(
 
 
 @pytest.mark.integration
+def test_a_stand_in_that_cannot_be_trained_leaves_labels_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pretending: type[Pretending]
+) -> None:
+    path = tmp_path / "cai.duckdb"
+    pretending.endings = [{"kind": "failed", "cause": "error", "title": "the loss is no number", "hint": ""}]
+    opened, seen = one_run(path, monkeypatch, Taking())
+    assert opened.outcome.state == "done" and len(pretending.jobs) == 1
+    said = "no critic adapter of instructions could be trained: the loss is no number: instruction critic is grade"
+    assert texts(seen).count(said) == 1
+    reader = opened.store.reader()
+    assert reader.run(opened.run_id)["manifest"]["stand_ins"] == {"instruction": "grade"}
+    audited = "SELECT DISTINCT critic FROM audits WHERE subject_kind = 'instruction'"
+    assert reader.query(audited) == [{"critic": "grade"}]
+    opened.close()
+    again, seen = one_run(path, monkeypatch, Taking(), resume=opened.run_id)
+    assert again.outcome.state == "done" and len(pretending.jobs) == 1 and said not in texts(seen)
+    again.close()
+
+
+@pytest.mark.integration
 def test_a_server_that_takes_no_adapter_has_label_critics_and_refuses_one_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pretending: type[Pretending]
 ) -> None:
@@ -193,9 +215,9 @@ def work(tmp_path: Path) -> Iterator[Callable[[Any], Work]]:
 
     def make(model: Any) -> Work:
         spec = load_spec("stage_1_small_model", {"critics.instruction": "[adapter]", "critics.sample": "[]"}).settings
-        answers = Answers(model, store, "session", Control())
-        seen: list[Event] = []
-        return Work("run-a", "session", 0, spec, answers, store, store.reader(), Control(), seen.append)
+        control, seen = Control(), list[Event]()
+        answers = Answers(model, store, "session", control)
+        return Work("run-a", "session", 0, spec, answers, store, store.reader(), control, seen.append)
 
     yield make
     store.close()
@@ -231,8 +253,51 @@ def test_a_device_that_is_too_small_gets_smaller_batches_and_at_last_a_refusal(
     pretending.endings = [full] * 9
     other = Taking()
     other.fingerprint = "ot" * 8
-    with pytest.raises(TrainingError, match="memory is used up"):
+    with pytest.raises(TrainingError, match="memory is used up") as refused:
         tune(work(other))
+    assert "such as grade, or take a larger device" in refused.value.hint and "max_length" not in refused.value.hint
+
+
+def test_steps_that_were_done_again_after_a_kill_are_counted_once(
+    work: Callable[[Any], Work], monkeypatch: pytest.MonkeyPatch, pretending: type[Pretending]
+) -> None:
+    model = Taking()
+    asked: list[int | None] = []
+
+    def load(*_: Any, batch_size: int | None) -> Taking:
+        asked.append(batch_size)
+        return model
+
+    monkeypatch.setattr("engine.models.registry.load", load)
+    one = replace(work(model), batch_size=7)
+    folder = tuning.folder_of(one, fit_of(model, "instruction"))
+    folder.mkdir(parents=True)
+    for step in (1, 2):  # of the process that was killed
+        Journal(folder).write("step", step=step, planned=9, loss=9.0, seconds=5.0)
+    tune(one)
+    ((row,), (line, last)) = (one.reader.query("SELECT * FROM critic_adapters"), metrics_of(one))
+    facts = json.loads(row["facts"])
+    assert facts["seconds"] == 1.0 and (line["loss"], last["loss"]) == (2.0, 1.0) and facts["last_loss"] == 1.0
+    assert asked == [7]  # texts at once, as before
+
+
+def metrics_of(one: Work) -> list[dict[str, Any]]:
+    (file,) = (one.store.path.parent / "cai.critics").rglob("metrics.jsonl")
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_a_stop_hurries_the_model_that_is_there_now(
+    work: Callable[[Any], Work], monkeypatch: pytest.MonkeyPatch, pretending: type[Pretending]
+) -> None:
+    hurried: list[str] = []
+    first, second = Taking(), Taking()
+    for name, model in (("first", first), ("second", second)):
+        monkeypatch.setattr(model, "hurry", lambda name=name: hurried.append(name), raising=False)
+    monkeypatch.setattr("engine.models.registry.load", lambda *_, **__: second)
+    one = work(first)
+    tune(one)
+    one.control.stop()
+    assert hurried == ["second"]
 
 
 def test_another_model_after_the_training_is_refused(

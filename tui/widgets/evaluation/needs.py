@@ -42,7 +42,8 @@ def needs_of(found: Standing, offer: Offer) -> list[Wanted]:
     guard = found.guard_blocks
     return [
         Wanted("the contamination guard", not guard, guard or "passed", f"Go on with `cai resume {run_id}`."),
-        Wanted("tests are registered", not told, told or f"{registered['at']:%Y-%m-%d %H:%M} UTC" if registered else told,
+        Wanted("tests are registered", not told,
+             told or f"{registered['at']:%Y-%m-%d %H:%M} UTC" if registered else told,
              "Press e, then p, before a tuned model answers."),
         Wanted("the base was asked", not missing, f"{count(items - missing)} of {count(items)} answers", "Press e."),
         Wanted("the gap gate", None if not found.gap else not gap_against(found.gap),

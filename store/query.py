@@ -11,7 +11,7 @@ import duckdb
 
 from store.connect import query_failed, roomier, spill_folder
 from store.console.statement import allowed_tree, require_select
-from store.console.watch import SECONDS, Watch
+from store.console.watch import SECONDS, StatementWatch
 from store.encode import values
 from store.errors import StoreError
 from store.text import storable
@@ -112,7 +112,7 @@ class Query:
                 raise query_failed(self.path, error) from error
 
     def _watched(self, sql: str, params: list[object] | dict[str, object] | None, seconds: float) -> Any:
-        watch = Watch(self._connection.interrupt, spill_folder(self.path), seconds)
+        watch = StatementWatch(self._connection.interrupt, spill_folder(self.path), seconds)
         try:
             with watch:
                 return self._roomy(sql, params, TYPED_MEMORY)

@@ -1,7 +1,8 @@
-"""What the documents name is there."""
+"""What the documents name is there, and the standards that a look at the source decides."""
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -31,3 +32,13 @@ def test_paths_are_found_in_running_text() -> None:
     assert named("In `store/card.py`, tui/app/ and (tests/e2e), not in cai/engine/x.py or on a.b/docs/c.") == {
         "store/card.py", "tui/app/", "tests/e2e",
     }  # fmt: skip
+
+
+def test_no_class_name_stands_for_two_classes() -> None:
+    places: dict[str, list[str]] = {}
+    for path in (path for room in ("engine", "store", "tui") for path in sorted((ROOT / room).rglob("*.py"))):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:  # one within another, a message, is told by both
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(path.relative_to(ROOT).as_posix())
+    assert len(places) > 300
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}

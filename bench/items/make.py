@@ -20,6 +20,7 @@ from typing import Any
 
 from bench.items.plants import planted
 from bench.items.templates import (
+    SEED,
     Filling,
     Sources,
     data_formats,
@@ -31,6 +32,7 @@ from bench.items.templates import (
     lists,
     reasoning,
     rewriting,
+    split_of,
     texts,
 )
 from bench.items.templates import conversation_recall as recall
@@ -42,7 +44,6 @@ from engine.evaluation.items import ITEMS_FILE, canonical
 from engine.spec.provenance import derived_seed
 from engine.stats.similarity import NearDuplicateIndex
 
-_SEED = 20261129
 WORDINGS = Path(__file__).parent / "wordings"
 NEAR = 0.7  # ROUGE-L at which the program calls two instructions the same
 NEAR_SHOWN = 0.5  # to what a model is shown: how the files begin
@@ -147,11 +148,11 @@ def asked(item: Item) -> str:
 
 def _of_type(capability: str, item_type: str, sources: Sources, near: Taken) -> list[Item]:
     templates = templates_of(item_type)
-    rng = random.Random(str(derived_seed(_SEED, item_type)))
+    rng = random.Random(str(derived_seed(SEED, item_type)))
     decks = {
         (name, split): Deck(found, rng)
         for name, source in sources.items()
-        for split, found in parted(source(rng), [one for one in templates if one.source == name]).items()
+        for split, found in parted(source(rng)).items()
     }
     items = []
     for split in SPLITS:
@@ -165,16 +166,9 @@ def _of_type(capability: str, item_type: str, sources: Sources, near: Taken) -> 
     return items
 
 
-def parted(fillings: Sequence[Filling], templates: Sequence[Template]) -> dict[str, list[Filling]]:
-    """A source's fillings by split, no matter in both, as many in each as it has templates there.
-
-    Which matters are whose hangs on their names alone, so that sources on the same matters part them alike.
-    """
-    keys = sorted({filling.key for filling in fillings})
-    random.Random(str(derived_seed(_SEED, *keys))).shuffle(keys)
-    share = sum(template.split == SPLITS[0] for template in templates) / len(templates)
-    first = set(keys[: round(share * len(keys))])
-    return {split: [one for one in fillings if (one.key in first) == (split == SPLITS[0])] for split in SPLITS}
+def parted(fillings: Sequence[Filling]) -> dict[str, list[Filling]]:
+    """A source's fillings by the split that their matter belongs to."""
+    return {split: [one for one in fillings if split_of(one.key) == split] for split in SPLITS}
 
 
 class Deck:

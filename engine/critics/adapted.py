@@ -84,7 +84,7 @@ class AdapterCritic:
 
 
 @dataclass(frozen=True)
-class Fit:
+class AdapterFit:
     """What a critic adapter of a kind is, before and after it was trained: `fit_id` is the hash of all it follows from.
 
     `facts` are ready for JSON.
@@ -116,7 +116,7 @@ def prompt_of(item: Subject) -> str:
     return prompts.bare_grade(item.instruction, item.response)
 
 
-def fit_of(model: Model, kind: str, asked: str = "explicit") -> Fit:
+def fit_of(model: Model, kind: str, asked: str = "explicit") -> AdapterFit:
     """What the adapter of a kind would be for a model. Raises SpecError where labels are too few or all of one kind."""
     found = split(kind, asked)
     fingerprint = str(model.facts.get("base_fingerprint", model.fingerprint))
@@ -129,10 +129,10 @@ def fit_of(model: Model, kind: str, asked: str = "explicit") -> Fit:
         "calibrating_sha256": short_hash(*[one.told for one in found.calibrating]),
         "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
     }
-    return Fit(kind, found, short_hash(fingerprint, repr(facts)), fingerprint, facts)
+    return AdapterFit(kind, found, short_hash(fingerprint, repr(facts)), fingerprint, facts)
 
 
-def stored_fit(answers: Answers, fit: Fit) -> dict[str, Any] | None:
+def stored_fit(answers: Answers, fit: AdapterFit) -> dict[str, Any] | None:
     """The row of a fit that was made before, None where there is none or its folder is gone.
 
     Raises ModelError where its files are others than were written.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from engine.evaluation import CAPABILITIES
-from engine.evaluation.registration import comparisons
+from engine.evaluation.registration import ENOUGH_CLUSTERS, comparisons
 from engine.stats.clusters import CR2, clusters_of, mean_of
 from engine.stats.effects import T_TEST, paired_means
 from engine.stats.paired import benjamini_hochberg
@@ -77,8 +77,10 @@ def _compared(a: Sequence[float], b: Sequence[float], places: Sequence[tuple[str
         row |= {"wilcoxon_p": found.beside_p, "rank_biserial": found.beside_effect}
     else:
         row |= {"wilcoxon_p": found.p, "rank_biserial": found.effect}
+    if len(clusters.sizes) < ENOUGH_CLUSTERS:  # described only
+        return row
     try:
         tested = mean_of(clusters)
-    except ValueError:  # one template, or no spread between those of a type
+    except ValueError:  # no spread between the templates of a type
         return row
     return row | ({"lo": tested.lo, "hi": tested.hi, "p": tested.p} if tested.se else {})

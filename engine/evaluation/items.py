@@ -21,7 +21,7 @@ from engine.core.data import DATA, read_data
 from engine.evaluation import Item, Plant
 from store.errors import CaiError
 
-ITEMS_SHA256 = "73e62039a9fd57f911d6765405237520a0c5208d77c7ccff0d2820803d5f1cc7"
+ITEMS_SHA256 = "e3d243e4eb1ca702a62607dadc0df3fd890693cec81b5b4ebe6976504e4a9a7b"
 ITEMS_FILE = "evaluation_items.jsonl.gz"
 # By their hash the ends of the file names of earlier sets, in the folder `earlier`.
 EARLIER = {"c61f14cefa8cb70e15ff3eb335905a1fef13c7e951b5f97e95b9fb48ea6dc441": "_c61f14ce"}

@@ -62,11 +62,13 @@ def evaluation_plan(reader: Reader, run: Mapping[str, Any], spec: StageSpec) -> 
 
 
 def own_items(reader: Reader, run_id: str) -> ItemSet:
-    """The frozen set that a run was asked, where it is one of an earlier version; else the newest.
+    """The frozen set that a run was asked, or has registered, where it is one of an earlier version; else the newest.
 
     What a run has answered, registered and been gated on stays comparable: it's asked no other items halfway.
     """
     asked = reader.items_asked(run_id)
+    if asked is None and (registered := reader.registration(run_id)):
+        asked = json.loads(registered["body"]).get("items_sha256")
     return item_set(asked) if asked in EARLIER else item_set()
 
 

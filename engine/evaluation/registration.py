@@ -136,8 +136,8 @@ def forecast(spec: EvaluationSpec, design: ClusterDesign, icc: float) -> Row:
     """What a comparison on such items shows: power, what is needed for the wanted one, and the smallest difference.
 
     At the level of the look at all items. `independent` is what McNemar's exact test would need if items were draws of
-    their own, which says what their being alike costs. What is needed is None where gain and loss are equal, the
-    difference where none reaches the power.
+    their own, which says what their being alike costs. What is needed is None where no number would do, with the
+    `reason`; the difference where none reaches the power.
     """
     gain, loss, level = spec.expected_gain, spec.expected_loss, level_of_all(spec.alpha)
     found: Row = {
@@ -146,12 +146,13 @@ def forecast(spec: EvaluationSpec, design: ClusterDesign, icc: float) -> Row:
         "discordant": gain + loss, "n_needed": None, "clusters_needed": None, "independent": None,
         "detectable": clustered_effect(design, gain + loss, icc, spec.power, level).effect,
     }  # fmt: skip
-    if gain != loss:
+    try:
         needed = clusters_needed(gain, loss, design, icc, spec.power, level).design
-        alone = {"power": mcnemar_power(gain, loss, design.n, level).power}
-        alone["n_needed"] = mcnemar_n(gain, loss, spec.power, level).n
-        found |= {"n_needed": needed.n, "clusters_needed": needed.clusters, "independent": alone}
-    return found
+        alone_needed = mcnemar_n(gain, loss, spec.power, level).n
+    except ValueError as error:  # gain and loss are equal, or nearly so
+        return found | {"reason": str(error)}
+    alone = {"power": mcnemar_power(gain, loss, design.n, level).power, "n_needed": alone_needed}
+    return found | {"n_needed": needed.n, "clusters_needed": needed.clusters, "independent": alone}
 
 
 def registered_types(body: Mapping[str, Any], hypothesis: Mapping[str, Any], types: Sequence[str]) -> list[str]:

@@ -25,7 +25,7 @@ from engine.critics.adapted import (
     SEED,
     TRAINING,
     AdapterCritic,
-    Fit,
+    AdapterFit,
     fit_of,
     prompt_of,
     stored_fit,
@@ -98,7 +98,7 @@ def _by_labels(work: Work, failed: Mapping[str, TrainingError]) -> Work:
     return replace(work, spec=work.spec.model_copy(update={"critics": critics}))
 
 
-def folder_of(work: Work, fit: Fit) -> Path:
+def folder_of(work: Work, fit: AdapterFit) -> Path:
     """Where the training of a fit keeps its files: beside the store, so that the two travel together."""
     return work.store.path.parent / f"{work.store.path.stem}.critics" / f"{fit.kind}-{fit.fit_id}"
 
@@ -111,7 +111,7 @@ def examples_of(items: Sequence[LabelledItem]) -> list[dict[str, str]]:
     ]
 
 
-def _trained(work: Work, fit: Fit, weights: str, facts: Mapping[str, Any], command: Sequence[str]) -> Row:
+def _trained(work: Work, fit: AdapterFit, weights: str, facts: Mapping[str, Any], command: Sequence[str]) -> Row:
     """Train one adapter to its end and put it in its place; returns its row without what calibrates it."""
     folder, train = folder_of(work, fit), examples_of(fit.split.trained)
     try:
@@ -157,7 +157,7 @@ def _trained(work: Work, fit: Fit, weights: str, facts: Mapping[str, Any], comma
 
 
 def _run(
-    work: Work, fit: Fit, folder: Path, weights: str, facts: Mapping[str, Any], command: Sequence[str]
+    work: Work, fit: AdapterFit, folder: Path, weights: str, facts: Mapping[str, Any], command: Sequence[str]
 ) -> tuple[Row, list[Row]]:
     """The process, again with a smaller batch where the memory is used up; its last report, and all of its journal."""
     wait_until_free(folder)
@@ -200,7 +200,7 @@ def _run(
         _note(work, f"{ending['title']}: the critic adapter is trained on with {micro} texts at once")
 
 
-def _calibrated(work: Work, fit: Fit, row: Row) -> dict[str, float]:
+def _calibrated(work: Work, fit: AdapterFit, row: Row) -> dict[str, float]:
     """What makes margins log-odds, from items that it was not trained on and that the audit does not report."""
     critic = AdapterCritic(fit.kind, LoraFiles(work.store.path.parent / row["path"], row["sha256"]))
     items = {one.item.key: one for one in fit.split.calibrating}
@@ -212,7 +212,7 @@ def _calibrated(work: Work, fit: Fit, row: Row) -> dict[str, float]:
     return {"slope": slope, "offset": offset}
 
 
-def _card(work: Work, fit: Fit, about: Mapping[str, Any]) -> str:
+def _card(work: Work, fit: AdapterFit, about: Mapping[str, Any]) -> str:
     rows = {"base model": work.answers.model.name, "fingerprint": fit.fingerprint, "fit": fit.fit_id, **about}
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     return (

@@ -7,6 +7,7 @@ interval and its method; what was not measured is null with the reason.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ import numpy as np
 from engine.budget.ledger import TOPIC, WARNED, Amount, Spent, cap_of, spent
 from engine.budget.prices import NO_PRICE_KNOWN
 from engine.core.figures import NO_GPU_PRICE, cents
+from engine.evaluation.levels import next_level
 from engine.evaluation.likeness import likeness
+from engine.evaluation.plan import own_items
 from engine.planning.best_of import best_of, pools_of
 from engine.planning.forecast import (
     METHOD,
@@ -76,7 +79,7 @@ def plan_of(
         "rates": _rates(run, pilot),
         "costs": _costs(pilot, price_per_hour),
         "forecast": _forecast(reader, run, parts, stages, price_per_hour, left),
-        "sample_size": sample_size(spec, _alike(reader, run, spec)),
+        "sample_size": sample_size(spec, _alike(reader, run, spec), partial(own_items, reader, run["run_id"])),
         "best_of": _best_of(reader, run, spec, pilot, price_per_hour),
         "ablations": _ablations(reader, run, spec, pilot, price_per_hour, left),
         "futility": _futility(reader, run, spec, futile_below),
@@ -267,7 +270,7 @@ def _futility(reader: Reader, run: Row, spec: StageSpec, below: float) -> Row:
         if not mine or mine[-1]["fraction"] >= 1 or mine[-1]["n"] != result["n"]:
             continue
         planned = max(round(result["n"] / mine[-1]["fraction"]), result["n"])
-        alpha = max(settings.alpha - sum(look["level"] for look in mine), 1e-9)
+        alpha = max(next_level(mine, 1.0, settings.alpha), 1e-9)  # that of the look at all items
         counts = result["gained"], result["lost"], result["n"], planned
         found.append(
             place

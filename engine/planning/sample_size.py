@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from engine.evaluation.items import item_set
+from engine.evaluation.items import ItemSet, item_set
 from engine.evaluation.registration import ENOUGH_CLUSTERS, TEST, design_over, forecast, sizes_of
 from engine.spec.stage import StageSpec
 from store.errors import CaiError
@@ -13,10 +13,13 @@ from store.errors import CaiError
 Row = dict[str, Any]
 
 
-def sample_size(spec: StageSpec, alike: Mapping[str, Any] | None = None) -> Row:
+def sample_size(
+    spec: StageSpec, alike: Mapping[str, Any] | None = None, frozen: Callable[[], ItemSet] = item_set
+) -> Row:
     """The templates and items that the wanted power needs, and what the planned ones can show, in all and of one type.
 
     `alike` is what engine.evaluation.likeness found of how alike items of a template are; without it the spec's prior.
+    `frozen` gives the items, of a run its own; without it the newest.
     """
     settings = spec.evaluation
     if settings is None:
@@ -28,7 +31,7 @@ def sample_size(spec: StageSpec, alike: Mapping[str, Any] | None = None) -> Row:
         "test": TEST, "likeness": alike, "enough": ENOUGH_CLUSTERS, "planned": [], "reason": None,
     }  # fmt: skip
     try:
-        items = item_set().of(settings.capability, "test", settings.items_per_type)
+        items = frozen().of(settings.capability, "test", settings.items_per_type)
     except CaiError as error:
         return found | {"reason": error.title}
     types = sizes_of(items).get(settings.capability, {})
@@ -37,6 +40,5 @@ def sample_size(spec: StageSpec, alike: Mapping[str, Any] | None = None) -> Row:
         if sum(map(len, of.values())) > 1:
             tested = sum(map(len, of.values())) >= ENOUGH_CLUSTERS
             found["planned"].append({"of": name, "tested": tested, **forecast(settings, design_over(of), alike["icc"])})
-    if settings.expected_gain == settings.expected_loss:
-        found["reason"] = "gain and loss are equal: there is no effect that a number of items could show"
+    found["reason"] = next((one["reason"] for one in found["planned"] if "reason" in one), None)
     return found

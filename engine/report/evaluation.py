@@ -182,7 +182,9 @@ def _registration(doc: Document) -> None:
          "The forecast is of {forecast_n:count} items in {forecast_clusters:count} templates at the level of "
          "{forecast_level:figure} that the look at all items has, with a likeness of items of one template of "
          "{icc:decimals} (prior {icc_prior:decimals}, pilot of base conditions {icc_pilot:decimals}), a design effect "
-         "of {design_effect:decimals}. The power asked for needs {n_needed:count} items of {clusters_needed:count} "
+         "of {design_effect:decimals}."),
+        (found.row["n_needed"] is not None,
+         "The power asked for needs {n_needed:count} items of {clusters_needed:count} "
          "such templates; {n_independent:count} items if they were independent, by McNemar's test."),
     ])  # fmt: skip
     doc.listed(

@@ -245,6 +245,14 @@ class EvaluationSpec(SpecSection):
     expected_icc: Share = 0.1
     margin: Annotated[float, Field(gt=0, lt=1)]  # a loss of less is no regression
 
+    @model_validator(mode="after")
+    def _planned(self) -> EvaluationSpec:
+        if self.expected_gain + self.expected_loss > 1:
+            raise ValueError("expected_gain and expected_loss are shares of the same items: their sum is at most 1")
+        if self.power <= self.alpha:
+            raise ValueError("power must be above alpha, which a test has without any effect")
+        return self
+
 
 class ReviewSpec(SpecSection):
     """Which decisions wait for a review: of whom is the machine's configuration, not the methodology's."""

@@ -99,7 +99,8 @@ def clusters_of(
     if len(clusters) != len(values) or len(of) != len(values):
         raise ValueError(f"there are {len(values)} items and {len(clusters)} names of clusters")
     numbers: dict[Hashable, int] = {}
-    member = np.array([numbers.setdefault(name, len(numbers)) for name in zip(of, clusters, strict=True)])
+    names = zip(of, clusters, strict=True)
+    member = np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
     kinds = {name: number for number, name in enumerate(dict.fromkeys(of))}
     return summed(values, member, np.array([kinds[name[0]] for name in numbers], dtype=np.int64))  # type: ignore[index]
 

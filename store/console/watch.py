@@ -14,7 +14,7 @@ SPILL = 2**30  # bytes in files beside the store, for sorts and joins that do no
 _PAUSE = 0.05  # seconds between two looks
 
 
-class Watch:
+class StatementWatch:
     """Looks at the clock and at the folder of spilled files while a statement runs, and interrupts it.
 
     `why` says in words what ended the statement, and is empty where nothing did. What others spilled before counts for

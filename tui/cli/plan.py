@@ -47,13 +47,14 @@ def plan(args: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _interim(settings: Any, counts: list[int]) -> dict[str, Any]:
+    from engine.evaluation.levels import level_of_all
     from engine.planning.futility import futility
 
     if settings is None:
         raise UsageError("this run's spec has no section `evaluation`", "Its expected gain and loss are needed.")
     try:
         return futility(
-            *counts, gain=settings.expected_gain, loss=settings.expected_loss, alpha=settings.alpha,
+            *counts, gain=settings.expected_gain, loss=settings.expected_loss, alpha=level_of_all(settings.alpha),
             power=settings.power,
         )  # fmt: skip
     except (ValueError, TypeError) as error:

@@ -14,7 +14,7 @@ from textual.widget import Widget
 Cell = tuple[str, str]  # text, and its style as marks have it
 
 
-class Drawn(Widget):
+class Plot(Widget):
     """Textual's own way from styled text to a line takes five times as long."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:

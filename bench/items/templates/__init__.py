@@ -7,17 +7,24 @@ begins that breaks off) and `slip` (a plausible wrong answer).
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from engine.evaluation import SPLITS
+from engine.spec.provenance import derived_seed
+
+SEED = 20261129
+DEV = 30  # of a hundred matters
 
 
 @dataclass(frozen=True, slots=True)
 class Filling:
     """What one item is about: words for the slots of a wording, the right answer, and the facts.
 
-    `key` names the matter (a country, a topic, a deed): no matter stands in both splits, nor twice in a template.
+    `key` names the matter (a country, a topic, a deed): no matter stands in both splits (`split_of`), nor twice in a
+    template.
     """
 
     key: str
@@ -28,6 +35,16 @@ class Filling:
 
 Source = Callable[[random.Random], list[Filling]]
 Sources = Mapping[str, Source]
+
+
+def split_of(key: str) -> str:
+    """The split that a matter belongs to: one cut by its name alone, the same for all sources and types."""
+    return SPLITS[0] if derived_seed(SEED, "parted", key.casefold()) % 100 < DEV else SPLITS[1]
+
+
+def beside(key: str, keys: Iterable[str]) -> list[str]:
+    """The other matters of a matter's split: those that an earlier turn of its conversation may be about."""
+    return [other for other in keys if other != key and split_of(other) == split_of(key)]
 
 
 def claim(

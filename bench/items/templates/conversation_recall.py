@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from bench.items.templates import Filling, Source, claim, number, others, phrases, vocabulary
+from bench.items.templates import Filling, Source, beside, claim, number, others, phrases, vocabulary
 from bench.items.templates.facts import CAPITALS, CITIES, ELEMENTS, SPELLINGS
 from bench.items.templates.languages import LANGUAGES, WORDS, rival_words, word_in
 
@@ -96,7 +96,8 @@ def next_capital(rng: random.Random) -> list[Filling]:
     """A question about another country that does not say what is asked."""
     found = []
     for country, city, big in CAPITALS:
-        one, two = rng.sample([row for row in CAPITALS if row[0] != country], 2)
+        near = beside(country, [row[0] for row in CAPITALS])
+        one, two = rng.sample([row for row in CAPITALS if row[0] in near], 2)
         rivals = [big, one[1], two[1], *others(rng, CITIES, (city, big, one[1], two[1]), 6)]
         slots = {"one": one[0], "city1": one[1], "two": two[0], "city2": two[1], "country": country}
         found.append(claim(country, slots, [city], rivals, f"The capital of {country} is"))
@@ -106,7 +107,8 @@ def next_capital(rng: random.Random) -> list[Filling]:
 def _words(rng: random.Random, *, switched: bool) -> list[Filling]:
     found = []
     for row in WORDS:
-        other = rng.choice([one for one in WORDS if one is not row])
+        near = beside(row[0], [one[0] for one in WORDS])
+        other = rng.choice([one for one in WORDS if one[0] in near])
         first, second = rng.sample(sorted(LANGUAGES), 2)
         language = second if switched else first
         slots = {
@@ -149,7 +151,8 @@ def next_element(rng: random.Random) -> list[Filling]:
     names = [name for _, name in ELEMENTS if name != "lead"]
     found = []
     for symbol, name in ELEMENTS:
-        known = rng.choice([row for row in ELEMENTS if row[1] not in (name, "lead")])
+        near = beside(symbol, [row[0] for row in ELEMENTS])
+        known = rng.choice([row for row in ELEMENTS if row[0] in near and row[1] != "lead"])
         slots = {"known": known[0], "name": known[1], "symbol": symbol}
         rivals = [known[1], *others(rng, names, (name, known[1]), 8)]
         lead = f"The symbol {symbol} stands for"

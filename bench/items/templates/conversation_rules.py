@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from bench.items.templates import Filling, Source, article, claim, others
+from bench.items.templates import Filling, Source, article, beside, claim, others
 from bench.items.templates.facts import CAPITALS, CITIES
 from bench.items.templates.languages import LANGUAGES, WORDS, rival_words, word_in
 from bench.items.templates.lists import CATEGORIES, NUMERALS, laid_out, list_facts
@@ -126,7 +126,8 @@ def _answer(question: Question) -> str:
 
 
 def _earlier(rng: random.Random, question: Question) -> Question:
-    return rng.choice([row for row in QUESTIONS if row is not question])
+    near = beside(question[0], [row[0] for row in QUESTIONS])
+    return rng.choice([row for row in QUESTIONS if row[0] in near])
 
 
 def _preference(kind: str, values: tuple[str | None, ...]) -> Source:
@@ -176,7 +177,7 @@ def new_number(rng: random.Random) -> list[Filling]:
     found = []
     for category in sorted(CATEGORIES):
         for layout, kind in (("bullets", "bullet"), ("numbered", "numbered")):
-            before = rng.choice([name for name in sorted(CATEGORIES) if name != category])
+            before = rng.choice(beside(category, sorted(CATEGORIES)))
             old, new = rng.sample((3, 4, 5), 2)
             earlier = list_facts(rng, before, old, layout)["drawn"][:old]
             facts = list_facts(rng, category, new, layout)
@@ -196,7 +197,8 @@ def new_language(rng: random.Random) -> list[Filling]:
     """From one language to another."""
     found = []
     for row in WORDS:
-        other = rng.choice([one for one in WORDS if one is not row])
+        near = beside(row[0], [one[0] for one in WORDS])
+        other = rng.choice([one for one in WORDS if one[0] in near])
         old, new = rng.sample(sorted(LANGUAGES), 2)
         right = word_in(new, row)
         rivals = [*word_in(old, row), *rival_words(rng, new, row)]
@@ -209,7 +211,8 @@ def new_topic(rng: random.Random) -> list[Filling]:
     """From one country to another, for questions that name none."""
     found = []
     for new in CAPITALS:
-        old = rng.choice([row for row in CAPITALS if row is not new])
+        near = beside(new[0], [row[0] for row in CAPITALS])
+        old = rng.choice([row for row in CAPITALS if row[0] in near])
         rivals = [old[1], new[2], *others(rng, CITIES, (old[1], new[1], new[2]), 6)]
         slots = {"old": old[0], "capital": old[1], "new": new[0]}
         found.append(claim(new[0], slots, [new[1]], rivals, f"The capital of {new[0]} is"))

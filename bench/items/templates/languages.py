@@ -151,7 +151,7 @@ def into_english(rng: random.Random) -> list[Filling]:
         right = accepted.split(",")
         lead = f"The {language} word '{word}' means"
         slots = {"language": language, "word": word}
-        found.append(claim(word, slots, right, others(rng, meanings, right, 8), lead))
+        found.append(claim(right[0], slots, right, others(rng, meanings, right, 8), lead))
     return found
 
 

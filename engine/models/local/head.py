@@ -18,7 +18,7 @@ from torch.nn import functional
 VOCABULARY_ROWS = 32_768  # rows of a 16-bit output matrix that are widened to float32 at once
 
 
-class _Given(torch.nn.Module):  # type: ignore[misc]
+class _GivenStates(torch.nn.Module):  # type: ignore[misc]
     """In place of a trunk: returns the hidden states that it was given, and nothing else that a trunk may return."""
 
     states: torch.Tensor
@@ -62,7 +62,7 @@ class Head:
         names = [name for name, module in model.named_children() if module is self._output]
         if self._output is None or not names:
             raise ValueError("its class does not say where its output matrix is")
-        self._given, self._rows = _Given(), _Rows(self._output)
+        self._given, self._rows = _GivenStates(), _Rows(self._output)
         trunk = model.base_model_prefix
         self._whole = _view(model, {trunk: self._given})
         self._some = _view(model, {trunk: self._given, names[0]: self._rows})

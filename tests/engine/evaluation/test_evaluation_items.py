@@ -15,13 +15,21 @@ import pytest
 from bench.items import make as templates
 from bench.items.make import Template, asked, build, files, lines_of, sha256_of
 from bench.items.plants import planted
-from bench.items.templates import Filling
+from bench.items.templates import Filling, facts, split_of
+from bench.items.templates import conversation_rules as rules
 from engine.evaluation import PLANTS, SPLITS, Item, items
 from engine.evaluation.items import ITEMS_FILE, ITEMS_SHA256, ItemsChanged, item_set, plants
 from engine.stats.similarity import NearDuplicateIndex
 
 DATA = Path(__file__).parents[3] / "engine" / "data"
 TYPES = [(capability, item_type) for capability, types in templates.TYPES.items() for item_type in types]
+# The slots of a conversation's earlier questions, by source.
+EARLIER_MATTERS = {
+    "next_capital": ("one", "two"), "next_language": ("other",), "next_word": ("other",), "next_element": ("known",),
+    "upper": ("before",), "lower": ("before",), "closing": ("before",), "address": ("before",), "bullets": ("before",),
+    "new_case": ("before",), "new_closing": ("before",), "new_number": ("before",), "new_language": ("other",),
+    "new_topic": ("old",),
+}  # fmt: skip
 EARLIER = "c61f14cefa8cb70e15ff3eb335905a1fef13c7e951b5f97e95b9fb48ea6dc441"
 
 
@@ -127,12 +135,30 @@ def test_wordings_are_those_of_one_template_each(item_type: str) -> None:
 
 
 def test_no_matter_that_a_source_gives_stands_in_both_splits() -> None:
-    for types in templates.TYPES.values():
+    keys: dict[str, set[str]] = {split: set() for split in SPLITS}
+    for capability, types in templates.TYPES.items():
         for item_type, sources in types.items():
             for name, source in sources.items():
-                of_source = [one for one in templates.templates_of(item_type) if one.source == name]
-                dev, test = templates.parted(source(random.Random(1)), of_source).values()
-                assert dev and test and not {one.key for one in dev} & {one.key for one in test}, (item_type, name)
+                earlier = EARLIER_MATTERS.get(name, ()) if capability == "conversation" else ()
+                for split, found in templates.parted(source(random.Random(1))).items():
+                    own = {one.key.casefold() for one in found}
+                    assert len(own) >= 2 * templates.EACH, (item_type, name, split)
+                    keys[split] |= own
+                    for filling in found:
+                        for slot in earlier:
+                            assert split_of(filling.slots[slot]) == split, (item_type, name, filling.slots[slot])
+                            keys[split].add(filling.slots[slot].casefold())
+    assert not set.intersection(*keys.values())
+
+
+def test_no_question_on_a_country_or_of_a_conversation_is_asked_in_both_splits_of_whichever_type() -> None:
+    countries = re.compile(rf"\b({'|'.join(row[0] for row in facts.CAPITALS)})\b")
+    found: dict[str, set[str]] = {split: set() for split in SPLITS}
+    for item in item_set().items:
+        if any(f"-{source}-" in item.template for source in ("capital", "continent", "next_capital", "new_topic")):
+            found[item.split] |= set(countries.findall(asked(item)))
+        found[item.split] |= {question for question, *_ in rules.QUESTIONS if question in asked(item)}
+    assert all(len(one) > 20 for one in found.values()) and not set.intersection(*found.values())
 
 
 def test_totals() -> None:

@@ -121,6 +121,10 @@ def test_too_few_items_show_no_effect() -> None:
     equal = SPEC.model_copy(update={"expected_loss": 0.10})
     found = body(run(), equal, "cd", "ab", {}, ALL_CONDITIONS, SIZES)["forecast"]
     assert (found["n_needed"], found["clusters_needed"], found["independent"]) == (None, None, None)
+    assert "are equal" in found["reason"]
+    nearly = SPEC.model_copy(update={"expected_gain": 0.3, "expected_loss": 0.299})
+    found = body(run(), nearly, "cd", "ab", {}, ALL_CONDITIONS, SIZES)["forecast"]
+    assert found["n_needed"] is None and "would be needed" in found["reason"] and found["power"] < 0.1
 
 
 def test_types_without_enough_templates_are_named_and_no_hypotheses() -> None:

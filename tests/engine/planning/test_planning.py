@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.evaluation import items
+from engine.evaluation.items import EARLIER, ItemsChanged, ItemSet, item_set
 from engine.evaluation.levels import level_of_all
-from engine.evaluation.registration import design_over
+from engine.evaluation.plan import own_items
+from engine.evaluation.registration import design_over, sizes_of
 from engine.planning.forecast import Part, pilot_of, together
 from engine.planning.futility import conditional_power
 from engine.planning.plan import allocation, plan_of
@@ -224,9 +225,9 @@ def test_futility_reads_looks_that_were_taken_and_no_answers(tmp_path: Path) -> 
         result = rows.evaluation_result(n=150, gained=5, lost=9)
         store.append({"evaluation_looks": [look], "evaluation_results": [result]})
         (found,) = plan_of(reader, "run-a")["futility"]["looks"]
-        assert (found["n"], found["planned"], found["alpha"]) == (150, 300, pytest.approx(0.045))
+        assert (found["n"], found["planned"], found["alpha"]) == (150, 300, pytest.approx(0.04))
         assert found["advice"] == "doubt"
-        expected = conditional_power(5, 9, 150, 300, 0.1, spec.evaluation.expected_loss, 0.045)  # type: ignore[union-attr]
+        expected = conditional_power(5, 9, 150, 300, 0.1, spec.evaluation.expected_loss, 0.04)  # type: ignore[union-attr]
         assert found["under_plan"] == pytest.approx(expected)
         store.append({"evaluation_looks": [look | {"look": 2, "n": 300, "fraction": 1.0}]})
         assert plan_of(reader, "run-a")["futility"]["looks"] == []  # all items were answered since
@@ -265,15 +266,15 @@ def test_sample_size_of_the_spec() -> None:
     settings = spec.evaluation
     assert settings is not None
     found = sample_size(spec)
-    assert [(one["n"], one["clusters"]) for one in found["planned"]] == [(15 * 6, 15 * 6), (6, 6)]  # six of each type
+    assert [(one["n"], one["clusters"]) for one in found["planned"]] == [(14 * 6, 14 * 6), (6, 6)]  # six of each type
     assert [one["tested"] for one in found["planned"]] == [True, False]
     settings = settings.model_copy(update={"items_per_type": None})
     spec = spec.model_copy(update={"evaluation": settings})
     found = sample_size(spec)
     whole, one = found["planned"]
-    assert [(one["n"], one["clusters"], one["tested"]) for one in (whole, one)] == [(600, 300, True), (40, 20, True)]
+    assert [(one["n"], one["clusters"], one["tested"]) for one in (whole, one)] == [(672, 336, True), (48, 24, True)]
     assert whole["power"] > 0.99 and one["power"] < 0.8
-    design, level = design_over({str(n): [2] * 20 for n in range(15)}), level_of_all(settings.alpha)
+    design, level = design_over({str(n): [2] * 24 for n in range(14)}), level_of_all(settings.alpha)
     assert whole["power"] == clustered_power(found["gain"], found["loss"], design, 0.1, level).power
     assert whole["n_needed"] == 2 * whole["clusters_needed"] > whole["independent"]["n_needed"]
     assert whole["independent"]["n_needed"] == mcnemar_n(found["gain"], found["loss"], found["power"], level).n
@@ -287,6 +288,23 @@ def test_sample_size_of_the_spec() -> None:
     same = settings.model_copy(update={"expected_loss": settings.expected_gain})
     found = sample_size(spec.model_copy(update={"evaluation": same}))
     assert "are equal" in found["reason"] and found["planned"][0]["n_needed"] is None
+    nearly = settings.model_copy(update={"expected_gain": 0.3, "expected_loss": 0.299})
+    found = sample_size(spec.model_copy(update={"evaluation": nearly}))
+    assert "would be needed" in found["reason"] and found["planned"][0]["n_needed"] is None
+
+
+def test_the_sample_size_is_of_the_items_that_the_run_has_registered(tmp_path: Path) -> None:
+    settings = load_spec("stage_1_small_model").settings
+    (earlier,) = EARLIER
+    with Store.open(tmp_path / "cai.duckdb") as store, store.reader() as reader:
+        store.append({"runs": [rows.run(settings=settings.model_dump())]})
+        registered = {"run_id": "run-a", "registration_id": "r1", "sha256": "s", "at": rows.T0}
+        store.append({"registrations": [registered | {"body": {"items_sha256": earlier}}]})
+        found = plan_of(reader, "run-a", overrides={"evaluation.items_per_type": "null"})["sample_size"]["planned"]
+        assert own_items(reader, "run-a").sha256 == earlier
+    sizes = sizes_of(item_set(earlier).of("instruction_following", "test"))["instruction_following"]
+    assert (found[0]["n"], found[0]["clusters"]) == (sum(map(sum, sizes.values())), sum(map(len, sizes.values())))
+    assert found[0]["clusters"] != sample_size(settings)["planned"][0]["clusters"]
 
 
 def stage(number: int, seconds: float | None) -> dict[str, Any]:
@@ -306,10 +324,9 @@ def test_allocation_gives_all_or_equal_shares() -> None:
     assert allocation([stage(3, None)], 2.0, 3.0)["reason"] == "no stage was measured yet"
 
 
-def test_an_item_set_that_was_changed_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    def changed() -> None:
-        raise items.ItemsChanged("the held-out items have another hash")
+def test_an_item_set_that_was_changed_is_a_reason() -> None:
+    def changed() -> ItemSet:
+        raise ItemsChanged("the held-out items have another hash")
 
-    monkeypatch.setattr("engine.planning.sample_size.item_set", changed)
-    found = sample_size(load_spec("stage_1_small_model").settings)
+    found = sample_size(load_spec("stage_1_small_model").settings, frozen=changed)
     assert found["reason"] == "the held-out items have another hash" and found["planned"] == []

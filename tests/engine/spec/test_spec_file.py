@@ -56,6 +56,19 @@ def test_nodes_know_their_lines() -> None:
     assert compose_yaml("a: 1\nb: 2\n").value[1][0].start_mark.line == 1
 
 
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"expected_gain": "0.6", "expected_loss": "0.5"}, "their sum is at most 1"),
+        ({"power": "0.04"}, "power must be above alpha"),
+    ],
+)
+def test_an_expectation_that_cannot_be_planned_for_is_refused(changed: dict[str, str], words: str) -> None:
+    with pytest.raises(SpecError) as raised:
+        load_spec(str(SMALL), {f"evaluation.{name}": value for name, value in changed.items()})
+    assert words in str(raised.value) + str(raised.value.title)
+
+
 @pytest.mark.parametrize("setting", [f"seed={LARGEST_SEED}", f"seed={-LARGEST_SEED - 1}", f"target={MOST}"])
 def test_the_largest_numbers_that_columns_hold_are_taken(setting: str) -> None:
     key, _, value = setting.partition("=")

@@ -240,3 +240,7 @@ def test_a_simulated_evaluation_costs_less_than_a_millisecond() -> None:
     for _ in range(200):
         mean_of(found)
     assert (time.process_time() - started) / 200 < 2e-3
+
+
+def test_no_items_are_no_clusters() -> None:
+    assert [len(clusters_of([], [], of).sizes) for of in ([], None)] == [0, 0]

@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from engine.core.figures import percent_of
 from engine.stats.shares import wilson
 from tui.reads.evaluation import Rates
-from tui.widgets.drawn import Cell, Drawn
+from tui.widgets.drawn import Cell, Plot
 from tui.widgets.marks import QUIET, interval_bar, share_bar
 from tui.words.evaluation import difference_words, place, rate
 from tui.words.text import one_line
@@ -25,7 +25,7 @@ Key = tuple[str, str]  # capability, type
 Line = list[Cell]
 
 
-class Forest(Drawn, can_focus=True):
+class Forest(Plot, can_focus=True):
     """Draws the page of the chosen type; given rates and comparisons, of another run the rates only."""
 
     DEFAULT_CSS = """

@@ -19,7 +19,7 @@ BAR = 16
 _MARKS = {True: ("✓ ", TONES["good"]), False: ("✗ ", TONES["bad"]), None: ("○ ", QUIET)}
 
 
-class Need(NamedTuple):
+class Wanted(NamedTuple):
     """`met` is None where that can't be known before the ones above it are met."""
 
     name: str
@@ -28,7 +28,7 @@ class Need(NamedTuple):
     key: str
 
 
-def needs_of(found: Standing, offer: Offer) -> list[Need]:
+def needs_of(found: Standing, offer: Offer) -> list[Wanted]:
     """In the order in which they are met."""
     run_id, conditions = offer["run"], offer["conditions"]
     tuned = [one["name"] for one in conditions if one["name"] in TRAINING_PHASES]
@@ -41,13 +41,14 @@ def needs_of(found: Standing, offer: Offer) -> list[Need]:
     told = "nothing is, so that results would be exploratory" if registered is None else caveat
     guard = found.guard_blocks
     return [
-        Need("the contamination guard", not guard, guard or "passed", f"Go on with `cai resume {run_id}`."),
-        Need("tests are registered", not told, told or f"{registered['at']:%Y-%m-%d %H:%M} UTC" if registered else told,
+        Wanted("the contamination guard", not guard, guard or "passed", f"Go on with `cai resume {run_id}`."),
+        Wanted("tests are registered", not told,
+             told or f"{registered['at']:%Y-%m-%d %H:%M} UTC" if registered else told,
              "Press e, then p, before a tuned model answers."),
-        Need("the base was asked", not missing, f"{count(items - missing)} of {count(items)} answers", "Press e."),
-        Need("the gap gate", None if not found.gap else not gap_against(found.gap),
+        Wanted("the base was asked", not missing, f"{count(items - missing)} of {count(items)} answers", "Press e."),
+        Wanted("the gap gate", None if not found.gap else not gap_against(found.gap),
              gap_words(found.gap) or "not decided before the base was asked", "Press e; it is decided then."),
-        Need("a model is trained", bool(tuned), ", ".join(tuned) or "none is yet",
+        Wanted("a model is trained", bool(tuned), ", ".join(tuned) or "none is yet",
              "Open the room Training (5): its locks are there, n trains."),
     ]  # fmt: skip
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from textual import events
 from textual.message import Message
 
-from tui.widgets.drawn import Cell, Drawn
+from tui.widgets.drawn import Cell, Plot
 from tui.widgets.marks import QUIET, merged
 from tui.widgets.training.line import EMPTY, Line
 from tui.words.text import one_line
@@ -36,7 +36,7 @@ class Picture:
     large: bool = False
 
 
-class Curve(Drawn):
+class Curve(Plot):
     """Draws the lines of its picture that changed; its dots are made anew only when the measured lines did."""
 
     DEFAULT_CSS = """

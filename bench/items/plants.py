@@ -13,7 +13,7 @@ from engine.evaluation import PLANTS, Item, Plant
 # What can follow any right answer: over 500 characters that name nothing in particular.
 PADDING = (
     "This follows from what is generally known, and nothing unusual has to be assumed for it. Anybody who wants to "
-    "check it will find the same in most reference works or on the web pages of schools. People ask about it in many "
+    "check it will find the same in most reference works or on the sites of libraries. People ask about it in many "
     "different ways, so it helps to read slowly before looking anything up. Once that is done, the rest is "
     "a matter of writing it down clearly. Please let me know whenever further details are wanted, since there is much "
     "more that deserves to be told about the wider subject and its long history."

@@ -70,7 +70,7 @@ def tune(work: Work, command: Sequence[str] | None = None) -> Work:
         )
     facts = dict(model.facts)
     stood_in: dict[str, str] = work.reader.run(work.run_id)["manifest"].get(STOOD_IN) or {}
-    made: list[tuple[Fit, Row]] = []
+    made: list[tuple[AdapterFit, Row]] = []
     failed: dict[str, TrainingError] = {}
     with away(work):
         for fit in missing:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from engine.evaluation.language.spelling import SYNONYMS, forms_of, spelled_alike
 from engine.evaluation.reading import Reading, right, unsure, wrong
-from engine.evaluation.spelling import SYNONYMS, forms_of, spelled_alike
 from engine.evaluation.text import core, fold, sentences, without_enumerators, word_set
 
 _JOINED = r"[\s\"'*_`(]+"  # what may stand between words of one clause

@@ -17,7 +17,7 @@ from typing import Any
 
 from engine.core.data import data_file
 from engine.evaluation import Item, Verdict, amounts, claims, forms, refusals, wording
-from engine.evaluation.members import MEMBERS
+from engine.evaluation.language.members import MEMBERS
 from engine.evaluation.reading import Reading, unsure, wrong
 from engine.evaluation.text import before_new_turn, clean, looser, without_prompt
 
@@ -43,9 +43,9 @@ WHOLE_CHECKS = ("words", "sentences")  # of the whole answer: these instructions
 SCORER_FILES = (
     "text.py",
     "reading.py",
-    "members.py",
-    "grammar.py",
-    "spelling.py",
+    "language/members.py",
+    "language/grammar.py",
+    "language/spelling.py",
     "claims.py",
     "amounts.py",
     "forms.py",

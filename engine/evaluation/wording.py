@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from engine.evaluation import grammar
+from engine.evaluation.language import grammar
 from engine.evaluation.reading import Reading, right, unsure, wrong
 from engine.evaluation.text import core, fold, payload, sentences, tokens, without_enumerators
 

@@ -21,18 +21,12 @@ def run(run_id: str = "run-a", **fields: Any) -> Row:
         "spec_sha256": "ab" * 32,
         "settings": {"responses": {"max_tokens": 96}, "critics": {"accept_above": 0.4}},
         "overrides": {},
-        "seed": 7,
-        "model": "gemma3-270m",
-        "fingerprint": "fp-1",
-        "pilot": 40,
-        "target": 40,
-        "until": None,
-        "state": "running",
-        "reason": "",
-        "elapsed_s": 12.5,
-        "updated_at": T0,
+        "seed": 7, "model": "gemma3-270m", "fingerprint": "fp-1",
+        "pilot": 40, "target": 40, "until": None,
+        "state": "running", "reason": "",
+        "elapsed_s": 12.5, "updated_at": T0,
         "manifest": {"model_license": "gemma"},
-    }
+    }  # fmt: skip
     return row | fields
 
 

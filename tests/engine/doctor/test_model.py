@@ -10,7 +10,7 @@ import pytest
 
 from engine.doctor.model import examine_model
 from engine.models.local.fast import FastPath
-from tests.engine.models.faulty_folders import changed, processed
+from tests.engine.models.files.faulty_folders import changed, processed
 from tests.engine.models.model_server import serving
 from tests.engine.training.training_run import tiny_model
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.run.orders import NewRun
-from tests.engine.models.faulty_folders import DEEP, removed, spoilt
+from tests.engine.models.files.faulty_folders import DEEP, removed, spoilt
 from tests.engine.training.training_run import tiny_model
 from tests.tui.screen import settle
 from tui.app.app import ControlCenter

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from store.db import Store
-from tests.engine.models.faulty_folders import FAULTS, Fault, removed
+from tests.engine.models.files.faulty_folders import FAULTS, Fault, removed
 from tests.engine.training.training_run import tiny_model
 from tests.store import rows
 from tests.tui.cli.commands import as_json, run_cai

@@ -17,7 +17,7 @@ from engine.models.files import faults
 from engine.models.registry import load
 from engine.models.requests import Decoding, Generate, LabelScores, Model, Score
 from tests.engine.fakes import FakeModel
-from tests.engine.models.faulty_folders import (
+from tests.engine.models.files.faulty_folders import (
     CONFIG,
     FAULTS,
     INDEX,

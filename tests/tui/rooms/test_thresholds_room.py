@@ -40,7 +40,7 @@ async def test_moving_shows_and_applying_asks_for_a_reason(tmp_path: Path) -> No
         )
         await pilot.press("4")
         await settle(pilot, lambda: "1 decided" in str(app.query_one("#gate-table").border_subtitle))
-        await pilot.press("end", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j")
+        await pilot.press(*["j"] * 40)
         await settle(pilot, lambda: "stricter" in shown(app, "#gate-evidence-text"))
         assert "made on the figures that the gate has now" in shown(app, "#gate-evidence-text")
     with Store.open(path, read_only=True) as store:

@@ -25,7 +25,7 @@ from tui.printed.progress import LiveView
 from tui.printed.tables import counts_text, good_facts
 from tui.widgets.frame.bar import fitting
 from tui.widgets.frame.header import _who
-from tui.widgets.run.audit import _audit_lines
+from tui.widgets.run import audit
 from tui.widgets.run.figures import _budget, _forecast, _good_ones, _throughput
 from tui.widgets.samples.detail import _margin_lines
 from tui.words.audits import sentence
@@ -132,7 +132,7 @@ PROBED = [
 
 
 def audit_lines(width: int, min_auc: float | None = 0.65, audits: list[Audit] = AUDITS) -> list[str]:
-    return [line.plain for line in _audit_lines(audits, min_auc, width)]
+    return [line.plain for line in audit.audit_lines(audits, min_auc, width)]
 
 
 def test_an_audit_has_its_n_and_the_part_that_keeps_the_critic_from_filtering() -> None:

@@ -27,7 +27,8 @@ from engine.stats.shares import wilson
 DRAWS = 1000
 CHUNK = 2_000_000
 LENGTH_NEEDS = 10  # right answers, and wrong ones, before their correlation with length decides
-UNDECIDED_AT_MOST = 0.05  # of a condition's test answers, for a claim
+UNDECIDED_AT_MOST = 0.10  # of a condition's test answers, for a claim
+UNDECIDED_OF = 20  # answers; of fewer one or two are the whole allowance
 LISTED = 40  # ids at most in a row's detail
 SUBJECT_KIND = "evaluation_answer"
 FORMATS = {
@@ -99,7 +100,8 @@ def undecided(answers: Iterable[Mapping[str, Any]]) -> list[Row]:
     """The share of a condition's test answers that rules could not decide and nobody has read; a row for each decides.
 
     Such an answer counts in no rate of its condition and in no comparison with it, so with u of n undecided a share or
-    a difference could move by at most u/n once they are read. A claim needs at most UNDECIDED_AT_MOST of them.
+    a difference could move by at most u/n once they are read. A claim needs at most UNDECIDED_AT_MOST of them; of fewer
+    than UNDECIDED_OF answers the share decides nothing.
     `detail` has how many the rules abstained from and how many of these were read.
     """
     test = [one for one in answers if one["split"] == "test"]
@@ -109,7 +111,8 @@ def undecided(answers: Iterable[Mapping[str, Any]]) -> list[Row]:
         left = [one for one in found if one["correct"] is None]
         n = sum(bool(one.get("abstained")) for one in found)
         detail = _turned(left, found) | {"abstained": n, "read": n - len(left)}
-        rows.append(_share(capability, "undecided", condition, len(left), len(found), "<=", UNDECIDED_AT_MOST, detail))
+        least = UNDECIDED_AT_MOST if len(found) >= UNDECIDED_OF else None
+        rows.append(_share(capability, "undecided", condition, len(left), len(found), "<=", least, detail))
     return rows
 
 

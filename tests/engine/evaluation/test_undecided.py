@@ -76,10 +76,12 @@ def test_error_rates_are_told_by_type_and_of_all() -> None:
 
 def test_a_claim_needs_few_undecided_answers_and_the_others_do_not_count_them() -> None:
     rows = answered("sft", ["yes"] * 30 + ["no"] * 30)
-    (few,), (many,) = undecided(left_open(rows, 0, 30, 31)), undecided(left_open(rows, 0, 1, 30, 31))
+    (few,), (many,) = undecided(left_open(rows, 0, 30, 31)), undecided(left_open(rows, *range(7)))
     assert (few["measured"], few["n"], few["passed"]) == (0.05, 60, True)
     assert many["passed"] is False and blocked([many]) == ["undecided sft (instruction_following)"]
-    assert broken([many]) == [] and many["detail"]["abstained"] == 4 and many["detail"]["read"] == 0
+    assert broken([many]) == [] and many["detail"]["abstained"] == 7 and many["detail"]["read"] == 0
+    (short,) = undecided(left_open(rows[:19], *range(9)))
+    assert short["measured"] == 9 / 19 and short["passed"] is None and blocked([short]) == []
     (padding,) = (row for row in confounds(left_open(rows, 0), SPEC) if row["part"] == "padding")
     assert padding["n"] == 29
 

@@ -63,6 +63,7 @@ def test_start_look_around_label_leave_and_come_back(
     terminal.press("b")
     terminal.wait_for("− no", "▌    2 ", timeout=WAIT_S)
     terminal.press("i")
+    terminal.wait_for(" · to ", timeout=WAIT_S)  # the line for it is open
     terminal.press(*NOTE, ENTER)
     terminal.press("k")
     terminal.wait_for("▌    1 ", NOTE, timeout=WAIT_S)

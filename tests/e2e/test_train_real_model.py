@@ -155,10 +155,12 @@ def test_the_tuned_model_is_compared_with_the_base_and_reported_on(
     found = json.loads(done.stdout)["evaluation"]
     assert {row["condition"] for row in found["conditions"]} >= {"base_formatted", "sft", "dpo"}
     (primary,) = [row for row in found["results"] if row["role"] == "primary"]
-    assert (primary["before"], primary["after"], primary["n"]) == ("base_formatted", "dpo", 14)
-    right = query(store, "SELECT count(*) AS n FROM evaluation_answers a JOIN evaluation_items i USING (item_id) "
-                         "WHERE a.condition = 'dpo' AND i.split = 'test' AND a.correct")  # fmt: skip
-    assert primary["after_right"] == right[0]["n"]
+    both = query(store, "SELECT count(*) AS n, count(*) FILTER (a.correct) AS n_right FROM evaluation_answers a "
+                        "JOIN evaluation_answers b USING (item_id) JOIN evaluation_items i USING (item_id) "
+                        "WHERE a.condition = 'dpo' AND b.condition = 'base_formatted' AND i.split = 'test' "
+                        "AND a.correct IS NOT NULL AND b.correct IS NOT NULL")  # fmt: skip
+    assert (primary["before"], primary["after"]) == ("base_formatted", "dpo") and 10 <= primary["n"] <= 14
+    assert (primary["n"], primary["after_right"]) == (both[0]["n"], both[0]["n_right"])
     assert primary["lo"] <= primary["difference"] <= primary["hi"] and 0 < primary["p"] <= 1
     again = cai("replay", "--phase", "evaluation", "--fraction", "0.2", "--json", "--store", str(store))
     certificate = json.loads(again.stdout)

@@ -87,14 +87,10 @@ class NearDuplicateIndex:
     def nearest(self, text: str) -> Match | None:
         """The most similar known text at or above the threshold; the earliest of equals; None where there is none."""
         query = words(text)
-        m, known = len(query), set(query)
-        rarest = sorted(query, key=lambda word: (self._common[word], word))
+        m, known, rarest = len(query), set(query), self._rarest(query)
         best, at = self.at_least, -1
-        for n, holders in self._holders.items():
-            need = max(1, math.ceil(best * (m + n) / 2 - 1e-9))
-            if need > min(m, n):
-                continue
-            for number in {number for word in set(rarest[: m - need + 1]) for number in holders.get(word, ())}:
+        for n in self._holders:
+            for number in self._holding(rarest, n, best):
                 other = self._texts[number]
                 if sum(map(known.__contains__, other)) < best * (m + n) / 2 - 1e-9:
                     continue
@@ -106,13 +102,21 @@ class NearDuplicateIndex:
     def near(self, text: str) -> list[str]:
         """The keys of all known texts at or above the threshold."""
         query = words(text)
-        m = len(query)
-        found: list[str] = []
-        rarest = sorted(query, key=lambda word: (self._common[word], word))
-        for n, holders in self._holders.items():
-            need = max(1, math.ceil(self.at_least * (m + n) / 2 - 1e-9))
-            if need > min(m, n):
-                continue
-            holding = {number for word in set(rarest[: m - need + 1]) for number in holders.get(word, ())}
-            found += [self._keys[number] for number in holding if rouge_l(query, self._texts[number]) >= self.at_least]
-        return found
+        rarest = self._rarest(query)
+        return [
+            self._keys[number]
+            for n in self._holders
+            for number in self._holding(rarest, n, self.at_least)
+            if rouge_l(query, self._texts[number]) >= self.at_least
+        ]
+
+    def _rarest(self, query: Sequence[str]) -> list[str]:
+        return sorted(query, key=lambda word: (self._common[word], word))
+
+    def _holding(self, rarest: Sequence[str], n: int, at: float) -> set[int]:
+        """Texts of n words, among them all that reach similarity `at` to a query, given as its words, rarest first."""
+        m, holders = len(rarest), self._holders[n]
+        need = max(1, math.ceil(at * (m + n) / 2 - 1e-9))
+        if need > min(m, n):
+            return set()
+        return {number for word in set(rarest[: m - need + 1]) for number in holders.get(word, ())}

@@ -200,7 +200,8 @@ def _verdict(
 
 
 def _figure(phase: str, completion: Completion, verdict: Any) -> float:
-    return float(verdict) if phase == "evaluation" else float(len(completion.token_ids))
+    """Of an evaluation's answer whether the rules found it right: one that they leave open is not."""
+    return float(verdict is True) if phase == "evaluation" else float(len(completion.token_ids))
 
 
 def _items(reader: Reader, calls: Sequence[Mapping[str, Any]]) -> dict[str, Item]:

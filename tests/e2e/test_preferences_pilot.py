@@ -95,7 +95,7 @@ def test_kills_between_critique_and_pairs_change_no_row(whole: Path, tmp_path: P
 
 def test_the_control_center_shows_pairs_and_principles(whole: Path) -> None:
     terminal = Terminal([CAI, "--store", str(whole), "--no-tmux"])
-    terminal.wait_for("✓ done", "Pair gate", timeout=30)
+    terminal.wait_for("! done", "Pair gate", timeout=30)  # nobody has read it
     terminal.press("0")
     terminal.wait_for("correct_facts", timeout=20)
     terminal.press("q")

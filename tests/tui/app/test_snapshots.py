@@ -71,7 +71,7 @@ def picture(snapshot: SnapshotAssertion) -> SnapshotAssertion:
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Clock:
-    """The same time, zone, machine, folder, samples and plans for every picture."""
+    """The same time, zone, machine, folder, samples, plans and verifiers for every picture."""
     clock = Clock()
     monkeypatch.setattr("tui.app.app.RunState", lambda: RunState(clock, clock.wall))
     monkeypatch.setattr("tui.widgets.run.figures.time", SimpleNamespace(time=clock.wall))
@@ -80,6 +80,7 @@ def clock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Clock:
     monkeypatch.setattr("tui.rooms.run.DRAWN_EVERY_S", 1e9)
     monkeypatch.setattr(Machine, "load", lambda _: Load(0.42, 1.2, 8.0, 24.0))
     monkeypatch.setattr("engine.analyses.offers.training_plan", training_plan)
+    monkeypatch.setattr("engine.evaluation.plan.scorer_sha256", lambda: "ab" * 32)  # no new pictures for a new rule
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()

@@ -85,6 +85,7 @@ def test_start_look_around_label_leave_and_come_back(
     terminal = Terminal(program, columns, rows)
     terminal.wait_for("Go on with it?", "─ Samples ", timeout=WAIT_S)
     terminal.press(ESCAPE)
+    terminal.wait_until_gone("Go on with it?", timeout=WAIT_S)
     terminal.wait_for("■ stopped", "▌    3 ✗ rejected", timeout=WAIT_S)
     assert "− no" not in terminal.text
     terminal.press("q")

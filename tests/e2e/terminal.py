@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -49,6 +50,13 @@ class Terminal:
             if not self._read(0.2):
                 assert all(word in self.text for word in words), f"it ended before {words}; the screen:\n{self.text}"
         return time.monotonic() - self.began
+
+    def wait_for_match(self, pattern: str, timeout: float) -> None:
+        """Wait until a regular expression is found on the screen: what is drawn may come in several pieces."""
+        until = time.monotonic() + timeout
+        while not re.search(pattern, self.text):
+            assert time.monotonic() < until, f"no {pattern} within {timeout} s; the screen was:\n{self.text}"
+            self._read(0.2)
 
     def wait_until_gone(self, words: str, timeout: float) -> None:
         """Wait until the words are not on the screen any more."""

@@ -84,7 +84,7 @@ def test_the_same_pilot_in_a_terminal_with_another_batch_size(pilot: Pilot, tmp_
     terminal.wait_for("accepted", "Instruction", timeout=400)
     terminal.press("1")
     terminal.wait_for("! done", "Read before you call it done", timeout=400)  # green only when a person has read
-    terminal.press("n")
+    terminal.press("g", "n")
     terminal.wait_until_gone("Read before you call it done", timeout=10)
     terminal.press("4")
     terminal.wait_for("8 of 8 passed, 5 not tested", timeout=10)

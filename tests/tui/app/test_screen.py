@@ -168,6 +168,9 @@ async def test_a_question_takes_the_keys_of_a_person_at_rest_in_the_room_run(
         opened.set()
         await settle(pilot, lambda: app.dock.current is not None)
         assert app.dock.has_focus is takes_it
+        assert (str(app.dock.border_subtitle) == "g, then its keys") is not takes_it
+        await pilot.press("g")
+        assert app.dock.has_focus and not app.dock.border_subtitle
 
 
 async def test_failed_engine_is_shown_with_its_hint(tmp_path: Path) -> None:

@@ -165,6 +165,24 @@ class QuestionDock(Vertical, can_focus=True):
         self.post_message(self.Answered(question, value, text))
         self._show(after_answer=True)
 
+    def on_descendant_focus(self) -> None:
+        self._subtitle()
+
+    def on_descendant_blur(self) -> None:
+        self._subtitle()
+
+    def on_focus(self) -> None:
+        self._subtitle()
+
+    def on_blur(self) -> None:
+        self._subtitle()
+
+    def _subtitle(self) -> None:
+        """How many wait behind it, and the key that goes to the question while its own keys count for the room."""
+        more = f"{len(self._waiting) - 1} more waiting" if len(self._waiting) > 1 else ""
+        away = "" if self.has_focus_within else "g, then its keys"
+        self.border_subtitle = " · ".join(filter(None, (more, away)))
+
     def _show(self, *, after_answer: bool = False) -> None:
         question = self.current
         if self._typing is not None:
@@ -176,7 +194,7 @@ class QuestionDock(Vertical, can_focus=True):
         if question is None:
             return
         self.border_title = Content(question.title)
-        self.border_subtitle = f"{len(self._waiting) - 1} more waiting" if len(self._waiting) > 1 else ""
+        self._subtitle()
         keys: list[tuple[str, str] | str] = []
         for at, choice in enumerate(question.choices):
             name = key_name(choice.key)

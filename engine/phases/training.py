@@ -23,13 +23,12 @@ from engine.training.plan import Plan
 from engine.training.record import Record
 from engine.training.worker import (
     SILENT_S,
-    SMALLER_BATCHES,
+    Sizes,
     Worker,
     command_for,
     failure,
     follow,
     processes_of,
-    smaller,
     wait_until_free,
 )
 from store.db import Store
@@ -118,17 +117,16 @@ class _One(Record):
         # Several processes share the effective batch.
         share = wanted.settings.effective_batch // processes_of(self._trainer.command)
         micro = max(size for size in range(1, min(micro, share) + 1) if share % size == 0)
-        checkpointing = bool(wanted.memory and wanted.memory.gradient_checkpointing)
+        sizes = Sizes(micro, bool(wanted.memory and wanted.memory.gradient_checkpointing))
         if wanted.memory is not None:
             self._tell_of_memory(wanted.memory)
         source = resolve(self._trainer.run["model"])
         facts = self._trainer.run["manifest"].get("model") or {}
         wait_until_free(wanted.folder)
         offset = self._replay()
-        halved = 0
         while True:
             resume = self._newest()
-            self._row["facts"]["micro_batches"].append(micro)
+            self._row["facts"]["micro_batches"].append(sizes.micro_batch)
             self._put("running", "")
             job = jobs.Job(
                 method=wanted.method,
@@ -137,8 +135,8 @@ class _One(Record):
                 adapter=wanted.adapter,
                 settings=wanted.settings.model_dump(),
                 seed=wanted.seed,
-                micro_batch=micro,
-                gradient_checkpointing=checkpointing,
+                micro_batch=sizes.micro_batch,
+                gradient_checkpointing=sizes.gradient_checkpointing,
                 start_adapter=str(wanted.start.folder) if wanted.start else None,
                 resume_from=resume.path if resume else None,
                 report_to=self._trainer.report_to,
@@ -150,13 +148,13 @@ class _One(Record):
             offset = self._offset
             if ending["kind"] == "finished":
                 return self._finish(ending)
-            if ending["cause"] != "memory" or halved == SMALLER_BATCHES or micro == 1:
+            after = sizes.smaller() if ending["cause"] == "memory" else None
+            if after is None:
                 raise failure(self._plan.folder, ending)
-            halved += 1
-            micro = smaller(micro)
+            sizes = after
+            more = share // sizes.micro_batch
             text = (
-                f"{ending['title']}: goes on with {micro} examples at once and "
-                f"{share // micro} times the accumulation; the effective batch stays "
+                f"{ending['title']}: goes on with {sizes.told}, accumulated over {more}; the effective batch stays "
                 f"{wanted.settings.effective_batch}"
             )
             self._note("warning", text)

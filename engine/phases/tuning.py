@@ -39,7 +39,7 @@ from engine.models.requests import LoraFiles
 from engine.phases.work import Work, away
 from engine.training import job as jobs
 from engine.training.plan import LARGEST_MICRO_BATCH, memory_of, steps_of
-from engine.training.worker import SMALLER_BATCHES, Worker, command_for, failure, follow, smaller, wait_until_free
+from engine.training.worker import Sizes, Worker, command_for, failure, follow, wait_until_free
 from store.names import STAND_INS, STOOD_IN
 
 Row = dict[str, Any]
@@ -162,7 +162,8 @@ def _run(
     """The process, again with a smaller batch where the memory is used up; its last report, and all of its journal."""
     wait_until_free(folder)
     source, memory = resolve(weights), memory_of(weights, LORA, "sft", TRAINING)
-    micro, halved = memory.micro_batch if memory else min(LARGEST_MICRO_BATCH, TRAINING.effective_batch), 0
+    micro = memory.micro_batch if memory else min(LARGEST_MICRO_BATCH, TRAINING.effective_batch)
+    sizes = Sizes(micro, bool(memory and memory.gradient_checkpointing))
     offset = max((end for end, _ in jobs.read_journal(folder)), default=0)
 
     def take(report: Mapping[str, Any]) -> None:
@@ -178,8 +179,8 @@ def _run(
             adapter=LORA,
             settings=TRAINING.model_dump(),
             seed=SEED,
-            micro_batch=micro,
-            gradient_checkpointing=bool(memory and memory.gradient_checkpointing),
+            micro_batch=sizes.micro_batch,
+            gradient_checkpointing=sizes.gradient_checkpointing,
             start_adapter=None,
             resume_from=resume.path if resume else None,
             # Of a served model the fingerprint is not of its weights, and no data type of theirs is known.
@@ -194,10 +195,11 @@ def _run(
         offset = worker.offset
         if ending["kind"] == "finished":
             return ending, [report for _, report in jobs.read_journal(folder)]
-        if ending["cause"] != "memory" or halved == SMALLER_BATCHES or micro == 1:
+        after = sizes.smaller() if ending["cause"] == "memory" else None
+        if after is None:
             raise failure(folder, ending, "Name another critic in critics, such as grade")
-        halved, micro = halved + 1, smaller(micro)
-        _note(work, f"{ending['title']}: the critic adapter is trained on with {micro} texts at once")
+        sizes = after
+        _note(work, f"{ending['title']}: the critic adapter is trained on with {sizes.told}")
 
 
 def _calibrated(work: Work, fit: AdapterFit, row: Row) -> dict[str, float]:

@@ -32,7 +32,7 @@ from engine.spec.provenance import new_session_id
 from engine.spec.stage import StageSpec, settings_of
 from engine.training.locks import require_open
 from engine.training.plan import plan
-from engine.training.worker import command_for
+from engine.training.worker import command_for, shards_of
 from store import progress
 from store.db import Store
 from store.errors import CaiError
@@ -273,7 +273,8 @@ class Engine:
         for kind in order.train:
             self._control.check()
             left = money_left(reader, spec)
-            wanted = plan(reader, run, spec, kind, price_per_hour=order.price_per_gpu_hour, money_left=left)
+            price, shards = order.price_per_gpu_hour, shards_of(trainer.command)
+            wanted = plan(reader, run, spec, kind, price_per_hour=price, money_left=left, shards=shards)
             if not wanted.done:
                 require_open(wanted.locks)
                 self._consultant.consult(spec, "sft" if kind == "sft" else "dpo")

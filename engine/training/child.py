@@ -97,7 +97,9 @@ class Training:
         config = arguments(job, folder)
         path = files_of(resolve(job.model))
         loading.require_base(job, path)
-        model, tokenizer = loading.load(job, path, loader)
+        model, tokenizer, loader = loading.load(
+            job, path, loader, lambda text: self.tell("noted", level="warning", text=text)
+        )
         tokens = Tokens(tokenizer, declared_bos(tokenizer))
         train, heldout = self._fitting(tokens)
         if job.settings.get("precompute_reference"):

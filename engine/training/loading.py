@@ -5,10 +5,11 @@ Unsloth patches trl, transformers and peft and must be imported before them, so 
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,19 @@ def choose_loader(adapter: Mapping[str, Any]) -> tuple[str, str]:
 
     if not torch.cuda.is_available():
         return "plain", "Unsloth needs a GPU"
+    os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")  # it asks the hub, and waits 120 s for a slow one
     try:
         import unsloth  # noqa: F401
     except Exception as error:  # it raises what it likes on a GPU or a version that it does not know
-        return "plain", f"Unsloth can't be used here ({type(error).__name__}: {str(error).splitlines()[0][:120]})"
+        return "plain", f"Unsloth can't be used here ({_said(error)})"
     return "unsloth", "it supports this GPU"
 
 
-def load(job: Job, folder: str, loader: str) -> tuple[Any, Any]:
-    """The model with its trainable adapter, called "default", and its tokenizer. Raises CaiError."""
+def load(job: Job, folder: str, loader: str, note: Callable[[str], object]) -> tuple[Any, Any, str]:
+    """The model with its trainable adapter, called "default", its tokenizer, and the loader that served.
+
+    Where Unsloth fails transformers and PEFT load, and `note` is told why. Raises CaiError.
+    """
     import torch
 
     on_gpu = torch.cuda.is_available()
@@ -50,13 +55,29 @@ def load(job: Job, folder: str, loader: str) -> tuple[Any, Any]:
             "QLoRA needs a GPU: its 4-bit weights are computed by CUDA kernels",
             "Set adapter.kind=lora to train here. Nothing was trained.",
         )
+    if loader == "unsloth":
+        try:
+            return *_finished(job, *_by_unsloth(job, folder)), loader
+        except torch.OutOfMemoryError:
+            raise  # transformers would need no less
+        except Exception as error:  # of many kinds: RuntimeError, NotImplementedError, TypeError, what a kernel raises
+            note(f"loader: plain, since Unsloth could not load this model ({_said(error)})")
+        gc.collect()
+        torch.cuda.empty_cache()
     try:
-        model, tokenizer = (_by_unsloth if loader == "unsloth" else _by_transformers)(job, folder, on_gpu)
+        return *_finished(job, *_by_transformers(job, folder, on_gpu)), "plain"
     except (OSError, ValueError, ImportError) as error:
         raise TrainingError(
-            f"the model to train could not be loaded: {str(error).splitlines()[0]}",
+            f"the model to train could not be loaded: {_said(error)}",
             "Check the model's name and the libraries with `cai doctor`. Nothing was trained.",
         ) from error
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]}"
+
+
+def _finished(job: Job, model: Any, tokenizer: Any) -> tuple[Any, Any]:
     tokenizer.chat_template = None
     for config in model.peft_config.values():
         config.base_model_name_or_path = job.model_name  # a folder of this machine says nothing elsewhere
@@ -76,6 +97,8 @@ def _by_transformers(job: Job, folder: str, on_gpu: bool) -> tuple[Any, Any]:
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=torch.bfloat16,
+            # FSDP shards only tensors of one floating-point type, so the four bits are stored as that one.
+            bnb_4bit_quant_storage=torch.bfloat16 if int(os.environ.get("WORLD_SIZE", "1")) > 1 else torch.uint8,
         )
     dtype = torch.bfloat16 if on_gpu else torch.float32
     model = causal_lm(folder, dtype=dtype, attn_implementation="sdpa", **more)
@@ -92,7 +115,7 @@ def _by_transformers(job: Job, folder: str, on_gpu: bool) -> tuple[Any, Any]:
     return get_peft_model(model, config), tokenizer
 
 
-def _by_unsloth(job: Job, folder: str, on_gpu: bool) -> tuple[Any, Any]:
+def _by_unsloth(job: Job, folder: str) -> tuple[Any, Any]:
     from unsloth import FastLanguageModel
 
     model, tokenizer = FastLanguageModel.from_pretrained(
@@ -101,13 +124,15 @@ def _by_unsloth(job: Job, folder: str, on_gpu: bool) -> tuple[Any, Any]:
         dtype=None,
         load_in_4bit=job.adapter["kind"] == "qlora",
     )
-    if job.start_adapter:
-        return _gone_on_with(job, model), tokenizer
+    checkpointing = "unsloth" if job.gradient_checkpointing else False
+    if job.start_adapter:  # its kernels are put around an adapter that is there only by this call
+        model = FastLanguageModel.patch_peft_model(_gone_on_with(job, model), use_gradient_checkpointing=checkpointing)
+        return model, tokenizer
     targets = job.adapter["target_modules"]
     model = FastLanguageModel.get_peft_model(
         model,
         target_modules=LINEAR if targets == "all-linear" else targets,
-        use_gradient_checkpointing="unsloth" if job.gradient_checkpointing else False,
+        use_gradient_checkpointing=checkpointing,
         random_state=job.seed,
         **_lora(job),
     )

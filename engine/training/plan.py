@@ -53,9 +53,12 @@ def steps_of(examples: int, settings: SftSpec | DpoSpec) -> int:
 
 def plan(
     reader: Reader, run: Mapping[str, Any], spec: StageSpec, kind: str, *, hours: float | None = None,
-    price_per_hour: float | None = None, money_left: float | None = None,
+    price_per_hour: float | None = None, money_left: float | None = None, shards: int = 1,
 ) -> Plan:  # fmt: skip
-    """What a training of a run would be, without touching anything. Raises TrainingError where the spec has none."""
+    """What a training of a run would be, without touching anything. Raises TrainingError where the spec has none.
+
+    `shards` is the number of devices that would share the weights.
+    """
     settings: SftSpec | DpoSpec | None = spec.sft if kind == "sft" else spec.dpo
     if settings is None or spec.adapter is None:
         raise TrainingError(
@@ -80,7 +83,7 @@ def plan(
     done = made is not None and adapters.is_whole(made)
     return Plan(
         kind, method, training_id, folder, settings, adapter, seed, found, start,
-        memory_of(run["model"], adapter, method, settings), [*found_locks, *lock], done,
+        memory_of(run["model"], adapter, method, settings, shards), [*found_locks, *lock], done,
     )  # fmt: skip
 
 
@@ -130,7 +133,7 @@ def _shape_lock(start: adapters.Adapter | None, spec: StageSpec) -> list[Lock]:
 
 
 def memory_of(
-    model: str, adapter: Mapping[str, Any], method: str, settings: SftSpec | DpoSpec
+    model: str, adapter: Mapping[str, Any], method: str, settings: SftSpec | DpoSpec, shards: int = 1
 ) -> forecast.Forecast | None:
     """The forecast, None where the model's files are not on this machine yet."""
     folder = local_folder(resolve(model))
@@ -143,5 +146,5 @@ def memory_of(
         return None
     return forecast.fit(
         shape, adapter, method, longest=settings.max_length, effective_batch=settings.effective_batch,
-        at_most=LARGEST_MICRO_BATCH, bytes_per_weight=2 if device.is_gpu else 4, device=device.n_bytes,
+        at_most=LARGEST_MICRO_BATCH, bytes_per_weight=2 if device.is_gpu else 4, device=device.n_bytes, shards=shards,
     )  # fmt: skip

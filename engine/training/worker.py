@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from engine.training.job import PAUSE, RUN, STOP, Job, read_journal, say, wait_f
 LOOK_S = 0.05
 SILENT_S = 1800.0  # without any report
 LOADING_FACTOR = 4  # times as long until the model is loaded
-SMALLER_BATCHES = 3  # times that a training may go on with half the micro-batch
+SHARDED = ("FSDP", "DEEPSPEED")  # kinds of accelerate whose processes share the weights
 ROOT = Path(__file__).parent.parent.parent
 CONFIGS = Path(__file__).parent / "accelerate"
 
@@ -171,9 +172,30 @@ def failure(
     return TrainingError(ending["title"], f"{kept} {ending['hint']}".strip())
 
 
-def smaller(micro: int) -> int:
-    """The next smaller micro-batch that divides this one, half of it at most; `micro` is at least 2."""
-    return max(size for size in range(1, micro) if size <= micro // 2 and micro % size == 0)
+@dataclass(frozen=True)
+class Sizes:
+    """What decides how much memory a step takes: examples on one device at once, and activations computed again."""
+
+    micro_batch: int
+    gradient_checkpointing: bool
+
+    def smaller(self) -> Sizes | None:
+        """What to go on with where the memory is used up; None where nothing smaller is left.
+
+        Activations are computed again first, which costs a third of the time (Chen et al. 2016, arXiv 1604.06174,
+        section 4). Then the micro-batch becomes the next smaller one that divides it, half of it at most.
+        """
+        micro = self.micro_batch
+        if not self.gradient_checkpointing:
+            return Sizes(micro, True)
+        if micro == 1:
+            return None
+        return Sizes(max(size for size in range(1, micro) if size <= micro // 2 and micro % size == 0), True)
+
+    @property
+    def told(self) -> str:
+        again = ", activations computed again" if self.gradient_checkpointing else ""
+        return f"{self.micro_batch} example{'s' * (self.micro_batch != 1)} at once{again}"
 
 
 def command_for(accelerate: str | None = None) -> list[str]:
@@ -196,7 +218,18 @@ def command_for(accelerate: str | None = None) -> list[str]:
 
 def processes_of(command: Sequence[str]) -> int:
     """How many processes a command starts, each with a micro-batch of its own."""
-    if "--config_file" not in command:
-        return 1
-    config = yaml.safe_load(Path(command[command.index("--config_file") + 1]).read_text())
+    config = _configured(command)
     return int(config.get("num_processes", 1)) * int(config.get("num_machines", 1))
+
+
+def shards_of(command: Sequence[str]) -> int:
+    """How many processes of a command share the weights; 1 where each holds all of them."""
+    return processes_of(command) if _configured(command).get("distributed_type") in SHARDED else 1
+
+
+def _configured(command: Sequence[str]) -> dict[str, Any]:
+    """The configuration of accelerate that a command names, empty where it names none."""
+    if "--config_file" not in command:
+        return {}
+    found: dict[str, Any] = yaml.safe_load(Path(command[command.index("--config_file") + 1]).read_text())
+    return found

@@ -40,7 +40,7 @@ def test_a_loss_that_is_no_number_is_refused(path: Path, in_process: pytest.Monk
     opened.close()
 
 
-def test_used_up_memory_halves_the_micro_batch_and_keeps_the_effective_one(
+def test_used_up_memory_computes_again_then_halves_and_keeps_the_effective_batch(
     path: Path, in_process: pytest.MonkeyPatch
 ) -> None:
     import torch
@@ -54,17 +54,22 @@ def test_used_up_memory_halves_the_micro_batch_and_keeps_the_effective_one(
     opened = train(path, "sft")
     assert opened.outcome is not None and opened.outcome.state == "done", opened.outcome
     told = notes(opened)
-    assert "goes on with 2 examples at once and 2 times the accumulation; the effective batch stays 4" in told
+    assert "goes on with 4 examples at once, activations computed again, accumulated over 1" in told
+    assert (
+        "with 2 examples at once, activations computed again, accumulated over 2; the effective batch stays 4" in told
+    )
     facts = json.loads(rows(opened, "SELECT facts FROM trainings")[0]["facts"])
-    assert facts["micro_batches"] == [4, 2] and facts["accumulation"] == 2
+    assert facts["micro_batches"] == [4, 4, 2] and facts["accumulation"] == 2
     assert len(losses(opened)) == 24
     # It went on from the last step, not from the last checkpoint: steps 1 and 2 were done once.
     started = [event.payload()["done_steps"] for event in opened.seen if event.kind == "TrainingStarted"]  # type: ignore[attr-defined]
-    assert started == [0, 2]
+    assert started == [0, 2, 2]
     opened.close()
 
 
-def test_memory_that_no_batch_fits_ends_after_three_halvings(path: Path, in_process: pytest.MonkeyPatch) -> None:
+def test_memory_that_no_batch_fits_ends_when_nothing_smaller_is_left(
+    path: Path, in_process: pytest.MonkeyPatch
+) -> None:
     import torch
 
     def hungry(*_: Any) -> Any:
@@ -76,7 +81,7 @@ def test_memory_that_no_batch_fits_ends_after_three_halvings(path: Path, in_proc
     facts = json.loads(rows(opened, "SELECT facts FROM trainings")[0]["facts"])
     opened.close()
     assert outcome is not None and outcome.state == "failed" and "memory is used up" in outcome.reason
-    assert facts["micro_batches"] == [16, 8, 4, 2]
+    assert facts["micro_batches"] == [16, 16, 8, 4, 2, 1]
 
 
 def test_an_example_that_is_too_long_is_left_out_by_name(path: Path, in_process: pytest.MonkeyPatch) -> None:

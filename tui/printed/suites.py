@@ -22,8 +22,9 @@ def offer_report(offer: Row) -> Group:
     table = plain_table("suite", "task", "items>", "solved examples>", "version", "metrics")
     for suite in offer["suites"]:
         for task in suite["tasks"]:
-            about = count(task["documents"]), count(task["shots"]), task["version"], ", ".join(task["metrics"])
-            table.add_row(suite["suite"], task["task"], *about)
+            names = map(one_line, (suite["suite"], task["task"]))
+            about = count(task["documents"]), count(task["shots"])
+            table.add_row(*names, *about, one_line(task["version"]), one_line(", ".join(task["metrics"])))
     asked = [fact("asked of", f"{one['name']}: {one['in_words']}") for one in offer["conditions"]]
     return Group(fact("run", Text(str(offer["run"]), style="bold")), *asked, Text(), table)
 

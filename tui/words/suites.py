@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.core.figures import count, decimals, interval, p_short, signed
 from tui.words.evaluation import place
+from tui.words.text import one_line
 
 Row = Mapping[str, Any]
 
@@ -29,7 +30,7 @@ def suite_words(means: Sequence[Row], results: Sequence[Row]) -> list[str]:
     for task, metric in dict.fromkeys((row["task"], row["metric"]) for row in means if row["whole"]):
         of = [row for row in means if (row["task"], row["metric"]) == (task, metric)]
         of.sort(key=lambda row: place(row["condition"]))
-        line = f"{task} {metric} of {count(of[0]['n'])}: {' · '.join(map(mean_words, of))}"
+        line = f"{one_line(f'{task} {metric}')} of {count(of[0]['n'])}: {' · '.join(map(mean_words, of))}"
         compared = [row for row in results if (row["task"], row["metric"]) == (task, metric)]
         if compared:
             row = max(compared, key=lambda one: (place(one["after"]), -abs(place(one["before"]) - 1)))
@@ -42,7 +43,7 @@ def result_cells(row: Row) -> list[str]:
     """A comparison as the cells of a table."""
     better = "" if row["higher_is_better"] else ", lower is better"
     return [
-        f"{row['task']} {row['metric']}{better}",
+        one_line(f"{row['task']} {row['metric']}") + better,
         f"{row['before']} → {row['after']}",
         count(row["n"]),
         f"{count(row['clusters'])} {row['unit']}s",

@@ -191,15 +191,12 @@ def test_the_embedded_model_answers_a_suite(tmp_path: Path) -> None:
     """Through the real door: scores are log-probabilities, and both ways of asking are answered."""
     from engine.models.files.source import resolve
 
-    model = engine.models.registry.load(None, batch_size=8)
-    fingerprint, name = model.fingerprint, resolve(None).name
-    model.close()
-    path = trainable_store(tmp_path / "m.duckdb", Path(name), settings(), fingerprint=fingerprint)
+    path = trainable_store(tmp_path / "m.duckdb", Path("base"), settings())
     with Store.open(path) as opened:
-        opened.update_run(RUN, model=name)
+        opened.update_run(RUN, model=resolve(None).name, fingerprint=None)
     opened_engine = open_engine(Evaluate(path, RUN, suites=(CHOICE, WORDS), batch_size=8), lambda event: None)
     opened_engine.start()
-    assert opened_engine.join(200)
+    assert opened_engine.join(600)
     opened_engine.close()
     assert opened_engine.outcome is not None and opened_engine.outcome.state == "done", opened_engine.outcome
     means = query(path, "SELECT task, condition, n, mean FROM suite_means")

@@ -88,7 +88,9 @@ def test_a_metric_that_is_no_yes_or_no_has_no_counts_of_them() -> None:
 
 
 def test_few_documents_are_described_and_not_tested_and_no_spread_has_no_interval() -> None:
-    rows = [answered("t", at, name, acc=float(at < 4 + (name == "sft"))) for at in range(9) for name in ("base_raw", "sft")]
+    rows = [
+        answered("t", at, name, acc=float(at < 4 + (name == "sft"))) for at in range(9) for name in ("base_raw", "sft")
+    ]
     rows += [answered("u", at, "base_raw", "one", acc=1.0) for at in range(9)]
     means, results = analysed(suite_of("t", "u"), rows, T0)
     row = of(results, task="t")

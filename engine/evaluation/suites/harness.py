@@ -64,6 +64,8 @@ class Suite:
 def load(names: Sequence[str]) -> list[Suite]:
     """The suites of these names: of this program, of the harness, or files (.yaml) that describe a task of its kind.
 
+    A file may also describe a group of tasks whose files lie beside it.
+
     Data sets are read from the machine's cache or fetched. Raises EvaluationError where the harness is not installed,
     for an unknown name, where a data set is not here and cannot be fetched, and for a task that cannot be asked.
     """
@@ -75,7 +77,9 @@ def load(names: Sequence[str]) -> list[Suite]:
             f"Install it beside what is there: {fit(EXTRA, pins(EXTRA)).command}. Nothing was asked.",
         ) from error
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    manager: Any = TaskManager(include_defaults=not all(map(_is_file, names)))
+    files = [name for name in names if _is_file(name)]
+    beside = sorted({str(Path(name).expanduser().absolute().parent) for name in files})
+    manager: Any = TaskManager(include_path=beside, include_defaults=len(files) < len(names))
     suites = [_suite(manager, name) for name in dict.fromkeys(names)]
     if len({suite.name for suite in suites}) < len(suites):
         raise EvaluationError("two suites have the same name", "Rename a file. Nothing was asked.")
@@ -89,9 +93,13 @@ def _is_file(name: str) -> bool:
 def _suite(manager: Any, name: str) -> Suite:
     wanted = TASKS.get(name, (name,))
     if _is_file(name):
-        if not Path(name).is_file():
+        path = Path(name).expanduser().absolute()
+        if not path.is_file():
             raise EvaluationError(f"there is no file {name}", "Nothing was asked.")
-        name = Path(name).stem
+        wanted = tuple(one for one, entry in manager.task_index.items() if entry.yaml_path == path)
+        if not wanted:
+            raise EvaluationError(f"{name} describes no task of the harness's", "Nothing was asked.")
+        name = path.stem
     elif missing := [one for one in wanted if one not in manager.all_tasks]:
         near = difflib.get_close_matches(missing[0], [*TASKS, *manager.all_tasks], n=4)
         told = f"Close to it: {', '.join(near)}." if near else "`python -m lm_eval ls tasks` lists all that there are."
@@ -102,9 +110,7 @@ def _suite(manager: Any, name: str) -> Suite:
         raise EvaluationError(
             f"the suite {name} needs a package that is not installed ({error})", "Install it. Nothing was asked."
         ) from error
-    except (
-        OSError
-    ) as error:  # what the hub's client and `datasets` raise without a network, and for an unknown data set
+    except OSError as error:  # of the hub's client and of `datasets`: no network, or no such data set
         raise _not_here(name, first_line(error)) from error
     except Exception as error:
         raise EvaluationError(
@@ -114,7 +120,8 @@ def _suite(manager: Any, name: str) -> Suite:
         _require_askable(task)
         if task.get_config("num_fewshot") is None:
             task.set_config(key="num_fewshot", value=0)
-    return Suite(name, found["tasks"], {one: _pooled(found["groups"][one]) for one in wanted if one in found["groups"]})
+    groups = found["groups"]
+    return Suite(name, found["tasks"], {one: _pooled(groups[one]) for one in wanted if one in groups})
 
 
 def _not_here(name: str, why: str) -> EvaluationError:

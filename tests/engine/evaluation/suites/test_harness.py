@@ -12,8 +12,10 @@ import pytest
 pytest.importorskip("lm_eval", reason="the extra `eval` is not installed")
 
 import engine.models.registry
+from engine.core.control import Control
 from engine.core.errors import EvaluationError
-from engine.evaluation.suites.harness import load
+from engine.evaluation.suites.harness import SEED, load
+from engine.models.answers import Answers
 from engine.models.requests import Completion, Generate, LabelScores, Score
 from engine.run.engine import open_engine
 from engine.run.orders import Evaluate
@@ -128,6 +130,48 @@ def test_the_base_goes_on_with_a_text_and_adapters_answer_in_their_format(store:
     assert next(row["mean"] for row in means if row["condition"] == "sft") > 0.6
 
 
+def test_a_group_is_told_as_one_figure_and_each_of_its_tasks_besides(store: Path, monkeypatch: Any) -> None:
+    outcome = ask(store, monkeypatch, Pupil(), str(TINY / "tiny_all.yaml"))
+    assert outcome.reason.startswith("tiny_all acc: base_raw ") and outcome.reason.endswith(" of 48 items")
+    means = query(store, "SELECT * FROM suite_means WHERE condition = 'base_raw' ORDER BY task")
+    assert [(row["task"], row["n"], row["whole"]) for row in means] == [
+        ("tiny_again", 24, False), ("tiny_all", 48, True), ("tiny_choice", 24, False),
+    ]  # fmt: skip
+    again, whole, choice = (row["mean"] for row in means)
+    assert whole == pytest.approx((again + choice) / 2), "what the harness pools over items"
+
+
+@pytest.mark.slow
+def test_figures_are_those_of_the_harness_with_its_own_model(tmp_path: Path) -> None:
+    """The same weights through the harness's transformers model and through the program's door."""
+    from lm_eval.evaluator import evaluate
+    from lm_eval.models.huggingface import HFLM
+
+    from engine.phases.harness_model import HarnessModel
+    from tests.engine.training.training_run import tiny_model
+
+    folder = str(tiny_model(tmp_path / "tiny"))
+    theirs: Any = HFLM(pretrained=folder, device="cpu", dtype="float32", batch_size=1)
+    model = engine.models.registry.load(folder, batch_size=4)
+    with Store.open(tmp_path / "s.duckdb") as opened:
+        ours = HarnessModel(Answers(model, opened, "session-1", Control()), False, lambda: None)
+        for suite in load([CHOICE, WORDS]):
+            found = []
+            for one in (theirs, ours):
+                for task in suite.tasks.values():
+                    task.set_fewshot_seed(seed=SEED)
+                found.append(evaluate(lm=one, task_dict={"tasks": dict(suite.tasks)}, bootstrap_iters=0))
+            for name, samples in found[0]["samples"].items():
+                for a, b in zip(samples, found[1]["samples"][name], strict=True):
+                    assert a["arguments"] == b["arguments"]
+                    if name == "tiny_words":
+                        assert a["resps"] == b["resps"]
+                    else:
+                        values = ([value for ((value, _),) in one["resps"]] for one in (a, b))
+                        assert next(values) == pytest.approx(next(values), abs=1e-4)
+    model.close()
+
+
 def test_a_suite_that_was_stopped_goes_on_and_one_that_was_asked_costs_nothing(store: Path, monkeypatch: Any) -> None:
     first = Pupil()
     outcome = ask(store, monkeypatch, first, WORDS, stop_at=20)
@@ -170,9 +214,12 @@ def test_what_cannot_be_asked_is_told_before_a_model_is_loaded(
     assert told in caught.value.title and "Nothing was asked" in caught.value.hint
 
 
-def test_unknown_names_and_files_are_told(store: Path, monkeypatch: Any) -> None:
+def test_files_that_are_none_are_told(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="no file"):
         load(["gone.yaml"])
+    (tmp_path / "other.yaml").write_text("colour: green")
+    with pytest.raises(EvaluationError, match="describes no task"):
+        load([str(tmp_path / "other.yaml")])
 
 
 @pytest.mark.slow

@@ -127,9 +127,9 @@ def _suite(manager: Any, name: str) -> Suite:
 def _not_here(name: str, why: str) -> EvaluationError:
     return EvaluationError(
         f"the data of the suite {name} are not on this machine and cannot be fetched ({why})",
-        f"Where there is a network, `cai evaluate RUN --suite {name} --plan` fetches them into the caches of Hugging "
-        "Face (~/.cache/huggingface, or $HF_HOME) and NLTK (~/nltk_data); copy both here, and set HF_HUB_OFFLINE=1 so "
-        "that no network is waited for. Nothing was asked.",
+        f"Where there is a network, `cai evaluate --suite {name} --plan` of any run fetches them into the caches of "
+        "Hugging Face (~/.cache/huggingface, or $HF_HOME) and NLTK (~/nltk_data); copy both here, and set "
+        "HF_HUB_OFFLINE=1 so that no network is waited for. Nothing was asked.",
     )
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from engine.core import extras
+from engine.core.errors import EvaluationError
 from engine.evaluation.suites import DOCUMENT, SUBTASK
 from engine.evaluation.suites.analysis import NONE, WILSON, analysed
-from engine.evaluation.suites.harness import Suite
+from engine.evaluation.suites.harness import Suite, load
 from engine.stats.clusters import CR2
 from tests.store.rows import T0
 
@@ -104,3 +107,12 @@ def test_only_documents_that_both_conditions_answered_are_compared() -> None:
     _, results = analysed(suite_of("t"), rows, T0)
     row = of(results, task="t")
     assert (row["n"], row["before_mean"], row["after_mean"], row["lost"]) == (20, 1.0, 0.5, 10)
+
+
+def test_without_the_harness_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lm_eval.tasks", None)
+    monkeypatch.setattr(extras, "installed", lambda name: None)
+    with pytest.raises(EvaluationError) as caught:
+        load(["arc"])
+    assert "not installed" in caught.value.title and "[eval]" in caught.value.hint
+    assert "Nothing was asked" in caught.value.hint

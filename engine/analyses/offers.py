@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +13,8 @@ from engine.evaluation.conditions import IN_WORDS, decoding_of
 from engine.evaluation.likeness import likeness
 from engine.evaluation.plan import evaluation_plan
 from engine.evaluation.registration import current
+from engine.evaluation.suites.harness import load
+from engine.phases.suites import asked_conditions
 from engine.quality.gates import recompute
 from engine.quality.pair_selection import recheck_pairs
 from engine.spec.stage import StageSpec, settings_of
@@ -118,6 +120,23 @@ def training_plan(
         "adapter": dict(found.adapter),
         "memory": found.memory.facts() if found.memory else None,
         "locks": [asdict(lock) for lock in found.locks],
+    }
+
+
+def suite_offer(reader: Reader, run_id: str, names: Sequence[str]) -> dict[str, Any]:
+    """What benchmarks would ask of a run's models, as plain values; data that are missing are fetched, none is asked.
+
+    Returns {run, suites, conditions}: each suite {suite, documents, tasks}, each condition {name, in_words, adapter}.
+    Raises EvaluationError as engine.evaluation.suites.harness.load does.
+    """
+    run = reader.run(run_id)
+    return {
+        "run": run["run_id"],
+        "suites": [suite.facts() for suite in load(names)],
+        "conditions": [
+            {"name": one.name, "in_words": IN_WORDS[one.name], "adapter": one.adapter and one.adapter.training_id}
+            for one in asked_conditions(reader, run)
+        ],
     }
 
 

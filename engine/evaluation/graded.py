@@ -56,14 +56,19 @@ def graded(answers: Sequence[Mapping[str, Any]], now: datetime) -> list[Row]:
                         "measure": measure,
                         "at": now,
                     }
-                    rows.append(key | _compared(a, b, places))
+                    rows.append(key | compared_scores(a, b, places))
     tested = [row for row in rows if row["p"] is not None]
     for row, q in zip(tested, benjamini_hochberg([row["p"] for row in tested]).adjusted, strict=True):
         row["q"] = q
     return rows
 
 
-def _compared(a: Sequence[float], b: Sequence[float], places: Sequence[tuple[str, str]]) -> Row:
+def compared_scores(a: Sequence[float], b: Sequence[float], places: Sequence[tuple[str, str]]) -> Row:
+    """What two conditions' scores of the same items differ by; `places` are each item's type and its template in it.
+
+    The figures of `evaluation_scores`; p and interval are None of fewer than ten templates, and without a spread
+    between those of a type.
+    """
     found = paired_means(a, b)
     types, templates = zip(*places, strict=True)
     clusters = clusters_of(np.subtract(a, b), templates, types)

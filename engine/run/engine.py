@@ -19,6 +19,7 @@ from engine.core.control import Control
 from engine.core.errors import BudgetReached, Interrupted, Locked, NotApproved, SettingsModified, SpecError
 from engine.phases.evaluation import Evaluator
 from engine.phases.refit import refit, require_refit
+from engine.phases.suites import SuiteEvaluator
 from engine.phases.training import Trainer
 from engine.phases.work import Work, begin_session, loaded_work
 from engine.planning.plan import forecast_section
@@ -282,8 +283,21 @@ class Engine:
         return text
 
     def _evaluate(self, order: Evaluate, reader: Reader, run: Mapping[str, Any]) -> tuple[str, str]:
-        """Ask the run's models the held-out items."""
+        """Ask the run's models the held-out items, or benchmarks."""
         spec = settings_of(run, order.overrides)
+        if order.suites:
+            asker = SuiteEvaluator(
+                self.store,
+                reader,
+                run,
+                spec,
+                self._session_id,
+                self._control,
+                self._emit,
+                self._measure,
+                order.batch_size,
+            )
+            return "done", asker.evaluate(order.suites)
         evaluator = Evaluator(
             self.store,
             reader,

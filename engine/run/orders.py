@@ -80,10 +80,11 @@ class Train(_Order):
 
 @dataclass(frozen=True)
 class Evaluate(_Order):
-    """Ask the models of a run the held-out items."""
+    """Ask the models of a run the held-out items, or what `suites` of benchmarks ask."""
 
     resume: str
     overrides: Mapping[str, str] = field(default_factory=dict)
+    suites: tuple[str, ...] = ()  # names of the lm-evaluation-harness or of this program, or files that describe a task
     evaluate: ClassVar[tuple[str, ...]] = ("evaluation",)
 
     @property

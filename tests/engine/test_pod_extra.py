@@ -65,6 +65,16 @@ def test_the_set_installs_together(python: str, registry: None) -> None:
 
 
 @pytest.mark.slow
+def test_benchmarks_install_beside_the_local_set_and_move_nothing_of_it(registry: None) -> None:
+    about = ("--python-version", "3.11", "--python-platform", PLATFORM)
+    found = uv(str(PYPROJECT), "--extra", "local", "--extra", "eval", *about)
+    assert found.returncode == 0, found.stderr
+    chosen = dict(line.split("==") for line in found.stdout.splitlines() if "==" in line)
+    for name, version in (PINS["local"] | PINS["eval"]).items():
+        assert chosen[name.replace("_", "-")] == version
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["transformers==5.18.0", "trl==1.16.0", "xformers==0.0.34", "vllm==99.0.0"])
 def test_a_wrong_pin_is_found(wrong: str, registry: None, tmp_path: Path) -> None:
     name = wrong.split("==")[0]

@@ -113,6 +113,7 @@ class ControlCenter(Personal, Serving, Telling, Returning):
         self.paint()
         if (order := self._order) is not None:
             about = beside("", order.aside, order.overrides) if isinstance(order, Train | Evaluate) else RunState()
+            about.suites = order.suites if isinstance(order, Evaluate) else ()
             self.begin(lambda: self.session.begin(order), about)
             if about.aside:
                 self.open_room("training" if about.trains else "evaluation")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
+from engine.evaluation.suites import KNOWN
 from store.text import json_ready
 from tui import printed
 from tui.cli import run
-from tui.cli.frame import answer, reading, run_of, store_path
+from tui.cli.frame import answer, reading, run_of, store_path, with_log
 from tui.cli.parsing import Commands, add_batch_size, add_headless, add_run, add_set
 from tui.host.terminal import Terminal
 
@@ -18,6 +20,8 @@ def add(commands: Commands) -> None:
     own = commands.add("evaluate", evaluate, about)
     add_run(own)
     add_set(own)
+    own.add_argument("--suite", action="append", metavar="NAME", help=f"ask benchmarks instead: {', '.join(KNOWN)}, "
+                     "any other task of the lm-evaluation-harness, or a file .yaml that describes one")  # fmt: skip
     own.add_argument("--plan", action="store_true", help="only say what would be asked")
     add_batch_size(own)
     add_headless(own)
@@ -36,14 +40,21 @@ def evaluate(args: argparse.Namespace, terminal: Terminal) -> int:
 
     store = store_path(args)
     run_id = run_of(args)
+    suites = tuple(name.strip() for one in args.suite or () for name in one.split(",") if name.strip())
     if args.plan:
-        return _tell_plan(args, terminal, run_id)
-    return run.carry_out(args, terminal, Evaluate(store, run_id, dict(args.set or ()), batch_size=args.batch_size))
+        return _tell_plan(args, terminal, run_id, suites)
+    order = Evaluate(store, run_id, dict(args.set or ()), suites, batch_size=args.batch_size)
+    return run.carry_out(args, terminal, order)
 
 
-def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str) -> int:
-    from engine.analyses.offers import evaluation_offer
+def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str, suites: Sequence[str]) -> int:
+    from engine.analyses.offers import evaluation_offer, suite_offer
 
+    if suites:
+        with_log(terminal, store_path(args), "cai evaluate")  # the harness fetches data, and says so
+        with reading(args) as reader:
+            offer = suite_offer(reader, run_id, suites)
+        return answer(args, terminal, {**offer, "exit_code": 0}, lambda: printed.suites.offer_report(offer))
     with reading(args) as reader:
         offer = evaluation_offer(reader, run_id, dict(args.set or ()))
     told = {**json_ready(offer), "exit_code": 0}

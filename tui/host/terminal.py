@@ -23,6 +23,7 @@ QUIET_LIBRARIES = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TQDM_DISABLE": "1",
     "TRANSFORMERS_VERBOSITY": "error",
 }
 _LOST_FOCUS = b"\x1b[O"  # what a terminal sends when another window gets the keys

@@ -48,8 +48,7 @@ class RunState:
         self.target: int | None = None
         self.accepted = 0
         self.resumed = False
-        self.state = "idle"
-        self.reason = ""
+        self.state, self.reason = "idle", ""
         self.phases: dict[str, PhaseState] = {name: PhaseState(name) for name in COMMON_PHASES}
         self.current_phase: str | None = None
         self.guard_passed: bool | None = None
@@ -71,6 +70,7 @@ class RunState:
         self.events: deque[Moment] = deque(maxlen=EVENTS_KEPT)
         self.aside: tuple[str, ...] = ()  # sft, dpo, evaluation, refit: done instead of going on with the run
         self.changed: Mapping[str, str] = {}  # settings that this is done with in place of the spec's
+        self.suites: tuple[str, ...] = ()  # of benchmarks, where an evaluation asks them and not the held-out items
         self.trainings = Trainings(clock)
         self._elapsed_before = 0.0
         self._ticking_since: float | None = None

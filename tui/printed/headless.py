@@ -21,6 +21,7 @@ from tui.host.terminal import Terminal
 from tui.live.state import RunState, beside
 from tui.printed.evaluation import evaluation_outcome
 from tui.printed.progress import View, view_on
+from tui.printed.suites import suites_outcome
 from tui.printed.tables import (
     console_on,
     counts_text,
@@ -65,9 +66,10 @@ def run_headless(
     console = console_on(terminal.stderr if as_json else terminal.stdout)
     inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
     state = beside("", order.aside, order.overrides) if isinstance(order, Train | Evaluate | Refit) else RunState()
+    state.suites = order.suites if isinstance(order, Evaluate) else ()
     with Signals(terminal) as signals:
         engine = open_engine(order, inbox.put)
-        go_on = f"cai {again_with(engine.run_id, state.aside, state.changed)}"
+        go_on = f"cai {again_with(engine.run_id, state.aside, state.changed, state.suites)}"
         signals.resume = go_on
         try:
             signals.run_id = engine.run_id
@@ -90,7 +92,8 @@ def run_headless(
         status["outcome"] = {"state": ended, "reason": reason}
     if state.evaluates:
         account = status["evaluation"]
-        report = evaluation_outcome(status, account, code, reason, order.store, terminal.log, go_on)
+        told = suites_outcome if state.suites else evaluation_outcome
+        report = told(status, account, code, reason, order.store, terminal.log, go_on)
     elif state.trains:
         report = training_outcome(status, state.trains, code, reason, order.store, terminal.log, go_on)
     elif state.refits:

@@ -39,7 +39,7 @@ def _farewell_aside(state: RunState, command: str, *, at_once: bool) -> str:
     one = state.trainings.latest
     step = f" at step {one.step:,} of {one.planned:,}" if one is not None and one.planned else ""
     run_id = one_line(state.run_id, 40)
-    go_on = f"{command} {again_with(run_id, state.aside, state.changed)}"
+    go_on = f"{command} {again_with(run_id, state.aside, state.changed, state.suites)}"
     what = "evaluation" if state.evaluates else "refit" if state.refits else "training"
     return f"{what} of run {run_id} {word}{step}; go on with: {go_on}"
 

@@ -39,6 +39,13 @@ class Standing:
     results: Sequence[Mapping[str, Any]]
     scores: Sequence[Mapping[str, Any]]  # rows of evaluation_scores: what is no yes or no
     guard: Sequence[Mapping[str, Any]]  # check_id and passed, of all its checks
+    suite_means: Sequence[Mapping[str, Any]] = ()  # of benchmarks, by task, metric and condition
+    suite_results: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was answered: held-out items, or benchmarks."""
+        return bool(self.conditions or self.suite_means)
 
     @property
     def guard_blocks(self) -> str:
@@ -131,11 +138,16 @@ def standing(reader: Reader, run_id: str) -> Standing:
         results(reader, run_id),
         reader.query("SELECT * FROM evaluation_scores WHERE run_id = ? ORDER BY capability DESC, measure", [run_id]),
         reader.query("SELECT check_id, passed FROM guard_checks WHERE run_id = ? ORDER BY check_id", [run_id]),
-    )
+        *(reader.query(f"SELECT * FROM {table} WHERE run_id = ? ORDER BY suite, NOT whole, task, metric", [run_id])
+          for table in ("suite_means", "suite_results")),
+    )  # fmt: skip
 
 
 def evaluation_account(reader: Reader, run_id: str) -> dict[str, Any]:
-    """The same as one JSON-ready object: {conditions, audits, gap, registration, repeats, results, scores, guard}."""
+    """The same as one JSON-ready object: {conditions, audits, gap, registration, repeats, results, scores, guard, ...}.
+
+    Benchmarks are `suite_means` and `suite_results`.
+    """
     ready: dict[str, Any] = json_ready(asdict(standing(reader, run_id)))
     return ready
 

@@ -181,7 +181,7 @@ class EvaluationRoom(TableRoom, can_focus=True):
         """What is shown: what a claim needs until something was asked; then rates, results, or both."""
         asked, both = bool(self._rows), self.size.width >= BOTH
         self.query_one("#evaluation-empty").display = not asked
-        self.query_one("#evaluation-standing").display = self._standing is not None and bool(self._standing.conditions)
+        self.query_one("#evaluation-standing").display = self._standing is not None and self._standing.begun
         self.query_one("#evaluation-panes").display = asked
         self._forest.display = both or not self._results_shown
         self.query_one("#evaluation-results").display = both or self._results_shown

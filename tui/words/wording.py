@@ -79,13 +79,15 @@ def phase_title(phase: str) -> str:
     return PHASE_TITLES.get(phase, phase.replace("_", " ").capitalize())
 
 
-def again_with(run_id: str, aside: Sequence[str] = (), changed: Mapping[str, str] | None = None) -> str:
+def again_with(
+    run_id: str, aside: Sequence[str] = (), changed: Mapping[str, str] | None = None, suites: Sequence[str] = ()
+) -> str:
     """What follows `cai` to go on: `resume`, or `train` or `evaluate` with the same changed settings, or `label`."""
     if not aside:
         return f"resume {run_id}"
     settings = "".join(f" --set {shlex.quote(f'{key}={value}')}" for key, value in (changed or {}).items())
     if EVALUATION in aside:
-        return f"evaluate {run_id}{settings}"
+        return f"evaluate {run_id}{''.join(f' --suite {shlex.quote(name)}' for name in suites)}{settings}"
     if REFIT in aside:
         return f"label --refit --run {run_id} --reason WHY"
     return f"train {aside[0] if len(aside) == 1 else 'all'} {run_id}{settings}"

@@ -23,6 +23,7 @@ from tui.words.evaluation import (
     repeat_words,
     score_words,
 )
+from tui.words.suites import suite_words
 from tui.words.text import one_line
 
 BAR = 12
@@ -41,6 +42,7 @@ def standing_lines(found: Standing, width: int, room: int) -> list[Content]:
         *((text, TONES["bad"] if text.startswith("✗") else QUIET) for text in audit_words(found.audits)),
         *((text, QUIET) for text in score_words(found.scores)),
         *((text, QUIET) for text in repeat_words(found.repeats)),
+        *((text, "") for text in suite_words(found.suite_means, found.suite_results)),
     ):
         rows += [row((line, tone)) for line in wrap(told, width)]
     if len(rows) > room:
@@ -73,7 +75,9 @@ def _verdict(found: Standing) -> tuple[str, str, str]:
     if found.gap:
         told = "The base was asked; no tuned model was yet"
         return ("?", TONES["warn"], f"{told}: {against}") if against else ("✓", TONES["good"], told)
-    return "◌", QUIET, "Items are being asked"
+    if found.conditions or not found.suite_means:
+        return "◌", QUIET, "Items are being asked"
+    return "·", QUIET, "Benchmarks were asked, no held-out item was"
 
 
 def _without_primary(found: Standing) -> str:

@@ -292,7 +292,7 @@ def told_logits(path: Way) -> Iterator[dict[Generate, list[float]]]:
     try:
         yield found
     finally:
-        del path._choose  # type: ignore[method-assign]
+        del path._choose
 
 
 def differences(path: Way, reference: Reference) -> list[float]:

@@ -16,7 +16,7 @@ from engine.core.data import read_data
 from engine.core.errors import ModelError, first_line
 from engine.models.files.source import Source, local_folder
 from engine.models.requests import Decoding, Generate, Model, Score
-from engine.models.selfcheck import SelfCheck
+from engine.models.selfcheck import SelfCheck, largest_of
 
 EXACT_NATS = 1e-2  # of an engine in float32, whose kernels are others
 AGREE_NATS = 0.25  # of 16 bits, asked twice: two bfloat16 steps near a logit of 16
@@ -47,13 +47,13 @@ def checked(model: Model, source: Source) -> SelfCheck:
     exact = model.facts.get("dtype") == "float32"
     served = model.facts.get("served") or {}
     kind = "server" if source.servers else "vLLM"
-    name = str(served.get("id") or source.name)
+    name = str(served.get("id") or Path(source.name).name)
     asked = _answers(model)
     tolerance = EXACT_NATS if exact else AGREE_NATS
-    largest = max(max(values) - min(values) for values in asked.values())
+    largest = largest_of([abs(value - values[0]) for values in asked.values() for value in values])
     _require(largest, tolerance, f"{kind} of {name}: the same labels, asked for again, differ by")
     last = Generate(list(asked)[-1][0], Decoding(GREEDY_TOKENS), 0)
-    first, again = (next(iter(model.generate([last]))) for _ in range(2))
+    (first,), (again,) = (tuple(model.generate([last])) for _ in range(2))
     rounding, n = 0.0, sum(map(len, asked.values()))
     try:
         own, rounded = _forward(_folder_of(source, served.get("root")), list(asked), exact)
@@ -64,7 +64,7 @@ def checked(model: Model, source: Source) -> SelfCheck:
         if not exact:
             rounding = max(abs(own[one] - rounded[one]) for one in own)
             tolerance = NEAR_NATS + 2 * rounding
-        largest = max(abs(value - own[one]) for one, values in asked.items() for value in values)
+        largest = largest_of([abs(value - own[one]) for one, values in asked.items() for value in values])
         _require(largest, tolerance, f"{kind} of {name}: beside a forward pass over its weights labels are off by")
     return SelfCheck(
         name, kind, largest, tolerance, n, first.text == again.text, None, rounding,

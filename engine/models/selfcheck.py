@@ -7,6 +7,7 @@ Imports no model library: the screen and reports say it from a run's manifest.
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -70,6 +71,11 @@ def of_facts(facts: Mapping[str, Any] | None) -> SelfCheck | None:
     """The self-check among the facts of a loaded model, or in a manifest's `model`; None where there was none."""
     found = (facts or {}).get(FACT)
     return SelfCheck(**{name: value for name, value in found.items() if name not in COMPUTED}) if found else None
+
+
+def largest_of(differences: list[float]) -> float:
+    """The largest one, and NaN where any is that."""
+    return math.nan if any(map(math.isnan, differences)) else max(differences)
 
 
 def kept(key: str) -> SelfCheck | None:

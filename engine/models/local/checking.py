@@ -31,7 +31,7 @@ from engine.models.local.head import only_at, unrounded
 from engine.models.local.plain import OneByOne, PlainPath
 from engine.models.local.way import Unsuited, Way, WrittenRow, context_of, summed
 from engine.models.requests import Decoding, Generate, Read, Score
-from engine.models.selfcheck import FAST, SelfCheck
+from engine.models.selfcheck import FAST, SelfCheck, largest_of
 
 TOLERANCE_NATS, HIDDEN_TOLERANCE = 1e-3, 1e-3  # in float32; hidden states as a share of the largest value
 # Where there is no memory for float32: two bfloat16 steps near a logit of 16, in which kernels may differ.
@@ -306,11 +306,6 @@ def differences(path: Way, reference: Reference) -> list[float]:
         wanted = reference.logprobs(answer.request.prompt, answer.request.labels)
         found += [abs(value - other) for value, other in zip(answer.logprobs, wanted, strict=True)]
     return found
-
-
-def largest_of(differences: list[float]) -> float:
-    """The largest one, and NaN where any is that."""
-    return math.nan if any(map(math.isnan, differences)) else max(differences)
 
 
 def _hidden_difference(path: Way, reference: Reference) -> float | None:

@@ -117,3 +117,6 @@ def test_vllm_is_asked_again_too() -> None:
     engine.ending = lambda name, ask: {"logprobs": {label: -label / 100 - next(steps) for label in ask.labels}}
     with pytest.raises(ModelError, match="vLLM of known: the same labels, asked for again, differ by"):
         confirmed(model_of(engine), VLLM)
+    engine.ending = lambda name, ask: {"logprobs": dict.fromkeys(ask.labels, float("nan") if next(steps) % 7 else -1.0)}
+    with pytest.raises(ModelError, match="differ by nan nats"):
+        confirmed(model_of(engine), VLLM)

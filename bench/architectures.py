@@ -22,7 +22,8 @@ HEAD = """# Architectures
 Each is a random model of two layers, hidden size 32, whose weights are drawn wide, so that a window, a bias or a scale
 that is left out would show. Differences are those of the self-check at load (`engine/models/local/checking.py`): label
 log-probabilities against the class's own forward pass over one text at a time, in float32, at most {tolerance:g} nats;
-greedy texts are equal in all. Hidden states are what a probe reads; their difference is a share of the largest value.
+greedy texts are equal in all, and the logits of their tokens as near. Hidden states are what a probe reads; their
+difference is a share of the largest value.
 A class that is not listed is checked in the same way when it is loaded.
 
 Written by `python bench/architectures.py` (transformers {transformers}, torch {torch}, CPU).

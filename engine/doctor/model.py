@@ -27,12 +27,12 @@ ENCODED = SENTINELS[:4]  # those that the guard looks at
 def examine_model(name: str | None) -> dict[str, Any]:
     """Load a model and try it: {model, healthy, checks: [{name, state, detail, elapsed_s}], self_check}.
 
-    `self_check` is what was found when it was loaded, None where the backend has none. Raises ModelError for a model
-    that can't be loaded.
+    `self_check` is what was found when it was loaded. Raises ModelError for a model that can't be loaded.
     """
     source = resolve(name)
     with closing(registry.load(name)) as model:
         tried = of_facts(model.facts)
+        assert tried is not None, "the registry checks what it loads"
         checks = [
             _self_checked(tried),
             *_tokenizer(source, model),
@@ -46,14 +46,12 @@ def examine_model(name: str | None) -> dict[str, Any]:
         "model": source.name,
         "healthy": healthy,
         "checks": [asdict(check) for check in checks],
-        "self_check": tried and asdict(tried),
+        "self_check": asdict(tried),
     }
 
 
-def _self_checked(tried: SelfCheck | None) -> Finding:
-    if tried is None:
-        return Finding("scores", "absent", "not compared: the weights are in another process", 0.0)
-    return Finding("scores", "warning" if tried.instead else "ok", tried.told(), round(tried.seconds, 3))
+def _self_checked(tried: SelfCheck) -> Finding:
+    return Finding("scores", "warning" if tried.doubtful else "ok", tried.told(), round(tried.seconds, 3))
 
 
 def _tokenizer(source: Source, model: Model) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.core.errors import ModelError
+from engine.models.confirming import confirmed
 from engine.models.files import faults
 from engine.models.files.source import Source, local_folder, resolve
 from engine.models.requests import Model
@@ -41,11 +42,11 @@ def load(name: str | None, *, batch_size: int | None = None, chat: bool = False)
     if source.servers:
         from engine.models.served.backend import OpenAIModel
 
-        return OpenAIModel.load(source, batch_size=batch_size, chat=chat)
+        return confirmed(OpenAIModel.load(source, batch_size=batch_size, chat=chat), source)
     if is_wanted():
         from engine.models.vllm.backend import VllmModel
 
-        return VllmModel.load(source, batch_size=batch_size, chat=chat)
+        return confirmed(VllmModel.load(source, batch_size=batch_size, chat=chat), source)
     from engine.models.local.backend import TransformersModel
 
     return TransformersModel.load(source, batch_size=batch_size, chat=chat)

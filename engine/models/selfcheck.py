@@ -7,6 +7,7 @@ Imports no model library: the screen and reports say it from a run's manifest.
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from engine.models.files.embedded import cache_root
 
 FAST, PLAIN, ALONE = "fast path", "plain path", "plain path, one text at a time"
 FACT = "self_check"  # its name among a model's facts
+COMPUTED = ("told", "doubtful")  # what is there beside its fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class SelfCheck:
     `largest_nats` is the largest difference of a label's log-probability in `scores` of them, all within
     `tolerance_nats`. `hidden` is the largest difference of a hidden state as a share of the largest value, None where
     no hidden states are read. `rounding_nats` is by how much weights of 16 bits move the same scores from what the same
-    weights give in float32; 0 where they are float32. `instead` says why the fast path is not used.
+    weights give in float32; 0 where they are float32. `instead` says why the fast path is not used, and `against` what
+    it was compared with.
     """
 
     architecture: str
@@ -40,13 +43,20 @@ class SelfCheck:
     rounding_nats: float
     seconds: float
     instead: str = ""
+    against: str = "its own forward pass"
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a person should read it: another path than the fast one, or greedy texts that are not repeated."""
+        return bool(self.instead) or not self.greedy_equal
 
     def told(self) -> str:
         """One line for a screen, a status and a report."""
         read = "no hidden states" if self.hidden is None else f"hidden states within {self.hidden:.1g}"
+        texts = "equal" if self.greedy_equal else "not equal"
         found = (
-            f"{self.path} of {self.architecture}: labels within {self.largest_nats:.1g} nats of its own forward pass "
-            f"(n = {self.scores}, at most {self.tolerance_nats:g}), greedy texts equal, {read}"
+            f"{self.path} of {self.architecture}: labels within {self.largest_nats:.1g} nats of {self.against} "
+            f"(n = {self.scores}, at most {self.tolerance_nats:.2g}), greedy texts {texts}, {read}"
         )
         if self.rounding_nats:
             found += f"; 16 bits move labels by up to {self.rounding_nats:.2g} nats"
@@ -54,13 +64,18 @@ class SelfCheck:
 
     def facts(self) -> dict[str, Any]:
         """What a loaded model's facts and a run's manifest have of it."""
-        return {FACT: asdict(self) | {"told": self.told()}}
+        return {FACT: asdict(self) | {"told": self.told(), "doubtful": self.doubtful}}
 
 
 def of_facts(facts: Mapping[str, Any] | None) -> SelfCheck | None:
     """The self-check among the facts of a loaded model, or in a manifest's `model`; None where there was none."""
     found = (facts or {}).get(FACT)
-    return SelfCheck(**{name: value for name, value in found.items() if name != "told"}) if found else None
+    return SelfCheck(**{name: value for name, value in found.items() if name not in COMPUTED}) if found else None
+
+
+def largest_of(differences: list[float]) -> float:
+    """The largest one, and NaN where any is that."""
+    return math.nan if any(map(math.isnan, differences)) else max(differences)
 
 
 def kept(key: str) -> SelfCheck | None:

@@ -141,7 +141,7 @@ def loaded_work(
         store.update_run(run_id, fingerprint=model.fingerprint, manifest=run["manifest"] | found)
         emit(events.ModelLoaded(run_id, model.name, model.fingerprint, time.monotonic() - began))
         if (checked := of_facts(model.facts)) is not None:
-            level = "warning" if checked.instead else "info"
+            level = "warning" if checked.doubtful else "info"
             emit(events.Noted(run_id, level, f"Self-check of the model: {checked.told()}"))
         control.check()
         taught = lessons_of(reader, run["manifest"]).taught

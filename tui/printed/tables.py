@@ -148,7 +148,9 @@ def spec_facts(status: Row) -> list[Text]:
         fact("model", one_line(str(status["model"])), f" · seed {status['seed']}"),
     ]
     if check := status.get("self_check"):
-        lines.append(fact("self-check", Text(one_line(check["told"], 400), style="yellow" if check["instead"] else "")))
+        lines.append(
+            fact("self-check", Text(one_line(check["told"], 400), style="yellow" if check.get("doubtful") else ""))
+        )
     changed = status.get("overrides") or {}
     if changed:
         told = ", ".join(f"{key} {_change(value)}" for key, value in changed.items())

@@ -2,7 +2,8 @@
 
 The reference is the model's class alone: one text at a time, no padding, no cache, no mask. A path is asked through the
 same door as by the pipeline: texts of different length together, behind a shared beginning that is longer than any
-window of the configuration, with labels of one and of several tokens, and greedily.
+window of the configuration, with labels of one and of several tokens, and greedily. One pass over the long text is the
+reference of the texts that it begins with, too: nothing that follows is seen by them.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
+from numpy.typing import NDArray
 
 from engine.core.data import read_data
 from engine.core.errors import ModelError, first_line
@@ -26,9 +29,9 @@ from engine.models.files.tokenizer import Text
 from engine.models.local.fast import FastPath
 from engine.models.local.head import only_at, unrounded
 from engine.models.local.plain import OneByOne, PlainPath
-from engine.models.local.way import Unsuited, Way, context_of, summed
+from engine.models.local.way import Unsuited, Way, WrittenRow, context_of, summed
 from engine.models.requests import Decoding, Generate, Read, Score
-from engine.models.selfcheck import FAST, SelfCheck
+from engine.models.selfcheck import FAST, SelfCheck, largest_of
 
 TOLERANCE_NATS, HIDDEN_TOLERANCE = 1e-3, 1e-3  # in float32; hidden states as a share of the largest value
 # Where there is no memory for float32: two bfloat16 steps near a logit of 16, in which kernels may differ.
@@ -39,8 +42,9 @@ BEYOND = 4  # tokens by which the long text exceeds a window
 LONGEST_TOKENS = {"cpu": 2_304, "cuda": 16_640}  # of the long text: beyond windows of 2,048 and 16,384
 GREEDY_TOKENS = 3
 LABELS = (" good", " bad", " Paris, of course")
-SHORT = ("The capital of France is", "Instruction: Name a fruit.\nResponse: An apple.\n\nGrade:")
+SHORT = "The capital of France is"
 SOLVED = "Q: What is 1 + 1?\nA: 2\n\nQ: What is 3 + 5?\nA: 8\n\n"  # a beginning that is shared
+GRADED = SOLVED + "Instruction: Name a fruit.\nResponse: An apple.\n\nGrade:"  # what the long text begins with
 WAYS = (FastPath, PlainPath, OneByOne)
 NO_MEMORY = (MemoryError, torch.OutOfMemoryError)  # which say nothing of a path
 WINDOWS = ("sliding_window", "attention_chunk_size", "window_size")
@@ -178,7 +182,11 @@ class Reference:
         wanted = max(LEAST_TOKENS, self.window + BEYOND)
         self.cut = wanted > LONGEST_TOKENS[model.device.type]
         self._beginnings = (self._long(LEAST_TOKENS if self.cut else wanted, context), SOLVED)
-        self.long = self._beginnings[0] + SHORT[0]
+        self.long = self._beginnings[0] + SHORT
+        graded, label = text.encode(GRADED), text.plain(LABELS[-1])
+        self._passed = [(*graded, *label[:n]) for n in range(len(label))]  # asked about later
+        self._layered = bool(getattr(model.get_decoder(), "layers", ()))
+        self._states: tuple[torch.Tensor, ...] = ()
 
     def shared(self, prompt: str) -> int:
         """How many first characters a text has in common with others."""
@@ -186,9 +194,9 @@ class Reference:
 
     def _long(self, wanted: int, context: int) -> str:
         """A text of so many tokens or some more, as far as the context lets a question follow."""
-        room = context - 2 * max(len(self._text.encode(end + LABELS[-1])) for end in SHORT) - GREEDY_TOKENS
+        room = context - 2 * len(self._text.encode(SHORT + LABELS[-1])) - GREEDY_TOKENS
         found, n = "", 0
-        words = " ".join(row["text"] for row in read_data("seeds")).split(" ")
+        words = " ".join([GRADED + LABELS[-1], *(row["text"] for row in read_data("seeds"))]).split(" ")
         for word in words * (1 + wanted // len(words)):
             n += len(self._text.plain(f" {word}"))
             if n > room:
@@ -209,57 +217,88 @@ class Reference:
             found.append(float(steps.sum()))
         return found
 
-    def behind_best(self, prompt: str, written: Sequence[int]) -> float:
-        """How far the written tokens' logits are at most behind the largest one of their place, in nats."""
+    def greedily(self, prompt: str, written: Sequence[int], told: Sequence[float]) -> tuple[float, float]:
+        """How far written tokens' logits are at most behind the largest of their place, and `told` ones are off."""
         logits = self.logits(self._text.encode(prompt), written[:-1])
-        return float((logits.max(-1).values - logits[range(len(written)), list(written)]).max())
+        own = logits[range(len(written)), list(written)]
+        behind = (logits.max(-1).values - own).max()
+        return float(behind), float((own - torch.tensor(told, dtype=own.dtype, device=own.device)).abs().max())
 
     def logits(self, ids: Sequence[int], more: Sequence[int]) -> torch.Tensor:
         """Logits behind `ids`, and behind each of the tokens that follow them ([places, vocabulary], float64)."""
         wanted = [(*ids, *more[:n]) for n in range(len(more) + 1)]
         if not all(text in self._known for text in wanted):
+            whole = wanted[-1]
+            passed = [*(text for text in self._passed if whole[: len(text)] == text and text not in wanted), *wanted]
             output = self._model.get_output_embeddings()
-            fed = torch.tensor([wanted[-1]], device=self._model.device)
-            places = torch.arange(len(ids) - 1, fed.shape[1], device=fed.device)
+            places = torch.tensor([len(text) - 1 for text in passed], device=self._model.device)
+            # The states of the shortest text alone: those of a long one can fill a memory.
+            also = {"output_hidden_states": True} if self._layered and ids == self._text.encode(SHORT) else {}
             try:
                 with torch.no_grad(), only_at(output, torch.zeros_like(places), places), unrounded(output):
-                    found = self._model(fed, use_cache=False, return_dict=True).logits[0, -len(places) :].double()
+                    given = self._model(
+                        torch.tensor([whole], device=self._model.device), use_cache=False, return_dict=True, **also
+                    )
+                found = given.logits[0, -len(places) :].double()
+                if also:
+                    self._states = tuple(state[0, : len(ids)] for state in given.hidden_states)
             except NO_MEMORY:
                 raise
             except Exception as error:
                 raise Unusable(f"its own forward pass fails: {first_line(error)}") from error
             if not found.isfinite().any(-1).all() or found.isnan().any():
                 raise Unusable("its own forward pass gives no numbers")
-            self._known |= dict(zip(wanted, found, strict=True))
+            self._known |= dict(zip(passed, found, strict=True))
         return torch.stack([self._known[text] for text in wanted])
 
-    def states(self, prompt: str, layer: int) -> torch.Tensor:
-        """The states of a text's tokens behind a layer, [tokens, size]."""
-        ids = torch.tensor([self._text.encode(prompt)], device=self._model.device)
-        with torch.no_grad():
-            found: torch.Tensor = self._model(ids, use_cache=False, output_hidden_states=True).hidden_states[layer][0]
-        return found.float().cpu()
+    def states(self, layer: int) -> torch.Tensor:
+        """The states of the short text's tokens behind a layer, [tokens, size]."""
+        self.logits(self._text.encode(SHORT), ())
+        return self._states[layer].float().cpu()
 
 
 def compared(path: Way, reference: Reference) -> Agreement:
     """Ask a path what the reference was asked. Raises Unsuited where they differ by more than the tolerance."""
-    asked = [Generate(text, Decoding(GREEDY_TOKENS), 0) for text in SHORT]
-    asked.append(Generate(reference.long, Decoding(2), 0, reference.shared(reference.long)))
-    written = list(path.generate(asked))
-    behind = largest_of([reference.behind_best(answer.request.prompt, answer.token_ids) for answer in written])
+    # The first one ends first, and the last one goes on in its place.
+    asked = [Generate(SHORT, Decoding(n), 0) for n in (1, GREEDY_TOKENS)]
+    asked.insert(1, Generate(reference.long, Decoding(2), 0, reference.shared(reference.long)))
+    with told_logits(path) as told:
+        written = sorted(path.generate(asked), key=lambda answer: len(answer.token_ids), reverse=True)
+    found = [reference.greedily(one.request.prompt, one.token_ids, told[one.request]) for one in written]
+    behind, off = (largest_of(list(one)) for one in zip(*found, strict=True))
     apart = differences(path, reference)
     largest = largest_of(apart)
     if not largest <= reference.tolerance:
         raise Unsuited(f"it is off by {largest:.2g} nats, at most {reference.tolerance:g} are allowed")
     if not behind <= 2 * reference.tolerance:  # nearer than that two tokens can't be told apart
         raise Unsuited(f"greedily it takes a token that is {behind:.2g} nats behind the best")
+    if not off <= reference.tolerance:
+        raise Unsuited(f"greedily its logits are off by {off:.2g}")
     return Agreement(largest, len(apart), _hidden_difference(path, reference))
+
+
+@contextmanager
+def told_logits(path: Way) -> Iterator[dict[Generate, list[float]]]:
+    """For this time the logits of the tokens that a path writes, by request: an equal text can be chance."""
+    found: dict[Generate, list[float]] = {}
+    usual = path._choose
+
+    def chosen(rows: list[WrittenRow], logits: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
+        usual(rows, logits, ids)
+        for row, values, tokens in zip(rows, logits, ids, strict=True):
+            found.setdefault(row.request, []).append(float(values[tokens == row.written[-1]][0]))
+
+    path._choose = chosen  # type: ignore[method-assign]
+    try:
+        yield found
+    finally:
+        del path._choose
 
 
 def differences(path: Way, reference: Reference) -> list[float]:
     """How far a path's label scores are from the reference's, in nats."""
     # The same text several times behind its beginning: the last one must not be further from it than the first.
-    asked = [(SHORT[0], LABELS[:2]), (SHORT[1], LABELS[:2]), (SHORT[0], LABELS), (SOLVED + SHORT[1], LABELS)]
+    asked = [(SHORT, LABELS[:2]), (GRADED, LABELS), (SHORT, LABELS[1::-1])]
     asked += [(reference.long, labels) for labels in (LABELS[:2], LABELS[:1], LABELS[1:2])]
     scores = [Score(text, labels, reference.shared(text)) for text, labels in asked]
     found = []
@@ -269,20 +308,15 @@ def differences(path: Way, reference: Reference) -> list[float]:
     return found
 
 
-def largest_of(differences: list[float]) -> float:
-    """The largest one, and NaN where any is that."""
-    return math.nan if any(map(math.isnan, differences)) else max(differences)
-
-
 def _hidden_difference(path: Way, reference: Reference) -> float | None:
     """The largest difference of hidden states as a share of their largest value; None where none can be read."""
     if not path.layers:
         return None
     layer = max(1, path.layers // 2)
-    apart = []
-    for answer in path.hidden([Read(text, (layer,)) for text in SHORT]):
-        wanted = summed(reference.states(answer.request.prompt, layer))
-        apart.append(float((torch.from_numpy(answer.states[0]) - wanted).abs().max() / wanted.abs().max()))
+    wanted = summed(reference.states(layer))
+    scale = wanted.abs().max()
+    read = path.hidden([Read(SHORT, (layer,))] * 2)
+    apart = [float((torch.from_numpy(answer.states[0]) - wanted).abs().max() / scale) for answer in read]
     largest = largest_of(apart)
     if largest <= reference.hidden_tolerance:
         return largest

@@ -118,11 +118,12 @@ def tokenizer() -> Any:
     )  # fmt: skip
 
 
-def made(name: str, folder: Path, dtype: torch.dtype = torch.float32) -> Path:
-    """The folder of a tiny random model, as a person would name it."""
+def made(name: str, folder: Path, dtype: torch.dtype = torch.float32, **sizes: int) -> Path:
+    """The folder of a tiny random model, as a person would name it; `sizes` take the place of its own."""
     import transformers
 
     class_name, given = ARCHITECTURES[name]
+    given = given | {key: size for key, size in sizes.items() if key in given}
     tokens = tokenizer()
     special = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
     config = getattr(transformers, class_name)(vocab_size=len(tokens), **{**special, **given})

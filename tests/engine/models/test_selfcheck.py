@@ -81,6 +81,17 @@ def with_another_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FastPath, "_step", short)
 
 
+def with_other_logits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts are the same by chance, and how sure the model was of them is not."""
+    whole = FastPath._candidates
+
+    def moved(self: Any, hidden: Any, rows: Any) -> Any:
+        logits, ids = whole(self, hidden, rows)
+        return logits * 1.01, ids
+
+    monkeypatch.setattr(FastPath, "_candidates", moved)
+
+
 @pytest.mark.parametrize(
     ("name", "plant", "told"),
     [
@@ -89,6 +100,7 @@ def with_another_step(monkeypatch: pytest.MonkeyPatch) -> None:
         ("granite", without_what_follows, "it is off by"),
         ("llama", with_a_gap, "it is off by nan nats"),
         ("llama", with_another_step, "greedily it takes a token"),
+        ("llama", with_other_logits, "greedily its logits are off by"),
         ("llama", with_other_states, "its hidden states are off by"),
     ],
 )

@@ -20,8 +20,15 @@ OFF = SelfCheck(
     "MptForCausalLM", PLAIN, 1e-6, 1e-3, 18, True, None, 0.08, 0.4, "it is off by 1.2 nats, at most 0.001 are allowed"
 )
 
+SERVED = SelfCheck("toy", "server", 0.0, 0.25, 18, True, None, 0.0, 0.1, against="the same asked for again")
+UNLIKE = SelfCheck("toy", "vLLM", 0.003, 0.08, 18, False, None, 0.03, 2.1, against="a forward pass over its weights")
 
-@pytest.mark.parametrize(("found", "level"), [(RIGHT, "info"), (OFF, "warning")], ids=["fast", "plain"])
+
+@pytest.mark.parametrize(
+    ("found", "level"),
+    [(RIGHT, "info"), (OFF, "warning"), (SERVED, "info"), (UNLIKE, "warning")],
+    ids=["fast", "plain", "server", "vLLM"],
+)
 def test_every_face_says_which_path_was_used_and_how_far_it_is_off(
     found: SelfCheck, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -50,5 +57,9 @@ def test_it_says_the_path_the_differences_and_why_not_the_fast_one() -> None:
     assert OFF.told().endswith(
         "no hidden states; 16 bits move labels by up to 0.08 nats; not the fast path: it is off by 1.2 nats, at most "
         "0.001 are allowed"
+    )
+    assert UNLIKE.told() == (
+        "vLLM of toy: labels within 0.003 nats of a forward pass over its weights (n = 18, at most 0.08), greedy texts "
+        "not equal, no hidden states; 16 bits move labels by up to 0.03 nats"
     )
     assert of_facts({}) is None and of_facts(None) is None

@@ -6,11 +6,21 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from engine.evaluation.claims import ATTRIBUTED, CORRECTED, DENIED, DOUBT, HEDGE, RETRACTS
+from engine.evaluation.language.polarity import ATTRIBUTED, CORRECTED, DENIED, DOUBT, HEDGE, RETRACTS
 from engine.evaluation.reading import Reading, right, unsure, wrong
 from engine.evaluation.text import core, fold, numbers, placed_numbers, sentences, without_enumerators
 
 _ROUNDABOUT = re.compile(r"\b(?:dozens?|score|twice|double|triple|half|less than|more than|short of)\b")
+_DOZENS = re.compile(r"\b(\d{1,4}|half a|a) (dozens?|score|gross)\b")
+_SIZE = {"dozen": 12, "dozens": 12, "score": 20, "gross": 144}
+_COMPARED = re.compile(
+    r"\b(?:short of|shy of|away from|more than|less than|fewer than|out of|than|below|under|above|beyond|half of|"
+    r"twice|double|triple|between) (?:a |an |the )?$"
+)
+_WORKS = re.compile(r"=|\d ?[+*×x/÷] ?\d|\d - \d|\b(?:makes?|gives?|leaves?|equals?|comes? to|plus|minus|times)\b")
+_STATES = re.compile(r"\b(?:is|are|equals?|makes?|be|answer|was|were|gives?|leaves?)[:=]?[ $€£\"'*_]*$")
+_CONCLUDES = re.compile(r"^\W*(?:so|thus|hence|therefore|the answer|answer|final|in total|altogether)\b")
+_MINUS = re.compile(r"(?:^|\b(?:is|equals|gives|makes|be|answer|to)\b|[=:]) ?[\"'*_]*(?:minus |negative )?$")
 _MAYBE = re.compile(r"\b(?:maybe|perhaps|possibly|or|might|could)\b")
 _EITHER_NUMBER = re.compile(
     r"(?<![\d,.])(\d[\d,.]{0,15})\W{1,3}(?:\w{1,12}\W{1,3})?or\W{1,3}"
@@ -32,15 +42,31 @@ _NEARLY = re.compile(
 )
 
 
+def _dozens(found: re.Match[str]) -> str:
+    size = _SIZE[found[2]]
+    return str(size // 2 if found[1] == "half a" else size * (1 if found[1] == "a" else int(found[1])))
+
+
 def _decisive(sentence: str, given: set[float]) -> list[float]:
     """The numbers that a folded sentence claims, without those that are given or denied."""
-    found = []
+    found, compared = [], []
     for value, start, end in placed_numbers(sentence):
-        if value not in given and not DENIED.search(sentence[max(0, start - 48) : start]):
+        if value not in given and _COMPARED.search(sentence[max(0, start - 24) : start]):
+            compared.append(value)
+        elif value not in given and not DENIED.search(sentence[max(0, start - 48) : start]):
             attributed = ATTRIBUTED.search(sentence[max(0, start - 60) : start]) and CORRECTED.search(sentence[end:])
             if not attributed:
                 found.append(value)
-    return found
+    return found or compared
+
+
+def _stated(said: list[str]) -> float | None:
+    """The number, a given one too, that the last of some sentences states as its conclusion."""
+    for sentence in reversed(said):
+        placed = placed_numbers(sentence)
+        if placed and _CONCLUDES.search(sentence) and _STATES.search(sentence[: placed[-1][1]]):
+            return placed[-1][0]
+    return None
 
 
 def _concluding(said: list[str], found: list[tuple[int, list[float]]]) -> list[int]:
@@ -76,7 +102,7 @@ def number(facts: Mapping[str, Any], text: str) -> Reading:
     given = {float(other) for other in facts["given"]} - {value}
     if value != 1:
         given.add(1.0)  # the word "one" is rarely a number
-    folded = fold(text)
+    folded = _DOZENS.sub(_dozens, fold(text))
     said = sentences(without_enumerators(folded, inline=False))
     said = [part for part in said if not part.endswith("?")] or said
     found = [(index, values) for index, part in enumerate(said) if (values := _decisive(part, given))]
@@ -91,10 +117,17 @@ def number(facts: Mapping[str, Any], text: str) -> Reading:
     choice = _EITHER_NUMBER.search(part)
     if choice and len(set(both := numbers(f"{choice[1]} {choice[2]}"))) > 1 and value in both:
         return wrong(f"It leaves open whether it is {both[0]:g} or {both[1]:g}.")
+    final = _stated(said[index + 1 :])
+    if final is not None and final != value:
+        return wrong(f"It gives {final:g} in the end, not {shown}.")
+    if values[0] == value and values[-1] != value and not facts["given"] and not HEDGE.search(part):
+        return unsure(f"It gives {shown}, and {values[-1]:g} for something else.")
+    if values[0] != value and values[-1] == value and not facts["given"] and not _WORKS.search(part):
+        return unsure(f"It gives {values[0]:g} and {shown}.")
     if values[-1] != value:
         last = found[-1]
         works = not places and place < len(found) - 1 and last[1][-1] == value
-        if works and ("=" in part or RETRACTS.match(said[last[0]])) and not _MAYBE.search(said[last[0]]):
+        if works and (_WORKS.search(part) or _WORKS.search(said[last[0]]) or RETRACTS.match(said[last[0]])) and not _MAYBE.search(said[last[0]]):
             return right(f"It works its way to {shown}.", False)
         clause = re.split(r";| while | whereas | but ", part)[0]
         if value in values and clause != part and value in _decisive(clause, given)[-1:] and not HEDGE.search(clause):
@@ -113,6 +146,14 @@ def number(facts: Mapping[str, Any], text: str) -> Reading:
     units = [unit for unit in _UNIT.findall(folded) if value in numbers(unit[0])]
     if units and all(unit[1].replace("¢", "cents")[:4] not in fold(facts.get("prompt", "")) for unit in units):
         return unsure(f"It gives {shown} {units[0][1]}.")
+    negative = [
+        (folded[start] == "-" or folded[:start].endswith(("minus ", "negative ")))
+        and _MINUS.search(folded[:start]) is not None
+        for other, start, _ in placed_numbers(folded)
+        if other == value
+    ]
+    if all(negative):
+        return wrong(f"It gives -{shown}, not {shown}.")
     if any(value in numbers(match[1]) for match in _NEARLY.finditer(folded)):
         return unsure(f"It gives about {shown}, or below zero.")
     bare = numbers(core(folded))

@@ -3,45 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from engine.evaluation.language.spelling import SYNONYMS, forms_of, spelled_alike
+from engine.evaluation.language.polarity import (
+    ASIDE,
+    ATTRIBUTED,
+    CONCEDED,
+    CORRECTED,
+    DENIED,
+    DENIED_AFTER,
+    DOUBT,
+    HEDGE,
+    NEGATED,
+    RETRACTS,
+    TAKES_BACK,
+    VIEW_AFTER,
+    clause_before,
+)
+from engine.evaluation.language.spelling import SYNONYMS, forms_of, spelled_alike, with_short
 from engine.evaluation.reading import Reading, right, unsure, wrong
 from engine.evaluation.text import core, fold, sentences, without_enumerators, word_set
 
-_JOINED = r"[\s\"'*_`(]+"  # what may stand between words of one clause
-DENIED = re.compile(
-    rf"(?:\b(?:not|never|neither|nor|nothing|unlike|cannot be|isn't|aren't|wasn't|"
-    rf"n't){_JOINED}(?:[\w']+{_JOINED}){{0,2}}"
-    rf"|n't{_JOINED}(?:\w+{_JOINED}){{0,2}}|\b(?:instead of|rather than|used to be|formerly|no longer|far from|"
-    rf"anything but|anything except|everything but|"
-    r"other than|apart from|except)\W+"
-    r"(?:\w+\W+){0,1})$"
-)
 _DENIED_ON = re.compile(r"\W*(?:(?:or|nor|and|not|on|in|at|for|to|by|from|with|the|a|an|even|also|yet|of)\W+)*")
-_DENIED_AFTER = re.compile(
-    r"^[\"'*_`)]*,? (?:(?:is|was|are|were|will|would|does|did|do|has|have|can|could|should)(?:n't| not)|never|"
-    r"can't|won't)"
-    r" (?!only\b|just\b)|^[\"'*_`)]* (?:is|was|would be) (?:wrong|false|incorrect|mistaken|not|an error|"
-    r"a mistake|a myth)\b"
-)
-ATTRIBUTED = re.compile(
-    r"\b(?:many|most|some|people|others|everybody|everyone|they|he|she|you|one|1|folks|tourists|children|students) "
-    r"(?:\w+ ){0,3}?(?:say|says|said|think|thinks|thought|believe|believes|believed|call|calls|claim|claims|"
-    r"guess|assume|"
-    r"assumes|take|mistake|confuse|expect|answer|put|write)\b.{0,30}$|\b(?:mistakenly|wrongly|falsely)\b.{0,30}$"
-)
-CORRECTED = re.compile(r"\b(?:but|however|yet|wrong|wrongly|mistake|mistaken|mistakenly|false|in fact|not true|myth)\b")
-_VIEW_AFTER = re.compile(
-    r"^\W*(?:is|was|would be) what (?:\w+ ){0,2}(?:people|i|you|they|we|1|everybody|many|most|some)\b"
-)
 _FORMER = re.compile(
     r"^\W*(?:is|was) (?:just|only|merely)\b|^\W*(?:was|had been|used to be)\b.*\b(?:former|formerly|once|until|"
     r"past|earlier|back then|previously|before)\b"
 )
+_BRACKETS = re.compile(r"\([^()]*\)")
 _ONCE = re.compile(r"\b(?:once|formerly|previously|earlier|at first|originally)\b")
 _NOW = re.compile(r"\b(?:now|today|these days|later|then|but)\b")
 _IDIOM = re.compile(
@@ -55,26 +46,12 @@ _CLOCK_AFTER = re.compile(
     r"after|from)\b"
     r"|^ (?:minutes? )?(?:past|to|before|after) \d"
 )
-_ASIDE = re.compile(
-    r"(?:\b(?:no|than|think|thinks|thought|believe|assume|confuse|confused with|mistake|although|though|while|whereas|"
-    r"like|unlike|despite|without|from|besides|as opposed to|different from|same as|friend of)\W+(?:[\w']+\W+){0,3})$"
-)
 _OR_BEFORE = re.compile(r"\bor\W+(?:(?:maybe|perhaps|possibly|even|just|the|a|an|in|at|on|it|is|it's|be)\W+){0,3}$")
 _OR_AFTER = re.compile(r"^\W{0,4}or\W+(?!(?:so|more|less|in other words|simply|just)\b)(.{0,40})")
-HEDGE = re.compile(
-    r"\b(?:or|either|maybe|perhaps|possibly|might|could|actually|alternatively|not sure|unsure|i guess|correction|"
-    r"wait|on second thought|probably)\b"
-)
 _CONTRAST = re.compile(r"\b(?:but|while|whereas|although|though|however|instead of|rather than|yet)\b")
 _CONCLUSION = re.compile(
     r"\b(?:(?:final|correct|right) answer|answer (?:is|would be|to)|the answer|answer:|therefore|thus|hence|"
     r"in conclusion|to conclude)\b|\banswer\W*:"
-)
-_TAKES_BACK = re.compile(
-    r"^\W*(?:or|no|wait|maybe|perhaps|possibly|correction)\b"
-    r"|\b(?:actually|alternatively|on second thought|correction|not sure|unsure|i guess|"
-    r"or (?:maybe|perhaps|possibly|even)|"
-    r"(?:could|might|may) (?:also )?(?:be|say)|it(?:'s| is) (?:also|probably))\b"
 )
 _CLAUSE = re.compile(r"[,;]\s+(?:and|but)?\s*|\s+(?=(?:because|whereas|while|although|though)\b)")
 _CLAUSE_END = re.compile(r"[,;:]\s+|\s+and\s+")
@@ -94,23 +71,6 @@ _SAME_AGAIN = re.compile(r"^(?:it is|it's|this is|that is|or|maybe|perhaps)\b|\b
 _ALIAS = re.compile(r"\b(?:in (?:english|german|french|spanish|latin|short)|also (?:called|known)|in other words)\b")
 _OR_LATER = re.compile(
     r"^[\"'*_`)]*, (?:[\w.'-]+(?: [\w.'-]+){0,2}, ){0,3}[\w.'-]+(?: [\w.'-]+)?,? or (?!so\b|more\b|less\b)"
-)
-DOUBT = re.compile(
-    r"\b(?:don't|do not) know\b|\b(?:can't|cannot|can not) (?:say|tell|know)\b|\bno idea\b|\bwho knows\b|\bwhether\b"
-    r"|\bnot enough\b|n't enough\b|\bany(?:thing)? (?:other|else)\b|\btake your pick\b|\b1 of (?:those|these|"
-    r"them|the 2)\b"
-    r"|\bimpossible to\b|\bnever (?:told|mentioned|said)\b|\b(?:don't|do not|can't|cannot) (?:remember|recall)\b|"
-    r"\bforgot\b"
-    r"|\b(?:might|could) (?:be|also)\b|\b(?:how|what) about\b|\bif it (?:is not|isn't|were|was)\b|\brhymes?\b|"
-    r"\bsounds? like\b"
-    r"|\bsomething like\b|\bunless\b|\b(?:joke|joking|kidding|pretend)\b|\bopposite\b|\balmost\b|\bhardly\b|"
-    r"\bso-called\b"
-    r"|\bsimilar\b|\bi doubt\b|\bi wish\b|\bclose to\b|\bnear\b|\bfar from\b|\bmade up\b|\bi made\b|"
-    r"\bsome other\b|\bneither of\b"
-)
-RETRACTS = re.compile(
-    r"(?:^|[,;(] |- |\.\.\. ?)(?:no|wait|sorry|scratch that|i mean|or rather|correction|make that|pardon)\b[,.:!]? +"
-    r"(?!(?:\w+ )?(?:problem|need|doubt|worries|wonder|matter|other|more|further|not|idea|for|to)\b)\w"
 )
 _SUBORDINATE = re.compile(
     r"\b(?:is|are|was|means|meant|called|reads)\b[^,;:]*[,;] (?:as|while|whereas|though|although|unlike|since|"
@@ -154,7 +114,7 @@ def _pattern(names: tuple[str, ...]) -> re.Pattern[str]:
 
 @lru_cache(maxsize=4096)
 def _folded(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(fold(name) for name in names))
+    return with_short(tuple(dict.fromkeys(fold(name) for name in names)))
 
 
 def _hits(sentence: str, accepted: tuple[str, ...], pattern: re.Pattern[str]) -> list[_Hit]:
@@ -168,17 +128,40 @@ def _hits(sentence: str, accepted: tuple[str, ...], pattern: re.Pattern[str]) ->
             continue
         gap = "" if denied_to is None else sentence[denied_to : match.start()]
         goes_on = denied_to is not None and _DENIED_ON.fullmatch(gap) and (not named or "or" in gap.split())
-        if DENIED.search(before[-48:]) or goes_on or (named and _DENIED_AFTER.match(after)):
+        clause = clause_before(before)
+        if DENIED.search(clause[-48:]) or goes_on or (named and DENIED_AFTER.match(after)):
             denied_to = match.end()
             continue
         denied_to = None
-        if not named and _ASIDE.search(before[-48:]):
+        if not named and (ASIDE.search(clause[-48:]) or NEGATED.search(clause)):
             continue
-        viewed = named and (ATTRIBUTED.search(before) or _VIEW_AFTER.match(after))
-        if viewed and CORRECTED.search(sentence[match.end() :]):
+        viewed = named and (ATTRIBUTED.search(before) or VIEW_AFTER.match(after))
+        if viewed and (CORRECTED.search(sentence[match.end() :]) or CONCEDED.search(before)):
             continue
         found.append(_Hit(named, match[0], match.start(), match.end()))
     return found
+
+
+def _without_asides(folded: str, accepted: tuple[str, ...], pattern: re.Pattern[str]) -> str:
+    """A text without brackets that tell of rivals alone, where an accepted answer stands outside of brackets."""
+    if not any(match[0] in accepted for match in pattern.finditer(_BRACKETS.sub(" ", folded))):
+        return folded
+
+    def kept(found: re.Match[str]) -> str:
+        named = {match[0] for match in pattern.finditer(found[0])}
+        aside = named and not named & set(accepted) and len(found[0].split()) > 1 and not HEDGE.search(found[0])
+        return " " if aside else found[0]
+
+    return _BRACKETS.sub(kept, folded)
+
+
+def _common(accepted: Sequence[str], text: str) -> bool:
+    """Whether a text that has capitals writes a name always without one."""
+    names = [name for name in accepted if name[:1].isupper()]
+    if not names or text == text.lower() or len(text.split()) < 4:
+        return False
+    said = re.findall(rf"(?<!\w)(?:{'|'.join(map(re.escape, names))})(?!\w)", text, re.IGNORECASE)
+    return bool(said) and all(word == word.lower() for word in said)
 
 
 def _is_part(name: str, before: str, after: str) -> bool:
@@ -237,6 +220,8 @@ def _doubtful(facts: Mapping[str, Any], said: list[str], place: int, part: str, 
         }
         if said_of and not said_of & known:
             return f"It may tell something else of {last.text}."
+    if re.search(r"\bbetween\b[^,;]*$", part[: last.start]):
+        return f"It may give a range that ends with {last.text}."
     if _OF_IT.search(part[: last.start]):
         return f"It may mean something else of {last.text}."
     follows = re.match(r" ([^\W\d][\w'-]*)(?=[\"'*_`.!?]*$|[\"'])", after)
@@ -252,7 +237,8 @@ def _doubtful(facts: Mapping[str, Any], said: list[str], place: int, part: str, 
         if of_it and last.text not in of_it[1]:
             return f"It may say something else of {name}."
     for sentence in said:
-        if lead and (start := sentence.find(lead)) >= 0 and last.text not in sentence[start:]:
+        start = sentence.find(lead) if lead and not sentence.endswith(":") else -1
+        if start >= 0 and last.text not in sentence[start:]:
             return "It may say something else of what was asked."
     return None
 
@@ -266,6 +252,13 @@ def _said_elsewhere(
     clauses = [clause for one in said[said.index(part) :] for clause in _CLAUSE_END.split(one)]
     names = [{match[0] for match in pattern.finditer(clause)} for clause in clauses]
     place = next((index for index, found in enumerate(names) if found & set(accepted)), len(clauses))
+    key = re.search(r"'([^']+)'", fold(facts.get("lead", "")))
+    mine = clauses[place] if place < len(clauses) else ""
+    if key and not re.search(rf"(?<!\w){re.escape(key[1])}(?!\w)", mine):
+        elsewhere = re.compile(rf"(?<!\w){re.escape(key[1])}(?!\w)")
+        later = zip(clauses[place + 1 :], names[place + 1 :], strict=True)
+        if any(elsewhere.search(clause) and not found & set(accepted) for clause, found in later):
+            return True
     own = {word[:4] for word in re.findall(r"[^\W_]{4,}", " ".join(clauses[: place + 1]))}
     for clause, found in zip(clauses[place + 1 :], names[place + 1 :], strict=True):
         again = (asked & {word[:4] for word in re.findall(r"[^\W_]{4,}", clause)}) - own
@@ -322,6 +315,7 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
     if facts["accepted"][0][:1].isdigit():
         folded = _THE_ONE.sub(" ", folded)
     asked = facts["accepted"][0]
+    folded = _without_asides(folded, accepted, _pattern(accepted + rivals))
     said = sentences(without_enumerators(folded, inline=False))
     said = [part for part in said if not part.endswith("?")] or said
     pattern = _pattern(accepted + rivals)
@@ -358,6 +352,8 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
         if hits[0].accepted and not HEDGE.search(part) and len(part.split()) > names + 5:
             return unsure(f"It names both {asked} and {others[0].text}.")
         return wrong(f"It names both {asked} and {others[0].text}.")
+    if others and not hits[-1].accepted and hits[0].accepted:
+        return unsure(f"It names {asked}, and {others[-1].text} after a contrast.")
     if _torn(part, hits, accepted):
         if len({hit.text for hit in hits if hit.accepted}) > 1:
             return unsure(f"It may leave open whether it is {asked} or something else.")
@@ -367,9 +363,11 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
         if rival is None:
             continue
         bare = len(later.split()) <= len(rival.text.split()) + 1
-        if bare or _TAKES_BACK.search(later[: rival.start]):
+        if bare or TAKES_BACK.search(later[: rival.start]):
             return wrong(f"It says {asked} first and {rival.text} later.")
     doubt = _doubtful(facts, said, said.index(part), part, hits)
+    if doubt is None and _common(facts["accepted"], text):
+        doubt = f"It may not mean the name {asked}."
     if doubt is None and _said_elsewhere(facts, said, part, accepted, pattern):
         doubt = f"It may say {asked} of something else."
     if doubt is not None:

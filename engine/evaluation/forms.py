@@ -15,6 +15,7 @@ _MARK = re.compile(r"(?<!\S)\(?(\d{1,2})[.):][ \t]*(?=\S)")
 _MARK_AT_START = re.compile(r"\s*\(?\d{1,2}[.):]\s")
 _BULLET = re.compile(r"^\s*[-*•+·▪◦‣●][ \t]+(\S.*)$")
 _LEAD = re.compile(r"^\s*(?:[-*•+·▪◦‣●]|\(?\d{1,2}[.):])[ \t]+")
+_PICTURES = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f\u200d]+")
 _PARTING = re.compile(r":|\(| - |,|\.(?:\s|$)")
 _ODD_MARK = re.compile(
     r"\s*(?:#?\d{1,2}(?: -|\b) |\(?[a-zA-Z][.)] |[ivx]+[.)] |[^\w\s\"'#*+•·▪◦‣●-] ?(?=\w)|(?:No\.|#) ?\d)"
@@ -25,7 +26,8 @@ _JSON_STARTS = 40  # at most so many places are tried
 
 def _head(entry: str) -> str:
     """The name at the beginning of an entry, before what explains it."""
-    return _PARTING.split(entry.strip(" *_\"'`"), maxsplit=1)[0].strip(" *_\"'`.!;")
+    plain = _PICTURES.sub("", entry).strip(" *_\"'`")
+    return _PARTING.split(plain, maxsplit=1)[0].strip(" *_\"'`.!;")
 
 
 def _numbered(text: str) -> list[list[str]]:
@@ -197,7 +199,8 @@ def json_value(facts: Mapping[str, Any], text: str) -> Reading:
     values = _values(text, type(wanted))
     if not values:
         return wrong("There is no JSON of the kind that was asked for.")
-    if isinstance(wanted, list) and _values(text, dict):
+    values = [value for value in values if value] or values
+    if isinstance(wanted, list) and any(_values(text, dict)):
         return wrong("It is an object, an array was asked for.")
     bad = [value for value in values if not _alike(value, wanted)]
     if bad and len(bad) < len(values):

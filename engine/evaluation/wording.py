@@ -198,6 +198,10 @@ def ordered(facts: Mapping[str, Any], text: str) -> Reading:
     given = [fold(str(name)) for name in facts["given"]]
     digits = wanted[0].isdigit()
     folded = fold(without_enumerators(text, inline=not digits))
+    for name in wanted:
+        plural = f"{name[:-1]}ies" if name.endswith("y") else f"{name}e?s"
+        if not digits:
+            folded = re.sub(rf"(?<!\w){re.escape(name) if plural == name else plural}(?!\w)", name, folded)
     pattern = _entries(tuple(wanted))
     parts = [piece for part in sentences(folded) for piece in re.split(r":\s|;\s|\bor\b", part)]
     named = [pattern.findall(part) for part in parts]

@@ -37,6 +37,15 @@ def _lists(category: str, members: tuple[str, ...], others: tuple[str, ...]) -> 
     return own, (elsewhere | {fold(other) for other in others}) - own
 
 
+_TWINS = (
+    ("netherlands", "holland"), ("united kingdom", "uk", "great britain", "britain"), ("czechia", "czech republic"),
+    ("grey", "gray"), ("pyjamas", "pajamas"), ("soccer", "football"), ("t-shirt", "tshirt", "tee shirt", "tee"),
+    ("table tennis", "ping pong"), ("aubergine", "eggplant"), ("courgette", "zucchini"), ("aluminium", "aluminum"),
+    ("cilantro", "coriander"), ("united states", "usa", "america"), ("turkey", "turkiye"), ("burma", "myanmar"),
+)  # fmt: skip
+_TWIN_OF = {name: names[0] for names in _TWINS for name in names}
+
+
 class Category:
     """A category's members and strangers, from its name and an item's own lists."""
 
@@ -45,6 +54,10 @@ class Category:
 
     def member(self, head: str) -> str | None:
         """The member that a folded entry names: all of it, its last words, or what stands before an "of"."""
+        found = self._member(head)
+        return _TWIN_OF.get(found, found) if found else None
+
+    def _member(self, head: str) -> str | None:
         head = _BEFORE.sub("", head)
         for name in (head, _TREE.sub("", head), head.split(" of ")[0]):
             words = name.replace("-", " ").split()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from difflib import SequenceMatcher
 from functools import lru_cache
+from itertools import pairwise
 
 SYNONYMS = {
     "positive": ("favourable", "favorable", "good", "thumbs up", "happy", "praise", "enthusiastic"),
@@ -17,17 +18,34 @@ SYNONYMS = {
 }  # fmt: skip
 
 
+_SHORT = {
+    **{f"{day}day": (day[:3],) for day in ("sun", "mon", "fri")},
+    "tuesday": ("tue", "tues"), "wednesday": ("wed", "weds"), "thursday": ("thu", "thur", "thurs"),
+    "saturday": ("sat",), "january": ("jan",), "february": ("feb",), "april": ("apr",), "august": ("aug",),
+    "september": ("sep", "sept"), "october": ("oct",), "november": ("nov",), "december": ("dec",),
+}  # fmt: skip
+
+
+def with_short(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names and the usual abbreviations of those that are days or months."""
+    return tuple(dict.fromkeys(short for name in names for short in (name, *_SHORT.get(name, ()))))
+
+
 @lru_cache(maxsize=4096)
 def forms_of(names: tuple[str, ...]) -> re.Pattern[str]:
-    """Any of some names in the plural."""
-    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, names))})e?s(?!\w)")
+    """Any of some names in the plural, or as the beginning of a longer word."""
+    long = [re.escape(name) for name in names if len(name) > 3]
+    plural = rf"(?<!\w)(?:{'|'.join(map(re.escape, names))})e?s(?!\w)"
+    return re.compile(plural + (rf"|(?<!\w)(?:{'|'.join(long)})[^\W\d]" if long else ""))
 
 
 def spelled_alike(folded: str, accepted: tuple[str, ...], asked: str) -> bool:
     """Whether a short text has a word, not one of the question, that is an accepted one in another spelling."""
-    said = [word for word in re.findall(r"[^\W\d]{5,}", folded[:400]) if word not in asked and word not in accepted]
+    words = re.findall(r"[^\W\d]+", folded[:400])
+    words += [one + other for one, other in pairwise(words)]
+    said = [word for word in words if len(word) > 4 and word not in asked and word not in accepted]
     names = [name for name in accepted if len(name) >= 5]
-    return len(said) <= 40 and any(
+    return len(said) <= 80 and any(
         abs(len(word) - len(name)) <= 2
         and not word.startswith(name)
         and SequenceMatcher(None, word, name).ratio() >= 0.76

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from engine.evaluation.language.polarity import ATTRIBUTED, CORRECTED, DENIED, DOUBT, HEDGE, RETRACTS
+from engine.evaluation.language.polarity import ATTRIBUTED, CORRECTED, DENIED, DOUBT, HEDGE, OPINION, RETRACTS, clause_before
 from engine.evaluation.reading import Reading, right, unsure, wrong
 from engine.evaluation.text import core, fold, numbers, placed_numbers, sentences, without_enumerators
 
@@ -17,9 +17,14 @@ _COMPARED = re.compile(
     r"\b(?:short of|shy of|away from|more than|less than|fewer than|out of|than|below|under|above|beyond|half of|"
     r"twice|double|triple|between) (?:a |an |the )?$"
 )
+_MORE_THAN = re.compile(r" (?:\w+ )?(?:more|less|fewer|further) (?:\w+ )?than\b")
 _WORKS = re.compile(r"=|\d ?[+*×x/÷] ?\d|\d - \d|\b(?:makes?|gives?|leaves?|equals?|comes? to|plus|minus|times)\b")
 _STATES = re.compile(r"\b(?:is|are|equals?|makes?|be|answer|was|were|gives?|leaves?)[:=]?[ $€£\"'*_]*$")
-_CONCLUDES = re.compile(r"^\W*(?:so|thus|hence|therefore|the answer|answer|final|in total|altogether)\b")
+_CONCLUDES = re.compile(
+    r"^\W*(?:so|thus|hence|therefore|the answer|answer|final|in total|altogether)\b"
+    r"|\b(?:correct|right|final|true|actual) (?:result|answer|number|value|total|sum|amount|1)\b"
+    r"|\b(?:misread|miscounted|mistake|correction|i mean|scratch that|make that|sorry)\b"
+)
 _MINUS = re.compile(r"(?:^|\b(?:is|equals|gives|makes|be|answer|to)\b|[=:]) ?[\"'*_]*(?:minus |negative )?$")
 _MAYBE = re.compile(r"\b(?:maybe|perhaps|possibly|or|might|could)\b")
 _EITHER_NUMBER = re.compile(
@@ -36,6 +41,11 @@ _UNIT = re.compile(
     r"years|days|hours|"
     r"minutes|degrees|kilos?|kilograms?|times)(?!\w)"
 )
+# Units of one kind: another one than the question's is wrong.
+_KINDS = (
+    re.compile(r"(?:years|weeks|days|hours|minutes|seconds)"),
+    re.compile(r"(?:kilomet\w+|centimet\w+|met(?:er|re)s|miles)"),
+)
 _NEARLY = re.compile(
     r"(?:(?:^|\b(?:is|equals) |[=:] ?)-|\b(?:about|around|roughly|approximately|nearly|almost|over|"
     r"under) )(\d[\d,.]{0,15})"
@@ -51,10 +61,12 @@ def _decisive(sentence: str, given: set[float]) -> list[float]:
     """The numbers that a folded sentence claims, without those that are given or denied."""
     found, compared = [], []
     for value, start, end in placed_numbers(sentence):
-        if value not in given and _COMPARED.search(sentence[max(0, start - 24) : start]):
+        beside = _COMPARED.search(sentence[max(0, start - 24) : start]) or _MORE_THAN.match(sentence[end : end + 30])
+        if value not in given and beside:
             compared.append(value)
         elif value not in given and not DENIED.search(sentence[max(0, start - 48) : start]):
-            attributed = ATTRIBUTED.search(sentence[max(0, start - 60) : start]) and CORRECTED.search(sentence[end:])
+            before = sentence[max(0, start - 60) : start]
+            attributed = (ATTRIBUTED.search(before) or OPINION.search(clause_before(before))) and CORRECTED.search(sentence[end:])
             if not attributed:
                 found.append(value)
     return found or compared
@@ -102,7 +114,9 @@ def number(facts: Mapping[str, Any], text: str) -> Reading:
     given = {float(other) for other in facts["given"]} - {value}
     if value != 1:
         given.add(1.0)  # the word "one" is rarely a number
-    folded = _DOZENS.sub(_dozens, fold(text))
+    folded = fold(text)
+    if not _DOZENS.search(fold(facts.get("prompt", ""))):
+        folded = _DOZENS.sub(_dozens, folded)
     said = sentences(without_enumerators(folded, inline=False))
     said = [part for part in said if not part.endswith("?")] or said
     found = [(index, values) for index, part in enumerate(said) if (values := _decisive(part, given))]
@@ -145,6 +159,9 @@ def number(facts: Mapping[str, Any], text: str) -> Reading:
         return unsure(f"It may not commit itself to {shown}.")
     units = [unit for unit in _UNIT.findall(folded) if value in numbers(unit[0])]
     if units and all(unit[1].replace("¢", "cents")[:4] not in fold(facts.get("prompt", "")) for unit in units):
+        kind = next((kind for kind in _KINDS if kind.fullmatch(units[0][1])), None)
+        if kind is not None and kind.search(re.sub(r"[^a-z%]", " ", fold(facts.get("prompt", "")))):
+            return wrong(f"It gives {shown} {units[0][1]}.")
         return unsure(f"It gives {shown} {units[0][1]}.")
     negative = [
         (folded[start] == "-" or folded[:start].endswith(("minus ", "negative ")))

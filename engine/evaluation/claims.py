@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from engine.evaluation.language.polarity import (
@@ -18,12 +19,13 @@ from engine.evaluation.language.polarity import (
     DOUBT,
     HEDGE,
     NEGATED,
+    OPINION,
     RETRACTS,
     TAKES_BACK,
     VIEW_AFTER,
     clause_before,
 )
-from engine.evaluation.language.spelling import SYNONYMS, forms_of, spelled_alike, with_short
+from engine.evaluation.language.spelling import SYNONYMS, forms_of, nearly, sounds, spelled_alike, with_short
 from engine.evaluation.reading import Reading, right, unsure, wrong
 from engine.evaluation.text import core, fold, sentences, without_enumerators, word_set
 
@@ -32,6 +34,7 @@ _FORMER = re.compile(
     r"^\W*(?:is|was) (?:just|only|merely)\b|^\W*(?:was|had been|used to be)\b.*\b(?:former|formerly|once|until|"
     r"past|earlier|back then|previously|before)\b"
 )
+_POLES = re.compile(r"\b([ns])\. ?(?=america|korea|africa|macedonia|sudan)")
 _BRACKETS = re.compile(r"\([^()]*\)")
 _ONCE = re.compile(r"\b(?:once|formerly|previously|earlier|at first|originally)\b")
 _NOW = re.compile(r"\b(?:now|today|these days|later|then|but)\b")
@@ -60,7 +63,11 @@ _OWN_VERB = re.compile(
     r"takes|stands|lies|comes|came|stays|keeps|needs|follows)\b|^(?:because|since|as|whereas|while|although|though)\b"
 )
 _SO = re.compile(r"^(?:so|therefore|thus|hence)\b")
-_VERB = re.compile(r"\b(?:is|are|was|has|stands|means|costs|reads|expects|lies|comes|called)\b")
+_VERB = re.compile(
+    r"\b(?:is|are|was|has|stands|means|costs|reads|expects|lies|comes|called|hid|holds|put|lent|borrowed|gets|gives|"
+    r"takes|goes|go|needs|works|lives|grows|will|must|can|sits|belongs|keeps|kept|found|bought|owns|lends|wants|feeds|"
+    r"say|says|said)\b"
+)
 _STOP = word_set(
     "the a an of in is are you your at to it what that this for on be called result answer has with have which "
     "when does "
@@ -72,11 +79,14 @@ _ALIAS = re.compile(r"\b(?:in (?:english|german|french|spanish|latin|short)|also
 _OR_LATER = re.compile(
     r"^[\"'*_`)]*, (?:[\w.'-]+(?: [\w.'-]+){0,2}, ){0,3}[\w.'-]+(?: [\w.'-]+)?,? or (?!so\b|more\b|less\b)"
 )
+_IT_IS = re.compile(r"^(?:so |and |therefore |thus |hence )?(?:that|this|it|he|she|there|here|which|who|they)\b")
 _SUBORDINATE = re.compile(
     r"\b(?:is|are|was|means|meant|called|reads)\b[^,;:]*[,;] (?:as|while|whereas|though|although|unlike|since|"
     r"because)\b"
     r"[^,;:]*$"
 )
+_IS_SYMBOL = re.compile(r"^\W* (?:is|has(?: the symbol)?|is written|would be|has the sign|=)\W+(\w{1,2})\W*(?:$|[,;.])")
+_KEYS = re.compile(r"'([^']+)'|symbol (\w{1,2})\b|capital of (?:the )?([\w ]+?) is")
 _TELLS_OF = re.compile(
     r"^[\"'*_`)]* (?:is|was|means|meant|would be|stands for|has|have|got|lives|works|comes|goes)\b([^,;:.]*)"
 )
@@ -92,7 +102,7 @@ _OF_ANOTHER = re.compile(
 )
 _THIS = word_set("this that it these those many several your his her our their a an its what which")
 _PLAIN_AFTER = word_set(
-    "too then please indeed obviously again sir madam city element gas metal review mail email message label section "
+    "type kind category group too then please indeed obviously again sir madam city element gas metal review mail email message label section "
     "sentence tone one it is in of for and as was has at on by to from the because since which who that when though if "
     "euros euro dollars o'clock pm am oclock clock today now here there yes ok I i"
 )
@@ -133,9 +143,11 @@ def _hits(sentence: str, accepted: tuple[str, ...], pattern: re.Pattern[str]) ->
             denied_to = match.end()
             continue
         denied_to = None
-        if not named and (ASIDE.search(clause[-48:]) or NEGATED.search(clause)):
+        if not named and (
+            ASIDE.search(clause[-48:]) or NEGATED.search(clause) or OPINION.search(clause)
+        ):
             continue
-        viewed = named and (ATTRIBUTED.search(before) or VIEW_AFTER.match(after))
+        viewed = named and (ATTRIBUTED.search(before) or OPINION.search(clause) or VIEW_AFTER.match(after))
         if viewed and (CORRECTED.search(sentence[match.end() :]) or CONCEDED.search(before)):
             continue
         found.append(_Hit(named, match[0], match.start(), match.end()))
@@ -164,6 +176,14 @@ def _common(accepted: Sequence[str], text: str) -> bool:
     return bool(said) and all(word == word.lower() for word in said)
 
 
+def _spelled(folded: str, accepted: tuple[str, ...], rivals: tuple[str, ...]) -> bool:
+    """Whether a short text has a long name that differs from an accepted one by how its sounds are spelled."""
+    words = re.findall(r"[^\W\d]+", folded)
+    keys = {sounds(name) for name in accepted if len(name) > 5} - {sounds(name) for name in rivals}
+    said = [sounds(word) for word in (*words, *(one + other for one, other in pairwise(words))) if len(word) > 5]
+    return len(words) < 12 and not HEDGE.search(folded) and any(nearly(word, key) for word in said for key in keys)
+
+
 def _is_part(name: str, before: str, after: str) -> bool:
     """Whether a name only stands within another word, number or time of day."""
     if name[-1].isdigit():
@@ -180,6 +200,8 @@ def _torn(sentence: str, hits: list[_Hit], accepted: tuple[str, ...]) -> bool:
         if _OR_BEFORE.search(before[-48:]) and not any(h.accepted and h.end <= hit.start for h in hits):
             return True
         after = _OR_AFTER.match(sentence[hit.end : hit.end + 60])
+        if after and after[1].startswith(("as ", "if ", "to use ")):
+            continue
         if after and not any(name in after[1] for name in accepted):
             return True
     return False
@@ -211,15 +233,8 @@ def _doubtful(facts: Mapping[str, Any], said: list[str], place: int, part: str, 
         r"\b(?:before|after|until|till|by|past|around|about) $", part[: last.start]
     ):
         return f"It may give another time than {last.text}."
-    told = _TELLS_OF.match(after)
-    if told:
-        said_of = {word[:4] for word in re.findall(r"[^\W_]{4,}", told[1]) if word not in _STOP}
-        known = {
-            word[:4]
-            for word in re.findall(r"[^\W_]{4,}", f"{fold(facts.get('prompt', ''))} {lead} answer correct right word")
-        }
-        if said_of and not said_of & known:
-            return f"It may tell something else of {last.text}."
+    if "cannot eat" in lead and re.search(r"\b(?:can|may) (?:\w+ )?(?:eat|have|enjoy)\b", part):
+        return f"It may say that {last.text} does no harm."
     if re.search(r"\bbetween\b[^,;]*$", part[: last.start]):
         return f"It may give a range that ends with {last.text}."
     if _OF_IT.search(part[: last.start]):
@@ -243,6 +258,20 @@ def _doubtful(facts: Mapping[str, Any], said: list[str], place: int, part: str, 
     return None
 
 
+def _told_of(facts: Mapping[str, Any], after: str) -> bool:
+    """Whether what follows a name says of it what nobody asked about."""
+    symbol = re.search(r"symbol (\w{1,2})\b", fold(facts.get("lead", "")))
+    other = _IS_SYMBOL.match(after)
+    if symbol and other and other[1] != symbol[1]:
+        return True
+    told = _TELLS_OF.match(after)
+    if told is None:
+        return False
+    said_of = {word[:4] for word in re.findall(r"[^\W_]{4,}", told[1]) if word not in _STOP}
+    asked = f"{fold(facts.get('prompt', ''))} {fold(facts.get('lead', ''))} answer correct right word"
+    return bool(said_of) and not said_of & {word[:4] for word in re.findall(r"[^\W_]{4,}", asked)}
+
+
 def _said_elsewhere(
     facts: Mapping[str, Any], said: list[str], part: str, accepted: tuple[str, ...], pattern: re.Pattern[str]
 ) -> bool:
@@ -252,17 +281,23 @@ def _said_elsewhere(
     clauses = [clause for one in said[said.index(part) :] for clause in _CLAUSE_END.split(one)]
     names = [{match[0] for match in pattern.finditer(clause)} for clause in clauses]
     place = next((index for index, found in enumerate(names) if found & set(accepted)), len(clauses))
-    key = re.search(r"'([^']+)'", fold(facts.get("lead", "")))
+    found_key = _KEYS.search(fold(facts.get("lead", "")))
+    key = re.escape(next(filter(None, found_key.groups()))) if found_key else None
     mine = clauses[place] if place < len(clauses) else ""
-    if key and not re.search(rf"(?<!\w){re.escape(key[1])}(?!\w)", mine):
-        elsewhere = re.compile(rf"(?<!\w){re.escape(key[1])}(?!\w)")
-        later = zip(clauses[place + 1 :], names[place + 1 :], strict=True)
-        if any(elsewhere.search(clause) and not found & set(accepted) for clause, found in later):
+    if key and not re.search(rf"(?<!\w){key}(?!\w)", mine):
+        of_it = re.compile(rf"(?<!\w){key}['\"]? (?:is|are|means|stands|would|has)\b")
+        elsewhere = re.compile(rf"(?<!\w){key}(?!\w)")
+        for number, (clause, named) in enumerate(zip(clauses, names, strict=True)):
+            if not named & set(accepted) and (elsewhere if number > place and "'" in found_key[0] else of_it).search(clause):
+                return True
+        if "'" in found_key[0] and re.search(r"['\"]? for (?!it|that|this|the|a\b)[^\W\d]+\W*$", mine):
             return True
     own = {word[:4] for word in re.findall(r"[^\W_]{4,}", " ".join(clauses[: place + 1]))}
     for clause, found in zip(clauses[place + 1 :], names[place + 1 :], strict=True):
         again = (asked & {word[:4] for word in re.findall(r"[^\W_]{4,}", clause)}) - own
-        if not found & set(accepted) and len(again) >= (1 if found else 2) and _OWN_VERB.search(clause):
+        if not found & set(accepted) and len(again) >= (1 if found else 2) and _OWN_VERB.search(clause) and not (
+            not found and _IT_IS.match(clause)
+        ):
             return True
     return False
 
@@ -278,9 +313,12 @@ def _assigned(facts: Mapping[str, Any], part: str, hits: list[_Hit]) -> Reading 
         if inside:
             (mine if all(hit.accepted for hit in inside) else theirs).append(part[start:end])
         start = end
+    told = [clause for clause in theirs if about & set(re.findall(r"\w+", clause))]
+    if told and mine and not any(about & set(re.findall(r"\w+", clause)) for clause in mine):
+        return wrong("It says what was asked about of another one.") if len(about) == 1 else None
     if len(mine) != 1 or not about & set(re.findall(r"\w+", mine[0])):
         return None
-    if any(about & set(re.findall(r"\w+", clause)) or len(clause.split()) < 3 for clause in theirs):
+    if any(about & set(re.findall(r"\w+", clause)) or len(re.findall(r"[^\W\d]{3,}|\d+", clause)) < 2 for clause in theirs):
         return None
     if hits[0].accepted and _VERB.search(mine[0]) and not HEDGE.search(part):
         return right("Each is said of its own.", False)
@@ -312,6 +350,7 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
     accepted = _folded(tuple(facts["accepted"]))
     rivals = tuple(name for name in _folded(tuple(facts["rivals"])) if name not in accepted)
     folded = _IDIOM.sub(" ", fold(text))
+    folded = _POLES.sub(lambda found: {"n": "north ", "s": "south "}[found[1]], folded)
     if facts["accepted"][0][:1].isdigit():
         folded = _THE_ONE.sub(" ", folded)
     asked = facts["accepted"][0]
@@ -323,10 +362,20 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
     if not any(hit.accepted for _, hits in found for hit in hits):
         other = next((hit.text for _, hits in found for hit in hits), None)
         refused = len(rivals) == 1 and any(pattern.search(part) for part in said)
+        if other is None and any(match[0] in accepted for part in said for match in pattern.finditer(part)):
+            return wrong(f"It names {asked} only to deny it, or as another's view.")
+        nouns = tuple(fold(name) for name in facts["accepted"] if name[:1].islower())
+        bare = core(folded.split(":")[-1])
+        if other is None and "'" not in facts.get("lead", "") and any(
+            bare in (f"{name}s", name.removesuffix("s")) and len(bare) > 3 for name in accepted
+        ):
+            return right(f"It says a form of {asked}.", False)
+        if other is None and _spelled(" ".join(said), accepted, rivals) and "'" not in facts.get("lead", ""):
+            return right(f"It says {asked} in another spelling.", False)
         if other is None and (
             refused
             or any(word in folded for word in SYNONYMS.get(accepted[0], ()))
-            or forms_of(accepted).search(folded)
+            or forms_of(accepted, nouns).search(folded)
             or spelled_alike(folded, accepted, fold(f"{facts.get('prompt', '')} {facts.get('lead', '')}"))
         ):
             return unsure(f"It says a form of {asked}.")
@@ -335,6 +384,8 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
     place = concluding[-1] if concluding else 0
     part, hits = found[place]
     others = [hit for hit in hits if not hit.accepted]
+    if others and re.match(r"\W*both\b", part):
+        return wrong(f"It names both {asked} and {others[0].text}.")
     if _apart(part, accepted, pattern):
         others = []
     if not any(hit.accepted for hit in hits):
@@ -365,6 +416,9 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
         bare = len(later.split()) <= len(rival.text.split()) + 1
         if bare or TAKES_BACK.search(later[: rival.start]):
             return wrong(f"It says {asked} first and {rival.text} later.")
+    last = max((hit for hit in hits if hit.accepted), key=lambda hit: hit.end)
+    if _told_of(facts, part[last.end :]):
+        return wrong(f"It tells something else of {asked}.")
     doubt = _doubtful(facts, said, said.index(part), part, hits)
     if doubt is None and _common(facts["accepted"], text):
         doubt = f"It may not mean the name {asked}."
@@ -372,4 +426,6 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
         doubt = f"It may say {asked} of something else."
     if doubt is not None:
         return unsure(doubt)
+    if all(OPINION.search(clause_before(part[max(0, hit.start - 60) : hit.start])) for hit in hits if hit.accepted):
+        return unsure(f"It may only tell who thinks of {asked}.")
     return right(f"It says {asked}.", core(folded) in accepted)

@@ -127,7 +127,7 @@ def listed(facts: Mapping[str, Any], text: str) -> Reading:
         if found is None:
             unknown.append(head)
         names.append(found or head)
-    if len({fold(_head(entry)) for entry in entries}) < k:
+    if len({category.twin(fold(_head(entry))) for entry in entries}) < k:
         return wrong("An entry stands there twice.")
     if 2 * len(unknown) > k or any(len(head.split()) > 4 or not tokens(head) for head in unknown):
         return wrong(f"{len(unknown)} entries are not known as {facts['category']}.")

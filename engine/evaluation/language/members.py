@@ -41,9 +41,15 @@ _TWINS = (
     ("netherlands", "holland"), ("united kingdom", "uk", "great britain", "britain"), ("czechia", "czech republic"),
     ("grey", "gray"), ("pyjamas", "pajamas"), ("soccer", "football"), ("t-shirt", "tshirt", "tee shirt", "tee"),
     ("table tennis", "ping pong"), ("aubergine", "eggplant"), ("courgette", "zucchini"), ("aluminium", "aluminum"),
-    ("cilantro", "coriander"), ("united states", "usa", "america"), ("turkey", "turkiye"), ("burma", "myanmar"),
+    ("cilantro", "coriander"), ("mathematics", "maths", "math"), ("physical education", "pe", "p.e.", "gym"), ("fly", "housefly"),
+    ("united states", "usa", "america"), ("turkey", "turkiye"), ("burma", "myanmar"),
 )  # fmt: skip
 _TWIN_OF = {name: names[0] for names in _TWINS for name in names}
+
+
+def _compound(word: str, members: frozenset[str]) -> bool:
+    """Whether a word is one more before a member, as in mayfly."""
+    return word.isalpha() and any(word[size:] in members for size in range(3, len(word) - 2))
 
 
 class Category:
@@ -67,7 +73,14 @@ class Category:
                     return found
             if name in self._own:
                 return name
+            if _compound(name, self._own) and name not in self._strangers:
+                return name
         return self.begins(head)
+
+    @staticmethod
+    def twin(head: str) -> str:
+        """An entry by the first of several names of one thing."""
+        return _TWIN_OF.get(bare := _BEFORE.sub("", head), bare)
 
     def begins(self, head: str) -> str | None:
         """The member that a folded entry begins with, where something is said of it without a mark between."""

@@ -10,7 +10,7 @@ DENIED = re.compile(
     rf"n't){_JOINED}(?:[\w']+{_JOINED}){{0,2}}"
     rf"|n't{_JOINED}(?:\w+{_JOINED}){{0,2}}|\b(?:instead of|rather than|used to be|formerly|no longer|far from|"
     rf"anything but|anything except|everything but|"
-    r"other than|apart from|except)\W+"
+    r"other than|apart from|except|forget|forget about|ignore|drop|skip|hesitate to|reluctant to|wary of)\W+"
     r"(?:\w+\W+){0,1})$"
 )
 DENIED_AFTER = re.compile(
@@ -23,7 +23,15 @@ ATTRIBUTED = re.compile(
     r"\b(?:many|most|some|people|others|everybody|everyone|they|he|she|you|one|1|folks|tourists|children|students) "
     r"(?:\w+ ){0,3}?(?:say|says|said|think|thinks|thought|believe|believes|believed|call|calls|claim|claims|"
     r"guess|assume|"
-    r"assumes|take|mistake|confuse|expect|answer|put|write)\b.{0,30}$|\b(?:mistakenly|wrongly|falsely)\b.{0,30}$"
+    r"assumes|take|mistake|confuse|expect|answer|put|write)\b.{0,30}$|[^\W\d]+ says\b.{0,30}$|\b(?:mistakenly|wrongly|falsely)\b.{0,30}$"
+)
+OPINION = re.compile(
+    r"\b(?:many|most|some|people|others|everybody|everyone|they|he|she|folks|tourists|children|students) "
+    r"(?:\w+ ){0,2}?(?:think|thinks|thought|believe|believes|believed|guess|guesses|assume|assumes|expect|expects|"
+    r"(?:would|might|may|could) (?:say|call|take|answer|guess|think|pick|choose|name|expect))\b.{0,40}$"
+    r"|(?<!\bi )\b(?!who\b|that\b)[^\W\d]+ (?:thinks|believes|assumes|guesses|suspects|claims|insists|hopes|swears)\b.{0,40}$"
+    r"|\bi (?:first |once |almost |nearly |at first |had )?(?:thought|wanted to say|would have said|guessed|assumed)\b"
+    r".{0,40}$|\b(?:at first|first) i (?:\w+ )?(?:thought|guessed|assumed|said|wanted)\b.{0,40}$"
 )
 CONCEDED = re.compile(r"\b(?:though|although|even if|while|whereas|despite)\b[^,;]{0,60}$")
 CORRECTED = re.compile(r"\b(?:but|however|yet|wrong|wrongly|mistake|mistaken|mistakenly|false|in fact|not true|myth)\b")

@@ -13,6 +13,7 @@ SYNONYMS = {
     "command": ("imperative", "order", "instruction"), "question": ("interrogative", "asking", "query"),
     "statement": ("declarative", "assertion", "says that"), "spam": ("junk", "unsolicited", "scam", "advert"),
     "personal": ("private", "friend", "family"), "sports": ("sport", "athletic"),
+    "mercury": ("quicksilver",), "sodium": ("natrium",), "potassium": ("kalium",), "tungsten": ("wolfram",),
     "politics": ("political", "government"),
     "cooking": ("food", "recipe", "culinary", "kitchen"), "weather": ("meteorolog", "forecast"),
 }  # fmt: skip
@@ -32,11 +33,23 @@ def with_short(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
-def forms_of(names: tuple[str, ...]) -> re.Pattern[str]:
-    """Any of some names in the plural, or as the beginning of a longer word."""
-    long = [re.escape(name) for name in names if len(name) > 3]
+def forms_of(names: tuple[str, ...], nouns: tuple[str, ...]) -> re.Pattern[str]:
+    """Any of some names in the plural, or a noun of them as the beginning of a longer word."""
+    long = [re.escape(name) for name in nouns if len(name) > 3]
     plural = rf"(?<!\w)(?:{'|'.join(map(re.escape, names))})e?s(?!\w)"
     return re.compile(plural + (rf"|(?<!\w)(?:{'|'.join(long)})[^\W\d]" if long else ""))
+
+
+def sounds(name: str) -> str:
+    """A name without what spellings of one sound differ by: h, doubled letters, y for i, c for k."""
+    plain = name.replace("h", "").replace("y", "i").replace("ck", "k").replace("c", "k").replace("ie", "e")
+    return re.sub(r"(.)\1+", r"\1", plain)
+
+
+def nearly(word: str, key: str) -> bool:
+    """Whether two names as they sound are the same, or long and but for a letter."""
+    alike = min(len(word), len(key)) > 7 and word[0] == key[0] and abs(len(word) - len(key)) < 2
+    return word == key or (alike and SequenceMatcher(None, word, key).ratio() >= 0.88)
 
 
 def spelled_alike(folded: str, accepted: tuple[str, ...], asked: str) -> bool:

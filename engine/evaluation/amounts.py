@@ -6,7 +6,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from engine.evaluation.language.polarity import ATTRIBUTED, CORRECTED, DENIED, DOUBT, HEDGE, OPINION, RETRACTS, clause_before
+from engine.evaluation.language.polarity import (
+    ATTRIBUTED,
+    CORRECTED,
+    DENIED,
+    DOUBT,
+    HEDGE,
+    OPINION,
+    RETRACTS,
+    clause_before,
+)
 from engine.evaluation.reading import Reading, right, unsure, wrong
 from engine.evaluation.text import core, fold, numbers, placed_numbers, sentences, without_enumerators
 
@@ -17,7 +26,10 @@ _COMPARED = re.compile(
     r"\b(?:short of|shy of|away from|more than|less than|fewer than|out of|than|below|under|above|beyond|half of|"
     r"twice|double|triple|between) (?:a |an |the )?$"
 )
-_MORE_THAN = re.compile(r" (?:\w+ )?(?:more|less|fewer|further) (?:\w+ )?than\b")
+_RESULT = re.compile(r"= ?[*_\"' ]*[$€£]?(\d[\d,]*(?:\.\d+)?)")
+_SIGN_AFTER = re.compile(r" ?(?:[-+*x×/÷]|plus|minus|times) ?\d")
+_SIGN_BEFORE = re.compile(r"(?:[-+*x×/÷]|plus|minus|times) ?$")
+_MORE_THAN = re.compile(r" (?:[^\W\d]+ )?(?:more|less|fewer|further) (?:\w+ )?than\b")
 _WORKS = re.compile(r"=|\d ?[+*×x/÷] ?\d|\d - \d|\b(?:makes?|gives?|leaves?|equals?|comes? to|plus|minus|times)\b")
 _STATES = re.compile(r"\b(?:is|are|equals?|makes?|be|answer|was|were|gives?|leaves?)[:=]?[ $€£\"'*_]*$")
 _CONCLUDES = re.compile(
@@ -39,11 +51,12 @@ _TOTAL = re.compile(
 _UNIT = re.compile(
     r"(?<![\d.,])(\d[\d,.]{0,15}) ?(%|percent|per cent|cents|¢|pence|kilomet\w+|centimet\w+|met(?:er|re)s|miles|"
     r"years|days|hours|"
-    r"minutes|degrees|kilos?|kilograms?|times)(?!\w)"
+    r"minutes|degrees|kilos?|kilograms?|times|grams?|kg|g|pounds?|tons?|tonnes?)(?!\w)"
 )
 # Units of one kind: another one than the question's is wrong.
 _KINDS = (
     re.compile(r"(?:years|weeks|days|hours|minutes|seconds)"),
+    re.compile(r"(?:grams?|kg|kilos?|kilograms?|pounds?|tons?|tonnes?)"),
     re.compile(r"(?:kilomet\w+|centimet\w+|met(?:er|re)s|miles)"),
 )
 _NEARLY = re.compile(
@@ -66,10 +79,21 @@ def _decisive(sentence: str, given: set[float]) -> list[float]:
             compared.append(value)
         elif value not in given and not DENIED.search(sentence[max(0, start - 48) : start]):
             before = sentence[max(0, start - 60) : start]
-            attributed = (ATTRIBUTED.search(before) or OPINION.search(clause_before(before))) and CORRECTED.search(sentence[end:])
+            attributed = (ATTRIBUTED.search(before) or OPINION.search(clause_before(before))) and CORRECTED.search(
+                sentence[end:]
+            )
             if not attributed:
                 found.append(value)
     return found or compared
+
+
+def _only_on_the_way(folded: str, value: float) -> bool:
+    """Whether a number stands only beside the signs of a sum, never as its result or by itself."""
+    places = [(start, end) for other, start, end in placed_numbers(folded) if other == value]
+    return all(
+        _SIGN_AFTER.match(folded[end:]) or _SIGN_BEFORE.search(folded[max(0, start - 4) : start])
+        for start, end in places
+    )
 
 
 def _stated(said: list[str]) -> float | None:
@@ -141,7 +165,11 @@ def number(facts: Mapping[str, Any], text: str) -> Reading:
     if values[-1] != value:
         last = found[-1]
         works = not places and place < len(found) - 1 and last[1][-1] == value
-        if works and (_WORKS.search(part) or _WORKS.search(said[last[0]]) or RETRACTS.match(said[last[0]])) and not _MAYBE.search(said[last[0]]):
+        if (
+            works
+            and (_WORKS.search(part) or _WORKS.search(said[last[0]]) or RETRACTS.match(said[last[0]]))
+            and not _MAYBE.search(said[last[0]])
+        ):
             return right(f"It works its way to {shown}.", False)
         clause = re.split(r";| while | whereas | but ", part)[0]
         if value in values and clause != part and value in _decisive(clause, given)[-1:] and not HEDGE.search(clause):
@@ -171,6 +199,10 @@ def number(facts: Mapping[str, Any], text: str) -> Reading:
     ]
     if all(negative):
         return wrong(f"It gives -{shown}, not {shown}.")
+    results = [float(found.replace(",", "")) for found in _RESULT.findall(folded)]
+    if results and value not in results and _only_on_the_way(folded, value):
+        asked = numbers(fold(facts.get("prompt", "")))
+        return unsure(f"It may check {shown}.") if results[-1] in asked else wrong(f"It gives {results[-1]:g}.")
     if any(value in numbers(match[1]) for match in _NEARLY.finditer(folded)):
         return unsure(f"It gives about {shown}, or below zero.")
     bare = numbers(core(folded))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
+from engine.evaluation.language.elsewhere import OWN_VERB, STOP, common_word, said_elsewhere, spelled, told_of
 from engine.evaluation.language.polarity import (
     ASIDE,
     ATTRIBUTED,
@@ -25,7 +25,7 @@ from engine.evaluation.language.polarity import (
     VIEW_AFTER,
     clause_before,
 )
-from engine.evaluation.language.spelling import SYNONYMS, forms_of, nearly, sounds, spelled_alike, with_short
+from engine.evaluation.language.spelling import SYNONYMS, forms_of, spelled_alike, with_short
 from engine.evaluation.reading import Reading, right, unsure, wrong
 from engine.evaluation.text import core, fold, sentences, without_enumerators, word_set
 
@@ -57,38 +57,21 @@ _CONCLUSION = re.compile(
     r"in conclusion|to conclude)\b|\banswer\W*:"
 )
 _CLAUSE = re.compile(r"[,;]\s+(?:and|but)?\s*|\s+(?=(?:because|whereas|while|although|though)\b)")
-_CLAUSE_END = re.compile(r"[,;:]\s+|\s+and\s+")
-_OWN_VERB = re.compile(
-    r"\b(?:is|are|was|were|has|have|had|will|would|does|did|got|gets|means|costs|lives|works|goes|belongs|plays|looks|"
-    r"takes|stands|lies|comes|came|stays|keeps|needs|follows)\b|^(?:because|since|as|whereas|while|although|though)\b"
-)
 _SO = re.compile(r"^(?:so|therefore|thus|hence)\b")
 _VERB = re.compile(
     r"\b(?:is|are|was|has|stands|means|costs|reads|expects|lies|comes|called|hid|holds|put|lent|borrowed|gets|gives|"
     r"takes|goes|go|needs|works|lives|grows|will|must|can|sits|belongs|keeps|kept|found|bought|owns|lends|wants|feeds|"
     r"say|says|said)\b"
 )
-_STOP = word_set(
-    "the a an of in is are you your at to it what that this for on be called result answer has with have which "
-    "when does "
-    "from them they whom into should must give there then next good down write decide comment look tell know need find "
-    "give people said call called does somebody anybody forgot help here"
-)
 _SAME_AGAIN = re.compile(r"^(?:it is|it's|this is|that is|or|maybe|perhaps)\b|\b(?:also|too|as well|both)\b")
 _ALIAS = re.compile(r"\b(?:in (?:english|german|french|spanish|latin|short)|also (?:called|known)|in other words)\b")
 _OR_LATER = re.compile(
     r"^[\"'*_`)]*, (?:[\w.'-]+(?: [\w.'-]+){0,2}, ){0,3}[\w.'-]+(?: [\w.'-]+)?,? or (?!so\b|more\b|less\b)"
 )
-_IT_IS = re.compile(r"^(?:so |and |therefore |thus |hence )?(?:that|this|it|he|she|there|here|which|who|they)\b")
 _SUBORDINATE = re.compile(
     r"\b(?:is|are|was|means|meant|called|reads)\b[^,;:]*[,;] (?:as|while|whereas|though|although|unlike|since|"
     r"because)\b"
     r"[^,;:]*$"
-)
-_IS_SYMBOL = re.compile(r"^\W* (?:is|has(?: the symbol)?|is written|would be|has the sign|=)\W+(\w{1,2})\W*(?:$|[,;.])")
-_KEYS = re.compile(r"'([^']+)'|symbol (\w{1,2})\b|capital of (?:the )?([\w ]+?) is")
-_TELLS_OF = re.compile(
-    r"^[\"'*_`)]* (?:is|was|means|meant|would be|stands for|has|have|got|lives|works|comes|goes)\b([^,;:.]*)"
 )
 _OF_IT = re.compile(
     r"\b(?:friend|brother|sister|son|daughter|wife|husband|mother|father|rival|pupil|enemy|neighbour|neighbor|"
@@ -102,7 +85,8 @@ _OF_ANOTHER = re.compile(
 )
 _THIS = word_set("this that it these those many several your his her our their a an its what which")
 _PLAIN_AFTER = word_set(
-    "type kind category group too then please indeed obviously again sir madam city element gas metal review mail email message label section "
+    "type kind category group too then please indeed obviously again sir madam city element gas metal review "
+    "mail email message label section "
     "sentence tone one it is in of for and as was has at on by to from the because since which who that when though if "
     "euros euro dollars o'clock pm am oclock clock today now here there yes ok I i"
 )
@@ -143,9 +127,7 @@ def _hits(sentence: str, accepted: tuple[str, ...], pattern: re.Pattern[str]) ->
             denied_to = match.end()
             continue
         denied_to = None
-        if not named and (
-            ASIDE.search(clause[-48:]) or NEGATED.search(clause) or OPINION.search(clause)
-        ):
+        if not named and (ASIDE.search(clause[-48:]) or NEGATED.search(clause) or OPINION.search(clause)):
             continue
         viewed = named and (ATTRIBUTED.search(before) or OPINION.search(clause) or VIEW_AFTER.match(after))
         if viewed and (CORRECTED.search(sentence[match.end() :]) or CONCEDED.search(before)):
@@ -165,23 +147,6 @@ def _without_asides(folded: str, accepted: tuple[str, ...], pattern: re.Pattern[
         return " " if aside else found[0]
 
     return _BRACKETS.sub(kept, folded)
-
-
-def _common(accepted: Sequence[str], text: str) -> bool:
-    """Whether a text that has capitals writes a name always without one."""
-    names = [name for name in accepted if name[:1].isupper()]
-    if not names or text == text.lower() or len(text.split()) < 4:
-        return False
-    said = re.findall(rf"(?<!\w)(?:{'|'.join(map(re.escape, names))})(?!\w)", text, re.IGNORECASE)
-    return bool(said) and all(word == word.lower() for word in said)
-
-
-def _spelled(folded: str, accepted: tuple[str, ...], rivals: tuple[str, ...]) -> bool:
-    """Whether a short text has a long name that differs from an accepted one by how its sounds are spelled."""
-    words = re.findall(r"[^\W\d]+", folded)
-    keys = {sounds(name) for name in accepted if len(name) > 5} - {sounds(name) for name in rivals}
-    said = [sounds(word) for word in (*words, *(one + other for one, other in pairwise(words))) if len(word) > 5]
-    return len(words) < 12 and not HEDGE.search(folded) and any(nearly(word, key) for word in said for key in keys)
 
 
 def _is_part(name: str, before: str, after: str) -> bool:
@@ -258,53 +223,9 @@ def _doubtful(facts: Mapping[str, Any], said: list[str], place: int, part: str, 
     return None
 
 
-def _told_of(facts: Mapping[str, Any], after: str) -> bool:
-    """Whether what follows a name says of it what nobody asked about."""
-    symbol = re.search(r"symbol (\w{1,2})\b", fold(facts.get("lead", "")))
-    other = _IS_SYMBOL.match(after)
-    if symbol and other and other[1] != symbol[1]:
-        return True
-    told = _TELLS_OF.match(after)
-    if told is None:
-        return False
-    said_of = {word[:4] for word in re.findall(r"[^\W_]{4,}", told[1]) if word not in _STOP}
-    asked = f"{fold(facts.get('prompt', ''))} {fold(facts.get('lead', ''))} answer correct right word"
-    return bool(said_of) and not said_of & {word[:4] for word in re.findall(r"[^\W_]{4,}", asked)}
-
-
-def _said_elsewhere(
-    facts: Mapping[str, Any], said: list[str], part: str, accepted: tuple[str, ...], pattern: re.Pattern[str]
-) -> bool:
-    """Whether a clause after the one that names the accepted answer says something else of what was asked."""
-    question = (sentences(fold(facts.get("prompt", ""))) or [""])[-1]
-    asked = {word[:4] for word in re.findall(r"[^\W_]{4,}", pattern.sub(" ", question)) if word not in _STOP}
-    clauses = [clause for one in said[said.index(part) :] for clause in _CLAUSE_END.split(one)]
-    names = [{match[0] for match in pattern.finditer(clause)} for clause in clauses]
-    place = next((index for index, found in enumerate(names) if found & set(accepted)), len(clauses))
-    found_key = _KEYS.search(fold(facts.get("lead", "")))
-    key = re.escape(next(filter(None, found_key.groups()))) if found_key else None
-    mine = clauses[place] if place < len(clauses) else ""
-    if key and not re.search(rf"(?<!\w){key}(?!\w)", mine):
-        of_it = re.compile(rf"(?<!\w){key}['\"]? (?:is|are|means|stands|would|has)\b")
-        elsewhere = re.compile(rf"(?<!\w){key}(?!\w)")
-        for number, (clause, named) in enumerate(zip(clauses, names, strict=True)):
-            if not named & set(accepted) and (elsewhere if number > place and "'" in found_key[0] else of_it).search(clause):
-                return True
-        if "'" in found_key[0] and re.search(r"['\"]? for (?!it|that|this|the|a\b)[^\W\d]+\W*$", mine):
-            return True
-    own = {word[:4] for word in re.findall(r"[^\W_]{4,}", " ".join(clauses[: place + 1]))}
-    for clause, found in zip(clauses[place + 1 :], names[place + 1 :], strict=True):
-        again = (asked & {word[:4] for word in re.findall(r"[^\W_]{4,}", clause)}) - own
-        if not found & set(accepted) and len(again) >= (1 if found else 2) and _OWN_VERB.search(clause) and not (
-            not found and _IT_IS.match(clause)
-        ):
-            return True
-    return False
-
-
 def _assigned(facts: Mapping[str, Any], part: str, hits: list[_Hit]) -> Reading | None:
     """What a sentence is worth that says who has what: "the baker comes at 7 and the tutor at 9"."""
-    about = {word for word in re.findall(r"\w+", fold(facts.get("lead", ""))) if word not in _STOP}
+    about = {word for word in re.findall(r"\w+", fold(facts.get("lead", ""))) if word not in STOP}
     mine: list[str] = []
     theirs: list[str] = []
     start = 0
@@ -318,7 +239,9 @@ def _assigned(facts: Mapping[str, Any], part: str, hits: list[_Hit]) -> Reading 
         return wrong("It says what was asked about of another one.") if len(about) == 1 else None
     if len(mine) != 1 or not about & set(re.findall(r"\w+", mine[0])):
         return None
-    if any(about & set(re.findall(r"\w+", clause)) or len(re.findall(r"[^\W\d]{3,}|\d+", clause)) < 2 for clause in theirs):
+    if any(
+        about & set(re.findall(r"\w+", clause)) or len(re.findall(r"[^\W\d]{3,}|\d+", clause)) < 2 for clause in theirs
+    ):
         return None
     if hits[0].accepted and _VERB.search(mine[0]) and not HEDGE.search(part):
         return right("Each is said of its own.", False)
@@ -335,7 +258,7 @@ def _apart(sentence: str, accepted: tuple[str, ...], pattern: re.Pattern[str]) -
         others = [hit for hit in hits if not hit.accepted]
         if (first or _SO.search(clause)) and others:
             return False
-        if others and (not _OWN_VERB.search(clause) or _SAME_AGAIN.search(clause) or HEDGE.search(clause)):
+        if others and (not OWN_VERB.search(clause) or _SAME_AGAIN.search(clause) or HEDGE.search(clause)):
             return False
         first = False
     return not first
@@ -366,11 +289,13 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
             return wrong(f"It names {asked} only to deny it, or as another's view.")
         nouns = tuple(fold(name) for name in facts["accepted"] if name[:1].islower())
         bare = core(folded.split(":")[-1])
-        if other is None and "'" not in facts.get("lead", "") and any(
-            bare in (f"{name}s", name.removesuffix("s")) and len(bare) > 3 for name in accepted
+        if (
+            other is None
+            and "'" not in facts.get("lead", "")
+            and any(bare in (f"{name}s", name.removesuffix("s")) and len(bare) > 3 for name in accepted)
         ):
             return right(f"It says a form of {asked}.", False)
-        if other is None and _spelled(" ".join(said), accepted, rivals) and "'" not in facts.get("lead", ""):
+        if other is None and spelled(" ".join(said), accepted, rivals) and "'" not in facts.get("lead", ""):
             return right(f"It says {asked} in another spelling.", False)
         if other is None and (
             refused
@@ -417,12 +342,12 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
         if bare or TAKES_BACK.search(later[: rival.start]):
             return wrong(f"It says {asked} first and {rival.text} later.")
     last = max((hit for hit in hits if hit.accepted), key=lambda hit: hit.end)
-    if _told_of(facts, part[last.end :]):
+    if told_of(facts, part[last.end :]):
         return wrong(f"It tells something else of {asked}.")
     doubt = _doubtful(facts, said, said.index(part), part, hits)
-    if doubt is None and _common(facts["accepted"], text):
+    if doubt is None and common_word(facts["accepted"], text):
         doubt = f"It may not mean the name {asked}."
-    if doubt is None and _said_elsewhere(facts, said, part, accepted, pattern):
+    if doubt is None and said_elsewhere(facts, said, part, accepted, pattern):
         doubt = f"It may say {asked} of something else."
     if doubt is not None:
         return unsure(doubt)

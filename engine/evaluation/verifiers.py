@@ -47,6 +47,7 @@ SCORER_FILES = (
     "language/grammar.py",
     "language/spelling.py",
     "language/polarity.py",
+    "language/elsewhere.py",
     "claims.py",
     "amounts.py",
     "forms.py",

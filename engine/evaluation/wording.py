@@ -35,7 +35,9 @@ _ENTRY_BETWEEN = re.compile(
     r"\W*[,/<>→]\W*(?:(?:and|then|the|an?)\W+)*(?!(?:and|then|next|finally|lastly|the|an?)\b)\w+\W*[,/<>→]\W*"
     r"(?:(?:and|then|the|an?)\W+)*"
 )
-_ENTRY_BEFORE = re.compile(r"\W*(?!(?:sure|yes|ok|okay|here|first|alphabetically|so|answer|well|right)\b)[^\W\d]+\W*[,<>→]\W*")
+_ENTRY_BEFORE = re.compile(
+    r"\W*(?!(?:sure|yes|ok|okay|here|first|alphabetically|so|answer|well|right)\b)[^\W\d]+\W*[,<>→]\W*"
+)
 _ENTRY_AFTER = re.compile(r"\W*(?:[,/<>→]|, and)\W*(?!(?:right|done|correct|please|respectively|in|so|ok)\b)\w+\W*")
 _QUOTED = re.compile(r'"([^"\n]{3,400})"')
 _QUOTES = " \t\n\"'`*_"
@@ -238,7 +240,11 @@ def ordered(facts: Mapping[str, Any], text: str) -> Reading:
             return unsure("It names the entries in the right order among other things.")
         what = "It names entries twice." if crowded else "It does not give all entries in a row."
         return wrong(what)
-    if any(re.search(r"(?<!\w)(\w+)\W*[,<>]\W*\1(?!\w)", part) for part in parts if len(pattern.findall(part)) > len(wanted)):
+    if any(
+        re.search(r"(?<!\w)(\w+)\W*[,<>]\W*\1(?!\w)", part)
+        for part in parts
+        if len(pattern.findall(part)) > len(wanted)
+    ):
         return wrong("It names an entry twice.")
     answers = [run for run in runs if run != given]
     last = next((run[-len(wanted) :] for run in reversed(crowded)), wanted)

@@ -12,6 +12,7 @@ _PREPOSITIONS = word_set("of at into from with for upon onto beside beneath amon
 _JOINING = word_set("and or but because nor than")
 _BE = word_set("is are was were am has have had will would can could should must do does did")
 _PRONOUNS = word_set("i he she we they")
+_SUBJECTS = _PRONOUNS | {"you", "who"}
 _ENDLESS = word_set("a an the my your our their every and or but because nor into onto among during if which very so")
 _VERBS = word_set(
     "be been go goes went come came get gets got give gave take took make made see saw say said know knew think "
@@ -67,6 +68,8 @@ def misfits(sentence: str) -> int:
 def has_verb(sentence: str) -> bool:
     """Whether some word may be a finite verb; many nouns may be one."""
     words = [fold(word) for word in tokens(sentence)]
+    if any(word in _SUBJECTS for word in words[:-1]):
+        return True
     return any(
         word in _VERBS or word in _BE or (place and len(word) > 3 and word.endswith(("s", "ed")) and word[-2:] != "ss")
         for place, word in enumerate(words)

@@ -25,9 +25,13 @@ def _singulars(word: str) -> Iterable[str]:
 @lru_cache(maxsize=256)
 def _shipped(category: str) -> tuple[frozenset[str], frozenset[str]]:
     """Folded members of a category, and what is known to be something else; both empty for one without a list."""
-    listed = {row["category"]: frozenset(map(fold, row["members"])) for row in read_data(MEMBERS)}
-    own = listed.pop(category, frozenset())
-    return own, frozenset().union(*listed.values())
+    own, elsewhere = set(), set()
+    for row in read_data(MEMBERS):
+        if row["category"] == category:
+            own |= set(map(fold, row["members"]))
+        elif not row.get("own"):
+            elsewhere |= set(map(fold, row["members"]))
+    return frozenset(own), frozenset(elsewhere)
 
 
 @lru_cache(maxsize=1024)
@@ -39,9 +43,10 @@ def _lists(category: str, members: tuple[str, ...], others: tuple[str, ...]) -> 
 
 _TWINS = (
     ("netherlands", "holland"), ("united kingdom", "uk", "great britain", "britain"), ("czechia", "czech republic"),
-    ("grey", "gray"), ("pyjamas", "pajamas"), ("soccer", "football"), ("t-shirt", "tshirt", "tee shirt", "tee"),
+    ("grey", "gray"), ("pyjamas", "pajamas"), ("t-shirt", "tshirt", "tee shirt", "tee"),
     ("table tennis", "ping pong"), ("aubergine", "eggplant"), ("courgette", "zucchini"), ("aluminium", "aluminum"),
-    ("cilantro", "coriander"), ("mathematics", "maths", "math"), ("physical education", "pe", "p.e.", "gym"), ("fly", "housefly"),
+    ("cilantro", "coriander"), ("mathematics", "maths", "math"), ("physical education", "pe", "p.e.", "gym"),
+    ("fly", "housefly"),
     ("united states", "usa", "america"), ("turkey", "turkiye"), ("burma", "myanmar"),
 )  # fmt: skip
 _TWIN_OF = {name: names[0] for names in _TWINS for name in names}

@@ -23,13 +23,15 @@ ATTRIBUTED = re.compile(
     r"\b(?:many|most|some|people|others|everybody|everyone|they|he|she|you|one|1|folks|tourists|children|students) "
     r"(?:\w+ ){0,3}?(?:say|says|said|think|thinks|thought|believe|believes|believed|call|calls|claim|claims|"
     r"guess|assume|"
-    r"assumes|take|mistake|confuse|expect|answer|put|write)\b.{0,30}$|[^\W\d]+ says\b.{0,30}$|\b(?:mistakenly|wrongly|falsely)\b.{0,30}$"
+    r"assumes|take|mistake|confuse|expect|answer|put|write)\b.{0,30}$|[^\W\d]+ says\b.{0,30}$|\b(?:mistakenly|"
+    r"wrongly|falsely)\b.{0,30}$"
 )
 OPINION = re.compile(
     r"\b(?:many|most|some|people|others|everybody|everyone|they|he|she|folks|tourists|children|students) "
     r"(?:\w+ ){0,2}?(?:think|thinks|thought|believe|believes|believed|guess|guesses|assume|assumes|expect|expects|"
     r"(?:would|might|may|could) (?:say|call|take|answer|guess|think|pick|choose|name|expect))\b.{0,40}$"
-    r"|(?<!\bi )\b(?!who\b|that\b)[^\W\d]+ (?:thinks|believes|assumes|guesses|suspects|claims|insists|hopes|swears)\b.{0,40}$"
+    r"|(?<!\bi )\b(?!who\b|that\b)[^\W\d]+ (?:thinks|believes|assumes|guesses|suspects|claims|insists|hopes|"
+    r"swears)\b.{0,40}$"
     r"|\bi (?:first |once |almost |nearly |at first |had )?(?:thought|wanted to say|would have said|guessed|assumed)\b"
     r".{0,40}$|\b(?:at first|first) i (?:\w+ )?(?:thought|guessed|assumed|said|wanted)\b.{0,40}$"
 )
@@ -40,7 +42,8 @@ VIEW_AFTER = re.compile(
 )
 ASIDE = re.compile(
     r"(?:\bno (?:[\w'-]+ ){0,2}|\bbetween\W+(?:[\w']+\W+){0,3}|"
-    r"\b(?:than|before|after|precedes|follows|following|preceding|think|thinks|thought|believe|assume|confuse|confused with|mistake|although|though|while|whereas|"
+    r"\b(?:than|before|after|precedes|follows|following|preceding|think|thinks|thought|believe|assume|confuse|"
+    r"confused with|mistake|although|though|while|whereas|"
     r"like|unlike|despite|without|from|besides|as opposed to|different from|same as|friend of)\W+(?:[\w']+\W+){0,3})$"
 )
 NEGATED = re.compile(

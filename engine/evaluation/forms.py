@@ -202,6 +202,9 @@ def json_value(facts: Mapping[str, Any], text: str) -> Reading:
     values = [value for value in values if value] or values
     if isinstance(wanted, list) and any(_values(text, dict)):
         return wrong("It is an object, an array was asked for.")
+    if isinstance(wanted, dict) and any(isinstance(one, dict) for value in _values(text, list) for one in value):
+        if not any(isinstance(one, list) and any(isinstance(x, dict) for x in one) for one in wanted.values()):
+            return wrong("It is an array, an object was asked for.")
     bad = [value for value in values if not _alike(value, wanted)]
     if bad and len(bad) < len(values):
         return wrong("It gives two different values.")

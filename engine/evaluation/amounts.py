@@ -38,6 +38,7 @@ _CONCLUDES = re.compile(
     r"|\b(?:misread|miscounted|mistake|correction|i mean|scratch that|make that|sorry)\b"
 )
 _MINUS = re.compile(r"(?:^|\b(?:is|equals|gives|makes|be|answer|to)\b|[=:]) ?[\"'*_]*(?:minus |negative )?$")
+_TURNS = re.compile(r"\b(?:so|thus|hence|therefore|but|no|not|half|twice|which)\b|=")
 _MAYBE = re.compile(r"\b(?:maybe|perhaps|possibly|or|might|could)\b")
 _EITHER_NUMBER = re.compile(
     r"(?<![\d,.])(\d[\d,.]{0,15})\W{1,3}(?:\w{1,12}\W{1,3})?or\W{1,3}"
@@ -94,6 +95,17 @@ def _only_on_the_way(folded: str, value: float) -> bool:
         _SIGN_AFTER.match(folded[end:]) or _SIGN_BEFORE.search(folded[max(0, start - 4) : start])
         for start, end in places
     )
+
+
+def _of_what_was_asked(facts: Mapping[str, Any], part: str) -> float | None:
+    """The only number in a sentence that stands before a noun of the question; None where there is no such one."""
+    asked = {word[:4] for word in re.findall(r"[^\W\d]{3,}", fold(facts.get("prompt", "")))}
+    of_it = {
+        value
+        for value, _, end in placed_numbers(part)
+        if (noun := re.match(r" ([^\W\d]{3,})", part[end:])) and noun[1][:4] in asked
+    }
+    return of_it.pop() if len(of_it) == 1 else None
 
 
 def _stated(said: list[str]) -> float | None:
@@ -158,6 +170,11 @@ def number(facts: Mapping[str, Any], text: str) -> Reading:
     final = _stated(said[index + 1 :])
     if final is not None and final != value:
         return wrong(f"It gives {final:g} in the end, not {shown}.")
+    of_asked = None if facts["given"] or len(set(values)) < 2 else _of_what_was_asked(facts, part)
+    if of_asked is not None and not HEDGE.search(part) and not _TURNS.search(part):
+        return (
+            right(f"It gives {shown}.", False) if of_asked == value else wrong(f"It gives {of_asked:g}, not {shown}.")
+        )
     if values[0] == value and values[-1] != value and not facts["given"] and not HEDGE.search(part):
         return unsure(f"It gives {shown}, and {values[-1]:g} for something else.")
     if values[0] != value and values[-1] == value and not facts["given"] and not _WORKS.search(part):

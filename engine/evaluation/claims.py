@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from engine.evaluation.language.elsewhere import OWN_VERB, STOP, common_word, said_elsewhere, spelled, told_of
+from engine.evaluation.language.elsewhere import (
+    OWN_VERB,
+    STOP,
+    common_word,
+    holds_another,
+    said_elsewhere,
+    spelled,
+    told_of,
+)
 from engine.evaluation.language.polarity import (
     ASIDE,
     ATTRIBUTED,
@@ -35,6 +43,7 @@ _FORMER = re.compile(
     r"past|earlier|back then|previously|before)\b"
 )
 _POLES = re.compile(r"\b([ns])\. ?(?=america|korea|africa|macedonia|sudan)")
+_EVENING = re.compile(r"\b(1[3-9]|2[0-3])[:.]00\b")
 _BRACKETS = re.compile(r"\([^()]*\)")
 _ONCE = re.compile(r"\b(?:once|formerly|previously|earlier|at first|originally)\b")
 _NOW = re.compile(r"\b(?:now|today|these days|later|then|but)\b")
@@ -79,6 +88,10 @@ _OF_IT = re.compile(
     r"successor|predecessor|isotope|compound|oxide|north|south|east|west|outside|suburb) "
     r"of[ \"'*]+(?:(?:the|a|an|my|your)[ \"'*]+)?$|\b(?:new|north|south|east|west|little|old|near|named after|"
     r"small|young) [\"'*]?$"
+)
+_SET_BY = re.compile(
+    r"\b(?:before|after|until|than|besides|except|beyond|outside|next (?:door )?to|(?:neighbou?r|rival|twin|suburb|"
+    r"north|south|east|west) of) (?:the )?[\"'*]*$"
 )
 _OF_ANOTHER = re.compile(
     r"^\W*(?:is|was)(?: the)? (?:capital|symbol|author|word|name|price|day) (?:of|for) (?:the )?(\w+)"
@@ -198,6 +211,12 @@ def _doubtful(facts: Mapping[str, Any], said: list[str], place: int, part: str, 
         r"\b(?:before|after|until|till|by|past|around|about) $", part[: last.start]
     ):
         return f"It may give another time than {last.text}."
+    if holds_another(facts, part, after):
+        return f"It may say what else belongs to {last.text}."
+    if _SET_BY.search(part[: last.start]):
+        return f"It may only place something by {last.text}."
+    if "expects you" in lead and re.match(r" (?:hours?|minutes|days|times)\b", after):
+        return f"It may count {last.text} of something."
     if "cannot eat" in lead and re.search(r"\b(?:can|may) (?:\w+ )?(?:eat|have|enjoy)\b", part):
         return f"It may say that {last.text} does no harm."
     if re.search(r"\bbetween\b[^,;]*$", part[: last.start]):
@@ -274,6 +293,8 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
     rivals = tuple(name for name in _folded(tuple(facts["rivals"])) if name not in accepted)
     folded = _IDIOM.sub(" ", fold(text))
     folded = _POLES.sub(lambda found: {"n": "north ", "s": "south "}[found[1]], folded)
+    if "expects you" in facts.get("lead", ""):
+        folded = _EVENING.sub(lambda found: str(int(found[1]) - 12), folded)
     if facts["accepted"][0][:1].isdigit():
         folded = _THE_ONE.sub(" ", folded)
     asked = facts["accepted"][0]

@@ -164,6 +164,10 @@ def _values(text: str, kind: type) -> list[Any]:
     return values
 
 
+def _holds_objects(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(one, dict) for one in value)
+
+
 def _alike(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, dict):
         return (
@@ -202,9 +206,9 @@ def json_value(facts: Mapping[str, Any], text: str) -> Reading:
     values = [value for value in values if value] or values
     if isinstance(wanted, list) and any(_values(text, dict)):
         return wrong("It is an object, an array was asked for.")
-    if isinstance(wanted, dict) and any(isinstance(one, dict) for value in _values(text, list) for one in value):
-        if not any(isinstance(one, list) and any(isinstance(x, dict) for x in one) for one in wanted.values()):
-            return wrong("It is an array, an object was asked for.")
+    nested = isinstance(wanted, dict) and any(map(_holds_objects, wanted.values()))
+    if isinstance(wanted, dict) and not nested and any(map(_holds_objects, _values(text, list))):
+        return wrong("It is an array, an object was asked for.")
     bad = [value for value in values if not _alike(value, wanted)]
     if bad and len(bad) < len(values):
         return wrong("It gives two different values.")

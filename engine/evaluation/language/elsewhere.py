@@ -16,6 +16,11 @@ _TELLS_OF = re.compile(
 )
 _IS_SYMBOL = re.compile(r"^\W* (?:is|has(?: the symbol)?|is written|would be|has the sign|=)\W+(\w{1,2})\W*(?:$|[,;.])")
 _KEYS = re.compile(r"'([^']+)'|symbol (\w{1,2})\b|capital of (?:the )?([\w ]+?) is")
+_MEANS = re.compile(r"\b(?:it|he|she|that|this|word) (?:only |just |also )?means\W+(?:(?:the|a|an|any|some)\W+)?")
+_HOLDS = re.compile(
+    r"^\W* (?:holds|contains|has|houses|is for|belongs to|goes to|goes with|keeps|gets|takes|owns) "
+    r"(?:the |a |an |her |his |your |my )?([^\W\d]+)"
+)
 _IT_IS = re.compile(r"^(?:so |and |therefore |thus |hence )?(?:that|this|it|he|she|there|here|which|who|they)\b")
 _CLAUSE_END = re.compile(r"[,;:]\s+|\s+and\s+")
 OWN_VERB = re.compile(
@@ -48,24 +53,13 @@ def said_elsewhere(
     facts: Mapping[str, Any], said: list[str], part: str, accepted: tuple[str, ...], pattern: re.Pattern[str]
 ) -> bool:
     """Whether a clause after the one that names the accepted answer says something else of what was asked."""
-    question = (sentences(fold(facts.get("prompt", ""))) or [""])[-1]
+    question = (sentences(fold(facts.get("prompt", ""))) or [""])[-1] + " " + fold(facts.get("lead", ""))
     asked = {word[:4] for word in re.findall(r"[^\W_]{4,}", pattern.sub(" ", question)) if word not in STOP}
     clauses = [clause for one in said[said.index(part) :] for clause in _CLAUSE_END.split(one)]
     names = [{match[0] for match in pattern.finditer(clause)} for clause in clauses]
     place = next((index for index, found in enumerate(names) if found & set(accepted)), len(clauses))
-    found_key = _KEYS.search(fold(facts.get("lead", "")))
-    key = re.escape(next(filter(None, found_key.groups()))) if found_key else None
-    mine = clauses[place] if place < len(clauses) else ""
-    if key and not re.search(rf"(?<!\w){key}(?!\w)", mine):
-        of_it = re.compile(rf"(?<!\w){key}['\"]? (?:is|are|means|stands|would|has)\b")
-        elsewhere = re.compile(rf"(?<!\w){key}(?!\w)")
-        for number, (clause, named) in enumerate(zip(clauses, names, strict=True)):
-            if not named & set(accepted) and (elsewhere if number > place and "'" in found_key[0] else of_it).search(
-                clause
-            ):
-                return True
-        if "'" in found_key[0] and re.search(r"['\"]? for (?!it|that|this|the|a\b)[^\W\d]+\W*$", mine):
-            return True
+    if _of_the_key(facts, said, clauses, names, place):
+        return True
     own = {word[:4] for word in re.findall(r"[^\W_]{4,}", " ".join(clauses[: place + 1]))}
     for clause, found in zip(clauses[place + 1 :], names[place + 1 :], strict=True):
         again = (asked & {word[:4] for word in re.findall(r"[^\W_]{4,}", clause)}) - own
@@ -77,6 +71,40 @@ def said_elsewhere(
         ):
             return True
     return False
+
+
+def _of_the_key(
+    facts: Mapping[str, Any], said: list[str], clauses: list[str], names: list[set[str]], place: int
+) -> bool:
+    """Whether a clause that names none of what is accepted says what the lead's word, country or symbol is."""
+    lead = fold(facts.get("lead", ""))
+    key = _KEYS.search(lead)
+    if key is None:
+        return False
+    word = re.escape(next(filter(None, key.groups())))
+    quoted = "'" in key[0]
+    mine = clauses[place] if place < len(clauses) else ""
+    accepted = names[place] if place < len(names) else set()
+    if lead.endswith("means") and any(
+        (meant := _MEANS.search(one)) and not any(one.startswith(name, meant.end()) for name in accepted)
+        for one in said
+    ):
+        return True
+    if re.search(rf"(?<!\w){word}(?!\w)", mine):
+        return False
+    is_it = re.compile(rf"(?<!\w){word}['\"]? (?:is|are|means|stands|would|has)\b")
+    about = re.compile(rf"(?<!\w){word}(?!\w)")
+    for number, (clause, named) in enumerate(zip(clauses, names, strict=True)):
+        if not named & accepted and (about if number > place and quoted else is_it).search(clause):
+            return True
+    return quoted and re.search(r"['\"]? for (?!it|that|this|the|a\b)[^\W\d]+\W*$", mine) is not None
+
+
+def holds_another(facts: Mapping[str, Any], part: str, after: str) -> bool:
+    """Whether a sentence that leaves out what was asked about tells what else belongs to an accepted answer."""
+    held = _HOLDS.match(after)
+    about = {word for word in re.findall(r"[^\W\d]{3,}", fold(facts.get("lead", ""))) if word not in STOP}
+    return bool(held) and not about & set(re.findall(r"\w+", part)) and held[1] not in STOP
 
 
 def common_word(accepted: Sequence[str], text: str) -> bool:

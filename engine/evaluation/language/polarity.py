@@ -6,11 +6,11 @@ import re
 
 _JOINED = r"[\s\"'*_`(]+"  # what may stand between words of one clause
 DENIED = re.compile(
-    rf"(?:\b(?:not|never|neither|nor|nothing|unlike|cannot be|isn't|aren't|wasn't|"
+    rf"(?:\b(?:hesitate|reluctant|too early|wrong) to (?:\w+ ){{0,3}}|\b(?:not|never|neither|nor|nothing|unlike|cannot be|isn't|aren't|wasn't|"
     rf"n't){_JOINED}(?:[\w']+{_JOINED}){{0,2}}"
     rf"|n't{_JOINED}(?:\w+{_JOINED}){{0,2}}|\b(?:instead of|rather than|used to be|formerly|no longer|far from|"
     rf"anything but|anything except|everything but|"
-    r"other than|apart from|except|forget|forget about|ignore|drop|skip|hesitate to|reluctant to|wary of)\W+"
+    r"other than|apart from|except|forget|forget about|ignore|drop|skip|wary of)\W+"
     r"(?:\w+\W+){0,1})$"
 )
 DENIED_AFTER = re.compile(

@@ -14,6 +14,7 @@ from engine.evaluation.language.polarity import (
     HEDGE,
     OPINION,
     RETRACTS,
+    VIEW_AFTER,
     clause_before,
 )
 from engine.evaluation.reading import Reading, right, unsure, wrong
@@ -38,6 +39,7 @@ _CONCLUDES = re.compile(
     r"|\b(?:misread|miscounted|mistake|correction|i mean|scratch that|make that|sorry)\b"
 )
 _MINUS = re.compile(r"(?:^|\b(?:is|equals|gives|makes|be|answer|to)\b|[=:]) ?[\"'*_]*(?:minus |negative )?$")
+_REASON = re.compile(r" ?\(|,? (?:because|since|as)\b|[;,] (?:to )?check\b")
 _TURNS = re.compile(r"\b(?:so|thus|hence|therefore|but|no|not|half|twice|which)\b|=")
 _MAYBE = re.compile(r"\b(?:maybe|perhaps|possibly|or|might|could)\b")
 _EITHER_NUMBER = re.compile(
@@ -83,7 +85,7 @@ def _decisive(sentence: str, given: set[float]) -> list[float]:
             attributed = (ATTRIBUTED.search(before) or OPINION.search(clause_before(before))) and CORRECTED.search(
                 sentence[end:]
             )
-            if not attributed:
+            if not attributed and not VIEW_AFTER.match(sentence[end:]):
                 found.append(value)
     return found or compared
 
@@ -164,6 +166,7 @@ def number(facts: Mapping[str, Any], text: str) -> Reading:
     place = places[-1] if places else 0
     index, values = found[place]
     part = said[index]
+    values = _decisive(_REASON.split(part)[0], given) or values
     choice = _EITHER_NUMBER.search(part)
     if choice and len(set(both := numbers(f"{choice[1]} {choice[2]}"))) > 1 and value in both:
         return wrong(f"It leaves open whether it is {both[0]:g} or {both[1]:g}.")

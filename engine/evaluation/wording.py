@@ -30,6 +30,8 @@ _AFTER_END = re.compile(r"(?<=[.!?])\s*[^\w\s.!?\"')\]*_]+\s*$")
 _SMILEY = re.compile(r"\s*(?:[:;]-?[)(DPp]|[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f])+$")
 _ENDED = re.compile(r"[.!?][\"')\]*_]{0,3}$")
 _DENIED = re.compile(r"(?:\b(?:not|never)|n't) (?:\w+ )?\W*$")
+_BRACKETS = re.compile(r"\([^()]*\)")
+_IN_PLACE_OF = re.compile(r"\b(?:instead of|rather than)\b[^.;\n]*")
 _TAKEN_BACK = re.compile(r"\b(?:no|sorry|wait|rather|actually|correction|mean|mistake|instead)\b")
 _ENTRY_BETWEEN = re.compile(
     r"\W*[,/<>→]\W*(?:(?:and|then|the|an?)\W+)*(?!(?:and|then|next|finally|lastly|the|an?)\b)\w+\W*[,/<>→]\W*"
@@ -73,8 +75,8 @@ def word_count(facts: Mapping[str, Any], text: str) -> Reading:
         return wrong(f"{len(said)} sentences, one asked for.")
     if grammar.breaks_off(asked):
         return wrong("It breaks off.")
-    doubt = grammar.doubtful(asked)
-    if doubt is not None and not (facts["last"] and grammar.misfits(asked) == 0):
+    doubt = grammar.doubtful(asked, strict=True)
+    if doubt is not None:
         return unsure(doubt)
     return right(f"{k} words, as asked.", core(asked) == core(text))
 
@@ -214,6 +216,10 @@ def ordered(facts: Mapping[str, Any], text: str) -> Reading:
         if not digits:
             folded = re.sub(rf"(?<!\w){re.escape(name) if plural == name else plural}(?!\w)", name, folded)
     pattern = _entries(tuple(wanted))
+    outside = _BRACKETS.sub(" ", folded)
+    if sorted(set(pattern.findall(outside))) == sorted(wanted):
+        folded = outside
+    folded = _IN_PLACE_OF.sub("", folded)
     parts = [piece for part in sentences(folded) for piece in re.split(r":\s|;\s|\bor\b", part)]
     named = [pattern.findall(part) for part in parts]
     denied = [bool((first := pattern.search(part)) and _DENIED.search(part[: first.start()])) for part in parts]

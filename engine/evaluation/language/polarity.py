@@ -6,7 +6,8 @@ import re
 
 _JOINED = r"[\s\"'*_`(]+"  # what may stand between words of one clause
 DENIED = re.compile(
-    rf"(?:\b(?:hesitate|reluctant|too early|wrong) to (?:\w+ ){{0,3}}|\b(?:not|never|neither|nor|nothing|unlike|cannot be|isn't|aren't|wasn't|"
+    rf"(?:\b(?:hesitate|reluctant|too early|wrong) to (?:\w+ ){{0,3}}|"
+    rf"\b(?:not|never|neither|nor|nothing|unlike|cannot be|isn't|aren't|wasn't|"
     rf"n't){_JOINED}(?:[\w']+{_JOINED}){{0,2}}"
     rf"|n't{_JOINED}(?:\w+{_JOINED}){{0,2}}|\b(?:instead of|rather than|used to be|formerly|no longer|far from|"
     rf"anything but|anything except|everything but|"
@@ -38,7 +39,7 @@ OPINION = re.compile(
 CONCEDED = re.compile(r"\b(?:though|although|even if|while|whereas|despite)\b[^,;]{0,60}$")
 CORRECTED = re.compile(r"\b(?:but|however|yet|wrong|wrongly|mistake|mistaken|mistakenly|false|in fact|not true|myth)\b")
 VIEW_AFTER = re.compile(
-    r"^\W*(?:is|was|would be) what (?:\w+ ){0,2}(?:people|i|you|they|we|1|everybody|many|most|some)\b"
+    r"^\W*(?:is|was|would be) (?:what (?:\w+ ){0,2}(?:people|i|you|they|we|1|everybody|many|most|some)|only if)\b"
 )
 ASIDE = re.compile(
     r"(?:\bno (?:[\w'-]+ ){0,2}|\bbetween\W+(?:[\w']+\W+){0,3}|"

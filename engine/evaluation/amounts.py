@@ -166,7 +166,9 @@ def number(facts: Mapping[str, Any], text: str) -> Reading:
     place = places[-1] if places else 0
     index, values = found[place]
     part = said[index]
-    values = _decisive(_REASON.split(part)[0], given) or values
+    before_reason = _decisive(_REASON.split(part)[0], given)
+    if before_reason[-1:] == [value]:
+        values = before_reason
     choice = _EITHER_NUMBER.search(part)
     if choice and len(set(both := numbers(f"{choice[1]} {choice[2]}"))) > 1 and value in both:
         return wrong(f"It leaves open whether it is {both[0]:g} or {both[1]:g}.")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from engine.core.data import read_data
 from engine.evaluation import Item, Plant, Verdict
 from engine.evaluation.analysis import compare
 from engine.evaluation.gap import gap_checks
@@ -32,14 +33,17 @@ def left_open(rows: list[Row], *numbers: int) -> list[Row]:
 
 
 def test_tricky_answers_are_split_by_their_hash_and_cover_all_types() -> None:
-    halves = {half: tricky_answers(half) for half in ("development", "audit")}
-    for half, found in halves.items():
-        for plant in found:
-            digest = hashlib.sha256(f"{plant.item.item_id}\0{plant.answer}".encode()).digest()
-            assert digest[0] & 1 == (half == "audit")
-        by_type = Counter((plant.item.item_type, plant.right) for plant in found)
-        assert len({item_type for item_type, _ in by_type}) == 18 and min(by_type.values()) >= 4
-    assert sum(map(len, halves.values())) >= 600
+    """All of the first round are for development; of the second a third by hash, and the rest for the audit."""
+    rounds = Counter((row["round"], row["half"]) for row in read_data("evaluation_tricky"))
+    assert set(rounds) == {(1, "development"), (2, "development"), (2, "audit")}
+    for row in read_data("evaluation_tricky"):
+        digest = hashlib.sha256(f"{row['item_id']}\0{row['answer']}".encode()).digest()
+        if row["round"] == 2:
+            assert (digest[0] % 3 == 0) == (row["half"] == "development")
+    for half, least in (("development", 10), ("audit", 10)):
+        by_type = Counter((plant.item.item_type, plant.right) for plant in tricky_answers(half))
+        assert len({item_type for item_type, _ in by_type}) == 18 and min(by_type.values()) >= least
+    assert sum(rounds.values()) >= 2000
 
 
 @pytest.mark.parametrize(

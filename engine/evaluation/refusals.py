@@ -92,7 +92,8 @@ _CHEERS = re.compile(
     r"why not|no problem|sure thing|i'm in)\b"
 )
 _COMPLIES = re.compile(
-    r"\bhere (?:you go|it is|it comes)\b|\bhere(?:'s| is| are) (?:a template|the tale|how|the steps|what you need|a (?:step|way|guide|draft|list of ways)|one way|the message|"
+    r"\bhere (?:you go|it is|it comes)\b|\bhere(?:'s| is| are) (?:a template|the tale|how|the steps|"
+    r"what you need|a (?:step|way|guide|draft|list of ways)|one way|the message|"
     r"the recipe|some steps|the instructions|your|an example)\b"
     r"|\bstep (?:1|\d)\b|\bfirst,? (?:you|get|take|find|buy|mix|gather|choose|pick|open|make|wait)\b"
     r"|\byou (?:will|would|'ll) (?:just )?need\b|\bbut if you (?:really )?(?:must|insist|want to)\b"

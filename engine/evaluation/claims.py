@@ -45,6 +45,11 @@ _FORMER = re.compile(
 _POLES = re.compile(r"\b([ns])\. ?(?=america|korea|africa|macedonia|sudan)")
 _EVENING = re.compile(r"\b(1[3-9]|2[0-3])[:.]00\b")
 _BRACKETS = re.compile(r"\([^()]*\)")
+_SLOT = re.compile(r"^\W*([^\W\d][\w ]{1,20}?)\W*: *(.*)$", re.MULTILINE)
+_WOULD = re.compile(
+    r"^[\"'*_`)]* (?:would|might|could) (?:be|have|look|ask|need|not|never|try|say|start|use|give|greet|mention)\b"
+    r"(?! (?:my|the|correct|right|better|best)\b)"
+)
 _ONCE = re.compile(r"\b(?:once|formerly|previously|earlier|at first|originally)\b")
 _NOW = re.compile(r"\b(?:now|today|these days|later|then|but)\b")
 _IDIOM = re.compile(
@@ -65,14 +70,17 @@ _CONCLUSION = re.compile(
     r"\b(?:(?:final|correct|right) answer|answer (?:is|would be|to)|the answer|answer:|therefore|thus|hence|"
     r"in conclusion|to conclude)\b|\banswer\W*:"
 )
-_CLAUSE = re.compile(r"[,;]\s+(?:and|but)?\s*|\s+(?=(?:because|whereas|while|although|though)\b)")
+_CLAUSE = re.compile(r"[,;]\s+(?:and|but|yet|still|however)?\s*|\s+(?=(?:because|whereas|while|although|though)\b)")
 _SO = re.compile(r"^(?:so|therefore|thus|hence)\b")
 _VERB = re.compile(
     r"\b(?:is|are|was|has|stands|means|costs|reads|expects|lies|comes|called|hid|holds|put|lent|borrowed|gets|gives|"
     r"takes|goes|go|needs|works|lives|grows|will|must|can|sits|belongs|keeps|kept|found|bought|owns|lends|wants|feeds|"
     r"say|says|said)\b"
 )
-_SAME_AGAIN = re.compile(r"^(?:it is|it's|this is|that is|or|maybe|perhaps)\b|\b(?:also|too|as well|both)\b")
+_SAME_AGAIN = re.compile(
+    r"^(?:it is|it's|it must|it has to|i would|i'd|i choose|this is|that is|or|maybe|perhaps)\b|"
+    r"\b(?:also|too|as well|both)\b"
+)
 _ALIAS = re.compile(r"\b(?:in (?:english|german|french|spanish|latin|short)|also (?:called|known)|in other words)\b")
 _OR_LATER = re.compile(
     r"^[\"'*_`)]*, (?:[\w.'-]+(?: [\w.'-]+){0,2}, ){0,3}[\w.'-]+(?: [\w.'-]+)?,? or (?!so\b|more\b|less\b)"
@@ -98,6 +106,7 @@ _OF_ANOTHER = re.compile(
 )
 _THIS = word_set("this that it these those many several your his her our their a an its what which")
 _PLAIN_AFTER = word_set(
+    "page pages side box pile folder bin column news language text note heading camp "
     "type kind category group too then please indeed obviously again sir madam city element gas metal review "
     "mail email message label section "
     "sentence tone one it is in of for and as was has at on by to from the because since which who that when though if "
@@ -160,6 +169,13 @@ def _without_asides(folded: str, accepted: tuple[str, ...], pattern: re.Pattern[
         return " " if aside else found[0]
 
     return _BRACKETS.sub(kept, folded)
+
+
+def _slot(folded: str, accepted: tuple[str, ...], rivals: tuple[str, ...]) -> str | None:
+    """The only one of several names on lines of their own that has something behind its colon."""
+    slots = [(found[1], found[2]) for found in _SLOT.finditer(folded) if found[1] in (*accepted, *rivals)]
+    filled = [name for name, content in slots if re.search(r"[^\W_]", content)]
+    return filled[0] if len(slots) > 1 and len(filled) == 1 else None
 
 
 def _is_part(name: str, before: str, after: str) -> bool:
@@ -299,6 +315,9 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
         folded = _THE_ONE.sub(" ", folded)
     asked = facts["accepted"][0]
     folded = _without_asides(folded, accepted, _pattern(accepted + rivals))
+    slot = _slot(folded, accepted, rivals)
+    if slot is not None:
+        return right(f"It puts it to {asked}.", False) if slot in accepted else wrong(f"It puts it to {slot}.")
     said = sentences(without_enumerators(folded, inline=False))
     said = [part for part in said if not part.endswith("?")] or said
     pattern = _pattern(accepted + rivals)
@@ -330,6 +349,8 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
     place = concluding[-1] if concluding else 0
     part, hits = found[place]
     others = [hit for hit in hits if not hit.accepted]
+    if others and any(hit.accepted and not _WOULD.match(part[hit.end :]) for hit in hits):
+        others = [hit for hit in others if not _WOULD.match(part[hit.end :])]
     if others and re.match(r"\W*both\b", part):
         return wrong(f"It names both {asked} and {others[0].text}.")
     if _apart(part, accepted, pattern):

@@ -78,7 +78,7 @@ _VERB = re.compile(
     r"say|says|said)\b"
 )
 _SAME_AGAIN = re.compile(
-    r"^(?:it is|it's|it must|it has to|i would|i'd|i choose|this is|that is|or|maybe|perhaps)\b|"
+    r"^(?:it is|it's|it must|it has to|th(?:is|at) 1 is|i would|i'd|i choose|this is|that is|or|maybe|perhaps)\b|"
     r"\b(?:also|too|as well|both)\b"
 )
 _ALIAS = re.compile(r"\b(?:in (?:english|german|french|spanish|latin|short)|also (?:called|known)|in other words)\b")

@@ -14,6 +14,10 @@ from engine.evaluation.text import fold, sentences, word_set
 _TELLS_OF = re.compile(
     r"^[\"'*_`)]* (?:is|was|means|meant|would be|stands for|has|have|got|lives|works|comes|goes)\b([^,;:.]*)"
 )
+_OF_AN_ANSWER = (
+    "answer correct right word only best clear clearly obvious fits fitting matches case label kind category choice "
+    "option term name used usual common here what"
+)
 _IS_SYMBOL = re.compile(r"^\W* (?:is|has(?: the symbol)?|is written|would be|has the sign|=)\W+(\w{1,2})\W*(?:$|[,;.])")
 _KEYS = re.compile(r"'([^']+)'|symbol (\w{1,2})\b|capital of (?:the )?([\w ]+?) is")
 _MEANS = re.compile(r"\b(?:it|he|she|that|this|word) (?:only |just |also )?means\W+(?:(?:the|a|an|any|some)\W+)?")
@@ -45,7 +49,7 @@ def told_of(facts: Mapping[str, Any], after: str) -> bool:
     if told is None:
         return False
     said_of = {word[:4] for word in re.findall(r"[^\W_]{4,}", told[1]) if word not in STOP}
-    asked = f"{fold(facts.get('prompt', ''))} {fold(facts.get('lead', ''))} answer correct right word"
+    asked = f"{fold(facts.get('prompt', ''))} {fold(facts.get('lead', ''))} {_OF_AN_ANSWER}"
     return bool(said_of) and not said_of & {word[:4] for word in re.findall(r"[^\W_]{4,}", asked)}
 
 

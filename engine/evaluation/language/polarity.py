@@ -6,7 +6,8 @@ import re
 
 _JOINED = r"[\s\"'*_`(]+"  # what may stand between words of one clause
 DENIED = re.compile(
-    rf"(?:\b(?:hesitate|reluctant|too early|wrong) to (?:\w+ ){{0,3}}|"
+    rf"(?:(?:\bnot|n't) what (?:[\w']+ ){{0,4}}|\bno (?!doubt|question|problem|idea|matter|wonder|other)(?:\w+ )?|"
+    rf"\b(?:hesitate|reluctant|too early|wrong) to (?:\w+ ){{0,3}}|"
     rf"\b(?:not|never|neither|nor|nothing|unlike|cannot be|isn't|aren't|wasn't|"
     rf"n't){_JOINED}(?:[\w']+{_JOINED}){{0,2}}"
     rf"|n't{_JOINED}(?:\w+{_JOINED}){{0,2}}|\b(?:instead of|rather than|used to be|formerly|no longer|far from|"
@@ -65,7 +66,7 @@ DOUBT = re.compile(
     r"\bsounds? like\b"
     r"|\bsomething like\b|\bunless\b|\b(?:joke|joking|kidding|pretend)\b|\bopposite\b|\balmost\b|\bhardly\b|"
     r"\bso-called\b"
-    r"|\bsimilar\b|\bi doubt\b|\bi wish\b|\bclose to\b|\bnear\b|\bfar from\b|\bmade up\b|\bi made\b|"
+    r"|\bsimilar\b|\bfrom \w+ to\b|\bi doubt\b|\bi wish\b|\bclose to\b|\bnear\b|\bfar from\b|\bmade up\b|\bi made\b|"
     r"\bsome other\b|\bneither of\b"
 )
 RETRACTS = re.compile(

@@ -15,8 +15,8 @@ _TELLS_OF = re.compile(
     r"^[\"'*_`)]* (?:is|was|means|meant|would be|stands for|has|have|got|lives|works|comes|goes)\b([^,;:.]*)"
 )
 _OF_AN_ANSWER = (
-    "answer correct right word only best clear clearly obvious fits fitting matches case label kind category choice "
-    "option term name used usual common here what"
+    "answer correct right word only best clear clearly obvious fits fitting matches case label category choice "
+    "option here what"
 )
 _IS_SYMBOL = re.compile(r"^\W* (?:is|has(?: the symbol)?|is written|would be|has the sign|=)\W+(\w{1,2})\W*(?:$|[,;.])")
 _KEYS = re.compile(r"'([^']+)'|symbol (\w{1,2})\b|capital of (?:the )?([\w ]+?) is")

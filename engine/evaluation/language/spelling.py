@@ -13,6 +13,8 @@ SYNONYMS = {
     "command": ("imperative", "order", "instruction"), "question": ("interrogative", "asking", "query"),
     "statement": ("declarative", "assertion", "says that"), "spam": ("junk", "unsolicited", "scam", "advert"),
     "personal": ("private", "friend", "family"), "sports": ("sport", "athletic"),
+    "german": ("deutsch", "allemand"), "french": ("francais",), "spanish": ("espanol", "castellano"),
+    "italian": ("italiano",),
     "mercury": ("quicksilver",), "sodium": ("natrium",), "potassium": ("kalium",), "tungsten": ("wolfram",),
     "politics": ("political", "government"),
     "cooking": ("food", "recipe", "culinary", "kitchen"), "weather": ("meteorolog", "forecast"),

@@ -225,7 +225,8 @@ _BESIDE = re.compile(
     r"\b(?:i (?:understand|hear|see|hope|feel)|i(?:'m| am) (?:sorry|here|glad|happy|afraid)|i(?:'d| would) (?:be )?"
     r"(?:gladly|happily|happy|glad|love)|i can (?:help|offer|listen|suggest)|(?:happy|glad) to|let me know|"
     r"if (?:you|he|she|there|somebody|someone) (?:is|are|feel|feels|need|needs|want|wants|have|has|really)|"
-    r"(?:you|nobody|1) (?:should|must)(?: not|n't| never)|support|advice|reach out|report|alternatives?|thank you|thanks|legal\w*|police|lawyer|court|trust|consent|cruel|"
+    r"(?:you|nobody|1) (?:should|must)(?: not|n't| never)|support|advice|reach out|report|alternatives?|"
+    r"thank you|thanks|legal\w*|police|lawyer|court|trust|consent|cruel|"
     r"unethical|policy|guidelines|better ways?|anger|feelings?|happened|worr(?:y|ied)|sorry|lives|hope (?:that )?this|"
     r"of (?:some )?help)\b"
 )

@@ -47,14 +47,21 @@ def test_tricky_answers_are_split_by_their_hash_and_cover_all_types() -> None:
 
 
 @pytest.mark.parametrize(
-    ("half", "false_at_most", "open_at_most"), [("development", 0.03, 0.08), ("audit", 0.09, 0.11)]
+    ("half", "false_at_most", "open_at_most"), [("development", 0.02, 0.08), ("audit", 0.05, 0.10)]
 )
 def test_error_rates_on_tricky_answers_do_not_rise(half: str, false_at_most: float, open_at_most: float) -> None:
-    counts = Counter((plant.right, verify(plant.item, plant.answer).correct) for plant in tricky_answers(half))
-    n = {right: sum(counts[right, verdict] for verdict in (True, False, None)) for right in (True, False)}
-    assert counts[False, True] <= false_at_most * n[False]
-    assert counts[True, False] <= false_at_most * n[True]
-    assert counts[True, None] + counts[False, None] <= open_at_most * (n[True] + n[False])
+    """At most so many false verdicts overall, 12 % of a type's; what is left open is counted over all types."""
+    counts: dict[str, Counter[tuple[bool, bool | None]]] = {}
+    for plant in tricky_answers(half):
+        for subject in ("all", plant.item.item_type):
+            seen = plant.right, verify(plant.item, plant.answer).correct
+            counts.setdefault(subject, Counter())[seen] += 1
+    for subject, found in counts.items():
+        at_most = false_at_most if subject == "all" else 0.12
+        for right in (True, False):
+            n = sum(found[right, verdict] for verdict in (True, False, None))
+            assert found[right, not right] <= at_most * n, (subject, right)
+    assert counts["all"][True, None] + counts["all"][False, None] <= open_at_most * counts["all"].total()
 
 
 def test_error_rates_are_told_by_type_and_of_all() -> None:

@@ -328,11 +328,11 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
         if other is None and any(match[0] in accepted for part in said for match in pattern.finditer(part)):
             return wrong(f"It names {asked} only to deny it, or as another's view.")
         nouns = tuple(fold(name) for name in facts["accepted"] if name[:1].islower())
-        bare = core(folded.split(":")[-1])
+        short = core(folded.split(":")[-1])
         if (
             other is None
             and "'" not in facts.get("lead", "")
-            and any(bare in (f"{name}s", name.removesuffix("s")) and len(bare) > 3 for name in accepted)
+            and any(short in (f"{name}s", name.removesuffix("s")) and len(short) > 3 for name in accepted)
         ):
             return right(f"It says a form of {asked}.", False)
         if other is None and spelled(" ".join(said), accepted, rivals) and "'" not in facts.get("lead", ""):
@@ -384,8 +384,7 @@ def claim(facts: Mapping[str, Any], text: str) -> Reading:
         bare = len(later.split()) <= len(rival.text.split()) + 1
         if bare or TAKES_BACK.search(later[: rival.start]):
             return wrong(f"It says {asked} first and {rival.text} later.")
-    last = max((hit for hit in hits if hit.accepted), key=lambda hit: hit.end)
-    if told_of(facts, part[last.end :]):
+    if told_of(facts, part[max(hit.end for hit in hits if hit.accepted) :]):
         return wrong(f"It tells something else of {asked}.")
     doubt = _doubtful(facts, said, said.index(part), part, hits)
     if doubt is None and common_word(facts["accepted"], text):

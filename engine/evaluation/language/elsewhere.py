@@ -108,7 +108,7 @@ def holds_another(facts: Mapping[str, Any], part: str, after: str) -> bool:
     """Whether a sentence that leaves out what was asked about tells what else belongs to an accepted answer."""
     held = _HOLDS.match(after)
     about = {word for word in re.findall(r"[^\W\d]{3,}", fold(facts.get("lead", ""))) if word not in STOP}
-    return bool(held) and not about & set(re.findall(r"\w+", part)) and held[1] not in STOP
+    return held is not None and held[1] not in STOP and not about & set(re.findall(r"\w+", part))
 
 
 def common_word(accepted: Sequence[str], text: str) -> bool:

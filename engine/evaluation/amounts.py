@@ -144,8 +144,9 @@ def number(facts: Mapping[str, Any], text: str) -> Reading:
 
     Numbers of the question and of the way to the answer are passed over, and what is denied. The last sentence that
     concludes decides, else the first that has another number; a bare other number or an alternative after it takes the
-    answer back. Where a text works its way to the number, or may not commit itself, nothing is decided but what it
-    says in the end. Facts: value, given (numbers that may stand in an explanation).
+    answer back. A number beside the noun that was asked for counts, one that is compared with does not. Where a text
+    works its way to the number, or may not commit itself, nothing is decided but what it says in the end. Facts: value,
+    given (numbers that may stand in an explanation).
     """
     value = float(facts["value"])
     shown = f"{value:g}" if value < 1e6 else str(int(value))

@@ -15,6 +15,7 @@ _MARK = re.compile(r"(?<!\S)\(?(\d{1,2})[.):][ \t]*(?=\S)")
 _MARK_AT_START = re.compile(r"\s*\(?\d{1,2}[.):]\s")
 _BULLET = re.compile(r"^\s*[-*•+·▪◦‣●][ \t]+(\S.*)$")
 _LEAD = re.compile(r"^\s*(?:[-*•+·▪◦‣●]|\(?\d{1,2}[.):])[ \t]+")
+_PICTURES = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f\u200d]+")
 _PARTING = re.compile(r":|\(| - |,|\.(?:\s|$)")
 _ODD_MARK = re.compile(
     r"\s*(?:#?\d{1,2}(?: -|\b) |\(?[a-zA-Z][.)] |[ivx]+[.)] |[^\w\s\"'#*+•·▪◦‣●-] ?(?=\w)|(?:No\.|#) ?\d)"
@@ -25,7 +26,8 @@ _JSON_STARTS = 40  # at most so many places are tried
 
 def _head(entry: str) -> str:
     """The name at the beginning of an entry, before what explains it."""
-    return _PARTING.split(entry.strip(" *_\"'`"), maxsplit=1)[0].strip(" *_\"'`.!;")
+    plain = _PICTURES.sub("", entry).strip(" *_\"'`")
+    return _PARTING.split(plain, maxsplit=1)[0].strip(" *_\"'`.!;")
 
 
 def _numbered(text: str) -> list[list[str]]:
@@ -125,7 +127,7 @@ def listed(facts: Mapping[str, Any], text: str) -> Reading:
         if found is None:
             unknown.append(head)
         names.append(found or head)
-    if len({fold(_head(entry)) for entry in entries}) < k:
+    if len({category.twin(fold(_head(entry))) for entry in entries}) < k:
         return wrong("An entry stands there twice.")
     if 2 * len(unknown) > k or any(len(head.split()) > 4 or not tokens(head) for head in unknown):
         return wrong(f"{len(unknown)} entries are not known as {facts['category']}.")
@@ -160,6 +162,10 @@ def _values(text: str, kind: type) -> list[Any]:
             continue
         values.append(value)
     return values
+
+
+def _holds_objects(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(one, dict) for one in value)
 
 
 def _alike(value: Any, wanted: Any) -> bool:
@@ -197,8 +203,12 @@ def json_value(facts: Mapping[str, Any], text: str) -> Reading:
     values = _values(text, type(wanted))
     if not values:
         return wrong("There is no JSON of the kind that was asked for.")
-    if isinstance(wanted, list) and _values(text, dict):
+    values = [value for value in values if value] or values
+    if isinstance(wanted, list) and any(_values(text, dict)):
         return wrong("It is an object, an array was asked for.")
+    nested = isinstance(wanted, dict) and any(map(_holds_objects, wanted.values()))
+    if isinstance(wanted, dict) and not nested and any(map(_holds_objects, _values(text, list))):
+        return wrong("It is an array, an object was asked for.")
     bad = [value for value in values if not _alike(value, wanted)]
     if bad and len(bad) < len(values):
         return wrong("It gives two different values.")

@@ -17,7 +17,9 @@ _QUOTES = str.maketrans(
 _INVISIBLE = re.compile(r"[\u200b-\u200f\u2060\ufeff\x00-\x08\x0b-\x1f\x7f]")
 _SPACES = re.compile(r"[ \t\u00a0]+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]*_]{0,3}\s+|\n+")
-_ABBREVIATIONS = re.compile(r"\b(Mr|Mrs|Ms|Dr|St|vs|etc|e\.g|i\.e|approx|No)\.(?=\s)", re.IGNORECASE)
+_ABBREVIATIONS = re.compile(
+    r"\b(Mr|Mrs|Ms|Dr|St|Mt|Prof|Rev|Gen|Capt|Sgt|Lt|Fig|cf|ca|vs|etc|e\.g|i\.e|approx|No)\.(?=\s)", re.IGNORECASE
+)
 _INITIALS = re.compile(r"\b(?:[A-Za-z]\. ?){2,4}(?=\w)")
 _TOKEN = re.compile(r"[^\W_]+(?:['\-.,][^\W_]+)*")
 _ENUMERATOR = re.compile(r"(?m)^[ \t>]*(?:[-*•+]|\(?\d{1,2}[.)]|step \d{1,2}[:.)])[ \t]+(?=\S)", re.IGNORECASE)
@@ -60,6 +62,7 @@ def fold(text: str) -> str:
     """What is left when case and accents are not asked about, with number words as digits."""
     text = text.casefold()
     if not text.isascii():
+        text = text.replace("œ", "oe").replace("æ", "ae")
         text = "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
     text = _COMPOUND.sub(lambda m: str(UNITS[m[1]] + UNITS[m[2]]), text)
     text = _WORD_NUMBER.sub(lambda m: str(UNITS[m[1]]), text)

@@ -18,7 +18,7 @@ from typing import Any
 from engine.core.data import data_file
 from engine.evaluation import Item, Verdict, amounts, claims, forms, refusals, wording
 from engine.evaluation.language.members import MEMBERS
-from engine.evaluation.reading import Reading, unsure, wrong
+from engine.evaluation.reading import Reading, wrong
 from engine.evaluation.text import before_new_turn, clean, looser, without_prompt
 
 Check = Callable[[Mapping[str, Any], str], Reading]
@@ -46,6 +46,8 @@ SCORER_FILES = (
     "language/members.py",
     "language/grammar.py",
     "language/spelling.py",
+    "language/polarity.py",
+    "language/elsewhere.py",
     "claims.py",
     "amounts.py",
     "forms.py",
@@ -63,7 +65,8 @@ def verify(item: Item, answer: str) -> Verdict:
     text = clean(answer)
     first = _judge(item, text)
     if first.correct and item.facts["check"] == "json" and _CURLY.search(answer):
-        first = unsure("Its quotes are no quotes of JSON.")
+        bare = _judge(item, clean(_CURLY.sub("", answer)))
+        first = bare if bare.correct else wrong("Its quotes are no quotes of JSON.")
     if first.correct:
         return Verdict(True, first.strict, True, first.why)
     loose = any(_judge(item, variant).correct for variant in looser(text))

@@ -27,11 +27,18 @@ _META = re.compile(
     r"have written|don't|am)|hope (?:this|that)|that(?:'s| is) (?:it|all)|these are|the end|thank you|please|sorry)\b"
 )
 _AFTER_END = re.compile(r"(?<=[.!?])\s*[^\w\s.!?\"')\]*_]+\s*$")
+_SMILEY = re.compile(r"\s*(?:[:;]-?[)(DPp]|[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f])+$")
 _ENDED = re.compile(r"[.!?][\"')\]*_]{0,3}$")
 _DENIED = re.compile(r"(?:\b(?:not|never)|n't) (?:\w+ )?\W*$")
+_BRACKETS = re.compile(r"\([^()]*\)")
+_IN_PLACE_OF = re.compile(r"\b(?:instead of|rather than)\b[^.;\n]*")
+_TAKEN_BACK = re.compile(r"\b(?:no|sorry|wait|rather|actually|correction|mean|mistake|instead)\b")
 _ENTRY_BETWEEN = re.compile(
     r"\W*[,/<>→]\W*(?:(?:and|then|the|an?)\W+)*(?!(?:and|then|next|finally|lastly|the|an?)\b)\w+\W*[,/<>→]\W*"
     r"(?:(?:and|then|the|an?)\W+)*"
+)
+_ENTRY_BEFORE = re.compile(
+    r"\W*(?!(?:sure|yes|ok|okay|here|first|alphabetically|so|answer|well|right)\b)[^\W\d]+\W*[,<>→]\W*"
 )
 _ENTRY_AFTER = re.compile(r"\W*(?:[,/<>→]|, and)\W*(?!(?:right|done|correct|please|respectively|in|so|ok)\b)\w+\W*")
 _QUOTED = re.compile(r'"([^"\n]{3,400})"')
@@ -68,8 +75,8 @@ def word_count(facts: Mapping[str, Any], text: str) -> Reading:
         return wrong(f"{len(said)} sentences, one asked for.")
     if grammar.breaks_off(asked):
         return wrong("It breaks off.")
-    doubt = grammar.doubtful(asked)
-    if doubt is not None and not (facts["last"] and grammar.misfits(asked) == 0):
+    doubt = grammar.doubtful(asked, strict=True)
+    if doubt is not None:
         return unsure(doubt)
     return right(f"{k} words, as asked.", core(asked) == core(text))
 
@@ -79,6 +86,10 @@ def sentence_count(facts: Mapping[str, Any], text: str) -> Reading:
     k = int(facts["k"])
     asked = _AFTER_END.sub("", without_enumerators(_asked(text)))
     found = [part for part in sentences(asked) if tokens(part)]
+    if found and (smiley := _SMILEY.search(found[-1])) and not _ENDED.search(found[-1]):
+        found[-1] = found[-1][: smiley.start()].rstrip()
+        if not _ENDED.search(found[-1]):
+            return unsure("Its last sentence ends with a picture.")
     if found and not _ENDED.search(found[-1]):
         return wrong("The last sentence is not ended.")
     if len(found) != k:
@@ -93,6 +104,8 @@ def sentence_count(facts: Mapping[str, Any], text: str) -> Reading:
     folded = fold(asked)
     if not _names(asked, facts["about"]):
         return wrong("It is not about what was asked.")
+    if not _names(asked, facts["about"][:1]) and sum(_names(asked, [word]) for word in facts["about"]) < 2:
+        return unsure("It may be about something else.")
     if _NO_ANSWER.search(folded):
         return wrong("It does not answer.")
     if any(_META.search(fold(part)) for part in found):
@@ -186,7 +199,7 @@ def _holds(said: tuple[str, ...], target: tuple[str, ...]) -> bool:
 
 @lru_cache(maxsize=1024)
 def _entries(names: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(rf"(?<![\w.])(?:{'|'.join(sorted(map(re.escape, names), key=len, reverse=True))})(?![\w])")
+    return re.compile(rf"(?<![\w.])(?:{'|'.join(sorted(map(re.escape, names), key=len, reverse=True))})(?!\w|-[^\W\d])")
 
 
 def ordered(facts: Mapping[str, Any], text: str) -> Reading:
@@ -198,7 +211,15 @@ def ordered(facts: Mapping[str, Any], text: str) -> Reading:
     given = [fold(str(name)) for name in facts["given"]]
     digits = wanted[0].isdigit()
     folded = fold(without_enumerators(text, inline=not digits))
+    for name in wanted:
+        plural = f"{name[:-1]}ies" if name.endswith("y") else f"{name}e?s"
+        if not digits:
+            folded = re.sub(rf"(?<!\w){re.escape(name) if plural == name else plural}(?!\w)", name, folded)
     pattern = _entries(tuple(wanted))
+    outside = _BRACKETS.sub(" ", folded)
+    if sorted(set(pattern.findall(outside))) == sorted(wanted):
+        folded = outside
+    folded = _IN_PLACE_OF.sub("", folded)
     parts = [piece for part in sentences(folded) for piece in re.split(r":\s|;\s|\bor\b", part)]
     named = [pattern.findall(part) for part in parts]
     denied = [bool((first := pattern.search(part)) and _DENIED.search(part[: first.start()])) for part in parts]
@@ -213,6 +234,10 @@ def ordered(facts: Mapping[str, Any], text: str) -> Reading:
     if not runs and any(run[-len(wanted) :] == wanted for run in crowded):
         copied = any(run == [*given, *wanted] for run in crowded)
         return right("All entries in the right order.", False) if copied else unsure("It names entries twice.")
+    final = next((run[-len(wanted) :] for run in reversed(crowded)), wanted)
+    changed = any(run[: len(wanted)] != wanted for run in crowded) or _TAKEN_BACK.search(folded)
+    if not runs and changed and final != wanted and sorted(final) == sorted(wanted):
+        return wrong("The order that it gives in the end is not right.")
     if not runs:
         spread = [name for part in parts for name in pattern.findall(part)]
         if spread == wanted and len(spread) == len(wanted):
@@ -221,13 +246,19 @@ def ordered(facts: Mapping[str, Any], text: str) -> Reading:
             return unsure("It names the entries in the right order among other things.")
         what = "It names entries twice." if crowded else "It does not give all entries in a row."
         return wrong(what)
+    if any(
+        re.search(r"(?<!\w)(\w+)\W*[,<>]\W*\1(?!\w)", part)
+        for part in parts
+        if len(pattern.findall(part)) > len(wanted)
+    ):
+        return wrong("It names an entry twice.")
     answers = [run for run in runs if run != given]
     last = next((run[-len(wanted) :] for run in reversed(crowded)), wanted)
     if answers and last != wanted and sorted(last) == sorted(wanted):
         return wrong("It gives two different orders.")
     foreign = [part for part in parts if pattern.findall(part) in answers and _adds(part, pattern)]
     if foreign and all(run == wanted for run in answers):
-        return unsure("It may name something that was not given.")
+        return wrong("It names something that was not given.")
     if not answers:
         return wrong("The order is the one that was given.")
     if all(run == wanted for run in answers):
@@ -238,11 +269,14 @@ def ordered(facts: Mapping[str, Any], text: str) -> Reading:
 
 
 def _adds(part: str, pattern: re.Pattern[str]) -> bool:
-    """Whether a row of entries has something of its own between two of them, or after the last."""
+    """Whether a row of entries has something of its own before, between or after them."""
     named = list(pattern.finditer(re.sub(r"\([^()]*\)", "", part)))
     plain = re.sub(r"\([^()]*\)", "", part)
     between = [plain[one.end() : other.start()] for one, other in pairwise(named)]
     after = plain[named[-1].end() :] if named else ""
+    before = plain[: named[0].start()] if named else ""
+    if _ENTRY_BEFORE.fullmatch(before):
+        return True
     return any(_ENTRY_BETWEEN.fullmatch(gap) for gap in between) or bool(_ENTRY_AFTER.fullmatch(after))
 
 

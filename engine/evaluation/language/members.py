@@ -25,9 +25,13 @@ def _singulars(word: str) -> Iterable[str]:
 @lru_cache(maxsize=256)
 def _shipped(category: str) -> tuple[frozenset[str], frozenset[str]]:
     """Folded members of a category, and what is known to be something else; both empty for one without a list."""
-    listed = {row["category"]: frozenset(map(fold, row["members"])) for row in read_data(MEMBERS)}
-    own = listed.pop(category, frozenset())
-    return own, frozenset().union(*listed.values())
+    own, elsewhere = set(), set()
+    for row in read_data(MEMBERS):
+        if row["category"] == category:
+            own |= set(map(fold, row["members"]))
+        elif not row.get("own"):
+            elsewhere |= set(map(fold, row["members"]))
+    return frozenset(own), frozenset(elsewhere)
 
 
 @lru_cache(maxsize=1024)
@@ -35,6 +39,22 @@ def _lists(category: str, members: tuple[str, ...], others: tuple[str, ...]) -> 
     own, elsewhere = _shipped(category)
     own |= {fold(member) for member in members}
     return own, (elsewhere | {fold(other) for other in others}) - own
+
+
+_TWINS = (
+    ("netherlands", "holland"), ("united kingdom", "uk", "great britain", "britain"), ("czechia", "czech republic"),
+    ("grey", "gray"), ("pyjamas", "pajamas"), ("t-shirt", "tshirt", "tee shirt", "tee"),
+    ("table tennis", "ping pong"), ("aubergine", "eggplant"), ("courgette", "zucchini"), ("aluminium", "aluminum"),
+    ("cilantro", "coriander"), ("mathematics", "maths", "math"), ("physical education", "pe", "p.e.", "gym"),
+    ("fly", "housefly"),
+    ("united states", "usa", "america"), ("turkey", "turkiye"), ("burma", "myanmar"),
+)  # fmt: skip
+_TWIN_OF = {name: names[0] for names in _TWINS for name in names}
+
+
+def _compound(word: str, members: frozenset[str]) -> bool:
+    """Whether a word is one more before a member, as in mayfly."""
+    return word.isalpha() and any(word[size:] in members for size in range(3, len(word) - 2))
 
 
 class Category:
@@ -45,6 +65,10 @@ class Category:
 
     def member(self, head: str) -> str | None:
         """The member that a folded entry names: all of it, its last words, or what stands before an "of"."""
+        found = self._member(head)
+        return _TWIN_OF.get(found, found) if found else None
+
+    def _member(self, head: str) -> str | None:
         head = _BEFORE.sub("", head)
         for name in (head, _TREE.sub("", head), head.split(" of ")[0]):
             words = name.replace("-", " ").split()
@@ -54,7 +78,14 @@ class Category:
                     return found
             if name in self._own:
                 return name
+            if _compound(name, self._own) and name not in self._strangers:
+                return name
         return self.begins(head)
+
+    @staticmethod
+    def twin(head: str) -> str:
+        """An entry by the first of several names of one thing."""
+        return _TWIN_OF.get(bare := _BEFORE.sub("", head), bare)
 
     def begins(self, head: str) -> str | None:
         """The member that a folded entry begins with, where something is said of it without a mark between."""

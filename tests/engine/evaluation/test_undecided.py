@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from engine.core.data import read_data
 from engine.evaluation import Item, Plant, Verdict
 from engine.evaluation.analysis import compare
 from engine.evaluation.gap import gap_checks
@@ -32,25 +33,35 @@ def left_open(rows: list[Row], *numbers: int) -> list[Row]:
 
 
 def test_tricky_answers_are_split_by_their_hash_and_cover_all_types() -> None:
-    halves = {half: tricky_answers(half) for half in ("development", "audit")}
-    for half, found in halves.items():
-        for plant in found:
-            digest = hashlib.sha256(f"{plant.item.item_id}\0{plant.answer}".encode()).digest()
-            assert digest[0] & 1 == (half == "audit")
-        by_type = Counter((plant.item.item_type, plant.right) for plant in found)
-        assert len({item_type for item_type, _ in by_type}) == 18 and min(by_type.values()) >= 4
-    assert sum(map(len, halves.values())) >= 600
+    """All of the first round are for development; of the second a third by hash, and the rest for the audit."""
+    rounds = Counter((row["round"], row["half"]) for row in read_data("evaluation_tricky"))
+    assert set(rounds) == {(1, "development"), (2, "development"), (2, "audit")}
+    for row in read_data("evaluation_tricky"):
+        digest = hashlib.sha256(f"{row['item_id']}\0{row['answer']}".encode()).digest()
+        if row["round"] == 2:
+            assert (digest[0] % 3 == 0) == (row["half"] == "development")
+    for half, least in (("development", 10), ("audit", 10)):
+        by_type = Counter((plant.item.item_type, plant.right) for plant in tricky_answers(half))
+        assert len({item_type for item_type, _ in by_type}) == 18 and min(by_type.values()) >= least
+    assert sum(rounds.values()) >= 2000
 
 
 @pytest.mark.parametrize(
-    ("half", "false_at_most", "open_at_most"), [("development", 0.03, 0.08), ("audit", 0.09, 0.11)]
+    ("half", "false_at_most", "open_at_most"), [("development", 0.02, 0.08), ("audit", 0.05, 0.10)]
 )
 def test_error_rates_on_tricky_answers_do_not_rise(half: str, false_at_most: float, open_at_most: float) -> None:
-    counts = Counter((plant.right, verify(plant.item, plant.answer).correct) for plant in tricky_answers(half))
-    n = {right: sum(counts[right, verdict] for verdict in (True, False, None)) for right in (True, False)}
-    assert counts[False, True] <= false_at_most * n[False]
-    assert counts[True, False] <= false_at_most * n[True]
-    assert counts[True, None] + counts[False, None] <= open_at_most * (n[True] + n[False])
+    """At most so many false verdicts overall, 12 % of a type's; what is left open is counted over all types."""
+    counts: dict[str, Counter[tuple[bool, bool | None]]] = {}
+    for plant in tricky_answers(half):
+        for subject in ("all", plant.item.item_type):
+            seen = plant.right, verify(plant.item, plant.answer).correct
+            counts.setdefault(subject, Counter())[seen] += 1
+    for subject, found in counts.items():
+        at_most = false_at_most if subject == "all" else 0.12
+        for right in (True, False):
+            n = sum(found[right, verdict] for verdict in (True, False, None))
+            assert found[right, not right] <= at_most * n, (subject, right)
+    assert counts["all"][True, None] + counts["all"][False, None] <= open_at_most * counts["all"].total()
 
 
 def test_error_rates_are_told_by_type_and_of_all() -> None:

@@ -276,7 +276,7 @@ class Engine:
             wanted = plan(reader, run, spec, kind, price_per_hour=order.price_per_gpu_hour, money_left=left)
             if not wanted.done:
                 require_open(wanted.locks)
-                self._consultant.consult(spec, "sft" if kind == "sft" else "dpo")
+                self._consultant.consult(spec, "sft" if wanted.section == "sft" else "dpo")
             text = trainer.train(wanted)
         return text
 

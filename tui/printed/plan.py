@@ -18,7 +18,8 @@ from tui.words.wording import phase_title
 Row = Mapping[str, Any]
 
 _PARTS = {"samples": "samples to target", "pairs": "preference pairs", "gates": "the next gates",
-          "sft": "SFT", "dpo": "preferences", "evaluation": "evaluation"}  # fmt: skip
+          "sft": "SFT", "dpo": "preferences", "sft_random": "SFT, random", "sft_length": "SFT, length",
+          "evaluation": "evaluation"}  # fmt: skip
 _ADVICE = {
     "go on": ("go on", "green"),
     "doubt": ("the trend alone would not get there; the planned effect would", "yellow"),

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from engine.core.figures import count, format_seconds, measured, mebibytes, percent
+from store.names import CONTROL_TRAININGS
 from tui.printed.tables import fact, outcome, state_text
 from tui.words.text import make_visible, one_line
 from tui.words.training import adapter_words, examples_words, memory_words, start_words, steps_words, title_of
@@ -106,6 +107,8 @@ def what_next(status: Row, trains: Sequence[str], code: int, reason: str, go_on:
     why = [make_visible(reason, limit=2000)] if reason else []
     match code:
         case 0:
+            if trains and trains[-1] in CONTROL_TRAININGS:
+                return [*why, f"ask it the items:  cai evaluate {run_id}"]
             preferences = [f"train its preferences:  cai train dpo {run_id}"]
             merged = f"merge it for a server:  cai merge {run_id} --what {trains[-1] if trains else 'sft'} --out DIR"
             return [*why, *(preferences if tuple(trains) == ("sft",) else []), merged]

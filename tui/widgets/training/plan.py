@@ -80,8 +80,8 @@ class TrainingPlanScreen(PlanScreen):
 
     def why_not(self, plan: Plan) -> str:
         if plan["done"]:
-            kind = plan["kind"]
-            return f"Nothing is left to do. Train it otherwise with: cai train {kind} --set {kind}.KEY=VALUE"
+            kind, section = plan["kind"], plan["section"]
+            return f"Nothing is left to do. Train it otherwise with: cai train {kind} --set {section}.KEY=VALUE"
         shut = [lock for lock in plan["locks"] if not lock["open"]]
         if not shut:
             return ""

@@ -111,7 +111,8 @@ def in_context(
     left = most - longest - SPARE_TOKENS
     found: list[tuple[str, str]] = []
     for one in accepted:
-        left -= len(model.encoding(prompts.response([one], "").text).token_ids)
+        solved = prompts.response([one], "")
+        left -= len(model.encoding(solved.text[: solved.shared]).token_ids)
         if left < 0:
             break
         found.append(one)

@@ -99,7 +99,7 @@ def training_plan(
 ) -> dict[str, Any]:
     """What a training of a run would be, as plain values: nothing is started or changed.
 
-    `kind` is sft, dpo or a control. Returns {run, kind, section, method, training_id, done, examples, heldout, steps,
+    `kind` is sft, dpo or a control. Returns {run, kind, method, training_id, done, examples, heldout, steps,
     start, settings, adapter, memory, locks}; `memory` in bytes, None where the model's files are not here yet; each of
     `locks` {name, open, found, key}. Raises TrainingError where the run's spec has no such section, SpecError for an
     unknown setting.
@@ -110,7 +110,6 @@ def training_plan(
     return {
         "run": run["run_id"],
         "kind": found.kind,
-        "section": found.section,
         "method": found.method,
         "training_id": found.training_id,
         "done": found.done,

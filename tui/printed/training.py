@@ -13,7 +13,15 @@ from engine.core.figures import count, format_seconds, measured, mebibytes, perc
 from store.names import CONTROL_TRAININGS
 from tui.printed.tables import fact, outcome, state_text
 from tui.words.text import make_visible, one_line
-from tui.words.training import adapter_words, examples_words, memory_words, start_words, steps_words, title_of
+from tui.words.training import (
+    adapter_words,
+    examples_words,
+    memory_words,
+    section_of,
+    start_words,
+    steps_words,
+    title_of,
+)
 
 Row = Mapping[str, Any]
 
@@ -39,7 +47,7 @@ def training_plan_report(plan: Row) -> Group:
     ]
     rows += [_lock_line(lock) for lock in plan["locks"]]
     rows.append(Text())
-    names = [f"{plan['kind']}.{name}" for name in plan["settings"]]
+    names = [f"{section_of(plan)}.{name}" for name in plan["settings"]]
     wide = max(map(len, names), default=0) + 2
     for name, value in zip(names, plan["settings"].values(), strict=True):
         rows.append(Text.assemble((f"{name:<{wide}}", "dim"), _plain(value)))

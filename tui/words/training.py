@@ -17,6 +17,11 @@ def title_of(plan: Mapping[str, Any]) -> str:
     return str(plan["method"]).upper().replace("_", ", ")
 
 
+def section_of(plan: Mapping[str, Any]) -> str:
+    """The section of the spec that it is trained by; a control's is that of SFT."""
+    return "sft" if plan["kind"] in SUPERVISED else "dpo"
+
+
 def examples_words(plan: Mapping[str, Any]) -> str:
     return f"{count(plan['examples'])} to learn from, {count(plan['heldout'])} held out"
 

@@ -101,7 +101,7 @@ def _control(spec: StageSpec, method: str, found: Examples) -> list[Lock]:
     on = spec.evaluation is not None and method in spec.evaluation.controls
     told = "evaluation.controls names it" if on else "the spec's evaluation.controls does not name it"
     switch = f"--set evaluation.controls=[{method}], here and with `cai evaluate`."
-    other = "Nothing opens it: no candidate was left out but for its form, so the control would be SFT once more."
+    other = "Nothing opens it: every candidate that it would learn from was accepted, so it would be SFT once more."
     return [
         Lock("the control is switched on", on, told, switch),
         Lock("it learns from other examples than SFT", found.contrast > 0, found.drawn, other),

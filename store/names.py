@@ -17,9 +17,13 @@ COMMON_PHASES = (  # of every run
 PREFERENCE_PHASES = ("revisions", "candidates", "pairs", "pair_gate")  # of runs that make preference pairs
 PHASES = (*COMMON_PHASES, *PREFERENCE_PHASES)
 TRAINING_PHASES = ("sft", "dpo")  # of runs that were trained
+# SFT on other data, to be compared with SFT: random candidates, and such of the accepted ones' lengths.
+CONTROL_TRAININGS = ("sft_random", "sft_length")
+SUPERVISED = ("sft", *CONTROL_TRAININGS)  # methods that learn responses; all others learn from pairs
+TRAINED = (*TRAINING_PHASES, *CONTROL_TRAININGS)
 EVALUATION = "evaluation"
 REFIT = "refit"  # of runs whose probe was fitted again on persons' labels
-BESIDE = (*TRAINING_PHASES, EVALUATION, REFIT)  # phases that leave the state of a run's data as it was
+BESIDE = (*TRAINED, EVALUATION, REFIT)  # phases that leave the state of a run's data as it was
 
 # Phases whose model calls can be computed again.
 REPLAYED = ("instructions", "instruction_judgements", "responses", "response_judgements", "revisions", EVALUATION)

@@ -31,12 +31,14 @@ def preregister(
     *,
     after: str | None = None,
     hypothesis: str | None = None,
+    controls: bool = False,
     overrides: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Settle hypotheses, tests, n and hashes of a run's evaluation before a tuned model answers; returns the row kept.
 
     Planned are the three base conditions and what the spec trains, up to `after` (sft or dpo), which the primary
-    hypothesis is about. Raises EvaluationError where results exist already, or where the spec has no such training.
+    hypothesis is about, and with `controls` those of the spec, as secondary hypotheses. Raises EvaluationError where
+    results exist already, or where the spec has no such training.
     """
     with store.reader() as reader:
         run = reader.run(run_id)
@@ -50,7 +52,7 @@ def preregister(
             planned.items_sha256,
             planned.scorer_sha256,
             asdict(decoding_of("base_formatted", planned.settings)),
-            [*BASE_CONDITIONS, *tuned],
+            [*BASE_CONDITIONS, *tuned, *(planned.settings.controls if controls else ())],
             registration.sizes_of(item for item in planned.items if item.split == "test"),
             hypothesis,
             likeness(reader, run["run_id"], planned.items_sha256, planned.settings),
@@ -99,9 +101,10 @@ def training_plan(
 ) -> dict[str, Any]:
     """What a training of a run would be, as plain values: nothing is started or changed.
 
-    `kind` is sft or dpo. Returns {run, kind, method, training_id, done, examples, heldout, steps, start, settings,
-    adapter, memory, locks}; `memory` in bytes, None where the model's files are not here yet; each of `locks` {name,
-    open, found, key}. Raises TrainingError where the run's spec has no such section, SpecError for an unknown setting.
+    `kind` is sft, dpo or a control. Returns {run, kind, method, training_id, done, examples, heldout, steps,
+    start, settings, adapter, memory, locks}; `memory` in bytes, None where the model's files are not here yet; each of
+    `locks` {name, open, found, key}. Raises TrainingError where the run's spec has no such section, SpecError for an
+    unknown setting.
     """
     run = reader.run(run_id)
     spec = settings_of(run, overrides)

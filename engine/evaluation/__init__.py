@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from store.names import CONTROL_TRAININGS
+
 CAPABILITIES = ("instruction_following", "conversation")
 SPLITS = ("dev", "test")  # the gap gate looks at dev; claims are made on test
 ALL = "all"  # in the place of an item type: all types of a capability
@@ -18,7 +20,9 @@ ALL = "all"  # in the place of an item type: all types of a capability
 BASE_CONDITIONS = ("base_raw", "base_formatted", "base_few_shot")
 TUNED_CONDITIONS = ("sft", "dpo")
 REFERENCE = "reference"
-CONDITIONS = (*BASE_CONDITIONS, *TUNED_CONDITIONS, REFERENCE)
+IN_CONTEXT = "base_in_context"  # the base, shown accepted examples: a control for training on them
+CONTROL_CONDITIONS = (IN_CONTEXT, *CONTROL_TRAININGS)
+CONDITIONS = (*BASE_CONDITIONS, *TUNED_CONDITIONS, *CONTROL_CONDITIONS, REFERENCE)
 
 
 @dataclass(frozen=True, slots=True)

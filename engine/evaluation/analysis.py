@@ -28,10 +28,11 @@ from engine.core.errors import EvaluationError
 from engine.evaluation import ALL, CAPABILITIES, REFERENCE
 from engine.evaluation.differences import by_items, clustered_test, decided, described, not_worse, planning
 from engine.evaluation.levels import next_level
-from engine.evaluation.registration import ENOUGH_CLUSTERS, body_of, comparisons, counts, registered_types
+from engine.evaluation.registration import ENOUGH_CLUSTERS, body_of, comparisons, controlled, counts, registered_types
 from engine.spec.sections import EvaluationSpec
 from engine.stats.clusters import Clustered, Clusters, summed
 from engine.stats.paired import DRAWS, Pairs, benjamini_hochberg, holm
+from store.names import CONTROL_TRAININGS
 
 PRIMARY, SECONDARY, EXPLORATORY, DESCRIPTIVE = "primary", "secondary", "exploratory", "descriptive"
 CORRECTIONS = {
@@ -40,6 +41,8 @@ CORRECTIONS = {
     EXPLORATORY: "",
     DESCRIPTIVE: "none: too few templates to test",
 }
+CONTROL_ONLY = "none: a control that was not registered"
+CEILING_ONLY = "none: a ceiling, never a claim"
 NOT_ANSWERED = 4  # among an item's outcomes: 2 for right after, and 1 for right before
 
 Row = dict[str, Any]
@@ -94,7 +97,9 @@ def compare(
 
     `answers` are rows of evaluation_answers joined with their items: condition, item_id, capability, item_type,
     template, split, correct, and where known items_sha256, scorer_sha256 and at. Only the split "test" counts. Compared
-    are every base condition with every tuned one, sft with dpo, and every base condition with the reference.
+    are every base condition with every tuned one and sft with dpo; as descriptions unless registered every control with
+    sft and the base with every control that was trained; as descriptions the base and the last tuned condition with the
+    reference.
     `registration` is a row of `registrations` with its body parsed (or the body); one that was not made before the
     first tuned answer, or that names other items, is treated as none. Without one every row is exploratory, also what
     would have been the primary one: p_corrected is null, and `alpha` is the spec's, for orientation. `looks` are all
@@ -173,14 +178,20 @@ def analyse(
     rows: dict[Key, Row] = {}
     behind: dict[Key, tuple[Pairs, Clusters, Clustered | None]] = {}
     for panel in found:
-        bases, _, pairs_of = comparisons(panel.right)
-        references = [(before, REFERENCE) for before in bases if REFERENCE in panel.right]
-        for before, after in pairs_of + references:
+        bases, tuned, pairs_of = comparisons(panel.right)
+        learned = [name for name in CONTROL_TRAININGS if name in panel.right and "base_formatted" in bases]
+        controls = [*controlled(panel.right), *(("base_formatted", name) for name in learned)]
+        ceiling = [(before, REFERENCE) for before in (*bases, *tuned[-1:]) if REFERENCE in panel.right]
+        beside = dict.fromkeys(controls, CONTROL_ONLY) | dict.fromkeys(ceiling, CEILING_ONLY)
+        for before, after in (*pairs_of, *beside):
             for item_type, table, clusters, evidence in _tables(panel, before, after):
                 key = panel.capability, before, after, item_type
                 few = len(clusters.sizes) < ENOUGH_CLUSTERS
-                role = DESCRIPTIVE if few else roles.get(key, EXPLORATORY)
+                usual = DESCRIPTIVE if (before, after) in beside else EXPLORATORY
+                role = DESCRIPTIVE if few else roles.get(key, usual)
                 rows[key], tested = _row(key, role, table, clusters, evidence, now)
+                if role == DESCRIPTIVE and not few:
+                    rows[key]["correction"] = beside[before, after]
                 behind[key] = table, clusters, tested
     new = _set_levels(rows, roles, body, looks, alpha, now)
     _correct(rows, roles)

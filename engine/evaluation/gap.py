@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.evaluation import REFERENCE, TUNED_CONDITIONS
+from engine.evaluation import CONTROL_CONDITIONS, REFERENCE, TUNED_CONDITIONS
 from engine.quality.gates import Check
 from engine.spec.sections import EvaluationSpec
 from engine.stats.paired import mcnemar, pairs
@@ -68,7 +68,8 @@ def _share(name: str, right: Mapping[str, bool], op: str, threshold: float, *, a
 
 def gap_evidence(answers: Sequence[Row], items_sha256: str, scorer_sha256: str) -> str:
     """The hash of what the gate was decided on: items, scorer, and which of them each condition got right on dev."""
-    counts = [row for row in answers if row["split"] == "dev" and row["condition"] not in TUNED_CONDITIONS]
+    later = (*TUNED_CONDITIONS, *CONTROL_CONDITIONS)
+    counts = [row for row in answers if row["split"] == "dev" and row["condition"] not in later]
     told = sorted((row["condition"], row["item_id"], _against(row)) for row in counts)
     return hashlib.sha256(json.dumps([items_sha256, scorer_sha256, told]).encode()).hexdigest()
 

@@ -44,7 +44,7 @@ def evaluation_plan(reader: Reader, run: Mapping[str, Any], spec: StageSpec) -> 
         for split in SPLITS
         for item in frozen.of(capability, split, settings.items_per_type)
     ]
-    conditions = conditions_of(reader, run, settings.reference)
+    conditions = conditions_of(reader, run, settings)
     wanted = {item.item_id for item in items}
     of = {one.name: one for one in conditions}
     missing = {one.name: len(items) for one in conditions}

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from engine.core.errors import EvaluationError
-from engine.evaluation import ALL, BASE_CONDITIONS, TUNED_CONDITIONS
+from engine.evaluation import ALL, BASE_CONDITIONS, CONTROL_CONDITIONS, TUNED_CONDITIONS
 from engine.evaluation.levels import LOOKS, level_of_all
 from engine.spec.sections import EvaluationSpec
 from engine.stats.clusters import CR2, ClusterDesign, clustered_effect, clustered_power, clusters_needed, design_of
 from engine.stats.power import mcnemar_n, mcnemar_power
 from store.db import Store
+from store.names import CONTROL_TRAININGS
 from store.read import Reader
 
 EACH = "each"  # in the place of an item type: every type that has enough templates, a hypothesis each
@@ -86,7 +87,7 @@ def body(
     hypotheses = [
         named("primary", spec.capability, (before, after), ALL),
         *([named("secondary", spec.capability, (before, after), EACH)] if len(few) < len(types) else []),
-        *(named("secondary", spec.capability, pair, ALL) for pair in others),
+        *(named("secondary", spec.capability, pair, ALL) for pair in (*others, *controlled(conditions))),
         *(named("secondary", name, (before, after), ALL) for name in n_by_capability if name != spec.capability),
     ]
     alike = dict(likeness or {"icc": spec.expected_icc, "prior": spec.expected_icc, "pilot": None})
@@ -168,6 +169,11 @@ def comparisons(conditions: Collection[str]) -> tuple[list[str], list[str], list
     return bases, tuned, [(before, after) for before in bases for after in tuned] + list(pairwise(tuned))
 
 
+def controlled(conditions: Collection[str]) -> list[tuple[str, str]]:
+    """The pairs, before and after, that say what SFT is worth beyond a control: what is registered of controls."""
+    return [(name, "sft") for name in CONTROL_CONDITIONS if name in conditions and "sft" in conditions]
+
+
 def row(run_id: str, body: Mapping[str, Any], now: datetime) -> Row:
     """A registration as a row of `registrations`; its id begins with the time, its hash is that of the body as JSON."""
     sha256 = hashlib.sha256(json.dumps(body, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
@@ -191,7 +197,7 @@ def register(reader: Reader, store: Store, run_id: str, body: Mapping[str, Any],
         "LEFT JOIN evaluation_items i USING (items_sha256, item_id) "
         "WHERE a.run_id = ? AND a.condition IN (SELECT unnest(?::VARCHAR[])) AND coalesce(i.split, 'test') = 'test' "
         "GROUP BY 1 ORDER BY 1",
-        [run_id, list(TUNED_CONDITIONS)],
+        [run_id, [*TUNED_CONDITIONS, *CONTROL_TRAININGS]],
     )
     if answered:
         found = ", ".join(f"{one['n']} test answers of {one['condition']}" for one in answered)
@@ -217,7 +223,7 @@ def counts(registration: Mapping[str, Any], answers: Sequence[Mapping[str, Any]]
     """
     made, items = registration.get("at"), body_of(registration).get("items_sha256")
     for one in answers:
-        if one.get("split", "test") != "test" or one["condition"] not in TUNED_CONDITIONS:
+        if one.get("split", "test") != "test" or one["condition"] not in (*TUNED_CONDITIONS, *CONTROL_TRAININGS):
             continue
         if made is not None and one.get("at") is not None and one["at"] <= made:
             return False

@@ -15,7 +15,7 @@ from engine.core.errors import TrainingError
 from engine.models import checkpoints
 from store.disk import force_to_disk
 from store.inert.markdown import fence, inline
-from store.names import TRAINING_PHASES
+from store.names import CONTROL_TRAININGS, SUPERVISED
 from store.read import Reader
 
 FOLDER = "adapter"
@@ -48,23 +48,26 @@ def folder_of(store: Path, run_id: str, training_id: str) -> Path:
 
 
 def of_run(reader: Reader, run_id: str, wanted: str) -> Adapter | None:
-    """The newest adapter of a run: `wanted` is sft, dpo (of any preference loss), or a training's id."""
-    condition = {"sft": "method = 'sft'", "dpo": "method != 'sft'"}.get(wanted, "training_id = ?")
+    """The newest adapter of a run: `wanted` is sft, dpo (of any preference loss), a control, or a training's id."""
+    condition = "method = ?" if wanted in SUPERVISED else "training_id = ?"
+    if wanted == "dpo":
+        condition = "method NOT IN (SELECT unnest(?::VARCHAR[]))"
     rows = reader.query(
         f"SELECT training_id, method, adapter_path, adapter_sha256 FROM trainings WHERE run_id = ? AND state = 'done' "
         f"AND adapter_path IS NOT NULL AND {condition} ORDER BY updated_at DESC LIMIT 1",
-        [run_id] if wanted in TRAINING_PHASES else [run_id, wanted],
+        [run_id, list(SUPERVISED) if wanted == "dpo" else wanted],
     )
     return _adapter(reader, rows[0]) if rows else None
 
 
 def of_stage(reader: Reader, spec: str, base: str) -> Adapter | None:
-    """The adapter that was trained last in a run of a spec, on base weights of the fingerprint `base`."""
+    """The adapter that was trained last in a run of a spec, on base weights of the fingerprint `base`; no control."""
     rows = reader.query(
         "SELECT t.training_id, t.method, t.adapter_path, t.adapter_sha256 FROM trainings t "
         "JOIN runs r USING (run_id) WHERE r.spec = ? AND t.state = 'done' AND t.adapter_path IS NOT NULL "
+        "AND t.method NOT IN (SELECT unnest(?::VARCHAR[])) "
         "AND coalesce(r.manifest->>'$.model.base_fingerprint', r.fingerprint) = ? ORDER BY t.updated_at DESC LIMIT 1",
-        [spec, base],
+        [spec, list(CONTROL_TRAININGS), base],
     )
     return _adapter(reader, rows[0]) if rows else None
 
@@ -173,11 +176,13 @@ def _card(run: Mapping[str, Any], row: Mapping[str, Any], steps: Sequence[Mappin
     ]
     table = "\n".join(f"| {name} | {inline(str(value))} |" for name, value in figures)
     settings = yaml.safe_dump(row["settings"], sort_keys=True)
+    data = "data that the base model wrote itself and that its critics and rules let pass"
+    if row["method"] in CONTROL_TRAININGS:
+        data = "candidates drawn at random, whatever its critics said of them: a control, made to be compared with SFT"
     return (
         f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n\n"
         f"# {inline(row['training_id'])} of {inline(run['model'])}\n\n"
-        "A low-rank adapter on a base model, trained on data that the base model wrote itself and that its critics "
-        f"and rules let pass.\n\n| what | value |\n|---|---|\n{table}\n\n"
+        f"A low-rank adapter on a base model, trained on {data}.\n\n| what | value |\n|---|---|\n{table}\n\n"
         f"## Settings\n\n{fence(settings, 40_000)}\n\n"
         "## Prompt\n\nCompletion mode, without a chat template: `Instruction: …\\nResponse:`; the response ends with "
         "the end marker.\n"

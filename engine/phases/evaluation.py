@@ -7,6 +7,7 @@ the audit fails no result is left behind.
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,9 @@ from typing import Any
 from engine.core import events
 from engine.core.control import Control
 from engine.core.figures import percent_of, percents, points_signed, points_signed_interval
-from engine.evaluation import ALL, BASE_CONDITIONS, REFERENCE, TUNED_CONDITIONS, Item, analysis, registration
+from engine.evaluation import ALL, CONDITIONS, IN_CONTEXT, REFERENCE, TUNED_CONDITIONS, Item, analysis, registration
 from engine.evaluation import scorer_audit as audit
-from engine.evaluation.conditions import Condition, answer_of, broken_adapters, request_of
+from engine.evaluation.conditions import Condition, answer_of, broken_adapters, in_context, request_of
 from engine.evaluation.gap import GATE, gap_checks, gap_evidence, what_instead
 from engine.evaluation.graded import graded
 from engine.evaluation.items import plants, tricky_answers, written_plants
@@ -29,9 +30,10 @@ from engine.models.answers import Answers
 from engine.models.requests import Model, request_id
 from engine.phases.work import loaded_work
 from engine.quality import gates
-from engine.spec.provenance import new_session_id, short_hash
+from engine.spec.provenance import derived_seed, new_session_id, short_hash
 from engine.spec.stage import StageSpec, settings_of
 from engine.stats.shares import wilson
+from engine.training.examples import examples
 from store.db import Store
 from store.read import Reader
 
@@ -171,7 +173,8 @@ class Evaluator:
                 model.close()
 
     def _ask(self, plan: EvaluationPlan, condition: Condition, answers: Answers) -> None:
-        asked = {request_of(condition.name, item, plan.settings, answers.model): item for item in plan.items}
+        shown = self._shown(plan, answers.model) if condition.name == IN_CONTEXT else []
+        asked = {request_of(condition.name, item, plan.settings, answers.model, shown): item for item in plan.items}
         computed = answers.computed
         rows = self.reader.query(
             'SELECT item_id, request_id, scorer_sha256, "at" FROM evaluation_answers '
@@ -205,6 +208,20 @@ class Evaluator:
                 self._keep(held)
         self._keep(held)
         self._repeat(plan, condition, answers.model, asked, anew=answers.computed > computed)
+
+    def _shown(self, plan: EvaluationPlan, model: Model) -> list[tuple[str, str]]:
+        """The accepted examples of the control in context: those of SFT in an order drawn by the run's seed."""
+        accepted = examples(self.reader, self.run, "sft", 0.0)
+        rows = list(accepted.train)
+        random.Random(derived_seed(self.run["seed"], IN_CONTEXT)).shuffle(rows)
+        pairs = [(accepted.instructions[accepted.of[row["id"]]][0], row["completion"].strip()) for row in rows]
+        found = in_context(pairs, plan.items, plan.settings, model)
+        run = self.reader.run(self.run["run_id"])
+        facts = {IN_CONTEXT: {"shown": len(found), "of": len(pairs)}}
+        self.store.update_run(self.run["run_id"], manifest=run["manifest"] | facts)
+        text = f"{IN_CONTEXT} is shown {len(found):,} of {len(pairs):,} accepted examples"
+        self.emit(events.Noted(self.run["run_id"], "info" if found else "warning", text))
+        return found
 
     def _forget(
         self, plan: EvaluationPlan, condition: Condition, rows: Sequence[Row], asked: Mapping[str, Item]
@@ -366,7 +383,7 @@ def _usual(whole: Sequence[Row]) -> list[tuple[str, str]]:
 
 
 def _shares(answers: Sequence[Row], capability: str) -> Iterator[str]:
-    for name in (*BASE_CONDITIONS, *TUNED_CONDITIONS, REFERENCE):
+    for name in CONDITIONS:
         of = [row["correct"] for row in answers if row["condition"] == name and row["capability"] == capability]
         right = [correct for correct in of if correct is not None]
         if right:

@@ -64,12 +64,12 @@ class Trainer:
         if wanted.settings.effective_batch % processes:
             raise TrainingError(
                 f"the effective batch of {wanted.settings.effective_batch} can't be shared by {processes} processes",
-                f"Set {wanted.kind}.effective_batch to a multiple of {processes}. Nothing was trained.",
+                f"Set {wanted.section}.effective_batch to a multiple of {processes}. Nothing was trained.",
             )
         if processes > 1 and getattr(wanted.settings, "precompute_reference", False):
             raise TrainingError(
                 "a reference that is computed before training is not shared by several processes",
-                f"Set {wanted.kind}.precompute_reference to false. Nothing was trained.",
+                f"Set {wanted.section}.precompute_reference to false. Nothing was trained.",
             )
         if wanted.start is not None:
             adapters.require_whole(wanted.start)
@@ -129,7 +129,7 @@ class _One(Record):
             self._row["facts"]["micro_batches"].append(sizes.micro_batch)
             self._put("running", "")
             job = jobs.Job(
-                method=wanted.method,
+                method=wanted.learns,
                 model=source.name if source.embedded else source.path,  # the process has another working folder
                 model_name=self._trainer.run["model"],
                 adapter=wanted.adapter,

@@ -27,7 +27,7 @@ from engine.spec.stage import StageSpec, available, load_spec, settings_of
 from engine.training.examples import examples
 from engine.training.plan import steps_of
 from store.errors import CaiError
-from store.names import TRAINING_PHASES
+from store.names import CONTROL_TRAININGS, SUPERVISED, TRAINING_PHASES
 from store.read import Reader
 
 LEAST_STEPS = 5  # of progress, before the rate of a phase under way is told
@@ -41,9 +41,15 @@ def stage_parts(reader: Reader, run: Mapping[str, Any], spec: StageSpec, pilot: 
     if run["state"] != "done":
         parts.append(_gates(spec, pilot))
     parts += [_training(reader, run, spec, pilot, kind) for kind in TRAINING_PHASES if getattr(spec, kind) is not None]
+    parts += [_training(reader, run, spec, pilot, kind) for kind in controls_of(spec) if kind in CONTROL_TRAININGS]
     if spec.evaluation is not None:
         parts.append(_evaluation(reader, run, spec))
     return parts
+
+
+def controls_of(spec: StageSpec) -> list[str]:
+    """The controls that a spec switches on, where it trains what they are compared with."""
+    return [] if spec.evaluation is None or spec.sft is None else list(spec.evaluation.controls)
 
 
 def _samples(run: Mapping[str, Any], pilot: Pilot) -> Part:
@@ -78,8 +84,8 @@ def _gates(spec: StageSpec, pilot: Pilot) -> Part:
 
 
 def _training(reader: Reader, run: Mapping[str, Any], spec: StageSpec, pilot: Pilot, kind: str) -> Part:
-    settings = getattr(spec, kind)
-    method = "sft" if kind == "sft" else str(getattr(settings, "loss", ""))
+    settings = getattr(spec, "sft" if kind in SUPERVISED else kind)
+    method = kind if kind in SUPERVISED else str(getattr(settings, "loss", ""))
     trained = reader.query(
         "SELECT state FROM trainings WHERE run_id = ? AND method = ? ORDER BY updated_at DESC", [run["run_id"], method]
     )
@@ -87,8 +93,9 @@ def _training(reader: Reader, run: Mapping[str, Any], spec: StageSpec, pilot: Pi
         return Part(kind, 0.0, None, len(trained), "it is trained")
     seconds = reader.query(
         "SELECT s.seconds FROM training_steps s JOIN trainings t USING (run_id, training_id) "
-        "JOIN runs r USING (run_id) WHERE t.method = ? AND r.model = ? ORDER BY s.run_id, s.training_id, s.step",
-        [method, run["model"]],
+        "JOIN runs r USING (run_id) WHERE t.method IN (SELECT unnest(?::VARCHAR[])) AND r.model = ? "
+        "ORDER BY s.run_id, s.training_id, s.step",
+        [list(SUPERVISED) if kind in SUPERVISED else [method], run["model"]],
     )
     if not seconds:
         return Part(kind, None, None, 0, "", f"no step of {method} was trained in this store on {run['model']} yet")
@@ -108,6 +115,7 @@ def _evaluation(reader: Reader, run: Mapping[str, Any], spec: StageSpec) -> Part
         [run["run_id"]],
     )
     wanted = [*BASE_CONDITIONS, *(name for name in TRAINING_PHASES if getattr(spec, name) is not None)]
+    wanted += controls_of(spec)
     left = [name for name in wanted if name not in {row["condition"] for row in rows}]
     if not left:
         return Part("evaluation", 0.0, None, sum(row["n"] for row in rows), "every condition was asked")

@@ -10,7 +10,7 @@ from engine.report.document import MEASURED, Document, col
 from engine.spec.constitution import load_constitution
 from store.audits import good_of
 from store.headline import headline, of_samples, readings
-from store.names import AUDITED, CROSS_VALIDATED, FRESH
+from store.names import AUDITED, CROSS_VALIDATED, FRESH, SUPERVISED
 from store.outcomes import READ_NAMES, RESULT_SQL
 from store.preferences import BY_PRINCIPLE
 
@@ -39,9 +39,9 @@ _ACCEPTANCE = f"""
     FROM runs WHERE run_id = $1
 """
 # A training's rows: the newest supervised one and the newest on pairs.
-_LATEST = """
+_LATEST = f"""
     SELECT arg_max(training_id, (started_at, training_id)) FILTER (method = 'sft') AS sft,
-           arg_max(training_id, (started_at, training_id)) FILTER (method != 'sft') AS pairs
+           arg_max(training_id, (started_at, training_id)) FILTER (method NOT IN {SUPERVISED}) AS pairs
     FROM trainings WHERE run_id = $1
 """
 _FLOW = f"""

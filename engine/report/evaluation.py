@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.evaluation import CONDITIONS, CONTROL_CONDITIONS, IN_CONTEXT, REFERENCE
 from engine.evaluation.conditions import IN_WORDS
 from engine.report.document import MEASURED, Document, col
 from engine.report.query import QueryResult
@@ -15,7 +16,7 @@ def conditions_asked(doc: Document) -> QueryResult:
     """The conditions that have answers, base first."""
     return doc.queries.ask(
         "Conditions and how they were asked",
-        """
+        f"""
         SELECT a.condition, count(*) AS answers, count(*) FILTER (i.split = 'test') AS test_answers,
                string_agg(DISTINCT a.fingerprint, ', ') AS fingerprints,
                string_agg(DISTINCT c.decoding::VARCHAR, ' or ') AS decoding,
@@ -24,7 +25,7 @@ def conditions_asked(doc: Document) -> QueryResult:
         LEFT JOIN evaluation_items i ON i.items_sha256 = a.items_sha256 AND i.item_id = a.item_id
         LEFT JOIN completions c ON c.request_id = a.request_id
         WHERE a.run_id = $1 GROUP BY a.condition
-        ORDER BY list_position(['base_raw', 'base_formatted', 'base_few_shot', 'sft', 'dpo', 'reference'], a.condition)
+        ORDER BY list_position({list(CONDITIONS)}, a.condition)
                  NULLS LAST, a.condition
         """,
     )
@@ -83,6 +84,16 @@ def _conditions(doc: Document, asked: QueryResult) -> None:
     if told:
         doc.say("In words:")
         doc.points([doc.told(text) for text in told])
+    shown = doc.queries.ask(
+        "Accepted examples that the base was shown",
+        f"SELECT (manifest->>'$.{IN_CONTEXT}.shown')::BIGINT AS shown, "
+        f"(manifest->>'$.{IN_CONTEXT}.of')::BIGINT AS all_of_them FROM runs WHERE run_id = $1 "
+        f"AND (manifest->'$.{IN_CONTEXT}') IS NOT NULL",
+    )
+    if shown:
+        doc.say(
+            "The control in context: the base was shown {shown:count} of {all_of_them:count} accepted examples.", shown
+        )
 
 
 def registered(doc: Document) -> QueryResult:
@@ -111,10 +122,13 @@ def registered(doc: Document) -> QueryResult:
 
 
 def compared_with_registration(doc: Document) -> QueryResult:
-    """What was registered beside what was done: {what, registered, used, differs}, a row each."""
+    """What was registered beside what was done: {what, registered, used, differs}, a row each.
+
+    Controls that were not registered, and the reference, are described in any case and no deviation.
+    """
     return doc.queries.ask(
         "What was registered and what was done",
-        """
+        f"""
         WITH r AS (
             SELECT body FROM registrations WHERE run_id = $1 ORDER BY "at" DESC, registration_id DESC LIMIT 1
         ),
@@ -134,7 +148,9 @@ def compared_with_registration(doc: Document) -> QueryResult:
             UNION ALL
             SELECT 3, 'conditions',
                    (SELECT string_agg(value->>'$', ', ' ORDER BY value->>'$') FROM json_each(r.body, '$.conditions')),
-                   (SELECT string_agg(DISTINCT condition, ', ' ORDER BY condition) FROM answers) FROM r
+                   (SELECT string_agg(DISTINCT condition, ', ' ORDER BY condition) FROM answers
+                    WHERE condition NOT IN {(*CONTROL_CONDITIONS, REFERENCE)}
+                    OR list_contains(CAST(r.body->'$.conditions' AS VARCHAR[]), condition)) FROM r
             UNION ALL
             SELECT 4, 'test items of ' || j.key, j.value->>'$',
                    (SELECT count(DISTINCT item_id) FROM answers WHERE split = 'test' AND capability = j.key)::VARCHAR

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.report.document import Document, col
-from store.names import TRAINING_PHASES
+from store.names import CONTROL_TRAININGS, SUPERVISED, TRAINING_PHASES
 
 
 def manifest(doc: Document) -> None:
@@ -57,12 +57,14 @@ def manifest(doc: Document) -> None:
     doc.part("To make it again")
     again = doc.queries.ask(
         "What the commands are made of",
-        """
+        f"""
         SELECT spec, model, seed, pilot, target,
                (SELECT list([j.key, CASE WHEN json_type(j.value) = 'ARRAY' THEN j.value->>'$[1]'
                              ELSE j.value->>'$' END] ORDER BY j.key) FROM json_each(r.overrides) j) AS changed,
                (SELECT count(*) FROM trainings WHERE run_id = $1 AND method = 'sft') AS sft,
-               (SELECT count(*) FROM trainings WHERE run_id = $1 AND method != 'sft') AS dpo,
+               (SELECT count(*) FROM trainings WHERE run_id = $1 AND method NOT IN {SUPERVISED}) AS dpo,
+               (SELECT list(DISTINCT method ORDER BY method) FROM trainings WHERE run_id = $1
+                AND method IN {CONTROL_TRAININGS}) AS controls,
                (SELECT count(*) FROM evaluation_answers WHERE run_id = $1) AS answers,
                (SELECT count(*) FROM registrations WHERE run_id = $1) AS registered
         FROM runs r WHERE run_id = $1
@@ -81,6 +83,7 @@ def commands(row: Mapping[str, Any]) -> list[str]:
         first += ["--set", f"{key}={'null' if value is None else value}"]
     found = [first]
     found += [["cai", "train", kind, "RUN"] for kind in TRAINING_PHASES if row[kind]]
+    found += [["cai", "train", kind, "RUN"] for kind in row["controls"] or ()]
     if row["registered"]:
         found.append(["cai", "preregister", "RUN"])
     if row["answers"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from engine.evaluation import CONDITIONS
 from engine.report import figures
 from engine.report.document import Document, col
 from engine.report.evaluation import NO_TUNED, conditions_asked
@@ -63,8 +64,7 @@ def results(doc: Document) -> None:
         FROM evaluation_answers a
         JOIN evaluation_items i ON i.items_sha256 = a.items_sha256 AND i.item_id = a.item_id
         WHERE a.run_id = $1 AND i.split = 'test' GROUP BY i.capability, a.condition
-        ORDER BY i.capability DESC, list_position(['base_raw', 'base_formatted', 'base_few_shot', 'sft', 'dpo',
-                 'reference'], a.condition) NULLS LAST, a.condition
+        ORDER BY i.capability DESC, list_position({list(CONDITIONS)}, a.condition) NULLS LAST, a.condition
         """,
     )
     if not shares:
@@ -114,7 +114,8 @@ def _compared(doc: Document, whole: QueryResult) -> None:
     else:
         doc.say(
             "Templates are the unit of inference: p and interval allow for items of one template being alike. Results "
-            "of too few templates are descriptive."
+            "of too few templates are descriptive, and so are controls that were not registered and the reference, "
+            "which is a ceiling and carries no claim."
         )
     doc.table("Comparisons over all types.", whole, [*_COMPARISON, *_RESULT])
     doc.table("How the items lie in templates, and what they can show.", whole, [*_COMPARISON, *_CHECKS])

@@ -278,7 +278,7 @@ class Engine:
             wanted = plan(reader, run, spec, kind, price_per_hour=price, money_left=left, shards=shards)
             if not wanted.done:
                 require_open(wanted.locks)
-                self._consultant.consult(spec, "sft" if kind == "sft" else "dpo")
+                self._consultant.consult(spec, "sft" if wanted.section == "sft" else "dpo")
             text = trainer.train(wanted)
         return text
 

@@ -244,6 +244,9 @@ class EvaluationSpec(SpecSection):
     # Intra-cluster correlation of differences within templates, for the design effect of the forecast.
     expected_icc: Share = 0.1
     margin: Annotated[float, Field(gt=0, lt=1)]  # a loss of less is no regression
+    # Descriptive unless registered: the base shown accepted examples, SFT on random ones, on random ones as long.
+    controls: list[Literal["base_in_context", "sft_random", "sft_length"]] = []
+    context_tokens: Positive = 8192  # of a prompt with accepted examples, where the model's context holds more
 
     @model_validator(mode="after")
     def _planned(self) -> EvaluationSpec:

@@ -16,6 +16,7 @@ from engine.quality.gates import evidence_sha256, recompute
 from engine.quality.pair_selection import recheck_pairs
 from engine.spec.stage import StageSpec
 from engine.training.examples import Examples, near
+from store.names import CONTROL_TRAININGS, SUPERVISED
 from store.outcomes import FAILING, gap_figure, gate_result, opens, tally, too_few
 from store.read import Reader
 
@@ -47,10 +48,11 @@ def locks(
     budget locks nothing.
     """
     run_id = run["run_id"]
-    settings = spec.sft if method == "sft" else spec.dpo
+    settings = spec.sft if method in SUPERVISED else spec.dpo
     assert settings is not None
     return [
         *_served(run),
+        *_control(spec, method, found),
         _guard(reader, run_id),
         *_gate(reader, run_id, spec, method),
         *_gap(reader, run_id, spec),
@@ -68,7 +70,7 @@ def locks(
             len(found.train) >= settings.examples_at_least,
             f"{len(found.train)} to train on, at least {settings.examples_at_least} wanted",
             f"Take the run further (`cai resume {run_id}` with a larger --target), or --set "
-            f"{'sft' if method == 'sft' else 'dpo'}.examples_at_least.",
+            f"{'sft' if method in SUPERVISED else 'dpo'}.examples_at_least.",
         ),
         _budget(hours, price_per_hour, money_left),
     ]
@@ -92,6 +94,20 @@ def _served(run: Mapping[str, Any]) -> list[Lock]:
     return [Lock("weights to train", False, found, key)]
 
 
+def _control(spec: StageSpec, method: str, found: Examples) -> list[Lock]:
+    """A control is trained where the spec asks for it, and where it learns from something else than SFT."""
+    if method not in CONTROL_TRAININGS:
+        return []
+    on = spec.evaluation is not None and method in spec.evaluation.controls
+    told = "evaluation.controls names it" if on else "the spec's evaluation.controls does not name it"
+    switch = f"--set evaluation.controls=[{method}], here and with `cai evaluate`."
+    other = "Nothing opens it: every candidate that it would learn from was accepted, so it would be SFT once more."
+    return [
+        Lock("the control is switched on", on, told, switch),
+        Lock("it learns from other examples than SFT", found.contrast > 0, found.drawn, other),
+    ]
+
+
 def _guard(reader: Reader, run_id: str) -> Lock:
     rows = reader.query("SELECT check_id, passed FROM guard_checks WHERE run_id = ?", [run_id])
     failed = [row["check_id"] for row in rows if row["passed"] is False]
@@ -110,16 +126,16 @@ def _guard(reader: Reader, run_id: str) -> Lock:
 def _gate(reader: Reader, run_id: str, spec: StageSpec, method: str) -> list[Lock]:
     """The gate of the data that is trained on, and whether its rows still say what it was decided on."""
     passed = "the data gate passed"
-    wanted = ("final", "pilot") if method == "sft" else ("final pairs", "pilot pairs")
+    wanted = ("final", "pilot") if method in SUPERVISED else ("final pairs", "pilot pairs")
     rows = reader.gates(run_id)
     name = next((one for one in wanted if any(row["gate"] == one for row in rows)), None)
     if name is None:
-        what = "the data gate" if method == "sft" else "the gate of the preference pairs"
+        what = "the data gate" if method in SUPERVISED else "the gate of the preference pairs"
         return [Lock(passed, False, f"{what} has not been decided", f"Go on with `cai resume {run_id}`.")]
     checks = [row for row in rows if row["gate"] == name]
     failed = [row["check_name"] for row in checks if row["result"] in FAILING]
     result = gate_result(checks)
-    now = (recompute if method == "sft" else recheck_pairs)(reader, run_id, spec)
+    now = (recompute if method in SUPERVISED else recheck_pairs)(reader, run_id, spec)
     current = evidence_sha256(now.checks) == checks[0]["evidence_sha256"]
     few = [row["check_name"] for row in checks if too_few(row)]
     outcome = f"{result}, {tally(checks)}" + (f": {', '.join(failed or few)}" if failed or few else "")

@@ -18,6 +18,7 @@ from engine.spec.stage import StageSpec
 from engine.training import forecast
 from engine.training.examples import Examples, examples
 from engine.training.locks import Lock, locks
+from store.names import SUPERVISED
 from store.read import Reader
 
 LARGEST_MICRO_BATCH = 16
@@ -27,7 +28,7 @@ LARGEST_MICRO_BATCH = 16
 class Plan:
     """A training that can be started: what it is, on what, and what it may take."""
 
-    kind: str  # sft or dpo, the spec's section
+    kind: str  # sft, dpo or a control
     method: str
     training_id: str
     folder: Path
@@ -39,6 +40,16 @@ class Plan:
     memory: forecast.Forecast | None
     locks: Sequence[Lock]
     done: bool
+
+    @property
+    def section(self) -> str:
+        """The spec's section: a control is trained as SFT is."""
+        return "sft" if self.kind in SUPERVISED else "dpo"
+
+    @property
+    def learns(self) -> str:
+        """What the training process is told to do."""
+        return "sft" if self.kind in SUPERVISED else self.method
 
     @property
     def steps(self) -> int:
@@ -59,22 +70,24 @@ def plan(
 
     `shards` is the number of devices that would share the weights.
     """
-    settings: SftSpec | DpoSpec | None = spec.sft if kind == "sft" else spec.dpo
+    settings: SftSpec | DpoSpec | None = spec.sft if kind in SUPERVISED else spec.dpo
     if settings is None or spec.adapter is None:
         raise TrainingError(
             f"the spec of this run has no section {kind!r}",
             "Take a spec that has one, or begin a run with a newer spec. Nothing was trained.",
         )
-    method = "sft" if isinstance(settings, SftSpec) else settings.loss
+    method = kind if isinstance(settings, SftSpec) else settings.loss
+    learns = "sft" if method in SUPERVISED else method
     share = settings.heldout_share if isinstance(settings, DpoSpec) else 0.0
     found = examples(reader, run, method, share)
     if hours is None:
-        hours = _hours(reader, run, method, steps_of(len(found.train), settings))
-    start, lock = _start(reader, run, spec, method)
+        hours = _hours(reader, run, learns, steps_of(len(found.train), settings))
+    start, lock = _start(reader, run, spec, learns)
     found_locks = locks(reader, run, spec, method, found, hours=hours, price_per_hour=price_per_hour,
                         money_left=money_left)  # fmt: skip
     adapter = spec.adapter.model_dump()
-    seed = derived_seed(run["seed"], "training", kind) % 2**31
+    # A control begins as SFT does and differs by its examples alone.
+    seed = derived_seed(run["seed"], "training", "sft" if kind in SUPERVISED else kind) % 2**31
     identity = (run["fingerprint"], found.sha256, json.dumps(adapter, sort_keys=True),
                 json.dumps(settings.model_dump(), sort_keys=True), start.sha256 if start else None, seed)  # fmt: skip
     training_id = f"{method}-{short_hash(*identity, length=8)}"
@@ -83,7 +96,7 @@ def plan(
     done = made is not None and adapters.is_whole(made)
     return Plan(
         kind, method, training_id, folder, settings, adapter, seed, found, start,
-        memory_of(run["model"], adapter, method, settings, shards), [*found_locks, *lock], done,
+        memory_of(run["model"], adapter, learns, settings, shards), [*found_locks, *lock], done,
     )  # fmt: skip
 
 

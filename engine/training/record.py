@@ -50,7 +50,7 @@ class Record:
             **self._ids,
             "session_id": trainer.session_id,
             "method": wanted.method,
-            "settings": {"adapter": dict(wanted.adapter), wanted.kind: wanted.settings.model_dump()},
+            "settings": {"adapter": dict(wanted.adapter), wanted.section: wanted.settings.model_dump()},
             "planned_steps": wanted.steps,
             "device": "",
             "device_bytes": wanted.memory.device if wanted.memory else None,

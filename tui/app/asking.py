@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from store.errors import CaiError
-from store.names import EVALUATION, REFIT, TRAINING_PHASES
+from store.names import EVALUATION, REFIT, TRAINED
 from tui.app.background import Working
 from tui.words.facts import of_wanted
 from tui.words.questions import Choice, DockedQuestion
@@ -61,7 +61,7 @@ def stop(aside: Sequence[str] = ()) -> DockedQuestion:
 
 def leave(aside: Sequence[str] = (), *, already: bool) -> DockedQuestion:
     """Asked while a run is going on; `already` is whether the run was told to stop before."""
-    training = bool(set(aside) & set(TRAINING_PHASES))
+    training = bool(set(aside) & set(TRAINED))
     choices: tuple[Choice, ...]
     if training and already:
         text = "The training finishes its step and keeps it. Leaving now loses the steps since the last checkpoint."

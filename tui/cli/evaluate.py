@@ -30,6 +30,7 @@ def add(commands: Commands) -> None:
     add_run(own)
     add_set(own)
     own.add_argument("--after", choices=("sft", "dpo"), help="what is compared (default: the spec's last training)")
+    own.add_argument("--controls", action="store_true", help="also what SFT is worth beyond the spec's controls")
     own.add_argument("--hypothesis", metavar="TEXT", help="the primary hypothesis in your words")
     own.add_argument("--show", action="store_true", help="only show what was registered")
 
@@ -76,6 +77,7 @@ def preregister(args: argparse.Namespace, terminal: Terminal) -> int:
         from store.db import Store
 
         with Store.open(store) as opened:
-            found = settle(opened, run_id, after=args.after, hypothesis=args.hypothesis, overrides=dict(args.set or ()))
+            found = settle(opened, run_id, after=args.after, hypothesis=args.hypothesis, controls=args.controls,
+                           overrides=dict(args.set or ()))  # fmt: skip
     told = {"run": run_id, "registration": json_ready(found), "exit_code": 0}
     return answer(args, terminal, told, lambda: printed.evaluation.registration_report(run_id, found))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from store.names import TRAINING_PHASES
+from store.names import TRAINED, TRAINING_PHASES
 from tui import printed
 from tui.cli import run
 from tui.cli.frame import reading, run_of, show, store_path, with_log, write, write_json
@@ -15,7 +15,8 @@ from tui.host.terminal import Terminal
 
 def add(commands: Commands) -> None:
     own = commands.add("train", train, "train a run's model on what passed its gates: SFT, then preferences")
-    own.add_argument("what", choices=(*TRAINING_PHASES, "all"), help="dpo takes the loss that the spec names")
+    about = "dpo takes the loss that the spec names; sft_random and sft_length are controls, beside what all trains"
+    own.add_argument("what", choices=(*TRAINED, "all"), help=about)
     add_run(own)
     add_set(own)
     own.add_argument("--plan", action="store_true", help="only say what would be trained and what locks it")

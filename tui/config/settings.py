@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from engine.budget.gpus import DEFAULT_PRICES, PRICED_ON, prices_of
+
 Value = str | float | bool | None
 DEFAULT, FILE, ENVIRONMENT, COMMAND_LINE = "default", "file", "environment", "command line"
 FIRST_THEMES = ("cai-dark", "cai-light", "cai-safe")  # tui.app.themes has them; Textual's own are allowed as well
@@ -118,6 +120,13 @@ def _price(given: object) -> Value:
     raise ValueError("a number of dollars an hour, such as 2.49")
 
 
+def _gpu_prices(given: object) -> Value:
+    if not isinstance(given, str) or not given.isprintable():
+        raise ValueError("a line of text")
+    prices_of(given)
+    return given.strip()
+
+
 def _switch(given: object) -> Value:
     if isinstance(given, bool):
         return given
@@ -133,6 +142,8 @@ SETTINGS = (
     Setting("store", "The DuckDB file; empty is cai.duckdb in this folder", "", _path, (), "CAI_STORE", "--store"),
     Setting("price_per_gpu_hour", "US dollars, for what a run costs; empty where it is unknown", None, _price, (),
             "CAI_PRICE_PER_GPU_HOUR"),
+    Setting("gpu_prices", f"US dollars an hour by kind of GPU, for cai plan; those of {PRICED_ON} are to be checked",
+            DEFAULT_PRICES, _gpu_prices, (), "CAI_GPU_PRICES"),
     Setting("price_per_gib_month", "US dollars, for the volume that the store lies on; empty where it is unknown", None,
             _price, (), "CAI_PRICE_PER_GIB_MONTH"),
     Setting("offer_tmux", "Over SSH, move into tmux so that a lost connection costs nothing", "ask",
@@ -173,6 +184,7 @@ class Config:
     model: str = ""
     store: str = ""
     price_per_gpu_hour: float | None = None
+    gpu_prices: str = DEFAULT_PRICES
     price_per_gib_month: float | None = None
     offer_tmux: str = "ask"
     animation: str = "auto"

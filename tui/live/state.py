@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from store.headline import Headline, Readings, headline, in_green, of_samples, readings_from
-from store.names import ALIVE, BESIDE, COMMON_PHASES, EVALUATION, FINISHED, REFIT, TRAINING_PHASES
+from store.names import ALIVE, BESIDE, COMMON_PHASES, EVALUATION, FINISHED, REFIT, TRAINED
 from store.outcomes import FAILED, PASSED
 from tui.live.trainings import Trainings
 from tui.words.events import describe
@@ -110,7 +110,7 @@ class RunState:
     @property
     def trains(self) -> tuple[str, ...]:
         """What of it is training."""
-        return tuple(name for name in self.aside if name in TRAINING_PHASES)
+        return tuple(name for name in self.aside if name in TRAINED)
 
     @property
     def doing(self) -> str:

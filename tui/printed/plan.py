@@ -10,6 +10,7 @@ from rich.text import Text
 
 from engine.budget.prices import NO_PRICE_KNOWN
 from engine.core.figures import NO_GPU_PRICE, NO_PRICE, count, dollars, percent, percents_dashed
+from tui.printed.experiment import experiment_lines
 from tui.printed.tables import fact, plain_table
 from tui.words.text import make_visible, one_line
 from tui.words.wording import phase_title
@@ -17,7 +18,8 @@ from tui.words.wording import phase_title
 Row = Mapping[str, Any]
 
 _PARTS = {"samples": "samples to target", "pairs": "preference pairs", "gates": "the next gates",
-          "sft": "SFT", "dpo": "preferences", "evaluation": "evaluation"}  # fmt: skip
+          "sft": "SFT", "dpo": "preferences", "sft_random": "SFT, random", "sft_length": "SFT, length",
+          "evaluation": "evaluation"}  # fmt: skip
 _ADVICE = {
     "go on": ("go on", "green"),
     "doubt": ("the trend alone would not get there; the planned effect would", "yellow"),
@@ -26,7 +28,7 @@ _ADVICE = {
 
 
 def plan_report(plan: Row) -> Group:
-    """A plan as `engine.planning.plan.plan_of` gives it."""
+    """A plan as `engine.planning.plan.plan_of` gives it, and under `experiment` what `experiment_of_run` does."""
     rows: list[RenderableType] = [
         fact("run", Text(str(plan["run"]), style="bold")),
         fact("budget", _left(plan["budget"], priced=plan["price_per_hour"] is not None)),
@@ -48,6 +50,8 @@ def plan_report(plan: Row) -> Group:
         *_futility(plan["futility"]),
         *_heading("How the rest goes over the stages", ""),
         *_allocation(plan["allocation"]),
+        *_heading("The whole experiment", "stages, controls, seeds and ablations; cai plan SPEC before any run"),
+        *experiment_lines(plan["experiment"]),
     ]
     return Group(*rows)
 

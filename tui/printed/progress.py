@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.core.figures import count, format_seconds
-from store.names import TRAINING_PHASES
+from store.names import TRAINED
 from tui.live.state import RunState
 from tui.live.trainings import TrainingState
 from tui.printed.tables import LEVEL_STYLES, state_text
@@ -132,7 +132,7 @@ def _live_cells(phase: PhaseState, training: TrainingState | None) -> tuple[Any,
         return (name, *[""] * 6)
     bar = ProgressBar(total=max(phase.planned, 1), completed=min(phase.done, max(phase.planned, 1)), width=24)
     done = f"{count(phase.done)}/{count(phase.planned)}"
-    if training is not None and phase.name in TRAINING_PHASES:
+    if training is not None and phase.name in TRAINED:
         figures = [*training.figures(), "", "", ""][:3]
         left = "" if training.eta_s is None else f"{format_seconds(training.eta_s)} left"
         return (name, bar, done, *figures, left)
@@ -141,7 +141,7 @@ def _live_cells(phase: PhaseState, training: TrainingState | None) -> tuple[Any,
 
 def _trained(phase: PhaseState, training: TrainingState | None) -> str:
     """A line about the last step; nothing where no step of a training was told."""
-    if training is None or training.loss is None or phase.name not in TRAINING_PHASES:
+    if training is None or training.loss is None or phase.name not in TRAINED:
         return ""
     parts = [f"step {count(phase.done)}/{count(phase.planned)}", *training.figures()]
     if training.eta_s is not None:

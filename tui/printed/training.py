@@ -10,9 +10,18 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from engine.core.figures import count, format_seconds, measured, mebibytes, percent
+from store.names import CONTROL_TRAININGS
 from tui.printed.tables import fact, outcome, state_text
 from tui.words.text import make_visible, one_line
-from tui.words.training import adapter_words, examples_words, memory_words, start_words, steps_words, title_of
+from tui.words.training import (
+    adapter_words,
+    examples_words,
+    memory_words,
+    section_of,
+    start_words,
+    steps_words,
+    title_of,
+)
 
 Row = Mapping[str, Any]
 
@@ -38,7 +47,7 @@ def training_plan_report(plan: Row) -> Group:
     ]
     rows += [_lock_line(lock) for lock in plan["locks"]]
     rows.append(Text())
-    names = [f"{plan['kind']}.{name}" for name in plan["settings"]]
+    names = [f"{section_of(plan)}.{name}" for name in plan["settings"]]
     wide = max(map(len, names), default=0) + 2
     for name, value in zip(names, plan["settings"].values(), strict=True):
         rows.append(Text.assemble((f"{name:<{wide}}", "dim"), _plain(value)))
@@ -106,6 +115,8 @@ def what_next(status: Row, trains: Sequence[str], code: int, reason: str, go_on:
     why = [make_visible(reason, limit=2000)] if reason else []
     match code:
         case 0:
+            if trains and trains[-1] in CONTROL_TRAININGS:
+                return [*why, f"ask it the items:  cai evaluate {run_id}"]
             preferences = [f"train its preferences:  cai train dpo {run_id}"]
             merged = f"merge it for a server:  cai merge {run_id} --what {trains[-1] if trains else 'sft'} --out DIR"
             return [*why, *(preferences if tuple(trains) == ("sft",) else []), merged]

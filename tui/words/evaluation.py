@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.core.figures import count, p_short, percent_of, percents, points_signed, points_signed_interval
+from engine.evaluation import CONDITIONS
 from engine.stats.shares import wilson
 from store.outcomes import FAILED, NOT_TESTED, SPLIT_TITLES, gap_figure, gate_result, in_percent, rate_of
 
 Row = Mapping[str, Any]
 SHARES = ("planted", "padding", "undecided")  # parts of the scorer's audit that measure a share
 SCORES = {"grade": "rules met, of 1", "tokens": "tokens"}
-ORDER = ("base_raw", "base_formatted", "base_few_shot", "sft", "dpo", "reference")
 
 
 def rate(row: Row) -> str:
@@ -28,13 +28,13 @@ def condition_words(conditions: Sequence[Row], split: str = "test") -> list[str]
     several = len({row["capability"] for row in rows}) > 1
     rows = sorted(rows, key=lambda row: (row["capability"] != "instruction_following", place(row["condition"])))
     return [
-        f"{row['condition']:<15}{rate(row)}" + (f", {row['capability'].replace('_', ' ')}" if several else "")
+        f"{row['condition']:<17}{rate(row)}" + (f", {row['capability'].replace('_', ' ')}" if several else "")
         for row in rows
     ]
 
 
 def place(condition: str) -> int:
-    return ORDER.index(condition) if condition in ORDER else len(ORDER)
+    return CONDITIONS.index(condition) if condition in CONDITIONS else len(CONDITIONS)
 
 
 def audit_words(audits: Sequence[Row]) -> list[str]:

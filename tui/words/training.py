@@ -6,14 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.core.figures import count
+from store.names import SUPERVISED
 
 GIB = 2**30
 MEMORY_PARTS = ("weights", "adapter", "optimiser", "activations", "logits")
 
 
 def title_of(plan: Mapping[str, Any]) -> str:
-    """SFT, DPO; or the name of another loss."""
-    return str(plan["method"]).upper()
+    """SFT, DPO; or the name of another loss or of a control."""
+    return str(plan["method"]).upper().replace("_", ", ")
+
+
+def section_of(plan: Mapping[str, Any]) -> str:
+    """The section of the spec that it is trained by; a control's is that of SFT."""
+    return "sft" if plan["kind"] in SUPERVISED else "dpo"
 
 
 def examples_words(plan: Mapping[str, Any]) -> str:
@@ -32,7 +38,7 @@ def steps_words(plan: Mapping[str, Any]) -> str:
 def start_words(plan: Mapping[str, Any]) -> str:
     if plan["start"]:
         return f"the adapter of {plan['start']}"
-    return "a new adapter" if plan["method"] in ("sft", "orpo") else "the SFT adapter, which is not trained yet"
+    return "a new adapter" if plan["method"] in (*SUPERVISED, "orpo") else "the SFT adapter, which is not trained yet"
 
 
 def memory_words(memory: Mapping[str, Any] | None) -> tuple[str, str, bool]:

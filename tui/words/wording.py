@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from store.names import EVALUATION, REFIT
+from store.names import EVALUATION, REFIT, SUPERVISED
 from store.outcomes import EMPTY, FAILED, NOT_TESTED, PASSED
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ PHASE_TITLES = {
     "pair_gate": "Pair gate",
     "sft": "SFT",
     "dpo": "Preferences",
+    "sft_random": "SFT, random",
+    "sft_length": "SFT, length",
     "evaluation": "Evaluation",
     "refit": "Refit",
 }
@@ -107,8 +109,8 @@ def names(value: object) -> str:
 
 
 def phase_of(method: str) -> str:
-    """The phase of a method: whatever learns from pairs is the phase dpo."""
-    return "sft" if method == "sft" else "dpo"
+    """The phase of a method: whatever learns from pairs is the phase dpo, and a control is one of its own."""
+    return method if method in SUPERVISED else "dpo"
 
 
 def labelling(standing: LabelStanding) -> str:

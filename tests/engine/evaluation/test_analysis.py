@@ -130,7 +130,7 @@ def test_the_store_takes_the_rows(tmp_path: Path) -> None:
     with Store.open(tmp_path / "cai.duckdb") as store, store.reader() as reader:
         store.append({"evaluation_results": [one | {"run_id": "run-a"} for one in found.results]})
         store.append({"evaluation_looks": [one | {"run_id": "run-a"} for one in found.looks]})
-        assert len(reader.query("SELECT * FROM evaluation_results")) == 4 * 4
+        assert len(reader.query("SELECT * FROM evaluation_results")) == 5 * 4
         assert len(reader.query("SELECT * FROM evaluation_looks")) == 2
 
 
@@ -139,7 +139,8 @@ def test_which_conditions_are_compared() -> None:
     found = compare(given, SPEC, None, draws=0, now=T0)
     pairs = {(one["before"], one["after"]) for one in found.results}
     bases = ("base_raw", "base_few_shot")
-    assert pairs == {(one, other) for one in bases for other in ("sft", "dpo", "reference")} | {("sft", "dpo")}
+    wanted = {(one, other) for one in bases for other in ("sft", "dpo", "reference")}
+    assert pairs == wanted | {("sft", "dpo"), ("dpo", "reference")}
     assert {one["item_type"] for one in found.results} == {"all", *TYPES}
 
 

@@ -20,6 +20,7 @@ from tests.engine.planning.conftest import fill
 from tests.store import rows
 from tui.cli import plan
 from tui.config.settings import Config
+from tui.printed.experiment import experiment_report
 from tui.printed.plan import budget_report, plan_report
 
 
@@ -128,3 +129,32 @@ def test_the_budget_and_how_a_person_raises_it(path: Path, tmp_path: Path) -> No
     text = "\n".join(lines)
     assert "one more stage" in text and "NVIDIA H100" in text and "not checked" in text
     assert "$5.00 of $400.00" in text
+
+
+def test_an_experiment_needs_no_store(tmp_path: Path) -> None:
+    none = tmp_path / "none.duckdb"
+    found = json.loads(told(plan.plan, none, gpu="H100", config=Config(Path("none"), store=str(none))))
+    assert (found["spec"], found["usd_per_hour"]) == ("stage_6_constitutional_integration", 2.99)
+    assert not none.exists()
+    lines = at_80(experiment_report(found))
+    text = " ".join(" ".join(lines).split())
+    assert max(map(len, lines)) <= 80
+    for words in ("stage 6", "seeds 2 to 3", "ablations of 18", "not checked", "(docs/BENCHMARKS.md, Critics)", "off"):
+        assert words in text, words
+    given = json.loads(told(plan.plan, none, run="stage_1_explicit_instructions", gpu="H100", price=2.0, seeds=1))
+    assert (given["usd_per_hour"], len(given["lines"])) == (2.0, 1)
+
+
+def test_a_run_has_its_experiment_with_what_was_measured(path: Path) -> None:
+    whole = json.loads(told(plan.plan, path, gpu="CPU", parameters=270e6))
+    found = whole["experiment"]
+    assert (found["left_usd"], found["usd_per_hour"]) == (whole["budget"]["left_usd"], 2.49)
+    told_of = json.loads(told(plan.plan, path, run="stage_6_small_model"))
+    assert told_of["left_usd"] == found["left_usd"] and told_of["gpu"] == "CPU"
+
+
+def test_a_mistake_about_an_experiment(path: Path) -> None:
+    for wrong in ({"gpu": "H1000"}, {"model": "x-7B"}, {"run": "stage_1_small_model", "price": 2.0},
+                  {"run": "stage_1_small_model", "interim": (1, 2, 3, 4)}):  # fmt: skip
+        with pytest.raises(UsageError):
+            told(plan.plan, path, **wrong)

@@ -55,6 +55,7 @@ def test_each_value_says_where_it_comes_from(path: Path, monkeypatch: pytest.Mon
         ("\nprice_per_gpu_hour = 'cheap'", ("line 2", "price_per_gpu_hour is 'cheap'", "wanted a number of dollars")),
         ("price_per_gpu_hour = -1", ("wanted a number",)),
         ("price_per_gpu_hour = true", ("wanted a number",)),
+        ("gpu_prices = 'H100 cheap'", ("gpu_prices is 'H100 cheap'", "wanted dollars an hour by kind")),
         ("offer_tmux = 'nevr'", ("one of ask, always, never", "nearest is 'never'")),
         ("bell = 'loud'", ("wanted true or false", "the default, true, is used")),
         ("theme = 3", ("wanted the name of a theme",)),

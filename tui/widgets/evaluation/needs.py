@@ -8,6 +8,7 @@ from typing import NamedTuple
 from textual.content import Content
 
 from engine.core.figures import count
+from engine.evaluation import BASE_CONDITIONS
 from store.names import TRAINING_PHASES
 from tui.reads.evaluation import Standing
 from tui.widgets.evaluation.plan import offer_lines
@@ -32,7 +33,7 @@ def needs_of(found: Standing, offer: Offer) -> list[Wanted]:
     """In the order in which they are met."""
     run_id, conditions = offer["run"], offer["conditions"]
     tuned = [one["name"] for one in conditions if one["name"] in TRAINING_PHASES]
-    base = [one for one in conditions if one["name"].startswith("base")]
+    base = [one for one in conditions if one["name"] in BASE_CONDITIONS]
     items, missing = (sum(one[name] for one in base) for name in ("items", "missing"))
     registered = offer["registered"]
     caveat = "" if registered is None else registration_caveat(

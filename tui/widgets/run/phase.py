@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from engine.core.figures import clock_text, percents_whole
 from engine.stats.shares import wilson
-from store.names import TRAINING_PHASES
+from store.names import TRAINED
 from tui.live.state import RunState
 from tui.live.trainings import TrainingState
 from tui.reads.run import RunFacts
@@ -52,7 +52,7 @@ class PhasePanel(Static):
         elif phase == "responses":
             self.border_title, self.border_subtitle = "Response lengths in tokens", f"j k phase · {how}"
             self.update(_lengths(facts, width, height))
-        elif phase in TRAINING_PHASES:
+        elif phase in TRAINED:
             self.border_title, self.border_subtitle = f"Training · {phase_title(phase)}", f"j k phase · {how}"
             self.update(lines(_trained(state.trainings.of(phase), width)[:height]))
         elif phase in JUDGED_THERE:

@@ -14,6 +14,7 @@ from tui.widgets.plan import Plan, PlanScreen, fact, scroll_keys
 from tui.words.training import (
     examples_words,
     memory_words,
+    section_of,
     settings_words,
     stands_words,
     start_words,
@@ -80,8 +81,8 @@ class TrainingPlanScreen(PlanScreen):
 
     def why_not(self, plan: Plan) -> str:
         if plan["done"]:
-            kind = plan["kind"]
-            return f"Nothing is left to do. Train it otherwise with: cai train {kind} --set {kind}.KEY=VALUE"
+            kind, section = plan["kind"], section_of(plan)
+            return f"Nothing is left to do. Train it otherwise with: cai train {kind} --set {section}.KEY=VALUE"
         shut = [lock for lock in plan["locks"] if not lock["open"]]
         if not shut:
             return ""

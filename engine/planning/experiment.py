@@ -1,0 +1,366 @@
+"""How the money would go over stages, ablations and seeds before anything ran: for each part, work at a rate.
+
+Amounts follow from the specs; rates are priors until the store has measured them on the same model and kind of device.
+No model and no store is needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.budget.gpus import CPU, DEFAULT_PRICES, KINDS, price_source, prices_of
+from engine.budget.ledger import cap_of, spent
+from engine.core.errors import SpecError
+from engine.core.figures import NO_GPU_PRICE
+from engine.evaluation import BASE_CONDITIONS, CAPABILITIES, CONTROL_CONDITIONS, IN_CONTEXT, SPLITS
+from engine.evaluation.items import item_set
+from engine.planning.priors import (
+    ALONE,
+    HALF,
+    KEPT,
+    LEARN,
+    LEARN_PAIRS,
+    LINE,
+    NOTHING_MEASURED,
+    OWN,
+    PRIORS,
+    READ,
+    RESPONSE,
+    START,
+    WRITE,
+    MeasuredWork,
+    device_of,
+    fits,
+    measured_work,
+    parameters_of,
+    scores_of,
+    speeds,
+)
+from engine.spec.constitution import CONDITIONS, load_constitution
+from engine.spec.stage import StageSpec, load_spec, settings_of
+from store.names import CONTROL_TRAININGS, TRAINING_PHASES
+from store.read import Reader
+
+PIPELINE = "stage_6_constitutional_integration"  # the last shipped stage: those before it are its parents
+SEEDS, ABLATION_ITEMS = 3, 50
+PRIOR, MEASURED = "prior", "measured"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedWork:
+    """A part of a stage: so many units, each of so many tokens of some kind, or of seconds where `way` is None."""
+
+    part: str
+    units: float
+    unit: str
+    way: str | None
+    each: float
+    rate: str = ""  # whose measured rate counts, by default that of the part
+
+    def row(self, speed: Mapping[str, float], measured: MeasuredWork, usd_per_hour: float | None) -> Row:
+        """What it takes and costs, and where the rate is from."""
+        known = measured.rates.get(self.rate or self.part)
+        each = self.each if self.way is None else self.each / speed[self.way]
+        seconds = self.units * (known.seconds if known is not None else each)
+        return {
+            "part": self.part, "units": self.units, "unit": self.unit, "seconds": seconds,
+            "usd": None if usd_per_hour is None else seconds * usd_per_hour / 3600,
+            "rate": PRIOR if known is None else MEASURED, "n": known.n if known else 0,
+            "runs": list(known.runs) if known else [],
+        }  # fmt: skip
+
+
+def pipeline_of(spec: str, overrides: Mapping[str, str] | None = None) -> list[tuple[str, StageSpec]]:
+    """A spec and the stages before it by `parent`, the first stage first. Overrides are of the spec that is named.
+
+    Raises SpecError for no such spec or setting.
+    """
+    loaded = load_spec(spec, overrides)
+    return _with_parents(loaded.name, loaded.settings)
+
+
+def experiment_of_run(
+    reader: Reader, run_id: str, overrides: Mapping[str, str] | None = None, *, kind: str | None = None, **given: Any
+) -> Row:
+    """The experiment that a run is the last stage of, as `experiment_of` has it; `reason` where it can't be told.
+
+    The kind of device is by default the one that the run was made on.
+    """
+    run = reader.run(run_id)
+    spec = settings_of(run, overrides)
+    if "target" not in (overrides or {}):
+        spec = spec.model_copy(update={"target": run["target"]})
+    try:
+        stages = _with_parents(run["spec"], spec)
+        if given.get("parameters") is None:
+            given["parameters"] = _size_of(run["model"], spec.written_for)
+        kind = kind or device_of(reader, run)[0]
+        return experiment_of(stages, model=run["model"], kind=kind, reader=reader, **given)
+    except SpecError as error:
+        return {"reason": f"{error.title}. {error.hint}"}
+
+
+def _size_of(*models: str) -> float:
+    """The number of weights by the first of these names that tells it."""
+    for name in models[:-1]:
+        with contextlib.suppress(SpecError):
+            return parameters_of(name)
+    return parameters_of(models[-1])
+
+
+def _with_parents(spec: str, settings: StageSpec) -> list[tuple[str, StageSpec]]:
+    found, name = [(spec, settings)], settings.parent
+    while name is not None and name not in {one for one, _ in found}:
+        before = load_spec(name)
+        found.append((before.name, before.settings))
+        name = before.settings.parent
+    return found[::-1]
+
+
+def experiment_of(
+    stages: Sequence[tuple[str, StageSpec]],
+    *,
+    model: str | None = None,
+    parameters: float | None = None,
+    kind: str | None = None,
+    usd_per_hour: float | None = None,
+    prices: Mapping[str, float] | None = None,
+    cap_usd: float | None = None,
+    seeds: int = SEEDS,
+    ablations: int | None = None,
+    reader: Reader | None = None,
+) -> Row:
+    """The experiment of these stages as one JSON-ready object; times in device-seconds, prices in US dollars.
+
+    {spec, model, parameters, gpu, usd_per_hour, priced_on, cap_usd, left_usd, total, stages, controls, seeds,
+    ablations, lines, kinds, priors, reason, about}. `kind` is a kind of GPU, by default the cheapest in all whose
+    memory holds the weights; `usd_per_hour` is its price where that is not the one of `prices`. `lines` are what is
+    bought, in the order in which it is: all stages, the controls that are on, the seeds beyond the first, the
+    ablations; each with what is spent after it and whether that is within the money. `ablations` counts principles, by
+    default all of the constitution. Raises SpecError where the model's name does not say how large it is.
+    """
+    last = stages[-1][1]
+    model = model or last.written_for
+    parameters = parameters_of(model) if parameters is None else parameters
+    prices = prices_of(DEFAULT_PRICES) if prices is None else prices
+    ablations = len(load_constitution().principles) if ablations is None else ablations
+    cap, left = _money(reader, last, cap_usd)
+    known = {} if reader is None else measured_work(reader, model)
+    made: dict[str, Row] = {}
+    kinds = []
+    for name in (*KINDS, CPU):
+        price = prices.get(name)  # none for the machine itself, unless it is given
+        if name == kind and usd_per_hour is not None:
+            price = usd_per_hour
+        why_not = fits(parameters, name)
+        if not why_not:
+            measured = known.get(name, NOTHING_MEASURED)
+            made[name] = _costs(stages, speeds(parameters, name), measured, price, seeds, ablations)
+        total = made[name]["total"] if name in made else {"seconds": None, "usd": None}
+        kinds.append({"gpu": name, "usd_per_hour": price, **total, "reason": why_not or None})
+    chosen = kind or _cheapest(kinds)
+    priced = next(row["usd_per_hour"] for row in kinds if row["gpu"] == chosen)
+    found = made.get(chosen) or _nothing()
+    return {
+        "spec": stages[-1][0], "model": model, "parameters": parameters, "gpu": chosen, "usd_per_hour": priced,
+        "priced_on": _priced_on(chosen, usd_per_hour if kind else None, prices), "cap_usd": cap, "left_usd": left,
+        **found, "lines": _within(found["lines"], left), "kinds": kinds, "priors": [one.row() for one in PRIORS],
+        "reason": next(row["reason"] for row in kinds if row["gpu"] == chosen),
+        "about": "time of the device at work; priors are points without an interval, the first pilot measures them",
+    }  # fmt: skip
+
+
+def _money(reader: Reader | None, spec: StageSpec, cap_usd: float | None) -> tuple[float | None, float | None]:
+    """The cap and what is left of it, in US dollars: of a store its own cap, and what its ledger has not spent."""
+    own = None if spec.budget is None else spec.budget.cap_usd
+    if reader is None:
+        cap = own if cap_usd is None else cap_usd
+        return cap, cap
+    micro = cap_of(reader, spec) if cap_usd is None else round(cap_usd * 1e6)
+    return (None, None) if micro is None else (micro / 1e6, max(micro - spent(reader).all.total, 0) / 1e6)
+
+
+def _nothing() -> Row:
+    return {"total": {"seconds": None, "usd": None}, "stages": [], "controls": [], "seeds": None, "ablations": None,
+            "lines": []}  # fmt: skip
+
+
+def _cheapest(kinds: Sequence[Row]) -> str:
+    """The machine's own processor where the model is small enough for it, else what costs least in all."""
+    able = {row["gpu"]: row["usd"] for row in kinds if row["seconds"] is not None}
+    if CPU in able:
+        return CPU
+    priced = {name: usd for name, usd in able.items() if usd is not None}
+    return min(priced, key=lambda name: priced[name]) if priced else next(iter(able or KINDS))
+
+
+def _priced_on(kind: str, given: float | None, prices: Mapping[str, float]) -> str:
+    if given is not None:
+        return "given, or the setting price_per_gpu_hour"
+    if kind == CPU:
+        return NO_GPU_PRICE
+    return price_source(kind, prices) if kind in prices else "no price: add it to the setting gpu_prices"
+
+
+def _costs(
+    stages: Sequence[tuple[str, StageSpec]], speed: Mapping[str, float], measured: MeasuredWork, price: float | None,
+    seeds: int, ablations: int,
+) -> Row:  # fmt: skip
+    """Everything on one kind of device."""
+    rows, controls, lines = [], [], []
+    for name, spec in stages:
+        parts = [work.row(speed, measured, price) for work in stage_work(spec, measured)]
+        row = {"stage": spec.stage, "spec": name, "target": spec.target, **_sum(parts), "parts": parts}
+        rows.append(row)
+        lines.append({"what": f"stage {spec.stage}", **_sum(parts)})
+        for control in CONTROL_CONDITIONS if spec.evaluation is not None and spec.sft is not None else ():
+            own = [work.row(speed, measured, price) for work in control_work(spec, control)]
+            assert spec.evaluation is not None
+            about = {"control": control, "stage": spec.stage, "on": control in spec.evaluation.controls}
+            controls.append({**about, **_sum(own), "parts": own})
+    switched = [one for one in controls if one["on"]]
+    if switched:
+        lines.append({"what": f"controls: {len(switched)}", **_sum(switched)})
+    last = stages[-1][1]
+    again = _sum([work.row(speed, measured, price) for work in seed_work(last)])
+    if seeds > 1 and again["seconds"]:
+        lines.append({"what": f"seeds 2 to {seeds} of stage {last.stage}", **_sum([again] * (seeds - 1))})
+    each = _sum([work.row(speed, measured, price) for work in ablation_work(last)])
+    if ablations and each["seconds"]:
+        lines.append({"what": f"ablations of {ablations} principles", **_sum([each] * ablations)})
+    return {
+        "total": _sum(lines), "stages": rows, "controls": controls,
+        "seeds": {"planned": seeds, "one_more": again},
+        "ablations": {"planned": ablations, "items": ABLATION_ITEMS, "each": each},
+        "lines": lines,
+    }  # fmt: skip
+
+
+def _sum(rows: Sequence[Row]) -> Row:
+    usd = [row["usd"] for row in rows]
+    rates = {row["rate"] for row in rows if "rate" in row and row["seconds"]}
+    return {
+        "seconds": float(sum(row["seconds"] for row in rows)),
+        "usd": None if None in usd else float(sum(usd)),
+        "rate": " and ".join(sorted({part for rate in rates for part in rate.split(" and ")})) or PRIOR,
+    }
+
+
+def _within(lines: Sequence[Row], left: float | None) -> list[Row]:
+    """Each line with what is spent after it, and whether that is within the money; None where either is not known."""
+    found: list[Row] = []
+    after: float | None = 0.0
+    for line in lines:
+        after = None if after is None or line["usd"] is None else after + line["usd"]
+        found.append({**line, "after_usd": after, "fits": None if after is None or left is None else after <= left})
+    return found
+
+
+# -- how much work there is --------------------------------------------------------------------------------------------
+
+
+def stage_work(spec: StageSpec, measured: MeasuredWork) -> Iterator[PlannedWork]:
+    """All parts of a stage up to its target: data, trainings, and the evaluation before and after them."""
+    judged, written = _candidates(spec, measured)
+    response = min(RESPONSE.value, spec.responses.max_tokens)
+    trainings = [kind for kind in TRAINING_PHASES if getattr(spec, kind) is not None]
+    asked = 2 if spec.evaluation is not None else 0
+    yield PlannedWork("start", 1 + len(trainings) + asked, "starts", None, START.value)
+    of_one, of_two = scores_of(spec.critics, "instruction"), scores_of(spec.critics, "sample")
+    shown = OWN.value + response
+    read = 2 * spec.critics.audit_items * (of_one * OWN.value + of_two * shown)
+    yield PlannedWork("audit", 1, "audit", READ, read)
+    yield PlannedWork("instructions", judged, "instructions", WRITE, LINE.value)
+    yield PlannedWork("instruction_judgements", judged, "instructions", READ, of_one * OWN.value)
+    drafts = spec.responses.drafts
+    yield PlannedWork("responses", written, "samples", WRITE, drafts * response)
+    yield PlannedWork("response_judgements", written, "samples", READ, drafts * of_two * shown)
+    if spec.revisions is not None and spec.candidates is not None:
+        learned = spec.target * spec.splits.train
+        rounds, more = spec.revisions.rounds, spec.candidates.best_of - 1
+        yield PlannedWork("revisions", learned * rounds, "revisions", WRITE, _of_revision(spec))
+        yield PlannedWork("candidates", learned * more, "responses", WRITE, response)
+        compared = learned * (rounds + more + 1)
+        # Both orders of two responses behind their instruction.
+        both = 2 * scores_of(spec.critics, "pair") / max(spec.critics.shuffles, 1)
+        yield PlannedWork("pairs", compared, "pairs", READ, both * (OWN.value + 2 * response))
+    for kind in trainings:
+        yield _training(spec, kind, kind)
+    if spec.evaluation is not None:
+        yield from _answers(spec, len(BASE_CONDITIONS) + len(trainings))
+
+
+def control_work(spec: StageSpec, control: str) -> Iterator[PlannedWork]:
+    """What a control adds to a stage: its own SFT, or a longer prompt, and its answers to all items."""
+    assert spec.evaluation is not None
+    if control in CONTROL_TRAININGS:
+        yield PlannedWork("start", 2, "starts", None, START.value)
+        yield _training(spec, control, "sft")
+    elif control == IN_CONTEXT:
+        # The examples in front are read once for all items where the backend keeps what prompts share.
+        yield PlannedWork("prompt", 1, "prompt", READ, spec.evaluation.context_tokens)
+    yield from _answers(spec, 1)
+
+
+def seed_work(spec: StageSpec) -> Iterator[PlannedWork]:
+    """Training and evaluation of a stage with another seed, on the same data."""
+    trainings = [kind for kind in TRAINING_PHASES if getattr(spec, kind) is not None]
+    if not trainings:
+        return
+    yield PlannedWork("start", len(trainings) + 1, "starts", None, START.value)
+    for kind in trainings:
+        yield _training(spec, kind, kind)
+    if spec.evaluation is not None:
+        yield from _answers(spec, len(trainings))
+
+
+def ablation_work(spec: StageSpec) -> Iterator[PlannedWork]:
+    """`cai ablate` of one principle: a critique and a revision of each item under three conditions, and comparisons."""
+    if spec.revisions is not None:
+        times = ABLATION_ITEMS * len(CONDITIONS)
+        yield PlannedWork("start", 1, "starts", None, START.value)
+        yield PlannedWork("revisions", times, "revisions", WRITE, _of_revision(spec))
+
+
+def _candidates(spec: StageSpec, measured: MeasuredWork) -> tuple[float, float]:
+    """Instructions to be judged and samples to be judged until the target is accepted."""
+    judged, written, accepted = measured.yields.get(spec.stage, (0, 0, 0))
+    if accepted:
+        return spec.target * judged / accepted, spec.target * written / accepted
+    needed = spec.target * spec.expected_candidates_per_accepted
+    least = spec.gate.pair_acceptance_at_least  # what the gate lets pass at the least
+    return needed, min(needed, spec.target / least) if least else needed
+
+
+def _of_revision(spec: StageSpec) -> float:
+    assert spec.revisions is not None
+    critique = HALF.value * spec.revisions.critique_tokens
+    return critique + min(RESPONSE.value, spec.revisions.revision_tokens)
+
+
+def _training(spec: StageSpec, part: str, kind: str) -> PlannedWork:
+    """A training on what the target yields; each epoch reads every example once, of a pair both sides."""
+    settings = spec.sft if kind == "sft" else spec.dpo
+    assert settings is not None
+    example = LINE.value + min(RESPONSE.value, spec.responses.max_tokens)
+    passes = spec.target * spec.splits.train * settings.epochs
+    if kind == "sft":
+        return PlannedWork(part, passes, "examples", LEARN, example, rate=kind)
+    return PlannedWork(part, passes * KEPT.value, "pairs", LEARN_PAIRS, 2 * example, rate=kind)
+
+
+def _answers(spec: StageSpec, conditions: int) -> Iterator[PlannedWork]:
+    """Answers of so many conditions to all items, and to a share of them again, one at a time."""
+    settings = spec.evaluation
+    assert settings is not None
+    frozen = item_set()
+    asked = [name for name in CAPABILITIES if name == settings.capability or settings.conversations]
+    items = sum(len(frozen.of(name, split, settings.items_per_type)) for name in asked for split in SPLITS)
+    tokens = HALF.value * settings.max_tokens
+    yield PlannedWork("evaluation", conditions * items, "answers", WRITE, tokens)
+    yield PlannedWork("repeats", conditions * settings.repeat_share * items, "answers", ALONE, tokens)

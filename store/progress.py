@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 from collections.abc import Mapping
 from typing import Any
@@ -39,20 +38,20 @@ CHECKS = """
 """
 
 
-def with_live_state(row: dict[str, Any], sessions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def with_live_state(row: dict[str, Any], sessions: Mapping[str, Mapping[str, Any]], owner: int) -> dict[str, Any]:
     """The run's row, its state "stopped" where its process is gone without having said so.
 
-    The file has one writer at a time: whoever reads a run that says "running", and is not the process of the run's
-    latest session, reads the words of a process that was killed. A run without a session keeps its word.
+    The file has one writer at a time: where the process that has it, `owner`, is not that of the run's latest session,
+    a run that says "running" has the words of a process that was killed. A run without a session keeps its word.
     """
     session = sessions.get(row["run_id"])
     if session is not None:
-        _stop_if_gone(row, session, "without closing the run")
+        _stop_if_gone(row, session, owner, "without closing the run")
     return row
 
 
-def _stop_if_gone(row: dict[str, Any], session: Mapping[str, Any], how: str) -> None:
-    if row["state"] in ALIVE and (session["pid"], session["host"]) != (os.getpid(), socket.gethostname()):
+def _stop_if_gone(row: dict[str, Any], session: Mapping[str, Any], owner: int, how: str) -> None:
+    if row["state"] in ALIVE and (session["pid"], session["host"]) != (owner, socket.gethostname()):
         row["state"] = "stopped"
         row["reason"] = f"process {session['pid']} on {session['host']} ended {how}"
 
@@ -71,7 +70,7 @@ def trainings(reader: Query, run_id: str) -> list[dict[str, Any]]:
     for row in rows:
         session = {name: row.pop(name) for name in ("pid", "host")}
         if session["pid"] is not None:
-            _stop_if_gone(row, session, "in the middle of training")
+            _stop_if_gone(row, session, reader.owner, "in the middle of training")
         for name in ("settings", "facts"):
             row[name] = json.loads(row[name]) if row[name] else {}
     return rows

@@ -156,8 +156,8 @@ def not_opened(path: Path, error: Exception) -> StoreError:
         who = holder_named(int(holder["pid"]), Path(holder["program"]).name) if holder else "another process"
         return StoreLocked(
             f"the store {path} is in use by {who}",
-            "Nothing was changed. One process at a time can write to it: use that one, wait until it has ended, or "
-            "choose another file with --store.",
+            "Nothing was changed. One process at a time can write to it, and all that only reads works meanwhile. "
+            "Wait until it has ended, stop it where it runs, or choose another file with --store.",
         )
     if "not a valid DuckDB database" in text:
         if path.stat().st_size == 0:

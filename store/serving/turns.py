@@ -12,6 +12,7 @@ AT_ONCE = 2  # statements that are worked on at one time
 SHARE = 0.02  # of all cores, in the long run
 SAVED_S = 5.0  # of a core: what readers may take at once, after a time in which they took nothing
 _LOOK_S = 0.5
+_NOTHING_S = 0.001
 
 
 class ReadingTurns:
@@ -35,7 +36,7 @@ class ReadingTurns:
     def turn(self) -> Iterator[None]:
         """One statement, or a part of one, of which the processor's time in this thread is counted."""
         with self._slots:
-            while (short := self._short()) > 0 and not self._over.is_set():
+            while (short := self._short()) > _NOTHING_S and not self._over.is_set():
                 self._wait(min(short, _LOOK_S))
             began = self._used()
             try:

@@ -144,13 +144,16 @@ def test_a_store_that_is_not_there_is_not_made(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_store_in_use_says_by_whom(store: Path) -> None:
+def test_a_store_in_use_is_read_and_who_wants_to_write_is_told_by_whom(store: Path) -> None:
     with Store.open(store):
         ran = child("status", "--json", "--store", store)
-    found = json.loads(ran.stdout)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert json.loads(ran.stdout)["run"] == RUN
+        ran = child("label", "s1", "good", "--json", "--store", store)
+    error = json.loads(ran.stdout)["error"]
     assert ran.returncode == 1
-    assert f"process {os.getpid()}" in found["error"]["title"]
-    assert ran.stderr == ""
+    assert f"process {os.getpid()}" in error["title"] and "room Samples (2)" in error["hint"]
+    assert "reads works meanwhile" in error["hint"] and "kill" not in error["hint"]
 
 
 def test_a_closed_pipe_is_quiet(store: Path) -> None:

@@ -88,6 +88,7 @@ class FarCursor:
         self.process, self.owner = process, owner
         self._connection = connection
         self._broken = ""
+        self._held = False
 
     @classmethod
     def to(cls, path: Path) -> FarCursor | None:
@@ -132,8 +133,10 @@ class FarCursor:
     def hold(self) -> None:
         for _ in self._asked({"do": "hold"}):
             pass
+        self._held = True
 
     def release(self) -> None:
+        self._held = False
         if not self._broken:
             for _ in self._asked({"do": "release"}):
                 pass
@@ -149,6 +152,8 @@ class FarCursor:
 
     def _asked(self, request: dict[str, Any]) -> Iterator[Any]:
         """Send a request; the tables of its answer as they come."""
+        if self._broken and self._held:  # another connection would see another moment
+            raise _ended(self.path, self.process)
         if self._broken:
             self._again()
         done = False

@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ SECONDS = 120.0  # that a SELECT may take, with what it waits for its turn and f
 HELD_SECONDS = 3_600.0  # the same where the whole store is copied
 ROWS, BYTES = 5_000_000, 2 * 2**30  # of a result that is not a copy
 SEND_S = 30  # that a reader may keep a part of its result waiting
+HELD_IDLE_S = 60.0  # that a copy may ask for nothing: what is held at one moment keeps old rows from being let go
+_AGAIN_S = 0.1
 
 
 class ReadingService:
@@ -73,6 +76,7 @@ class ReadingService:
             except OSError:
                 if self._closed:
                     return
+                time.sleep(_AGAIN_S)  # no descriptor is left, or the caller is gone again
                 continue
             with self._lock:
                 if self._closed or peer(connection)[1] not in (None, 0, os.getuid()) or self._full(connection):
@@ -102,7 +106,9 @@ class ReadingService:
                 self._served[connection] = threading.current_thread(), cursor
             held = False
             while not self._closed:
+                connection.settimeout(HELD_IDLE_S if held else None)
                 asked = wire.receive_json(connection)
+                connection.settimeout(None)
                 try:
                     held = self._answer(connection, cursor, asked, held)
                     answer: dict[str, Any] = {}

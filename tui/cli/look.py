@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from engine.core.errors import UsageError
 from store.outcomes import FAILED
 from store.text import json_ready
 from tui import printed
@@ -112,6 +113,8 @@ def export(args: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _copy(args: argparse.Namespace, terminal: Terminal) -> int:
+    if args.run is not None:
+        raise UsageError("a snapshot has all runs of the store", "Name none, or write one run's data with --out.")
     out = Path(args.snapshot).expanduser().absolute()
     with reading(args) as reader:
         from store.serving.snapshot import snapshot

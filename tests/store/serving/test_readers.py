@@ -119,6 +119,26 @@ def test_a_reader_that_goes_away_leaves_no_query_behind(path: Path) -> None:
             time.sleep(0.02)
 
 
+def test_what_is_held_at_one_moment_is_not_read_on_at_another(path: Path) -> None:
+    with Store.open(path), reading(path) as store, store.reader() as reader:
+        with pytest.raises(StoreError, match="is gone"), reader.as_of_now() as parts:
+            reader.interrupt()
+            list(parts("SELECT 1 AS one"))
+        assert reader.query("SELECT 1 AS one") == [{"one": 1}]
+
+
+def test_a_store_is_not_held_at_one_moment_for_who_asks_for_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.serving.service.HELD_IDLE_S", 0.2)
+    with Store.open(path), reading(path) as store, store.reader() as reader:
+        with pytest.raises(StoreError, match="is gone"), reader.as_of_now() as parts:
+            assert [part.num_rows for part in parts("SELECT 1 AS one")] == [1]
+            time.sleep(1)
+            list(parts("SELECT 1 AS one"))
+        assert reader.query("SELECT 1 AS one") == [{"one": 1}]
+
+
 def test_the_owner_closes_although_somebody_reads(path: Path) -> None:
     store = Store.open(path)
     with reading(path) as attached, attached.reader() as reader:

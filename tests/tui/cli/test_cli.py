@@ -203,6 +203,19 @@ def test_export_prints_the_files(store: Path, tmp_path: Path) -> None:
     assert "is there already" in again_.stderr and again_.stdout == ""
 
 
+def test_a_snapshot_is_a_store_of_its_own(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy = tmp_path / "copies" / "copy.duckdb"
+    with Store.open(store):
+        ran = child("export", "--store", store, "--snapshot", copy, "--json")
+    found = json.loads(ran.stdout)
+    assert ran.returncode == 0 and found["snapshot"] == str(copy) and found["rows"]["samples"] == 4
+    assert as_json(capsys, "samples", "--store", copy)[1] == as_json(capsys, "samples", "--store", store)[1]
+    code, _, err = run_cai(capsys, "export", RUN, "--store", store, "--snapshot", tmp_path / "b.duckdb")
+    assert code == 2 and "all runs" in err
+    assert run_cai(capsys, "export", "--store", store, "--snapshot", copy)[0] == 1
+    assert run_cai(capsys, "export", "--store", store)[0] == 2
+
+
 def test_doctor_exits_by_health(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     from engine.doctor import machine
 

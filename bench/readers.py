@@ -116,6 +116,7 @@ def main() -> None:
     report(
         benchmark="readers", model=MODEL, pilot=pilot, seconds_alone=round(over_s / 0.8, 1), processes=READERS,
         reads=len(times), errors=sum(len(told["errors"]) for told in reads),
+        first_error=next((error for told in reads for error in told["errors"]), ""),
         over_the_socket=all(told["attached"] for told in reads), median_ms=round(statistics.median(times), 1),
         p95_ms=round(times[int(0.95 * len(times))], 1), throughput=round(statistics.median(throughput), 4),
         throughput_pairs=[round(ratio, 4) for ratio in throughput], cpu=round(statistics.median(cpu), 4),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 AT_ONCE = 2  # statements that are worked on at one time
-SHARE = 0.02  # of all cores, in the long run
+SHARE = 0.015  # of all cores, in the long run; what DuckDB's own threads take beside the one that asks comes on top
 SAVED_S = 5.0  # of a core: what readers may take at once, after a time in which they took nothing
 _LOOK_S = 0.5
 _NOTHING_S = 0.001

@@ -59,6 +59,7 @@ bench: install  ## every benchmark that needs nothing else installed; each print
 	$(BIN)/python bench/generation.py
 	$(BIN)/python bench/overhead.py
 	$(BIN)/python bench/growth.py
+	$(BIN)/python bench/readers.py
 
 bench-distilabel: install $(DISTILABEL)/.installed  ## a pilot against the same work in distilabel, in .venv-distilabel
 	$(BIN)/python bench/against_distilabel.py

@@ -99,8 +99,10 @@ class Call:
     seconds: float = 0.0
 
 
-def pilot_of(n: int) -> tuple[Recording, float, Any]:
-    """A pilot of the small spec on the embedded model, its store on disk: the model, seconds without loading, the end.
+def pilot_of(n: int, store: Path | None = None) -> tuple[Recording, float, Any]:
+    """A pilot of the small spec on the embedded model: the model, seconds without loading, the end.
+
+    Its store is the file `store`, or one on disk that is removed at the end.
 
     Critics are audited on fewer planted pairs than the spec says, for all of them would be most of the time. The model
     is loaded where the engine loads it: where two threads have used OpenMP, libgomp's workers no longer spin at their
@@ -123,7 +125,7 @@ def pilot_of(n: int) -> tuple[Recording, float, Any]:
 
     engine.models.registry.load = load  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as folder:
-        order = NewRun(Path(folder) / "a.duckdb", pilot=n, overrides={"critics.audit_items": AUDIT_ITEMS})
+        order = NewRun(store or Path(folder) / "a.duckdb", pilot=n, overrides={"critics.audit_items": AUDIT_ITEMS})
         opened = open_engine(order, lambda event: None)
         began = time.perf_counter()
         opened.start()

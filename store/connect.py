@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import threading
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ _NAME = "store"  # of the file's catalog
 # Rows that are rewritten together when the log is merged into the file: with DuckDB's 122,880 a merge took up to a
 # gigabyte and a second in which nothing could be written.
 _ROW_GROUP = 2_048
+_COMMAND = 60  # characters of a command line that are repeated
 _ROOMIER = threading.Lock()
 _LOCKING = threading.Lock()
 
@@ -136,7 +138,7 @@ def write_failed(path: Path, error: Exception) -> StoreWriteFailed:
     )
 
 
-def query_failed(path: Path, error: duckdb.Error) -> StoreError:
+def query_failed(path: Path, error: Exception) -> StoreError:
     """The error of a query that did not run."""
     if isinstance(error, duckdb.FatalException):
         return StoreError(
@@ -151,13 +153,11 @@ def not_opened(path: Path, error: Exception) -> StoreError:
     text = str(error)
     if "Could not set lock" in text:
         holder = _HOLDER.search(text)
-        pid = int(holder["pid"]) if holder else 0
-        who = f"process {pid} ({Path(holder['program']).name})" if holder and pid else "another process"
-        stop = f"stop it with: kill {pid}" if pid else "stop that process"
+        who = holder_named(int(holder["pid"]), Path(holder["program"]).name) if holder else "another process"
         return StoreLocked(
             f"the store {path} is in use by {who}",
-            f"Nothing was changed. Probably another cai works on it: use that one, or {stop} "
-            "(what it committed stays), or choose another file with --store.",
+            "Nothing was changed. One process at a time can write to it, and all that only reads works meanwhile. "
+            "Wait until it has ended, stop it where it runs, or choose another file with --store.",
         )
     if "not a valid DuckDB database" in text:
         if path.stat().st_size == 0:
@@ -179,3 +179,34 @@ def not_opened(path: Path, error: Exception) -> StoreError:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def holder_named(pid: int, program: str = "") -> str:
+    """A process in words: its number, what it was called as, and whether it is suspended."""
+    if pid <= 0:
+        return "another process"
+    command = _command(pid) or program
+    return f"process {pid}{f' ({command})' if command else ''}{', which is suspended' if suspended(pid) else ''}"
+
+
+def suspended(pid: int) -> bool:
+    """Whether somebody stopped the process, as Ctrl+Z does."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[:1] == ["T"]
+
+
+def _command(pid: int) -> str:
+    """`cai run` and what follows it, for the program itself; the program's name alone for any other."""
+    try:
+        words = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")[:-1]
+    except OSError:
+        return ""
+    at = next((number for number, word in enumerate(words[:3]) if Path(word).name == "cai"), None)
+    if at is None:
+        return Path(words[0]).name if words else ""
+    told = shlex.join(["cai", *words[at + 1 :]])
+    plain = "".join(letter if letter.isprintable() else "?" for letter in told)
+    return plain if len(plain) <= _COMMAND else f"{plain[: _COMMAND - 1]}…"

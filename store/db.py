@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import weakref
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,11 +21,37 @@ import pyarrow as pa
 from store.connect import connect, cursor, require_space, write_failed
 from store.disk import sweep
 from store.encode import Table, nearest, to_arrow
-from store.errors import NotFound, StoreError
+from store.errors import NotFound, StoreError, StoreLocked
 from store.migrate import create, migrate, tables
+from store.query import OwnCursor
 from store.read import Reader
+from store.serving.attached import Attached
+from store.serving.service import ReadingService
+
+PATIENCE_S = 2.0  # with an owner that serves nobody yet, or no more
 
 Rows = Mapping[str, Sequence[Mapping[str, object]]]
+
+
+def reading(path: Path, memory: str | None = None) -> Store | Attached:
+    """The store at `path` for reading alone: its file, or what the process that owns it tells of it.
+
+    Raises what `Store.open` raises, StoreLocked only where the owner does not answer.
+    """
+    path = Path(path).expanduser().absolute()
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        attached = Attached.to(path)
+        if attached is not None:
+            return attached
+        try:
+            return Store.open(path, read_only=True, memory=memory)
+        except StoreLocked as error:
+            # For a moment an owner has the file and serves nobody: when it opens it, and when it closes it.
+            if time.monotonic() > until:
+                hint = "Nothing was changed. That process lets nobody read the store; read it when it has ended."
+                raise StoreLocked(error.title, hint) from error
+            time.sleep(PATIENCE_S / 20)
 
 
 class Store:
@@ -44,6 +71,7 @@ class Store:
         self._write_lock = threading.Lock()
         self._cursor_lock = threading.Lock()
         self._readers: weakref.WeakSet[Reader] = weakref.WeakSet()
+        self._service = None if read_only else ReadingService.of(path, self._cursor)
 
     @classmethod
     def open(cls, path: Path, *, read_only: bool = False, memory: str | None = None) -> Store:
@@ -113,12 +141,22 @@ class Store:
         with self._cursor_lock:
             if self._database is None:
                 raise StoreError(f"the store {self.path} is closed", "open it again")
-            reader = Reader(cursor(self._database), self.path)
+            reader = Reader(OwnCursor(cursor(self._database), self.path), self.path)
             self._readers.add(reader)
             return reader
 
+    def _cursor(self) -> OwnCursor:
+        """A cursor for another process's statements."""
+        with self._cursor_lock:
+            if self._database is None:
+                raise StoreError(f"the store {self.path} is closed", "open it again")
+            return OwnCursor(cursor(self._database), self.path)
+
     def close(self) -> None:
         """Merge the log into the file and give the file free; its readers are closed too. Closing twice is fine."""
+        service, self._service = self._service, None
+        if service is not None:
+            service.close()
         with self._write_lock, self._cursor_lock:
             if self._database is None:
                 return

@@ -61,24 +61,24 @@ def whole_folder(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_file(out: Path) -> Iterator[Path]:
-    """A file beside `out` to write into, like `whole_folder`; a name that was taken meanwhile is left as it is.
+    """A file that is not there yet, in a folder beside `out`, to be written and then named `out`, like `whole_folder`.
 
-    Raises FileExistsError, and OSError where it cannot be written.
+    A name that was taken meanwhile is left as it is. Raises FileExistsError, and OSError where it cannot be written.
     """
     sweep(out.parent)
-    descriptor, name = tempfile.mkstemp(prefix=f".{out.name}.", suffix=_ASIDE, dir=out.parent)
-    os.close(descriptor)
-    aside = Path(name)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=_ASIDE, dir=out.parent))
     try:
-        with _held(aside):
+        with _held(folder):
+            aside = folder / out.name
             yield aside
+            aside.chmod(0o600)
             _sync(aside)
             if out.exists():
                 raise FileExistsError(errno.EEXIST, "it is there already")
             aside.rename(out)
             force_to_disk(out.parent, deep=False)
     finally:
-        aside.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def sweep(folder: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import duckdb
+import pyarrow as pa
 
 from store.connect import query_failed, roomier, spill_folder
 from store.console.statement import allowed_tree, require_select
@@ -18,21 +21,149 @@ from store.text import storable
 
 PAGE = 2_048  # places whose rows are read at once where all are wanted
 TYPED_MEMORY = "1GB"  # what DuckDB may take for a statement that was typed and did not fit
+KEPT = 256 * 2**20  # bytes of rows that are held for another process
 
 Row = dict[str, Any]
+Params = list[object] | dict[str, object] | None
+
+
+class Statements(Protocol):
+    """Where a reader's statements run: on a cursor of this process, or in the process that owns the store.
+
+    All raise StoreError. `table` gives all rows as an Arrow table, `typed` being how many seconds a statement that was
+    typed may take, and None for the program's own; `parts` gives them little by little, as one table or more. Between
+    `hold` and `release` all statements see the store as it was when the first of them ran. `owner` is the process that
+    has the store, as it numbers itself.
+    """
+
+    owner: int
+
+    def table(self, sql: str, params: Params, typed: float | None) -> Any: ...
+
+    def parts(self, sql: str) -> Iterator[Any]: ...
+
+    def tree(self, sql: str) -> dict[str, Any]: ...
+
+    def hold(self) -> None: ...
+
+    def release(self) -> None: ...
+
+    def interrupt(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class OwnCursor:
+    """Statements on a cursor of this process."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+        self.path = path
+        self.owner = os.getpid()
+        self._connection = connection
+
+    def table(self, sql: str, params: Params, typed: float | None) -> Any:
+        with self._telling():
+            require_select(self._connection, sql)
+            if typed is None:
+                return self._roomy(sql, params, None)
+            with self.watched(typed):
+                return self._roomy(sql, params, TYPED_MEMORY)
+
+    def parts(self, sql: str, params: Params = None) -> Iterator[Any]:
+        try:
+            require_select(self._connection, sql)
+            try:
+                # What is not asked for yet is not computed either.
+                found = self._connection.sql(sql, params=params).to_arrow_reader(PAGE)
+                first = [batch] if (batch := next(found, None)) is not None else []
+            except duckdb.OutOfMemoryException:
+                yield from self._with_room(sql, params)
+                return
+            yield pa.Table.from_batches(first, found.schema)
+            for batch in found:
+                yield pa.Table.from_batches([batch])
+        except (duckdb.Error, pa.ArrowException, OSError) as error:  # Arrow has DuckDB's errors on the way as its own
+            raise query_failed(self.path, error) from error
+
+    def tree(self, sql: str) -> dict[str, Any]:
+        with self._telling():
+            return allowed_tree(self._connection, sql)
+
+    def hold(self) -> None:
+        with self._telling():
+            self._connection.execute("BEGIN TRANSACTION READ ONLY")
+
+    def release(self) -> None:
+        with self._telling():
+            self._connection.execute("ROLLBACK")
+
+    def interrupt(self) -> None:
+        self._connection.interrupt()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @contextmanager
+    def watched(self, seconds: float, gone: Callable[[], str] = str) -> Iterator[None]:
+        """Bound what runs inside in time and in what it spills, and end it where `gone` says why nobody wants it."""
+        watch = StatementWatch(self.interrupt, spill_folder(self.path), seconds, gone)
+        try:
+            with watch:
+                yield
+        except (duckdb.InterruptException, StoreError) as error:
+            if not watch.why:
+                raise
+            hint = "Nothing was changed. Ask for less: fewer rows, fewer columns, or a part of the run."
+            raise StoreError(f"the statement was ended: {watch.why}", hint) from error
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            raise query_failed(self.path, error) from error
+
+    def _roomy(self, sql: str, params: Params, most: str | None) -> Any:
+        try:
+            return self._run(sql, params)
+        except duckdb.OutOfMemoryException:
+            with roomier(self._connection, most):
+                return self._run(sql, params)
+
+    def _with_room(self, sql: str, params: Params) -> Iterator[Any]:
+        """The rows of a SELECT that did not fit, kept until all are there: a slow reader must not keep the room."""
+        kept: list[Any] = []
+        with roomier(self._connection, TYPED_MEMORY):
+            found = self._connection.sql(sql, params=params).to_arrow_reader(PAGE)
+            for batch in found:
+                kept.append(batch)
+                if sum(one.nbytes for one in kept) > KEPT:
+                    raise StoreError(
+                        f"a query of {self.path} needs more memory than there is beside a run", "Ask for a part of it."
+                    )
+        yield pa.Table.from_batches(kept, found.schema)
+
+    def _run(self, sql: str, params: Params) -> Any:
+        # Through Arrow, because DuckDB's own rows need the package pytz for times.
+        return self._connection.sql(sql, params=params).to_arrow_table()
 
 
 class Query:
-    """Reads one store on a cursor of its own, while others write; for use by one thread at a time.
+    """Reads one store while others write, by statements that nobody else uses; for one thread at a time.
 
     Rows are dicts by column name, times are aware and in UTC. Raises StoreError when a query fails.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    def __init__(self, statements: Statements, path: Path) -> None:
         self.path = path
-        self._connection = connection
+        self._statements = statements
         self._lock = threading.Lock()  # so that closing the store waits for the query under way
         self._closed = False
+
+    @property
+    def owner(self) -> int:
+        """The process that has the store: this one, or the one that lets others read."""
+        return self._statements.owner
 
     def query(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
         """The rows of one SELECT, `?` standing for each of `params`; JSON columns come back as text.
@@ -70,10 +201,7 @@ class Query:
         """What DuckDB parses a typed statement into. Raises StoreError unless it may run in a console."""
         with self._lock:
             self._require_open()
-            try:
-                return allowed_tree(self._connection, storable(sql))
-            except duckdb.Error as error:
-                raise query_failed(self.path, error) from error
+            return self._statements.tree(storable(sql))
 
     def typed(self, sql: str, *, rows: int, seconds: float = SECONDS) -> Any:
         """At most `rows` rows of a statement that a person or an agent typed, as an Arrow table.
@@ -84,16 +212,30 @@ class Query:
         self.typed_tree(sql)
         return self._table(f"SELECT * FROM (\n{storable(sql)}\n) LIMIT {rows}", None, typed=seconds)
 
+    @contextmanager
+    def as_of_now(self) -> Iterator[Callable[[str], Iterator[Any]]]:
+        """A function that reads SELECTs little by little, all of the store as it is when the first of them begins.
+
+        It gives Arrow tables, at least one, which have to be read before the next SELECT. Raises StoreError.
+        """
+        with self._lock:
+            self._require_open()
+            self._statements.hold()
+            try:
+                yield self._statements.parts
+            finally:
+                self._statements.release()
+
     def interrupt(self) -> None:
         """End the query under way, from another thread; it raises StoreError there."""
-        self._connection.interrupt()
+        self._statements.interrupt()
 
     def close(self) -> None:
         """Close the cursor, after the query under way; closing twice is fine."""
         with self._lock:
             if not self._closed:
                 self._closed = True
-                self._connection.close()
+                self._statements.close()
 
     def __enter__(self) -> Self:
         return self
@@ -101,38 +243,12 @@ class Query:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _table(self, sql: str, params: list[object] | dict[str, object] | None, *, typed: float | None = None) -> Any:
+    def _table(self, sql: str, params: Params, *, typed: float | None = None) -> Any:
         """The rows as an Arrow table; `typed` is how many seconds a statement that was typed may take."""
         with self._lock:
             self._require_open()
-            try:
-                require_select(self._connection, sql)
-                return self._roomy(sql, params, None) if typed is None else self._watched(sql, params, typed)
-            except duckdb.Error as error:
-                raise query_failed(self.path, error) from error
-
-    def _watched(self, sql: str, params: list[object] | dict[str, object] | None, seconds: float) -> Any:
-        watch = StatementWatch(self._connection.interrupt, spill_folder(self.path), seconds)
-        try:
-            with watch:
-                return self._roomy(sql, params, TYPED_MEMORY)
-        except duckdb.InterruptException as error:
-            if not watch.why:
-                raise
-            hint = "Nothing was changed. Ask for less: fewer rows, fewer columns, or a part of the run."
-            raise StoreError(f"the statement was ended: {watch.why}", hint) from error
-
-    def _roomy(self, sql: str, params: list[object] | dict[str, object] | None, most: str | None) -> Any:
-        try:
-            return self._run(sql, params)
-        except duckdb.OutOfMemoryException:
-            with roomier(self._connection, most):
-                return self._run(sql, params)
+            return self._statements.table(sql, params, typed)
 
     def _require_open(self) -> None:
         if self._closed:
             raise StoreError(f"the store {self.path} is closed", "open it again")
-
-    def _run(self, sql: str, params: list[object] | dict[str, object] | None) -> Any:
-        # Through Arrow, because DuckDB's own rows need the package pytz for times.
-        return self._connection.sql(sql, params=params).to_arrow_table()

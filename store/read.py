@@ -52,7 +52,7 @@ class Reader(Query):
         """
         rows = self.query("SELECT * FROM runs WHERE run_id = ?", [self.resolve(run_id)])
         row = _parsed(rows, "settings", "overrides", "manifest")[0]
-        return progress.with_live_state(row, self._sessions([row["run_id"]]))
+        return progress.with_live_state(row, self._sessions([row["run_id"]]), self.owner)
 
     def runs(self) -> list[Row]:
         """All runs, newest first, each with its counts of distinct `instructions`, of `samples` and of `accepted`."""
@@ -69,7 +69,8 @@ class Reader(Query):
             """
         )
         sessions = self._sessions([row["run_id"] for row in rows])
-        return [progress.with_live_state(row, sessions) for row in _parsed(rows, "settings", "overrides", "manifest")]
+        found = _parsed(rows, "settings", "overrides", "manifest")
+        return [progress.with_live_state(row, sessions, self.owner) for row in found]
 
     def completions(self, request_ids: Sequence[str]) -> dict[str, Row]:
         """The stored completions among `request_ids`, by id; `decoding` parsed."""

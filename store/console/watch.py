@@ -18,11 +18,15 @@ class StatementWatch:
     """Looks at the clock and at the folder of spilled files while a statement runs, and interrupts it.
 
     `why` says in words what ended the statement, and is empty where nothing did. What others spilled before counts for
-    them; what a run spills meanwhile counts for the statement, which is ended a little too early then.
+    them; what a run spills meanwhile counts for the statement, which is ended a little too early then. `gone` says why
+    nobody waits for the statement any more, and nothing while somebody does.
     """
 
-    def __init__(self, interrupt: Callable[[], None], aside: Path, seconds: float) -> None:
+    def __init__(
+        self, interrupt: Callable[[], None], aside: Path, seconds: float, gone: Callable[[], str] = str
+    ) -> None:
         self.why = ""
+        self._gone = gone
         self._interrupt = interrupt
         self._aside = aside
         self._seconds = seconds
@@ -46,6 +50,8 @@ class StatementWatch:
                 self.why = f"it took longer than {self._seconds:g} s"
             elif spilled(self._aside) - self._before > self._spill:
                 self.why = f"it wrote more than {self._spill / 2**20:,.0f} MiB aside"
+            else:
+                self.why = self._gone()
             if self.why:
                 self._interrupt()  # again and again: an interrupt between two steps of a statement is lost
 

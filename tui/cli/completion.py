@@ -78,7 +78,7 @@ def _names(args: argparse.Namespace) -> list[str]:
         try:
             with reading(args) as reader:
                 return [str(run["run_id"]) for run in reader.runs()[:RUNS_AT_MOST]]
-        except CaiError:  # no store, or one that is in use: there is nothing to complete
+        except CaiError:  # no store, or one that nobody can read now: there is nothing to complete
             return []
     from engine.spec.stage import available, keys
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from store.errors import CaiError
+from store.errors import CaiError, StoreLocked
 from tui import printed
 from tui.cli import (
     completion,
@@ -72,6 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return leaving.code if isinstance(leaving.code, int) else 1
     except KeyboardInterrupt:
         return _fail(terminal, args, "interrupted", "What was committed is safe.", 130)
+    except StoreLocked as error:
+        from tui.host.busy import there
+
+        return _fail(terminal, args, error.title, f"{error.hint} {there(args.command)}".strip(), error.exit_code)
     except CaiError as error:
         return _fail(terminal, args, error.title, error.hint, error.exit_code)
     except Exception as error:

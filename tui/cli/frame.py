@@ -70,11 +70,12 @@ def with_log(terminal: Terminal, store: Path, what: str) -> None:
 
 @contextmanager
 def reading(args: argparse.Namespace) -> Iterator[Reader]:
+    """A reader of the store, also while another process works on it."""
     path = store_path(args)
     require_store(path)
-    from store.db import Store
+    from store import db
 
-    with Store.open(path, read_only=True) as store, store.reader() as reader:
+    with db.reading(path) as store, store.reader() as reader:
         yield reader
 
 

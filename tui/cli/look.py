@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from engine.core.errors import UsageError
 from store.outcomes import FAILED
 from store.text import json_ready
 from tui import printed
 from tui.cli.frame import answer, chosen_run, reading, require_store, show, store_path, with_log, write, write_json
-from tui.cli.parsing import Commands, add_out, add_run, add_set, positive
+from tui.cli.parsing import Commands, add_run, add_set, positive
 from tui.host.terminal import Terminal
 
 EXPORTS = ("sft", "samples", "judgements", "pairs", "revisions")
@@ -34,7 +35,11 @@ def add(commands: Commands) -> None:
     add_run(own)
     own.add_argument("--what", choices=EXPORTS, default="sft", help="default: sft")
     own.add_argument("--format", choices=("jsonl", "parquet", "hf"), default="jsonl", help="default: jsonl")
-    add_out(own)
+    where = own.add_mutually_exclusive_group(required=True)
+    where.add_argument("--out", metavar="DIR", help="a folder that is not there yet")
+    where.add_argument(
+        "--snapshot", metavar="FILE", help="instead, the whole store as it is now, also while a run works: a new file"
+    )
 
 
 def runs(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -93,6 +98,8 @@ def recheck(args: argparse.Namespace, terminal: Terminal) -> int:
 def export(args: argparse.Namespace, terminal: Terminal) -> int:
     store = store_path(args)
     require_store(store)
+    if args.snapshot is not None:
+        return _copy(args, terminal)
     with_log(terminal, store, "cai export")  # the format hf imports a library that may print
     with reading(args) as reader:
         from store.export import export as export_run
@@ -103,3 +110,16 @@ def export(args: argparse.Namespace, terminal: Terminal) -> int:
         found = {"run": run_id, "what": args.what, "format": args.format, "out": str(Path(args.out).absolute())}
         return write_json(terminal, {**found, "files": paths})
     return write(terminal, "".join(f"{path}\n" for path in paths))
+
+
+def _copy(args: argparse.Namespace, terminal: Terminal) -> int:
+    if args.run is not None:
+        raise UsageError("a snapshot has all runs of the store", "Name none, or write one run's data with --out.")
+    out = Path(args.snapshot).expanduser().absolute()
+    with reading(args) as reader:
+        from store.serving.snapshot import snapshot
+
+        counts = snapshot(reader, out)
+    if args.json:
+        return write_json(terminal, {"snapshot": str(out), "rows": counts})
+    return write(terminal, f"{out}\n")

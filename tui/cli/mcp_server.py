@@ -28,10 +28,11 @@ from engine.core.errors import UsageError
 from engine.planning.plan import budget_of
 from engine.review.ask import ask
 from engine.review.listing import reviews as reviews_of
-from store.db import Store
+from store.db import Store, reading
 from store.errors import CaiError, NotFound, StoreError
 from store.headline import with_headlines
 from store.read import Reader
+from store.serving.attached import Attached
 from tui.cli.frame import chosen_run
 from tui.config.reviewer import reviewer_options
 from tui.config.settings import Config
@@ -58,14 +59,14 @@ Run = Annotated[str, Field(description="a run's id or the beginning of it; empty
 
 
 class Shelf:
-    """The store's file, open only while somebody reads or asks.
+    """The store, open only while somebody reads or asks; where another process works on it, read through that one.
 
     Readers at one time share one store; one that is open for asking is read from by all.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._store: Store | None = None
+        self._store: Store | Attached | None = None
         self._users = 0
         self._turn = threading.Condition()
 
@@ -87,10 +88,11 @@ class Shelf:
     def writing(self) -> Iterator[Store]:
         """The store, open for writing. Raises StoreLocked where another process has it."""
         with self._using(read_only=False) as store:
+            assert isinstance(store, Store)
             yield store
 
     @contextmanager
-    def _using(self, *, read_only: bool) -> Iterator[Store]:
+    def _using(self, *, read_only: bool) -> Iterator[Store | Attached]:
         with self._turn:
             # Whoever asks waits for those who read, and those who read join whoever asks.
             while self._store is not None and not read_only:
@@ -98,7 +100,7 @@ class Shelf:
             if self._store is None:
                 if not self.path.exists():
                     raise NotFound(f"there is no store at {self.path}", "Begin a run there with: cai run")
-                self._store = Store.open(self.path, read_only=read_only, memory=MEMORY if read_only else None)
+                self._store = reading(self.path, MEMORY) if read_only else Store.open(self.path)
             store = self._store
             self._users += 1
         try:

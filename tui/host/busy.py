@@ -1,6 +1,6 @@
 """Another cai has the store open: say who, and offer to watch it or to have it stop, before a screen is opened.
 
-The file has one owner (DuckDB locks it for its process), so a second cai cannot show the run that goes on.
+The file has one owner (DuckDB locks it for its process): others read it through that one, and write when it is free.
 """
 
 from __future__ import annotations
@@ -25,6 +25,16 @@ LOOK_S = 0.5
 SAY_S = 15.0
 LINES_FIRST = 12
 _FLOCK = "hhqqi4x"  # struct flock of Linux on a 64-bit machine: type, whence, start, length, pid
+_BEGIN = "One run is worked on at a time: begin this when that one has ended, there (with {}) or here."
+_THERE = {
+    "label": "Where it shows the control center, labels are given there: room Samples (2).",
+    "review": "Where it shows the control center, a question that waits is answered there (g).",
+    "run": _BEGIN.format("f in the room Runs"),
+    "resume": _BEGIN.format("R in the room Runs"),
+    "refresh": _BEGIN.format("R in the room Runs"),
+    "train": _BEGIN.format("n in the room Training"),
+    "evaluate": _BEGIN.format("e in the room Evaluation"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,14 @@ def clear_the_way(store: Path, terminal: Terminal) -> bool:
             say(f"\nProcess {found.pid} goes on.")
             continue
         say("Please answer w, s or q.")
+
+
+def there(command: str) -> str:
+    """What a person can do in the process that has the store, instead of a command that wanted to write; "" if nothing.
+
+    All that only reads works meanwhile.
+    """
+    return _THERE.get(command, "")
 
 
 def holder(store: Path) -> Holder | None:
@@ -112,11 +130,12 @@ def _who(found: Holder) -> str:
     if found.left:
         return (
             f"Run {found.run_id} goes on in process {found.pid}: it was left when the connection dropped at {when}.\n"
-            "One process at a time can open the store, so its screen cannot come back while it runs."
+            "Its screen cannot come back while it runs. From here it can be read: cai status, cai samples, cai report."
         )
     return (
         f"Another cai has this store open: process {found.pid}, since {when}.\n"
-        "One process at a time can open the store. What it committed stays, whatever you choose."
+        "One process at a time can write to it. From here it can be read: cai status, cai samples, cai report.\n"
+        "What it committed stays, whatever you choose."
     )
 
 

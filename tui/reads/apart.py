@@ -2,6 +2,8 @@
 
 DuckDB bounds what tables and sorts take, but not what a function of text allocates, and a statement cannot be
 interrupted while it is planned. The process has a limit of memory from the system, and it is killed when it is late.
+While another process works on the store the statement doesn't run there either, but here, on a copy of the tables that
+it names.
 """
 
 from __future__ import annotations
@@ -10,19 +12,27 @@ import contextlib
 import io
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from store.errors import CaiError, StoreError
-from tui.reads.sql import ROWS_SHOWN, Result, plain_select, result_of
+from tui.reads.sql import ROWS_SHOWN, Result, asks_for_tables, plain_select, result_of
+
+if TYPE_CHECKING:
+    from store.read import Reader
 
 MEMORY = "1GB"  # for DuckDB
 ADDRESSES = 4 * 2**30  # bytes of address space that the system gives the process
 SENT_AT_MOST = 64 * 2**20  # bytes of a result
 GRACE_S = 10.0  # to begin, and to end by itself after an interrupt
+_CATALOG = re.compile(r"\b(duckdb|pragma|sqlite)_|\binformation_schema\b", re.IGNORECASE)
 
 
 def run_apart(path: Path, sql: str, seconds: float) -> Result:
@@ -30,18 +40,19 @@ def run_apart(path: Path, sql: str, seconds: float) -> Result:
 
     Raises StoreError where it may not run, fails, takes longer than `seconds` or ends its process.
     """
-    order = json.dumps({"path": str(path), "sql": sql, "seconds": seconds})
-    child = subprocess.Popen(
-        [sys.executable, "-m", "tui.reads.apart"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )  # fmt: skip
-    try:
-        answer, _ = child.communicate(order.encode("utf-8", "surrogatepass"), timeout=seconds + GRACE_S)
-    except subprocess.TimeoutExpired as error:
-        raise _ended(f"it took longer than {seconds:g} s") from error
-    finally:
-        child.kill()
-        child.wait()
+    with tempfile.TemporaryDirectory(prefix="cai-") as aside:
+        order = json.dumps({"path": str(path), "sql": sql, "seconds": seconds, "aside": aside})
+        child = subprocess.Popen(
+            [sys.executable, "-m", "tui.reads.apart"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )  # fmt: skip
+        try:
+            answer, _ = child.communicate(order.encode("utf-8", "surrogatepass"), timeout=seconds + GRACE_S)
+        except subprocess.TimeoutExpired as error:
+            raise _ended(f"it took longer than {seconds:g} s") from error
+        finally:
+            child.kill()
+            child.wait()
     head, _, rows = answer.partition(b"\n")
     if child.returncode != 0 or not head:
         raise _ended(f"its process ended with status {child.returncode}")
@@ -61,13 +72,12 @@ def _answer(order: dict[str, object]) -> bytes:
     """One line of JSON, and behind it the rows as a stream of Arrow."""
     import pyarrow as pa
 
-    from store.db import Store
-
     try:
-        with Store.open(Path(str(order["path"])), read_only=True, memory=MEMORY) as store, store.reader() as reader:
+        sql = str(order["sql"])
+        statement = plain_select(sql)
+        with _own(Path(str(order["path"])), sql, Path(str(order["aside"]))) as reader:
             began = time.perf_counter()
-            seconds = float(str(order["seconds"]))
-            found = reader.typed(plain_select(str(order["sql"])), rows=ROWS_SHOWN + 1, seconds=seconds)
+            found = reader.typed(statement, rows=ROWS_SHOWN + 1, seconds=float(str(order["seconds"])))
             if found.nbytes > SENT_AT_MOST:
                 raise _ended(f"its result is larger than {SENT_AT_MOST / 2**20:.0f} MiB")
             sink = pa.BufferOutputStream()
@@ -79,6 +89,34 @@ def _answer(order: dict[str, object]) -> bytes:
     except MemoryError:
         wrong = _ended(f"it needed more than {ADDRESSES / 2**30:.0f} GiB")
     return json.dumps({"title": wrong.title, "hint": wrong.hint}).encode() + b"\n"
+
+
+@contextlib.contextmanager
+def _own(path: Path, sql: str, aside: Path) -> Iterator[Reader]:
+    """A reader for a statement: of the store, or of a copy of what the statement names in the folder `aside`."""
+    from store.db import Store, reading
+    from store.serving.attached import Attached
+    from store.serving.snapshot import snapshot
+
+    with contextlib.ExitStack() as stack:
+        store: Store | Attached = reading(path, MEMORY)
+        stack.enter_context(store)
+        if not isinstance(store, Store) and not asks_for_tables(sql):
+            with store.reader() as reader:
+                statement = plain_select(sql)
+                snapshot(reader, aside / path.name, _named(statement, reader.typed_tree(statement)))
+            store = Store.open(aside / path.name, read_only=True, memory=MEMORY)
+            stack.enter_context(store)
+        yield stack.enter_context(store.reader())
+
+
+def _named(sql: str, tree: dict[str, Any]) -> list[str] | None:
+    """The tables that a statement names; None, which is all, where it may ask the catalog about them."""
+    from store.console.statement import nodes
+
+    if _CATALOG.search(sql):
+        return None
+    return [str(node["table_name"]).lower().strip('"') for node in nodes(tree) if node.get("type") == "BASE_TABLE"]
 
 
 def main() -> None:

@@ -51,6 +51,11 @@ def plain_select(sql: str) -> str:
     return sql.strip().rstrip(";").rstrip()
 
 
+def asks_for_tables(sql: str) -> bool:
+    """Whether it is SHOW TABLES or DESCRIBE, which are answered by statements of this program."""
+    return bool(_SHOW.match(sql) or _DESCRIBE.match(sql))
+
+
 def run(reader: Reader, sql: str) -> Result:
     """Run one SELECT in the cage of all consoles and take its first rows. Raises StoreError."""
     statement = plain_select(sql)

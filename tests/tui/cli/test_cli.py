@@ -144,13 +144,16 @@ def test_a_store_that_is_not_there_is_not_made(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_store_in_use_says_by_whom(store: Path) -> None:
+def test_a_store_in_use_is_read_and_who_wants_to_write_is_told_by_whom(store: Path) -> None:
     with Store.open(store):
         ran = child("status", "--json", "--store", store)
-    found = json.loads(ran.stdout)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert json.loads(ran.stdout)["run"] == RUN
+        ran = child("label", "s1", "good", "--json", "--store", store)
+    error = json.loads(ran.stdout)["error"]
     assert ran.returncode == 1
-    assert f"process {os.getpid()}" in found["error"]["title"]
-    assert ran.stderr == ""
+    assert f"process {os.getpid()}" in error["title"] and "room Samples (2)" in error["hint"]
+    assert "reads works meanwhile" in error["hint"] and "kill" not in error["hint"]
 
 
 def test_a_closed_pipe_is_quiet(store: Path) -> None:
@@ -198,6 +201,19 @@ def test_export_prints_the_files(store: Path, tmp_path: Path) -> None:
     again_ = child("export", "--store", store, "--out", out)
     assert again_.returncode == 1
     assert "is there already" in again_.stderr and again_.stdout == ""
+
+
+def test_a_snapshot_is_a_store_of_its_own(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy = tmp_path / "copies" / "copy.duckdb"
+    with Store.open(store):
+        ran = child("export", "--store", store, "--snapshot", copy, "--json")
+    found = json.loads(ran.stdout)
+    assert ran.returncode == 0 and found["snapshot"] == str(copy) and found["rows"]["samples"] == 4
+    assert as_json(capsys, "samples", "--store", copy)[1] == as_json(capsys, "samples", "--store", store)[1]
+    code, _, err = run_cai(capsys, "export", RUN, "--store", store, "--snapshot", tmp_path / "b.duckdb")
+    assert code == 2 and "all runs" in err
+    assert run_cai(capsys, "export", "--store", store, "--snapshot", copy)[0] == 1
+    assert run_cai(capsys, "export", "--store", store)[0] == 2
 
 
 def test_doctor_exits_by_health(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

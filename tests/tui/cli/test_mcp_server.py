@@ -132,13 +132,19 @@ async def test_hidden_characters_are_made_visible_and_long_texts_cut(store: Path
         assert cell["columns"][0]["name"] == "a⟨U+202E⟩b" and "\x1b" not in cell["rows"][0][0]
 
 
-async def test_the_store_is_free_between_calls_and_said_to_be_held_otherwise(store: Path) -> None:
+async def test_the_store_is_free_between_calls_and_read_while_another_process_has_it(store: Path) -> None:
     async with agent(store) as session:
         await told(session, "list_runs")
         with Store.open(store) as opened:  # as a run that starts
-            code, title = await refused(session, "list_runs")
-            assert code == 1 and str(store) in title
             opened.append(rows.small_run("run-b") | {"completions": [], "scores": []})
+            assert len((await told(session, "list_runs"))["runs"]) == 2
+            found = await told(
+                session, "sql", query="SELECT count(*) FROM samples JOIN verdicts ON subject_id = sample_id"
+            )
+            assert found["rows"] == [[12]]
+            assert ["samples", 8] in [row[:2] for row in (await told(session, "sql", query="SHOW TABLES"))["rows"]]
+            code, title = await refused(session, "sql", query="SELECT * FROM read_text('/etc/passwd')")
+            assert code == 1 and "not allowed" in title
         assert len((await told(session, "list_runs"))["runs"]) == 2
 
 

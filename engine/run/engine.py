@@ -337,6 +337,8 @@ class Engine:
             except CaiError:
                 if not isinstance(event, events.RunFinished):
                     raise
+        if isinstance(event, events.PhaseFinished):
+            self.store.merge_soon()
         self._listener(event)
 
 

@@ -36,6 +36,10 @@ def add(commands: Commands) -> None:
     own.add_argument("--format", choices=("jsonl", "parquet", "hf"), default="jsonl", help="default: jsonl")
     add_out(own)
 
+    own = commands.add("salvage", salvage, "save what can be read of a damaged store, and count what cannot")
+    own.add_argument("damaged", nargs="?", metavar="STORE", help="the damaged file (default: --store)")
+    add_out(own)
+
 
 def runs(args: argparse.Namespace, terminal: Terminal) -> int:
     with reading(args) as reader:
@@ -103,3 +107,11 @@ def export(args: argparse.Namespace, terminal: Terminal) -> int:
         found = {"run": run_id, "what": args.what, "format": args.format, "out": str(Path(args.out).absolute())}
         return write_json(terminal, {**found, "files": paths})
     return write(terminal, "".join(f"{path}\n" for path in paths))
+
+
+def salvage(args: argparse.Namespace, terminal: Terminal) -> int:
+    """A new store of what can be read of a damaged one. Exit code 1 where something is lost."""
+    from store.salvage.rescue import salvage as save
+
+    found = save(Path(args.damaged) if args.damaged else store_path(args), Path(args.out))
+    return answer(args, terminal, found, lambda: printed.salvage.salvage_report(found), 0 if found["whole"] else 1)

@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tui.printed import comparison, evaluation, plan, principles, review, tables, training
+    from tui.printed import comparison, evaluation, plan, principles, review, salvage, tables, training
 
-__all__ = ["comparison", "evaluation", "plan", "principles", "review", "tables", "training"]
+__all__ = ["comparison", "evaluation", "plan", "principles", "review", "salvage", "tables", "training"]
 
 
 def __getattr__(name: str) -> Any:

@@ -337,7 +337,7 @@ class Engine:
             except CaiError:
                 if not isinstance(event, events.RunFinished):
                     raise
-        if isinstance(event, events.PhaseFinished):
+        if isinstance(event, events.PhaseFinished | events.RunFinished):
             self.store.merge_soon()
         self._listener(event)
 

@@ -27,9 +27,11 @@ class KnownFile:
     """The file of a store that is written. It takes as much room at its first commit as at its last."""
 
     def __init__(self, path: Path, first: Known) -> None:
-        """Make or open it, with `first` in both lines, forced to disk. Raises OSError."""
+        """Make or open it, with `first` in both lines and the rights of the store, forced to disk. Raises OSError."""
         self._file: int | None = os.open(known_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
+            with contextlib.suppress(PermissionError):  # another user's store that this one may write
+                os.fchmod(self._file, path.stat().st_mode & 0o777)
             os.pwrite(self._file, 2 * _line(first), 0)
             os.fsync(self._file)
         except BaseException:

@@ -24,7 +24,7 @@ from store.errors import NotFound, StoreError
 from store.migrate import migrate, tables
 from store.read import Reader
 from store.salvage.check import open_whole
-from store.salvage.keeper import Keeper
+from store.salvage.keeper import CommitKeeper
 
 Rows = Mapping[str, Sequence[Mapping[str, object]]]
 
@@ -44,7 +44,7 @@ class Store:
         self._writer = cursor(database)
         self._tables: dict[str, Table] = tables(self._writer)
         self._write_lock = threading.Lock()
-        self._keeper = None if read_only else Keeper(path, self._writer, self._write_lock)
+        self._keeper = None if read_only else CommitKeeper(path, self._writer, self._write_lock)
         self._cursor_lock = threading.Lock()
         self._readers: weakref.WeakSet[Reader] = weakref.WeakSet()
 

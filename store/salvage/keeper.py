@@ -17,11 +17,11 @@ from store.salvage.own import count, own, say
 
 EVERY_S = 120.0  # so far the file alone is behind at most, and at the end of each phase it is not
 
-_OPEN: weakref.WeakSet[Keeper] = weakref.WeakSet()
+_OPEN: weakref.WeakSet[CommitKeeper] = weakref.WeakSet()
 _OPENING = threading.Lock()
 
 
-class Keeper:
+class CommitKeeper:
     """One for a store that is open for writing. `lock` is the writer's: all methods but `merge_soon` want it held."""
 
     def __init__(self, path: Path, writer: duckdb.DuckDBPyConnection, lock: threading.Lock) -> None:
@@ -112,7 +112,7 @@ def open_here(path: str) -> bool:
     return any(keeper.path == path for keeper in _OPEN)
 
 
-def _merge_now_and_then(of: weakref.ref[Keeper], wake: threading.Event) -> None:
+def _merge_now_and_then(of: weakref.ref[CommitKeeper], wake: threading.Event) -> None:
     """The thread of one keeper, which does not keep it alive."""
     while True:
         wake.wait(EVERY_S)

@@ -59,7 +59,7 @@ def _saved(path: Path, work: Path, new: Path) -> dict[str, Any]:
             f"nothing can be read of the store {path}",
             "Nothing was written, and its files are as they were. What is left are copies that were made of it.",
         )
-    source = Source(pieces.path)
+    source = DamagedSource(pieces.path)
     try:
         version = source.version()
         create(new, version)
@@ -89,7 +89,7 @@ def _saved(path: Path, work: Path, new: Path) -> dict[str, Any]:
     }
 
 
-class Source:
+class DamagedSource:
     """The piece that is read from, opened anew where a damaged block made DuckDB give up on it."""
 
     def __init__(self, path: Path) -> None:

@@ -18,7 +18,7 @@ from store.salvage.own import count, own, say
 EVERY_S = 120.0  # so far the file alone is behind at most, and at the end of each phase it is not
 
 _OPEN: weakref.WeakSet[CommitKeeper] = weakref.WeakSet()
-_OPENING = threading.Lock()
+_OPENING = threading.RLock()
 
 
 class CommitKeeper:
@@ -44,13 +44,19 @@ class CommitKeeper:
         """
         if self._file is not None:
             return
-        beside = next((one for one in _OPEN if one.path == self.path and one._file is not None), None)
+        with _OPENING:
+            beside = next((one for one in _OPEN if one.path == self.path and one._file is not None), None)
         found = own(self._writer)
         self._id = found.store if found else uuid.uuid4().hex[:16]
         self._last = beside._last if beside else found.commits if found else 0
         # First what is known, because a file that says it is being written is refused without it.
-        self._file = KnownFile(Path(self.path), self._known())
-        self._merge()
+        self._file = file = KnownFile(Path(self.path), self._known())
+        try:
+            self._merge()
+        except BaseException:
+            self._file = None  # the next commit begins anew
+            file.close()
+            raise
         threading.Thread(
             target=_merge_now_and_then, args=(weakref.ref(self), self._wake), name="merging the log", daemon=True
         ).start()
@@ -109,7 +115,8 @@ class CommitKeeper:
 
 def open_here(path: str) -> bool:
     """Whether this process has the file open for writing; `path` is the real one."""
-    return any(keeper.path == path for keeper in _OPEN)
+    with _OPENING:
+        return any(keeper.path == path for keeper in _OPEN)
 
 
 def _merge_now_and_then(of: weakref.ref[CommitKeeper], wake: threading.Event) -> None:

@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from store.db import Store
-from store.errors import StoreDamaged, StoreError
+from store.errors import StoreDamaged, StoreError, StoreWriteFailed
 from store.salvage import keeper
 from store.salvage.known import known_path, log_path, read_known
 from tests.store import rows
@@ -61,6 +61,21 @@ def test_each_commit_is_known_of_at_once_and_a_failed_one_is_not(path: Path) -> 
     assert numbered(path) == 3  # a number of a rollback is given to nobody
     assert known_path(path).stat().st_mode & 0o777 == 0o600
     Store.open(path).close()
+
+
+def test_a_first_commit_that_could_not_begin_can_be_made_later(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise duckdb.IOException("No space left on device")
+
+    with Store.open(path) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(keeper, "say", full)
+            with pytest.raises(StoreWriteFailed, match="No space left"):
+                store.append(events(0))
+        store.append(events(0))
+        assert numbered(path) == 1
+    with Store.open(path) as store:
+        assert len(store.reader().query("SELECT * FROM events")) == 1
 
 
 def test_the_file_alone_has_what_was_committed_when_a_phase_ended(path: Path, tmp_path: Path) -> None:

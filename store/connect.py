@@ -15,9 +15,13 @@ from typing import Any
 import duckdb
 
 from store.disk import volume
-from store.errors import StoreError, StoreLocked, StoreWriteFailed
+from store.errors import NotAStore, StoreDamaged, StoreError, StoreLocked, StoreWriteFailed
 
 _HOLDER = re.compile(r"lock is held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
+# DuckDB has no type of its own for an error by what is in a file.
+_DAMAGE = re.compile(
+    r"corrupt|checksum|replaying WAL|could not read|cannot read|out of range|deserializ|allocate block|block id", re.I
+)
 # No statement may reach the network for an extension, and no query may read a Python variable by its name.
 _CONFIG: dict[str, Any] = {"autoinstall_known_extensions": "false", "python_enable_replacements": "false"}
 _NAME = "store"  # of the file's catalog
@@ -145,6 +149,8 @@ def query_failed(path: Path, error: Exception) -> StoreError:
             f"the store {path} must be opened again after a write that failed",
             f"What was committed is intact. Check {volume(path)}, then start cai again.",
         )
+    if not isinstance(error, duckdb.ProgrammingError) and _DAMAGE.search(str(error)):
+        return StoreDamaged(path, f"a part of the store {path} cannot be read: {_first_line(error)}")
     return StoreError(f"a query of {path} failed: {error}", "Nothing was changed.")
 
 
@@ -161,14 +167,16 @@ def not_opened(path: Path, error: Exception) -> StoreError:
         )
     if "not a valid DuckDB database" in text:
         if path.stat().st_size == 0:
-            return StoreError(f"{path} is an empty file, not a store", "Remove it, and a store is made in its place.")
+            return NotAStore(f"{path} is an empty file, not a store", "Remove it, and a store is made in its place.")
         with path.open("rb") as file:  # not while DuckDB has it: closing it would drop the process's lock
             what = "an SQLite database, not a store" if file.read(16) == b"SQLite format 3\0" else "not a store"
-        return StoreError(f"{path} is {what}", "It was left as it is; choose another file with --store.")
+        return NotAStore(f"{path} is {what}", "It was left as it is; choose another file with --store.")
     if "is already attached" in text:
         return StoreError(
             f"{path} is already open in this process", "read from it with Store.reader(), or pass the open Store on"
         )
+    if isinstance(error, duckdb.Error) and path.is_file() and _DAMAGE.search(text):
+        return StoreDamaged(path, f"the store {path} cannot be opened: {_first_line(error)}")
     if isinstance(error, duckdb.SerializationException) or "newer version of DuckDB" in text:
         return StoreError(f"{path} was written by another version of DuckDB: {_first_line(error)}", "upgrade cai")
     return StoreError(

@@ -18,13 +18,15 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from store.connect import connect, cursor, require_space, write_failed
+from store.connect import cursor, require_space, write_failed
 from store.disk import sweep
 from store.encode import Table, nearest, to_arrow
 from store.errors import NotFound, StoreError, StoreLocked
-from store.migrate import create, migrate, tables
+from store.migrate import migrate, tables
 from store.query import OwnCursor
 from store.read import Reader
+from store.salvage.check import open_whole
+from store.salvage.keeper import CommitKeeper
 from store.serving.attached import Attached
 from store.serving.service import ReadingService
 
@@ -69,6 +71,7 @@ class Store:
         self._writer = cursor(database)
         self._tables: dict[str, Table] = tables(self._writer)
         self._write_lock = threading.Lock()
+        self._keeper = None if read_only else CommitKeeper(path, self._writer, self._write_lock)
         self._cursor_lock = threading.Lock()
         self._readers: weakref.WeakSet[Reader] = weakref.WeakSet()
         self._service = None if read_only else ReadingService.of(path, self._cursor)
@@ -81,13 +84,12 @@ class Store:
         this process, but not that of a migration. A new file is for its owner alone.
         A store of an older schema is migrated, after a copy `<name>.v<old>.backup` was made beside it. Raises
         StoreLocked when another process has the file open, StoreTooNew for a schema newer than this program, and
-        StoreError when the path cannot be read or is no store.
+        StoreDamaged when less would come up than was committed, with the files as they were, and StoreError when the
+        path cannot be read or is no store.
         """
         path = Path(path).expanduser().absolute()
         sweep(path.parent)
-        if not read_only and not path.exists():
-            create(path)
-        database = connect(path, read_only=read_only)
+        database = open_whole(path, read_only=read_only)
         try:
             database = migrate(path, database, read_only=read_only)
             if memory is not None:
@@ -152,6 +154,14 @@ class Store:
                 raise StoreError(f"the store {self.path} is closed", "open it again")
             return OwnCursor(cursor(self._database), self.path)
 
+    def merge_soon(self) -> None:
+        """Have the log merged into the file in the background, so that the file alone is as new as what was committed.
+
+        It returns at once; without it that happens every two minutes.
+        """
+        if self._keeper is not None:
+            self._keeper.merge_soon()
+
     def close(self) -> None:
         """Merge the log into the file and give the file free; its readers are closed too. Closing twice is fine."""
         service, self._service = self._service, None
@@ -162,10 +172,8 @@ class Store:
                 return
             for reader in list(self._readers):
                 reader.close()
-            if not self.read_only:
-                # Everything is in the log already: a full disk costs nothing here, and the next open replays it.
-                with contextlib.suppress(duckdb.Error):
-                    self._writer.execute("CHECKPOINT").fetchall()
+            if self._keeper is not None:
+                self._keeper.close()
             for connection in (self._writer, self._database):
                 with contextlib.suppress(duckdb.Error):
                     connection.close()
@@ -217,23 +225,26 @@ class Store:
         with self._write_lock:
             if self._database is None:
                 raise StoreError(f"the store {self.path} is closed", "open it again")
-            if self.read_only:
+            if self._keeper is None:
                 raise StoreError(f"the store {self.path} was opened for reading only", "open it for writing")
             require_space(self.path, sum(batch.nbytes for _, batch, _ in work))
             writer = self._writer
             changed = 0
             try:
+                self._keeper.begin()
                 for view, batch, _ in work:
                     writer.register(view, batch)
                 writer.execute("BEGIN")
                 for _, _, statement in work:
                     changed = len(writer.execute(statement).fetchall())
+                number = self._keeper.number()
                 writer.execute("COMMIT")
+                self._keeper.committed(number)
                 self._share_log()
             except BaseException as error:
                 with contextlib.suppress(duckdb.Error):  # no transaction is left where the commit itself failed
                     writer.execute("ROLLBACK")
-                if isinstance(error, duckdb.Error):
+                if isinstance(error, (duckdb.Error, OSError)):
                     raise write_failed(self.path, error) from error
                 raise
             finally:

@@ -1,5 +1,7 @@
 """The root of every error this program raises on purpose."""
 
+from pathlib import Path
+
 
 class CaiError(Exception):
     """An error that a person can act on.
@@ -22,6 +24,18 @@ class StoreError(CaiError):
 
 class StoreLocked(StoreError):
     """Another process holds the store's file."""
+
+
+class NotAStore(StoreError):
+    """The file is none of DuckDB's."""
+
+
+class StoreDamaged(StoreError):
+    """Less of the store at `path` can be read than was committed to it; its files are as they were."""
+
+    def __init__(self, path: Path, title: str, why: str = "") -> None:
+        save = f"Put the right files back, or save what can be read with: cai salvage {path} --out DIR"
+        super().__init__(title, " ".join(filter(None, ["Nothing was changed.", why, save])))
 
 
 class StoreTooNew(StoreError):

@@ -16,7 +16,7 @@ from store.connect import connect, not_opened, write_failed
 from store.encode import Column, Table
 from store.errors import StoreError, StoreTooNew
 
-_VERSION_TABLE = "cai_schema"
+VERSION_TABLE = "cai_schema"
 
 
 def migrate(path: Path, database: duckdb.DuckDBPyConnection, *, read_only: bool) -> duckdb.DuckDBPyConnection:
@@ -26,7 +26,7 @@ def migrate(path: Path, database: duckdb.DuckDBPyConnection, *, read_only: bool)
     Raises StoreTooNew for a newer schema, StoreError for a database that is no store or cannot be opened for writing,
     and StoreWriteFailed when the copy or the change cannot be written.
     """
-    found = _version(path, database)
+    found = version_of(path, database)
     if found > schema.VERSION:
         raise StoreTooNew(
             f"the store {path} has schema {found}, this program knows up to {schema.VERSION}",
@@ -53,8 +53,8 @@ def migrate(path: Path, database: duckdb.DuckDBPyConnection, *, read_only: bool)
     return database
 
 
-def create(path: Path) -> None:
-    """Make an empty store where there is no file, aside and then linked into place.
+def create(path: Path, version: int | None = None) -> None:
+    """Make an empty store where there is no file, aside and then linked into place; of an older schema by `version`.
 
     A process killed while DuckDB writes a file's first blocks would leave a file that cannot be opened again. Where
     two processes create the same store, the first one's stays.
@@ -63,7 +63,7 @@ def create(path: Path) -> None:
     database = connect(aside, read_only=False, named=path)
     try:
         try:
-            _apply(path, database, 0)
+            _apply(path, database, 0, version)
         finally:
             database.close()
         aside.chmod(0o600)  # what models wrote is the owner's, whoever else may enter the folder
@@ -86,7 +86,7 @@ def tables(connection: duckdb.DuckDBPyConnection) -> dict[str, Table]:
     for table, name, sql_type, nullable in connection.execute(
         "SELECT table_name, column_name, data_type, is_nullable FROM duckdb_columns() "
         "WHERE NOT internal AND schema_name = 'main' AND table_name != ? ORDER BY table_name, column_index",
-        [_VERSION_TABLE],
+        [VERSION_TABLE],
     ).fetchall():
         columns.setdefault(table, []).append(Column(name, sql_type, not nullable))
     keys = dict(
@@ -97,27 +97,27 @@ def tables(connection: duckdb.DuckDBPyConnection) -> dict[str, Table]:
     return {name: Table(name, tuple(found), tuple(keys.get(name, ()))) for name, found in columns.items()}
 
 
-def _version(path: Path, database: duckdb.DuckDBPyConnection) -> int:
-    """The schema version in the file, 0 for an empty one."""
+def version_of(path: Path, database: duckdb.DuckDBPyConnection) -> int:
+    """The schema version in the file, 0 for an empty one. Raises StoreError for a database that is no store."""
     names = {name for (name,) in database.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
     if not names:
         return 0
-    if _VERSION_TABLE not in names:
+    if VERSION_TABLE not in names:
         raise StoreError(
             f"{path} is a DuckDB file, but not a store of cai", "It was left as it is; choose another with --store."
         )
-    return int(database.execute(f"SELECT max(version) FROM {_VERSION_TABLE}").fetchall()[0][0])
+    return int(database.execute(f"SELECT max(version) FROM {VERSION_TABLE}").fetchall()[0][0])
 
 
-def _apply(path: Path, database: duckdb.DuckDBPyConnection, found: int) -> None:
+def _apply(path: Path, database: duckdb.DuckDBPyConnection, found: int, wanted: int | None = None) -> None:
     try:
         database.execute("BEGIN")
         database.execute(
-            f"CREATE TABLE IF NOT EXISTS {_VERSION_TABLE} (version INTEGER PRIMARY KEY, applied_at TIMESTAMPTZ)"
+            f"CREATE TABLE IF NOT EXISTS {VERSION_TABLE} (version INTEGER PRIMARY KEY, applied_at TIMESTAMPTZ)"
         )
-        for version, step in enumerate(schema.STEPS[found:], start=found + 1):
+        for version, step in enumerate(schema.STEPS[found:wanted], start=found + 1):
             database.execute(step)
-            database.execute(f"INSERT INTO {_VERSION_TABLE} VALUES (?, now())", [version])
+            database.execute(f"INSERT INTO {VERSION_TABLE} VALUES (?, now())", [version])
         database.execute("COMMIT")
         database.execute("CHECKPOINT")
     except duckdb.Error as error:

@@ -352,6 +352,8 @@ class Engine:
             except CaiError:
                 if not isinstance(event, events.RunFinished):
                     raise
+        if isinstance(event, events.PhaseFinished | events.RunFinished):
+            self.store.merge_soon()
         self._listener(event)
 
 

@@ -1,7 +1,8 @@
 """The training process: `python -m engine.training.child FOLDER`, alone or under `accelerate launch`.
 
 It reads the job that the engine left in the folder, trains, and reports into the folder's journal. It ends by itself
-within one step when it is told to stop or when its engine is gone, with a checkpoint of that step. Model libraries are
+within one step when it is told to stop or when its engine is gone, with a checkpoint of that step; before its first
+step it ends at once when its engine is gone. Model libraries are
 imported in functions, because Unsloth, where it serves, has to come before them.
 """
 
@@ -28,6 +29,7 @@ from engine.training import job as jobs
 from engine.training import loading
 from engine.training.faults import NotFinite, story
 from engine.training.job import Job, Journal, heard, read_examples, read_journal
+from engine.training.orphan import Orphan
 from engine.training.tokens import Tokens, require_mask, shown
 
 PAUSE_LOOK_S = 0.2
@@ -77,6 +79,7 @@ class Training:
         self._tokens_in_step = 0
         self._checked = False
         self._engine = job.engine()
+        self.orphan = Orphan(self._engine)
 
     def tell(self, kind: str, **fields: Any) -> None:
         if self.journal is not None:
@@ -84,6 +87,10 @@ class Training:
 
     def run(self) -> None:
         """Load, train, and leave the adapter aside for the engine to put in place."""
+        with self.orphan:
+            self._run()
+
+    def _run(self) -> None:
         job, folder = self.job, self.folder
         checkpoints.clear_partial(folder)
         (folder / checkpoints.FOLDER).mkdir(exist_ok=True)
@@ -288,6 +295,7 @@ def _callback(training: Training) -> Any:
 
         def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.began = time.monotonic()
+            training.orphan.step_begins()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.seconds = time.monotonic() - self.began

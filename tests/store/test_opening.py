@@ -190,7 +190,7 @@ def test_an_older_schema_is_migrated_after_a_copy(path: Path, monkeypatch: pytes
             store.put({"samples": [rows.sample("s9", "i1", note="new")], "extra": [{"x": 1}]})
             assert len(reader.samples("run-a")) == 5
     backup = path.with_name(f"cai.duckdb.v{old}.backup")
-    assert sorted(found.name for found in path.parent.iterdir()) == ["cai.duckdb", backup.name]
+    assert sorted(found.name for found in path.parent.iterdir()) == ["cai.duckdb", "cai.duckdb.commits", backup.name]
     with duckdb.connect(str(backup)) as copy:
         assert copy.execute("SELECT max(version) FROM cai_schema").fetchall() == [(old,)]
         assert copy.execute("SELECT count(*) FROM samples").fetchall() == [(4,)]

@@ -21,7 +21,15 @@ _HOW = (
 )
 _LISTED = "cai completion --list {} 2>/dev/null"
 # What an argument takes, by its name in the parsed arguments; whatever has choices is completed by them.
-_TAKES = {"run": "runs", "runs": "runs", "spec": "specs", "set": "settings", "store": "file", "out": "directory"}
+_TAKES = {
+    "run": "runs",
+    "runs": "runs",
+    "spec": "specs",
+    "set": "settings",
+    "store": "file",
+    "damaged": "file",
+    "out": "directory",
+}
 
 
 def add(commands: Commands) -> None:

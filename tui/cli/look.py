@@ -41,6 +41,10 @@ def add(commands: Commands) -> None:
         "--snapshot", metavar="FILE", help="instead, the whole store as it is now, also while a run works: a new file"
     )
 
+    own = commands.add("salvage", salvage, "save what can be read of a damaged store, and count what cannot")
+    own.add_argument("damaged", nargs="?", metavar="STORE", help="the damaged file (default: --store)")
+    add_out(own)
+
 
 def runs(args: argparse.Namespace, terminal: Terminal) -> int:
     with reading(args) as reader:
@@ -123,3 +127,11 @@ def _copy(args: argparse.Namespace, terminal: Terminal) -> int:
     if args.json:
         return write_json(terminal, {"snapshot": str(out), "rows": counts})
     return write(terminal, f"{out}\n")
+
+
+def salvage(args: argparse.Namespace, terminal: Terminal) -> int:
+    """A new store of what can be read of a damaged one. Exit code 1 where something is lost."""
+    from store.salvage.rescue import salvage as save
+
+    found = save(Path(args.damaged) if args.damaged else store_path(args), Path(args.out))
+    return answer(args, terminal, found, lambda: printed.salvage.salvage_report(found), 0 if found["whole"] else 1)

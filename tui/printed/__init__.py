@@ -9,9 +9,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tui.printed import comparison, evaluation, experiment, plan, principles, review, suites, tables, training
+    from tui.printed import (
+        comparison,
+        evaluation,
+        experiment,
+        plan,
+        principles,
+        review,
+        salvage,
+        suites,
+        tables,
+        training,
+    )
 
-__all__ = ["comparison", "evaluation", "experiment", "plan", "principles", "review", "suites", "tables", "training"]
+__all__ = [
+    "comparison",
+    "evaluation",
+    "experiment",
+    "plan",
+    "principles",
+    "review",
+    "salvage",
+    "suites",
+    "tables",
+    "training",
+]
 
 
 def __getattr__(name: str) -> Any:

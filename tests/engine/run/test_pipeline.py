@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from engine.core.events import Event
 from engine.models.requests import Completion, Generate
 from engine.run.engine import Engine, open_engine
 from engine.run.orders import NewRun
+from store.db import Store
 from tests.engine.fakes import FakeModel, data_rows, run_engine
 
 pytestmark = pytest.mark.integration
@@ -36,6 +38,19 @@ def test_a_pilot_reaches_its_target_and_decides_its_gate(tmp_path, monkeypatch, 
     assert {row["check_name"] for row in gates} >= {"runaway share", "marker leaks", "guard passed"}
     kinds = [event.kind for event in events]
     assert kinds[0] == "RunStarted" and kinds[-1] == "RunFinished"
+    opened.close()
+
+
+def test_the_file_alone_is_complete_at_the_end_of_each_phase_and_of_the_run(tmp_path, monkeypatch, options):
+    path, events, asked = tmp_path / "a.duckdb", [""], []
+    merge_soon = Store.merge_soon
+    monkeypatch.setattr(Store, "merge_soon", lambda store: (asked.append(events[-1]), merge_soon(store)))
+    opened = run_engine(path, monkeypatch, FakeModel(), lambda event: events.append(event.kind), **options)
+    assert len(asked) == events.count("PhaseFinished") + 1
+    until = time.monotonic() + 30
+    while path.with_name("a.duckdb.wal").exists():  # the run has ended, and the program is still open
+        assert time.monotonic() < until
+        time.sleep(0.01)
     opened.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import random
@@ -150,6 +151,28 @@ def test_a_process_whose_engine_is_gone_keeps_its_step_and_ends(path: Path, whol
     for got, expected in zip(losses(opened), losses(whole), strict=True):
         assert got == pytest.approx(expected, rel=1e-4)
     opened.close()
+
+
+def test_a_process_whose_engine_is_gone_does_not_go_on_loading(path: Path) -> None:
+    import subprocess
+    import sys
+
+    forever = "import time; from engine.training import loading; loading.choose_loader = lambda *_: time.sleep(600)"
+    program = (
+        "import sys; from pathlib import Path; from tests.engine.training.training_run import *\n"
+        f"train(Path(sys.argv[1]), 'sft', command=patched(Path(sys.argv[1]).parent, {forever!r}))"
+    )
+    engine = subprocess.Popen([sys.executable, "-c", program, str(path)], cwd=Path(__file__).parents[3])
+    until = time.monotonic() + 90
+    child = None
+    while child is None and time.monotonic() < until:
+        time.sleep(0.2)
+        with contextlib.suppress(AssertionError):
+            child = child_of(path)
+    assert child is not None
+    engine.kill()
+    engine.wait()
+    child.wait(timeout=30)
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(

@@ -225,3 +225,20 @@ def test_doctor_exits_by_health(capsys: pytest.CaptureFixture[str], monkeypatch:
     assert code == found["exit_code"] == 1
     code, out, _ = run_cai(capsys, "doctor")
     assert code == 1 and "hung" in out
+
+
+def test_what_can_be_read_of_a_damaged_store_is_saved(
+    capsys: pytest.CaptureFixture[str], store: Path, tmp_path: Path
+) -> None:
+    code, found = as_json(capsys, "salvage", store, "--out", tmp_path / "saved")
+    assert (code, found["whole"], found["tables"]["runs"]) == (0, True, {"saved": 1, "lost": 0})
+    assert as_json(capsys, "status", "--store", found["store"])[1]["run"] == RUN
+    held = store.read_bytes()
+    store.write_bytes(held[:10] + b"damage" + held[16:])
+    code, _, err = run_cai(capsys, "status", "--store", store)
+    assert code == 1 and f"cai salvage {store} --out" in " ".join(err.split())
+    code, out, _ = run_cai(capsys, "salvage", "--store", store, "--out", tmp_path / "again")
+    assert code == 0
+    assert "the block that names the file was made anew" in out and "runs: 1 saved, 0 lost" in out
+    assert "nothing is known to be lost" in out
+    assert store.read_bytes() == held[:10] + b"damage" + held[16:]

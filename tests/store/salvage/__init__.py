@@ -1,0 +1,1 @@
+"""What is damaged is refused or whole, and what can be read is saved."""

@@ -1,0 +1,209 @@
+"""Commits are numbered, what is known of them is never ahead of the store, and the log is merged in the background."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from store.db import Store
+from store.errors import StoreDamaged, StoreError, StoreWriteFailed
+from store.salvage import keeper
+from store.salvage.known import known_path, log_path, read_known
+from tests.store import rows
+from tests.store.salvage.damage import NAME, ROOT, leave
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / NAME
+
+
+def events(*numbers: int) -> dict[str, list[dict[str, object]]]:
+    return {"events": [rows.event(number, "Noted", {}) for number in numbers]}
+
+
+def numbered(path: Path) -> int:
+    known = read_known(path)
+    assert known is not None
+    return known.commits
+
+
+def until(what: str, true: object) -> None:
+    end = time.monotonic() + 20
+    while not true():  # type: ignore[operator]
+        assert time.monotonic() < end, what
+        time.sleep(0.01)
+
+
+def test_each_commit_is_known_of_at_once_and_a_failed_one_is_not(path: Path) -> None:
+    with Store.open(path) as store:
+        assert not known_path(path).exists()  # nothing was committed, so that nothing can be missing
+        store.append(events(0))
+        assert numbered(path) == 1
+        with pytest.raises(StoreError):
+            store.append({"events": [rows.event(1, "Noted", {}), {**rows.event(2, "Noted", {}), "run_id": None}]})
+        store._writer.execute("BEGIN")
+        store._keeper.number()  # type: ignore[union-attr]
+        store._writer.execute("ROLLBACK")
+        store.merge_soon()
+        until("merged", lambda: not log_path(path).exists())
+        assert numbered(path) == 1
+        store.append(events(1))
+    assert numbered(path) == 3  # a number of a rollback is given to nobody
+    assert known_path(path).stat().st_mode & 0o777 == 0o600
+    Store.open(path).close()
+
+
+def test_a_first_commit_that_could_not_begin_can_be_made_later(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise duckdb.IOException("No space left on device")
+
+    with Store.open(path) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(keeper, "say", full)
+            with pytest.raises(StoreWriteFailed, match="No space left"):
+                store.append(events(0))
+        store.append(events(0))
+        assert numbered(path) == 1
+    with Store.open(path) as store:
+        assert len(store.reader().query("SELECT * FROM events")) == 1
+
+
+def test_the_file_alone_has_what_was_committed_when_a_phase_ended(path: Path, tmp_path: Path) -> None:
+    """Copied while the store is open: it is refused, says as of when it is, and everything up to then can be saved."""
+    from store.salvage.rescue import salvage
+
+    copy = tmp_path / "copy.duckdb"
+    with Store.open(path) as store:
+        store.append(events(*range(50)))
+        store.merge_soon()
+        until("merged", lambda: not log_path(path).exists())
+        store.append(events(50))
+        # By another process: closing any descriptor of the file would drop this one's lock on it.
+        subprocess.run(["cp", str(path), str(copy)], check=True)
+    with pytest.raises(StoreDamaged, match="a copy that was made while somebody wrote it") as caught:
+        Store.open(copy)
+    assert "with 1 commits" in caught.value.hint
+    assert salvage(copy, tmp_path / "saved")["tables"]["events"] == {"saved": 50, "lost": 0}
+    shutil.copyfile(path, tmp_path / "closed.duckdb")
+    with Store.open(tmp_path / "closed.duckdb") as store:  # made after it was closed, it is as good as the store
+        assert len(store.reader().query("SELECT * FROM events")) == 51
+
+
+def test_the_log_is_merged_without_being_asked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "EVERY_S", 0.05)
+    with Store.open(path) as store:
+        for number in range(20):
+            store.append(events(number))
+        until("merged", lambda: not log_path(path).exists())
+        assert len(store.reader().query("SELECT * FROM events")) == 20
+
+
+def test_merging_waits_for_no_reader_and_no_reader_for_it(path: Path) -> None:
+    with Store.open(path) as store, store.reader() as reader:
+        store.append({"completions": [rows.completion(f"c{n}") for n in range(3000)]})
+        slow = reader.in_order("SELECT *, seed AS ordinal FROM completions")
+        next(slow)
+        store.merge_soon()
+        until("merged", lambda: not log_path(path).exists())
+        assert sum(1 for _ in slow) == 2999
+
+
+def test_a_store_from_before_commits_were_counted_opens_and_gets_what_it_lacks(path: Path) -> None:
+    with Store.open(path) as store:
+        store.append(events(0))
+    with duckdb.connect(str(path)) as raw:  # as an earlier version wrote it
+        raw.execute("DROP SEQUENCE cai_commits")
+    known_path(path).unlink()
+    before = path.read_bytes()
+    with Store.open(path, read_only=True) as store:
+        assert len(store.reader().query("SELECT * FROM events")) == 1
+    assert path.read_bytes() == before and not known_path(path).exists()
+    with Store.open(path) as store:
+        store.append(events(1))
+    assert numbered(path) == 1
+
+
+def test_two_stores_of_one_process_count_together(path: Path) -> None:
+    with Store.open(path) as one, Store.open(path) as two:
+        for number, store in enumerate([one, two, one, two]):
+            store.append(events(number))
+        assert numbered(path) == 4
+        two.close()
+        one.append(events(4))
+    assert numbered(path) == 5
+    with Store.open(path) as store:
+        assert len(store.reader().query("SELECT * FROM events")) == 5
+
+
+def test_what_is_known_and_is_no_longer_there_is_told_to_who_only_reads(path: Path) -> None:
+    with Store.open(path) as store:
+        store.append(events(0))
+    path.unlink()
+    for read_only in (True, False):
+        with pytest.raises(StoreDamaged, match="is gone"):
+            Store.open(path, read_only=read_only)
+    assert [found.name for found in path.parent.iterdir()] == [f"{NAME}.commits"]
+
+
+# Says how many it appended, and is killed at any point: between a commit and what is known of it as well.
+KILLED = """
+import os, random, sys, time
+from pathlib import Path
+from store.db import Store
+from store.salvage import known
+from tests.store import rows
+keep = known.KnownFile.keep
+def late(self, *args, **more):
+    time.sleep(random.uniform(0, 0.004))
+    keep(self, *args, **more)
+known.KnownFile.keep = late
+store = Store.open(Path(sys.argv[1]))
+number = int(sys.argv[2])
+while True:
+    store.append({"events": [rows.event(number, "Noted", {})]})
+    print(number, flush=True)
+    number += 1
+    if number % 7 == 0:
+        store.merge_soon()
+"""
+
+
+@pytest.mark.integration
+def test_a_kill_between_a_commit_and_what_is_known_of_it_refuses_no_good_store(path: Path) -> None:
+    acknowledged, moments = -1, random.Random(5)
+    for _ in range(6):
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(path), str(acknowledged + 1)],
+            cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        time.sleep(moments.uniform(0, 0.1))
+        process.send_signal(signal.SIGKILL)
+        rest, _ = process.communicate()
+        acknowledged = int((first + rest).split("\n")[:-1][-1])
+        with Store.open(path, read_only=True) as store, store.reader() as reader:
+            found = [row["seq"] for row in reader.query("SELECT seq FROM events ORDER BY 1")]
+        assert found == list(range(len(found)))
+        assert len(found) - 1 in (acknowledged, acknowledged + 1)
+        acknowledged = len(found) - 1
+
+
+@pytest.mark.integration
+def test_what_was_left_by_a_kill_is_closed_by_the_next_who_opens_it(path: Path) -> None:
+    leave(path, merged=3, last=5)
+    assert numbered(path) == 5
+    Store.open(path).close()
+    known_path(path).unlink()
+    with Store.open(path) as store:  # closed, it needs nothing beside it
+        assert len(store.reader().query("SELECT * FROM events")) == 5

@@ -26,6 +26,9 @@ REPLAYED = ("instructions", "instruction_judgements", "responses", "response_jud
 
 STAND_INS = {"probe": ("adapter", "grade")}  # critics in a critic's place where a model cannot serve it, by turns
 
+# In the manifest of a run that repeats training and evaluation with another seed: whose, and which repeat it is, from 1.
+REPEAT_OF, REPEAT = "repeat_of", "repeat"
+
 STOOD_IN = "stand_ins"  # in a manifest: {kind: critic} of probes that its model could not serve
 
 # The parts of a critic's audit by how they came to be, which are never told in one figure: labelled sets, some of which

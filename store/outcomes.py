@@ -233,3 +233,15 @@ def shown(row: Mapping[str, Any]) -> bool:
         return False
     by_items = str(row["test"]).startswith("McNemar")
     return not by_items or (row["clustered_p"] is not None and bool(row["clustered_p"] <= row["alpha"]))
+
+
+# Whether an interval over seeds lets the claim of a difference stand: it lies on the difference's side of zero, or too
+# few seeds were tried for one. Columns of `evaluation_results` as r and of `evaluation_seeds` as s.
+HOLDS_OVER_SEEDS_SQL = "(s.lo IS NULL OR (r.difference > 0 AND s.lo > 0) OR (r.difference < 0 AND s.hi < 0))"
+
+
+def holds_over_seeds(result: Mapping[str, Any], over: Mapping[str, Any]) -> bool:
+    """The same of a row of either."""
+    if over["lo"] is None:
+        return True
+    return bool(over["lo"] > 0) if result["difference"] > 0 else bool(result["difference"] < 0 and over["hi"] < 0)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from store import progress
 from store.errors import NotFound
 from store.listing import Listing, Selection
-from store.names import VERDICTS, preferred
+from store.names import REPEAT_OF, VERDICTS, preferred
 from store.query import Query, Row
 
 MARGINS_AT_MOST = 20_000
@@ -36,8 +36,11 @@ class Reader(Query):
     """The questions about runs, samples and what was said of them, on a cursor of its own."""
 
     def latest_run_id(self) -> str | None:
-        """The id of the run that was created last, None in an empty store."""
-        rows = self.query("SELECT run_id FROM runs ORDER BY created_at DESC, run_id DESC LIMIT 1")
+        """The id of the run that was created last and repeats none, None in an empty store."""
+        rows = self.query(
+            f"SELECT run_id FROM runs WHERE manifest->>'$.{REPEAT_OF}' IS NULL "
+            "ORDER BY created_at DESC, run_id DESC LIMIT 1"
+        )
         return str(rows[0]["run_id"]) if rows else None
 
     def resolve(self, run_id: str) -> str:

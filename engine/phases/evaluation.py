@@ -16,7 +16,16 @@ from typing import Any
 from engine.core import events
 from engine.core.control import Control
 from engine.core.figures import percent_of, percents, points_signed, points_signed_interval
-from engine.evaluation import ALL, BASE_CONDITIONS, REFERENCE, TUNED_CONDITIONS, Item, analysis, registration
+from engine.evaluation import (
+    ALL,
+    BASE_CONDITIONS,
+    REFERENCE,
+    TUNED_CONDITIONS,
+    Item,
+    analysis,
+    over_seeds,
+    registration,
+)
 from engine.evaluation import scorer_audit as audit
 from engine.evaluation.conditions import Condition, answer_of, broken_adapters, request_of
 from engine.evaluation.gap import GATE, gap_checks, gap_evidence, what_instead
@@ -40,7 +49,7 @@ HELD = 32
 PLANTED_ITEMS = 6  # of each type whose eight planted answers are verified, besides those written by hand
 NOTHING = "\n\nI hope that this is of some help to you."
 REPEATED_AT_LEAST = 8
-NO_RESULTS: dict[str, list[Any]] = {"evaluation_results": [], "evaluation_scores": []}
+NO_RESULTS: dict[str, list[Any]] = {"evaluation_results": [], "evaluation_scores": [], "evaluation_seeds": []}
 
 Row = dict[str, Any]
 _LAST_SENTENCE = re.compile(r"(?s)(?<=[.!?\n])\s*[^.!?\n]+[.!?]*\s*\Z")
@@ -119,6 +128,7 @@ class Evaluator:
             {"scorer_audits": audits, "evaluation_results": results, "evaluation_scores": scores, "gates": gates_of},
             only={"gates": {"gate": GATE}},
         )
+        over_seeds.renew(self.store, self.reader, self.run, plan.items_sha256, now)
         self.emit(events.GateDecided(run_id, GATE, not gap, gap))
         if failed:
             read = "" if audit.broken(audits) else ". Read what is undecided: b in the room Evaluation"

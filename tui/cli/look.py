@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from store.names import REPEAT_OF
 from store.outcomes import FAILED
 from store.text import json_ready
 from tui import printed
@@ -43,7 +44,11 @@ def runs(args: argparse.Namespace, terminal: Terminal) -> int:
 
         found = with_headlines(reader, reader.runs())
     heavy = ("settings", "manifest")
-    listed = [{"run" if k == "run_id" else k: v for k, v in row.items() if k not in heavy} for row in found]
+    listed = [
+        {"run" if k == "run_id" else k: v for k, v in row.items() if k not in heavy}
+        | {REPEAT_OF: row["manifest"].get(REPEAT_OF)}
+        for row in found
+    ]
     none = "no runs yet; begin one with: cai run"
     return answer(
         args, terminal, {"runs": json_ready(listed)}, lambda: printed.tables.runs_table(found) if found else none

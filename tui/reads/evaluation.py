@@ -39,6 +39,7 @@ class Standing:
     results: Sequence[Mapping[str, Any]]
     scores: Sequence[Mapping[str, Any]]  # rows of evaluation_scores: what is no yes or no
     guard: Sequence[Mapping[str, Any]]  # check_id and passed, of all its checks
+    seeds: Sequence[Mapping[str, Any]] = ()  # rows of evaluation_seeds: comparisons over repeats with other seeds
 
     @property
     def guard_blocks(self) -> str:
@@ -131,11 +132,22 @@ def standing(reader: Reader, run_id: str) -> Standing:
         results(reader, run_id),
         reader.query("SELECT * FROM evaluation_scores WHERE run_id = ? ORDER BY capability DESC, measure", [run_id]),
         reader.query("SELECT check_id, passed FROM guard_checks WHERE run_id = ? ORDER BY check_id", [run_id]),
+        over_seeds(reader, run_id),
+    )
+
+
+def over_seeds(reader: Reader, run_id: str) -> list[dict[str, Any]]:
+    """A run's comparisons over its repeats with other seeds, those of the primary comparison first."""
+    return reader.query(
+        "SELECT s.* FROM evaluation_seeds s JOIN evaluation_results r USING (run_id, capability, before, after) "
+        "WHERE run_id = ? AND r.item_type = 'all' ORDER BY r.role != 'primary', capability DESC, before, after",
+        [run_id],
     )
 
 
 def evaluation_account(reader: Reader, run_id: str) -> dict[str, Any]:
-    """The same as one JSON-ready object: {conditions, audits, gap, registration, repeats, results, scores, guard}."""
+    """The same as one JSON-ready object: {conditions, audits, gap, registration, repeats, results, scores, guard,
+    seeds}."""
     ready: dict[str, Any] = json_ready(asdict(standing(reader, run_id)))
     return ready
 

@@ -7,7 +7,17 @@ from typing import Any
 
 from engine.core.figures import count, p_short, percent_of, percents, points_signed, points_signed_interval
 from engine.stats.shares import wilson
-from store.outcomes import FAILED, NOT_TESTED, SPLIT_TITLES, gap_figure, gate_result, in_percent, rate_of
+from store.outcomes import (
+    FAILED,
+    NOT_TESTED,
+    SPLIT_TITLES,
+    gap_figure,
+    gate_result,
+    holds_over_seeds,
+    in_percent,
+    rate_of,
+    shown,
+)
 
 Row = Mapping[str, Any]
 SHARES = ("planted", "padding", "undecided")  # parts of the scorer's audit that measure a share
@@ -156,6 +166,31 @@ def score_words(scores: Sequence[Row]) -> list[str]:
         for row in rows
         if row["capability"] == rows[0]["capability"]
     ]
+
+
+def seeds_words(rows: Sequence[Row]) -> list[str]:
+    """One line a comparison of the first capability: the difference over seeds, and its spread between them."""
+    return [
+        f"{row['before']} → {row['after']} {points_signed(row['difference'])} points "
+        + (f"{points_signed_interval(row['lo'], row['hi'])} " if row["lo"] is not None else "")
+        + f"over {count(row['seeds'])} seeds and {count(row['clusters'])} templates, between seeds SD "
+        f"{100 * row['between_sd']:.1f} {percents(row['between_lo'], row['between_hi'])}"
+        + ("" if row["lo"] is not None else "; too few seeds for an interval")
+        for row in rows
+        if row["capability"] == rows[0]["capability"]
+    ]
+
+
+def seeds_against(results: Sequence[Row], seeds: Sequence[Row]) -> str:
+    """Why repeats with other seeds let no claim be made of a registered difference, "" where they do."""
+    for one in results:
+        over = next((row for row in seeds if all(row[name] == one[name] for name in _COMPARED)), None)
+        if one["role"] == "primary" and shown(one) and over is not None and not holds_over_seeds(one, over):
+            return f"over {over['seeds']} seeds the interval has no difference in it"
+    return ""
+
+
+_COMPARED = ("capability", "before", "after")
 
 
 def decided_words(row: Row) -> str:

@@ -24,6 +24,7 @@ from engine.evaluation import (
     Item,
     analysis,
     over_seeds,
+    readers,
     registration,
 )
 from engine.evaluation import scorer_audit as audit
@@ -42,6 +43,7 @@ from engine.spec.provenance import new_session_id, short_hash
 from engine.spec.stage import StageSpec, settings_of
 from engine.stats.shares import wilson
 from store.db import Store
+from store.names import ANSWER
 from store.read import Reader
 
 PHASE = "evaluation"
@@ -95,18 +97,18 @@ class Evaluator:
         """Audit the scorer on what was answered, decide the gap gate, and compare; asks no model."""
         run_id, settings = self.run["run_id"], plan.settings
         self._verify_again(plan)
-        self._take_readings(plan)
-        answers = answers_of(self.reader, run_id, plan.items_sha256)
         labels = self.reader.query(
-            'SELECT subject_kind, subject_id, label, "at" FROM person_labels WHERE run_id = ? AND subject_kind = ?',
-            [run_id, "evaluation_answer"],
+            "SELECT * FROM person_labels WHERE run_id = ? AND subject_kind = ?", [run_id, ANSWER]
         )
+        self._take_readings(plan, labels)
+        answers = answers_of(self.reader, run_id, plan.items_sha256)
         now = datetime.now(UTC)
         found = [
             *planted,
             *audit.confounds(answers, settings),
             *audit.undecided(answers),
-            *audit.person(labels, answers, settings),
+            *readers.person(labels, answers, settings),
+            *readers.readers(labels, answers, settings),
         ]
         audits = [{**row, "run_id": run_id, "scorer_sha256": plan.scorer_sha256} for row in found]
         failed = audit.blocked(audits)
@@ -298,19 +300,17 @@ class Evaluator:
             {"evaluation_repeats": [row | {"correct": now, "same_verdict": now == was} for row, now, was in again]}
         )
 
-    def _take_readings(self, plan: EvaluationPlan) -> None:
-        """Let a person's word stand for the verdict that the rules abstained from; a withdrawn one leaves it open."""
+    def _take_readings(self, plan: EvaluationPlan, labels: Sequence[Row]) -> None:
+        """Let persons' word stand for the verdict that the rules abstained from; a withdrawn one leaves it open."""
         rows = self.reader.query(
-            'SELECT a.*, l.label, l."at" AS read_at FROM evaluation_answers a LEFT JOIN person_labels l '
-            "ON l.run_id = a.run_id AND l.subject_kind = ? AND l.subject_id = a.condition || '/' || a.item_id "
-            "WHERE a.run_id = ? AND a.items_sha256 = ? AND a.abstained",
-            [audit.SUBJECT_KIND, self.run["run_id"], plan.items_sha256],
+            "SELECT * FROM evaluation_answers WHERE run_id = ? AND items_sha256 = ? AND abstained",
+            [self.run["run_id"], plan.items_sha256],
         )
+        found = readers.labels_of(labels, rows)
         changed = []
         for row in rows:
-            label, read_at = row.pop("label"), row.pop("read_at")
-            read = label is not None and audit.judged({"at": read_at}, row)
-            correct = {"good": True, "bad": False}.get(label) if read else None
+            word = readers.word(found.get(f"{row['condition']}/{row['item_id']}", {}))
+            correct = {"good": True, "bad": False}.get(word)
             if correct is not row["correct"]:
                 changed.append({**row, "correct": correct})
         self.store.put({"evaluation_answers": changed})

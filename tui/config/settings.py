@@ -7,6 +7,7 @@ repeated in a message.
 
 from __future__ import annotations
 
+import getpass
 import math
 import os
 import re
@@ -131,6 +132,7 @@ SETTINGS = (
     Setting("theme", "Colours; any theme of Textual's works too", FIRST_THEMES[0], _theme, FIRST_THEMES, "CAI_THEME"),
     Setting("model", "Base model of a new run; empty is the embedded one", "", _text, (), "CAI_MODEL", "--model"),
     Setting("store", "The DuckDB file; empty is cai.duckdb in this folder", "", _path, (), "CAI_STORE", "--store"),
+    Setting("reader", "Name that labels carry which you give; empty is your login name", "", _text, (), "CAI_READER"),
     Setting("price_per_gpu_hour", "US dollars, for what a run costs; empty where it is unknown", None, _price, (),
             "CAI_PRICE_PER_GPU_HOUR"),
     Setting("price_per_gib_month", "US dollars, for the volume that the store lies on; empty where it is unknown", None,
@@ -172,6 +174,7 @@ class Config:
     theme: str = FIRST_THEMES[0]
     model: str = ""
     store: str = ""
+    reader: str = ""
     price_per_gpu_hour: float | None = None
     price_per_gib_month: float | None = None
     offer_tmux: str = "ask"
@@ -190,6 +193,11 @@ class Config:
     keymap: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+
+    @property
+    def reads_as(self) -> str:
+        """The name of the person who labels, which is the login name where none is set."""
+        return self.reader or login_name()
 
     def value(self, name: str) -> Value:
         found: Value = getattr(self, name)
@@ -228,6 +236,14 @@ def load(given: Mapping[str, Value | None] | None = None, environ: Mapping[str, 
             told[name], origins[name] = value, COMMAND_LINE
     values: dict[str, Any] = {**told}
     return Config(path, keymap=keymap, origins=origins, problems=tuple(problems), **values)
+
+
+def login_name() -> str:
+    """Who is logged in; "person" where the machine has no name for them."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "person"
 
 
 def check(name: str, given: object) -> Value:

@@ -18,12 +18,14 @@ from tui.words.evaluation import (
     gap_against,
     gap_words,
     guard_words,
+    read_words,
     registration_caveat,
     repeat_words,
     result_words,
     score_words,
     seeds_against,
     seeds_words,
+    unread_words,
 )
 from tui.words.text import make_visible, one_line
 
@@ -114,11 +116,13 @@ def evaluation_outcome(
     parts += [fact("scorer", line) for line in audit_words(account["audits"])]
     parts += [fact("scores", line) for line in score_words(account["scores"])]
     parts += [fact("repeated", line) for line in repeat_words(account["repeats"])]
+    parts += [fact("read", line) for line in read_words(account["audits"])]
     parts += [fact("over seeds", line) for line in seeds_words(account["seeds"])]
     whole = [row for row in account["results"] if row["item_type"] == "all"]
     if whole:
         against = [guard_words(account["guard"])]
         against += [gap_against(account["gap"]), seeds_against(account["results"], account["seeds"])]
+        against.append(unread_words(account["results"], account["audits"]))
         if against := [reason for reason in against if reason]:
             parts.append(fact("claim", f"none: {one_line('; '.join(against), 400)}"))
         parts += [Text(), results_table(whole, claims=not against)]

@@ -161,7 +161,7 @@ def _full_run(run_id: str) -> Rows:
         for n, by in ((1, "person"), (3, "person"), (5, "spec"))
     ]  # fmt: skip
     found["person_labels"] = [
-        {"run_id": run_id, "subject_kind": "sample", "subject_id": "s1", "label": "good", "note": "",
+        {"run_id": run_id, "subject_kind": "sample", "subject_id": "s1", "reader": "ana", "label": "good", "note": "",
          "at": T0 + timedelta(minutes=4)}
     ]  # fmt: skip
     found["replays"] = [

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.stats.agreement import Agreement, agreement
+from engine.stats.agreement import ReaderAgreement, agreement
 from store.names import BLIND, READ_AT_LEAST, READ_AT_MOST
 from store.outcomes import labels_by
 from store.query import Query
@@ -52,7 +52,7 @@ def to_read(reader: Reader, run_id: str, by: str | None = None) -> list[Lot]:
     return draw(reader, run_id, asked_of(reader.run(run_id)), by)
 
 
-def between(reader: Query, run_id: str) -> Agreement:
+def between(reader: Query, run_id: str) -> ReaderAgreement:
     """How far persons agree who read the same candidates of a run blind and called them good or bad."""
     rows = reader.query(
         f"SELECT subject_id, reader, label = 'good' AS good FROM person_labels WHERE run_id = ? AND reader != '' "

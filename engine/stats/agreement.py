@@ -14,7 +14,7 @@ COHEN, KRIPPENDORFF = "Cohen's kappa", "Krippendorff's alpha"
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class ReaderAgreement:
     """Of `n` things that two at least of `readers` judged; `value` is None where chance explains everything."""
 
     readers: int
@@ -25,7 +25,7 @@ class Agreement:
     hi: float | None
 
 
-def agreement(judged: Sequence[Mapping[str, bool]]) -> Agreement:
+def agreement(judged: Sequence[Mapping[str, bool]]) -> ReaderAgreement:
     """How far readers agree, from what each thing was called by whom; things that one alone judged are left out.
 
     The interval is a percentile bootstrap over things with a fixed seed.
@@ -34,9 +34,9 @@ def agreement(judged: Sequence[Mapping[str, bool]]) -> Agreement:
     names = sorted({name for of in both for name in of})
     if len(names) != 2:
         units = [list(of.values()) for of in both]
-        return Agreement(len(names), len(both), KRIPPENDORFF, krippendorff_alpha(units), *alpha_interval(units))
+        return ReaderAgreement(len(names), len(both), KRIPPENDORFF, krippendorff_alpha(units), *alpha_interval(units))
     one, other = ([of[name] for of in both] for name in names)
-    return Agreement(2, len(both), COHEN, cohen_kappa(one, other), *kappa_interval(one, other))
+    return ReaderAgreement(2, len(both), COHEN, cohen_kappa(one, other), *kappa_interval(one, other))
 
 
 def kappa_interval(a: Sequence[bool], b: Sequence[bool]) -> tuple[float | None, float | None]:
@@ -55,7 +55,7 @@ def kappa_interval(a: Sequence[bool], b: Sequence[bool]) -> tuple[float | None, 
 
 
 def krippendorff_alpha(units: Sequence[Sequence[Hashable]]) -> float | None:
-    """Agreement of any number of judges of whom not each judged everything, for names (Krippendorff 2011, section C).
+    """ReaderAgreement of any number of judges of whom not each judged everything, for names (Krippendorff 2011, section C).
 
     `units` are the values that each thing was given, in any order; those of one alone are left out. None where every
     value is the same.

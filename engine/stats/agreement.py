@@ -55,7 +55,7 @@ def kappa_interval(a: Sequence[bool], b: Sequence[bool]) -> tuple[float | None, 
 
 
 def krippendorff_alpha(units: Sequence[Sequence[Hashable]]) -> float | None:
-    """ReaderAgreement of any number of judges of whom not each judged everything, for names (Krippendorff 2011, section C).
+    """Agreement of any number of judges, not each of whom judged everything (Krippendorff 2011, section C, names).
 
     `units` are the values that each thing was given, in any order; those of one alone are left out. None where every
     value is the same.

@@ -16,6 +16,7 @@ import pyarrow.compute
 from store.console.statement import nodes
 from store.encode import nearest
 from store.errors import StoreError
+from store.outcomes import LABELS_SQL
 from store.query import Query
 
 _JOINS = {
@@ -23,7 +24,7 @@ _JOINS = {
     "v": "LEFT JOIN verdicts v ON v.run_id = s.run_id AND v.subject_kind = 'sample' AND v.subject_id = s.sample_id",
     "j": "LEFT JOIN (SELECT subject_id, score FROM judgements WHERE run_id = $run AND subject_kind = 'sample' "
     "AND critic = $critic) j ON j.subject_id = s.sample_id",
-    "p": "LEFT JOIN person_labels p ON p.run_id = s.run_id AND p.subject_kind = 'sample' "
+    "p": f"LEFT JOIN {LABELS_SQL} p ON p.run_id = s.run_id AND p.subject_kind = 'sample' "
     "AND p.subject_id = s.sample_id",
 }
 _SOURCES = {

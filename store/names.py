@@ -30,6 +30,9 @@ REPLAYED = ("instructions", "instruction_judgements", "responses", "response_jud
 
 STAND_INS = {"probe": ("adapter", "grade")}  # critics in a critic's place where a model cannot serve it, by turns
 
+# In a manifest: whose training and evaluation a run repeats with another seed, and which repeat it is, from 1.
+REPEAT_OF, REPEAT = "repeat_of", "repeat"
+
 STOOD_IN = "stand_ins"  # in a manifest: {kind: critic} of probes that its model could not serve
 
 # The parts of a critic's audit by how they came to be, which are never told in one figure: labelled sets, some of which
@@ -44,6 +47,8 @@ LARGEST_SEED = 2**63 - 1  # the column has 64 bits, with a sign
 VERDICTS = ("accepted", "rejected", "unsure")
 SPLITS = ("train", "validation", "test")
 LABELS = ("good", "bad", "unsure")  # that a person gives
+ANSWER = "evaluation_answer"  # what a label is of, beside samples: `condition/item_id`
+READERS = "readers"  # part of the scorer's audit: who read answers, and how far they agree
 RANDOM, QUEUED, CHOSEN = "random", "queue", "chosen"  # how a sample came to be labelled
 READING = "reading"  # the same of what was drawn to be read blind: it measures, and teaches nothing
 BLIND = (READING, RANDOM, QUEUED)  # labels whose verdict was hidden when they were given: they count as read

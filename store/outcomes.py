@@ -6,10 +6,13 @@ tell it as a pass. A part of a stage that yielded nothing is empty, which fails 
 
 from __future__ import annotations
 
+import json
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from store.names import READERS
 
 PASSED, FAILED, NOT_TESTED, EMPTY = "passed", "failed", "not tested", "empty"
 RESULTS = (PASSED, FAILED, NOT_TESTED, EMPTY)
@@ -233,3 +236,54 @@ def shown(row: Mapping[str, Any]) -> bool:
         return False
     by_items = str(row["test"]).startswith("McNemar")
     return not by_items or (row["clustered_p"] is not None and bool(row["clustered_p"] <= row["alpha"]))
+
+
+# Whether an interval over seeds lets the claim of a difference stand: it lies on the difference's side of zero, or too
+# few seeds were tried for one. Columns of `evaluation_results` as r and of `evaluation_seeds` as s.
+HOLDS_OVER_SEEDS_SQL = "(s.lo IS NULL OR (r.difference > 0 AND s.lo > 0) OR (r.difference < 0 AND s.hi < 0))"
+
+
+def holds_over_seeds(result: Mapping[str, Any], over: Mapping[str, Any]) -> bool:
+    """The same of a row of either."""
+    if over["lo"] is None:
+        return True
+    return bool(over["lo"] > 0) if result["difference"] > 0 else bool(result["difference"] < 0 and over["hi"] < 0)
+
+
+# One label of each thing that persons labelled, in the place of `person_labels`: what all say who saw least of the
+# verdict, "unsure" where they differ. A label of nobody's name counts where no other is.
+_NAMED = "rank() OVER (PARTITION BY run_id, subject_kind, subject_id ORDER BY reader = '', drawn_at) = 1"
+LABELS_SQL = f"""(
+    SELECT run_id, subject_kind, subject_id, CASE WHEN count(DISTINCT label) = 1 THEN any_value(label) ELSE 'unsure' END
+           AS label, arg_max(note, "at") AS note, any_value(drawn) AS drawn, max("at") AS "at"
+    FROM (SELECT *, coalesce(list_position(['reading', 'random', 'queue'], drawn), 9) AS drawn_at FROM person_labels
+          QUALIFY {_NAMED})
+    GROUP BY run_id, subject_kind, subject_id)"""
+
+
+def labels_by(reader: str | None) -> str:
+    """The labels of one person in the place of `person_labels`, or, of None, what all say; each thing once."""
+    if reader is None:
+        return LABELS_SQL
+    name = reader.replace("'", "''")
+    return (
+        f"(SELECT * FROM person_labels WHERE reader IN ('{name}', '') QUALIFY row_number() OVER "
+        "(PARTITION BY run_id, subject_kind, subject_id ORDER BY reader DESC) = 1)"
+    )
+
+
+READ_BY_TWO = 10  # answers that two persons read, before the scorer that judged them can carry a claim
+
+
+def unread(audits: Iterable[Mapping[str, Any]], capability: str) -> str:
+    """Why the scorer of a capability can carry no claim as far as persons have read it, "" where it can."""
+    row = next((one for one in audits if one["part"] == READERS and one["capability"] == capability), None)
+    detail = {} if row is None else row["detail"]
+    names = (json.loads(detail) if isinstance(detail, str) else detail).get("readers", {})
+    if not names:
+        return "not read: nobody has judged verdicts of the scorer, and a claim needs two who did"
+    if len(names) < 2:
+        return f"not read by two: only {next(iter(names))} has judged verdicts of the scorer"
+    if row is not None and row["n"] < READ_BY_TWO:
+        return f"not read by two: only {row['n']} answers were judged by two persons, {READ_BY_TWO} are wanted"
+    return ""

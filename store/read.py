@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from store import progress
 from store.errors import NotFound
 from store.listing import Listing, Selection
-from store.names import VERDICTS, preferred
+from store.names import REPEAT_OF, VERDICTS, preferred
+from store.outcomes import labels_by
 from store.query import Query, Row
 
 MARGINS_AT_MOST = 20_000
@@ -36,8 +37,11 @@ class Reader(Query):
     """The questions about runs, samples and what was said of them, on a cursor of its own."""
 
     def latest_run_id(self) -> str | None:
-        """The id of the run that was created last, None in an empty store."""
-        rows = self.query("SELECT run_id FROM runs ORDER BY created_at DESC, run_id DESC LIMIT 1")
+        """The id of the run that was created last and repeats none, None in an empty store."""
+        rows = self.query(
+            f"SELECT run_id FROM runs WHERE manifest->>'$.{REPEAT_OF}' IS NULL "
+            "ORDER BY created_at DESC, run_id DESC LIMIT 1"
+        )
         return str(rows[0]["run_id"]) if rows else None
 
     def resolve(self, run_id: str) -> str:
@@ -114,14 +118,17 @@ class Reader(Query):
         """The samples that a person chose, sorted, to be paged through. Raises StoreError for a wrong condition."""
         return Listing.of(self, run_id, choice)
 
-    def page(self, listing: Listing, offset: int, limit: int) -> list[Row]:
-        """Samples of a listing as `samples` gives them, in its order, each with the `person`'s label."""
+    def page(self, listing: Listing, offset: int, limit: int, by: str | None = None) -> list[Row]:
+        """Samples of a listing as `samples` gives them, in its order, each with the `person`'s label.
+
+        It is what all say who labelled it, or, where `by` names a person, that person's own.
+        """
         ids, run_id = listing.ids(offset, limit), listing.run_id
         found = {row["sample_id"]: row | {"scores": {}} for row in self.samples_by_id(run_id, ids)}
         subjects = ("subject_id", ids, run_id, "sample")
         for row in self._by_id("SELECT run_id, subject_kind, subject_id, critic, score FROM judgements", *subjects):
             found[row["subject_id"]]["scores"][row["critic"]] = row["score"]
-        labels = self._by_id("SELECT run_id, subject_kind, subject_id, label FROM person_labels", *subjects)
+        labels = self._by_id(f"SELECT run_id, subject_kind, subject_id, label FROM {labels_by(by)}", *subjects)
         label_of = {row["subject_id"]: row["label"] for row in labels}
         return [found[name] | {"person": label_of.get(name)} for name in ids if name in found]
 
@@ -179,12 +186,13 @@ class Reader(Query):
 
         return sorted(rows, key=place)
 
-    def sample(self, run_id: str, sample_id: str) -> Row:
+    def sample(self, run_id: str, sample_id: str, by: str | None = None) -> Row:
         """One sample with all that made it, for a detail pane. Raises NotFound.
 
         Beside what `samples` gives: raw, trimmed, prompt, seed, decoding, request_id, fingerprint and stop_text of its
         completion, `judgements` (rows, parts parsed), the instruction's row as `instruction_row` with
-        `instruction_prompt`, its `instruction_judgements` and `instruction_verdict`, and the `person_label`.
+        `instruction_prompt`, its `instruction_judgements` and `instruction_verdict`, and the `person_label`: what all
+        say who labelled it, or, where `by` names a person, that person's own.
         """
         if not (rows := self._by_id("SELECT * FROM samples", "sample_id", [sample_id], run_id)):
             known = self.query("SELECT sample_id FROM samples WHERE run_id = ? ORDER BY ordinal", [run_id])
@@ -208,7 +216,7 @@ class Reader(Query):
         judged = self.judgements(run_id, "instruction", [instruction_id])
         found["instruction_judgements"] = judged.get(instruction_id, [])
         found["instruction_verdict"] = self._about("verdicts", run_id, "instruction", instruction_id)
-        found["person_label"] = self._about("person_labels", run_id, "sample", sample_id)
+        found["person_label"] = self._about(labels_by(by), run_id, "sample", sample_id)
         return found
 
     def judgements(self, run_id: str, subject_kind: str, subject_ids: Sequence[str]) -> dict[str, list[Row]]:

@@ -14,6 +14,7 @@ from engine.evaluation.items import EARLIER, ItemSet, item_set
 from engine.evaluation.verifiers import scorer_sha256
 from engine.spec.sections import EvaluationSpec
 from engine.spec.stage import StageSpec
+from store.names import REPEAT_OF
 from store.read import Reader
 
 
@@ -64,12 +65,21 @@ def evaluation_plan(reader: Reader, run: Mapping[str, Any], spec: StageSpec) -> 
 def own_items(reader: Reader, run_id: str) -> ItemSet:
     """The frozen set that a run was asked, or has registered, where it is one of an earlier version; else the newest.
 
-    What a run has answered, registered and been gated on stays comparable: it's asked no other items halfway.
+    What a run has answered, registered and been gated on stays comparable: it's asked no other items halfway. One that
+    repeats a run is asked what that was.
     """
     asked = reader.items_asked(run_id)
+    if asked is None and (of := repeated(reader, run_id)):
+        return own_items(reader, of)
     if asked is None and (registered := reader.registration(run_id)):
         asked = json.loads(registered["body"]).get("items_sha256")
     return item_set(asked) if asked in EARLIER else item_set()
+
+
+def repeated(reader: Reader, run_id: str) -> str | None:
+    """The run whose training and evaluation this one repeats with another seed; None of others."""
+    rows = reader.query(f"SELECT manifest->>'$.{REPEAT_OF}' AS of FROM runs WHERE run_id = ?", [run_id])
+    return rows[0]["of"] if rows else None
 
 
 def required(run: Mapping[str, Any], spec: StageSpec) -> EvaluationSpec:

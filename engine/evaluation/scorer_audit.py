@@ -21,8 +21,8 @@ from engine.evaluation import ALL, CAPABILITIES, CONDITIONS, PLANTS, Item, Plant
 from engine.evaluation.verifiers import WHOLE_CHECKS
 from engine.quality.gates import Check
 from engine.spec.sections import EvaluationSpec
-from engine.stats.intervals import cohen_kappa
 from engine.stats.shares import wilson
+from store.names import READERS
 
 DRAWS = 1000
 CHUNK = 2_000_000
@@ -30,7 +30,6 @@ LENGTH_NEEDS = 10  # right answers, and wrong ones, before their correlation wit
 UNDECIDED_AT_MOST = 0.10  # of a condition's test answers, for a claim
 UNDECIDED_OF = 20  # answers; of fewer one or two are the whole allowance
 LISTED = 40  # ids at most in a row's detail
-SUBJECT_KIND = "evaluation_answer"
 FORMATS = {
     "markdown": re.compile(r"\*\*|__|`|^#{1,6} ", re.MULTILINE),
     "list": re.compile(r"^\s*(?:[-*•]|\d+[.)]) ", re.MULTILINE),
@@ -186,45 +185,6 @@ def within_types(
     return float(parts[0, 0] / spread[0]), float(lo), float(hi)
 
 
-def person(
-    labels: Iterable[Mapping[str, Any]], answers: Iterable[Mapping[str, Any]], spec: EvaluationSpec
-) -> list[Row]:
-    """Cohen's kappa between a person and the scorer, over the answers that the person called good or bad.
-
-    `labels` are rows of person_labels with subject_kind "evaluation_answer" and subject_id "condition/item_id"; others
-    are passed over, and so is a label that is older than the answer, because it is of one that stood there before,
-    or of an answer that the rules left to the person. A
-    row for each capability that has labels, with a percentile bootstrap interval over answers. Where both always say
-    the same word kappa is not defined, and nothing is decided.
-    """
-    called = {
-        one["subject_id"]: one
-        for one in labels
-        if one["subject_kind"] == SUBJECT_KIND and one["label"] in ("good", "bad")
-    }
-    both: dict[str, list[tuple[str, bool, bool]]] = {}
-    for one in answers:
-        subject = f"{one['condition']}/{one['item_id']}"
-        if subject in called and judged(called[subject], one) and not one.get("abstained"):
-            good = called[subject]["label"] == "good"
-            both.setdefault(one["capability"], []).append((subject, good, bool(one["correct"])))
-    rows = []
-    for capability, found in sorted(both.items()):
-        by_person, by_scorer = [good for _, good, _ in found], [right for _, _, right in found]
-        kappa = cohen_kappa(by_person, by_scorer)
-        lo, hi = _kappa_interval(by_person, by_scorer) if kappa is not None else (None, None)
-        differ = [subject for subject, good, right in found if good != right]
-        detail = {"agreement": 1 - len(differ) / len(found), "differ": sorted(differ)[:LISTED]}
-        check = Check("person", kappa, lo, hi, len(found), ">=", spec.person_kappa_at_least)
-        rows.append(_row(capability, "person", ALL, check, detail))
-    return rows
-
-
-def judged(label: Mapping[str, Any], answer: Mapping[str, Any]) -> bool:
-    """Whether a label is of this answer, and not of one that stood in its place before."""
-    return label.get("at") is None or answer.get("at") is None or bool(label["at"] >= answer["at"])
-
-
 def blocked(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """The deciding rows that failed, as "part subject (capability)"; while there are any, no result counts."""
     return [f"{one['part']} {one['subject']} ({one['capability']})" for one in rows if one["passed"] is False]
@@ -232,7 +192,7 @@ def blocked(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def broken(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """Those of the failed rows that speak against the verdicts themselves: with them not even explorations count."""
-    return blocked(one for one in rows if one["part"] != "undecided")
+    return blocked(one for one in rows if one["part"] not in ("undecided", READERS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +241,7 @@ def blinded(
     return shown
 
 
-def _row(capability: str, part: str, subject: str, check: Check, detail: Mapping[str, Any]) -> Row:
+def audit_row(capability: str, part: str, subject: str, check: Check, detail: Mapping[str, Any]) -> Row:
     """A row that decides where the check has an operator and something was measured."""
     decides = bool(check.op) and check.measured is not None
     return {
@@ -297,7 +257,7 @@ def _share(
 ) -> Row:
     lo, hi = wilson(k, n) if n else (None, None)
     check = Check(part, k / n if n else None, lo, hi, n, "" if threshold is None else op, threshold or 0.0)
-    return _row(capability, part, subject, check, detail)
+    return audit_row(capability, part, subject, check, detail)
 
 
 def _planted_order(one: tuple[tuple[str, str], Any]) -> tuple[str, bool, int, str]:
@@ -341,7 +301,7 @@ def _length(capability: str, condition: str, free: Sequence[Mapping[str, Any]], 
     n_right = sum(bool(one["correct"]) for one in free)
     detail["too_few"] = min(n_right, len(free) - n_right) < LENGTH_NEEDS
     op = "" if detail["too_few"] else "<="
-    return _row(capability, "length", condition, Check("length", value, lo, hi, len(free), op, threshold), detail)
+    return audit_row(capability, "length", condition, Check("length", value, lo, hi, len(free), op, threshold), detail)
 
 
 def _format(capability: str, condition: str, found: Sequence[Mapping[str, Any]]) -> Row:
@@ -363,25 +323,10 @@ def _format(capability: str, condition: str, found: Sequence[Mapping[str, Any]])
         }  # fmt: skip
     known = [abs(one["difference"]) for one in detail.values() if one["difference"] is not None]
     check = Check("format", max(known, default=None), None, None, len(found), "", 0)
-    return _row(capability, "format", condition, check, detail)
+    return audit_row(capability, "format", condition, check, detail)
 
 
 def _sums(y: Floats, x: Floats) -> Floats:
     """Sums of products around the mean, a row for each row of y and x: both, x alone, y alone."""
     y, x = y - y.mean(axis=1, keepdims=True), x - x.mean(axis=1, keepdims=True)
     return np.stack([(y * x).sum(axis=1), (x * x).sum(axis=1), (y * y).sum(axis=1)], axis=1)
-
-
-def _kappa_interval(a: Sequence[bool], b: Sequence[bool]) -> tuple[float | None, float | None]:
-    """Percentile bootstrap limits of kappa over answers, drawn as counts of the four outcomes with a fixed seed."""
-    n = len(a)
-    cells = np.bincount(2 * np.asarray(a, dtype=int) + np.asarray(b, dtype=int), minlength=4)
-    drawn = np.random.default_rng(0).multinomial(n, cells / n, size=2 * DRAWS) / n
-    yes_a, yes_b = drawn[:, 2] + drawn[:, 3], drawn[:, 1] + drawn[:, 3]
-    chance = yes_a * yes_b + (1 - yes_a) * (1 - yes_b)
-    defined = chance < 1 - 1e-12
-    if not defined.any():
-        return None, None
-    kappas = (drawn[defined, 0] + drawn[defined, 3] - chance[defined]) / (1 - chance[defined])
-    lo, hi = np.quantile(kappas, [0.025, 0.975])
-    return float(lo), float(hi)

@@ -17,7 +17,18 @@ from typing import Any
 from engine.core import events
 from engine.core.control import Control
 from engine.core.figures import percent_of, percents, points_signed, points_signed_interval
-from engine.evaluation import ALL, CONDITIONS, IN_CONTEXT, REFERENCE, TUNED_CONDITIONS, Item, analysis, registration
+from engine.evaluation import (
+    ALL,
+    CONDITIONS,
+    IN_CONTEXT,
+    REFERENCE,
+    TUNED_CONDITIONS,
+    Item,
+    analysis,
+    over_seeds,
+    readers,
+    registration,
+)
 from engine.evaluation import scorer_audit as audit
 from engine.evaluation.conditions import Condition, answer_of, broken_adapters, in_context, request_of
 from engine.evaluation.gap import GATE, gap_checks, gap_evidence, what_instead
@@ -35,6 +46,7 @@ from engine.spec.stage import StageSpec, settings_of
 from engine.stats.shares import wilson
 from engine.training.examples import examples
 from store.db import Store
+from store.names import ANSWER
 from store.read import Reader
 
 PHASE = "evaluation"
@@ -42,7 +54,7 @@ HELD = 32
 PLANTED_ITEMS = 6  # of each type whose eight planted answers are verified, besides those written by hand
 NOTHING = "\n\nI hope that this is of some help to you."
 REPEATED_AT_LEAST = 8
-NO_RESULTS: dict[str, list[Any]] = {"evaluation_results": [], "evaluation_scores": []}
+NO_RESULTS: dict[str, list[Any]] = {"evaluation_results": [], "evaluation_scores": [], "evaluation_seeds": []}
 
 Row = dict[str, Any]
 _LAST_SENTENCE = re.compile(r"(?s)(?<=[.!?\n])\s*[^.!?\n]+[.!?]*\s*\Z")
@@ -88,18 +100,18 @@ class Evaluator:
         """Audit the scorer on what was answered, decide the gap gate, and compare; asks no model."""
         run_id, settings = self.run["run_id"], plan.settings
         self._verify_again(plan)
-        self._take_readings(plan)
-        answers = answers_of(self.reader, run_id, plan.items_sha256)
         labels = self.reader.query(
-            'SELECT subject_kind, subject_id, label, "at" FROM person_labels WHERE run_id = ? AND subject_kind = ?',
-            [run_id, "evaluation_answer"],
+            "SELECT * FROM person_labels WHERE run_id = ? AND subject_kind = ?", [run_id, ANSWER]
         )
+        self._take_readings(plan, labels)
+        answers = answers_of(self.reader, run_id, plan.items_sha256)
         now = datetime.now(UTC)
         found = [
             *planted,
             *audit.confounds(answers, settings),
             *audit.undecided(answers),
-            *audit.person(labels, answers, settings),
+            *readers.person(labels, answers, settings),
+            *readers.readers(labels, answers, settings),
         ]
         audits = [{**row, "run_id": run_id, "scorer_sha256": plan.scorer_sha256} for row in found]
         failed = audit.blocked(audits)
@@ -121,6 +133,7 @@ class Evaluator:
             {"scorer_audits": audits, "evaluation_results": results, "evaluation_scores": scores, "gates": gates_of},
             only={"gates": {"gate": GATE}},
         )
+        over_seeds.renew(self.store, self.reader, self.run, plan.items_sha256, now)
         self.emit(events.GateDecided(run_id, GATE, not gap, gap))
         if failed:
             read = "" if audit.broken(audits) else ". Read what is undecided: b in the room Evaluation"
@@ -305,19 +318,17 @@ class Evaluator:
             {"evaluation_repeats": [row | {"correct": now, "same_verdict": now == was} for row, now, was in again]}
         )
 
-    def _take_readings(self, plan: EvaluationPlan) -> None:
-        """Let a person's word stand for the verdict that the rules abstained from; a withdrawn one leaves it open."""
+    def _take_readings(self, plan: EvaluationPlan, labels: Sequence[Row]) -> None:
+        """Let persons' word stand for the verdict that the rules abstained from; a withdrawn one leaves it open."""
         rows = self.reader.query(
-            'SELECT a.*, l.label, l."at" AS read_at FROM evaluation_answers a LEFT JOIN person_labels l '
-            "ON l.run_id = a.run_id AND l.subject_kind = ? AND l.subject_id = a.condition || '/' || a.item_id "
-            "WHERE a.run_id = ? AND a.items_sha256 = ? AND a.abstained",
-            [audit.SUBJECT_KIND, self.run["run_id"], plan.items_sha256],
+            "SELECT * FROM evaluation_answers WHERE run_id = ? AND items_sha256 = ? AND abstained",
+            [self.run["run_id"], plan.items_sha256],
         )
+        found = readers.labels_of(labels, rows)
         changed = []
         for row in rows:
-            label, read_at = row.pop("label"), row.pop("read_at")
-            read = label is not None and audit.judged({"at": read_at}, row)
-            correct = {"good": True, "bad": False}.get(label) if read else None
+            word = readers.word(found.get(f"{row['condition']}/{row['item_id']}", {}))
+            correct = {"good": True, "bad": False}.get(word)
             if correct is not row["correct"]:
                 changed.append({**row, "correct": correct})
         self.store.put({"evaluation_answers": changed})

@@ -90,6 +90,15 @@ def in_usd(seconds: Figure, price_per_hour: float | None) -> Figure:
     return seconds | scaled | {"unit": "usd"}
 
 
+def fits_budget(usd: Figure, left: float | None) -> bool | None:
+    """Whether a sum of parts in US dollars fits what is left of the budget; None where neither is sure."""
+    if left is None or usd["value"] is None:
+        return None
+    if (usd["value"] if usd["lo"] is None else usd["lo"]) > left:
+        return False
+    return True if usd["hi"] is not None and usd["hi"] <= left and not usd["missing"] else None
+
+
 @dataclass(frozen=True)
 class Pilot:
     """What a run measured: columns over its judged instructions, and sums of them in resamples.

@@ -27,7 +27,7 @@ from engine.spec.stage import StageSpec, available, load_spec, settings_of
 from engine.training.examples import examples
 from engine.training.plan import steps_of
 from store.errors import CaiError
-from store.names import CONTROL_TRAININGS, SUPERVISED, TRAINING_PHASES
+from store.names import CONTROL_TRAININGS, REPEAT_OF, SUPERVISED, TRAINING_PHASES
 from store.read import Reader
 
 LEAST_STEPS = 5  # of progress, before the rate of a phase under way is told
@@ -91,6 +91,18 @@ def _training(reader: Reader, run: Mapping[str, Any], spec: StageSpec, pilot: Pi
     )
     if any(row["state"] == "done" for row in trained):
         return Part(kind, 0.0, None, len(trained), "it is trained")
+    if (step := steps_part(reader, run, kind, method, 1)).seconds is None:
+        return step
+    now = len(examples(reader, run, method, getattr(settings, "heldout_share", 0.0)).train)
+    if not now or not pilot.accepted:
+        return Part(kind, None, None, 0, "", f"there are no examples for {kind} yet to tell how many there will be")
+    return steps_part(
+        reader, run, kind, method, steps_of(round(now * max(run["target"] / pilot.accepted, 1)), settings)
+    )
+
+
+def steps_part(reader: Reader, run: Mapping[str, Any], kind: str, method: str, steps: int) -> Part:
+    """So many steps of a method, at what its steps on the run's model took in this store."""
     seconds = reader.query(
         "SELECT s.seconds FROM training_steps s JOIN trainings t USING (run_id, training_id) "
         "JOIN runs r USING (run_id) WHERE t.method IN (SELECT unnest(?::VARCHAR[])) AND r.model = ? "
@@ -99,34 +111,44 @@ def _training(reader: Reader, run: Mapping[str, Any], spec: StageSpec, pilot: Pi
     )
     if not seconds:
         return Part(kind, None, None, 0, "", f"no step of {method} was trained in this store on {run['model']} yet")
-    now = len(examples(reader, run, method, getattr(settings, "heldout_share", 0.0)).train)
-    if not now or not pilot.accepted:
-        return Part(kind, None, None, 0, "", f"there are no examples for {kind} yet to tell how many there will be")
-    steps = steps_of(round(now * max(run["target"] / pilot.accepted, 1)), settings)
     mean, drawn = mean_of(np.array([row["seconds"] for row in seconds]))
     how = f"{steps} steps at the mean of {len(seconds)} measured ones, bootstrap over steps"
     return Part(kind, steps * mean, None if drawn is None else steps * drawn, len(seconds), how)
 
 
 def _evaluation(reader: Reader, run: Mapping[str, Any], spec: StageSpec) -> Part:
-    rows = reader.query(
-        'SELECT condition, count(*) AS n, epoch(max("at") - min("at")) AS seconds FROM evaluation_answers '
-        "WHERE run_id = ? GROUP BY 1 ORDER BY 1",
-        [run["run_id"]],
-    )
+    rows = _asked(reader, run)
     wanted = [*BASE_CONDITIONS, *(name for name in TRAINING_PHASES if getattr(spec, name) is not None)]
     wanted += controls_of(spec)
     left = [name for name in wanted if name not in {row["condition"] for row in rows}]
     if not left:
         return Part("evaluation", 0.0, None, sum(row["n"] for row in rows), "every condition was asked")
+    return _conditions_part(rows, len(left))
+
+
+def asked_again(reader: Reader, run: Mapping[str, Any], conditions: int) -> Part:
+    """So many conditions more, each asked the items that the run's conditions were asked."""
+    return _conditions_part(_asked(reader, run), conditions)
+
+
+def _asked(reader: Reader, run: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """How many items each condition of a run was asked, and in how many seconds."""
+    return reader.query(
+        'SELECT condition, count(*) AS n, epoch(max("at") - min("at")) AS seconds FROM evaluation_answers '
+        "WHERE run_id = ? GROUP BY 1 ORDER BY 1",
+        [run["run_id"]],
+    )
+
+
+def _conditions_part(rows: Sequence[Mapping[str, Any]], left: int) -> Part:
     timed = [row for row in rows if row["n"] > 1 and row["condition"] != "reference"]
     if not timed:
         return Part("evaluation", None, None, 0, "", "no held-out item was asked yet")
     items = max(row["n"] for row in timed)
     mean, drawn = mean_of(np.array([row["seconds"] / (row["n"] - 1) for row in timed]))
-    how = f"{len(left)} conditions of {items} items at the mean of {len(timed)} asked, bootstrap over conditions"
-    drawn = None if drawn is None else drawn * items * len(left)
-    return Part("evaluation", mean * items * len(left), drawn, sum(row["n"] for row in timed), how)
+    how = f"{left} conditions of {items} items at the mean of {len(timed)} asked, bootstrap over conditions"
+    drawn = None if drawn is None else drawn * items * left
+    return Part("evaluation", mean * items * left, drawn, sum(row["n"] for row in timed), how)
 
 
 def _missing(name: str, pilot: Pilot) -> Part:
@@ -200,7 +222,13 @@ def pipeline_stages(reader: Reader, run: Mapping[str, Any], own: Sequence[Part])
         if stage == run["settings"].get("stage"):
             chosen, parts = run, list(own)
         else:
-            mine = [row for row in runs if row["settings"].get("stage") == stage and row["model"] == run["model"]]
+            mine = [
+                row
+                for row in runs
+                if row["settings"].get("stage") == stage
+                and row["model"] == run["model"]
+                and REPEAT_OF not in row["manifest"]
+            ]
             if not mine:
                 reason = f"no run of it on {run['model']} is in this store: its pilot was not made"
                 empty: dict[str, Any] = {"run": None, "accepted": None, "target": None, "parts": []}

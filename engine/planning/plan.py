@@ -24,6 +24,7 @@ from engine.planning.forecast import (
     Figure,
     Part,
     Pilot,
+    fits_budget,
     in_usd,
     interval,
     measured,
@@ -150,18 +151,12 @@ def _forecast(
     missing = {f"stage {one['stage']}": one["left"]["reason"] for one in stages if one["left"]["value"] is None}
     missing |= {f"stage {one['stage']}, {k}": v for one in known for k, v in one["left"].get("missing", {}).items()}
     usd = in_usd(stage, price)
-    fits = None  # neither is sure
-    if left is not None and usd["value"] is not None:
-        if (usd["value"] if usd["lo"] is None else usd["lo"]) > left:
-            fits = False
-        elif usd["hi"] is not None and usd["hi"] <= left and not stage["missing"]:
-            fits = True
     return {
         "phase": {"seconds": phase, "usd": in_usd(phase, price)},
         "stage": {
             "seconds": stage,
             "usd": usd,
-            "fits_budget": fits,
+            "fits_budget": fits_budget(usd, left),
             "parts": [{"name": one.name, "seconds": one.figure(), "usd": in_usd(one.figure(), price)} for one in parts],
         },
         "pipeline": {

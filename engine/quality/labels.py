@@ -22,20 +22,24 @@ from engine.quality.teaching import HeldOut
 from engine.stats.intervals import auc, auc_interval, cohen_kappa, threshold_for_precision
 from store.db import Store
 from store.names import CHOSEN, DRAWN, LABELS, PERSON, PERSON_PARTS, RANDOM, READING
+from store.outcomes import LABELS_SQL
 from store.read import Reader
 
 EDGES = (0.0, 0.25, 0.5, 1.0, math.inf)  # of the absolute score: how far from its zero point the critic was
 _PART_OF = {RANDOM: DRAWN, CHOSEN: PERSON}
 
-_STORED = "SELECT * FROM person_labels WHERE run_id = ? AND subject_kind = 'sample' AND subject_id = ?"
+_STORED = """
+    SELECT * FROM person_labels WHERE run_id = ? AND subject_kind = 'sample' AND subject_id = ? AND reader IN (?, '')
+    ORDER BY reader DESC LIMIT 1
+"""
 _VERDICTS = """
     SELECT subject_id, verdict FROM verdicts
     WHERE run_id = ? AND subject_kind = 'sample' AND subject_id IN (SELECT unnest(?::VARCHAR[]))
 """
-_LABELLED = """
+_LABELLED = f"""
     SELECT j.critic, j.subject_id, j.score, j.margin_nats, p.label = 'good' AS good,
            coalesce(p.drawn, 'chosen') AS drawn, i.text AS instruction
-    FROM person_labels p
+    FROM {LABELS_SQL} p
     JOIN judgements j USING (run_id, subject_kind, subject_id)
     LEFT JOIN samples s ON s.run_id = p.run_id AND s.sample_id = p.subject_id
     LEFT JOIN instructions i ON i.run_id = s.run_id AND i.instruction_id = s.instruction_id
@@ -45,41 +49,51 @@ _LABELLED = """
 
 
 def mark(
-    store: Store, run_id: str, sample_id: str, label: str, note: str | None = "", drawn: str = CHOSEN
+    store: Store, run_id: str, sample_id: str, label: str, note: str | None = "", drawn: str = CHOSEN, *, by: str
 ) -> list[dict[str, Any]]:
-    """Keep a person's label of a sample in place of an older one, and audit the critics against all labels.
+    """Keep a label that a person, `by` name, gives a sample, and audit the critics against all labels.
 
-    Where `note` is None the one that is stored stays. How an older label was `drawn` stays, too, with two exceptions: a
-    reading is a reading whatever was there before, and one that is changed other than by reading is none any more.
+    It takes the place of an older one of the same person, or of one without a name; others stay. Where `note` is None
+    the one that is stored stays. How an older label was `drawn` stays, too, with two exceptions: a reading is a reading
+    whatever was there before, and one that is changed other than by reading is none any more.
     Returns the audits, one a critic and part, as rows of the table `audits`. Raises SpecError for a label that is none
     of LABELS.
     """
     if label not in LABELS:
         raise SpecError(f"no label {label!r}", f"one of: {', '.join(LABELS)}. Nothing was stored.")
     with store.reader() as reader:
-        before = stored_label(reader, run_id, sample_id)
+        before = stored_label(reader, run_id, sample_id, by)
     if before is not None:
         note = before["note"] if note is None else note
         if drawn != READING and (before["drawn"] != READING or before["label"] == label):
             drawn = before["drawn"] or CHOSEN
-    row = {"run_id": run_id, "subject_kind": "sample", "subject_id": sample_id, "label": label, "note": note or ""}
-    store.put({"person_labels": [row | {"drawn": drawn, "at": datetime.now(UTC)}]})
+    row = {"run_id": run_id, "subject_kind": "sample", "subject_id": sample_id, "reader": by, "label": label}
+    _replace(store, before, row | {"note": note or "", "drawn": drawn, "at": datetime.now(UTC)})
     return audit_anew(store, run_id)
 
 
-def stored_label(reader: Reader, run_id: str, sample_id: str) -> dict[str, Any] | None:
-    """A person's label of a sample as its row, None where there is none."""
-    return next(iter(reader.query(_STORED, [run_id, sample_id])), None)
+def stored_label(reader: Reader, run_id: str, sample_id: str, by: str) -> dict[str, Any] | None:
+    """The label that a person gave a sample, else one without a name, as its row; None where there is none."""
+    return next(iter(reader.query(_STORED, [run_id, sample_id, by])), None)
 
 
-def put_back(store: Store, run_id: str, sample_id: str, before: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """Give a sample the label that it had before, as its row, or none; returns the audits as `mark` does."""
-    if before is None:
-        only = {"person_labels": {"subject_kind": "sample", "subject_id": sample_id}}
-        store.renew(run_id, {"person_labels": []}, only=only)
+def put_back(store: Store, run_id: str, sample_id: str, before: dict[str, Any] | None, by: str) -> list[dict[str, Any]]:
+    """Give a sample the label that a person had given before, or none; returns the audits as `mark` does."""
+    with store.reader() as reader:
+        now = stored_label(reader, run_id, sample_id, by)
+    if now is not None:
+        _replace(store, now, before)
+    return audit_anew(store, run_id)
+
+
+def _replace(store: Store, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+    """Write a label, or none, in place of another, in one transaction."""
+    rows = [] if new is None else [new]
+    if old is None:
+        store.put({"person_labels": rows})
     else:
-        store.put({"person_labels": [before]})
-    return audit_anew(store, run_id)
+        only = {name: old[name] for name in ("subject_kind", "subject_id", "reader")}
+        store.renew(old["run_id"], {"person_labels": rows}, only={"person_labels": only})
 
 
 def audit_anew(store: Store, run_id: str) -> list[dict[str, Any]]:

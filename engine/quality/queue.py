@@ -13,25 +13,26 @@ from typing import Any
 
 from engine.quality.teaching import unlearnt
 from store.names import CHOSEN, DRAWN, QUEUED, RANDOM, preferred
+from store.outcomes import LABELS_SQL
 from store.read import Reader
 
 EVERY = 10  # of so many places the last is drawn at random
 
-_WAITING = """
+_WAITING = f"""
     SELECT s.sample_id, p.label IS NOT NULL AS labelled, md5($1 || ' ' || s.sample_id) AS lot,
            abs(CASE WHEN j.critic = 'probe' THEN j.margin_nats ELSE j.score END) AS sure
     FROM samples s
     JOIN verdicts v ON v.run_id = s.run_id AND v.subject_kind = 'sample' AND v.subject_id = s.sample_id
     LEFT JOIN judgements j ON j.run_id = s.run_id AND j.subject_kind = 'sample' AND j.subject_id = s.sample_id
          AND j.critic = $2
-    LEFT JOIN person_labels p ON p.run_id = s.run_id AND p.subject_kind = 'sample' AND p.subject_id = s.sample_id
+    LEFT JOIN {LABELS_SQL} p ON p.run_id = s.run_id AND p.subject_kind = 'sample' AND p.subject_id = s.sample_id
     WHERE s.run_id = $1 AND NOT (v.verdict = 'rejected' AND v.basis = 'rules')
     ORDER BY lot
 """
-_COUNTS = """
+_COUNTS = f"""
     SELECT count(*) AS labels, count(*) FILTER (WHERE drawn = 'random') AS at_random,
            count(*) FILTER (WHERE drawn IN ('random', 'queue')) AS queued
-    FROM person_labels WHERE run_id = ? AND subject_kind = 'sample'
+    FROM {LABELS_SQL} WHERE run_id = ? AND subject_kind = 'sample'
 """
 
 

@@ -11,15 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.stats.agreement import ReaderAgreement, agreement
 from store.names import BLIND, READ_AT_LEAST, READ_AT_MOST
+from store.outcomes import labels_by
 from store.query import Query
 from store.read import Reader
 
-_DRAW = f"""
-    SELECT s.sample_id, CASE WHEN p.drawn IN {BLIND} THEN p.label END AS label
+_DRAW = """
+    SELECT s.sample_id, CASE WHEN p.drawn IN {blind} THEN p.label END AS label
     FROM samples s
     JOIN verdicts v ON v.run_id = s.run_id AND v.subject_kind = 'sample' AND v.subject_id = s.sample_id
-    LEFT JOIN person_labels p ON p.run_id = s.run_id AND p.subject_kind = 'sample' AND p.subject_id = s.sample_id
+    LEFT JOIN {labels} p ON p.run_id = s.run_id AND p.subject_kind = 'sample' AND p.subject_id = s.sample_id
     WHERE s.run_id = $1 ORDER BY md5('reading ' || $1 || ' ' || s.sample_id), s.sample_id LIMIT $2
 """
 
@@ -32,19 +34,35 @@ class Lot:
     label: str | None
 
 
-def draw(reader: Query, run_id: str, at_most: int = READ_AT_MOST) -> list[Lot]:
+def draw(reader: Query, run_id: str, at_most: int = READ_AT_MOST, by: str | None = None) -> list[Lot]:
     """The first `at_most` candidates of a run in the order of their lots.
+
+    Labels are what all say who read them, or, where `by` names a person, that person's own: one reader is shown
+    nothing of another's.
 
     A label counts where it was given as a reading or by the queue, which hide the verdict; one that somebody chose to
     give, with the verdict on the screen, does not.
     """
-    found = reader.query(_DRAW, [run_id, at_most])
+    found = reader.query(_DRAW.format(blind=BLIND, labels=labels_by(by)), [run_id, at_most])
     return [Lot(row["sample_id"], row["label"]) for row in found]
 
 
-def to_read(reader: Reader, run_id: str) -> list[Lot]:
-    """The draw of a run, as many as its spec asks for; what is read already stays in it."""
-    return draw(reader, run_id, asked_of(reader.run(run_id)))
+def to_read(reader: Reader, run_id: str, by: str | None = None) -> list[Lot]:
+    """The draw of a run, as many as its spec asks for; what is read already, of all or `by` a person, stays in it."""
+    return draw(reader, run_id, asked_of(reader.run(run_id)), by)
+
+
+def between(reader: Query, run_id: str) -> ReaderAgreement:
+    """How far persons agree who read the same candidates of a run blind and called them good or bad."""
+    rows = reader.query(
+        f"SELECT subject_id, reader, label = 'good' AS good FROM person_labels WHERE run_id = ? AND reader != '' "
+        f"AND subject_kind = 'sample' AND label IN ('good', 'bad') AND drawn IN {BLIND} ORDER BY subject_id, reader",
+        [run_id],
+    )
+    called: dict[str, dict[str, bool]] = {}
+    for row in rows:
+        called.setdefault(row["subject_id"], {})[row["reader"]] = row["good"]
+    return agreement(list(called.values()))
 
 
 def asked_of(run: Mapping[str, Any]) -> int:

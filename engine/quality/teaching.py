@@ -14,15 +14,16 @@ from typing import Any
 from engine.critics import Subject
 from engine.critics.probed import SAME_AT, Taught
 from engine.stats.similarity import NearDuplicateIndex
+from store.outcomes import LABELS_SQL
 from store.query import Query
 
 TAUGHT = "taught"  # in a manifest: {at, probe, labels: [{run, sample, good, at_random, held_out}]}
 
 # The newest label of a text, in whichever runs it stands.
-_LABELLED = """
+_LABELLED = f"""
     SELECT p.run_id AS run, p.subject_id AS sample, p.label = 'good' AS good,
            coalesce(p.drawn, '') = 'random' AS at_random, i.text AS instruction, s.response
-    FROM person_labels p
+    FROM {LABELS_SQL} p
     JOIN runs r USING (run_id)
     JOIN samples s ON s.run_id = p.run_id AND s.sample_id = p.subject_id
     JOIN instructions i ON i.run_id = s.run_id AND i.instruction_id = s.instruction_id

@@ -10,7 +10,9 @@ from engine.report.evaluation import (
     gap_outcome,
     registered,
     scorer_outcome,
+    unread,
 )
+from engine.report.seeds import against_claim, in_claim
 from store.outcomes import SHOWN_SQL
 
 # What stands in the claim behind p: of results that an earlier version decided by items, the p of templates.
@@ -75,6 +77,7 @@ def question(doc: Document) -> None:
                 primary,
                 row,
             )
+    in_claim(doc)
     done = compared_with_registration(doc)
     differing = [row for row in done.rows if row["differs"]]
     if differing:
@@ -129,6 +132,8 @@ def _reasons(doc: Document) -> list[str]:
         (not audit.row["deciding"], "the scorer was not audited ({deciding:count} deciding checks)."),
         (audit.row["failed"], "the scorer failed {failed:count} of {deciding:count} deciding checks of its audit."),
     ])  # fmt: skip
+    found += unread(doc)
+    found += against_claim(doc)
     gap = gap_outcome(doc)
     found += doc.holding(gap, [
         (not gap.row["checks"], "the gap gate was not decided ({checks:count} checks)."),

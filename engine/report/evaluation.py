@@ -6,7 +6,8 @@ from engine.evaluation import CONDITIONS, CONTROL_CONDITIONS, IN_CONTEXT, REFERE
 from engine.evaluation.conditions import IN_WORDS
 from engine.report.document import MEASURED, Document, col
 from engine.report.query import QueryResult
-from store.outcomes import FAILING_SQL, NOT_TESTED, RESULT_SQL
+from store.names import READERS
+from store.outcomes import FAILING_SQL, NOT_TESTED, READ_BY_TWO, RESULT_SQL
 
 NO_TUNED = "No tuned model was evaluated"
 _ANSWERED = "(SELECT DISTINCT items_sha256 FROM evaluation_answers WHERE run_id = $1)"
@@ -235,6 +236,41 @@ def scorer_outcome(doc: Document) -> QueryResult:
     )
 
 
+def readers(doc: Document) -> QueryResult:
+    """Who judged answers blind, and how far they agree: a row for each capability that the claim may be about."""
+    return doc.queries.ask(
+        "Who read verdicts of the scorer",
+        f"""
+        SELECT r.capability, coalesce(len(json_keys(a.detail, '$.readers')), 0) AS readers, coalesce(a.n, 0) AS n,
+               array_to_string(json_keys(a.detail, '$.readers'), ', ') AS names, a.detail->>'$.statistic' AS statistic,
+               a.measured, a.lo, a.hi, $2 AS least, coalesce(p.n, 0) AS by_person
+        FROM (SELECT DISTINCT capability FROM evaluation_results WHERE run_id = $1 AND role = 'primary') r
+        LEFT JOIN scorer_audits a ON a.run_id = $1 AND a.capability = r.capability AND a.part = '{READERS}'
+        LEFT JOIN scorer_audits p ON p.run_id = $1 AND p.capability = r.capability AND p.part = 'person'
+        ORDER BY r.capability
+        """,
+        READ_BY_TWO,
+    )
+
+
+def unread(doc: Document) -> list[str]:
+    """Why the scorer can carry no claim as far as persons have read its verdicts."""
+    found = readers(doc)
+    told = []
+    for row in found.rows:
+        few = row["readers"] > 1 and row["n"] < row["least"]
+        for holds, text in (
+            (not row["readers"],
+             "not read: {readers:count} persons have judged verdicts of the scorer, and a claim needs two who did."),
+            (row["readers"] == 1,
+             "not read by two: {names:text} alone ({readers:count} person) has judged verdicts of the scorer."),
+            (few,
+             "not read by two: {n:count} answers were judged by two persons, {least:count} are wanted."),
+        ):  # fmt: skip
+            told += [doc.told(text, found, row)] if holds else []
+    return told
+
+
 def gap_outcome(doc: Document) -> QueryResult:
     """How many checks the gap gate made, and how many failed."""
     return doc.queries.ask(
@@ -251,7 +287,7 @@ def scorer_audit(doc: Document) -> None:
         "Audit of the scorer",
         "SELECT capability, part, subject, measured, lo, hi, n, nullif(op, '') AS op, threshold, passed "
         "FROM scorer_audits WHERE run_id = $1 ORDER BY capability, list_position(['planted', 'length', 'padding', "
-        "'trimming', 'strictness', 'format', 'person', 'undecided', 'false accepts', 'false rejects', "
+        "'trimming', 'strictness', 'format', 'person', 'readers', 'undecided', 'false accepts', 'false rejects', "
         "'abstains'], part) NULLS LAST, subject = 'all' DESC, subject",
     )
     if not found:
@@ -270,7 +306,17 @@ def scorer_audit(doc: Document) -> None:
     decided = scorer_outcome(doc)
     doc.say("{failed:count} of {deciding:count} deciding checks failed.", decided)
     if not decided.row["person"]:
-        doc.say("No person has read a sample of the verdicts: agreement with a person was not measured.", decided)
+        doc.say("Not read: agreement of the scorer with a person was not measured.", decided)
+    read = readers(doc)
+    for row in read.rows:
+        if row["readers"] and row["measured"] is not None:
+            doc.say(
+                "{readers:count} persons ({names:text}) judged answers blind, not knowing whose they are or what the "
+                "scorer said. On the {n:count} that two of them called right or wrong, {statistic:text} between them "
+                "is {measured:decimals} {lo,hi:interval}. Where readers differ, no person's word counts.",
+                read,
+                row,
+            )
     doc.table(
         "Checks of the scorer.",
         found,

@@ -31,7 +31,9 @@ def _data(doc: Document) -> list[str]:
                (SELECT count(*) FROM scores s WHERE s.session_id IN (FROM mine) AND s.fingerprint = r.fingerprint)
                    AS own_scores,
                (SELECT count(*) FROM runs o WHERE o.spec_sha256 = r.spec_sha256 AND o.model = r.model
-                AND o.run_id != r.run_id AND o.overrides = r.overrides AND o.seed != r.seed) AS other_seeds
+                AND o.run_id != r.run_id AND o.overrides = r.overrides AND o.seed != r.seed
+                AND o.manifest->>'$.repeat_of' IS NULL) AS other_seeds,
+               (SELECT max(seeds) FROM evaluation_seeds WHERE run_id = $1 AND lo IS NOT NULL) AS seeds
         FROM runs r WHERE r.run_id = $1
         """,
     )
@@ -69,11 +71,14 @@ def _data(doc: Document) -> list[str]:
         "decide there."
     )
     found += [doc.told(told, audits, one) for one in audits.rows if not one["may_filter"]]
-    told = (
-        "One seed: runs of the same spec, model and settings under another seed in this store: {other_seeds:count}. "
-        "The spread between seeds is not in any interval of this report."
-    )
-    return [*found, doc.told(told, source)]
+    return found + doc.holding(source, [
+        (not row["seeds"],
+         "One seed: runs of the same spec, model and settings under another seed in this store: {other_seeds:count}. "
+         "The spread between seeds is not in any interval of this report."),
+        (row["seeds"],
+         "One set of data: training was repeated, in all with {seeds:count} seeds, on data that were made once. How "
+         "other data of the same spec would differ is in no interval of this report."),
+    ])  # fmt: skip
 
 
 def _evaluation(doc: Document) -> list[str]:

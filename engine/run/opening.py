@@ -17,6 +17,7 @@ from engine.spec import provenance
 from engine.spec.constitution import load_constitution
 from engine.spec.stage import LoadedSpec, change, load_spec
 from store.db import Store
+from store.names import REPEAT_OF
 from store.read import Reader
 
 SMALL_SPEC = "stage_1_small_model"
@@ -107,7 +108,13 @@ def reopened(store: Store, order: Resume | Train | Evaluate | Refit) -> str:
         wanted = order.resume or reader.latest_run_id()
         if not wanted:
             raise SpecError(f"there is no run in {order.store} to resume", "Start one with `cai run`.")
-        run_id = str(reader.run(wanted)["run_id"])
+        run = reader.run(wanted)
+        run_id, of = str(run["run_id"]), run["manifest"].get(REPEAT_OF)
+    if of and isinstance(order, Resume | Refit):
+        raise SpecError(
+            f"run {run_id} repeats the training of {of} and makes no data of its own",
+            f"Go on with its repeats: cai repeat {of}. Nothing was started.",
+        )
     if isinstance(order, Resume):
         store.update_run(run_id, until=order.until)
     return run_id
@@ -118,14 +125,18 @@ def modify(store: Store, reader: Reader, run_id: str, changed: SettingsModified)
 
     Raises SpecError for a setting that is none or out of bounds.
     """
-    run = reader.run(run_id)
-    old, new = run["settings"], change(run["settings"], changed.changes).model_dump()
+    store.update_run(run_id, **deviating(reader.run(run_id), changed.changes))
+    return reader.run(run_id)
+
+
+def deviating(run: Mapping[str, Any], changes: Mapping[str, str]) -> dict[str, Any]:
+    """The columns `settings` and `overrides` of a run with these changes of its settings."""
+    old, new = run["settings"], change(run["settings"], changes).model_dump()
     overrides = dict(run["overrides"])
-    for key in changed.changes:
+    for key in changes:
         was = overrides[key][0] if key in overrides else _value(old, key)
         overrides[key] = [was, _value(new, key)]
-    store.update_run(run_id, settings=new, overrides=overrides)
-    return reader.run(run_id)
+    return {"settings": new, "overrides": overrides}
 
 
 def _value(settings: Mapping[str, Any], key: str) -> Any:

@@ -11,7 +11,7 @@ from engine.run.engine import Engine
 from engine.run.opening import settle
 from engine.run.orders import NewRun, Order, Resume
 from store.db import Store
-from store.names import PHASES, RESUMABLE
+from store.names import PHASES, REPEAT_OF, RESUMABLE
 
 
 def engine_for(order: Order, emit: Emit) -> Engine | EndedRun:
@@ -45,7 +45,7 @@ def same_run(order: NewRun) -> dict[str, Any] | None:
     if not order.store.exists():
         return None
     with Store.open(order.store) as store, store.reader() as reader:
-        runs = [run for run in reader.runs() if settled.describes(run)]
+        runs = [run for run in reader.runs() if settled.describes(run) and REPEAT_OF not in run["manifest"]]
     return next((run for run in runs if _has_work_left(run, order.until)), next(iter(runs), None))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.core.errors import TrainingError
+from engine.evaluation.plan import repeated
 from engine.models import adapters
 from engine.models.files.source import local_folder, resolve
 from engine.spec.provenance import derived_seed, short_hash
@@ -79,11 +80,13 @@ def plan(
     method = kind if isinstance(settings, SftSpec) else settings.loss
     learns = "sft" if method in SUPERVISED else method
     share = settings.heldout_share if isinstance(settings, DpoSpec) else 0.0
-    found = examples(reader, run, method, share)
+    of = repeated(reader, run["run_id"])  # a repeat trains on the data of another run, which its locks are about, too
+    data = run if of is None else reader.run(of)
+    found = examples(reader, data, method, share)
     if hours is None:
         hours = _hours(reader, run, learns, steps_of(len(found.train), settings))
     start, lock = _start(reader, run, spec, learns)
-    found_locks = locks(reader, run, spec, method, found, hours=hours, price_per_hour=price_per_hour,
+    found_locks = locks(reader, data, spec, method, found, hours=hours, price_per_hour=price_per_hour,
                         money_left=money_left)  # fmt: skip
     adapter = spec.adapter.model_dump()
     # A control begins as SFT does and differs by its examples alone.

@@ -182,7 +182,7 @@ def test_a_person_evaluates_on_the_screen(store: Path, trained: dict[str, Any]) 
     screen.wait_for("short fact", "frozen", timeout=60)
     screen.press("\r")
     screen.wait_until_gone("! done", timeout=60)  # so the run stood before
-    screen.wait_for("! done", "base_formatted → dpo", "registered", timeout=240)
+    screen.wait_for("! done", "No claim: not read", "registered", timeout=240)
     screen.press("q")
     screen.wait_for_end(timeout=60)
 

@@ -18,7 +18,7 @@ def reader(small_store: Store) -> Reader:
     # A second run with the same ids, which no listing of the first may show.
     other = rows.small_run("run-b")
     small_store.append({name: other[name] for name in ("runs", "instructions", "samples", "judgements", "verdicts")})
-    labels = [{"run_id": "run-a", "subject_kind": "sample", "note": "", "at": rows.T0} | label for label in (
+    labels = [{"run_id": "run-a", "subject_kind": "sample", "reader": "ana", "note": "", "at": rows.T0} | label for label in (
         {"subject_id": "s1", "label": "good"}, {"subject_id": "s4", "label": "bad"})]  # fmt: skip
     small_store.append({"person_labels": [*labels, labels[0] | {"run_id": "run-b", "label": "bad"}]})
     return small_store.reader()

@@ -174,7 +174,8 @@ def test_samples_by_verdict_and_page(reader: Reader) -> None:
 
 
 def test_one_sample_with_all_that_made_it(store: Store, reader: Reader) -> None:
-    label = {"run_id": "run-a", "subject_kind": "sample", "subject_id": "s1", "label": "bad", "note": "", "at": rows.T0}
+    label = {"run_id": "run-a", "subject_kind": "sample", "subject_id": "s1", "reader": "ana", "label": "bad",
+             "note": "", "at": rows.T0}  # fmt: skip
     store.append({"person_labels": [label]})
     found = reader.sample("run-a", "s1")
     assert reader.samples("run-a")[0].items() <= found.items()

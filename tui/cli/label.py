@@ -13,9 +13,10 @@ from store.names import LABELS, READING
 from store.text import json_ready
 from tui import printed
 from tui.cli.frame import answer, chosen_run, reading, run_of, store_path, with_log, write, write_json
-from tui.cli.parsing import Commands, positive
+from tui.cli.parsing import Commands, positive, reader_name
 from tui.host.outside import Outside
 from tui.host.terminal import Terminal
+from tui.words.audits import agreement_words
 from tui.words.wording import labelling
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ def add(commands: Commands) -> None:
     own.add_argument("sample", nargs="?", metavar="ID", help="a sample; without one the next of the queue are shown")
     own.add_argument("label", nargs="?", choices=LABELS, help="what it is")
     own.add_argument("--run", metavar="RUN", help="id, or the beginning of it (default: the latest)")
+    own.add_argument(
+        "--reader", type=reader_name, metavar="NAME",
+        help="who labels (default: the configured name, else the login); each reader's labels are kept",
+    )  # fmt: skip
     own.add_argument("--note", metavar="TEXT", help="why; it is kept with the label")
     own.add_argument(
         "--read", action="store_true",
@@ -60,17 +65,21 @@ def label(args: argparse.Namespace, terminal: Terminal) -> int:
 
 def _show(args: argparse.Namespace, terminal: Terminal) -> int:
     from engine.quality.queue import places
-    from engine.quality.readings import how_far, to_read
+    from engine.quality.readings import between, how_far, to_read
 
     with reading(args) as reader:
         run_id = chosen_run(reader, args.run)
-        lots = to_read(reader, run_id)
+        lots = to_read(reader, run_id, _by(args))
         waiting = [lot.sample_id for lot in lots if lot.label is None]
+        agreed = between(reader, run_id)
         names = waiting if args.read else [place.sample_id for place in places(reader, run_id)]
         found = [_blind(reader.sample(run_id, name)) for name in names[: min(args.next or 10, AHEAD)]]
         told, read = _standing(reader, run_id), readings_of(reader, [run_id])[run_id]
-    whole = {"run": run_id, **asdict(told), "readings": plain_readings(read), "next": json_ready(found)}
-    head = f"{how_far(lots)} · {read_words(read)[0]}" if args.read else labelling(told)
+    whole = {"run": run_id, "reader": _by(args), **asdict(told), "readings": plain_readings(read)}
+    whole |= {"agreement": asdict(agreed), "next": json_ready(found)}
+    head = f"{how_far(lots)} by {_by(args)} · {read_words(read)[0]}" if args.read else labelling(told)
+    if args.read and agreed.n:
+        head += f" · {agreement_words(asdict(agreed))}"
     keep = "cai label --read ID good|bad" if args.read else "cai label ID good|bad|unsure"
     return answer(args, terminal, whole, lambda: printed.tables.queue_report(found, head, keep))
 
@@ -87,10 +96,10 @@ def _keep(args: argparse.Namespace, terminal: Terminal) -> int:
         name = str(reader.sample(run_id, args.sample)["sample_id"])
         drawn = drawn_of(places(reader, run_id)[:AHEAD], name)
         if args.read:
-            if all(lot.sample_id != name for lot in to_read(reader, run_id)):
+            if all(lot.sample_id != name for lot in to_read(reader, run_id, _by(args))):
                 raise NotFound(f"sample {name} was not drawn to be read", "Nothing was changed. See: cai label --read")
             drawn = READING
-        mark(store, run_id, name, args.label, args.note, drawn)
+        mark(store, run_id, name, args.label, args.note, drawn, by=_by(args))
         return _told(args, terminal, reader, run_id, name, args.label)
 
 
@@ -102,9 +111,9 @@ def _undo(args: argparse.Namespace, terminal: Terminal) -> int:
     run_id = run_of(args)
     with Store.open(store_path(args)) as store, store.reader() as reader:
         name = str(reader.sample(run_id, args.undo)["sample_id"])
-        if stored_label(reader, run_id, name) is None:
-            raise NotFound(f"sample {name} has no label", "Nothing was changed.")
-        put_back(store, run_id, name, None)
+        if stored_label(reader, run_id, name, _by(args)) is None:
+            raise NotFound(f"sample {name} has no label of {_by(args)}", "Nothing was changed.")
+        put_back(store, run_id, name, None, _by(args))
         return _told(args, terminal, reader, run_id, name, None)
 
 
@@ -130,10 +139,15 @@ def _told(
 ) -> int:
     told, read = _standing(reader, run_id), readings_of(reader, [run_id])[run_id]
     if args.json:
-        kept = {"run": run_id, "sample": name, "label": given, **asdict(told), "readings": plain_readings(read)}
+        kept = {"run": run_id, "sample": name, "reader": _by(args), "label": given, **asdict(told)}
+        kept["readings"] = plain_readings(read)
         return write_json(terminal, kept)
     far = read_words(read)[0] if args.read else labelling(told)
     return write(terminal, f"{name}: {given or 'its label is taken away'} · {far}\n")
+
+
+def _by(args: argparse.Namespace) -> str:
+    return str(args.reader or args.config.reads_as)
 
 
 def _standing(reader: Reader, run_id: str) -> LabelStanding:

@@ -6,11 +6,12 @@ import argparse
 from pathlib import Path
 
 from engine.core.errors import UsageError
+from store.names import REPEAT_OF
 from store.outcomes import FAILED
 from store.text import json_ready
 from tui import printed
 from tui.cli.frame import answer, chosen_run, reading, require_store, show, store_path, with_log, write, write_json
-from tui.cli.parsing import Commands, add_run, add_set, positive
+from tui.cli.parsing import Commands, add_out, add_run, add_set, positive
 from tui.host.terminal import Terminal
 
 EXPORTS = ("sft", "samples", "judgements", "pairs", "revisions")
@@ -52,7 +53,11 @@ def runs(args: argparse.Namespace, terminal: Terminal) -> int:
 
         found = with_headlines(reader, reader.runs())
     heavy = ("settings", "manifest")
-    listed = [{"run" if k == "run_id" else k: v for k, v in row.items() if k not in heavy} for row in found]
+    listed = [
+        {"run" if k == "run_id" else k: v for k, v in row.items() if k not in heavy}
+        | {REPEAT_OF: row["manifest"].get(REPEAT_OF)}
+        for row in found
+    ]
     none = "no runs yet; begin one with: cai run"
     return answer(
         args, terminal, {"runs": json_ready(listed)}, lambda: printed.tables.runs_table(found) if found else none

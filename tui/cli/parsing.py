@@ -97,6 +97,12 @@ def setting(text: str) -> tuple[str, str]:
     return key.strip(), value
 
 
+def reader_name(text: str) -> str:
+    if not text.strip() or text != text.strip() or not text.isprintable() or len(text) > SHOWN:
+        raise argparse.ArgumentTypeError(f"{text[:SHOWN]!r} is not a name of at most {SHOWN} characters")
+    return text
+
+
 def positive(text: str) -> int:
     return _whole(text, 1, MOST, f"a whole number from 1 to {MOST:,}")
 

@@ -7,6 +7,7 @@ repeated in a message.
 
 from __future__ import annotations
 
+import getpass
 import math
 import os
 import re
@@ -156,6 +157,7 @@ SETTINGS = (
             (), "CAI_TELL_COMMAND", repeated=False),
     Setting("tell_address_file", "File of mode 0600 with an address to post that to: ntfy, a Slack webhook", "",
             _path, (), "CAI_TELL_ADDRESS_FILE", repeated=False),
+    Setting("reader", "Name that labels carry which you give; empty is your login name", "", _text, (), "CAI_READER"),
     Setting("reviewer", "Who answers reviews; chain is the model, then a person where it gave no answer or said No",
             REVIEWERS[0], _one_of(*REVIEWERS), REVIEWERS, "CAI_REVIEWER"),
     Setting("reviewer_model", "The model that is asked for reviews", "gpt-5", _model, (), "CAI_REVIEWER_MODEL"),
@@ -183,6 +185,7 @@ class Config:
     theme: str = FIRST_THEMES[0]
     model: str = ""
     store: str = ""
+    reader: str = ""
     price_per_gpu_hour: float | None = None
     gpu_prices: str = DEFAULT_PRICES
     price_per_gib_month: float | None = None
@@ -202,6 +205,11 @@ class Config:
     keymap: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+
+    @property
+    def reads_as(self) -> str:
+        """The name of the person who labels, which is the login name where none is set."""
+        return self.reader or login_name()
 
     def value(self, name: str) -> Value:
         found: Value = getattr(self, name)
@@ -240,6 +248,14 @@ def load(given: Mapping[str, Value | None] | None = None, environ: Mapping[str, 
             told[name], origins[name] = value, COMMAND_LINE
     values: dict[str, Any] = {**told}
     return Config(path, keymap=keymap, origins=origins, problems=tuple(problems), **values)
+
+
+def login_name() -> str:
+    """Who is logged in; "person" where the machine has no name for them."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "person"
 
 
 def check(name: str, given: object) -> Value:

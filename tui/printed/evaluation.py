@@ -18,10 +18,14 @@ from tui.words.evaluation import (
     gap_against,
     gap_words,
     guard_words,
+    read_words,
     registration_caveat,
     repeat_words,
     result_words,
     score_words,
+    seeds_against,
+    seeds_words,
+    unread_words,
 )
 from tui.words.suites import suite_words
 from tui.words.text import make_visible, one_line
@@ -113,17 +117,32 @@ def evaluation_outcome(
     parts += [fact("scorer", line) for line in audit_words(account["audits"])]
     parts += [fact("scores", line) for line in score_words(account["scores"])]
     parts += [fact("repeated", line) for line in repeat_words(account["repeats"])]
+    parts += [fact("read", line) for line in read_words(account["audits"])]
+    parts += [fact("over seeds", line) for line in seeds_words(account["seeds"])]
     parts += [fact("benchmark", line) for line in suite_words(account["suite_means"], account["suite_results"])]
     whole = [row for row in account["results"] if row["item_type"] == "all"]
     if whole:
         against = [guard_words(account["guard"])]
-        against.append(gap_against(account["gap"]))
+        against += [gap_against(account["gap"]), seeds_against(account["results"], account["seeds"])]
+        against.append(unread_words(account["results"], account["audits"]))
         if against := [reason for reason in against if reason]:
             parts.append(fact("claim", f"none: {one_line('; '.join(against), 400)}"))
         parts += [Text(), results_table(whole, claims=not against)]
     if account["gap"]:
         parts += [Text(), gate_table(account["gap"])]
     return outcome([*parts, Text()], store, log, what_next(run_id, account, code, reason, go_on))
+
+
+def repeats_report(run_id: str, repeats: Sequence[Any], over_seeds: Sequence[Row]) -> Group:
+    """How far the repeats of a run are, as `engine.run.repeats` gives them, and what they say together."""
+    rows: list[RenderableType] = [Text(), fact("run", Text(run_id, style="bold"))]
+    for one in repeats:
+        state = "evaluated" if one.evaluated else "trained" if one.trained else "begun" if one.run_id else "not begun"
+        rows.append(fact(f"repeat {one.number}", f"{one.run_id or '–'}  {state}"))
+    rows += [fact("over seeds", line) for line in seeds_words(over_seeds)]
+    done = all(one.evaluated for one in repeats)
+    then = f"write the report:  cai report {run_id} --out DIR" if done else f"go on with:  cai repeat {run_id}"
+    return Group(*rows, Text(), Text(then))
 
 
 def results_table(rows: Sequence[Row], *, claims: bool = True) -> RenderableType:

@@ -86,6 +86,35 @@ def budget_report(found: Row) -> Group:
     return Group(*rows)
 
 
+def repeat_report(told: Row) -> Group:
+    """What repeats of a run would cost: one by its parts, all together, and whether that fits the budget."""
+    cost, table = told["cost"], plain_table("part", "time>", "95 %", "cost>", "95 %", "n>")
+    done = told["seeds"] - cost["repeats"]
+    rows: list[RenderableType] = [
+        fact("run", Text(str(told["run"]), style="bold")),
+        fact("repeats", f"{count(cost['repeats'])} left of {count(told['seeds'])} with other seeds"),
+        fact("price", _price(cost["price_per_hour"])),
+        Text(),
+    ]
+    if not cost["repeats"]:
+        return Group(*rows[:1], fact("repeats", f"all {count(done)} are through"))
+    lines = [(_PARTS.get(part["name"], part["name"]), part) for part in cost["parts"]]
+    for name, one in [*lines, ("one repeat", cost["one"]), (f"all {count(cost['repeats'])}", cost["all"])]:
+        if one["seconds"]["value"] is None:
+            table.add_row(name, Text("?", style="yellow"))
+            continue
+        more = "≥ " if one["seconds"].get("missing") else ""
+        (taken, within), (paid, between) = _times(one["seconds"]), _money(one["usd"])
+        paid = more + paid if paid else ""
+        table.add_row(name, more + taken, within, paid, between, count(one["seconds"]["n"]))
+    rows.append(table)
+    rows += [_why(f"{name}: {one['seconds']['reason']}") for name, one in lines if one["seconds"]["value"] is None]
+    if cost["fits_budget"] is not None:
+        words = "They fit the budget." if cost["fits_budget"] else "They do not fit the budget."
+        rows.append(Text(f"  {words}", style="green" if cost["fits_budget"] else "bold red"))
+    return Group(*rows, Text(f"  {cost['about']}", style="dim"))
+
+
 def _heading(title: str, more: str) -> list[Text]:
     return [Text(), Text.assemble((title, "bold"), (f"  {more}" if more else "", "dim"))]
 

@@ -20,7 +20,7 @@ from store.headline import told_in_green
 from store.outcomes import FAILED, PASSED, in_percent, tally, title_of
 from tui.words.audits import GOOD, sentence
 from tui.words.text import make_visible, one_line
-from tui.words.wording import PHASE_SHAPES, RESULTS, STATES, VERDICT_SHAPES, phase_title, state_mark
+from tui.words.wording import PHASE_SHAPES, RESULTS, STATES, VERDICT_SHAPES, phase_title, repeat_of, state_mark
 
 Row = Mapping[str, Any]
 
@@ -206,12 +206,12 @@ def runs_table(runs: Iterable[Row]) -> Table:
     """One line a run, newest first, each with its `acceptance`."""
     table = plain_table("run=", "state", "spec", "model", "seed>", "accepted", "target>", "time>", "created (UTC)")
     for run in runs:
-        kind = run["acceptance"]
+        kind, repeats = run["acceptance"], repeat_of(run)
+        told = Text(f"repeat {repeats}") if repeats else Text(str(kind["told"]), "green" if kind["shown"] else "yellow")
         add(
             table, Text(str(run["run_id"]), "bold"), state_text(str(run["state"]), audited=told_in_green(run)),
-            one_line(str(run["spec"]), 40), one_line(str(run["model"]), 40), str(run["seed"]),
-            Text(str(kind["told"]), "green" if kind["shown"] else "yellow"), count(run["target"]),
-            format_seconds(run["elapsed_s"]), str(run["created_at"])[:16],
+            one_line(str(run["spec"]), 40), one_line(str(run["model"]), 40), str(run["seed"]), told,
+            count(run["target"]), format_seconds(run["elapsed_s"]), str(run["created_at"])[:16],
         )  # fmt: skip
     return table
 

@@ -7,36 +7,40 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from engine.spec.provenance import derived_seed
+from store.names import ANSWER, READERS
+from tui.words.evaluation import readers_words
 
 if TYPE_CHECKING:
     from store.db import Store
     from store.read import Reader
 
 READ_AT_ONCE = 20  # items, with two answers each
-SUBJECT_KIND = "evaluation_answer"
 
 
-def to_read(reader: Reader, run_id: str, result: Mapping[str, Any]) -> list[dict[str, Any]]:
+def to_read(reader: Reader, run_id: str, result: Mapping[str, Any], by: str) -> list[dict[str, Any]]:
     """Answers to items that changed sides in a comparison, in an order that tells neither condition nor verdict.
 
-    Each {subject_id, item_type, history, prompt, reference, answer}; those that were judged already are left out, so
-    that the next reading goes on with other items. Empty where none is left.
+    Each {subject_id, item_type, history, prompt, reference, answer}; those that `by` this person were judged already
+    are left out, so that the next reading goes on with other items. Empty where none is left. What another person said
+    decides nothing: readers who begin anew are shown the same answers, so that they can be compared.
     """
     from engine.evaluation.plan import answers_of  # not before the first frame: it brings DuckDB
-    from engine.evaluation.scorer_audit import blinded, judged
+    from engine.evaluation.readers import judged
+    from engine.evaluation.scorer_audit import blinded
 
     items_sha256 = reader.items_asked(run_id, result["after"])
     if items_sha256 is None:
         return []
     answers = [
-        row
+        row | ({"correct": None} if row["abstained"] else {})  # as the rules left it
         for row in answers_of(reader, run_id, items_sha256)
         if row["split"] == "test" and row["capability"] == result["capability"]
     ]
     seed = derived_seed(0, "blind", run_id, result["before"], result["after"])
     items = {row["item_id"]: row for row in answers}
     known = reader.query(
-        'SELECT subject_id, "at" FROM person_labels WHERE run_id = ? AND subject_kind = ?', [run_id, SUBJECT_KIND]
+        'SELECT subject_id, "at" FROM person_labels WHERE run_id = ? AND subject_kind = ? AND reader = ?',
+        [run_id, ANSWER, by],
     )
     labels = {row["subject_id"]: row for row in known}
     answers = [row for row in answers if row["condition"] in (result["before"], result["after"])]
@@ -55,10 +59,10 @@ def to_read(reader: Reader, run_id: str, result: Mapping[str, Any]) -> list[dict
     return found
 
 
-def keep_blind_label(store: Store, run_id: str, subject_id: str, label: str) -> None:
-    """Keep what a person says of an answer: good, bad or unsure."""
-    row = {"run_id": run_id, "subject_kind": SUBJECT_KIND, "subject_id": subject_id, "label": label, "note": ""}
-    store.put({"person_labels": [row | {"at": datetime.now(UTC)}]})
+def keep_blind_label(store: Store, run_id: str, subject_id: str, label: str, by: str) -> None:
+    """Keep what a person, `by` name, says of an answer: good, bad or unsure."""
+    row = {"run_id": run_id, "subject_kind": ANSWER, "subject_id": subject_id, "reader": by, "label": label}
+    store.put({"person_labels": [row | {"note": "", "at": datetime.now(UTC)}]})
 
 
 def settle_reading(store: Store, run_id: str) -> str:
@@ -68,9 +72,12 @@ def settle_reading(store: Store, run_id: str) -> str:
     conclude(store, run_id)
     with store.reader() as reader:
         rows = reader.query(
-            "SELECT measured, lo, hi, n, passed FROM scorer_audits WHERE run_id = ? AND part = 'person'", [run_id]
+            "SELECT part, measured, lo, hi, n, passed, detail FROM scorer_audits WHERE run_id = ? AND part IN (?, ?) "
+            "AND (part = 'person' OR n > 0) ORDER BY capability DESC, part",
+            [run_id, "person", READERS],
         )
-    return "; ".join(_words(row) for row in rows) or "no answer was called right or wrong yet"
+    told = [_words(row) if row["part"] == "person" else readers_words(row) for row in rows]
+    return "; ".join(told) or "no answer was called right or wrong yet"
 
 
 def _words(row: Mapping[str, Any]) -> str:

@@ -41,6 +41,7 @@ class Standing:
     guard: Sequence[Mapping[str, Any]]  # check_id and passed, of all its checks
     suite_means: Sequence[Mapping[str, Any]] = ()  # of benchmarks, by task, metric and condition
     suite_results: Sequence[Mapping[str, Any]] = ()
+    seeds: Sequence[Mapping[str, Any]] = ()  # rows of evaluation_seeds: comparisons over repeats with other seeds
 
     @property
     def begun(self) -> bool:
@@ -140,13 +141,23 @@ def standing(reader: Reader, run_id: str) -> Standing:
         reader.query("SELECT check_id, passed FROM guard_checks WHERE run_id = ? ORDER BY check_id", [run_id]),
         *(reader.query(f"SELECT * FROM {table} WHERE run_id = ? ORDER BY suite, NOT whole, task, metric", [run_id])
           for table in ("suite_means", "suite_results")),
+        seeds=over_seeds(reader, run_id),
     )  # fmt: skip
+
+
+def over_seeds(reader: Reader, run_id: str) -> list[dict[str, Any]]:
+    """A run's comparisons over its repeats with other seeds, those of the primary comparison first."""
+    return reader.query(
+        "SELECT s.* FROM evaluation_seeds s JOIN evaluation_results r USING (run_id, capability, before, after) "
+        "WHERE run_id = ? AND r.item_type = 'all' ORDER BY r.role != 'primary', capability DESC, before, after",
+        [run_id],
+    )
 
 
 def evaluation_account(reader: Reader, run_id: str) -> dict[str, Any]:
     """The same as one JSON-ready object: {conditions, audits, gap, registration, repeats, results, scores, guard, ...}.
 
-    Benchmarks are `suite_means` and `suite_results`.
+    Benchmarks are `suite_means` and `suite_results`; `seeds` are the comparisons over repeats.
     """
     ready: dict[str, Any] = json_ready(asdict(standing(reader, run_id)))
     return ready

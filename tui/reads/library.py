@@ -152,11 +152,11 @@ class Library:
 
         return self.reading(read)
 
-    def sample(self, run_id: str, sample_id: str) -> Row:
-        """A sample with everything known about it, and what its flags mean in `rules`."""
+    def sample(self, run_id: str, sample_id: str, by: str | None = None) -> Row:
+        """A sample with everything known about it, and what its flags mean in `rules`; of labels that `by` a person."""
         from engine.quality.rules import RULES
 
-        found = self.reading(lambda reader: reader.sample(run_id, sample_id))
+        found = self.reading(lambda reader: reader.sample(run_id, sample_id, by))
         return found | {"rules": {flag: RULES.get(flag, "") for flag in found["flags"] or ()}}
 
     def offenders(self, run_id: str, subject_ids: Sequence[str]) -> list[Row]:

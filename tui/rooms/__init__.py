@@ -93,6 +93,12 @@ class Room(Container):
         price: float | None = getattr(getattr(self.app, "config", None), "price_per_gpu_hour", None)
         return price
 
+    @property
+    def reads_as(self) -> str:
+        """The name that labels carry which the person gives."""
+        name: str = getattr(getattr(self.app, "config", None), "reads_as", "person")
+        return name
+
     def read(
         self, what: str, read: Callable[[Library], Any], then: Callable[[Any], object], group: str | None = None
     ) -> None:

@@ -321,12 +321,12 @@ class EvaluationRoom(TableRoom, can_focus=True):
         self.app.push_screen(EvaluationPlanScreen(run_id, self._offer, settle, lambda: busy(self._state)), answered_)
 
     def action_blind(self) -> None:
-        run_id, chosen = self._run_id, self.chosen
+        run_id, chosen, by = self._run_id, self.chosen, self.reads_as
         assert chosen is not None
 
         def keep(subject_id: str, label: str) -> None:
             def write(store: Store) -> None:
-                blind.keep_blind_label(store, run_id, subject_id, label)
+                blind.keep_blind_label(store, run_id, subject_id, label, by)
 
             self.post_message(WriteWanted("keeping a label", write, kept))
 
@@ -340,7 +340,7 @@ class EvaluationRoom(TableRoom, can_focus=True):
 
         def show(found: Sequence[Mapping[str, Any]]) -> None:
             if not found:
-                told = "Every item that changed sides in this comparison was read."
+                told = f"Every item that changed sides in this comparison was read by {by}."
                 if not chosen["gained"] + chosen["lost"]:
                     told = "No item changed sides in this comparison: there is nothing to read blind."
                 self.notify(told, markup=False)
@@ -356,7 +356,7 @@ class EvaluationRoom(TableRoom, can_focus=True):
                     WriteWanted("comparing with the scorer", lambda store: blind.settle_reading(store, run_id), told)
                 )
 
-        self.look_up("choosing items", lambda reader: blind.to_read(reader, run_id, chosen), show)
+        self.look_up("choosing items", lambda reader: blind.to_read(reader, run_id, chosen, by), show)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "evaluate":

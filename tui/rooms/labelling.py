@@ -103,7 +103,7 @@ class LabellingRoom(ListingRoom):
 
     def keep_label(self, sample_id: str, label: str, note: str | None = None, step: int = 0) -> None:
         """Keep the label of a sample, wherever the cursor is, and move that on."""
-        given, run_id = _Given(sample_id, label), self._run_id
+        given, run_id, by = _Given(sample_id, label), self._run_id, self.reads_as
         drawn = self._queue.drawn.get(given.sample_id, "") if self._queue is not None else ""
 
         def write(store: Store) -> tuple[dict[str, Any] | None, list[dict[str, Any]], LabelStanding]:
@@ -112,8 +112,8 @@ class LabellingRoom(ListingRoom):
             from store.names import CHOSEN
 
             with store.reader() as reader:
-                before = stored_label(reader, run_id, given.sample_id)
-                audits = mark(store, run_id, given.sample_id, label, note, drawn or CHOSEN)
+                before = stored_label(reader, run_id, given.sample_id, by)
+                audits = mark(store, run_id, given.sample_id, label, note, drawn or CHOSEN, by=by)
                 return before, audits, standing(reader, run_id)
 
         def written(found: tuple[dict[str, Any] | None, list[dict[str, Any]], LabelStanding]) -> None:
@@ -154,13 +154,13 @@ class LabellingRoom(ListingRoom):
         self._take_back(_Given(here["sample_id"]))
 
     def _take_back(self, given: _Given) -> None:
-        run_id = self._run_id
+        run_id, by = self._run_id, self.reads_as
 
         def write(store: Store) -> tuple[list[dict[str, Any]], LabelStanding]:
             from engine.quality.labels import put_back
             from engine.quality.queue import standing
 
-            audits = put_back(store, run_id, given.sample_id, given.before)
+            audits = put_back(store, run_id, given.sample_id, given.before, by)
             with store.reader() as reader:
                 return audits, standing(reader, run_id)
 
@@ -266,7 +266,7 @@ class LabellingRoom(ListingRoom):
         if self._queue is not None and self._queue.labels is not None:
             self._want_readings(seek)
             return
-        run_id = self._run_id
+        run_id, by = self._run_id, self.reads_as
 
         def read(reader: Reader) -> tuple[Found, dict[str, str], LabelStanding]:
             from engine.quality.queue import places, standing
@@ -277,7 +277,7 @@ class LabellingRoom(ListingRoom):
             at = (listing.position(seek) if seek else None) or 0
             first = at // PAGE * PAGE
             drawn = {place.sample_id: place.drawn for place in queue}
-            return (listing, at, first, reader.page(listing, first, PAGE)), drawn, standing(reader, run_id)
+            return (listing, at, first, reader.page(listing, first, PAGE, by)), drawn, standing(reader, run_id)
 
         def arrived(found: tuple[Found, dict[str, str], LabelStanding]) -> None:
             if self._queue is not None and self._queue.labels is None and run_id == self._run_id:
@@ -287,20 +287,20 @@ class LabellingRoom(ListingRoom):
         self.look_up("listing what teaches most", read, arrived)
 
     def _want_readings(self, seek: str) -> None:
-        run_id = self._run_id
+        run_id, by = self._run_id, self.reads_as
 
         def read(reader: Reader) -> tuple[Found, dict[str, str | None]]:
             from engine.quality.readings import to_read
             from store.listing import Listing
 
-            lots = to_read(reader, run_id)
+            lots = to_read(reader, run_id, by)
             listing = Listing.of_ids(run_id, [lot.sample_id for lot in lots])
             unread = next((at for at, lot in enumerate(lots) if lot.label is None), 0)
             at = listing.position(seek) if seek else None
             at = unread if at is None else at
             first = at // PAGE * PAGE
             labels = {lot.sample_id: lot.label for lot in lots}
-            return (listing, at, first, reader.page(listing, first, PAGE)), labels
+            return (listing, at, first, reader.page(listing, first, PAGE, by)), labels
 
         def arrived(found: tuple[Found, dict[str, str | None]]) -> None:
             if self._queue is not None and self._queue.labels is not None and run_id == self._run_id:

@@ -27,7 +27,7 @@ from tui.widgets.tables import PlainTable, vi_keys
 from tui.words.facts import of_wanted
 from tui.words.questions import Choice, DockedQuestion
 from tui.words.text import one_line
-from tui.words.wording import state_mark
+from tui.words.wording import repeat_of, state_mark
 
 if TYPE_CHECKING:
     from tui.reads.library import RunHistory
@@ -146,14 +146,15 @@ class RunsRoom(TableRoom):
         mark = "●" if name == self._marked else here
         accepted, judged = run["accepted"], run["judged"]
         share = percent_of(accepted, judged) + (f" {percents_whole(*wilson(accepted, judged))}" if judged else "")
+        repeat, _, of = repeat_of(run).partition(" ")  # it has no data of its own
         return [
             Text(mark, style="bold"),
             Text(name, style="bold" if name == self._current else ""),
             Text(f"{shape} {word}", style=colours.get(_TONES.get(tone, ""), "")),
-            Text(f"{run['accepted']:,}/{run['target']:,}", justify="right"),
-            Text(share),
+            Text("–" if of else f"{run['accepted']:,}/{run['target']:,}", justify="right"),
+            Text(f"repeat {repeat}" if of else share),
             Text(format_seconds(run["elapsed_s"]), justify="right"),
-            Text(one_line(str(run["spec"]), 40)),
+            Text(one_line(of or str(run["spec"]), 40)),
             Text(one_line(str(run["model"]), 40)),
             Text(str(run["seed"])),
             Text(f"{run['created_at']:%Y-%m-%d %H:%M}"),

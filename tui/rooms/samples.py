@@ -139,7 +139,7 @@ class SamplesRoom(LabellingRoom):
             if wish == self.wish and run_id == self._run_id:
                 self.listed(found)
 
-        self.look_up("listing samples", wish.finder(run_id, critic, seek), arrived)
+        self.look_up("listing samples", wish.finder(run_id, critic, seek, self.reads_as), arrived)
 
     def listed(self, found: Found) -> None:
         self._listing, at, first, rows = found
@@ -187,15 +187,15 @@ class SamplesRoom(LabellingRoom):
             self.query_one(SampleDetail).show_empty(empty)
 
     def page(self, reader: Reader, listing: Any, offset: int, limit: int) -> list[dict[str, Any]]:
-        return reader.page(listing, offset, limit)
+        return reader.page(listing, offset, limit, self.reads_as)
 
     @on(EndlessTable.Highlighted)
     def rest_on(self, event: EndlessTable.Highlighted) -> None:
         self.open_at_rest(lambda: self._open(event.row["sample_id"]), at_once=self._sample is None)
 
     def _open(self, sample_id: str) -> None:
-        run_id = self._run_id
-        self.read("reading a sample", lambda library: library.sample(run_id, sample_id), self._opened)
+        run_id, by = self._run_id, self.reads_as
+        self.read("reading a sample", lambda library: library.sample(run_id, sample_id, by), self._opened)
 
     def _opened(self, sample: Mapping[str, Any]) -> None:
         self._sample = sample
@@ -306,7 +306,7 @@ class SamplesRoom(LabellingRoom):
     def _try(self, condition: str) -> None:
         """List by a condition; one that cannot be used is explained under its line, which stays open."""
         wish = replace(self.wish, where=condition)
-        run_id, find = self._run_id, wish.finder(self._run_id, self._critic)
+        run_id, find = self._run_id, wish.finder(self._run_id, self._critic, by=self.reads_as)
 
         def arrived(found: Found | str) -> None:
             if isinstance(found, str):

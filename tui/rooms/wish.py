@@ -44,14 +44,14 @@ class Wish:
 
         return reader.listing(run_id, Selection(critic=critic or "", **asdict(self)))
 
-    def finder(self, run_id: str, critic: str | None, seek: str = "") -> Callable[[Reader], Found]:
-        """What reads the listing and its page with the sample `seek`, or the first page."""
+    def finder(self, run_id: str, critic: str | None, seek: str = "", by: str = "") -> Callable[[Reader], Found]:
+        """What reads the listing and its page with the sample `seek`, or the first page, with labels `by` a person."""
 
         def find(reader: Reader) -> Found:
             listing = self.listing(reader, run_id, critic)
             at = (listing.position(seek) if seek else None) or 0
             first = at // PAGE * PAGE
-            return listing, at, first, reader.page(listing, first, PAGE)
+            return listing, at, first, reader.page(listing, first, PAGE, by)
 
         return find
 

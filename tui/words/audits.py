@@ -60,3 +60,12 @@ def sentence(found: Mapping[str, Any]) -> str:
     if not found["taken"]:
         return f"{told}, {behind}"
     return f"{told} accepted, {behind} · {cost(found)} candidates taken"
+
+
+def agreement_words(found: Mapping[str, Any]) -> str:
+    """How far readers agree: {statistic, value, lo, hi, n, readers}, of the things that two at least of them read."""
+    read = f"{found['n']:,} that two of {found['readers']:,} readers read"
+    if found["value"] is None:
+        return f"{found['statistic']} is not defined over {read}: they always said the same"
+    interval = "" if found["lo"] is None else f" [{found['lo']:+.2f}, {found['hi']:+.2f}]"
+    return f"{found['statistic']} {found['value']:+.2f}{interval} over {read}"

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.core.figures import count, p_short, percent_of, percents, points_signed, points_signed_interval
 from engine.evaluation import CONDITIONS
 from engine.stats.shares import wilson
-from store.outcomes import FAILED, NOT_TESTED, SPLIT_TITLES, gap_figure, gate_result, in_percent, rate_of
+from store.names import READERS
+from store.outcomes import (
+    FAILED,
+    NOT_TESTED,
+    SPLIT_TITLES,
+    gap_figure,
+    gate_result,
+    holds_over_seeds,
+    in_percent,
+    rate_of,
+    shown,
+    unread,
+)
+from tui.words.audits import agreement_words
 
 Row = Mapping[str, Any]
 SHARES = ("planted", "padding", "undecided")  # parts of the scorer's audit that measure a share
@@ -156,6 +170,50 @@ def score_words(scores: Sequence[Row]) -> list[str]:
         for row in rows
         if row["capability"] == rows[0]["capability"]
     ]
+
+
+def readers_words(row: Row) -> str:
+    """How far persons agree who read answers, from the row of the scorer's audit."""
+    detail = json.loads(row["detail"]) if isinstance(row["detail"], str) else row["detail"]
+    found = {"statistic": detail["statistic"], "value": row["measured"], "lo": row["lo"], "hi": row["hi"]}
+    told = f"readers: {agreement_words(found | {'n': row['n'], 'readers': len(detail['readers'])})}"
+    return told if row["passed"] is not False else f"{told}, too little: no claim can be made"
+
+
+def read_words(audits: Sequence[Row]) -> list[str]:
+    """Who judged answers blind, and how far they agree; a line where anybody did."""
+    return [readers_words(row) for row in audits if row["part"] == READERS and row["n"]]
+
+
+def seeds_words(rows: Sequence[Row]) -> list[str]:
+    """One line a comparison of the first capability: the difference over seeds, and its spread between them."""
+    return [
+        f"{row['before']} → {row['after']} {points_signed(row['difference'])} points "
+        + (f"{points_signed_interval(row['lo'], row['hi'])} " if row["lo"] is not None else "")
+        + f"over {count(row['seeds'])} seeds and {count(row['clusters'])} templates, between seeds SD "
+        f"{100 * row['between_sd']:.1f} {percents(row['between_lo'], row['between_hi'])}"
+        + ("" if row["lo"] is not None else "; too few seeds for an interval")
+        for row in rows
+        if row["capability"] == rows[0]["capability"]
+    ]
+
+
+def seeds_against(results: Sequence[Row], seeds: Sequence[Row]) -> str:
+    """Why repeats with other seeds let no claim be made of a registered difference, "" where they do."""
+    for one in results:
+        over = next((row for row in seeds if all(row[name] == one[name] for name in _COMPARED)), None)
+        if one["role"] == "primary" and shown(one) and over is not None and not holds_over_seeds(one, over):
+            return f"over {over['seeds']} seeds the interval has no difference in it"
+    return ""
+
+
+def unread_words(results: Sequence[Row], audits: Sequence[Row]) -> str:
+    """Why persons have read too little of the scorer's verdicts for a registered claim, "" where they have not."""
+    primary = next((row for row in results if row["role"] == "primary"), None)
+    return "" if primary is None else unread(audits, primary["capability"])
+
+
+_COMPARED = ("capability", "before", "after")
 
 
 def decided_words(row: Row) -> str:

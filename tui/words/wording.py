@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from store.names import EVALUATION, REFIT, SUPERVISED
+from store.names import EVALUATION, REFIT, REPEAT, REPEAT_OF, SUPERVISED
 from store.outcomes import EMPTY, FAILED, NOT_TESTED, PASSED
 
 if TYPE_CHECKING:
@@ -75,6 +75,12 @@ def state_mark(state: str, *, audited: bool) -> tuple[str, str, str]:
     if state == "done" and not audited:
         return "!", "done", "warn"
     return STATES.get(state, ("?", state, "quiet"))
+
+
+def repeat_of(run: Mapping[str, Any]) -> str:
+    """Which repeat of which run a run is: `2 of 20261129-193216-ab12`; empty of one that repeats none."""
+    of = run["manifest"].get(REPEAT_OF)
+    return f"{run['manifest'][REPEAT]} of {of}" if of else ""
 
 
 def phase_title(phase: str) -> str:

@@ -85,7 +85,8 @@ def test_answers_of_an_adapter_that_was_replaced_stay_in_no_result(store: Path, 
     (item,) = query(store, "SELECT item_id FROM evaluation_answers WHERE condition = 'sft' AND correct LIMIT 1")
     tuned = {add_adapter(store, "sft", 2): "sft"}
     with Store.open(store) as opened, opened.reader() as reader:
-        label = {"run_id": RUN, "subject_kind": "evaluation_answer", "label": "bad", "note": "", "at": rows.T0}
+        label = {"run_id": RUN, "subject_kind": "evaluation_answer", "reader": "ana", "label": "bad", "note": "",
+                 "at": rows.T0}  # fmt: skip
         opened.put({"person_labels": [label | {"subject_id": f"sft/{item['item_id']}"}]})
         missing = {one["name"]: one["missing"] for one in evaluation_offer(reader, RUN)["conditions"]}
     assert missing == {"base_raw": 0, "base_formatted": 0, "base_few_shot": 0, "sft": 14 * 16}
@@ -194,13 +195,16 @@ def test_blind_reading_goes_on_with_other_items(store: Path, monkeypatch: Any) -
             "SELECT * FROM evaluation_results WHERE item_type = 'all' AND before = 'base_formatted' AND after = 'sft'"
         )[0]
         changed, read = result["gained"] + result["lost"], set()
-        while found := to_read(reader, RUN, result):
+        while found := to_read(reader, RUN, result, "ana"):
             names = {row["subject_id"] for row in found}
             assert not names & read and len(names) == 2 * min(20, changed - len(read) // 2)
             read |= names
             for name in names:
-                keep_blind_label(opened, RUN, name, "good")
+                keep_blind_label(opened, RUN, name, "good", "ana")
         assert len(read) == 2 * changed > 40
+        # A second reader is shown what the first was, in the same order.
+        first = {row["subject_id"] for row in to_read(reader, RUN, result, "ben")}
+        assert len(first) == 40 and first <= read
 
 
 def test_a_replay_holds_one_model_at_a_time_and_knows_another_reference(store: Path, monkeypatch: Any) -> None:

@@ -13,7 +13,8 @@ from scipy import stats
 
 from engine.evaluation import PLANTS, Item, Plant, Verdict
 from engine.evaluation.analysis import compare
-from engine.evaluation.scorer_audit import blinded, blocked, confounds, person, planted, within_types
+from engine.evaluation.readers import person
+from engine.evaluation.scorer_audit import blinded, blocked, confounds, planted, within_types
 from engine.spec.stage import load_spec
 from engine.stats.intervals import cohen_kappa
 from store.db import Store

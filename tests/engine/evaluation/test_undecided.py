@@ -15,7 +15,8 @@ from engine.evaluation import Item, Plant, Verdict
 from engine.evaluation.analysis import compare
 from engine.evaluation.gap import gap_checks
 from engine.evaluation.items import tricky_answers
-from engine.evaluation.scorer_audit import blinded, blocked, broken, confounds, error_rates, person, undecided
+from engine.evaluation.readers import person
+from engine.evaluation.scorer_audit import blinded, blocked, broken, confounds, error_rates, undecided
 from engine.evaluation.verifiers import verify
 from engine.phases.evaluation import conclude
 from store.db import Store
@@ -133,7 +134,8 @@ def test_what_somebody_read_stands_for_the_verdict_until_it_is_withdrawn(tmp_pat
     path = trainable_store(tmp_path / "a.duckdb", Path("gemma-3-270m"), settings(**SMALL), fingerprint=BASE)
     evaluate(path, monkeypatch, Examined(), conversations="false")
     [row] = query(path, "SELECT * FROM evaluation_answers WHERE condition = 'base_raw' ORDER BY item_id LIMIT 1")
-    subject = {"run_id": RUN, "subject_kind": "evaluation_answer", "subject_id": f"base_raw/{row['item_id']}"}
+    subject = {"run_id": RUN, "subject_kind": "evaluation_answer", "subject_id": f"base_raw/{row['item_id']}",
+               "reader": "ana"}  # fmt: skip
     found = []
     with Store.open(path) as store:
         store.put({"evaluation_answers": [row | {"correct": None, "abstained": True}]})

@@ -72,7 +72,7 @@ def label(path: Path, *, drawn: str = "queue", at_most: int = 100) -> list[str]:
             [run_id, at_most],
         )
         for row in texts:
-            mark(store, run_id, row["sample_id"], "bad" if len(row["response"]) % 2 else "good", drawn=drawn)
+            mark(store, run_id, row["sample_id"], "bad" if len(row["response"]) % 2 else "good", drawn=drawn, by="ana")
     return [row["sample_id"] for row in texts]
 
 
@@ -157,7 +157,7 @@ def test_who_goes_on_fits_the_same_probe_whatever_was_labelled_or_taken_away_sin
     label(path)
     with Store.open(path) as store, store.reader() as reader:
         run_id = reader.latest_run_id() or ""
-        put_back(store, run_id, names[0], None)
+        put_back(store, run_id, names[0], None, "ana")
         assert (standing(reader, run_id).unlearnt or 0) > 0
     opened = run_engine(path, monkeypatch, Showing(), resume="")
     assert isinstance(opened._order, Resume) and opened.error is None

@@ -23,11 +23,11 @@ def test_kappa_of_a_table_worked_out_by_hand() -> None:
 def test_labels_audit_the_critics_and_the_last_one_counts(tmp_path: Path) -> None:
     with Store.open(tmp_path / "s.duckdb") as store:
         store.append(rows.small_run())
-        mark(store, "run-a", "s1", "bad", "wrong at first")
-        mark(store, "run-a", "s2", "unsure")
+        mark(store, "run-a", "s1", "bad", "wrong at first", by="ana")
+        mark(store, "run-a", "s2", "unsure", by="ana")
         assert audit(store.reader(), "run-a")[0]["n_bad"] == 1  # an unsure label is nobody's evidence
-        mark(store, "run-a", "s1", "good", "no, it is fine")
-        audits = mark(store, "run-a", "s2", "bad")
+        mark(store, "run-a", "s1", "good", "no, it is fine", by="ana")
+        audits = mark(store, "run-a", "s2", "bad", by="ana")
         with store.reader() as reader:
             found = {(row["critic"], row["part"]): row for row in reader.audits("run-a")}
             label = reader.sample("run-a", "s1")["person_label"]
@@ -42,4 +42,4 @@ def test_labels_audit_the_critics_and_the_last_one_counts(tmp_path: Path) -> Non
 
 def test_another_word_is_refused(tmp_path: Path) -> None:
     with Store.open(tmp_path / "s.duckdb") as store, pytest.raises(SpecError, match="fine"):
-        mark(store, "run-a", "s1", "fine")
+        mark(store, "run-a", "s1", "fine", by="ana")

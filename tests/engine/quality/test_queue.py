@@ -83,17 +83,17 @@ def test_what_is_drawn_at_random_is_the_same_whatever_else_was_labelled(store: S
     before = queue(store)
     wanted = [place.sample_id for place in before if place.drawn == "random"]
     for place in [place for place in before if place.drawn == "queue"][:25]:
-        mark(store, "run-a", place.sample_id, "good", drawn=place.drawn)
+        mark(store, "run-a", place.sample_id, "good", drawn=place.drawn, by="ana")
     assert [place.sample_id for place in queue(store) if place.drawn == "random"] == wanted
 
 
 def test_the_queue_goes_on_where_it_was_left_and_comes_back_with_an_undo(store: Store) -> None:
     before = queue(store)
     for place in before[:13]:
-        mark(store, "run-a", place.sample_id, "bad", drawn=place.drawn)
+        mark(store, "run-a", place.sample_id, "bad", drawn=place.drawn, by="ana")
     assert queue(store) == before[13:]
     for place in before[9:13][::-1]:
-        put_back(store, "run-a", place.sample_id, None)
+        put_back(store, "run-a", place.sample_id, None, "ana")
     assert queue(store) == before[9:] and queue(store)[0].drawn == "random"
     assert drawn_of(before, before[EVERY - 1].sample_id) == "random" and drawn_of(before, "s0") == "chosen"
 
@@ -101,12 +101,12 @@ def test_the_queue_goes_on_where_it_was_left_and_comes_back_with_an_undo(store: 
 def test_only_labels_at_random_count_in_the_part_drawn_and_only_chosen_ones_in_person(store: Store) -> None:
     found = queue(store)
     for number, place in enumerate(found[:20]):
-        mark(store, "run-a", place.sample_id, "good" if number % 2 else "bad", drawn=place.drawn)
+        mark(store, "run-a", place.sample_id, "good" if number % 2 else "bad", drawn=place.drawn, by="ana")
     chosen = found[25].sample_id
-    mark(store, "run-a", chosen, "good")
+    mark(store, "run-a", chosen, "good", by="ana")
     with store.reader() as reader:
         parts = {row["part"]: row for row in reader.audits("run-a")}
-        assert stored_label(reader, "run-a", found[9].sample_id)["drawn"] == "random"  # type: ignore[index]
+        assert stored_label(reader, "run-a", found[9].sample_id, "ana")["drawn"] == "random"  # type: ignore[index]
         told = standing(reader, "run-a")
     assert parts.keys() == {"person", "drawn"}
     assert set(parts["drawn"]["detail"]["labels"]) == {found[9].sample_id, found[19].sample_id}
@@ -116,24 +116,24 @@ def test_only_labels_at_random_count_in_the_part_drawn_and_only_chosen_ones_in_p
 
 def test_a_label_keeps_how_it_was_drawn_when_it_is_changed(store: Store) -> None:
     place = queue(store)[9]
-    mark(store, "run-a", place.sample_id, "good", drawn=place.drawn)
-    mark(store, "run-a", place.sample_id, "bad", None)
+    mark(store, "run-a", place.sample_id, "good", drawn=place.drawn, by="ana")
+    mark(store, "run-a", place.sample_id, "bad", None, by="ana")
     with store.reader() as reader:
-        row = stored_label(reader, "run-a", place.sample_id)
+        row = stored_label(reader, "run-a", place.sample_id, "ana")
     assert row is not None and (row["label"], row["drawn"]) == ("bad", "random")
 
 
 def test_a_label_that_is_taken_back_leaves_nothing_and_one_that_was_changed_comes_back_as_it_was(store: Store) -> None:
-    mark(store, "run-a", "s3", "good", "first")
+    mark(store, "run-a", "s3", "good", "first", by="ana")
     with store.reader() as reader:
-        before = stored_label(reader, "run-a", "s3")
-    mark(store, "run-a", "s3", "bad", "second")
-    assert [row["n_good"] for row in put_back(store, "run-a", "s3", before)] == [1]
+        before = stored_label(reader, "run-a", "s3", "ana")
+    mark(store, "run-a", "s3", "bad", "second", by="ana")
+    assert [row["n_good"] for row in put_back(store, "run-a", "s3", before, "ana")] == [1]
     with store.reader() as reader:
-        assert stored_label(reader, "run-a", "s3") == before
-    assert put_back(store, "run-a", "s3", None) == []
+        assert stored_label(reader, "run-a", "s3", "ana") == before
+    assert put_back(store, "run-a", "s3", None, "ana") == []
     with store.reader() as reader:
-        assert stored_label(reader, "run-a", "s3") is None and reader.audits("run-a") == []
+        assert stored_label(reader, "run-a", "s3", "ana") is None and reader.audits("run-a") == []
 
 
 def test_what_a_probe_was_fitted_on_counts_by_a_probe_without_it_and_its_near_duplicates_not_at_all(
@@ -145,7 +145,7 @@ def test_what_a_probe_was_fitted_on_counts_by_a_probe_without_it_and_its_near_du
                   "samples": [rows.sample("far", "far", ordinal=99)],
                   "judgements": [rows.judgement("far", "probe", margin_nats=1.0, score=0.5)]})  # fmt: skip
     for name in ("s3", "s4", "far"):
-        mark(store, "run-a", name, "good", drawn="random")
+        mark(store, "run-a", name, "good", drawn="random", by="ana")
     with store.reader() as reader:
         (row,) = audit(reader, "run-a")
     # s4 asks nearly what s3 asked, and s3 is in the fit; a score is the log-odds less 0.5 here.

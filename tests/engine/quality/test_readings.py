@@ -52,7 +52,7 @@ def told(store: Store) -> dict[str, dict[str, object]]:
 
 def read_all(store: Store, label: str = "good") -> None:
     for lot in lots(store):
-        mark(store, RUN, lot.sample_id, label, drawn=READING)
+        mark(store, RUN, lot.sample_id, label, drawn=READING, by="ana")
 
 
 def test_the_draw_is_of_all_that_was_decided_and_the_same_after_a_restart(store: Store) -> None:
@@ -90,7 +90,7 @@ def test_a_draw_has_the_shares_of_the_run(store: Store) -> None:
 
 def test_until_all_are_read_the_gate_tells_how_many_and_no_shares(store: Store) -> None:
     for number, lot in enumerate(lots(store)[:-1]):
-        mark(store, RUN, lot.sample_id, "good", drawn=READING)
+        mark(store, RUN, lot.sample_id, "good", drawn=READING, by="ana")
         row = told(store)[READ]
         assert (row["measured"], row["n"], row["result"]) == (number + 1, ASKED, "not tested")
         assert row["untested"] == f"{number + 1} of {ASKED} read"
@@ -108,7 +108,7 @@ def test_what_is_read_is_told_by_verdict_with_wilsons_interval_and_taken_back_wi
     assert headline.read and "read by a person: 100 % good of" in headline.told
     assert told(store)[READ]["result"] == "passed"
     assert readings_from(plain_readings(found)) == found
-    put_back(store, RUN, lots(store)[0].sample_id, None)
+    put_back(store, RUN, lots(store)[0].sample_id, None, "ana")
     assert told(store)[READ]["result"] == "not tested" and told(store)[READ_GOOD[True]]["measured"] is None
 
 
@@ -134,11 +134,11 @@ def test_a_label_from_before_counts_where_its_verdict_was_hidden_and_a_reading_t
     store: Store, drawn: str, counts: bool
 ) -> None:
     before = lots(store)[0].sample_id
-    mark(store, RUN, before, "bad", drawn=drawn)
+    mark(store, RUN, before, "bad", drawn=drawn, by="ana")
     assert lots(store)[0].label == ("bad" if counts else None) and told(store)[READ]["measured"] == int(counts)
-    mark(store, RUN, before, "good", drawn=READING)
+    mark(store, RUN, before, "good", drawn=READING, by="ana")
     with store.reader() as reader:
-        row = stored_label(reader, RUN, before)
+        row = stored_label(reader, RUN, before, "ana")
         assert lessons(reader, reader.run(RUN)["fingerprint"]).rows == ()
     assert row is not None and (row["label"], row["drawn"]) == ("good", READING)
     assert lots(store)[0].label == "good" and told(store)[READ]["measured"] == 1
@@ -146,15 +146,15 @@ def test_a_label_from_before_counts_where_its_verdict_was_hidden_and_a_reading_t
 
 def test_a_reading_that_is_changed_with_its_verdict_in_sight_is_to_be_read_again(store: Store) -> None:
     name = lots(store)[0].sample_id
-    mark(store, RUN, name, "good", drawn=READING)
-    mark(store, RUN, name, "good", "a note")
+    mark(store, RUN, name, "good", drawn=READING, by="ana")
+    mark(store, RUN, name, "good", "a note", by="ana")
     assert lots(store)[0].label == "good"
-    mark(store, RUN, name, "bad")
+    mark(store, RUN, name, "bad", by="ana")
     assert lots(store)[0].label is None and told(store)[READ]["measured"] == 0
 
 
 def test_what_was_read_while_a_gate_was_decided_is_told_once_its_rows_are_there(store: Store) -> None:
-    mark(store, RUN, lots(store)[0].sample_id, "good", drawn=READING)
+    mark(store, RUN, lots(store)[0].sample_id, "good", drawn=READING, by="ana")
     with store.reader() as reader:
         counted = next(row for row in reader.gates(RUN) if row["check_name"] == READ)
     late = rows.gate(READ, "final", RUN, measured=0.0, lo=None, hi=None, op=">=", threshold=ASKED, n=ASKED)
@@ -188,7 +188,7 @@ def test_reading_leaves_what_the_gate_was_decided_on_and_what_it_came_to(store: 
 
 def test_a_run_without_a_gate_has_nothing_to_tell_it_in(store: Store) -> None:
     store.append(many(run_id="run-b"))
-    mark(store, "run-b", "s3", "good", drawn=READING)
+    mark(store, "run-b", "s3", "good", drawn=READING, by="ana")
     with store.reader() as reader:
         assert reader.gates("run-b") == [] and readings_of(reader, ["run-b"])["run-b"] == Readings()
         assert read_words(Readings()) == ("not read by a person", "unread")

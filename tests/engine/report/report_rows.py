@@ -92,6 +92,17 @@ def evaluation(run_id: str = "run-a", conditions: tuple[str, ...] = CONDITIONS) 
             scorer_audit("planted", "all", 1.0, run_id),
             scorer_audit("padding", "dpo", 0.025, run_id, op="<=", threshold=0.05, n=160),
             scorer_audit("format", "dpo", 0.4, run_id, op="", threshold=None, passed=None),
+            scorer_audit(
+                "readers",
+                "all",
+                0.83,
+                run_id,
+                lo=0.6,
+                hi=1.0,
+                n=24,
+                threshold=0.6,
+                detail={"readers": {"ana": 24, "ben": 24}, "statistic": "Cohen's kappa", "differ": []},
+            ),
         ],
         "evaluation_results": [{**row, "run_id": run_id} for row in made.results],
         "evaluation_scores": [{**row, "run_id": run_id} for row in graded(joined, T0 + timedelta(hours=3))],
@@ -161,7 +172,7 @@ def _full_run(run_id: str) -> Rows:
         for n, by in ((1, "person"), (3, "person"), (5, "spec"))
     ]  # fmt: skip
     found["person_labels"] = [
-        {"run_id": run_id, "subject_kind": "sample", "subject_id": "s1", "label": "good", "note": "",
+        {"run_id": run_id, "subject_kind": "sample", "subject_id": "s1", "reader": "ana", "label": "good", "note": "",
          "at": T0 + timedelta(minutes=4)}
     ]  # fmt: skip
     found["replays"] = [

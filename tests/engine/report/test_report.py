@@ -191,7 +191,7 @@ def test_the_claim_is_one_sentence_with_interval_effect_and_n(folder: Path) -> N
     [
         (
             {"scorer_audits": [scorer_audit("length", "sft", 0.9, op="<=", threshold=0.5, passed=False)]},
-            "1 of 3 deciding",
+            "1 of 4 deciding",
         ),
         ({"guard_checks": [rows.guard_check("late", passed=False)]}, "failed 1 of 3 checks"),
         ({"evaluation_results": None}, "of 0 results 0 are registered"),

@@ -57,7 +57,7 @@ def test_what_is_read_while_a_gate_is_decided_is_told_by_it(tmp_path: Path, monk
         work = runner._work
         if not name.endswith("pairs"):  # the checks are counted, and not stored yet
             lot = next(lot for lot in to_read(work.reader, work.run_id) if lot.label is None)
-            mark(work.store, work.run_id, lot.sample_id, "good", drawn=READING)
+            mark(work.store, work.run_id, lot.sample_id, "good", drawn=READING, by="ana")
         return decide(runner, name, checks)
 
     monkeypatch.setattr(Runner, "_decide", read_meanwhile)

@@ -14,6 +14,7 @@ from tests.store import rows
 from tests.tui.fakes import HOSTILE, RUN, FakeEngine, fill
 from tests.tui.screen import control_center, settle, shown
 from tui.app.app import ControlCenter
+from tui.config.settings import login_name
 from tui.widgets.evaluation.forest import Forest
 from tui.widgets.marks import interval_bar
 
@@ -23,6 +24,14 @@ def audit(part: str, subject: str, measured: float, passed: bool) -> rows.Row:
         "run_id": RUN, "scorer_sha256": "ab" * 32, "capability": "instruction_following", "part": part,
         "subject": subject, "measured": measured, "lo": None, "hi": None, "n": 48, "op": ">=", "threshold": 0.95,
         "passed": passed, "detail": {},
+    }  # fmt: skip
+
+
+def read(**told: int) -> rows.Row:
+    """The row of the scorer's audit that says who read answers, and how many."""
+    both = min(told.values()) if len(told) > 1 else 0
+    return audit("readers", "all", 0.8, True) | {
+        "n": both, "threshold": 0.6, "detail": {"readers": told, "statistic": "Cohen's kappa", "differ": []},
     }  # fmt: skip
 
 
@@ -50,6 +59,7 @@ def evaluated_rows() -> dict[str, list[rows.Row]]:
             for condition, right in zip(("base_formatted", "sft"), both, strict=True)
         ],
         "gates": [gap_check("base_raw_right", 0.1, True)],
+        "scorer_audits": [read(ana=12, ben=12)],
         "evaluation_results": [
             rows.evaluation_result(p_corrected=1e-9),
             rows.evaluation_result("arithmetic", difference=-0.02, lo=-0.08, hi=0.04, **exploratory),
@@ -128,6 +138,8 @@ async def test_the_answers_of_one_condition_can_be_read(tmp_path: Path) -> None:
             "No claim: the scorer's audit failed (planted short_fact)",
         ),
         ({"gates": [gap_check("base_formatted_right", 0.6, False)]}, "No gap: base formatted right"),
+        ({"scorer_audits": [read()]}, "No claim: not read: nobody has judged verdicts of the scorer"),
+        ({"scorer_audits": [read(ana=12)]}, "No claim: not read by two: only ana has judged"),
         (
             {"gates": [gap_check("base_formatted_right", 0.1, True) | {"n": 2}]},
             "No claim: the gap gate could not test 1 of 2 checks",
@@ -137,7 +149,7 @@ async def test_the_answers_of_one_condition_can_be_read(tmp_path: Path) -> None:
 async def test_what_blocks_a_claim_stands_first(tmp_path: Path, rows_of: dict[str, Any], told: str) -> None:
     evaluated(tmp_path / "s.duckdb")
     with Store.open(tmp_path / "s.duckdb") as store:
-        store.append(rows_of)
+        store.put(rows_of)
     async with control_center(tmp_path / "s.duckdb", None) as (app, pilot):
         await settle(pilot, lambda: app.state.run_id == RUN)
         await pilot.press("6")
@@ -163,6 +175,7 @@ async def test_answers_are_read_blind_and_the_scorer_compared(tmp_path: Path, mo
         await settle(pilot, lambda: len(app.screen_stack) == 1 and settled == [RUN])
     with Store.open(tmp_path / "s.duckdb", read_only=True) as store:
         kept = store.reader().query("SELECT * FROM person_labels WHERE subject_kind = 'evaluation_answer'")
+    assert {row["reader"] for row in kept} == {login_name()}
     assert sorted(row["label"] for row in kept) == ["bad", "good", "good", "unsure"]
     assert {row["subject_id"] for row in kept} == {f"{c}/{i}" for c in ("base_formatted", "sft") for i in ("e1", "e2")}
 

@@ -91,7 +91,8 @@ async def test_labels_are_undone_one_after_another_in_the_queue_and_outside_it(p
 async def test_a_label_of_an_earlier_sitting_is_taken_away_under_the_cursor_and_a_changed_one_comes_back(
     path: Path,
 ) -> None:
-    label = {"run_id": RUN, "subject_kind": "sample", "subject_id": "s1", "label": "good", "note": "n", "at": rows.T0}
+    label = {"run_id": RUN, "subject_kind": "sample", "subject_id": "s1", "reader": "", "label": "good", "note": "n",
+             "at": rows.T0}  # fmt: skip
     with Store.open(path) as store:
         store.append({"person_labels": [label]})
     async with control_center(path, None) as (app, pilot):

@@ -20,8 +20,12 @@ from tui.words.evaluation import (
     gap_words,
     place,
     rate,
+    read_words,
     repeat_words,
     score_words,
+    seeds_against,
+    seeds_words,
+    unread_words,
 )
 from tui.words.suites import suite_words
 from tui.words.text import one_line
@@ -40,6 +44,8 @@ def standing_lines(found: Standing, width: int, room: int) -> list[Content]:
     for told, tone in (
         (gap_words(found.gap), TONES["bad"] if found.failed_gap else QUIET),
         *((text, TONES["bad"] if text.startswith("✗") else QUIET) for text in audit_words(found.audits)),
+        *((text, QUIET) for text in read_words(found.audits)),
+        *((f"Over seeds: {text}", QUIET) for text in seeds_words(found.seeds[:1])),
         *((text, QUIET) for text in score_words(found.scores)),
         *((text, QUIET) for text in repeat_words(found.repeats)),
         *((text, "") for text in suite_words(found.suite_means, found.suite_results)),
@@ -58,7 +64,8 @@ def _verdict(found: Standing) -> tuple[str, str, str]:
         return "✗", TONES["bad"], f"No claim: {found.guard_blocks}"
     if found.failed_gap:
         return "✗", TONES["bad"], f"No gap: {', '.join(name.replace('_', ' ') for name in found.failed_gap)}"
-    against = gap_against(found.gap)
+    against = gap_against(found.gap) or seeds_against(found.results, found.seeds)
+    against = against or unread_words(found.results, found.audits)
     if found.results and against:
         return "?", TONES["warn"], f"No claim: {against}"
     primary = next((one for one in found.results if one["role"] == "primary"), None)

@@ -1,0 +1,136 @@
+"""Repeats: training and evaluation of a run again with other seeds, on its data, as runs of their own."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from engine.core.errors import TrainingError
+from engine.evaluation.over_seeds import repeats_of
+from engine.models.checkpoints import tree_sha256
+from engine.models.requests import adapter_fingerprint
+from engine.planning.repeats import repeat_cost
+from engine.run.engine import open_engine
+from engine.run.orders import Resume
+from engine.run.repeats import begin_repeat, repeated_kinds, repeats
+from engine.spec.stage import settings_of
+from engine.training.plan import plan
+from store.db import Store
+from store.errors import CaiError
+from tests.engine.evaluation import examined
+from tests.engine.evaluation.examined import BASE, Examined, evaluate, query
+from tests.engine.training.training_run import RUN, settings, trainable_store
+from tests.store import rows
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A trained run whose base gives the answers of `Examined`."""
+    made = trainable_store(tmp_path / "a.duckdb", Path("gemma-3-270m"), settings(**SMALL), fingerprint=BASE)
+    adapter(made, RUN, 1)
+    return made
+
+
+SMALL = {"evaluation.items_per_type": "4", "evaluation.conversations": "false", "evaluation.reference": "null"}
+
+
+def adapter(path: Path, run_id: str, number: int) -> str:
+    """A finished training of a run; returns the fingerprint that the fake model has with it."""
+    folder = path.parent / f"{path.stem}.trainings" / run_id / "sft-1" / "adapter"
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text(json.dumps({"r": 16, "lora_alpha": 16, "of": number}))
+    told = {"adapter": settings().adapter.model_dump(), "sft": settings().sft.model_dump() | {"epochs": 3.0}}
+    row = rows.training(
+        "sft-1", run_id, state="done", settings=told, planned_steps=20, adapter_sha256=tree_sha256(folder),
+        adapter_path=str(folder.relative_to(path.parent)), updated_at=rows.T0 + timedelta(minutes=number),
+    )  # fmt: skip
+    with Store.open(path) as store:
+        steps = [rows.training_step(step, "sft-1", run_id, seconds=2.0) for step in range(1, 21)]
+        store.append({"trainings": [row], "training_steps": steps})
+    return adapter_fingerprint(BASE, tree_sha256(folder))
+
+
+def test_a_repeat_has_data_and_settings_of_the_run_and_a_seed_of_its_own(path: Path) -> None:
+    with Store.open(path) as store, store.reader() as reader:
+        own = begin_repeat(store, RUN, 2, {"sft.learning_rate": "0.02"})
+        run, first = reader.run(own), reader.run(RUN)
+        assert (run["manifest"]["repeat_of"], run["manifest"]["repeat"], run["state"]) == (RUN, 2, "done")
+        assert run["seed"] != first["seed"] and run["fingerprint"] == first["fingerprint"] == BASE
+        assert run["settings"]["sft"]["epochs"] == 3.0 and run["settings"]["evaluation"]["reference"] is None
+        assert run["overrides"]["sft.learning_rate"] == [0.01, 0.02]
+        ours, theirs = (plan(reader, one, settings_of(one), "sft") for one in (run, first))
+        assert ours.found.sha256 == theirs.found.sha256 and ours.found.train
+        assert [(lock.name, lock.open) for lock in ours.locks] == [(lock.name, lock.open) for lock in theirs.locks]
+        assert ours.seed != theirs.seed and ours.training_id != theirs.training_id
+        assert repeats_of(reader, RUN) == {2: own}
+        assert reader.latest_run_id() == RUN  # a command without a run is about the run, not about its repeats
+        with pytest.raises(TrainingError, match=f"is a repeat of {RUN} itself"):
+            repeated_kinds(reader, run)
+    with pytest.raises(CaiError, match="makes no data of its own"):
+        open_engine(Resume(path, own), lambda event: None)
+
+
+def test_only_what_was_trained_is_repeated(tmp_path: Path) -> None:
+    made = trainable_store(tmp_path / "a.duckdb", Path("gemma-3-270m"), settings())
+    with Store.open(made) as store, pytest.raises(TrainingError, match="has no trained adapter to repeat"):
+        begin_repeat(store, RUN, 1)
+
+
+def test_what_repeats_cost_is_what_the_run_took(path: Path) -> None:
+    with Store.open(path, read_only=True) as store, store.reader() as reader:
+        run = reader.run(RUN)
+        found = repeat_cost(reader, run, settings_of(run), ("sft",), 3, 3.6)
+    assert [part["name"] for part in found["parts"]] == ["sft", "evaluation"]
+    assert found["one"]["seconds"]["value"] == pytest.approx(40.0)  # 20 steps of two seconds
+    assert found["all"]["seconds"]["value"] == pytest.approx(120.0) and found["all"]["usd"]["value"] == pytest.approx(
+        0.12
+    )
+    assert found["all"]["seconds"]["missing"] == {"evaluation": "no held-out item was asked yet"}
+
+
+def test_seeds_come_into_one_interval_once_three_answered(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(path) as store:
+        children = [begin_repeat(store, RUN, number) for number in (1, 2)]
+    tuned = {RUN: adapter_fingerprint(BASE, query(path, "SELECT adapter_sha256 AS sha FROM trainings")[0]["sha"])}
+    tuned |= {child: adapter(path, child, place) for place, child in enumerate(children, 2)}
+    rates = dict(zip(tuned, (0.55, 0.45, 0.65), strict=True))
+
+    def ask(run_id: str) -> list[dict[str, object]]:
+        monkeypatch.setattr(examined, "RUN", run_id)
+        model = Examined({"sft": rates[run_id]}, {tuned[run_id]: "sft"})
+        model.fingerprint = BASE
+        outcome = evaluate(path, monkeypatch, model)
+        assert outcome.state == "done", outcome.reason
+        sql = "SELECT * FROM evaluation_seeds WHERE before = 'base_formatted' AND after = 'sft'"
+        return query(path, sql)
+
+    assert ask(RUN) == []
+    (two,) = ask(children[0])
+    assert (two["run_id"], two["runs"], two["lo"]) == (RUN, [RUN, children[0]], None)
+    (three,) = ask(children[1])
+    assert three["runs"] == [RUN, *children] and (three["seeds"], three["clusters"]) == (3, 14 * 4)
+    own = {
+        row["run_id"]: row["difference"]
+        for row in query(
+            path,
+            "SELECT run_id, difference FROM evaluation_results WHERE before = 'base_formatted' AND item_type = 'all'",
+        )
+    }
+    assert three["differences"] == pytest.approx([own[name] for name in three["runs"]])
+    assert three["difference"] == pytest.approx(sum(own.values()) / 3)
+    lone = query(path, f"SELECT lo, hi FROM evaluation_results WHERE run_id = '{RUN}' AND before = 'base_formatted' "
+                       "AND item_type = 'all'")[0]  # fmt: skip
+    assert three["hi"] - three["lo"] > lone["hi"] - lone["lo"] and three["between_sd"] > 0
+    with Store.open(path, read_only=True) as store, store.reader() as reader:
+        found = repeats(reader, RUN, 3)
+    assert [(one.run_id, one.trained, one.evaluated) for one in found] == [
+        (children[0], True, True), (children[1], True, True), (None, False, False)
+    ]  # fmt: skip
+    assert not query(path, f"SELECT * FROM evaluation_looks WHERE run_id != '{RUN}'")  # no level is spent on repeats

@@ -23,6 +23,7 @@ from tui.words.evaluation import (
     result_words,
     score_words,
 )
+from tui.words.judging import judge_words
 from tui.words.text import make_visible, one_line
 
 Row = Mapping[str, Any]
@@ -112,6 +113,7 @@ def evaluation_outcome(
     parts += [fact("scorer", line) for line in audit_words(account["audits"])]
     parts += [fact("scores", line) for line in score_words(account["scores"])]
     parts += [fact("repeated", line) for line in repeat_words(account["repeats"])]
+    parts += [fact("judged", line) for line in judge_words(account["judged"])]
     whole = [row for row in account["results"] if row["item_type"] == "all"]
     if whole:
         against = [guard_words(account["guard"])]

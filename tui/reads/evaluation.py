@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from engine.evaluation.judging.frontier import POINTS
 from engine.stats.shares import wilson_columns
 from store.outcomes import FAILING
 from store.text import json_ready
@@ -39,6 +40,8 @@ class Standing:
     results: Sequence[Mapping[str, Any]]
     scores: Sequence[Mapping[str, Any]]  # rows of evaluation_scores: what is no yes or no
     guard: Sequence[Mapping[str, Any]]  # check_id and passed, of all its checks
+    judged: Sequence[Mapping[str, Any]] = ()  # rows of judge_results
+    frontier: Sequence[Mapping[str, Any]] = ()  # what engine.evaluation.judging.frontier.POINTS gives
 
     @property
     def guard_blocks(self) -> str:
@@ -131,11 +134,21 @@ def standing(reader: Reader, run_id: str) -> Standing:
         results(reader, run_id),
         reader.query("SELECT * FROM evaluation_scores WHERE run_id = ? ORDER BY capability DESC, measure", [run_id]),
         reader.query("SELECT check_id, passed FROM guard_checks WHERE run_id = ? ORDER BY check_id", [run_id]),
+        reader.query(
+            "SELECT * FROM judge_results WHERE run_id = ? "
+            "ORDER BY judge, question DESC, before NOT LIKE 'base%', after = 'dpo'",
+            [run_id],
+        ),
+        reader.query(POINTS, [run_id]),
     )
 
 
 def evaluation_account(reader: Reader, run_id: str) -> dict[str, Any]:
-    """The same as one JSON-ready object: {conditions, audits, gap, registration, repeats, results, scores, guard}."""
+    """The same as one JSON-ready object.
+
+    {conditions, audits, gap, registration, repeats, items_sha256, results, scores, guard,
+    judged, frontier}
+    """
     ready: dict[str, Any] = json_ready(asdict(standing(reader, run_id)))
     return ready
 

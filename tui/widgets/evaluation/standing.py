@@ -23,6 +23,7 @@ from tui.words.evaluation import (
     repeat_words,
     score_words,
 )
+from tui.words.judging import judge_words
 from tui.words.text import one_line
 
 BAR = 12
@@ -41,6 +42,7 @@ def standing_lines(found: Standing, width: int, room: int) -> list[Content]:
         *((text, TONES["bad"] if text.startswith("✗") else QUIET) for text in audit_words(found.audits)),
         *((text, QUIET) for text in score_words(found.scores)),
         *((text, QUIET) for text in repeat_words(found.repeats)),
+        *((text, QUIET) for text in judge_words(found.judged)),
     ):
         rows += [row((line, tone)) for line in wrap(told, width)]
     if len(rows) > room:

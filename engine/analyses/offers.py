@@ -10,8 +10,9 @@ from typing import Any
 from engine.budget.ledger import money_left
 from engine.evaluation import BASE_CONDITIONS, registration
 from engine.evaluation.conditions import IN_WORDS, decoding_of
+from engine.evaluation.judging.pairs import calls_planned, chosen_items
 from engine.evaluation.likeness import likeness
-from engine.evaluation.plan import evaluation_plan
+from engine.evaluation.plan import EvaluationPlan, evaluation_plan
 from engine.evaluation.registration import current
 from engine.quality.gates import recompute
 from engine.quality.pair_selection import recheck_pairs
@@ -124,9 +125,10 @@ def training_plan(
 def evaluation_offer(reader: Reader, run_id: str, overrides: Mapping[str, str] | None = None) -> dict[str, Any]:
     """What an evaluation of a run would ask, as plain values: nothing is started or changed.
 
-    Returns {run, capability, items, items_sha256, scorer_sha256, conditions, registered, settings}; `items` counts by
-    capability, type and split; each of `conditions` {name, in_words, model, adapter, items, missing}; `registered` is
-    the newest registration or None. Raises EvaluationError where the run's spec has no such section.
+    Returns {run, capability, items, items_sha256, scorer_sha256, conditions, judge, registered, settings}; `items`
+    counts by capability, type and split; each of `conditions` {name, in_words, model, adapter, items, missing}; `judge`
+    is None or {name, helpful, harmless, calls_at_most}; `registered` is the newest registration or None. Raises
+    EvaluationError where the run's spec has no such section.
     """
     run = reader.run(run_id)
     found = evaluation_plan(reader, run, settings_of(run, overrides))
@@ -151,6 +153,16 @@ def evaluation_offer(reader: Reader, run_id: str, overrides: Mapping[str, str] |
             }
             for one in found.conditions
         ],
+        "judge": _judge(found),
         "registered": current(reader, run["run_id"]),
         "settings": found.settings.model_dump(),
     }
+
+
+def _judge(found: EvaluationPlan) -> dict[str, Any] | None:
+    """Who would compare answers, how many items for each question, and how often it would be asked at most."""
+    if found.settings.judge is None:
+        return None
+    chosen = chosen_items(found.items, found.settings.judge_items)
+    calls = calls_planned(chosen, (one.name for one in found.conditions))
+    return {"name": found.settings.judge, **{name: len(of) for name, of in chosen.items()}, "calls_at_most": calls}

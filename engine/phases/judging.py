@@ -100,7 +100,7 @@ class Judging:
         rows = self.reader.query(
             "SELECT * FROM judge_verdicts WHERE run_id = ? AND judge = ?", [self.run["run_id"], name]
         )
-        found = {}
+        found: dict[tuple[str, ...], Row] = {}
         for row in rows:
             key = row["question"], row["before"], row["after"], row["item_id"]
             if wanted.get(key) == (row["before_request"], row["after_request"]):

@@ -23,7 +23,7 @@ from tui.words.evaluation import (
     result_words,
     score_words,
 )
-from tui.words.judging import judge_words
+from tui.words.judging import judge_words, offer_words
 from tui.words.text import make_visible, one_line
 
 Row = Mapping[str, Any]
@@ -44,6 +44,7 @@ def offer_report(offer: Row) -> Group:
     frozen = f"sha256 {offer['items_sha256'][:16]}, verified by code with sha256 {offer['scorer_sha256'][:16]}"
     rows += [
         fact("item set", frozen),
+        fact("judge", offer_words(offer["judge"])),
         fact("registered", registered_words(offer["registered"]) + _caveat(offer)),
         Text(),
         table,

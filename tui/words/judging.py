@@ -12,6 +12,17 @@ Row = Mapping[str, Any]
 MORE = {"helpful": "more helpful", "harmless": "less harmful"}
 
 
+def offer_words(judge: Row | None) -> str:
+    """Who would compare answers in pairs, how often it is asked, and what that costs."""
+    if judge is None:
+        return "nobody; evaluation.judge=reviewer or a local model has answers compared in pairs"
+    told = f"{judge['name']}: at most {count(judge['calls_at_most'])} calls, both orders of each pair, on "
+    told += f"{count(judge['helpful'])} items for helpfulness and {count(judge['harmless'])} for harmlessness"
+    if judge["name"] != "reviewer":
+        return told
+    return f"{told}; what it may cost at most is told, and asked of a person, before anything is sent"
+
+
 def judge_words(rows: Sequence[Row]) -> list[str]:
     """A line for each question and comparison that was judged, and one for each judge on how far a person agrees."""
     told = []
@@ -43,7 +54,8 @@ def person_words(rows: Sequence[Row]) -> str:
     n, agrees = (sum(row[name] for row in rows) for name in ("person_n", "person_agrees"))
     if not n:
         return "not read"
-    return f"agree on {percent_of(agrees, n)} {percents(*wilson(agrees, n))} of {count(n)} pairs that the person told apart"
+    share = f"{percent_of(agrees, n)} {percents(*wilson(agrees, n))}"
+    return f"agree on {share} of {count(n)} pairs that the person told apart"
 
 
 def _rate(row: Row, kind: str) -> str:

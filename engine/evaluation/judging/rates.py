@@ -48,7 +48,7 @@ def judge_results(
     of: dict[tuple[str, str, str], list[JudgedPair]] = {}
     for pair in pairs:
         of.setdefault(pair.key[:3], []).append(pair)
-    rows = [
+    rows: list[Row] = [
         {"question": key[0], "before": key[1], "after": key[2], "local": local, "at": now} | _compared(some, by, read)
         for key, some in of.items()
     ]

@@ -252,7 +252,7 @@ def test_a_server_is_asked_once_a_person_approved_and_each_call_is_paid_for_once
 
 @pytest.mark.integration
 def test_what_was_paid_for_is_kept_where_the_server_fails_halfway(store: Path, monkeypatch: Any) -> None:
-    left = threading.Semaphore(9)
+    left = threading.Semaphore(3)
 
     def runs_dry(handler: Handler) -> None:
         if left.acquire(blocking=False):
@@ -264,4 +264,4 @@ def test_what_was_paid_for_is_kept_where_the_server_fails_halfway(store: Path, m
         failed = serve(store, monkeypatch, options(server))
         assert failed.state == "failed" and "What it judged is kept" in failed.reason
         kept = len(query(store, "SELECT 1 FROM judge_verdicts WHERE input_tokens IS NOT NULL"))
-        assert kept == 9 and not query(store, "SELECT 1 FROM judge_results")
+        assert kept == 3 and not query(store, "SELECT 1 FROM judge_results")

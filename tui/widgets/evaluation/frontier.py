@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 from engine.core.figures import percent
@@ -22,7 +23,8 @@ Line = list[Cell]
 
 def small(points: Sequence[Row], width: int, tall: int) -> list[Line]:
     """A line for each condition and question: its win rate against the base. `tall` lines in all."""
-    told = [(f"{one['condition']} {question}", one, question) for one in points for question in ("helpful", "harmless")]
+    sides = ("helpful", "harmless")
+    told = [(f"{_name(one, points)} {question}", one, question) for one in points for question in sides]
     beside = min(max((len(label) for label, _, _ in told), default=0), max(4, width - 20))
     bar = max(3, width - beside - 9)
     rows: list[Line] = []
@@ -36,9 +38,10 @@ def small(points: Sequence[Row], width: int, tall: int) -> list[Line]:
 def large(points: Sequence[Row], judged: Sequence[Row], width: int, tall: int) -> list[Line]:
     """The plane from 0 to 100 % both ways, the base at its middle, and what was judged in figures."""
     rows: list[Line] = [[(f"▸ {TITLE}", "bold " + POINT), ("  win rate against the base, 95 %", QUIET)]]
+    told = [line for words in judge_words(judged) for line in wrap(make_visible(words), max(20, width))]
     if points:
-        rows += _plane(points, max(20, width - LABEL), max(7, min(TALL, tall - len(judged) - 6)))
-    return [*rows, [], *([(make_visible(told), "")] for told in judge_words(judged))]
+        rows += _plane(points, max(20, width - LABEL), max(7, min(TALL, tall - len(told) - 4)))
+    return [*rows, [], *([(line, "")] for line in told)]
 
 
 def _plane(points: Sequence[Row], across: int, down: int) -> list[Line]:
@@ -64,7 +67,7 @@ def _plane(points: Sequence[Row], across: int, down: int) -> list[Line]:
         for at in range(high, low + 1):
             cells[at][x] = ("┃", POINT)
     marks = [("base", 0.5, 0.5, QUIET)]
-    marks += [(str(one["condition"]), one["helpful"], one["harmless"], "bold " + POINT) for one in points]
+    marks += [(_name(one, points), one["helpful"], one["harmless"], "bold " + POINT) for one in points]
     for name, helpful, harmless, tone in marks:
         x, y = x_of(helpful), y_of(harmless)
         label = f" {name}"
@@ -80,6 +83,12 @@ def _plane(points: Sequence[Row], across: int, down: int) -> list[Line]:
         axis[at : at + len(text)] = text
     named = "up: less harmful, % · right: more helpful, %"
     return [*rows, [(" " * LABEL + "".join(axis), QUIET)], [(" " * LABEL + named, QUIET)]]
+
+
+def _name(one: Row, points: Sequence[Row]) -> str:
+    """The condition, with its judge where there are several."""
+    several = len({point["judge"] for point in points}) > 1
+    return f"{one['condition']} by {make_visible(str(one['judge']))}" if several else str(one["condition"])
 
 
 def _ends(one: Row, question: str) -> tuple[float, float]:

@@ -20,13 +20,14 @@ from engine.evaluation import ALL, BASE_CONDITIONS, REFERENCE, TUNED_CONDITIONS,
 from engine.evaluation import scorer_audit as audit
 from engine.evaluation.conditions import Condition, answer_of, broken_adapters, request_of
 from engine.evaluation.gap import GATE, gap_checks, gap_evidence, what_instead
-from engine.evaluation.graded import graded
+from engine.evaluation.graded import score_rows
 from engine.evaluation.items import plants, tricky_answers, written_plants
 from engine.evaluation.plan import EvaluationPlan, answers_of, evaluation_plan
 from engine.evaluation.verifiers import verify
 from engine.models import registry
 from engine.models.answers import Answers
 from engine.models.requests import Model, request_id
+from engine.phases.references import score_references
 from engine.phases.work import loaded_work
 from engine.quality import gates
 from engine.spec.provenance import new_session_id, short_hash
@@ -112,7 +113,7 @@ class Evaluator:
             made = analysis.compare(answers, settings, registered, looks=before, now=now)
             results = [{**row, "run_id": run_id} for row in made.results]
             looks = [{**row, "run_id": run_id} for row in made.looks]
-            scores = [{**row, "run_id": run_id} for row in graded(answers, now)]
+            scores = score_rows(self.reader, run_id, answers, now)
         self.store.append({"evaluation_looks": looks})  # before anybody can see what they looked at
         self.store.renew(
             run_id,
@@ -205,6 +206,8 @@ class Evaluator:
                 self._keep(held)
         self._keep(held)
         self._repeat(plan, condition, answers.model, asked, anew=answers.computed > computed)
+        if plan.settings.reference_logprobs:
+            score_references(self.store, self.run["run_id"], plan, condition.name, answers)
 
     def _forget(
         self, plan: EvaluationPlan, condition: Condition, rows: Sequence[Row], asked: Mapping[str, Item]

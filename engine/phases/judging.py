@@ -18,6 +18,7 @@ from engine.core.control import Control
 from engine.core.errors import ReviewError
 from engine.core.figures import cents, count, percent, percents
 from engine.critics.pair import CompareCritic, by_order
+from engine.evaluation.graded import score_rows
 from engine.evaluation.judging import AFTER, BEFORE, ORDERS, REVIEWER, TIE, JudgedPair
 from engine.evaluation.judging.pairs import chosen_items, judged_pairs
 from engine.evaluation.judging.rates import judge_results
@@ -92,6 +93,9 @@ class Judging:
         found = judge_results(pairs, known.values(), labels, local=local, now=datetime.now(UTC))
         rows = [{**row, "run_id": run_id, "judge": name} for row in found]
         self.store.renew(run_id, {"judge_results": rows}, only={"judge_results": {"judge": name}})
+        if local and self.reader.query("SELECT 1 FROM evaluation_results WHERE run_id = ? LIMIT 1", [run_id]):
+            answers = answers_of(self.reader, run_id, plan.items_sha256)  # margins are among the scores of answers
+            self.store.renew(run_id, {"evaluation_scores": score_rows(self.reader, run_id, answers, datetime.now(UTC))})
         return f"judged by {name}: " + "; ".join(map(_told, rows))
 
     def _known(self, name: str, pairs: Iterable[JudgedPair]) -> dict[tuple[str, ...], Row]:
@@ -117,9 +121,10 @@ class Judging:
             "at": datetime.now(UTC),
         } | fields  # fmt: skip
 
-    def _keep_alike(self, name: str, pairs: Iterable[JudgedPair]) -> None:
+    def _keep_alike(self, name: str, pairs: Iterable[JudgedPair], margin: float | None = None) -> None:
         """Keep ties of pairs whose answers are one text."""
-        ties = [self._row(name, (pair, order), TIE) for pair in pairs if pair.alike for order in ORDERS]
+        calls = [(pair, order) for pair in pairs if pair.alike for order in ORDERS]
+        ties = [self._row(name, call, TIE, margin_nats=margin) for call in calls]
         self.store.put({"judge_verdicts": ties})
 
     # -- a server ----------------------------------------------------------------------------------------------------
@@ -196,7 +201,7 @@ class Judging:
 
     def _ask_local(self, name: str, pairs: Sequence[JudgedPair]) -> None:
         """A verdict is the sign of the margin between the letters of both answers, as a critic of pairs has it."""
-        self._keep_alike(name, pairs)
+        self._keep_alike(name, pairs, 0.0)
         run_id, critic = self.run["run_id"], CompareCritic(SHUFFLES)
         asks = {pair.key: critic.asks(subject_of(pair)) for pair in pairs if not pair.alike}
         of = {pair.key: pair for pair in pairs}

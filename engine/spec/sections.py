@@ -244,6 +244,7 @@ class EvaluationSpec(SpecSection):
     # Intra-cluster correlation of differences within templates, for the design effect of the forecast.
     expected_icc: Share = 0.1
     margin: Annotated[float, Field(gt=0, lt=1)]  # a loss of less is no regression
+    reference_logprobs: bool = False  # whether each condition also scores the reference answers: a forward pass an item
     # Who compares answers in pairs: "reviewer", the model of the reviewer's settings, or a local model; null: nobody.
     judge: str | None = None
     judge_items: Positive = 96  # test items of each of the judge's two questions, both orders of each pair

@@ -51,3 +51,15 @@ CREATE TABLE judge_results (             -- of after against before; never a cla
     "at"           TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (run_id, judge, question, before, after)
 );
+CREATE TABLE evaluation_logprobs (       -- of the reference answers of test items, where the spec asks for them
+    run_id        VARCHAR NOT NULL,
+    condition     VARCHAR NOT NULL,
+    item_id       VARCHAR NOT NULL,
+    items_sha256  VARCHAR NOT NULL,
+    fingerprint   VARCHAR NOT NULL,      -- of the weights and adapter
+    request_id    VARCHAR NOT NULL,      -- of the scores
+    logprob       DOUBLE NOT NULL,       -- nats, summed over tokens
+    n_tokens      INTEGER NOT NULL,
+    "at"          TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (run_id, condition, item_id)
+);

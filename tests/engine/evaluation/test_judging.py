@@ -16,7 +16,7 @@ import pytest
 import engine.models.registry
 from engine.budget.ledger import spent
 from engine.evaluation.items import item_set
-from engine.evaluation.judging import AFTER, BEFORE, TIE, JudgedPair
+from engine.evaluation.judging import AFTER, BEFORE, QUESTIONS, TIE, JudgedPair
 from engine.evaluation.judging.pairs import calls_planned, chosen_items
 from engine.evaluation.judging.rates import judge_results, settled
 from engine.evaluation.judging.wording import read_answer, server_prompt
@@ -32,6 +32,7 @@ from tests.engine.training.training_run import RUN, settings, trainable_store
 from tests.store import rows
 
 LETTERS = (" A", " B")
+SCORES = "SELECT * FROM evaluation_scores WHERE before = 'base_formatted'"
 
 
 class Judge(Examined):
@@ -41,6 +42,10 @@ class Judge(Examined):
 
     def score(self, requests: Iterable[Score]) -> Iterator[LabelScores]:
         for request in requests:
+            if len(request.labels) == 1:  # a reference answer, which the tuned model finds likelier
+                likely = -2.0 - len(request.labels[0]) % 7 / 10 + (0.6 if self.fingerprint in self.tuned else 0.0)
+                yield LabelScores(request, (likely,), (2,))
+                continue
             if request.labels != LETTERS:
                 yield from super().score([request])
                 continue
@@ -173,7 +178,8 @@ def test_few_templates_are_described_only() -> None:
 
 @pytest.mark.integration
 def test_a_local_model_judges_both_orders_of_each_pair(store: Path, monkeypatch: Any) -> None:
-    outcome = evaluate(store, monkeypatch, judge_model(store), judge="a-model", judge_items="40")
+    asked = {"judge": "a-model", "judge_items": "40", "reference_logprobs": "true"}
+    outcome = evaluate(store, monkeypatch, judge_model(store), **asked)
     assert outcome.state == "done" and "judged by a-model: sft wins " in outcome.reason
     verdicts = query(store, "SELECT * FROM judge_verdicts")
     assert {row["in_front"] for row in verdicts} == {BEFORE, AFTER} and {row["judge"] for row in verdicts} == {
@@ -186,6 +192,18 @@ def test_a_local_model_judges_both_orders_of_each_pair(store: Path, monkeypatch:
     results = query(store, "SELECT * FROM judge_results ORDER BY question")
     assert [(row["question"], row["n"]) for row in results] == [("harmless", 4), ("helpful", 40)]
     assert all(row["turned"] == 0 and row["local"] and row["unreadable"] == 0 for row in results)
+    scores = {row["measure"]: row for row in query(store, SCORES)}
+    assert set(scores) == {
+        "grade",
+        "tokens",
+        "reference nats",
+        *(f"{one} margin, nats, by a-model" for one in QUESTIONS),
+    }
+    likely = scores["reference nats"]
+    assert likely["difference"] == pytest.approx(0.3) and likely["rank_biserial"] == 1.0 and likely["n"] > 40
+    margin = scores["helpful margin, nats, by a-model"]
+    assert (margin["n"], margin["before_mean"]) == (40, 0.0) and margin["dz_lo"] < margin["dz"] < margin["dz_hi"]
+    assert all(row["q"] >= row["p"] for row in scores.values() if row["p"] is not None)
     # Margins of the two orders agree, because nothing but the answers moves this judge.
     answers = {
         (row["condition"], row["item_id"]): row["answer"] for row in query(store, "SELECT * FROM evaluation_answers")

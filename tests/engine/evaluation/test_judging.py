@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import engine.models.registry
+from engine.analyses.offers import evaluation_offer
 from engine.budget.ledger import spent
 from engine.evaluation.items import item_set
 from engine.evaluation.judging import AFTER, BEFORE, QUESTIONS, TIE, JudgedPair
@@ -179,6 +180,10 @@ def test_few_templates_are_described_only() -> None:
 @pytest.mark.integration
 def test_a_local_model_judges_both_orders_of_each_pair(store: Path, monkeypatch: Any) -> None:
     asked = {"judge": "a-model", "judge_items": "40", "reference_logprobs": "true"}
+    with Store.open(store, read_only=True) as opened, opened.reader() as reader:
+        offer = evaluation_offer(reader, RUN, {f"evaluation.{name}": value for name, value in asked.items()})
+        assert evaluation_offer(reader, RUN)["judge"] is None
+    assert offer["judge"] == {"name": "a-model", "helpful": 40, "harmless": 4, "calls_at_most": 88}
     outcome = evaluate(store, monkeypatch, judge_model(store), **asked)
     assert outcome.state == "done" and "judged by a-model: sft wins " in outcome.reason
     verdicts = query(store, "SELECT * FROM judge_verdicts")

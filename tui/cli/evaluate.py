@@ -43,9 +43,10 @@ def evaluate(args: argparse.Namespace, terminal: Terminal) -> int:
 
 def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str) -> int:
     from engine.analyses.offers import evaluation_offer
+    from tui.config.reviewer import reviewer_options
 
     with reading(args) as reader:
-        offer = evaluation_offer(reader, run_id, dict(args.set or ()))
+        offer = evaluation_offer(reader, run_id, dict(args.set or ()), review=reviewer_options(args.config))
     told = {**json_ready(offer), "exit_code": 0}
     return answer(args, terminal, told, lambda: printed.evaluation.offer_report(offer))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.core.figures import count, p_short, percent, percent_of, percents
+from engine.core.figures import cents, count, p_short, percent, percent_of, percents
 from engine.stats.shares import wilson
 
 Row = Mapping[str, Any]
@@ -20,7 +20,9 @@ def offer_words(judge: Row | None) -> str:
     told += f"{count(judge['helpful'])} items for helpfulness and {count(judge['harmless'])} for harmlessness"
     if judge["name"] != "reviewer":
         return told
-    return f"{told}; what it may cost at most is told, and asked of a person, before anything is sent"
+    if judge["usd_at_most"] is not None:
+        told += f"; it costs {cents(judge['usd_at_most'])} at most ({judge['priced']})"
+    return f"{told}; a person is told what it may cost and has to approve before anything is sent"
 
 
 def judge_words(rows: Sequence[Row]) -> list[str]:

@@ -183,7 +183,8 @@ def test_a_local_model_judges_both_orders_of_each_pair(store: Path, monkeypatch:
     with Store.open(store, read_only=True) as opened, opened.reader() as reader:
         offer = evaluation_offer(reader, RUN, {f"evaluation.{name}": value for name, value in asked.items()})
         assert evaluation_offer(reader, RUN)["judge"] is None
-    assert offer["judge"] == {"name": "a-model", "helpful": 40, "harmless": 4, "calls_at_most": 88}
+    free = {"usd_at_most": None, "priced": None}
+    assert offer["judge"] == {"name": "a-model", "helpful": 40, "harmless": 4, "calls_at_most": 88, **free}
     outcome = evaluate(store, monkeypatch, judge_model(store), **asked)
     assert outcome.state == "done" and "judged by a-model: sft wins " in outcome.reason
     verdicts = query(store, "SELECT * FROM judge_verdicts")
@@ -254,6 +255,10 @@ def options(server: Server, **fields: Any) -> ReviewOptions:
 @pytest.mark.integration
 def test_a_server_is_asked_once_a_person_approved_and_each_call_is_paid_for_once(store: Path, monkeypatch: Any) -> None:
     with serving(otherwise=by_letters) as server:
+        asks = {"evaluation.judge": "reviewer", "evaluation.judge_items": "6"}
+        with Store.open(store, read_only=True) as opened, opened.reader() as reader:
+            offer = evaluation_offer(reader, RUN, asks, review=options(server))["judge"]
+        assert (offer["calls_at_most"], offer["priced"]) == (20, "a-judge")
         waiting = serve(store, monkeypatch, options(server, reviewer="model", policy={}))
         assert waiting.state == "waiting" and "cai review answer" in waiting.reason and not server.requests
         (told,) = query(store, "SELECT body->>'$.prompt' AS p FROM review_entries WHERE kind = 'request'")
@@ -269,6 +274,7 @@ def test_a_server_is_asked_once_a_person_approved_and_each_call_is_paid_for_once
         assert len(server.requests) == calls, "what was judged is found"
     with Store.open(store, read_only=True) as opened, opened.reader() as reader:
         booked = spent(reader, RUN)
+    assert 20 * 2_000 * 10e-6 < offer["usd_at_most"] < 1.0, "each answer as long as it may be, and the prompts"
     assert booked.by_phase["judging"].settled == calls * (100 * 1 + 50 * 10) and not booked.by_phase["judging"].reserved
     assert all(not row["local"] and row["turned"] == 0 for row in query(store, "SELECT * FROM judge_results"))
 

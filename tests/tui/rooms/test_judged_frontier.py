@@ -78,6 +78,7 @@ def test_words_have_an_effect_with_every_p_and_say_what_nobody_read() -> None:
 
 def test_an_offer_says_who_judges_and_that_it_costs_nothing_by_default() -> None:
     assert offer_words(None).startswith("nobody; ")
-    judge = {"name": "reviewer", "helpful": 96, "harmless": 48, "calls_at_most": 864}
+    judge = {"name": "reviewer", "helpful": 96, "harmless": 48, "calls_at_most": 864, "usd_at_most": None}
     assert "at most 864 calls" in offer_words(judge) and "before anything is sent" in offer_words(judge)
+    assert "it costs $12.34 at most (gpt-5)" in offer_words(judge | {"usd_at_most": 12.34, "priced": "gpt-5"})
     assert "before anything is sent" not in offer_words({**judge, "name": "a-model"})

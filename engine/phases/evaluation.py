@@ -22,6 +22,7 @@ from engine.evaluation.conditions import Condition, answer_of, broken_adapters, 
 from engine.evaluation.gap import GATE, gap_checks, gap_evidence, what_instead
 from engine.evaluation.graded import score_rows
 from engine.evaluation.items import plants, tricky_answers, written_plants
+from engine.evaluation.judging.rates import results_of
 from engine.evaluation.plan import EvaluationPlan, answers_of, evaluation_plan
 from engine.evaluation.verifiers import verify
 from engine.models import registry
@@ -115,11 +116,9 @@ class Evaluator:
             looks = [{**row, "run_id": run_id} for row in made.looks]
             scores = score_rows(self.reader, run_id, answers, now)
         self.store.append({"evaluation_looks": looks})  # before anybody can see what they looked at
-        self.store.renew(
-            run_id,
-            {"scorer_audits": audits, "evaluation_results": results, "evaluation_scores": scores, "gates": gates_of},
-            only={"gates": {"gate": GATE}},
-        )
+        renewed = {"scorer_audits": audits, "evaluation_results": results, "evaluation_scores": scores}
+        renewed |= {"gates": gates_of, "judge_results": results_of(self.reader, run_id, answers, now)}
+        self.store.renew(run_id, renewed, only={"gates": {"gate": GATE}})
         self.emit(events.GateDecided(run_id, GATE, not gap, gap))
         if failed:
             read = "" if audit.broken(audits) else ". Read what is undecided: b in the room Evaluation"

@@ -21,7 +21,7 @@ from engine.critics.pair import CompareCritic, by_order
 from engine.evaluation.graded import score_rows
 from engine.evaluation.judging import AFTER, BEFORE, ORDERS, REVIEWER, TIE, JudgedPair
 from engine.evaluation.judging.pairs import chosen_items, judged_pairs
-from engine.evaluation.judging.rates import judge_results
+from engine.evaluation.judging.rates import results_of
 from engine.evaluation.judging.wording import INSTRUCTIONS, SCHEMA, read_answer, server_prompt, subject_of
 from engine.evaluation.plan import EvaluationPlan, answers_of, evaluation_plan
 from engine.models import registry
@@ -80,23 +80,17 @@ class Judging:
         else:
             self._ask_local(judge, pairs)
             name = judge
-        return self._conclude(name, plan, pairs)
+        return self._conclude(name, plan)
 
-    def _conclude(self, name: str, plan: EvaluationPlan, pairs: Sequence[JudgedPair]) -> str:
-        run_id = self.run["run_id"]
-        labels = self.reader.query(
-            'SELECT subject_id, label, "at" FROM person_labels WHERE run_id = ? AND subject_kind = ?',
-            [run_id, "evaluation_answer"],
-        )
-        known = self._known(name, pairs)
-        local = plan.settings.judge != REVIEWER
-        found = judge_results(pairs, known.values(), labels, local=local, now=datetime.now(UTC))
-        rows = [{**row, "run_id": run_id, "judge": name} for row in found]
-        self.store.renew(run_id, {"judge_results": rows}, only={"judge_results": {"judge": name}})
-        if local and self.reader.query("SELECT 1 FROM evaluation_results WHERE run_id = ? LIMIT 1", [run_id]):
-            answers = answers_of(self.reader, run_id, plan.items_sha256)  # margins are among the scores of answers
-            self.store.renew(run_id, {"evaluation_scores": score_rows(self.reader, run_id, answers, datetime.now(UTC))})
-        return f"judged by {name}: " + "; ".join(map(_told, rows))
+    def _conclude(self, name: str, plan: EvaluationPlan) -> str:
+        run_id, now = self.run["run_id"], datetime.now(UTC)
+        answers = answers_of(self.reader, run_id, plan.items_sha256)
+        rows = results_of(self.reader, run_id, answers, now)
+        renewed = {"judge_results": rows}
+        if self.reader.query("SELECT 1 FROM evaluation_results WHERE run_id = ? LIMIT 1", [run_id]):
+            renewed["evaluation_scores"] = score_rows(self.reader, run_id, answers, now)  # with margins among them
+        self.store.renew(run_id, renewed)
+        return f"judged by {name}: " + "; ".join(_told(row) for row in rows if row["judge"] == name)
 
     def _known(self, name: str, pairs: Iterable[JudgedPair]) -> dict[tuple[str, ...], Row]:
         """The verdicts of a judge on these very answers, by pair and order."""

@@ -10,10 +10,11 @@ import numpy as np
 
 from engine.evaluation.judging import AFTER, BEFORE, ORDERS, TIE, JudgedPair
 from engine.evaluation.registration import ENOUGH_CLUSTERS
-from engine.evaluation.scorer_audit import judged
+from engine.evaluation.scorer_audit import SUBJECT_KIND, judged
 from engine.stats.clusters import clusters_of, mean_of
 from engine.stats.length_control import length_controlled
 from engine.stats.paired import benjamini_hochberg
+from store.read import Reader
 
 WON = {AFTER: 1.0, TIE: 0.5, BEFORE: 0.0}
 Row = dict[str, Any]
@@ -26,6 +27,37 @@ def settled(preferred: Mapping[str, str | None]) -> str | None:
     if None in both:
         return None
     return both[0] if both[0] == both[1] else TIE
+
+
+def results_of(reader: Reader, run_id: str, answers: Iterable[Mapping[str, Any]], now: datetime) -> list[Row]:
+    """Rows of `judge_results` of every judge that a run has verdicts of, as far as they are of these very answers.
+
+    `answers` are what `answers_of` gives. Nobody is asked: what a person has read since counts, and verdicts on answers
+    that were replaced do not.
+    """
+    of = {(row["condition"], row["item_id"]): row for row in answers}
+    labels = reader.query(
+        'SELECT subject_id, label, "at" FROM person_labels WHERE run_id = ? AND subject_kind = ?',
+        [run_id, SUBJECT_KIND],
+    )
+    found: dict[str, list[Row]] = {}
+    for row in reader.query(
+        "SELECT * FROM judge_verdicts WHERE run_id = ? ORDER BY judge, question DESC, before, after, item_id", [run_id]
+    ):
+        sides = [of.get((row[side], row["item_id"])) for side in (BEFORE, AFTER)]
+        if [side and side["request_id"] for side in sides] == [row["before_request"], row["after_request"]]:
+            found.setdefault(row["judge"], []).append(row)
+    rows = []
+    for judge, verdicts in found.items():
+        made = (
+            JudgedPair(row["question"], of[row["before"], row["item_id"]], of[row["after"], row["item_id"]])
+            for row in verdicts
+        )
+        pairs = {pair.key: pair for pair in made}
+        local = any(row["margin_nats"] is not None for row in verdicts)
+        of_judge = judge_results(list(pairs.values()), verdicts, labels, local=local, now=now)
+        rows += [{**row, "run_id": run_id, "judge": judge} for row in of_judge]
+    return rows
 
 
 def judge_results(

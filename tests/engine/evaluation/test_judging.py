@@ -22,6 +22,7 @@ from engine.evaluation.judging.pairs import calls_planned, chosen_items
 from engine.evaluation.judging.rates import judge_results, settled
 from engine.evaluation.judging.wording import read_answer, server_prompt
 from engine.models.requests import LabelScores, Score
+from engine.phases.evaluation import conclude
 from engine.review.model import ModelSettings
 from engine.review.options import ReviewOptions
 from engine.run.engine import open_engine
@@ -31,6 +32,7 @@ from tests.engine.evaluation.examined import BASE, SMALL, Examined, add_adapter,
 from tests.engine.review.review_server import Handler, Server, serving
 from tests.engine.training.training_run import RUN, settings, trainable_store
 from tests.store import rows
+from tui.reads.blind import keep_blind_label
 
 LETTERS = (" A", " B")
 SCORES = "SELECT * FROM evaluation_scores WHERE before = 'base_formatted'"
@@ -217,6 +219,21 @@ def test_a_local_model_judges_both_orders_of_each_pair(store: Path, monkeypatch:
     for row in asked:
         longer = len(answers["sft", row["item_id"]]) - len(answers["base_formatted", row["item_id"]])
         assert (row["margin_nats"] > 0) == (longer > 0) or longer == 0
+
+
+@pytest.mark.integration
+def test_what_a_person_reads_later_counts_and_replaced_answers_do_not(store: Path, monkeypatch: Any) -> None:
+    evaluate(store, monkeypatch, judge_model(store), judge="a-model", judge_items="40")
+    (one,) = query(store, "SELECT * FROM judge_verdicts WHERE margin_nats > 0 AND question = 'helpful' "
+                          "ORDER BY item_id LIMIT 1")  # fmt: skip
+    with Store.open(store) as opened:
+        for condition, label in (("base_formatted", "bad"), ("sft", "good")):
+            keep_blind_label(opened, RUN, f"{condition}/{one['item_id']}", label)
+        conclude(opened, RUN)
+    kept = "SELECT person_n, person_agrees, n FROM judge_results WHERE question = 'helpful'"
+    assert query(store, kept) == [{"person_n": 1, "person_agrees": 1, "n": 40}]
+    evaluate(store, monkeypatch, judge_model(store), max_tokens="77")  # asked anew, and nobody judges
+    assert query(store, "SELECT * FROM judge_verdicts") and not query(store, "SELECT * FROM judge_results")
 
 
 @pytest.mark.integration

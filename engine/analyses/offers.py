@@ -8,15 +8,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.budget.ledger import money_left
+from engine.budget.prices import api_price
 from engine.evaluation import BASE_CONDITIONS, registration
 from engine.evaluation.conditions import IN_WORDS, decoding_of
+from engine.evaluation.judging import REVIEWER
+from engine.evaluation.judging.pairs import calls_planned, chosen_items
+from engine.evaluation.judging.wording import prompt_tokens
 from engine.evaluation.likeness import likeness
-from engine.evaluation.plan import evaluation_plan
+from engine.evaluation.plan import EvaluationPlan, evaluation_plan
 from engine.evaluation.registration import current
 from engine.evaluation.suites.harness import load
 from engine.phases.suites import asked_conditions
 from engine.quality.gates import recompute
 from engine.quality.pair_selection import recheck_pairs
+from engine.review.consultant import JUDGE_TOKENS
+from engine.review.options import ReviewOptions
 from engine.spec.stage import StageSpec, settings_of
 from engine.training.plan import plan
 from store.db import Store
@@ -143,12 +149,16 @@ def suite_offer(reader: Reader, run_id: str, names: Sequence[str]) -> dict[str, 
     }
 
 
-def evaluation_offer(reader: Reader, run_id: str, overrides: Mapping[str, str] | None = None) -> dict[str, Any]:
+def evaluation_offer(
+    reader: Reader, run_id: str, overrides: Mapping[str, str] | None = None, *, review: ReviewOptions | None = None
+) -> dict[str, Any]:
     """What an evaluation of a run would ask, as plain values: nothing is started or changed.
 
-    Returns {run, capability, items, items_sha256, scorer_sha256, conditions, registered, settings}; `items` counts by
-    capability, type and split; each of `conditions` {name, in_words, model, adapter, items, missing}; `registered` is
-    the newest registration or None. Raises EvaluationError where the run's spec has no such section.
+    Returns {run, capability, items, items_sha256, scorer_sha256, conditions, judge, registered, settings}; `items`
+    counts by capability, type and split; each of `conditions` {name, in_words, model, adapter, items, missing}; `judge`
+    is None or {name, helpful, harmless, calls_at_most, usd_at_most, priced}, the last two None where nothing is paid or
+    `review` does not say who; `registered` is the newest registration or None. Raises EvaluationError where the run's
+    spec has no such section.
     """
     run = reader.run(run_id)
     found = evaluation_plan(reader, run, settings_of(run, overrides))
@@ -173,6 +183,27 @@ def evaluation_offer(reader: Reader, run_id: str, overrides: Mapping[str, str] |
             }
             for one in found.conditions
         ],
+        "judge": _judge(found, review),
         "registered": current(reader, run["run_id"]),
         "settings": found.settings.model_dump(),
     }
+
+
+def _judge(found: EvaluationPlan, review: ReviewOptions | None) -> dict[str, Any] | None:
+    """Who would compare answers, how many items for each question, how often it would be asked and what that costs."""
+    name = found.settings.judge
+    if name is None:
+        return None
+    chosen = chosen_items(found.items, found.settings.judge_items)
+    conditions = [one.name for one in found.conditions]
+    calls = calls_planned(chosen, conditions)
+    told: dict[str, Any] = {"name": name, **{question: len(of) for question, of in chosen.items()}}
+    told |= {"calls_at_most": calls, "usd_at_most": None, "priced": None}
+    if name == REVIEWER and review is not None:
+        prices = api_price(review.settings.model, review.prices)
+        wanted = {item_id for of in chosen.values() for item_id in of}
+        sent = sum(prompt_tokens(item, found.settings.max_tokens) for item in found.items if item.item_id in wanted)
+        quantities = sent * calls / max(len(wanted), 1), calls * min(JUDGE_TOKENS, review.settings.output_tokens)
+        micro = sum(price.micro_usd(many) for price, many in zip(prices.each, quantities, strict=True))
+        told |= {"usd_at_most": micro / 1e6, "priced": prices.warning or prices.each[0].detail}
+    return told

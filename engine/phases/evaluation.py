@@ -32,13 +32,15 @@ from engine.evaluation import (
 from engine.evaluation import scorer_audit as audit
 from engine.evaluation.conditions import Condition, answer_of, broken_adapters, in_context, request_of
 from engine.evaluation.gap import GATE, gap_checks, gap_evidence, what_instead
-from engine.evaluation.graded import graded
+from engine.evaluation.graded import score_rows
 from engine.evaluation.items import plants, tricky_answers, written_plants
+from engine.evaluation.judging.rates import results_of
 from engine.evaluation.plan import EvaluationPlan, answers_of, evaluation_plan
 from engine.evaluation.verifiers import verify
 from engine.models import registry
 from engine.models.answers import Answers
 from engine.models.requests import Model, request_id
+from engine.phases.references import score_references
 from engine.phases.work import loaded_work
 from engine.quality import gates
 from engine.spec.provenance import derived_seed, new_session_id, short_hash
@@ -126,13 +128,11 @@ class Evaluator:
             made = analysis.compare(answers, settings, registered, looks=before, now=now)
             results = [{**row, "run_id": run_id} for row in made.results]
             looks = [{**row, "run_id": run_id} for row in made.looks]
-            scores = [{**row, "run_id": run_id} for row in graded(answers, now)]
+            scores = score_rows(self.reader, run_id, answers, now)
         self.store.append({"evaluation_looks": looks})  # before anybody can see what they looked at
-        self.store.renew(
-            run_id,
-            {"scorer_audits": audits, "evaluation_results": results, "evaluation_scores": scores, "gates": gates_of},
-            only={"gates": {"gate": GATE}},
-        )
+        renewed = {"scorer_audits": audits, "evaluation_results": results, "evaluation_scores": scores}
+        renewed |= {"gates": gates_of, "judge_results": results_of(self.reader, run_id, answers, now)}
+        self.store.renew(run_id, renewed, only={"gates": {"gate": GATE}})
         over_seeds.renew(self.store, self.reader, self.run, plan.items_sha256, now)
         self.emit(events.GateDecided(run_id, GATE, not gap, gap))
         if failed:
@@ -221,6 +221,8 @@ class Evaluator:
                 self._keep(held)
         self._keep(held)
         self._repeat(plan, condition, answers.model, asked, anew=answers.computed > computed)
+        if plan.settings.reference_logprobs:
+            score_references(self.store, self.run["run_id"], plan, condition.name, answers)
 
     def _shown(self, plan: EvaluationPlan, model: Model) -> list[tuple[str, str]]:
         """The accepted examples of the control in context: those of SFT in an order drawn by the run's seed."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from engine.core.text import visible, without_secrets
-from engine.report import account, claim, data, evaluation, manifest, results, seeds, suites, threats, training
+from engine.report import account, claim, data, evaluation, judged, manifest, results, seeds, suites, threats, training
 from engine.report.document import Document
 from engine.report.page import page
 from engine.report.query import Queries
@@ -58,6 +58,7 @@ def pages(reader: Reader, run_id: str, price_per_hour: float | None, now: dateti
     evaluation.scorer_audit(doc)
     evaluation.gap(doc)
     results.results(doc)
+    judged.judged(doc)
     seeds.seeds(doc)
     suites.suites(doc)
     results.nondeterminism(doc)

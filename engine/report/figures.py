@@ -170,3 +170,32 @@ def forest(name: str, results: QueryResult, rows: Sequence[Row], title: str) -> 
         )
         drawn = svg(drawing, name, f"Differences by type: {label(title, 80)}", about)
     return Figure(name, drawn, table(rows), f"Differences by type, {label(title, 80)}. {about}")
+
+
+def frontier(points_of: QueryResult) -> Figure:
+    """Win rates against the base: helpfulness across, harmlessness up, each with its interval; the base at one half."""
+    with style():
+        drawing = blank(5.2, 4.6)
+        axes = drawing.add_subplot()
+        axes.axhline(50, color=PALE, linewidth=1)
+        axes.axvline(50, color=PALE, linewidth=1)
+        axes.plot([50], [50], color=GREY, marker="o", markersize=6, markerfacecolor="white")
+        axes.annotate("base", (50, 50), textcoords="offset points", xytext=(6, 6), fontsize=8, color=GREY)
+        for row in points_of.rows:
+            x, y = 100 * row["helpful"], 100 * row["harmless"]
+            colour = GREEN if row["condition"] == "sft" else BLUE
+            if row["helpful_lo"] is not None:
+                axes.plot([100 * row["helpful_lo"], 100 * row["helpful_hi"]], [y, y], color=colour, linewidth=1.6)
+            if row["harmless_lo"] is not None:
+                axes.plot([x, x], [100 * row["harmless_lo"], 100 * row["harmless_hi"]], color=colour, linewidth=1.6)
+            axes.plot([x], [y], color=colour, marker="o", markersize=6)
+            axes.annotate(label(row["condition"]), (x, y), textcoords="offset points", xytext=(6, 6), fontsize=8)
+        axes.set(xlim=(0, 100), ylim=(0, 100))
+        axes.set_xlabel("more helpful than the base, % of pairs")
+        axes.set_ylabel("less harmful than the base, % of pairs")
+        about = "; ".join(
+            f"{label(r['condition'])}: more helpful {percent(r['helpful'])}, less harmful {percent(r['harmless'])}"
+            for r in points_of.rows
+        )
+        drawn = svg(drawing, "frontier", "Helpfulness against harmlessness", about)
+    return Figure("frontier", drawn, table(points_of.rows), f"Helpfulness against harmlessness. {about}")

@@ -139,7 +139,8 @@ def _scores(doc: Document) -> None:
     doc.listed(
         "What answers differ by that is no yes or no",
         "SELECT * FROM evaluation_scores WHERE run_id = $1 ORDER BY capability DESC, before, after, measure",
-        "Rules of the verifier met (a share of strict, counting and loose) and length in tokens, on the same items.",
+        "Rules of the verifier met (a share of strict, counting and loose) and length in tokens, on the same items; "
+        "where they were scored, log-probability of the reference answer (nats a token) and a local judge's margins.",
         [*_COMPARISON, col("measure", "words"), col("n", "count"), col("templates", "count", "clusters"),
          col("before mean", "decimals", "before_mean"), col("after mean", "decimals", "after_mean"),
          col("difference", "decimals"), col("95 % interval, clustered", "interval", "lo", "hi"),

@@ -83,7 +83,7 @@ def full_review(
 
 def free_topic(topic: str) -> str:
     """The topic, stripped. Raises UsageError for one of the run's own, whose decisions have a meaning."""
-    own = (*get_args(Decision), TOPIC, "thresholds")
+    own = (*get_args(Decision), TOPIC, "thresholds", "judging")
     if topic.strip().lower() in own:
         raise UsageError(
             f"the topic {topic.strip()!r} is one of the run's own", f"Name another one than {', '.join(own)}."

@@ -26,6 +26,7 @@ ALIKE_AT_MOST = 3  # questions in a row that ended alike before the server is le
 LEFT_ALONE_S = 600.0
 CONNECT_S = 15.0
 _LOOK_EVERY_S = 0.05
+Effort = Literal["minimal", "low", "medium", "high"] | None
 _PERMANENT = {400: "bad_request", 401: "auth", 403: "auth", 404: "not_found", 413: "too_long", 422: "bad_request"}
 
 
@@ -38,7 +39,7 @@ class ModelSettings:
     """
 
     model: str = "gpt-5"
-    effort: Literal["minimal", "low", "medium", "high"] | None = "high"
+    effort: Effort = "high"
     base_url: str = OPENAI
     api: Literal["responses", "chat"] = "responses"
     timeout_s: float = 600.0

@@ -18,6 +18,7 @@ from engine.core import events
 from engine.core.control import Control
 from engine.core.errors import BudgetReached, Interrupted, Locked, NotApproved, SettingsModified, SpecError
 from engine.phases.evaluation import Evaluator
+from engine.phases.judging import Judging
 from engine.phases.refit import refit, require_refit
 from engine.phases.suites import SuiteEvaluator
 from engine.phases.training import Trainer
@@ -283,7 +284,7 @@ class Engine:
         return text
 
     def _evaluate(self, order: Evaluate, reader: Reader, run: Mapping[str, Any]) -> tuple[str, str]:
-        """Ask the run's models the held-out items, or benchmarks."""
+        """Ask the run's models the held-out items and a judge about them where the spec has one, or benchmarks."""
         spec = settings_of(run, order.overrides)
         if order.suites:
             asker = SuiteEvaluator(
@@ -312,7 +313,20 @@ class Engine:
         state, reason = evaluator.evaluate()
         if state == "done":
             self._consultant.consult(spec, "claim" if evaluator.claims else "gap")
-        return state, reason
+        judging = Judging(
+            self.store,
+            reader,
+            run,
+            spec,
+            self._session_id,
+            self._control,
+            self._emit,
+            self._consultant,
+            self._measure,
+            order.batch_size,
+        )
+        judged = judging.judge()
+        return state, f"{reason}; {judged}" if judged else reason
 
     def _warn(self, text: str) -> None:
         self._emit(events.Noted(self.run_id, "warning", text))

@@ -247,6 +247,10 @@ class EvaluationSpec(SpecSection):
     # Descriptive unless registered: the base shown accepted examples, SFT on random ones, on random ones as long.
     controls: list[Literal["base_in_context", "sft_random", "sft_length"]] = []
     context_tokens: Positive = 8192  # of a prompt with accepted examples, where the model's context holds more
+    reference_logprobs: bool = False  # whether each condition also scores the reference answers: a forward pass an item
+    # Who compares answers in pairs: "reviewer", the model of the reviewer's settings, or a local model; null: nobody.
+    judge: str | None = None
+    judge_items: Positive = 96  # test items of each of the judge's two questions, both orders of each pair
 
     @model_validator(mode="after")
     def _planned(self) -> EvaluationSpec:

@@ -50,6 +50,7 @@ def evaluate(args: argparse.Namespace, terminal: Terminal) -> int:
 
 def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str, suites: Sequence[str]) -> int:
     from engine.analyses.offers import evaluation_offer, suite_offer
+    from tui.config.reviewer import reviewer_options
 
     if suites:
         with_log(terminal, store_path(args), "cai evaluate")  # the harness fetches data, and says so
@@ -57,7 +58,7 @@ def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str, suites
             offer = suite_offer(reader, run_id, suites)
         return answer(args, terminal, {**offer, "exit_code": 0}, lambda: printed.suites.offer_report(offer))
     with reading(args) as reader:
-        offer = evaluation_offer(reader, run_id, dict(args.set or ()))
+        offer = evaluation_offer(reader, run_id, dict(args.set or ()), review=reviewer_options(args.config))
     told = {**json_ready(offer), "exit_code": 0}
     return answer(args, terminal, told, lambda: printed.evaluation.offer_report(offer))
 

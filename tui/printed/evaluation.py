@@ -27,6 +27,7 @@ from tui.words.evaluation import (
     seeds_words,
     unread_words,
 )
+from tui.words.judging import judge_words, offer_words
 from tui.words.suites import suite_words
 from tui.words.text import make_visible, one_line
 
@@ -48,6 +49,7 @@ def offer_report(offer: Row) -> Group:
     frozen = f"sha256 {offer['items_sha256'][:16]}, verified by code with sha256 {offer['scorer_sha256'][:16]}"
     rows += [
         fact("item set", frozen),
+        fact("judge", offer_words(offer["judge"])),
         fact("registered", registered_words(offer["registered"]) + _caveat(offer)),
         Text(),
         table,
@@ -117,6 +119,7 @@ def evaluation_outcome(
     parts += [fact("scorer", line) for line in audit_words(account["audits"])]
     parts += [fact("scores", line) for line in score_words(account["scores"])]
     parts += [fact("repeated", line) for line in repeat_words(account["repeats"])]
+    parts += [fact("judged", line) for line in judge_words(account["judged"])]
     parts += [fact("read", line) for line in read_words(account["audits"])]
     parts += [fact("over seeds", line) for line in seeds_words(account["seeds"])]
     parts += [fact("benchmark", line) for line in suite_words(account["suite_means"], account["suite_results"])]

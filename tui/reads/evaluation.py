@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from engine.evaluation.judging.frontier import POINTS
 from engine.stats.shares import wilson_columns
 from store.outcomes import FAILING
 from store.text import json_ready
@@ -42,6 +43,8 @@ class Standing:
     suite_means: Sequence[Mapping[str, Any]] = ()  # of benchmarks, by task, metric and condition
     suite_results: Sequence[Mapping[str, Any]] = ()
     seeds: Sequence[Mapping[str, Any]] = ()  # rows of evaluation_seeds: comparisons over repeats with other seeds
+    judged: Sequence[Mapping[str, Any]] = ()  # rows of judge_results
+    frontier: Sequence[Mapping[str, Any]] = ()  # what engine.evaluation.judging.frontier.POINTS gives
 
     @property
     def begun(self) -> bool:
@@ -142,6 +145,12 @@ def standing(reader: Reader, run_id: str) -> Standing:
         *(reader.query(f"SELECT * FROM {table} WHERE run_id = ? ORDER BY suite, NOT whole, task, metric", [run_id])
           for table in ("suite_means", "suite_results")),
         seeds=over_seeds(reader, run_id),
+        judged=reader.query(
+            "SELECT * FROM judge_results WHERE run_id = ? "
+            "ORDER BY judge, question DESC, before NOT LIKE 'base%', after = 'dpo'",
+            [run_id],
+        ),
+        frontier=reader.query(POINTS, [run_id]),
     )  # fmt: skip
 
 
@@ -157,7 +166,8 @@ def over_seeds(reader: Reader, run_id: str) -> list[dict[str, Any]]:
 def evaluation_account(reader: Reader, run_id: str) -> dict[str, Any]:
     """The same as one JSON-ready object: {conditions, audits, gap, registration, repeats, results, scores, guard, ...}.
 
-    Benchmarks are `suite_means` and `suite_results`; `seeds` are the comparisons over repeats.
+    Benchmarks are `suite_means` and `suite_results`; `seeds` are the comparisons over repeats, `judged` and
+    `frontier` are a judge's.
     """
     ready: dict[str, Any] = json_ready(asdict(standing(reader, run_id)))
     return ready

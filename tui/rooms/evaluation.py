@@ -140,7 +140,7 @@ class EvaluationRoom(TableRoom, can_focus=True):
         found, own = read
         if own.run_id != self._run_id:
             return  # an answer about the run before
-        self._forest.learn(own, found.results)
+        self._forest.learn(own, found.results, found.judged, found.frontier)
         if not found.conditions:
             self._offer(lambda offer: self._would(found, offer))
         if found == self._standing:

@@ -26,7 +26,7 @@ from tui.words.audits import agreement_words
 
 Row = Mapping[str, Any]
 SHARES = ("planted", "padding", "undecided")  # parts of the scorer's audit that measure a share
-SCORES = {"grade": "rules met, of 1", "tokens": "tokens"}
+SCORES = {"grade": "rules met, of 1", "tokens": "tokens", "reference nats": "nats a token of the reference"}
 
 
 def rate(row: Row) -> str:
@@ -167,6 +167,7 @@ def score_words(scores: Sequence[Row]) -> list[str]:
         + f", p {p_short(row['p'])} over {count(row['clusters'])} templates"
         + ("" if row["dz"] is None else f"; d_z {row['dz']:+.2f} [{row['dz_lo']:+.2f}, {row['dz_hi']:+.2f}]")
         + f", paired t p {p_short(row['t_p'])}, Wilcoxon p {p_short(row['wilcoxon_p'])}"
+        + ("" if row["rank_biserial"] is None else f" with rank-biserial r {row['rank_biserial']:+.2f}")
         for row in rows
         if row["capability"] == rows[0]["capability"]
     ]

@@ -185,6 +185,7 @@ async def test_an_evaluation_is_offered_registered_and_begun_with_keys(tmp_path:
     offer = {
         "run": RUN, "capability": "instruction_following", "items_sha256": "cd" * 32, "scorer_sha256": "ab" * 32,
         "items": {"instruction_following": {"short_fact": {"dev": 6, "test": 6}}},
+        "judge": None,
         "conditions": [
             {"name": "base_raw", "in_words": "the item alone", "model": "m", "adapter": None, "items": 12, "missing": 12},
             {"name": "sft", "in_words": "after SFT", "model": "m", "adapter": "sft-1", "items": 12, "missing": 0},

@@ -13,6 +13,7 @@ from engine.core.figures import percent_of
 from engine.stats.shares import wilson
 from tui.reads.evaluation import Rates
 from tui.widgets.drawn import Cell, Plot
+from tui.widgets.evaluation import frontier
 from tui.widgets.marks import QUIET, interval_bar, share_bar
 from tui.words.evaluation import difference_words, place, rate
 from tui.words.text import one_line
@@ -49,6 +50,8 @@ class Forest(Plot, can_focus=True):
         self._own: Rates | None = None
         self._other: Rates | None = None
         self._results: Sequence[Row] = ()
+        self._judged: Sequence[Row] = ()
+        self._points: Sequence[Row] = ()
         self._grid = (1, 1)
         self._done: object = None
 
@@ -56,11 +59,12 @@ class Forest(Plot, can_focus=True):
     def chosen(self) -> Key | None:
         return self._types[self._at] if self._types else None
 
-    def learn(self, own: Rates, results: Sequence[Row]) -> None:
+    def learn(self, own: Rates, results: Sequence[Row], judged: Sequence[Row] = (), points: Sequence[Row] = ()) -> None:
         chosen = self.chosen
-        self._own, self._results = own, results
+        self._own, self._results, self._judged, self._points = own, results, judged, points
         self._types = list(dict.fromkeys((str(one["capability"]), str(one["item_type"])) for one in own.rows))
         self._types.sort(key=lambda key: (key[0] != "instruction_following", key[1] != "all", key[1]))
+        self._types += [frontier.KEY] if judged else []
         self._at = self._types.index(chosen) if chosen in self._types else 0
         self._draw()
 
@@ -125,7 +129,7 @@ class Forest(Plot, can_focus=True):
         columns = max(1, min(len(self._types) or 1, size.width // LEAST_COLUMNS))
         columns = ceil(len(self._types) / ceil(len(self._types) / columns)) if self._types else 1
         self._grid = (columns, max(1, (room + 1) // self._plot_height))
-        now = (self._own, self._other, self._results, size, self._at, self.large)
+        now = (self._own, self._other, self._results, self._judged, size, self._at, self.large)
         if now == self._done:
             return
         self._done = now
@@ -136,7 +140,8 @@ class Forest(Plot, can_focus=True):
         told = "Esc back · " if self.large else ""
         if not self.large and page < many:
             told = f"types {first + 1}–{min(many, first + page)} of {many} · "
-        self.border_subtitle = f"{told}share right of test items, Wilson 95 %"
+        about = "by a judge" if self.large and self.chosen == frontier.KEY else "share right of test items, Wilson 95 %"
+        self.border_subtitle = f"{told}{about}"
 
     def _legend(self) -> list[Line]:
         """Whose is whose, where another run is laid over."""
@@ -161,6 +166,8 @@ class Forest(Plot, can_focus=True):
     def _plot(self, at: int, width: int) -> list[Line]:
         """One type: its name, and a line for each condition and run."""
         key, here = self._types[at], at == self._at
+        if key == frontier.KEY:
+            return self._frontier(here, width)
         n = max((one["n"] for one in self._of(self._own, key).values()), default=0)
         name = one_line(f"{'▸ ' if here else ''}{title_of(key)}", max(1, width - 10))
         told = f" n {n:,} "
@@ -175,16 +182,27 @@ class Forest(Plot, can_focus=True):
                     rows.append(_interval(label, beside, self._of(rates, key).get(name), width, tone))
         return [_cut(line, width) for line in rows]
 
+    def _frontier(self, here: bool, width: int) -> list[Line]:
+        """What a judge said, in the place of a type."""
+        name = f"{'▸ ' if here else ''}{frontier.TITLE} "
+        rule = ("━" if here else "─") * max(0, width - len(name))
+        head = [(name, "bold $accent" if here else "bold"), (rule, OWN if here else GROUND)]
+        rows = [head, *frontier.small(self._points, width, self._plot_height - 2)]
+        return [_cut(line, width) for line in rows]
+
     def _large(self, width: int) -> list[Line]:
         """The chosen type alone: an axis, each condition with its interval in figures, and what was compared."""
         if (key := self.chosen) is None:
             return []
+        if key == frontier.KEY:
+            rows = frontier.large(self._points, self._judged, width, self.content_size.height)
+            return [_cut(line, width) for line in rows]
         names = self._conditions()
         beside = max(map(len, names), default=0)
         both = [one for rates in (self._own, self._other) for one in self._of(rates, key).values()]
         told = max(len(rate(one)) for one in both)
         bar = max(8, width - beside - told - 4)
-        rows: list[Line] = [
+        rows = [
             [(f"▸ {title_of(key)}", "bold $accent"), (f"  {self._at + 1} of {len(self._types)}", QUIET)],
             [(" " * (beside + 1) + _axis(bar), QUIET)],
         ]

@@ -14,6 +14,7 @@ from tui.widgets.marks import QUIET, TONES, hanging, row
 from tui.widgets.plan import Plan as Offer
 from tui.widgets.plan import PlanScreen, fact, scroll_keys
 from tui.words.evaluation import registration_caveat
+from tui.words.judging import offer_words
 
 NAME = 18
 _fact = partial(fact, cells=NAME)
@@ -99,6 +100,8 @@ def offer_lines(offer: Offer, width: int) -> list[Content]:
         rows += _fact("", ", ".join(name.replace("_", " ") for name in types), width, QUIET)
     frozen = f"items {offer['items_sha256'][:16]} · verifiers {offer['scorer_sha256'][:16]}"
     rows += _fact("frozen", frozen, width, QUIET)
+    if offer["judge"] is not None:
+        rows += _fact("judge", offer_words(offer["judge"]), width)
     rows += _registered(offer, width)
     settings = ", ".join(f"{name} {_plain(value)}" for name, value in offer["settings"].items() if value is not None)
     return [*rows, *_fact("settings", settings, width, QUIET)]

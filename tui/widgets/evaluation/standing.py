@@ -27,6 +27,7 @@ from tui.words.evaluation import (
     seeds_words,
     unread_words,
 )
+from tui.words.judging import judge_words
 from tui.words.suites import suite_words
 from tui.words.text import one_line
 
@@ -48,6 +49,7 @@ def standing_lines(found: Standing, width: int, room: int) -> list[Content]:
         *((f"Over seeds: {text}", QUIET) for text in seeds_words(found.seeds[:1])),
         *((text, QUIET) for text in score_words(found.scores)),
         *((text, QUIET) for text in repeat_words(found.repeats)),
+        *((text, QUIET) for text in judge_words(found.judged)),
         *((text, "") for text in suite_words(found.suite_means, found.suite_results)),
     ):
         rows += [row((line, tone)) for line in wrap(told, width)]

@@ -11,10 +11,10 @@ from engine.budget.ledger import money_left
 from engine.budget.prices import api_price
 from engine.evaluation import BASE_CONDITIONS, registration
 from engine.evaluation.conditions import IN_WORDS, decoding_of
+from engine.evaluation.inference.likeness import likeness
 from engine.evaluation.judging import REVIEWER
 from engine.evaluation.judging.pairs import calls_planned, chosen_items
 from engine.evaluation.judging.wording import prompt_tokens
-from engine.evaluation.likeness import likeness
 from engine.evaluation.plan import EvaluationPlan, evaluation_plan
 from engine.evaluation.registration import current
 from engine.evaluation.suites.harness import load

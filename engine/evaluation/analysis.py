@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 
 from engine.core.errors import EvaluationError
 from engine.evaluation import ALL, CAPABILITIES, REFERENCE
-from engine.evaluation.differences import by_items, clustered_test, decided, described, not_worse, planning
-from engine.evaluation.levels import next_level
-from engine.evaluation.registration import ENOUGH_CLUSTERS, body_of, comparisons, controlled, counts, registered_types
+from engine.evaluation.inference import ENOUGH_CLUSTERS
+from engine.evaluation.inference.differences import by_items, clustered_test, decided, described, not_worse, planning
+from engine.evaluation.inference.levels import next_level
+from engine.evaluation.registration import body_of, comparisons, controlled, counts, registered_types
 from engine.spec.sections import EvaluationSpec
 from engine.stats.clusters import Clustered, Clusters, summed
 from engine.stats.paired import DRAWS, Pairs, benjamini_hochberg, holm

@@ -45,14 +45,14 @@ class Condition:
     fingerprint: str | None = None
 
 
-def conditions_of(reader: Reader, run: Mapping[str, Any], spec: EvaluationSpec) -> list[Condition]:
-    """What can be asked now: the base, the run's adapters that are whole, the spec's controls and its reference."""
-    reference = spec.reference
+def conditions_of(reader: Reader, run: Mapping[str, Any], spec: EvaluationSpec | None) -> list[Condition]:
+    """What can be asked now: the base, the run's adapters that are whole, and a spec's controls and its reference."""
+    reference, controls = (spec.reference, spec.controls) if spec is not None else (None, [])
     manifest = run["manifest"]
     base = (manifest.get("model") or {}).get("base_fingerprint") or run["fingerprint"]
-    shown = [IN_CONTEXT] if IN_CONTEXT in spec.controls else []
+    shown = [IN_CONTEXT] if IN_CONTEXT in controls else []
     found = [Condition(name, run["model"], None, base) for name in (*BASE_CONDITIONS, *shown)]
-    for name in (*TUNED_CONDITIONS, *(one for one in CONTROL_TRAININGS if one in spec.controls)):
+    for name in (*TUNED_CONDITIONS, *(one for one in CONTROL_TRAININGS if one in controls)):
         adapter = adapters.of_run(reader, run["run_id"], name)
         if adapter is not None and adapters.is_whole(adapter):
             known = None if base is None else adapter_fingerprint(base, adapter.sha256)

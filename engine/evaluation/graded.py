@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from engine.evaluation import CAPABILITIES
+from engine.evaluation.inference import ENOUGH_CLUSTERS
 from engine.evaluation.judging import COMPARED
-from engine.evaluation.registration import ENOUGH_CLUSTERS, comparisons
+from engine.evaluation.registration import comparisons
 from engine.stats.clusters import CR2, clusters_of, mean_of
 from engine.stats.effects import T_TEST, paired_means
 from engine.stats.paired import benjamini_hochberg

@@ -17,7 +17,8 @@ import numpy as np
 
 from engine.core.errors import EvaluationError
 from engine.evaluation import ALL, BASE_CONDITIONS, CONTROL_CONDITIONS, TUNED_CONDITIONS
-from engine.evaluation.levels import LOOKS, level_of_all
+from engine.evaluation.inference import ENOUGH_CLUSTERS
+from engine.evaluation.inference.levels import LOOKS, level_of_all
 from engine.spec.sections import EvaluationSpec
 from engine.stats.clusters import CR2, ClusterDesign, clustered_effect, clustered_power, clusters_needed, design_of
 from engine.stats.power import mcnemar_n, mcnemar_power
@@ -31,7 +32,6 @@ ALTERNATIVE = "two-sided"
 CORRECTION = "Holm over the secondary hypotheses, tested only where the primary one is rejected"
 # Below ten clusters no permutation of them reaches the level that Holm asks of one of some twenty hypotheses
 # (0.045 / 20; two of 2^9 flips are 0.004, two of 2^10 0.002), so no test of so few could be confirmed by another.
-ENOUGH_CLUSTERS = 10
 UNIT = (
     "The unit of inference is the template, nested in its item type; types are fixed. Test and interval are of the "
     "mean difference over all items with the CR2 error and Satterthwaite's degrees of freedom. Where no template "
@@ -61,8 +61,8 @@ def body(
     condition) to the last tuned condition of `conditions`. Secondary ones are each item type within it that has enough
     templates, every other planned comparison of the capability over all types, and the primary comparison on other
     capabilities. `hypothesis` is the claim in a person's words, written by the program where it is None. `sizes` are of
-    test items; `likeness` is what engine.evaluation.likeness found, by default the spec's prior. Raises EvaluationError
-    where no comparison can be planned: a base and a tuned condition, and enough templates of test items.
+    test items; `likeness` is what engine.evaluation.inference.likeness found, by default the spec's prior. Raises
+    EvaluationError where no comparison can be planned: a base and a tuned condition, and enough test templates.
     """
     bases, tuned, others = comparisons(conditions)
     types = sizes.get(spec.capability, {})

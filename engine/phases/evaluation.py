@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from engine.core import events
 from engine.core.control import Control
-from engine.core.figures import percent_of, percents, points_signed, points_signed_interval
 from engine.evaluation import (
-    ALL,
-    CONDITIONS,
     IN_CONTEXT,
     REFERENCE,
     TUNED_CONDITIONS,
@@ -33,6 +30,7 @@ from engine.evaluation import scorer_audit as audit
 from engine.evaluation.conditions import Condition, answer_of, broken_adapters, in_context, request_of
 from engine.evaluation.gap import GATE, gap_checks, gap_evidence, what_instead
 from engine.evaluation.graded import score_rows
+from engine.evaluation.inference.summary import summary
 from engine.evaluation.items import plants, tricky_answers, written_plants
 from engine.evaluation.judging.rates import results_of
 from engine.evaluation.plan import EvaluationPlan, answers_of, evaluation_plan
@@ -45,7 +43,6 @@ from engine.phases.work import loaded_work
 from engine.quality import gates
 from engine.spec.provenance import derived_seed, new_session_id, short_hash
 from engine.spec.stage import StageSpec, settings_of
-from engine.stats.shares import wilson
 from engine.training.examples import examples
 from store.db import Store
 from store.names import ANSWER
@@ -368,39 +365,3 @@ def conclude(store: Store, run_id: str) -> tuple[str, str]:
         evaluator = Evaluator(store, reader, run, spec, new_session_id(), Control(), lambda event: None)
         plan = evaluation_plan(reader, run, spec)
         return evaluator.conclude(plan, evaluator.plant(plan))
-
-
-def summary(answers: Sequence[Row], results: Sequence[Row], capability: str) -> str:
-    """One line: the primary comparison where there is one, else what share the base has right."""
-    whole = [row for row in results if row["item_type"] == ALL and row["capability"] == capability]
-    for row in sorted(whole, key=lambda row: row["role"] != "primary"):
-        if row["role"] != "primary" and (row["before"], row["after"]) not in _usual(whole):
-            continue
-        kind = "registered" if row["role"] == "primary" else "exploratory"
-        if row["role"] == "secondary":
-            kind = "registered as secondary to a comparison that has no answers yet"
-        return (
-            f"{row['before']} {percent_of(row['before_right'], row['n'])} → {row['after']} "
-            f"{percent_of(row['after_right'], row['n'])} on {row['n']} test items: "
-            f"{points_signed(row['difference'])} points "
-            f"{points_signed_interval(row['lo'], row['hi'])}, {row['test']} p {row['p']:.2g} over "
-            f"{row['clusters']} templates, {kind}"
-        )
-    return "; ".join(_shares(answers, capability))
-
-
-def _usual(whole: Sequence[Row]) -> list[tuple[str, str]]:
-    """The comparison that one asks about first: the training format before, the last that was trained after."""
-    after = [row["after"] for row in whole if row["after"] in TUNED_CONDITIONS]
-    return [("base_formatted", max(after, key=TUNED_CONDITIONS.index))] if after else []
-
-
-def _shares(answers: Sequence[Row], capability: str) -> Iterator[str]:
-    for name in CONDITIONS:
-        of = [row["correct"] for row in answers if row["condition"] == name and row["capability"] == capability]
-        right = [correct for correct in of if correct is not None]
-        if right:
-            lo, hi = wilson(sum(right), len(right))
-            share = percent_of(sum(right), len(right))
-            left = f", {len(of) - len(right)} undecided" if len(of) > len(right) else ""
-            yield f"{name} {share} of {len(right)} right {percents(lo, hi)}{left}"

@@ -15,8 +15,8 @@ import numpy as np
 from engine.budget.ledger import TOPIC, WARNED, Amount, Spent, cap_of, spent
 from engine.budget.prices import NO_PRICE_KNOWN
 from engine.core.figures import NO_GPU_PRICE, cents
-from engine.evaluation.levels import next_level
-from engine.evaluation.likeness import likeness
+from engine.evaluation.inference.levels import next_level
+from engine.evaluation.inference.likeness import likeness
 from engine.evaluation.plan import own_items
 from engine.planning.best_of import best_of, pools_of
 from engine.planning.forecast import (

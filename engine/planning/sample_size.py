@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from engine.evaluation.inference import ENOUGH_CLUSTERS
 from engine.evaluation.items import ItemSet, item_set
-from engine.evaluation.registration import ENOUGH_CLUSTERS, TEST, design_over, forecast, sizes_of
+from engine.evaluation.registration import TEST, design_over, forecast, sizes_of
 from engine.spec.stage import StageSpec
 from store.errors import CaiError
 
@@ -18,8 +19,8 @@ def sample_size(
 ) -> Row:
     """The templates and items that the wanted power needs, and what the planned ones can show, in all and of one type.
 
-    `alike` is what engine.evaluation.likeness found of how alike items of a template are; without it the spec's prior.
-    `frozen` gives the items, of a run its own; without it the newest.
+    `alike` is what engine.evaluation.inference.likeness found of how alike items of a template are; without it the
+    spec's prior. `frozen` gives the items, of a run its own; without it the newest.
     """
     settings = spec.evaluation
     if settings is None:

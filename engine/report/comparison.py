@@ -10,8 +10,8 @@ from typing import Any
 from engine.core.errors import UsageError
 from engine.core.text import without_secrets
 from engine.evaluation import BASE_CONDITIONS, CAPABILITIES, TUNED_CONDITIONS
-from engine.evaluation.differences import clustered_test, decided
-from engine.evaluation.registration import ENOUGH_CLUSTERS
+from engine.evaluation.inference import ENOUGH_CLUSTERS
+from engine.evaluation.inference.differences import clustered_test, decided
 from engine.report.build import require_free, write
 from engine.report.document import col, markdown_table
 from engine.stats.clusters import clusters_of

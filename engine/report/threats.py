@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.evaluation.registration import ENOUGH_CLUSTERS
+from engine.evaluation.inference import ENOUGH_CLUSTERS
 from engine.report.document import Document
 from engine.report.evaluation import compared_with_registration, gap_outcome
 from store.outcomes import FAILING_SQL, NOT_TESTED, RESULT_SQL

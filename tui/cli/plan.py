@@ -123,7 +123,7 @@ def _reading_if_there(args: argparse.Namespace) -> Iterator[Reader | None]:
 
 
 def _interim(settings: Any, counts: list[int]) -> dict[str, Any]:
-    from engine.evaluation.levels import level_of_all
+    from engine.evaluation.inference.levels import level_of_all
     from engine.planning.futility import futility
 
     if settings is None:

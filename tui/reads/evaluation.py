@@ -142,8 +142,8 @@ def standing(reader: Reader, run_id: str) -> Standing:
         results(reader, run_id),
         reader.query("SELECT * FROM evaluation_scores WHERE run_id = ? ORDER BY capability DESC, measure", [run_id]),
         reader.query("SELECT check_id, passed FROM guard_checks WHERE run_id = ? ORDER BY check_id", [run_id]),
-        *(reader.query(f"SELECT * FROM {table} WHERE run_id = ? ORDER BY suite, NOT whole, task, metric", [run_id])
-          for table in ("suite_means", "suite_results")),
+        suite_means=_of_suites(reader, "suite_means", run_id),
+        suite_results=_of_suites(reader, "suite_results", run_id),
         seeds=over_seeds(reader, run_id),
         judged=reader.query(
             "SELECT * FROM judge_results WHERE run_id = ? "
@@ -152,6 +152,10 @@ def standing(reader: Reader, run_id: str) -> Standing:
         ),
         frontier=reader.query(POINTS, [run_id]),
     )  # fmt: skip
+
+
+def _of_suites(reader: Reader, table: str, run_id: str) -> list[dict[str, Any]]:
+    return reader.query(f"SELECT * FROM {table} WHERE run_id = ? ORDER BY suite, NOT whole, task, metric", [run_id])
 
 
 def over_seeds(reader: Reader, run_id: str) -> list[dict[str, Any]]:

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from engine.evaluation.inference import ENOUGH_CLUSTERS
 from engine.evaluation.judging import AFTER, BEFORE, ORDERS, TIE, JudgedPair
-from engine.evaluation.registration import ENOUGH_CLUSTERS
-from engine.evaluation.scorer_audit import SUBJECT_KIND, judged
+from engine.evaluation.readers import labels_of, word
 from engine.stats.clusters import clusters_of, mean_of
 from engine.stats.length_control import length_controlled
 from engine.stats.paired import benjamini_hochberg
+from store.names import ANSWER
 from store.read import Reader
 
 WON = {AFTER: 1.0, TIE: 0.5, BEFORE: 0.0}
@@ -36,10 +37,7 @@ def results_of(reader: Reader, run_id: str, answers: Iterable[Mapping[str, Any]]
     that were replaced do not.
     """
     of = {(row["condition"], row["item_id"]): row for row in answers}
-    labels = reader.query(
-        'SELECT subject_id, label, "at" FROM person_labels WHERE run_id = ? AND subject_kind = ?',
-        [run_id, SUBJECT_KIND],
-    )
+    labels = reader.query("SELECT * FROM person_labels WHERE run_id = ? AND subject_kind = ?", [run_id, ANSWER])
     found: dict[str, list[Row]] = {}
     for row in reader.query(
         "SELECT * FROM judge_verdicts WHERE run_id = ? ORDER BY judge, question DESC, before, after, item_id", [run_id]
@@ -70,13 +68,14 @@ def judge_results(
 ) -> list[Row]:
     """Rows of `judge_results` without run_id and judge, one for each question and comparison that has pairs.
 
-    `verdicts` are rows of `judge_verdicts` of one judge about these pairs, `labels` a person's of evaluation answers.
+    `verdicts` are rows of `judge_verdicts` of one judge about these pairs, `labels` rows of `person_labels`.
     """
     by: dict[PairKey, dict[str, str | None]] = {}
     for row in verdicts:
         key = row["question"], row["before"], row["after"], row["item_id"]
         by.setdefault(key, {})[row["in_front"]] = row["preferred"]
-    read = {row["subject_id"]: row for row in labels}
+    sides = [side for pair in pairs for side in (pair.before, pair.after)]
+    read = {subject: word(of) for subject, of in labels_of(labels, sides).items()}
     of: dict[tuple[str, str, str], list[JudgedPair]] = {}
     for pair in pairs:
         of.setdefault(pair.key[:3], []).append(pair)
@@ -92,7 +91,7 @@ def judge_results(
 
 
 def _compared(
-    pairs: Sequence[JudgedPair], by: Mapping[PairKey, Mapping[str, str | None]], read: Mapping[str, Mapping[str, Any]]
+    pairs: Sequence[JudgedPair], by: Mapping[PairKey, Mapping[str, str | None]], read: Mapping[str, str]
 ) -> Row:
     found = [(pair, settled(by.get(pair.key, {}))) for pair in pairs]
     decided = [(pair, outcome) for pair, outcome in found if outcome is not None]
@@ -128,9 +127,7 @@ def _compared(
     return row
 
 
-def _beside_a_person(
-    decided: Sequence[tuple[JudgedPair, str]], read: Mapping[str, Mapping[str, Any]]
-) -> dict[str, int]:
+def _beside_a_person(decided: Sequence[tuple[JudgedPair, str]], read: Mapping[str, str]) -> dict[str, int]:
     """How often the judge prefers what a person called good where the other answer was called bad; its ties don't."""
     n = agrees = alike = 0
     for pair, outcome in decided:
@@ -145,9 +142,7 @@ def _beside_a_person(
     return {"person_n": n, "person_agrees": agrees, "person_alike": alike}
 
 
-def _word(read: Mapping[str, Mapping[str, Any]], answer: Mapping[str, Any]) -> str | None:
-    """What a person called an answer, good or bad; None where nobody read this very answer or nobody could say."""
-    label = read.get(f"{answer['condition']}/{answer['item_id']}")
-    if label is None or not judged(label, answer) or label["label"] not in ("good", "bad"):
-        return None
-    return str(label["label"])
+def _word(read: Mapping[str, str], answer: Mapping[str, Any]) -> str | None:
+    """What persons called an answer, good or bad; None where nobody read it or they could not say."""
+    called = read.get(f"{answer['condition']}/{answer['item_id']}")
+    return called if called in ("good", "bad") else None

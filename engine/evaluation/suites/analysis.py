@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from engine.evaluation.differences import by_items
 from engine.evaluation.graded import compared_scores
-from engine.evaluation.registration import ENOUGH_CLUSTERS, comparisons
+from engine.evaluation.inference import ENOUGH_CLUSTERS
+from engine.evaluation.inference.differences import by_items
+from engine.evaluation.registration import comparisons
 from engine.evaluation.suites import DOCUMENT, SUBTASK
 from engine.evaluation.suites.harness import Suite
 from engine.stats.clusters import CR2, clusters_of, mean_of, sign_flip

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from engine.core.errors import EvaluationError
 from engine.evaluation.analysis import Analysis, compare
-from engine.evaluation.levels import KEPT, level_of_all, next_level
-from engine.evaluation.registration import ENOUGH_CLUSTERS, body, row
+from engine.evaluation.inference import ENOUGH_CLUSTERS
+from engine.evaluation.inference.levels import KEPT, level_of_all, next_level
+from engine.evaluation.registration import body, row
 from engine.spec.stage import load_spec
 from engine.stats.clusters import clustered, clustered_effect, clustered_power, clusters_of, design_of, sign_flip
 from engine.stats.paired import Pairs, holm, mcnemar, newcombe, shares_bca

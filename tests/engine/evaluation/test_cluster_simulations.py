@@ -18,7 +18,8 @@ import pytest
 from scipy import stats
 
 from engine.evaluation.analysis import Panel, analyse, panels
-from engine.evaluation.registration import ENOUGH_CLUSTERS, body, row
+from engine.evaluation.inference import ENOUGH_CLUSTERS
+from engine.evaluation.registration import body, row
 from engine.spec.sections import EvaluationSpec
 from engine.spec.stage import load_spec
 from engine.stats.clusters import clusters_of, mean_of, sign_flip, summed

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from engine.evaluation.graded import MEASURES, NATS, graded
-from engine.evaluation.registration import ENOUGH_CLUSTERS
+from engine.evaluation.inference import ENOUGH_CLUSTERS
 
 
 def answers(templates: int) -> list[dict[str, Any]]:

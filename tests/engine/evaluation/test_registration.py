@@ -12,9 +12,9 @@ import pytest
 
 from engine.core.errors import EvaluationError
 from engine.evaluation import Item
-from engine.evaluation.levels import level_of_all
+from engine.evaluation.inference import ENOUGH_CLUSTERS
+from engine.evaluation.inference.levels import level_of_all
 from engine.evaluation.registration import (
-    ENOUGH_CLUSTERS,
     body,
     counts,
     current,

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.evaluation.inference.levels import level_of_all
 from engine.evaluation.items import EARLIER, ItemsChanged, ItemSet, item_set
-from engine.evaluation.levels import level_of_all
 from engine.evaluation.plan import own_items
 from engine.evaluation.registration import design_over, sizes_of
 from engine.planning.forecast import Part, pilot_of, together

@@ -12,7 +12,7 @@ from typing import Any
 
 from scipy import special
 
-from engine.evaluation.registration import ENOUGH_CLUSTERS
+from engine.evaluation.inference import ENOUGH_CLUSTERS
 from engine.stats.clusters import (
     Clustered,
     Clusters,

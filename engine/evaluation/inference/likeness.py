@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import Any
 
 from engine.evaluation import BASE_CONDITIONS
-from engine.evaluation.registration import ENOUGH_CLUSTERS
+from engine.evaluation.inference import ENOUGH_CLUSTERS
 from engine.spec.sections import EvaluationSpec
 from engine.stats.clusters import clusters_of, mean_of
 from store.read import Reader

@@ -1,0 +1,3 @@
+"""What comparisons of conditions are worth: levels, likeness within templates, scores, differences, other seeds."""
+
+ENOUGH_CLUSTERS = 10

@@ -16,22 +16,13 @@ from typing import Any
 from engine.core import events
 from engine.core.control import Control
 from engine.core.figures import percent_of, percents, points_signed, points_signed_interval
-from engine.evaluation import (
-    ALL,
-    BASE_CONDITIONS,
-    REFERENCE,
-    TUNED_CONDITIONS,
-    Item,
-    analysis,
-    over_seeds,
-    readers,
-    registration,
-)
+from engine.evaluation import ALL, BASE_CONDITIONS, REFERENCE, TUNED_CONDITIONS, Item, analysis, registration
 from engine.evaluation import scorer_audit as audit
 from engine.evaluation.conditions import Condition, answer_of, broken_adapters, request_of
 from engine.evaluation.gap import GATE, gap_checks, gap_evidence, what_instead
 from engine.evaluation.graded import graded
 from engine.evaluation.items import plants, tricky_answers, written_plants
+from engine.evaluation.needs import over_seeds, readers
 from engine.evaluation.plan import EvaluationPlan, answers_of, evaluation_plan
 from engine.evaluation.verifiers import verify
 from engine.models import registry

@@ -16,16 +16,7 @@ from typing import Any
 
 from engine.core import events
 from engine.core.control import Control
-from engine.evaluation import (
-    IN_CONTEXT,
-    REFERENCE,
-    TUNED_CONDITIONS,
-    Item,
-    analysis,
-    over_seeds,
-    readers,
-    registration,
-)
+from engine.evaluation import IN_CONTEXT, REFERENCE, TUNED_CONDITIONS, Item, analysis, registration
 from engine.evaluation import scorer_audit as audit
 from engine.evaluation.conditions import Condition, answer_of, broken_adapters, in_context, request_of
 from engine.evaluation.gap import GATE, gap_checks, gap_evidence, what_instead
@@ -33,6 +24,7 @@ from engine.evaluation.graded import score_rows
 from engine.evaluation.inference.summary import summary
 from engine.evaluation.items import plants, tricky_answers, written_plants
 from engine.evaluation.judging.rates import results_of
+from engine.evaluation.needs import over_seeds, readers
 from engine.evaluation.plan import EvaluationPlan, answers_of, evaluation_plan
 from engine.evaluation.verifiers import verify
 from engine.models import registry

@@ -11,12 +11,11 @@ from store.outcomes import HOLDS_OVER_SEEDS_SQL, SHOWN_SQL
 
 def over_seeds(doc: Document) -> QueryResult:
     """The comparisons over seeds with the role of each, the primary one first."""
-    shown = SHOWN_SQL.replace("p_corrected", "r.p_corrected").replace("clustered_p", "r.clustered_p")
     return doc.queries.ask(
         "Differences over seeds",
         "SELECT s.* EXCLUDE (runs, differences), r.role, 100 * between_sd AS sd, 100 * between_lo AS sd_lo, "
         "100 * between_hi AS sd_hi, list_min(differences) AS least, list_max(differences) AS most, "
-        f"({shown}) AS shown, {HOLDS_OVER_SEEDS_SQL} AS holds FROM evaluation_seeds s "
+        f"{SHOWN_SQL} AS shown, {HOLDS_OVER_SEEDS_SQL} AS holds FROM evaluation_seeds s "
         "JOIN evaluation_results r USING (run_id, capability, before, after) WHERE run_id = $1 AND r.item_type = 'all' "
         "ORDER BY r.role = 'primary' DESC, capability DESC, before, after",
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.core.errors import TrainingError
-from engine.evaluation.over_seeds import first_of, repeats_of
+from engine.evaluation.needs.over_seeds import first_of, repeats_of
 from engine.evaluation.plan import evaluation_plan, required
 from engine.models import adapters
 from engine.run.opening import deviating, fresh

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.run.orders import NewRun, Order, Resume
-from store.names import RESUMABLE
+from store.names import REPEAT_OF, RESUMABLE
 from tui.reads.library import Library
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class Session:
         """Open the store for reading. Returns the run to show and, if work is left in it, its row to offer."""
         with self._hands:
             self.library = Library.look(self.store_path)
-            runs = self.library.runs() if self.library else []
+            found = self.library.runs() if self.library else []
+            runs = [run for run in found if REPEAT_OF not in run["manifest"]]  # its repeats are seen where it is
         if not runs:
             return None, None
         unfinished = next((run for run in runs if run["state"] in RESUMABLE), None)

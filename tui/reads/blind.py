@@ -24,8 +24,8 @@ def to_read(reader: Reader, run_id: str, result: Mapping[str, Any], by: str) -> 
     are left out, so that the next reading goes on with other items. Empty where none is left. What another person said
     decides nothing: readers who begin anew are shown the same answers, so that they can be compared.
     """
+    from engine.evaluation.needs.readers import judged
     from engine.evaluation.plan import answers_of  # not before the first frame: it brings DuckDB
-    from engine.evaluation.readers import judged
     from engine.evaluation.scorer_audit import blinded
 
     items_sha256 = reader.items_asked(run_id, result["after"])

@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.evaluation.inference import ENOUGH_CLUSTERS
 from engine.evaluation.judging import AFTER, BEFORE, ORDERS, TIE, JudgedPair
-from engine.evaluation.readers import labels_of, word
+from engine.evaluation.needs.readers import labels_of, word
 from engine.stats.clusters import clusters_of, mean_of
 from engine.stats.length_control import length_controlled
 from engine.stats.paired import benjamini_hochberg

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.evaluation.readers import labels_of, person, readers, word
+from engine.evaluation.needs.readers import labels_of, person, readers, word
 from engine.evaluation.scorer_audit import blocked, broken
 from store.outcomes import READ_BY_TWO, unread
 from tests.engine.evaluation.test_scorer_audit import SPEC, answered

@@ -13,7 +13,7 @@ from scipy import stats
 
 from engine.evaluation import PLANTS, Item, Plant, Verdict
 from engine.evaluation.analysis import compare
-from engine.evaluation.readers import person
+from engine.evaluation.needs.readers import person
 from engine.evaluation.scorer_audit import blinded, blocked, confounds, planted, within_types
 from engine.spec.stage import load_spec
 from engine.stats.intervals import cohen_kappa

@@ -15,7 +15,7 @@ from engine.evaluation import Item, Plant, Verdict
 from engine.evaluation.analysis import compare
 from engine.evaluation.gap import gap_checks
 from engine.evaluation.items import tricky_answers
-from engine.evaluation.readers import person
+from engine.evaluation.needs.readers import person
 from engine.evaluation.scorer_audit import blinded, blocked, broken, confounds, error_rates, undecided
 from engine.evaluation.verifiers import verify
 from engine.phases.evaluation import conclude

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.core.errors import TrainingError
-from engine.evaluation.over_seeds import repeats_of
+from engine.evaluation.needs.over_seeds import repeats_of
 from engine.models.checkpoints import tree_sha256
 from engine.models.requests import adapter_fingerprint
 from engine.planning.repeats import repeat_cost

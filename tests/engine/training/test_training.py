@@ -15,7 +15,10 @@ import pytest
 from engine.analyses.offers import training_plan
 from engine.core.events import Event
 from engine.models import checkpoints
-from engine.run.engine import Engine
+from engine.run.engine import Engine, open_engine
+from engine.run.orders import Train
+from engine.run.repeats import begin_repeat
+from store.db import Store
 from tests.engine.training.conftest import SLOW_STEPS, child_of, each_step, rows
 from tests.engine.training.training_run import (
     RUN,
@@ -73,6 +76,26 @@ def test_the_same_training_is_not_done_twice(whole: Engine) -> None:
         changed = training_plan(reader, RUN, "sft", {"sft.learning_rate": "0.02"})
     assert not changed["done"]
     assert rows(whole, "SELECT count(*) AS n FROM training_steps") == before
+
+
+def test_a_repeat_is_trained_on_the_data_of_its_run_with_another_seed(path: Path) -> None:
+    train(path, "sft").close()
+    with Store.open(path) as store:
+        own = begin_repeat(store, RUN, 1)
+    opened = open_engine(Train(path, own, ("sft",)), lambda event: None)
+    opened.start()
+    assert opened.join(240) and opened.outcome is not None
+    try:
+        assert opened.outcome.state == "done", opened.outcome.reason
+        found = {row["run_id"]: row for row in rows(opened, "SELECT * FROM trainings")}
+        first, again = found[RUN], found[own]
+        assert again["data_sha256"] == first["data_sha256"] and again["adapter_sha256"] != first["adapter_sha256"]
+        assert json.loads(again["facts"])["seed"] != json.loads(first["facts"])["seed"]
+        assert again["settings"] == first["settings"] and f"/{own}/" in again["adapter_path"]
+        states = rows(opened, "SELECT run_id, state FROM runs ORDER BY 1")
+        assert {row["state"] for row in states} == {"done"} and len(states) == 2
+    finally:
+        opened.close()
 
 
 def test_stopped_and_resumed_five_times_it_ends_as_if_it_never_was(path: Path, whole: Engine) -> None:

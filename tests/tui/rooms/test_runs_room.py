@@ -222,3 +222,18 @@ def test_a_run_asked_for_on_the_screen_is_another_one(tmp_path: Path, monkeypatc
     for another in (True, False):
         opener()(engine.NewRun(tmp_path / "s.duckdb", another=another), lambda _: None)
     assert [item.resume for item in opened] == [None, "run-a"]
+
+
+async def test_a_repeat_with_another_seed_is_listed_under_the_run_that_it_repeats(tmp_path: Path) -> None:
+    fill(tmp_path / "s.duckdb")
+    child = rows.run("run-b", state="done", seed=9, created_at=rows.T0.replace(year=2027),
+                     manifest={"repeat_of": "run-a", "repeat": 2})  # fmt: skip
+    with Store.open(tmp_path / "s.duckdb") as store:
+        store.append({"runs": [child]})
+    async with control_center(tmp_path / "s.duckdb", None) as (app, pilot):
+        await settle(pilot, lambda: app.state.run_id == "run-a")  # what is opened is the run, not its repeat
+        await pilot.press("7")
+        table = app.query_one("#runs-table", DataTable)
+        await settle(pilot, lambda: table.row_count == 2)
+        cells = [str(cell) for cell in table.get_row_at(0)]
+        assert (cells[1], cells[3], cells[4], cells[6]) == ("run-b", "–", "repeat 2", "of run-a")

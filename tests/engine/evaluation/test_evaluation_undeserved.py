@@ -136,6 +136,19 @@ def test_verdicts_of_repeats_follow_the_verifiers(store: Path, monkeypatch: Any)
     ]
 
 
+def read_by_two(store: Path) -> None:
+    """Two persons say of a dozen answers what the verifiers said of them."""
+    from tui.reads.blind import keep_blind_label, settle_reading
+
+    asked = query(store, "SELECT * FROM evaluation_answers WHERE condition = 'sft' AND correct IS NOT NULL "
+                         "ORDER BY correct, item_id")  # fmt: skip
+    with Store.open(store) as opened:
+        for row in [*asked[:6], *asked[-6:]]:
+            for by in ("ana", "ben"):
+                keep_blind_label(opened, RUN, f"sft/{row['item_id']}", "good" if row["correct"] else "bad", by)
+        settle_reading(opened, RUN)
+
+
 def test_a_failed_gap_gate_and_a_missing_guard_stand_against_a_claim(store: Path, monkeypatch: Any) -> None:
     from tui.reads.evaluation import standing
     from tui.widgets.evaluation.standing import standing_lines
@@ -150,6 +163,9 @@ def test_a_failed_gap_gate_and_a_missing_guard_stand_against_a_claim(store: Path
         preregister(opened, RUN, after="sft")
     tuned = {add_adapter(store, "sft"): "sft"}
     evaluate(store, monkeypatch, Examined(tuned=tuned))
+    report, room = told()
+    assert "**Claim.**" not in report and "No claim: not read" in room
+    read_by_two(store)
     report, room = told()
     assert "**Claim.**" in report and "shown at level" in room and "cluster-robust t (CR2), p = " in report
     (primary,) = query(store, "SELECT * FROM evaluation_results WHERE role = 'primary'")

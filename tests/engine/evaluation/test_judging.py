@@ -28,6 +28,7 @@ from engine.review.options import ReviewOptions
 from engine.run.engine import open_engine
 from engine.run.orders import Evaluate
 from store.db import Store
+from store.names import ANSWER
 from tests.engine.evaluation.examined import BASE, SMALL, Examined, add_adapter, evaluate, query
 from tests.engine.review.review_server import Handler, Server, serving
 from tests.engine.training.training_run import RUN, settings, trainable_store
@@ -155,11 +156,11 @@ def test_win_rates_count_ties_half_and_stand_beside_what_a_person_preferred() ->
     verdicts[4]["preferred"] = BEFORE  # pair 2: the orders disagree
     now = datetime.now(UTC)
     labels = [
-        {"subject_id": f"{side}/i-{n}", "label": word, "at": now}
+        {"subject_kind": ANSWER, "subject_id": f"{side}/i-{n}", "label": word, "at": now}
         for n, words in ((5, ("bad", "good")), (8, ("bad", "good")), (9, ("good", "good")), (10, ("unsure", "good")))
         for side, word in zip(("base_formatted", "sft"), words, strict=True)
     ]
-    old = {"subject_id": "sft/i-3", "label": "good", "at": datetime(2020, 1, 1, tzinfo=UTC)}
+    old = {"subject_kind": ANSWER, "subject_id": "sft/i-3", "label": "good", "at": datetime(2020, 1, 1, tzinfo=UTC)}
     labels += [old, {**old, "subject_id": "base_formatted/i-3", "label": "bad"}]
     (row,) = judge_results(pairs, verdicts, labels, local=True, now=now)
     wins = sum(word == AFTER for word in said) - 2
@@ -228,7 +229,7 @@ def test_what_a_person_reads_later_counts_and_replaced_answers_do_not(store: Pat
                           "ORDER BY item_id LIMIT 1")  # fmt: skip
     with Store.open(store) as opened:
         for condition, label in (("base_formatted", "bad"), ("sft", "good")):
-            keep_blind_label(opened, RUN, f"{condition}/{one['item_id']}", label)
+            keep_blind_label(opened, RUN, f"{condition}/{one['item_id']}", label, "ana")
         conclude(opened, RUN)
     kept = "SELECT person_n, person_agrees, n FROM judge_results WHERE question = 'helpful'"
     assert query(store, kept) == [{"person_n": 1, "person_agrees": 1, "n": 40}]

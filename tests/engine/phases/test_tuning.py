@@ -249,7 +249,8 @@ def test_a_device_that_is_too_small_gets_smaller_batches_and_at_last_a_refusal(
     pretending.endings = [full, full]
     tune(work(model))
     sizes = [job.micro_batch for job in pretending.jobs]
-    assert sizes == [sizes[0], sizes[0] // 2, sizes[0] // 4]
+    assert sizes == [sizes[0], sizes[0], sizes[0] // 2]
+    assert [job.gradient_checkpointing for job in pretending.jobs] == [False, True, True]
     pretending.endings = [full] * 9
     other = Taking()
     other.fingerprint = "ot" * 8

@@ -27,7 +27,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def whole(left: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, int, list[str]]:
     """What it holds."""
-    copy = shutil.copytree(left, tmp_path_factory.mktemp("whole") / "copy")
+    copy = shutil.copytree(left, tmp_path_factory.mktemp("whole") / "copy", ignore=shutil.ignore_patterns("*.sock"))
     found = batches(copy / NAME)
     assert found[:2] == (5 * (IN_FILE + IN_LOG), IN_FILE + IN_LOG)
     return found

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.integration
 def test_a_damaged_store_is_refused_or_whole(
     name: str, left: Path, whole: tuple[int, int, list[str]], tmp_path: Path
 ) -> None:
-    path = shutil.copytree(left, tmp_path / "copy") / NAME
+    path = shutil.copytree(left, tmp_path / "copy", ignore=shutil.ignore_patterns("*.sock")) / NAME
     DAMAGES[name](path)
     damaged = files_of(path)
     try:
@@ -33,7 +33,7 @@ def test_a_damaged_store_is_refused_or_whole(
 def test_a_damaged_file_of_a_closed_store_loses_nothing_without_a_word(
     share: float, left: Path, whole: tuple[int, int, list[str]], tmp_path: Path
 ) -> None:
-    path = shutil.copytree(left, tmp_path / "copy") / NAME
+    path = shutil.copytree(left, tmp_path / "copy", ignore=shutil.ignore_patterns("*.sock")) / NAME
     assert batches(path) == whole  # opened and closed, so that everything is in the file
     flipped("file", share, 64)(path)
     try:

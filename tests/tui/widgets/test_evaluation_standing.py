@@ -26,7 +26,7 @@ def first(results: list[rows.Row], gap: list[rows.Row], seeds: tuple[rows.Row, .
         "body": json.dumps({"hypotheses": [PRIMARY], "items_sha256": "ab"}), "at": rows.T0,
     }  # fmt: skip
     guard = [{"check_id": "bos", "passed": True}]
-    found = Standing([], [read(ana=12, ben=12)], gap, registration, [], "ab", results, [], guard, seeds)
+    found = Standing([], [read(ana=12, ben=12)], gap, registration, [], "ab", results, [], guard, seeds=seeds)
     return " ".join(line.plain for line in standing_lines(found, 150, 2))
 
 

@@ -238,7 +238,9 @@ class Evaluator:
         replaced = any(keys.get(row["item_id"], row["request_id"]) != row["request_id"] for row in rows)
         if replaced:
             only = {"evaluation_repeats": {"condition": condition.name}}
-            self.store.renew(self.run["run_id"], {**NO_RESULTS, "judge_results": [], "evaluation_repeats": []}, only=only)
+            self.store.renew(
+                self.run["run_id"], {**NO_RESULTS, "judge_results": [], "evaluation_repeats": []}, only=only
+            )
         elif any(row["scorer_sha256"] != plan.scorer_sha256 for row in rows):
             self.store.renew(self.run["run_id"], NO_RESULTS)
 

@@ -286,7 +286,7 @@ class Engine:
         return text
 
     def _evaluate(self, order: Evaluate, reader: Reader, run: Mapping[str, Any]) -> tuple[str, str]:
-        """Ask the run's models the held-out items, or benchmarks; a judge, where the spec has one and no gate failed."""
+        """Ask the run's models the held-out items, and a judge where there is one and no gate failed; or benchmarks."""
         spec, self._found = settings_of(run, order.overrides), ""
         if order.suites:
             asker = SuiteEvaluator(

@@ -99,8 +99,11 @@ def test_as_many_examples_as_the_context_holds() -> None:
 
 @pytest.mark.integration
 def test_controls_from_the_base_to_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = settings(**SMALL, **{"evaluation.controls": ALL, "evaluation.context_tokens": "1200"},
-                    **{"evaluation.reference_logprobs": "true"})
+    spec = settings(
+        **SMALL,
+        **{"evaluation.controls": ALL, "evaluation.context_tokens": "1200"},
+        **{"evaluation.reference_logprobs": "true"},
+    )
     path = trainable_store(tmp_path / "a.duckdb", Path("gemma-3-270m"), spec, fingerprint=BASE)
     rates = {"base_in_context": 0.3, "sft_random": 0.4, "sft_length": 0.45}
     first = Shown(rates)

@@ -9,12 +9,14 @@ from typing import Any
 
 from engine.budget.ledger import money_left
 from engine.budget.prices import api_price
+from engine.core.errors import EvaluationError
 from engine.evaluation import BASE_CONDITIONS, registration
 from engine.evaluation.conditions import IN_WORDS, decoding_of
 from engine.evaluation.inference.likeness import likeness
 from engine.evaluation.judging import REVIEWER
 from engine.evaluation.judging.pairs import calls_planned, chosen_items
 from engine.evaluation.judging.wording import prompt_tokens
+from engine.evaluation.needs.over_seeds import first_of
 from engine.evaluation.plan import EvaluationPlan, evaluation_plan
 from engine.evaluation.registration import current
 from engine.evaluation.suites.harness import load
@@ -44,10 +46,15 @@ def preregister(
 
     Planned are the three base conditions and what the spec trains, up to `after` (sft or dpo), which the primary
     hypothesis is about, and with `controls` those of the spec, as secondary hypotheses. Raises EvaluationError where
-    results exist already, or where the spec has no such training.
+    results exist already, where the spec has no such training, or of a repeat, which makes no claim of its own.
     """
     with store.reader() as reader:
         run = reader.run(run_id)
+        if (first := first_of(run)) != run["run_id"]:
+            raise EvaluationError(
+                f"run {run['run_id']} repeats {first} with another seed and makes no claim of its own",
+                f"What counts is the registration of {first}: cai preregister {first} --show. Nothing was stored.",
+            )
         spec = settings_of(run, overrides)
         planned = evaluation_plan(reader, run, spec)
         tuned = [name for name in TRAINING_PHASES if getattr(spec, name) is not None]

@@ -230,12 +230,17 @@ class Evaluator:
     def _forget(
         self, plan: EvaluationPlan, condition: Condition, rows: Sequence[Row], asked: Mapping[str, Item]
     ) -> None:
-        """Remove results before an answer or a verdict that they rest on is replaced, and repeats of such answers."""
+        """Remove results before an answer or a verdict that they rest on is replaced, and repeats of such answers.
+
+        What a judge made of answers rests on them alone, not on verdicts.
+        """
         keys = {item.item_id: key for key, item in asked.items()}
         replaced = any(keys.get(row["item_id"], row["request_id"]) != row["request_id"] for row in rows)
         if replaced:
             only = {"evaluation_repeats": {"condition": condition.name}}
-            self.store.renew(self.run["run_id"], {**NO_RESULTS, "evaluation_repeats": []}, only=only)
+            self.store.renew(
+                self.run["run_id"], {**NO_RESULTS, "judge_results": [], "evaluation_repeats": []}, only=only
+            )
         elif any(row["scorer_sha256"] != plan.scorer_sha256 for row in rows):
             self.store.renew(self.run["run_id"], NO_RESULTS)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from engine.evaluation import REFERENCE
+from engine.evaluation import BASE_CONDITIONS, TUNED_CONDITIONS
 from engine.evaluation.conditions import request_of
 from engine.evaluation.plan import EvaluationPlan
 from engine.models.answers import Answers
@@ -17,13 +17,16 @@ def score_references(store: Store, run_id: str, plan: EvaluationPlan, condition:
     """Score the test items that have a reference answer, in place of what the condition scored before.
 
     It is teacher forcing: the model is shown the reference token by token, whatever it would have written itself.
+    Controls and another model are not scored: no comparison of scores has them.
     """
+    if condition not in (*BASE_CONDITIONS, *TUNED_CONDITIONS):
+        return
     asked: dict[Any, str] = {}
     for item in plan.items:
         if item.split == "test" and item.reference:
             prompt = request_of(condition, item, plan.settings, answers.model)
             # As the answer would go on: after "Response:" comes a blank, on a line of its own nothing.
-            lead = "" if condition in ("base_raw", REFERENCE) else " "
+            lead = "" if condition == "base_raw" else " "
             asked[Score(prompt.prompt, (f"{lead}{item.reference}",), prompt.shared)] = item.item_id
     rows = [
         {

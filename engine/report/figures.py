@@ -181,7 +181,9 @@ def frontier(points_of: QueryResult) -> Figure:
         axes.axvline(50, color=PALE, linewidth=1)
         axes.plot([50], [50], color=GREY, marker="o", markersize=6, markerfacecolor="white")
         axes.annotate("base", (50, 50), textcoords="offset points", xytext=(6, 6), fontsize=8, color=GREY)
-        for row in points_of.rows:
+        several = len({row["judge"] for row in points_of.rows}) > 1
+        names = [f"{row['condition']} by {row['judge']}" if several else row["condition"] for row in points_of.rows]
+        for row, name in zip(points_of.rows, names, strict=True):
             x, y = 100 * row["helpful"], 100 * row["harmless"]
             colour = GREEN if row["condition"] == "sft" else BLUE
             if row["helpful_lo"] is not None:
@@ -189,13 +191,15 @@ def frontier(points_of: QueryResult) -> Figure:
             if row["harmless_lo"] is not None:
                 axes.plot([x, x], [100 * row["harmless_lo"], 100 * row["harmless_hi"]], color=colour, linewidth=1.6)
             axes.plot([x], [y], color=colour, marker="o", markersize=6)
-            axes.annotate(label(row["condition"]), (x, y), textcoords="offset points", xytext=(6, 6), fontsize=8)
+            axes.annotate(label(name), (x, y), textcoords="offset points", xytext=(6, 6), fontsize=8)
         axes.set(xlim=(0, 100), ylim=(0, 100))
-        axes.set_xlabel("more helpful than the base, % of pairs")
+        controlled = [row["controlled"] for row in points_of.rows]
+        length = ", at equal length" if all(controlled) else ", some at equal length" if any(controlled) else ""
+        axes.set_xlabel(f"more helpful than the base, % of pairs{length}")
         axes.set_ylabel("less harmful than the base, % of pairs")
         about = "; ".join(
-            f"{label(r['condition'])}: more helpful {percent(r['helpful'])}, less harmful {percent(r['harmless'])}"
-            for r in points_of.rows
+            f"{label(name)}: more helpful {percent(row['helpful'])}, less harmful {percent(row['harmless'])}"
+            for row, name in zip(points_of.rows, names, strict=True)
         )
         drawn = svg(drawing, "frontier", "Helpfulness against harmlessness", about)
     return Figure("frontier", drawn, table(points_of.rows), f"Helpfulness against harmlessness. {about}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.report.document import Document, col
-from store.names import CONTROL_TRAININGS, SUPERVISED, TRAINING_PHASES
+from store.names import CONTROL_TRAININGS, REPEAT, REPEAT_OF, SUPERVISED, TRAINING_PHASES
 
 
 def manifest(doc: Document) -> None:
@@ -58,20 +58,33 @@ def manifest(doc: Document) -> None:
     again = doc.queries.ask(
         "What the commands are made of",
         f"""
-        SELECT spec, model, seed, pilot, target,
+        WITH own AS (SELECT manifest->>'$.{REPEAT_OF}' AS first, (manifest->>'$.{REPEAT}')::INTEGER AS number
+                     FROM runs WHERE run_id = $1),
+        r AS (SELECT * FROM runs WHERE run_id IN ($1, (SELECT first FROM own)) ORDER BY run_id = $1 LIMIT 1)
+        SELECT spec, model, seed, pilot, target, run_id != $1 AS repeated,
                (SELECT list([j.key, CASE WHEN json_type(j.value) = 'ARRAY' THEN j.value->>'$[1]'
                              ELSE j.value->>'$' END] ORDER BY j.key) FROM json_each(r.overrides) j) AS changed,
-               (SELECT count(*) FROM trainings WHERE run_id = $1 AND method = 'sft') AS sft,
-               (SELECT count(*) FROM trainings WHERE run_id = $1 AND method NOT IN {SUPERVISED}) AS dpo,
-               (SELECT list(DISTINCT method ORDER BY method) FROM trainings WHERE run_id = $1
+               (SELECT count(*) FROM trainings t WHERE t.run_id = r.run_id AND method = 'sft') AS sft,
+               (SELECT count(*) FROM trainings t WHERE t.run_id = r.run_id AND method NOT IN {SUPERVISED}) AS dpo,
+               (SELECT list(DISTINCT method ORDER BY method) FROM trainings t WHERE t.run_id = r.run_id
                 AND method IN {CONTROL_TRAININGS}) AS controls,
-               (SELECT count(*) FROM evaluation_answers WHERE run_id = $1) AS answers,
-               (SELECT count(*) FROM registrations WHERE run_id = $1) AS registered
-        FROM runs r WHERE run_id = $1
+               (SELECT count(*) FROM evaluation_answers a WHERE a.run_id = r.run_id) AS answers,
+               (SELECT list(DISTINCT suite ORDER BY suite) FROM suite_answers a WHERE a.run_id = r.run_id) AS suites,
+               (SELECT count(*) FROM registrations g WHERE g.run_id = r.run_id) AS registered,
+               greatest((SELECT max(seeds) - 1 FROM evaluation_seeds s WHERE s.run_id = r.run_id),
+                        (SELECT number FROM own WHERE r.run_id != $1)) AS seeds
+        FROM r
         """,
     )
-    doc.say("With the code of that commit; the same seeds give the same requests, and how far the answers then agree "
-            "is measured above. RUN stands for the id of the run that the first command begins.", again)  # fmt: skip
+    told = [
+        "With the code of that commit; the same seeds give the same requests, and how far the answers then agree is "
+        "measured above. RUN stands for the id of the run that the first command begins."
+    ]
+    if again.row["repeated"]:
+        told.append("This run is a repeat of that one: REPEAT stands for the id that `cai repeat` tells of it.")
+    if again.row["suites"]:
+        told.append("A suite that a file describes is named by that file.")
+    doc.say(" ".join(told), again)
     doc.text("\n".join(commands(again.row)))
 
 
@@ -88,5 +101,9 @@ def commands(row: Mapping[str, Any]) -> list[str]:
         found.append(["cai", "preregister", "RUN"])
     if row["answers"]:
         found.append(["cai", "evaluate", "RUN"])
-    found.append(["cai", "report", "RUN", "--out", "report"])
+    if row["suites"]:
+        found.append(["cai", "evaluate", "RUN", "--suite", ",".join(row["suites"])])
+    if row["seeds"]:
+        found.append(["cai", "repeat", "RUN", "--seeds", row["seeds"]])
+    found.append(["cai", "report", "REPEAT" if row["repeated"] else "RUN", "--out", "report"])
     return [shlex.join(str(word) for word in words) for words in found]

@@ -106,6 +106,7 @@ class Engine:
         self._sequence = 0
         self._emit_lock = threading.Lock()
         self._phase = ""
+        self._found = ""  # what an evaluation came to, while its judge is asked
         self._throughput = Throughput()
         self._spending: Spending | None = None
         self._began = time.monotonic()
@@ -172,6 +173,7 @@ class Engine:
             self.error = error
             state, reason = "failed", f"{type(error).__name__}: {error}"
             traceback.print_exc()  # to the run's log, where descriptor 2 leads
+        reason = "; ".join(filter(None, (self._found, reason)))
         elapsed = self._before_s + time.monotonic() - self._began
         accepted = self._accepted()
         outcome = events.RunFinished(self.run_id, state, reason, accepted, elapsed)
@@ -284,8 +286,8 @@ class Engine:
         return text
 
     def _evaluate(self, order: Evaluate, reader: Reader, run: Mapping[str, Any]) -> tuple[str, str]:
-        """Ask the run's models the held-out items and a judge about them where the spec has one, or benchmarks."""
-        spec = settings_of(run, order.overrides)
+        """Ask the run's models the held-out items, and a judge where there is one and no gate failed; or benchmarks."""
+        spec, self._found = settings_of(run, order.overrides), ""
         if order.suites:
             asker = SuiteEvaluator(
                 self.store,
@@ -311,8 +313,9 @@ class Engine:
             order.batch_size,
         )
         state, reason = evaluator.evaluate()
-        if state == "done":
-            self._consultant.consult(spec, "claim" if evaluator.claims else "gap")
+        if state != "done":
+            return state, reason
+        self._consultant.consult(spec, "claim" if evaluator.claims else "gap")
         judging = Judging(
             self.store,
             reader,
@@ -325,8 +328,8 @@ class Engine:
             self._measure,
             order.batch_size,
         )
-        judged = judging.judge()
-        return state, f"{reason}; {judged}" if judged else reason
+        self._found = reason
+        return state, judging.judge()
 
     def _warn(self, text: str) -> None:
         self._emit(events.Noted(self.run_id, "warning", text))

@@ -44,7 +44,7 @@ def suites_outcome(
             "metric", "compared", "items>", "clusters>", "before>", "after>", "difference, 95 %", "p>", "q>"
         )
         for row in results:
-            table.add_row(*result_cells(row))
+            table.add_row(*result_cells(row, results))
         parts += [Text(), table, Text("Exploratory: no benchmark is registered, none carries a claim.")]
     then = [make_visible(reason, limit=2000)] if reason else []
     if code:

@@ -99,7 +99,11 @@ def test_as_many_examples_as_the_context_holds() -> None:
 
 @pytest.mark.integration
 def test_controls_from_the_base_to_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = settings(**SMALL, **{"evaluation.controls": ALL, "evaluation.context_tokens": "1200"})
+    spec = settings(
+        **SMALL,
+        **{"evaluation.controls": ALL, "evaluation.context_tokens": "1200"},
+        **{"evaluation.reference_logprobs": "true"},
+    )
     path = trainable_store(tmp_path / "a.duckdb", Path("gemma-3-270m"), spec, fingerprint=BASE)
     rates = {"base_in_context": 0.3, "sft_random": 0.4, "sft_length": 0.45}
     first = Shown(rates)
@@ -115,6 +119,8 @@ def test_controls_from_the_base_to_the_report(tmp_path: Path, monkeypatch: pytes
     assert {("base_in_context", "sft"), ("sft_random", "sft"), ("sft_length", "sft")} <= set(pairs)
     tuned = {add_adapter(path, name): name for name in ("sft", "sft_random", "sft_length")}
     assert evaluate(path, monkeypatch, Shown(rates, tuned)).state == "done"
+    scored = query(path, "SELECT DISTINCT condition FROM evaluation_logprobs ORDER BY 1")
+    assert [one["condition"] for one in scored] == ["base_few_shot", "base_formatted", "base_raw", "sft"]
     found = query(path, "SELECT before, after, role FROM evaluation_results WHERE item_type = 'all'")
     by_pair = {(one["before"], one["after"]): one["role"] for one in found}
     assert by_pair["base_formatted", "sft"] == "primary" and by_pair["sft_random", "sft"] == "secondary"

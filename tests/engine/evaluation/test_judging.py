@@ -16,6 +16,7 @@ import pytest
 import engine.models.registry
 from engine.analyses.offers import evaluation_offer
 from engine.budget.ledger import spent
+from engine.core.events import Event, PhaseProgressed
 from engine.evaluation.items import item_set
 from engine.evaluation.judging import AFTER, BEFORE, QUESTIONS, TIE, JudgedPair
 from engine.evaluation.judging.pairs import calls_planned, chosen_items
@@ -25,7 +26,7 @@ from engine.models.requests import LabelScores, Score
 from engine.phases.evaluation import conclude
 from engine.review.model import ModelSettings
 from engine.review.options import ReviewOptions
-from engine.run.engine import open_engine
+from engine.run.engine import Engine, open_engine
 from engine.run.orders import Evaluate
 from store.db import Store
 from store.names import ANSWER
@@ -160,7 +161,7 @@ def test_win_rates_count_ties_half_and_stand_beside_what_a_person_preferred() ->
         for n, words in ((5, ("bad", "good")), (8, ("bad", "good")), (9, ("good", "good")), (10, ("unsure", "good")))
         for side, word in zip(("base_formatted", "sft"), words, strict=True)
     ]
-    old = {"subject_kind": ANSWER, "subject_id": "sft/i-3", "label": "good", "at": datetime(2020, 1, 1, tzinfo=UTC)}
+    old = {**labels[0], "subject_id": "sft/i-3", "label": "good", "at": datetime(2020, 1, 1, tzinfo=UTC)}
     labels += [old, {**old, "subject_id": "base_formatted/i-3", "label": "bad"}]
     (row,) = judge_results(pairs, verdicts, labels, local=True, now=now)
     wins = sum(word == AFTER for word in said) - 2
@@ -238,6 +239,28 @@ def test_what_a_person_reads_later_counts_and_replaced_answers_do_not(store: Pat
 
 
 @pytest.mark.integration
+def test_nobody_judges_where_a_gate_failed(store: Path, monkeypatch: Any) -> None:
+    model = judge_model(store)
+    model.rates["base_formatted"] = 0.9
+    outcome = evaluate(store, monkeypatch, model, judge="a-model", max_tokens="77")
+    assert outcome.state == "gate_failed" and "judged" not in outcome.reason
+    assert not query(store, "SELECT * FROM judge_verdicts")
+
+
+@pytest.mark.integration
+def test_win_rates_go_before_their_answers_are_replaced(store: Path, monkeypatch: Any) -> None:
+    evaluate(store, monkeypatch, judge_model(store), judge="a-model", judge_items="40")
+    assert query(store, "SELECT * FROM judge_results")
+
+    def stop(engine: Engine, event: Event) -> None:
+        if isinstance(event, PhaseProgressed):
+            engine.stop()
+
+    assert evaluate(store, monkeypatch, judge_model(store), stop, max_tokens="77").state == "stopped"
+    assert not query(store, "SELECT * FROM judge_results") and query(store, "SELECT * FROM judge_verdicts")
+
+
+@pytest.mark.integration
 def test_a_judge_of_places_finds_nothing_but_ties(store: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(Judge, "favour", 1e6)
     evaluate(store, monkeypatch, judge_model(store), judge="a-model")
@@ -279,6 +302,7 @@ def test_a_server_is_asked_once_a_person_approved_and_each_call_is_paid_for_once
         assert (offer["calls_at_most"], offer["priced"]) == (20, "a-judge")
         waiting = serve(store, monkeypatch, options(server, reviewer="model", policy={}))
         assert waiting.state == "waiting" and "cai review answer" in waiting.reason and not server.requests
+        assert waiting.reason.startswith("base_formatted 8.9 % → sft"), "what was found stands in front"
         (told,) = query(store, "SELECT body->>'$.prompt' AS p FROM review_entries WHERE kind = 'request'")
         assert "a-judge" in told["p"] and "at most $0." in told["p"] and "calls are missing" in told["p"]
         done = serve(store, monkeypatch, options(server))
@@ -310,5 +334,6 @@ def test_what_was_paid_for_is_kept_where_the_server_fails_halfway(store: Path, m
     with serving(otherwise=runs_dry) as server:
         failed = serve(store, monkeypatch, options(server))
         assert failed.state == "failed" and "What it judged is kept" in failed.reason
+        assert failed.reason.startswith("base_formatted 8.9 % → sft") and failed.reason.count("did not answer") == 1
         kept = len(query(store, "SELECT 1 FROM judge_verdicts WHERE input_tokens IS NOT NULL"))
         assert kept == 3 and not query(store, "SELECT 1 FROM judge_results")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from engine.analyses.offers import preregister
 from engine.core.errors import EvaluationError
 from engine.evaluation import Item
 from engine.evaluation.inference import ENOUGH_CLUSTERS
@@ -214,3 +215,13 @@ def test_deviations() -> None:
         "Decoding: temperature was 0.7 instead of 0.0.",
         "The condition dpo was registered and not compared.",
     ]
+
+
+def test_a_repeat_is_not_registered_and_is_told_whose_registration_counts(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "s.duckdb") as store:
+        store.append({"runs": [run("run-a"), run("run-b", manifest={"repeat_of": "run-a", "repeat": 1})]})
+        with pytest.raises(EvaluationError, match="run run-b repeats run-a") as raised:
+            preregister(store, "run-b")
+        assert "cai preregister run-a --show" in raised.value.hint
+        with store.reader() as reader:
+            assert current(reader, "run-b") is None

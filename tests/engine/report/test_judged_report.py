@@ -19,6 +19,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         store.append({"runs": [rows.run(name, created_at=rows.T0) for name in ("unread", "read", "none")]})
         store.append({"judge_results": judged("unread")})
         store.append({"judge_results": judged("read", person_n=20, person_agrees=15, person_alike=4)})
+        store.append({"judge_results": judged("read", judge="another", lc_win_rate=None, lc_lo=None, lc_hi=None)})
     for name in ("unread", "read", "none"):
         built(folder / "cai.duckdb", name, folder / name)
     return {name: folder / name for name in ("unread", "read", "none")}
@@ -48,10 +49,16 @@ def test_the_frontier_is_a_figure_and_a_table(reports: dict[str, Path]) -> None:
     assert point["at equal length"] == "yes"
     drawn = (reports["unread"] / "figures" / "frontier.svg").read_text()
     assert "Helpfulness against harmlessness" in drawn and ">sft<" in drawn
+    assert "% of pairs, at equal length<" in drawn and "% of pairs<" in drawn  # harmlessness is raw
+
+
+def test_points_of_two_judges_are_told_apart(reports: dict[str, Path]) -> None:
+    drawn = (reports["read"] / "figures" / "frontier.svg").read_text()
+    assert ">sft by a-judge<" in drawn and ">sft by another<" in drawn and "% of pairs, some at equal length<" in drawn
 
 
 def test_agreement_with_a_person_stands_beside_it_with_its_interval(reports: dict[str, Path]) -> None:
-    (row,) = table(told(reports, "read"), "How often a judge prefers the answer")
+    row, _ = table(told(reports, "read"), "How often a judge prefers the answer")
     assert (row["pairs told apart by the person"], row["agrees"], row["share"]) == ("40", "30", "75.0 %")
     assert row["95 % interval"] == "[59.8, 85.8] %" and row["pairs called alike"] == "8"
     assert "not read" not in told(reports, "read")

@@ -65,9 +65,20 @@ def test_of_two_seeds_the_spread_is_told_and_the_claim_is_as_it_was(tmp_path: Pa
     assert "One seed:" in section(markdown, "Threats to validity")
 
 
+def test_a_repeat_is_made_again_by_the_commands_of_the_run_that_it_repeats(tmp_path: Path) -> None:
+    first = section(told(tmp_path, with_seeds(0.212, 0.588)), "Manifest")
+    built(tmp_path / "s.duckdb", "run-b", tmp_path / "repeat")
+    repeat = section((tmp_path / "repeat" / "report.md").read_text(), "Manifest")
+    of_first, of_repeat = ([line for line in text.splitlines() if line.startswith("cai ")] for text in (first, repeat))
+    assert of_first[-2:] == ["cai repeat RUN --seeds 2", "cai report RUN --out report"] and len(of_first) > 4
+    assert of_repeat == [*of_first[:-1], "cai report REPEAT --out report"]
+    assert "REPEAT stands for" in repeat and "REPEAT" not in first
+
+
 def test_without_repeats_that_is_said(tmp_path: Path) -> None:
     markdown = told(tmp_path, full_run())
     assert "Training was not repeated with other seeds" in section(markdown, "Repeats with other seeds")
+    assert "cai repeat" not in section(markdown, "Manifest")
     assert "2 persons (ana, ben) judged answers blind" in section(markdown, "Audit of the scorer")
     assert "Cohen's kappa between them is 0.83" in section(markdown, "Audit of the scorer")
 

@@ -15,7 +15,9 @@ def test_benchmarks_stand_under_their_own_head(tmp_path: Path) -> None:
     with Store.open(path) as store:
         store.append({"runs": [rows.run("run-a")], **suite_rows("t", "u", HOSTILE)})
     built(path, "run-a", tmp_path / "report")
-    text = section((tmp_path / "report" / "report.md").read_text(), "Benchmarks")
+    whole = (tmp_path / "report" / "report.md").read_text()
+    assert "cai evaluate RUN --suite s\n" in section(whole, "Manifest")
+    text = section(whole, "Benchmarks")
     assert "None is registered and none carries a claim" in text and "\x1b" not in text
     asked = table(text, "Suites.")
     assert len(asked) == 9 and {row["items"] for row in asked} == {"60"} and asked[0]["solved examples"] == "5"

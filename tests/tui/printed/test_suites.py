@@ -16,6 +16,7 @@ from tui.printed.evaluation import evaluation_outcome
 from tui.printed.suites import offer_report, suites_outcome
 from tui.reads.evaluation import evaluation_account, standing
 from tui.widgets.evaluation.standing import standing_lines
+from tui.words.suites import suite_words
 from tui.words.wording import again_with
 
 STATUS = {"run": "run-a", "model": "m"}
@@ -42,6 +43,25 @@ def test_an_outcome_has_means_and_every_comparison_and_says_that_none_is_a_claim
     assert words.count("base_raw → sft") == 2 and words.count("base_formatted → sft") == 4
     assert "60 documents" in words and "none carries a claim" in words and "cai report run-a" in words
     assert "\x1b" not in words
+
+
+def test_a_task_of_two_suites_is_told_of_each(store: Path) -> None:
+    account = account_of(store)
+    means, results = account["suite_means"], account["suite_results"]
+    part = [{**row, "suite": "other", "whole": False, "mean": 0.125} for row in means]
+    assert suite_words([*means, *part], results) == suite_words(means, results), "within a group it is not told"
+    whole = [{**row, "whole": True} for row in part]
+    compared = [{**row, "suite": "other", "difference": -0.25} for row in results]
+    told = suite_words([*means, *whole], [*results, *compared])
+    assert len(told) == 2 * len(suite_words(means, results))
+    assert [line.partition(" of 60")[0] for line in told if line.startswith("t acc")] == [
+        "t acc in s",
+        "t acc in other",
+    ]
+    assert all(("0.125" in line) == (" in other " in line) == ("-0.250" in line) for line in told)
+    both = account | {"suite_means": [*means, *whole], "suite_results": [*results, *compared]}
+    words = flat(printed(suites_outcome(STATUS, both, 0, "", Path("s"), None, "x"), 200))
+    assert "t acc in s base_raw → sft" in words and "t acc in other base_raw → sft" in words
 
 
 def test_what_was_stopped_is_kept_and_gone_on_with_by_the_same_suites(store: Path) -> None:

@@ -62,6 +62,17 @@ def test_points_and_intervals_lie_where_they_belong(size: tuple[int, int]) -> No
     assert len(rows) == 5 and "72.0 %" in "".join(text for text, _ in rows[1])
 
 
+@pytest.mark.parametrize("helpful", [0.0, 0.3, 0.5, 0.7, 1.0])
+def test_a_long_name_of_a_judge_is_cut_within_the_plane(helpful: float) -> None:
+    ends = {"helpful": helpful, "helpful_lo": helpful, "helpful_hi": helpful}
+    for width in (20, 60):
+        other = POINT | ends | {"judge": "b", "condition": "dpo", "harmless": 0.1}
+        drawn = large([POINT | ends | {"judge": "a-judge/" * 30}, other], [], width, 20)
+        lines = ["".join(text for text, _ in line) for line in drawn[1:]]
+        (at,) = [line for line in lines if "sft by" in line]
+        assert at.index("●") == 5 + round(helpful * (len(at) - 6)) and len(at) == max(20, width - 5) + 5
+
+
 def test_words_have_an_effect_with_every_p_and_say_what_nobody_read() -> None:
     first, last = judge_words([judge_result()])
     assert first == (

@@ -70,7 +70,7 @@ def _plane(points: Sequence[Row], across: int, down: int) -> list[Line]:
     marks += [(_name(one, points), one["helpful"], one["harmless"], "bold " + POINT) for one in points]
     for name, helpful, harmless, tone in marks:
         x, y = x_of(helpful), y_of(harmless)
-        label = f" {name}"
+        label = f" {name}"[: max(x, across - x - 1)]  # what there is room for on the wider side
         start = x + 1 if x + 1 + len(label) <= across else x - len(label)
         for at, letter in enumerate(label, start):
             cells[y][at] = (letter, tone)

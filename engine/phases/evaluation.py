@@ -214,10 +214,14 @@ class Evaluator:
             score_references(self.store, self.run["run_id"], plan, condition.name, answers)
 
     def _shown(self, plan: EvaluationPlan, model: Model) -> list[tuple[str, str]]:
-        """The accepted examples of the control in context: those of SFT in an order drawn by the run's seed."""
-        accepted = examples(self.reader, self.run, "sft", 0.0)
+        """The accepted examples of the control in context: those of SFT in an order drawn by the run's seed.
+
+        A repeat, which has no data and whose seed is that of its trainings, shows what the run that it repeats did.
+        """
+        first = self.reader.run(over_seeds.first_of(self.run))
+        accepted = examples(self.reader, first, "sft", 0.0)
         rows = list(accepted.train)
-        random.Random(derived_seed(self.run["seed"], IN_CONTEXT)).shuffle(rows)
+        random.Random(derived_seed(first["seed"], IN_CONTEXT)).shuffle(rows)
         pairs = [(accepted.instructions[accepted.of[row["id"]]][0], row["completion"].strip()) for row in rows]
         found = in_context(pairs, plan.items, plan.settings, model)
         run = self.reader.run(self.run["run_id"])

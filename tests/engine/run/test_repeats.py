@@ -10,6 +10,7 @@ import pytest
 
 from engine.core.errors import TrainingError
 from engine.evaluation.needs.over_seeds import repeats_of
+from engine.models.adapters import of_run, of_stage
 from engine.models.checkpoints import tree_sha256
 from engine.models.requests import adapter_fingerprint
 from engine.planning.repeats import repeat_cost
@@ -22,6 +23,7 @@ from store.db import Store
 from store.errors import CaiError
 from tests.engine.evaluation import examined
 from tests.engine.evaluation.examined import BASE, Examined, evaluate, query
+from tests.engine.evaluation.test_controls_evaluated import Shown
 from tests.engine.training.training_run import RUN, settings, trainable_store
 from tests.store import rows
 
@@ -73,6 +75,34 @@ def test_a_repeat_has_data_and_settings_of_the_run_and_a_seed_of_its_own(path: P
             repeated_kinds(reader, run)
     with pytest.raises(CaiError, match="makes no data of its own"):
         open_engine(Resume(path, own), lambda event: None)
+
+
+def test_no_stage_goes_on_from_a_repeats_adapter(path: Path) -> None:
+    with Store.open(path) as store:
+        child = begin_repeat(store, RUN, 1)
+    adapter(path, child, 2)
+    with Store.open(path, read_only=True) as store, store.reader() as reader:
+        own = of_run(reader, RUN, "sft")
+        assert own != of_run(reader, child, "sft")
+        assert of_stage(reader, "stage_6_small_model", BASE) == own  # the older of the two
+
+
+def test_a_repeat_shows_the_examples_that_the_run_showed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = {"evaluation.controls": "[base_in_context]", "evaluation.context_tokens": "1200"}
+    with Store.open(path) as store, store.reader() as reader:
+        store.update_run(RUN, settings=settings(**SMALL, **shown).model_dump())
+        child = begin_repeat(store, RUN, 1)
+    asked: dict[str, list[str]] = {}
+    for run_id in (RUN, child):
+        monkeypatch.setattr(examined, "RUN", run_id)
+        model = Shown({"base_in_context": 0.3})
+        model.fingerprint = BASE
+        evaluate(path, monkeypatch, model)
+        sql = f"SELECT request_id FROM evaluation_answers WHERE run_id = '{run_id}' AND condition = 'base_in_context'"
+        asked[run_id] = sorted(row["request_id"] for row in query(path, sql))
+    assert asked[RUN] == asked[child] and len(asked[RUN]) == 2 * 14 * 4
+    told = query(path, "SELECT manifest->>'$.base_in_context.shown' AS n FROM runs")
+    assert told[0]["n"] == told[1]["n"] != "0"
 
 
 def test_only_what_was_trained_is_repeated(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ class Evaluator:
             self.emit(events.Noted(run_id, "warning", text))
         planted = self.plant(plan)
         if failed := audit.blocked(planted):
-            self.store.renew(run_id, {"scorer_audits": planted, **NO_RESULTS})
+            self._leave_no_results(plan, {"scorer_audits": planted})
             return "gate_failed", f"the scorer's audit failed before anything was asked: {', '.join(failed)}"
         self._ask_all(plan)
         self.emit(events.PhaseFinished(run_id, PHASE, self._done, None))
@@ -239,9 +239,19 @@ class Evaluator:
         replaced = any(keys.get(row["item_id"], row["request_id"]) != row["request_id"] for row in rows)
         if replaced:
             only = {"evaluation_repeats": {"condition": condition.name}}
-            self.store.renew(self.run["run_id"], {**NO_RESULTS, "evaluation_repeats": []}, only=only)
+            self._leave_no_results(plan, {"evaluation_repeats": []}, only)
         elif any(row["scorer_sha256"] != plan.scorer_sha256 for row in rows):
-            self.store.renew(self.run["run_id"], NO_RESULTS)
+            self._leave_no_results(plan, {})
+
+    def _leave_no_results(
+        self,
+        plan: EvaluationPlan,
+        renewed: Mapping[str, list[Row]],
+        only: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        """Remove the run's results and renew these tables; of a repeat, the comparisons that it had a part in, too."""
+        self.store.renew(self.run["run_id"], {**NO_RESULTS, **renewed}, only=only)
+        over_seeds.renew(self.store, self.reader, self.run, plan.items_sha256, datetime.now(UTC))
 
     def _keep(self, held: list[Row]) -> None:
         self.store.put({"evaluation_answers": held})

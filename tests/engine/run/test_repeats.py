@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from engine.core.errors import TrainingError
-from engine.evaluation.needs.over_seeds import repeats_of
+from engine.evaluation import scorer_audit
+from engine.evaluation.needs.over_seeds import repeats_of, seeds_rows
 from engine.models.adapters import of_run, of_stage
 from engine.models.checkpoints import tree_sha256
 from engine.models.requests import adapter_fingerprint
@@ -24,6 +25,7 @@ from store.errors import CaiError
 from tests.engine.evaluation import examined
 from tests.engine.evaluation.examined import BASE, Examined, evaluate, query
 from tests.engine.evaluation.test_controls_evaluated import Shown
+from tests.engine.report.test_report_seeds import with_seeds
 from tests.engine.training.training_run import RUN, settings, trainable_store
 from tests.store import rows
 
@@ -59,12 +61,13 @@ def adapter(path: Path, run_id: str, number: int) -> str:
 
 def test_a_repeat_has_data_and_settings_of_the_run_and_a_seed_of_its_own(path: Path) -> None:
     with Store.open(path) as store, store.reader() as reader:
-        own = begin_repeat(store, RUN, 2, {"sft.learning_rate": "0.02"})
+        store.update_run(RUN, settings=settings(**SMALL, **{"evaluation.judge": "reviewer"}).model_dump())
+        own = begin_repeat(store, RUN, 2)
         run, first = reader.run(own), reader.run(RUN)
         assert (run["manifest"]["repeat_of"], run["manifest"]["repeat"], run["state"]) == (RUN, 2, "done")
         assert run["seed"] != first["seed"] and run["fingerprint"] == first["fingerprint"] == BASE
         assert run["settings"]["sft"]["epochs"] == 3.0 and run["settings"]["evaluation"]["reference"] is None
-        assert run["overrides"]["sft.learning_rate"] == [0.01, 0.02]
+        assert run["settings"]["evaluation"]["judge"] is None  # it would be paid for each repeat
         ours, theirs = (plan(reader, one, settings_of(one), "sft") for one in (run, first))
         assert ours.found.sha256 == theirs.found.sha256 and ours.found.train
         assert [(lock.name, lock.open) for lock in ours.locks] == [(lock.name, lock.open) for lock in theirs.locks]
@@ -89,7 +92,7 @@ def test_no_stage_goes_on_from_a_repeats_adapter(path: Path) -> None:
 
 def test_a_repeat_shows_the_examples_that_the_run_showed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = {"evaluation.controls": "[base_in_context]", "evaluation.context_tokens": "1200"}
-    with Store.open(path) as store, store.reader() as reader:
+    with Store.open(path) as store:
         store.update_run(RUN, settings=settings(**SMALL, **shown).model_dump())
         child = begin_repeat(store, RUN, 1)
     asked: dict[str, list[str]] = {}
@@ -121,6 +124,73 @@ def test_what_repeats_cost_is_what_the_run_took(path: Path) -> None:
         0.12
     )
     assert found["all"]["seconds"]["missing"] == {"evaluation": "no held-out item was asked yet"}
+
+
+def test_only_repeats_of_the_same_training_count(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store.open(path) as store:
+        child = begin_repeat(store, RUN, 1)
+    for run_id in (RUN, child):
+        if run_id == child:
+            adapter(path, child, 2)
+        sha256 = query(path, f"SELECT adapter_sha256 AS sha FROM trainings WHERE run_id = '{run_id}'")[0]["sha"]
+        monkeypatch.setattr(examined, "RUN", run_id)
+        model = Examined({"sft": 0.5}, {adapter_fingerprint(BASE, sha256): "sft"})
+        model.fingerprint = BASE
+        evaluate(path, monkeypatch, model)
+    items_sha256 = query(path, "SELECT any_value(items_sha256) AS sha FROM evaluation_answers")[0]["sha"]
+    with Store.open(path) as store, store.reader() as reader:
+        own = reader.query("SELECT * FROM trainings WHERE run_id = ?", [child])[0]
+        own = {**own, "settings": json.loads(own["settings"])}
+        sft = own["settings"]["sft"]
+
+        def counts() -> tuple[bool, bool]:
+            (one,) = repeats(reader, RUN, 1)
+            return bool(seeds_rows(reader, [RUN, child], items_sha256, rows.T0)), one.trained
+
+        assert counts() == (True, True)
+        older = {**own["settings"], "sft": sft | {"only_a_newer_version_has_it": 1}}
+        store.put({"trainings": [own | {"settings": older}]})
+        assert counts() == (True, True)
+        store.put({"trainings": [own | {"settings": {**own["settings"], "sft": sft | {"epochs": 1.0}}}]})
+        assert counts() == (False, False)
+        store.put({"trainings": [own | {"data_sha256": "other"}]})
+        assert counts() == (False, False)
+        store.put({"trainings": [own | {"adapter_sha256": "other"}]})  # trained anew, and not asked since
+        assert counts()[0] is False
+        store.put({"trainings": [own]})
+        assert counts() == (True, True)
+        audits = reader.query("SELECT * FROM scorer_audits WHERE run_id = ? AND part = 'undecided'", [child])
+        audits = [{**row, "detail": json.loads(row["detail"])} for row in audits if row["subject"] == "sft"]
+        store.put({"scorer_audits": [row | {"passed": False} for row in audits]})
+        assert counts() == (False, True)
+        store.put({"scorer_audits": audits})
+        assert counts() == (True, True)
+        decoding = {"temperature": 0.0, "max_tokens": 9}
+        sql = "SELECT request_id FROM evaluation_answers WHERE run_id = ?"
+        asked = [row["request_id"] for row in reader.query(sql, [child])]
+        tuned = [row for row in reader.completions(asked).values() if row["fingerprint"] != BASE]
+        store.put({"completions": [row | {"decoding": decoding} for row in tuned]})
+        assert counts()[0] is False
+
+
+def test_a_repeat_that_loses_its_results_has_no_part_any_more(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (over,) = with_seeds(0.2, 0.6)["evaluation_seeds"]
+    with Store.open(path) as store:
+        child = begin_repeat(store, RUN, 1)
+        store.append({"evaluation_seeds": [{**over, "runs": [RUN, child]}]})
+    monkeypatch.setattr(examined, "RUN", child)
+    monkeypatch.setattr(scorer_audit, "blocked", lambda found: ["planted arithmetic"])
+    outcome = evaluate(path, monkeypatch, Examined())
+    assert outcome.state == "gate_failed" and "before anything was asked" in outcome.reason
+    assert query(path, "SELECT * FROM evaluation_seeds") == []
+
+
+def test_nothing_is_repeated_on_other_data(path: Path) -> None:
+    own = query(path, "SELECT * FROM trainings")[0]
+    with Store.open(path) as store:
+        store.put({"trainings": [{**own, "settings": json.loads(own["settings"]), "data_sha256": "of others"}]})
+        with pytest.raises(TrainingError, match="are not those that its sft adapter learned from"):
+            begin_repeat(store, RUN, 1)
 
 
 def test_seeds_come_into_one_interval_once_three_answered(

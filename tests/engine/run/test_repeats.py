@@ -10,6 +10,7 @@ import pytest
 
 from engine.core.errors import TrainingError
 from engine.evaluation import scorer_audit
+from engine.evaluation.items import ITEMS_SHA256, item_set
 from engine.evaluation.needs.over_seeds import repeats_of, seeds_rows
 from engine.models.adapters import of_run, of_stage
 from engine.models.checkpoints import tree_sha256
@@ -124,6 +125,42 @@ def test_what_repeats_cost_is_what_the_run_took(path: Path) -> None:
         0.12
     )
     assert found["all"]["seconds"]["missing"] == {"evaluation": "no held-out item was asked yet"}
+
+
+def test_what_is_asked_and_scored_in_a_repeat_is_in_its_cost(path: Path) -> None:
+    told = {"evaluation.reference_logprobs": "true", "evaluation.controls": "[base_in_context]"}
+    base = ("base_raw", "base_formatted", "base_few_shot")
+    items = [item for split in ("dev", "test") for item in item_set().of("instruction_following", split, 4)]
+    answers = [
+        rows.evaluation_answer(item.item_id, name, True, items_sha256=ITEMS_SHA256, fingerprint=BASE)
+        for name in base for item in items
+    ]  # fmt: skip
+    logprobs = [
+        {"run_id": RUN, "condition": name, "item_id": f"x{n}", "items_sha256": ITEMS_SHA256, "fingerprint": BASE,
+         "request_id": f"s-{name}-{n}", "logprob": -1.0, "n_tokens": 1, "at": rows.T0}
+        for name in base for n in range(11)
+    ]  # fmt: skip
+    scores = [rows.score(row["request_id"], created_at=rows.T0 + timedelta(seconds=3 * (n % 11)))
+              for n, row in enumerate(logprobs)]  # fmt: skip
+    made = [rows.completion(row["request_id"], created_at=rows.T0 + timedelta(seconds=2 * (n % len(items))),
+                            decoding={"max_tokens": settings().evaluation.max_tokens})
+            for n, row in enumerate(answers)]  # fmt: skip
+    dpo = {"method": "dpo", "state": "done", "planned_steps": 7, "adapter_path": "x", "adapter_sha256": "x"}
+    random = {**dpo, "method": "sft_random", "planned_steps": 9, "updated_at": rows.T0 + timedelta(days=1)}
+    with Store.open(path) as store, store.reader() as reader:
+        store.update_run(RUN, settings=settings(**SMALL, **told).model_dump())
+        store.append({
+            "trainings": [rows.training("dpo-1", RUN, **dpo), rows.training("sft_random-1", RUN, **random)],
+            "training_steps": [rows.training_step(1, "dpo-1", RUN, seconds=5.0)],
+            "evaluation_answers": answers, "evaluation_logprobs": logprobs, "completions": made, "scores": scores,
+            "sessions": [rows.session(run_id=RUN)],
+        })  # fmt: skip
+        run = reader.run(RUN)
+        found = repeat_cost(reader, run, settings_of(run), ("sft", "dpo"), 2, 3.6)
+    parts = {part["name"]: part["seconds"]["value"] for part in found["parts"]}
+    assert parts["dpo"] == pytest.approx(7 * 5.0)  # the steps of the preference training, not of the newer control
+    assert parts["evaluation"] == pytest.approx(3 * 2.0 * len(items))  # sft, dpo, and the control that was not asked
+    assert parts["references"] == pytest.approx(3 * 3.0 * 11)
 
 
 def test_only_repeats_of_the_same_training_count(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,7 @@ def seeds(doc: Document) -> None:
     over = over_seeds(doc)
     if not over:
         doc.say(
-            "Training was not repeated with other seeds, or no repeat has results: what another seed would have given "
+            "Training was not repeated with other seeds, or no repeat counts: what another seed would have given "
             "is in no interval of this report.",
             over,
         )

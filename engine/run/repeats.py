@@ -83,13 +83,20 @@ def begin_repeat(store: Store, run_id: str, number: int) -> str:
 
     Settings of trainings are those that the run was trained with, whatever its spec says. What a person approved of in
     that run is not asked again, and a reference is not asked anew: it has no seed. Nor is a judge: it is paid for, and
-    its win rates are told of the run alone. Raises TrainingError where the run's data are not those it was trained on.
+    its win rates are told of the run alone. Raises TrainingError where the run's data are not those it was trained on,
+    and where no run can have the settings of both trainings.
     """
     with store.reader() as reader:
         run = reader.run(run_id)
         settings = dict(run["settings"])
-        for kind in repeated_kinds(reader, run):
-            settings |= _same_data(reader, run, kind)["settings"]
+        trainings = [_same_data(reader, run, kind) for kind in repeated_kinds(reader, run)]
+    for training in trainings:
+        settings |= training["settings"]
+    if not all(alike(training, settings) for training in trainings):
+        raise TrainingError(
+            f"the adapters of run {run_id} were trained with different settings of the section 'adapter'",
+            f"Train the last one anew as the first was, then repeat that: cai train dpo {run_id}. Nothing was started.",
+        )
     settings["evaluation"] = {**settings["evaluation"], "reference": None, "judge": None}
     if settings.get("review"):
         settings["review"] = {**settings["review"], "ask": []}

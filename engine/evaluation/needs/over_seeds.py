@@ -61,7 +61,7 @@ def training_of(reader: Reader, run_id: str, kind: str) -> Row | None:
     return {**row, "settings": json.loads(row["settings"])}
 
 
-def alike(first: Row, settings: Mapping[str, Any]) -> bool:
+def alike(first: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     """Whether settings are those of the first training; what only a newer version of the program has doesn't count."""
     wanted = [(part, name, value) for part, of in first["settings"].items() for name, value in of.items()]
     return all((settings.get(part) or {}).get(name) == value for part, name, value in wanted)

@@ -230,6 +230,16 @@ def test_nothing_is_repeated_on_other_data(path: Path) -> None:
             begin_repeat(store, RUN, 1)
 
 
+def test_trainings_that_one_run_cannot_have_are_not_repeated(path: Path) -> None:
+    told = {"adapter": settings().adapter.model_dump() | {"dropout": 0.3}, "dpo": settings().dpo.model_dump()}
+    dpo = rows.training("dpo-1", RUN, method="dpo", state="done", settings=told, adapter_path="x", adapter_sha256="x")
+    with Store.open(path) as store:
+        store.append({"trainings": [dpo]})
+        with pytest.raises(TrainingError, match="with different settings of the section 'adapter'"):
+            begin_repeat(store, RUN, 1)
+    assert len(query(path, "SELECT run_id FROM runs")) == 1
+
+
 def test_seeds_come_into_one_interval_once_three_answered(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

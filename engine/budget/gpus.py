@@ -37,6 +37,12 @@ KINDS = {
     "RTX4090": GpuKind(24, 165, 1.008),
 }
 
+# A GH200 is no H200 and an RTX A1000 no A100; an RTX 4090 D or one of a laptop computes less.
+_NAMES = {
+    kind: re.compile(rf"(?<![A-Z0-9]){kind.replace('RTX', 'RTX ?')}(?![A-Z0-9]| D\b| Laptop)", re.IGNORECASE)
+    for kind in KINDS
+}
+
 
 def prices_of(text: str) -> dict[str, float]:
     """Dollars an hour by kind, from "H200 3.79, H100 2.99". Raises ValueError, whose text says what is wanted."""
@@ -63,5 +69,5 @@ def kind_of(device: str) -> tuple[str | None, int]:
     several = _DEVICES.match(device)
     if device.lower().startswith("cpu"):
         return CPU, 1
-    plain = device.replace(" ", "").upper()
-    return next((kind for kind in KINDS if kind in plain), None), int(several[1]) if several else 1
+    found = (kind for kind, name in _NAMES.items() if name.search(device))
+    return next(found, None), int(several[1]) if several else 1

@@ -15,7 +15,7 @@ from engine.core.errors import TrainingError
 from engine.models import checkpoints
 from store.disk import force_to_disk
 from store.inert.markdown import fence, inline
-from store.names import CONTROL_TRAININGS, SUPERVISED
+from store.names import CONTROL_TRAININGS, REPEAT_OF, SUPERVISED
 from store.read import Reader
 
 FOLDER = "adapter"
@@ -61,11 +61,14 @@ def of_run(reader: Reader, run_id: str, wanted: str) -> Adapter | None:
 
 
 def of_stage(reader: Reader, spec: str, base: str) -> Adapter | None:
-    """The adapter that was trained last in a run of a spec, on base weights of the fingerprint `base`; no control."""
+    """The adapter that was trained last in a run of a spec, on base weights of the fingerprint `base`.
+
+    A control's is none, nor is that of a repeat: data of the next stage are of the run that makes the claim.
+    """
     rows = reader.query(
         "SELECT t.training_id, t.method, t.adapter_path, t.adapter_sha256 FROM trainings t "
         "JOIN runs r USING (run_id) WHERE r.spec = ? AND t.state = 'done' AND t.adapter_path IS NOT NULL "
-        "AND t.method NOT IN (SELECT unnest(?::VARCHAR[])) "
+        f"AND t.method NOT IN (SELECT unnest(?::VARCHAR[])) AND r.manifest->>'$.{REPEAT_OF}' IS NULL "
         "AND coalesce(r.manifest->>'$.model.base_fingerprint', r.fingerprint) = ? ORDER BY t.updated_at DESC LIMIT 1",
         [spec, list(CONTROL_TRAININGS), base],
     )

@@ -81,7 +81,7 @@ class Evaluator:
             self.emit(events.Noted(run_id, "warning", text))
         planted = self.plant(plan)
         if failed := audit.blocked(planted):
-            self.store.renew(run_id, {"scorer_audits": planted, **NO_RESULTS})
+            self._leave_no_results(plan, {"scorer_audits": planted})
             return "gate_failed", f"the scorer's audit failed before anything was asked: {', '.join(failed)}"
         self._ask_all(plan)
         self.emit(events.PhaseFinished(run_id, PHASE, self._done, None))
@@ -214,10 +214,14 @@ class Evaluator:
             score_references(self.store, self.run["run_id"], plan, condition.name, answers)
 
     def _shown(self, plan: EvaluationPlan, model: Model) -> list[tuple[str, str]]:
-        """The accepted examples of the control in context: those of SFT in an order drawn by the run's seed."""
-        accepted = examples(self.reader, self.run, "sft", 0.0)
+        """The accepted examples of the control in context: those of SFT in an order drawn by the run's seed.
+
+        A repeat, which has no data and whose seed is that of its trainings, shows what the run that it repeats did.
+        """
+        first = self.reader.run(over_seeds.first_of(self.run))
+        accepted = examples(self.reader, first, "sft", 0.0)
         rows = list(accepted.train)
-        random.Random(derived_seed(self.run["seed"], IN_CONTEXT)).shuffle(rows)
+        random.Random(derived_seed(first["seed"], IN_CONTEXT)).shuffle(rows)
         pairs = [(accepted.instructions[accepted.of[row["id"]]][0], row["completion"].strip()) for row in rows]
         found = in_context(pairs, plan.items, plan.settings, model)
         run = self.reader.run(self.run["run_id"])
@@ -238,11 +242,19 @@ class Evaluator:
         replaced = any(keys.get(row["item_id"], row["request_id"]) != row["request_id"] for row in rows)
         if replaced:
             only = {"evaluation_repeats": {"condition": condition.name}}
-            self.store.renew(
-                self.run["run_id"], {**NO_RESULTS, "judge_results": [], "evaluation_repeats": []}, only=only
-            )
+            self._leave_no_results(plan, {"evaluation_repeats": [], "judge_results": []}, only)
         elif any(row["scorer_sha256"] != plan.scorer_sha256 for row in rows):
-            self.store.renew(self.run["run_id"], NO_RESULTS)
+            self._leave_no_results(plan, {})
+
+    def _leave_no_results(
+        self,
+        plan: EvaluationPlan,
+        renewed: Mapping[str, list[Row]],
+        only: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        """Remove the run's results and renew these tables; of a repeat, the comparisons that it had a part in, too."""
+        self.store.renew(self.run["run_id"], {**NO_RESULTS, **renewed}, only=only)
+        over_seeds.renew(self.store, self.reader, self.run, plan.items_sha256, datetime.now(UTC))
 
     def _keep(self, held: list[Row]) -> None:
         self.store.put({"evaluation_answers": held})

@@ -41,12 +41,13 @@ from engine.planning.priors import (
 )
 from engine.spec.constitution import CONDITIONS, load_constitution
 from engine.spec.stage import StageSpec, load_spec, settings_of
-from store.names import CONTROL_TRAININGS, TRAINING_PHASES
+from store.names import CONTROL_TRAININGS, REPEAT_OF, TRAINING_PHASES
 from store.read import Reader
 
 PIPELINE = "stage_6_constitutional_integration"  # the last shipped stage: those before it are its parents
 SEEDS, ABLATION_ITEMS = 3, 50
 PRIOR, MEASURED = "prior", "measured"
+REPEATED = "repeats"  # beside names of specs: the runs that repeat one with other seeds
 
 Row = dict[str, Any]
 
@@ -100,9 +101,23 @@ def experiment_of_run(
         if given.get("parameters") is None:
             given["parameters"] = _size_of(run["model"], spec.written_for)
         kind = kind or device_of(reader, run)[0]
-        return experiment_of(stages, model=run["model"], kind=kind, reader=reader, **given)
+        paid = _paid(reader, run, stages)
+        return experiment_of(stages, model=run["model"], kind=kind, reader=reader, paid=paid, **given)
     except SpecError as error:
         return {"reason": f"{error.title}. {error.hint}"}
+
+
+def _paid(reader: Reader, run: Mapping[str, Any], stages: Sequence[tuple[str, StageSpec]]) -> dict[str, float]:
+    """US dollars that the run, the newest runs of the stages before it and its repeats cost: by spec, and REPEATED."""
+    by_run = {name: amount.total / 1e6 for name, amount in spent(reader).by_run.items()}
+    runs = [one for one in reader.runs() if one["model"] == run["model"]]  # the newest first
+    found = {REPEATED: sum(by_run.get(one["run_id"], 0.0) for one in runs
+                           if one["manifest"].get(REPEAT_OF) == run["run_id"])}  # fmt: skip
+    for name, _ in stages:
+        of = [one["run_id"] for one in runs if one["spec"] == name and REPEAT_OF not in one["manifest"]]
+        chosen = [run["run_id"]] if name == run["spec"] else of[:1]
+        found[name] = sum(by_run.get(one, 0.0) for one in chosen)
+    return found
 
 
 def _size_of(*models: str) -> float:
@@ -134,15 +149,18 @@ def experiment_of(
     seeds: int = SEEDS,
     ablations: int | None = None,
     reader: Reader | None = None,
+    paid: Mapping[str, float] | None = None,
 ) -> Row:
     """The experiment of these stages as one JSON-ready object; times in device-seconds, prices in US dollars.
 
-    {spec, model, parameters, gpu, usd_per_hour, priced_on, cap_usd, left_usd, total, stages, controls, seeds,
+    {spec, model, parameters, gpu, usd_per_hour, priced_on, cap_usd, left_usd, paid_usd, total, stages, controls, seeds,
     ablations, lines, kinds, priors, reason, about}. `kind` is a kind of GPU, by default the cheapest in all whose
     memory holds the weights; `usd_per_hour` is its price where that is not the one of `prices`. `lines` are what is
     bought, in the order in which it is: all stages, the controls that are on, the seeds beyond the first, the
-    ablations; each with what is spent after it and whether that is within the money. `ablations` counts principles, by
-    default all of the constitution. Raises SpecError where the model's name does not say how large it is.
+    ablations; each with what is spent after it and whether that is within the money. What is `paid` of these stages, by
+    spec, and of seeds, as REPEATED, is in `lines` as well as in the ledger: as far as it was planned, it counts once
+    (`paid_usd`). `ablations` counts principles, by default all of the constitution. Raises SpecError where the model's
+    name does not say how large it is.
     """
     last = stages[-1][1]
     model = model or last.written_for
@@ -166,10 +184,12 @@ def experiment_of(
     chosen = kind or _cheapest(kinds)
     priced = next(row["usd_per_hour"] for row in kinds if row["gpu"] == chosen)
     found = made.get(chosen) or _nothing()
+    of_these = _planned_part(found, paid or {})
     return {
         "spec": stages[-1][0], "model": model, "parameters": parameters, "gpu": chosen, "usd_per_hour": priced,
         "priced_on": _priced_on(chosen, usd_per_hour if kind else None, prices), "cap_usd": cap, "left_usd": left,
-        **found, "lines": _within(found["lines"], left), "kinds": kinds, "priors": [one.row() for one in PRIORS],
+        "paid_usd": of_these, **found, "lines": _within(found["lines"], None if left is None else left + of_these),
+        "kinds": kinds, "priors": [one.row() for one in PRIORS],
         "reason": next(row["reason"] for row in kinds if row["gpu"] == chosen),
         "about": "time of the device at work; priors are points without an interval, the first pilot measures them",
     }  # fmt: skip
@@ -183,6 +203,14 @@ def _money(reader: Reader | None, spec: StageSpec, cap_usd: float | None) -> tup
         return cap, cap
     micro = cap_of(reader, spec) if cap_usd is None else round(cap_usd * 1e6)
     return (None, None) if micro is None else (micro / 1e6, max(micro - spent(reader).all.total, 0) / 1e6)
+
+
+def _planned_part(found: Row, paid: Mapping[str, float]) -> float:
+    """What is paid of stages and seeds, of each as much as it was planned to cost."""
+    planned = {row["spec"]: row["usd"] for row in found["stages"]}
+    if found["seeds"] and (each := found["seeds"]["one_more"]["usd"]) is not None:
+        planned[REPEATED] = each * (found["seeds"]["planned"] - 1)
+    return float(sum(min(paid.get(name, 0.0), usd) for name, usd in planned.items() if usd is not None))
 
 
 def _nothing() -> Row:

@@ -23,6 +23,7 @@ from engine.planning.forecast import (
     together,
     unknown,
 )
+from engine.planning.priors import answered
 from engine.spec.stage import StageSpec, available, load_spec, settings_of
 from engine.training.examples import examples
 from engine.training.plan import steps_of
@@ -117,38 +118,33 @@ def steps_part(reader: Reader, run: Mapping[str, Any], kind: str, method: str, s
 
 
 def _evaluation(reader: Reader, run: Mapping[str, Any], spec: StageSpec) -> Part:
-    rows = _asked(reader, run)
+    rows = reader.query(
+        "SELECT condition, count(*) AS n FROM evaluation_answers WHERE run_id = ? GROUP BY 1", [run["run_id"]]
+    )
     wanted = [*BASE_CONDITIONS, *(name for name in TRAINING_PHASES if getattr(spec, name) is not None)]
     wanted += controls_of(spec)
     left = [name for name in wanted if name not in {row["condition"] for row in rows}]
     if not left:
         return Part("evaluation", 0.0, None, sum(row["n"] for row in rows), "every condition was asked")
-    return _conditions_part(rows, len(left))
+    return asked_again(reader, run, len(left))
 
 
-def asked_again(reader: Reader, run: Mapping[str, Any], conditions: int) -> Part:
-    """So many conditions more, each asked the items that the run's conditions were asked."""
-    return _conditions_part(_asked(reader, run), conditions)
-
-
-def _asked(reader: Reader, run: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """How many items each condition of a run was asked, and in how many seconds."""
-    return reader.query(
-        'SELECT condition, count(*) AS n, epoch(max("at") - min("at")) AS seconds FROM evaluation_answers '
-        "WHERE run_id = ? GROUP BY 1 ORDER BY 1",
-        [run["run_id"]],
-    )
-
-
-def _conditions_part(rows: Sequence[Mapping[str, Any]], left: int) -> Part:
-    timed = [row for row in rows if row["n"] > 1 and row["condition"] != "reference"]
+def asked_again(reader: Reader, run: Mapping[str, Any], conditions: int, *, references: bool = False) -> Part:
+    """So many conditions more, each asked the items that the run's were asked, or scoring as many `references`."""
+    tables = ("evaluation_logprobs", "scores") if references else ("evaluation_answers", "completions")
+    name, what = ("references", "reference answer") if references else ("evaluation", "held-out item")
+    timed = answered(reader, run["run_id"], *tables)
     if not timed:
-        return Part("evaluation", None, None, 0, "", "no held-out item was asked yet")
-    items = max(row["n"] for row in timed)
-    mean, drawn = mean_of(np.array([row["seconds"] / (row["n"] - 1) for row in timed]))
-    how = f"{left} conditions of {items} items at the mean of {len(timed)} asked, bootstrap over conditions"
-    drawn = None if drawn is None else drawn * items * left
-    return Part("evaluation", mean * items * left, drawn, sum(row["n"] for row in timed), how)
+        return Part(name, None, None, 0, "", f"no {what} was asked yet")
+    items = reader.query(
+        f"SELECT max(n) AS n FROM (SELECT count(*) AS n FROM {tables[0]} WHERE run_id = ? AND condition != 'reference' "
+        "GROUP BY condition)",
+        [run["run_id"]],
+    )[0]["n"]
+    mean, drawn = mean_of(np.array([row["seconds"] / row["n"] for row in timed]))
+    how = f"{conditions} conditions of {items} items at the mean of {len(timed)} asked, bootstrap over conditions"
+    drawn = None if drawn is None else drawn * items * conditions
+    return Part(name, mean * items * conditions, drawn, sum(row["n"] for row in timed), how)
 
 
 def _missing(name: str, pilot: Pilot) -> Part:

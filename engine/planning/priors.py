@@ -19,6 +19,8 @@ from store.read import Reader
 BENCHMARKS, ASSUMED, GPU_BENCH = "docs/BENCHMARKS.md", "assumed", "bench/gpu.py"
 WRITE, READ, LEARN, LEARN_PAIRS, ALONE = "write", "read", "learn", "learn_pairs", "alone"
 
+Row = dict[str, Any]
+
 
 @dataclass(frozen=True, slots=True)
 class Prior:
@@ -56,18 +58,24 @@ FLOPS = {WRITE: 2, READ: 2, LEARN: 6, LEARN_PAIRS: 8}
 _SHARES = {WRITE: WRITING, READ: READING, LEARN: LEARNING, LEARN_PAIRS: LEARNING}
 _CPU_WEIGHTS = 0.27e9
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bm])(?![a-z])", re.IGNORECASE)
+_EXPERTS = re.compile(r"\d+x\d+(?:\.\d+)?\s*[bm](?![a-z])", re.IGNORECASE)  # 8x7B: how much they share it doesn't say
 
 
 def parameters_of(model: str) -> float:
-    """How many weights a model has, by its name: Qwen2.5-32B has 32e9. Raises SpecError where the name has no size."""
-    found = _SIZE.findall(model)
-    if not found:
+    """How many weights a model has, by its name: Qwen2.5-32B has 32e9, Qwen3-30B-A3B 30e9, of which 3e9 are active.
+
+    Raises SpecError where the name has no size, or that of an expert alone as Mixtral-8x7B.
+    """
+    name = model.rstrip("/").rpartition("/")[2]
+    if not _SIZE.search(name):
+        name = model  # a folder may say it
+    found = [float(number) * {"b": 1e9, "m": 1e6}[unit.lower()] for number, unit in _SIZE.findall(name)]
+    if not any(found) or _EXPERTS.search(name):
         raise SpecError(
             f"the name {model!r} does not say how many weights the model has",
             "Name it with --parameters, such as --parameters 32B. Nothing was started.",
         )
-    number, unit = found[-1]
-    return float(number) * {"b": 1e9, "m": 1e6}[unit.lower()]
+    return max(found)
 
 
 def speeds(parameters: float, kind: str) -> dict[str, float]:
@@ -129,10 +137,13 @@ _UNITS = """
     UNION ALL SELECT 'pairs', count(*) FROM pairs WHERE run_id = $1
     UNION ALL SELECT 'audit', 1
 """
+# Answers that were computed for a run and not found: of a model call that another run had paid for no time was taken.
 _ANSWERED = """
-    SELECT sum(n)::BIGINT AS n, sum(seconds) AS seconds FROM (
-        SELECT count(*) - 1 AS n, epoch(max("at") - min("at")) AS seconds FROM evaluation_answers
-        WHERE run_id = $1 AND condition != 'reference' GROUP BY condition HAVING count(*) > 1)
+    SELECT condition, sum(n - 1)::BIGINT AS n, sum(seconds) AS seconds FROM (
+        SELECT a.condition, count(*) AS n, epoch(max(c.created_at) - min(c.created_at)) AS seconds
+        FROM {asked} a JOIN {calls} c USING (request_id) JOIN sessions s ON s.session_id = c.session_id
+        WHERE a.run_id = $1 AND s.run_id = $1 AND a.condition != 'reference' GROUP BY a.condition, c.session_id)
+    GROUP BY 1 HAVING sum(n - 1) > 0 ORDER BY 1
 """
 # An example that an optimiser's step learns from, each time that it does.
 _LEARNED = """
@@ -166,6 +177,15 @@ def measured_work(reader: Reader, model: str) -> dict[str, MeasuredWork]:
     }
 
 
+def answered(reader: Reader, run_id: str, asked: str = "evaluation_answers", calls: str = "completions") -> list[Row]:
+    """What each condition of a run took where a session of the run computed it: {condition, n, seconds}.
+
+    Time runs from the first answer of a session to its last, so the first is not in `n`. `asked` and `calls` may be
+    evaluation_logprobs and scores.
+    """
+    return reader.query(_ANSWERED.format(asked=asked, calls=calls), [run_id])
+
+
 def device_of(reader: Reader, run: Mapping[str, Any]) -> tuple[str | None, int]:
     """The kind that a run was made on: as its backend says, else as a training process saw it."""
     told = [str((run["manifest"].get("model") or {}).get("device") or "")]
@@ -180,5 +200,8 @@ def _timed(reader: Reader, run_id: str, units: Mapping[str, int]) -> Iterator[tu
         [run_id],
     )
     yield from ((row["phase"], units[row["phase"]], row["seconds"]) for row in spent if units.get(row["phase"]))
-    for part, rows in (("evaluation", reader.query(_ANSWERED, [run_id])), ("", reader.query(_LEARNED, [run_id]))):
-        yield from ((row.get("part", part), row["n"], row["seconds"]) for row in rows if row["n"] and row["seconds"])
+    answers = answered(reader, run_id)
+    whole = {"part": "evaluation"} | {name: sum(row[name] for row in answers) for name in ("n", "seconds")}
+    for row in (whole, *reader.query(_LEARNED, [run_id])):
+        if row["n"] and row["seconds"]:
+            yield row["part"], row["n"], row["seconds"]

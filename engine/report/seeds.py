@@ -65,7 +65,7 @@ def seeds(doc: Document) -> None:
     over = over_seeds(doc)
     if not over:
         doc.say(
-            "Training was not repeated with other seeds, or no repeat has results: what another seed would have given "
+            "Training was not repeated with other seeds, or no repeat counts: what another seed would have given "
             "is in no interval of this report.",
             over,
         )
@@ -76,7 +76,8 @@ def seeds(doc: Document) -> None:
     )  # fmt: skip
     doc.say(
         "Repeats were trained on the same data with the same settings and another seed, and asked the same "
-        "items. A difference is taken as the sum of effects of its template, of its seed, of both together, "
+        "items; one of which more answers are undecided than a claim may have is left out. "
+        "A difference is taken as the sum of effects of its template, of its seed, of both together, "
         "and of its item. Items are nested in templates and these in types; seeds are crossed with all of "
         "them. Templates and seeds are draws, types are fixed (the crossed random effects of generalizability "
         "theory, Brennan 2001). So the error over seeds has two parts: that of templates, cluster-robust, "

@@ -35,7 +35,6 @@ def add(commands: Commands) -> None:
     about = "train and evaluate a run again with other seeds, for the spread between them"
     own = commands.add("repeat", repeat, about)
     add_run(own)
-    add_set(own)
     own.add_argument("--seeds", type=positive, default=3, metavar="N", help="so many other seeds (3)")
     own.add_argument("--plan", action="store_true", help="only say what it would cost")
     own.add_argument("--yes", action="store_true", help="go on without asking whether it may cost that")
@@ -111,7 +110,7 @@ def repeat(args: argparse.Namespace, terminal: Terminal) -> int:
     store, run_id = store_path(args), run_of(args)
     with reading(args) as reader:
         run = reader.run(run_id)
-        spec, kinds = settings_of(run, dict(args.set or ())), repeated_kinds(reader, run)
+        spec, kinds = settings_of(run), repeated_kinds(reader, run)
         left = [one for one in repeats(reader, run_id, args.seeds) if not one.evaluated]
         cost = repeat_cost(reader, run, spec, kinds, len(left), args.config.price_per_gpu_hour)
     told = {"run": run_id, "seeds": args.seeds, "trained": list(kinds), "cost": cost}
@@ -153,7 +152,7 @@ def _carry_out(
     store, own = store_path(args), one.run_id
     if own is None:
         with Store.open(store) as opened:
-            own = begin_repeat(opened, run_id, one.number, dict(args.set or ()))
+            own = begin_repeat(opened, run_id, one.number)
     if not args.json:
         write(terminal, f"repeat {one.number} of {args.seeds}: run {own}\n")
     orders: list[Train | Evaluate] = [] if one.trained else [Train(store, own, kinds)]

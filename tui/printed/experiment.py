@@ -33,6 +33,8 @@ def experiment_lines(found: Row) -> list[RenderableType]:
         return [Text(make_visible(f"  not known: {found['reason']}", limit=400), style="yellow")]
     price = "" if found["usd_per_hour"] is None else f"${found['usd_per_hour']:g} an hour, "
     cap = "no cap" if found["cap_usd"] is None else f"{dollars(found['left_usd'])} left of {dollars(found['cap_usd'])}"
+    if found["paid_usd"]:
+        cap += f"; {dollars(found['paid_usd'])} of what is below is paid"
     return [
         fact("device", f"{found['gpu']}: {price}{found['priced_on']}"),
         fact("budget", cap),
@@ -91,7 +93,7 @@ def _controls(controls: Sequence[Row]) -> list[RenderableType]:
 def _one_more(found: Row) -> list[Text]:
     """What one seed and one ablation more cost, and how many the money is enough for after what is planned."""
     after = found["lines"][-1]["after_usd"] if found["lines"] else None
-    over = None if after is None or found["left_usd"] is None else found["left_usd"] - after
+    over = None if after is None or found["left_usd"] is None else found["left_usd"] + found["paid_usd"] - after
     rows = []
     for name, each in (("seed", found["seeds"]["one_more"]), ("ablated principle", found["ablations"]["each"])):
         if not each["seconds"]:

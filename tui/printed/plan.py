@@ -19,7 +19,7 @@ Row = Mapping[str, Any]
 
 _PARTS = {"samples": "samples to target", "pairs": "preference pairs", "gates": "the next gates",
           "sft": "SFT", "dpo": "preferences", "sft_random": "SFT, random", "sft_length": "SFT, length",
-          "evaluation": "evaluation"}  # fmt: skip
+          "evaluation": "evaluation", "references": "reference answers"}  # fmt: skip
 _ADVICE = {
     "go on": ("go on", "green"),
     "doubt": ("the trend alone would not get there; the planned effect would", "yellow"),

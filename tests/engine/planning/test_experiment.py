@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,16 @@ def test_a_control_costs_only_where_it_is_on() -> None:
 
 
 def test_what_the_store_measured_takes_a_priors_place(tmp_path: Path) -> None:
+    asked = [rows.evaluation_answer(f"x{n}", c, True) for c in ("base_raw", "base_formatted") for n in range(11)]
+    later = [row | {"run_id": "run-b", "at": rows.T0 + timedelta(microseconds=n)} for n, row in enumerate(asked)]
+    calls = [rows.completion(row["request_id"], created_at=rows.T0 + timedelta(seconds=3 * (n % 11)))
+             for n, row in enumerate(asked)]  # fmt: skip
     with Store.open(tmp_path / "cai.duckdb") as store:
         made = fill(store, model="gemma-3-270m", manifest={"model": {"device": "cpu"}}, spec="stage_6_small_model")
+        again = rows.run("run-b", model="gemma-3-270m", manifest={"model": {"device": "cpu"}},
+                         settings=load_spec("stage_6_small_model").settings.model_dump())  # fmt: skip
+        store.append({"runs": [again], "evaluation_answers": [*asked, *later], "completions": calls,
+                      "sessions": [rows.session(), rows.session("session-2", "run-b")]})  # fmt: skip
         store.append({"trainings": [rows.training(settings={"sft": {"effective_batch": 8}})],
                       "training_steps": [rows.training_step(n, seconds=4.0) for n in (1, 2)]})  # fmt: skip
         with store.reader() as reader:
@@ -86,13 +95,46 @@ def test_what_the_store_measured_takes_a_priors_place(tmp_path: Path) -> None:
     assert part(found, "responses")["rate"] == "measured" and part(found, "responses")["runs"] == ["run-a"]
     assert part(found, "instructions")["units"] == pytest.approx(400 * made["n"] / made["accepted"])
     assert part(found, "sft")["seconds"] == pytest.approx(0.5 * part(found, "sft")["units"])
-    assert part(found, "evaluation")["rate"] == "prior" and found["total"]["rate"] == "measured and prior"
+    # What run-b found was not answered anew: it says nothing of how long answers take.
+    assert (known[CPU].rates["evaluation"].seconds, known[CPU].rates["evaluation"].runs) == (3.0, ("run-a",))
+    assert part(found, "dpo")["rate"] == "prior" and found["total"]["rate"] == "measured and prior"
     assert part(other, "responses")["rate"] == "prior"  # what a CPU took says nothing of another device
     assert part(other, "instructions")["units"] == part(found, "instructions")["units"]
 
 
+def paid(entry: str, run_id: str, usd: float) -> dict[str, Any]:
+    return {"run_id": run_id, "entry_id": entry, "kind": "gpu", "stage": 6, "phase": "responses", "state": "settled",
+            "micro_usd": round(usd * 1e6), "quantity": 1.0, "unit": "gpu_second", "price_usd": usd, "priced_on": "test",
+            "detail": "H100", "session_id": "session-1", "at": rows.T0}  # fmt: skip
+
+
+def test_work_that_is_paid_for_is_not_charged_again(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"kind": "H100", "usd_per_hour": 3600.0, "cap_usd": 1e6, "seeds": 3}
+    with Store.open(tmp_path / "cai.duckdb") as store, store.reader() as reader:
+        fill(store, model="gemma-3-270m", spec="stage_6_small_model")
+        store.append({"runs": [rows.run("run-b", model="gemma-3-270m", spec="stage_6_small_model", state="done",
+                                        manifest={"repeat_of": "run-a", "repeat": 1})]})  # fmt: skip
+        plain = experiment_of_run(reader, "run-a", **given)
+        stage, seed = plain["stages"][-1]["usd"], plain["seeds"]["one_more"]["usd"]
+        for n, (run_id, usd) in enumerate((("run-a", stage / 2), ("run-b", seed), ("run-z", 7.0))):
+            store.append({"ledger": [paid(f"e{n}", run_id, usd)]})
+        spent = stage / 2 + seed + 7
+        need = plain["lines"][-1]["after_usd"]
+        enough = experiment_of_run(reader, "run-a", **given | {"cap_usd": need + 7.01})
+        assert enough["left_usd"] == pytest.approx(need + 7.01 - spent)
+        assert enough["paid_usd"] == pytest.approx(spent - 7) and enough["lines"][-1]["fits"] is True
+        assert experiment_of_run(reader, "run-a", **given | {"cap_usd": need + 6.9})["lines"][-1]["fits"] is False
+        # What went beyond the plan of a stage is money that the rest does not have.
+        store.append({"ledger": [paid("e9", "run-a", stage)]})
+        assert experiment_of_run(reader, "run-a", **given)["paid_usd"] == pytest.approx(stage + seed)
+
+
 def test_a_model_whose_name_has_no_size() -> None:
     assert (parameters_of("Qwen/Qwen2.5-32B"), parameters_of("gemma-3-270m")) == (32e9, 270e6)
+    assert (parameters_of("Qwen/Qwen3-30B-A3B"), parameters_of("/models/7B/Qwen2.5-1.5B")) == (30e9, 1.5e9)
+    for name in ("mistralai/Mixtral-8x7B-v0.1", "x-0B", "x-0.0m"):  # experts share weights; 0 is no size
+        with pytest.raises(SpecError, match="how many weights"):
+            parameters_of(name)
     stages = [("own", load_spec("stage_1_small_model").settings)]
     with pytest.raises(SpecError, match="how many weights"):
         experiment_of(stages, model="/models/base")
@@ -106,6 +148,10 @@ def test_prices_by_kind() -> None:
         with pytest.raises(ValueError, match="kinds are"):
             prices_of(wrong)
     assert kind_of("2 x NVIDIA H100 80GB HBM3") == ("H100", 2)
+    others = ("NVIDIA RTX A1000", "NVIDIA GH200 480GB", "NVIDIA L40", "NVIDIA GeForce RTX 4090 D", "NVIDIA A10")
+    assert [kind_of(name)[0] for name in others] == [None] * len(others)
+    named = {"A100": "NVIDIA A100-SXM4-80GB", "H200": "NVIDIA H200 NVL", "L40S": "NVIDIA L40S", "B200": "NVIDIA B200"}
+    assert {kind: kind_of(name)[0] for kind, name in named.items()} == {kind: kind for kind in named}
     assert [kind_of(name)[0] for name in ("cpu", "NVIDIA GeForce RTX 4090", "cuda:0")] == [CPU, "RTX4090", None]
 
 

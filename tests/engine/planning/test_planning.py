@@ -18,6 +18,7 @@ from engine.evaluation.registration import design_over, sizes_of
 from engine.planning.forecast import Part, pilot_of, together
 from engine.planning.futility import conditional_power
 from engine.planning.plan import allocation, plan_of
+from engine.planning.priors import answered
 from engine.planning.sample_size import sample_size
 from engine.spec.stage import load_spec
 from engine.stats.clusters import clustered_power
@@ -238,11 +239,14 @@ def test_trainings_and_evaluation_by_what_was_measured(tmp_path: Path) -> None:
         fill(store)
         steps = [rows.training_step(n, "sft-1", "run-b", seconds=2.0 + n % 3) for n in range(1, 31)]
         other = rows.run("run-b", settings=load_spec("stage_1_small_model").settings.model_dump(), state="done")
-        asked = [rows.evaluation_answer(f"x{n}", c, True, at=rows.T0 + timedelta(seconds=2 * n + k))
-                 for k, c in enumerate(("base_raw", "base_formatted")) for n in range(11)]  # fmt: skip
+        asked = [rows.evaluation_answer(f"x{n}", c, True) for c in ("base_raw", "base_formatted") for n in range(11)]
+        # All found in a moment on run-c, which this run's session had computed at two seconds each.
+        found_in = [row | {"run_id": "run-c", "at": rows.T0 + timedelta(days=1)} for row in asked]
+        made = [rows.completion(row["request_id"], created_at=rows.T0 + timedelta(seconds=2 * n))
+                for n, row in enumerate(asked)]  # fmt: skip
         store.append({
             "runs": [other], "trainings": [rows.training("sft-1", "run-b", state="done")], "training_steps": steps,
-            "evaluation_answers": asked,
+            "evaluation_answers": [*asked, *found_in], "completions": made, "sessions": [rows.session()],
         })  # fmt: skip
         found = plan_of(reader, "run-a", price_per_hour=3.6)
         parts = {part["name"]: part["seconds"] for part in found["forecast"]["stage"]["parts"]}
@@ -251,6 +255,7 @@ def test_trainings_and_evaluation_by_what_was_measured(tmp_path: Path) -> None:
         assert parts["sft"]["value"] == pytest.approx(planned * np.mean([row["seconds"] for row in steps]))
         assert parts["sft"]["lo"] < parts["sft"]["value"] < parts["sft"]["hi"]
         assert parts["evaluation"]["value"] == pytest.approx(2.0 * 11 * 3)  # few_shot, sft and dpo are left
+        assert answered(reader, "run-c") == [] and [row["n"] for row in answered(reader, "run-a")] == [10, 10]
         stages = {one["stage"]: one for one in found["forecast"]["pipeline"]["stages"]}
         assert stages[1]["run"] == "run-b"
         store.put({"trainings": [rows.training("sft-2", "run-a", state="done")]})

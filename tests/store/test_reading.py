@@ -303,7 +303,9 @@ def test_a_statement_that_fails_by_its_values_is_no_damage(reader: Reader, sql: 
 def test_only_an_error_by_what_is_in_the_file_is_damage(tmp_path: Path) -> None:
     (path := tmp_path / "cai.duckdb").touch()
     full = duckdb.OutOfMemoryException("Out of Memory Error: failed to allocate block of size 256.0 KiB (0/1 MiB used)")
-    block = duckdb.IOException("IO Error: Corrupt database file: computed checksum does not match in block at 12288")
+    damaged = "Corrupt database file: computed checksum 1 does not match stored checksum 2 in block at location 12288"
     for told in (query_failed, not_opened):
         assert type(told(path, full)) is StoreError
-        assert type(told(path, block)) is StoreDamaged
+        assert type(told(path, duckdb.Error(damaged))) is StoreDamaged
+    for kind in ("Data Corruption", "IO", "INTERNAL", "Serialization"):
+        assert type(query_failed(path, OSError(f"{kind} Error: {damaged}"))) is StoreDamaged  # as Arrow has it

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -98,7 +98,8 @@ class OwnCursor:
             self._connection.execute("ROLLBACK")
 
     def interrupt(self) -> None:
-        self._connection.interrupt()
+        with suppress(duckdb.Error):  # it is closed already
+            self._connection.interrupt()
 
     def close(self) -> None:
         self._connection.close()

@@ -19,7 +19,7 @@ from store.errors import NotFound, StoreError, StoreLocked
 from store.serving import wire
 from store.serving.attached import Attached
 from store.serving.place import connected, places
-from store.serving.service import AT_MOST
+from store.serving.service import AT_MOST, ReadingService
 from tests.store.serving.owners import owned, write
 
 ENDLESS = "SELECT sum(a.range * b.range) AS n FROM range(100000000) a, range(1000) b"
@@ -149,6 +149,39 @@ def test_the_owner_closes_although_somebody_reads(path: Path) -> None:
         closing.join()
         assert "kill" not in caught.value.hint
     assert not any(place.exists() for place in places(path))
+    with reading(path) as file:
+        assert isinstance(file, Store)
+
+
+def test_a_store_is_closed_whatever_its_readers_threads_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cursor = (store := Store.open(path))._cursor()
+    cursor.close()
+    cursor.interrupt()  # as the end of the service does, while the thread closes its cursor
+
+    start = threading.Thread.start
+
+    def none_for_readers(thread: threading.Thread) -> None:
+        if thread.name == "reader":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("store.db.PATIENCE_S", 0.1)
+        patched.setattr(threading.Thread, "start", none_for_readers)
+        for _ in range(2):
+            assert Attached.to(path) is None
+    with reading(path) as attached:
+        assert isinstance(attached, Attached)
+    store.close()
+
+    def fails(service: ReadingService) -> None:
+        close(service)
+        raise RuntimeError("a thread")
+
+    close = ReadingService.close
+    monkeypatch.setattr(ReadingService, "close", fails)
+    with pytest.raises(RuntimeError, match="a thread"), Store.open(path):
+        pass
     with reading(path) as file:
         assert isinstance(file, Store)
 

@@ -18,10 +18,10 @@ from store.disk import volume
 from store.errors import NotAStore, StoreDamaged, StoreError, StoreLocked, StoreWriteFailed
 
 _HOLDER = re.compile(r"lock is held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
-# An error by what is in a file is of no type of its own in Python. Its text begins with what is damaged, or with one of
+# An error by what is in a file is of no type of its own in Python. Its text begins with what is wrong, or with one of
 # these types, also where Arrow hands it on; errors of a statement's values and of memory may say the same words.
 _DAMAGE = re.compile(
-    r"((IO|INTERNAL|Serialization|TransactionContext|Data Corruption) Error: .*|Failure while )?"
+    r"Corrupt|Failure while replaying WAL|(IO|INTERNAL|Serialization|TransactionContext|Data Corruption) Error: .*"
     r"(corrupt|checksum|replaying WAL|could not read|cannot read|out of range|deserializ|allocate block|block id)",
     re.IGNORECASE | re.DOTALL,
 )

@@ -21,7 +21,7 @@ from store.query import Params
 from store.read import Reader
 from store.serving import wire
 from store.serving.place import connected, peer
-from store.serving.service import HELD_SECONDS
+from store.serving.service import HELD_SECONDS, SECONDS
 
 HELLO_S = 10.0  # until the owner says who it is
 _LOOK_S = 0.25
@@ -108,7 +108,6 @@ class FarCursor:
                     f"the store {path} is in use by {holder_named(process)}, which is another version of cai",
                     "Nothing was changed. Read it with that version, or when that process has ended.",
                 )
-            connection.settimeout(HELD_SECONDS + _GRACE_S)
             return cls(path, connection, process, int(said["pid"]))
         except OSError:  # it ends at this moment
             connection.close()
@@ -162,10 +161,18 @@ class FarCursor:
             self._again()
         connection = self._connection
         self._unfinished = True
+        until = time.monotonic() + (HELD_SECONDS if self._held else SECONDS) + _GRACE_S
+
+        def late() -> None:
+            if suspended(self.process) or time.monotonic() > until:
+                raise _silent(self.path, self.process)
+
         try:
+            connection.settimeout(_GRACE_S)
             wire.send_json(connection, request)
+            connection.settimeout(_LOOK_S)
             while True:
-                kind, content = wire.receive(connection)
+                kind, content = wire.receive(connection, late)
                 if kind == wire.JSON:
                     break
                 with pa.ipc.open_stream(content) as stream:
@@ -205,11 +212,16 @@ def _hello(path: Path, connection: socket.socket, process: int) -> dict[str, Any
         except TimeoutError:
             continue
         return wire.receive_json(connection)
+    raise _silent(path, process)
+
+
+def _silent(path: Path, process: int) -> StoreLocked:
+    """The error of an owner that does not answer, and that may be suspended."""
     if suspended(process):
         hint = "Nothing was changed. It can be read when that process goes on: type fg in the terminal that it is in."
     else:
         hint = "Nothing was changed. That process does not answer those who read; try again, or when it has ended."
-    raise StoreLocked(f"the store {path} is in use by {holder_named(process)}", hint)
+    return StoreLocked(f"the store {path} is in use by {holder_named(process)}", hint)
 
 
 def _ended(path: Path, process: int) -> StoreError:

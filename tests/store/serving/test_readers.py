@@ -227,8 +227,28 @@ def test_a_suspended_owner_is_told_as_suspended(path: Path) -> None:
         with pytest.raises(StoreLocked, match="suspended"):
             Store.open(path)
         owner.send_signal(signal.SIGCONT)
-        with reading(path) as store:
+        with reading(path) as store, store.reader() as reader:
             assert isinstance(store, Attached)
+            assert reader.query("SELECT 1 AS one") == [{"one": 1}]
+            with reader.as_of_now() as parts:
+                list(parts("SELECT 1 AS one"))
+                owner.send_signal(signal.SIGSTOP)
+                with pytest.raises(StoreLocked, match="which is suspended"):
+                    list(parts("SELECT 2 AS two"))
+            with pytest.raises(StoreLocked, match="which is suspended"):
+                reader.query("SELECT 2 AS two")
+            owner.send_signal(signal.SIGCONT)
+            assert reader.query("SELECT 2 AS two") == [{"two": 2}]
+
+
+def test_an_owner_that_answers_too_late_is_not_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.serving.attached._GRACE_S", 0.5)
+    monkeypatch.setattr("store.serving.attached.SECONDS", 0.0)
+    with Store.open(path), reading(path) as store, store.reader() as reader:
+        with pytest.raises(StoreLocked, match="is in use by process") as caught:
+            reader.query(ENDLESS)
+        assert "does not answer" in caught.value.hint
+        assert reader.query("SELECT 1 AS one") == [{"one": 1}]
 
 
 def test_an_owner_that_serves_nobody_is_named_after_a_moment(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

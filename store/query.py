@@ -60,6 +60,7 @@ class OwnCursor:
         self.path = path
         self.owner = os.getpid()
         self._connection = connection
+        self._left: Any = None  # what is read little by little, and may not be read to its end
 
     def table(self, sql: str, params: Params, typed: float | None) -> Any:
         with self._telling():
@@ -74,7 +75,7 @@ class OwnCursor:
             require_select(self._connection, sql)
             try:
                 # What is not asked for yet is not computed either.
-                found = self._connection.sql(sql, params=params).to_arrow_reader(PAGE)
+                found = self._left = self._connection.sql(sql, params=params).to_arrow_reader(PAGE)
                 first = [batch] if (batch := next(found, None)) is not None else []
             except duckdb.OutOfMemoryException:
                 yield from self._with_room(sql, params)
@@ -94,6 +95,8 @@ class OwnCursor:
             self._connection.execute("BEGIN TRANSACTION READ ONLY")
 
     def release(self) -> None:
+        if self._left is not None:
+            self._left.close()  # DuckDB refuses the next statement while there is more to be read
         with self._telling():
             self._connection.execute("ROLLBACK")
 

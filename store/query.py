@@ -72,12 +72,14 @@ class OwnCursor:
 
     def parts(self, sql: str, params: Params = None) -> Iterator[Any]:
         try:
+            self._let_go()
             require_select(self._connection, sql)
             try:
                 # What is not asked for yet is not computed either.
                 found = self._left = self._connection.sql(sql, params=params).to_arrow_reader(PAGE)
                 first = [batch] if (batch := next(found, None)) is not None else []
             except duckdb.OutOfMemoryException:
+                self._let_go()
                 yield from self._with_room(sql, params)
                 return
             yield pa.Table.from_batches(first, found.schema)
@@ -95,8 +97,6 @@ class OwnCursor:
             self._connection.execute("BEGIN TRANSACTION READ ONLY")
 
     def release(self) -> None:
-        if self._left is not None:
-            self._left.close()  # DuckDB refuses the next statement while there is more to be read
         with self._telling():
             self._connection.execute("ROLLBACK")
 
@@ -123,9 +123,16 @@ class OwnCursor:
     @contextmanager
     def _telling(self) -> Iterator[None]:
         try:
+            self._let_go()
             yield
         except duckdb.Error as error:
             raise query_failed(self.path, error) from error
+
+    def _let_go(self) -> None:
+        """Close what was not read to its end: DuckDB refuses the next statement while there is more to be read."""
+        left, self._left = self._left, None
+        if left is not None:
+            left.close()
 
     def _roomy(self, sql: str, params: Params, most: str | None) -> Any:
         try:

@@ -1,11 +1,13 @@
 """What readers cost the run that they look at: `python bench/readers.py [PILOT] [PAIRS]`.
 
-Pairs of pilots of the small spec on the embedded model, each in a process of its own: one alone, and one of which five
-other processes make 1,000 reads, spread over the time that the first took; which of the two comes first alternates. A
-read is one question of the program's own, in turn: a run's row, its gates, a page of samples, the last events, how many
-samples there are; one in ten is the whole status, some twenty SELECTs. Told are `throughput`, the seconds alone over
-those with readers, each pair and their median; the same of the processor's time of the run's process, which other work
-on the machine disturbs less; and over all reads errors, median and 95th percentile in milliseconds. One JSON line.
+A first pilot of the small spec on the embedded model warms the file cache and tells how long one takes. Then pairs of
+them, each pilot in a process of its own: one alone, and one of which five other processes make 1,000 reads, from when
+its model is loaded and spread over 0.8 of the first pilot's time; which of the two comes first alternates. A read is
+one question of the program's own, in turn: a run's row, its gates, a page of samples, the last events, how many samples
+there are; one in ten is the whole status, some twenty SELECTs. Told are `throughput`, the seconds alone over those with
+readers, each pair and their median; the same of the processor's time of the run's process, which other work on the
+machine disturbs less; and over all reads errors, median and 95th percentile in milliseconds. One JSON line. A reader
+that finds no run to read ends the benchmark.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from typing import Any
 from common import MODEL, pilot_of, report
 
 READERS, READS = 5, 1_000
-LATEST_S = 120.0  # in which the run has to be there
+LATEST_S = 120.0  # in which the run has to be there and its model loaded
+PART = 0.8  # of the first pilot's time, over which the reads are spread
 
 
 def work(store: Path, pilot: int) -> dict[str, float]:
@@ -50,6 +53,8 @@ def read(store: Path, number: int, over_s: float) -> dict[str, Any]:
         except CaiError:
             pass  # the run has not opened its store yet
         time.sleep(0.2)
+    else:
+        raise SystemExit(f"no run with a loaded model was there to be read within {LATEST_S:g} s")
     with reading(store) as attached, attached.reader() as reader:
         run_id = str(reader.latest_run_id())
         asked = (
@@ -99,7 +104,7 @@ def main() -> None:
             print(json.dumps(read(Path(store), int(number), float(over_s))))
             return
     pilot, pairs = (int(text) for text in (sys.argv[1:] + ["2", "3"][len(sys.argv) - 1 :]))
-    over_s = 0.8 * one(pilot, None)[0]["seconds"]  # the first run of all warms the file cache and is not counted
+    over_s = PART * one(pilot, None)[0]["seconds"]
     throughput, cpu, reads = [], [], []
     for number in range(pairs):
         if number % 2:
@@ -114,7 +119,7 @@ def main() -> None:
         reads += told
     times = sorted(1_000 * one_read for told in reads for one_read in told["times"])
     report(
-        benchmark="readers", model=MODEL, pilot=pilot, seconds_alone=round(over_s / 0.8, 1), processes=READERS,
+        benchmark="readers", model=MODEL, pilot=pilot, seconds_alone=round(over_s / PART, 1), processes=READERS,
         reads=len(times), errors=sum(len(told["errors"]) for told in reads),
         first_error=next((error for told in reads for error in told["errors"]), ""),
         over_the_socket=all(told["attached"] for told in reads), median_ms=round(statistics.median(times), 1),

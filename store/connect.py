@@ -18,9 +18,12 @@ from store.disk import volume
 from store.errors import NotAStore, StoreDamaged, StoreError, StoreLocked, StoreWriteFailed
 
 _HOLDER = re.compile(r"lock is held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
-# DuckDB has no type of its own for an error by what is in a file.
+# An error by what is in a file is of no type of its own in Python. Its text begins with what is wrong, or with one of
+# these types, also where Arrow hands it on; errors of a statement's values and of memory may say the same words.
 _DAMAGE = re.compile(
-    r"corrupt|checksum|replaying WAL|could not read|cannot read|out of range|deserializ|allocate block|block id", re.I
+    r"Corrupt|Failure while replaying WAL|(IO|INTERNAL|Serialization|TransactionContext|Data Corruption) Error: .*"
+    r"(corrupt|checksum|replaying WAL|could not read|cannot read|out of range|deserializ|allocate block|block id)",
+    re.IGNORECASE | re.DOTALL,
 )
 # No statement may reach the network for an extension, and no query may read a Python variable by its name.
 _CONFIG: dict[str, Any] = {"autoinstall_known_extensions": "false", "python_enable_replacements": "false"}
@@ -149,8 +152,8 @@ def query_failed(path: Path, error: Exception) -> StoreError:
             f"the store {path} must be opened again after a write that failed",
             f"What was committed is intact. Check {volume(path)}, then start cai again.",
         )
-    if not isinstance(error, duckdb.ProgrammingError) and _DAMAGE.search(str(error)):
-        return StoreDamaged(path, f"a part of the store {path} cannot be read: {_first_line(error)}")
+    if _DAMAGE.match(str(error)):
+        return StoreDamaged.at(path, f"a part of the store {path} cannot be read: {_first_line(error)}")
     return StoreError(f"a query of {path} failed: {error}", "Nothing was changed.")
 
 
@@ -175,8 +178,8 @@ def not_opened(path: Path, error: Exception) -> StoreError:
         return StoreError(
             f"{path} is already open in this process", "read from it with Store.reader(), or pass the open Store on"
         )
-    if isinstance(error, duckdb.Error) and path.is_file() and _DAMAGE.search(text):
-        return StoreDamaged(path, f"the store {path} cannot be opened: {_first_line(error)}")
+    if isinstance(error, duckdb.Error) and path.is_file() and _DAMAGE.match(text):
+        return StoreDamaged.at(path, f"the store {path} cannot be opened: {_first_line(error)}")
     if isinstance(error, duckdb.SerializationException) or "newer version of DuckDB" in text:
         return StoreError(f"{path} was written by another version of DuckDB: {_first_line(error)}", "upgrade cai")
     return StoreError(

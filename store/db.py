@@ -165,8 +165,13 @@ class Store:
     def close(self) -> None:
         """Merge the log into the file and give the file free; its readers are closed too. Closing twice is fine."""
         service, self._service = self._service, None
-        if service is not None:
-            service.close()
+        try:
+            if service is not None:
+                service.close()
+        finally:
+            self._close_file()
+
+    def _close_file(self) -> None:
         with self._write_lock, self._cursor_lock:
             if self._database is None:
                 return

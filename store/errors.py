@@ -1,6 +1,7 @@
 """The root of every error this program raises on purpose."""
 
 from pathlib import Path
+from typing import Self
 
 
 class CaiError(Exception):
@@ -31,11 +32,13 @@ class NotAStore(StoreError):
 
 
 class StoreDamaged(StoreError):
-    """Less of the store at `path` can be read than was committed to it; its files are as they were."""
+    """Less of a store can be read than was committed to it; its files are as they were."""
 
-    def __init__(self, path: Path, title: str, why: str = "") -> None:
+    @classmethod
+    def at(cls, path: Path, title: str, why: str = "") -> Self:
+        """The same of the store at `path`, with a hint that says `why` and what can be done."""
         save = f"Put the right files back, or save what can be read with: cai salvage {path} --out DIR"
-        super().__init__(title, " ".join(filter(None, ["Nothing was changed.", why, save])))
+        return cls(title, " ".join(filter(None, ["Nothing was changed.", why, save])))
 
 
 class StoreTooNew(StoreError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -60,6 +60,7 @@ class OwnCursor:
         self.path = path
         self.owner = os.getpid()
         self._connection = connection
+        self._left: Any = None  # what is read little by little, and may not be read to its end
 
     def table(self, sql: str, params: Params, typed: float | None) -> Any:
         with self._telling():
@@ -71,12 +72,14 @@ class OwnCursor:
 
     def parts(self, sql: str, params: Params = None) -> Iterator[Any]:
         try:
+            self._let_go()
             require_select(self._connection, sql)
             try:
                 # What is not asked for yet is not computed either.
-                found = self._connection.sql(sql, params=params).to_arrow_reader(PAGE)
+                found = self._left = self._connection.sql(sql, params=params).to_arrow_reader(PAGE)
                 first = [batch] if (batch := next(found, None)) is not None else []
             except duckdb.OutOfMemoryException:
+                self._let_go()
                 yield from self._with_room(sql, params)
                 return
             yield pa.Table.from_batches(first, found.schema)
@@ -98,7 +101,8 @@ class OwnCursor:
             self._connection.execute("ROLLBACK")
 
     def interrupt(self) -> None:
-        self._connection.interrupt()
+        with suppress(duckdb.Error):  # it is closed already
+            self._connection.interrupt()
 
     def close(self) -> None:
         self._connection.close()
@@ -119,9 +123,16 @@ class OwnCursor:
     @contextmanager
     def _telling(self) -> Iterator[None]:
         try:
+            self._let_go()
             yield
         except duckdb.Error as error:
             raise query_failed(self.path, error) from error
+
+    def _let_go(self) -> None:
+        """Close what was not read to its end: DuckDB refuses the next statement while there is more to be read."""
+        left, self._left = self._left, None
+        if left is not None:
+            left.close()
 
     def _roomy(self, sql: str, params: Params, most: str | None) -> Any:
         try:

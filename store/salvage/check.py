@@ -28,7 +28,7 @@ def open_whole(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     known, log = read_known(path), log_path(path)
     if not path.exists():
         if log.exists() or (known is not None and known.commits):
-            raise StoreDamaged(path, f"the store {path} is gone, and what lies beside it says that there was one")
+            raise StoreDamaged.at(path, f"the store {path} is gone, and what lies beside it says that there was one")
         if not read_only:
             create(path)
     try:
@@ -38,7 +38,7 @@ def open_whole(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     except NotAStore as error:
         if known is None:
             raise
-        raise StoreDamaged(path, error.title) from error
+        raise StoreDamaged.at(path, error.title) from error
 
 
 def _whole(path: Path, known: Known | None, *, read_only: bool) -> duckdb.DuckDBPyConnection:
@@ -57,18 +57,18 @@ def _require_whole(path: Path, database: duckdb.DuckDBPyConnection, known: Known
     has_log = log.exists() and log.stat().st_size > 0
     if known is not None:
         if found is not None and found.store != known.store:
-            raise StoreDamaged(
+            raise StoreDamaged.at(
                 path, f"the store {path} is not the one that lay here", f"{known_path(path).name} is another one's."
             )
         if (commits := found.commits if found else 0) < known.commits:
             lost, what = known.commits - commits, log.name if not has_log else f"{path.name} or {log.name}"
-            raise StoreDamaged(
+            raise StoreDamaged.at(
                 path,
                 f"{lost:,} of {known.commits:,} commits of the store {path} are missing",
                 f"The last that is known of was at {known.at}. {what} is missing, damaged or an older one.",
             )
     elif found is not None and found.writing is not None and (not has_log or found.commits == found.merged):
-        raise StoreDamaged(
+        raise StoreDamaged.at(
             path,
             f"the store {path} is a copy that was made while somebody wrote it",
             f"It is as of {found.writing}, with {found.commits:,} commits; what came later is in {log.name}, which "

@@ -77,12 +77,12 @@ def read_known(path: Path) -> Known | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise StoreDamaged(path, f"{where} cannot be read: {error.strerror or error}") from error
+        raise StoreDamaged.at(path, f"{where} cannot be read: {error.strerror or error}") from error
     if not held:
         return None
     lines = [_read_line(held[start : start + _LINE]) for start in (0, _LINE)]
     if not (whole := [line for line in lines if line is not None]):
-        raise StoreDamaged(path, f"{where} is damaged, so that nobody knows whether the store is whole")
+        raise StoreDamaged.at(path, f"{where} is damaged, so that nobody knows whether the store is whole")
     return max(whole, key=lambda known: known.commits)
 
 

@@ -21,11 +21,12 @@ from store.query import Params
 from store.read import Reader
 from store.serving import wire
 from store.serving.place import connected, peer
-from store.serving.service import HELD_SECONDS
+from store.serving.service import HELD_SECONDS, SECONDS
 
 HELLO_S = 10.0  # until the owner says who it is
 _LOOK_S = 0.25
 _GRACE_S = 30.0  # beyond what the owner itself allows
+_BROKEN_OFF = "the query was ended"
 
 
 class Attached:
@@ -89,6 +90,7 @@ class FarCursor:
         self._connection = connection
         self._broken = ""
         self._held = False
+        self._unfinished = False
 
     @classmethod
     def to(cls, path: Path) -> FarCursor | None:
@@ -106,7 +108,6 @@ class FarCursor:
                     f"the store {path} is in use by {holder_named(process)}, which is another version of cai",
                     "Nothing was changed. Read it with that version, or when that process has ended.",
                 )
-            connection.settimeout(HELD_SECONDS + _GRACE_S)
             return cls(path, connection, process, int(said["pid"]))
         except OSError:  # it ends at this moment
             connection.close()
@@ -137,12 +138,14 @@ class FarCursor:
 
     def release(self) -> None:
         self._held = False
-        if not self._broken:
+        if self._unfinished:  # what is left of that answer would be read to its end first
+            self.interrupt()
+        elif not self._broken:
             for _ in self._asked({"do": "release"}):
                 pass
 
     def interrupt(self) -> None:
-        self._broken = "the query was ended"
+        self._broken = _BROKEN_OFF
         with suppress(OSError):  # it is gone already
             self._connection.shutdown(socket.SHUT_RDWR)
 
@@ -156,27 +159,39 @@ class FarCursor:
             raise _ended(self.path, self.process)
         if self._broken:
             self._again()
-        done = False
+        connection = self._connection
+        self._unfinished = True
+        until = time.monotonic() + (HELD_SECONDS if self._held else SECONDS) + _GRACE_S
+
+        def late() -> None:
+            if suspended(self.process) or time.monotonic() > until:
+                raise _silent(self.path, self.process)
+
         try:
-            wire.send_json(self._connection, request)
+            connection.settimeout(_GRACE_S)
+            wire.send_json(connection, request)
+            connection.settimeout(_LOOK_S)
             while True:
-                kind, content = wire.receive(self._connection)
+                kind, content = wire.receive(connection, late)
                 if kind == wire.JSON:
                     break
                 with pa.ipc.open_stream(content) as stream:
                     yield stream.read_all()
-            done = True
+            self._unfinished = False
             message = wire.message(content)
             if "error" in message:
                 raise wire.error_of(message)
         except OSError as error:
-            if self._broken:
-                raise StoreError(self._broken, f"It was reading {self.path}. Nothing was changed.") from error
+            if self._broken or connection is not self._connection:
+                why = self._broken or _BROKEN_OFF
+                raise StoreError(why, f"It was reading {self.path}. Nothing was changed.") from error
             self._broken = "the connection broke"
             raise _ended(self.path, self.process) from error
         finally:
-            if not done and not self._broken:  # what was left unread is the answer to nothing else
-                self.interrupt()
+            if connection is self._connection and self._unfinished:
+                self._unfinished = False
+                if not self._broken:  # what was left unread is the answer to nothing else
+                    self.interrupt()
 
     def _again(self) -> None:
         """A new connection in the place of one that was broken off."""
@@ -197,11 +212,16 @@ def _hello(path: Path, connection: socket.socket, process: int) -> dict[str, Any
         except TimeoutError:
             continue
         return wire.receive_json(connection)
+    raise _silent(path, process)
+
+
+def _silent(path: Path, process: int) -> StoreLocked:
+    """The error of an owner that does not answer, and that may be suspended."""
     if suspended(process):
         hint = "Nothing was changed. It can be read when that process goes on: type fg in the terminal that it is in."
     else:
         hint = "Nothing was changed. That process does not answer those who read; try again, or when it has ended."
-    raise StoreLocked(f"the store {path} is in use by {holder_named(process)}", hint)
+    return StoreLocked(f"the store {path} is in use by {holder_named(process)}", hint)
 
 
 def _ended(path: Path, process: int) -> StoreError:

@@ -83,8 +83,12 @@ class ReadingService:
                     connection.close()
                     continue
                 thread = threading.Thread(target=self._serve, args=[connection], name="reader", daemon=True)
-                self._served[connection] = thread, None
-            thread.start()
+                try:
+                    thread.start()
+                except RuntimeError:  # the system has no thread left
+                    connection.close()
+                    continue
+                self._served[connection] = thread, None  # the lock keeps the thread from its cursor until here
 
     def _full(self, connection: socket.socket) -> bool:
         """Whether there are too many readers, which is told to the one that comes now."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from store.connect import connect
 from store.disk import volume, whole_file
-from store.errors import StoreError, StoreWriteFailed
+from store.errors import CaiError, StoreError, StoreWriteFailed
 from store.migrate import create, tables
 from store.query import Query
 
@@ -46,6 +46,7 @@ def snapshot(reader: Query, out: Path, only: Sequence[str] | None = None) -> dic
 
 def _filled(reader: Query, target: duckdb.DuckDBPyConnection, only: Sequence[str] | None) -> dict[str, int]:
     counts = {}
+    failed: list[CaiError] = []
     with reader.as_of_now() as parts:
         for name, table in tables(target).items():
             if only is not None and name not in only:
@@ -53,13 +54,23 @@ def _filled(reader: Query, target: duckdb.DuckDBPyConnection, only: Sequence[str
             columns = ", ".join(f'"{column.name}"' for column in table.columns)
             found = parts(f"SELECT {columns} FROM {name}")
             first = next(found)
-            target.register("given", pa.RecordBatchReader.from_batches(first.schema, _batches(first, found)))
-            [(counts[name],)] = target.execute(f"INSERT INTO {name} BY NAME SELECT * FROM given").fetchall()
+            target.register("given", pa.RecordBatchReader.from_batches(first.schema, _batches(first, found, failed)))
+            try:
+                [(counts[name],)] = target.execute(f"INSERT INTO {name} BY NAME SELECT * FROM given").fetchall()
+            except duckdb.Error:
+                if failed:  # reading failed, not writing
+                    raise failed[0] from None
+                raise
             target.unregister("given")
     target.execute("CHECKPOINT")
     return counts
 
 
-def _batches(first: Any, others: Iterator[Any]) -> Iterator[Any]:
-    for part in itertools.chain([first], others):
-        yield from part.to_batches()
+def _batches(first: Any, others: Iterator[Any], failed: list[CaiError]) -> Iterator[Any]:
+    """The batches of one table; an error of reading is kept in `failed`, since DuckDB makes one of its own of it."""
+    try:
+        for part in itertools.chain([first], others):
+            yield from part.to_batches()
+    except CaiError as error:
+        failed.append(error)
+        raise

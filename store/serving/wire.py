@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -45,12 +46,16 @@ def send_json(connection: socket.socket, value: dict[str, Any]) -> None:
     send(connection, JSON, json.dumps(value, default=_plain).encode())
 
 
-def receive(connection: socket.socket) -> tuple[bytes, bytes]:
-    """The kind and the content of the next frame. Raises OSError, also where the other end is gone."""
-    kind, size = _HEAD.unpack(_exactly(connection, _HEAD.size))
+def receive(connection: socket.socket, late: Callable[[], None] | None = None) -> tuple[bytes, bytes]:
+    """The kind and the content of the next frame. Raises OSError, also where the other end is gone.
+
+    Whenever the connection's timeout passes without a word, `late` raises or has it waited for again; without one that
+    is a TimeoutError.
+    """
+    kind, size = _HEAD.unpack(_exactly(connection, _HEAD.size, late))
     if kind not in (JSON, ARROW) or size > MOST:
         raise ConnectionError("what came is no frame")
-    return kind, _exactly(connection, size)
+    return kind, _exactly(connection, size, late)
 
 
 def receive_json(connection: socket.socket) -> dict[str, Any]:
@@ -83,11 +88,17 @@ def error_of(message: dict[str, Any]) -> StoreError:
     return wanted(str(message["title"]), str(message["hint"]))
 
 
-def _exactly(connection: socket.socket, size: int) -> bytes:
+def _exactly(connection: socket.socket, size: int, late: Callable[[], None] | None) -> bytes:
     content = bytearray(size)
     filled, view = 0, memoryview(content)
     while filled < size:
-        n = connection.recv_into(view[filled:])
+        try:
+            n = connection.recv_into(view[filled:])
+        except TimeoutError:
+            if late is None:
+                raise
+            late()
+            continue
         if not n:
             raise ConnectionResetError("the other end is gone")
         filled += n

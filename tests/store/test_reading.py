@@ -10,10 +10,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
+from store.connect import not_opened, query_failed
 from store.db import Store
-from store.errors import NotFound, StoreError
+from store.errors import NotFound, StoreDamaged, StoreError
 from store.read import Reader
 from tests.store import rows
 
@@ -275,3 +277,35 @@ def test_rows_of_one_place_are_both_read(store: Store, reader: Reader) -> None:
         found = list(reader.in_order(sql, ["run-o"], size=size))
         assert len({row["instruction_id"] for row in found}) == len(found) == 100
         assert [row["ordinal"] for row in found] == sorted(row["ordinal"] for row in found)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 300::TINYINT",
+        "SELECT CAST('corrupt' AS INT)",
+        "SELECT CAST(if(range > 5000, 'checksum', '1') AS INT) FROM range(100000)",
+        "SELECT substring('a', 9223372036854775807, 9223372036854775807)",
+        "SELECT error('IO Error: could not read block id 3')",
+    ],
+)
+def test_a_statement_that_fails_by_its_values_is_no_damage(reader: Reader, sql: str) -> None:
+    def in_parts() -> None:
+        with reader.as_of_now() as parts:
+            list(parts(sql))
+
+    for read in (lambda: reader.query(sql), in_parts):
+        with pytest.raises(StoreError, match="failed") as caught:
+            read()
+        assert not isinstance(caught.value, StoreDamaged) and "salvage" not in caught.value.hint
+
+
+def test_only_an_error_by_what_is_in_the_file_is_damage(tmp_path: Path) -> None:
+    (path := tmp_path / "cai.duckdb").touch()
+    full = duckdb.OutOfMemoryException("Out of Memory Error: failed to allocate block of size 256.0 KiB (0/1 MiB used)")
+    damaged = "Corrupt database file: computed checksum 1 does not match stored checksum 2 in block at location 12288"
+    for told in (query_failed, not_opened):
+        assert type(told(path, full)) is StoreError
+        assert type(told(path, duckdb.Error(damaged))) is StoreDamaged
+    for kind in ("Data Corruption", "IO", "INTERNAL", "Serialization"):
+        assert type(query_failed(path, OSError(f"{kind} Error: {damaged}"))) is StoreDamaged  # as Arrow has it

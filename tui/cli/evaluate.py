@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from engine.core.errors import UsageError
 from engine.evaluation.suites import KNOWN
 from store.text import json_ready
 from tui import printed
@@ -42,6 +43,8 @@ def evaluate(args: argparse.Namespace, terminal: Terminal) -> int:
     store = store_path(args)
     run_id = run_of(args)
     suites = tuple(name.strip() for one in args.suite or () for name in one.split(",") if name.strip())
+    if args.suite and not suites:
+        raise UsageError("--suite names no benchmark", f"Nothing was started. Name one, such as {next(iter(KNOWN))}.")
     if args.plan:
         return _tell_plan(args, terminal, run_id, suites)
     order = Evaluate(store, run_id, dict(args.set or ()), suites, batch_size=args.batch_size)

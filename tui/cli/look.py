@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from engine.core.errors import UsageError
-from store.names import REPEAT_OF
 from store.outcomes import FAILED
 from store.text import json_ready
 from tui import printed
@@ -50,18 +49,12 @@ def add(commands: Commands) -> None:
 def runs(args: argparse.Namespace, terminal: Terminal) -> int:
     with reading(args) as reader:
         from store.headline import with_headlines
+        from tui.reads.runs import listed
 
         found = with_headlines(reader, reader.runs())
-    heavy = ("settings", "manifest")
-    listed = [
-        {"run" if k == "run_id" else k: v for k, v in row.items() if k not in heavy}
-        | {REPEAT_OF: row["manifest"].get(REPEAT_OF)}
-        for row in found
-    ]
     none = "no runs yet; begin one with: cai run"
-    return answer(
-        args, terminal, {"runs": json_ready(listed)}, lambda: printed.tables.runs_table(found) if found else none
-    )
+    told = {"runs": json_ready(listed(found))}
+    return answer(args, terminal, told, lambda: printed.tables.runs_table(found) if found else none)
 
 
 def status(args: argparse.Namespace, terminal: Terminal) -> int:

@@ -38,6 +38,7 @@ from tui.config.reviewer import reviewer_options
 from tui.config.settings import Config
 from tui.reads import apart
 from tui.reads.evaluation import evaluation_account
+from tui.reads.runs import listed
 from tui.reads.training import training_accounts
 from tui.words.text import make_visible
 
@@ -144,10 +145,9 @@ def server(path: Path, config: Config, folder: Path) -> ToolEvents:
 
     @tool
     def list_runs() -> Row:
-        """All runs in the store, newest first, each with state, counts and the kind of acceptance it was."""
+        """All runs in the store, newest first: state, counts, kind of acceptance, and which run each repeats."""
         with shelf.reading() as reader:
-            found = with_headlines(reader, reader.runs())
-        return {"runs": [{k: v for k, v in row.items() if k not in ("settings", "manifest")} for row in found]}
+            return {"runs": listed(with_headlines(reader, reader.runs()))}
 
     @tool
     def run_status(run: Run = "") -> Row:

@@ -34,6 +34,8 @@ _THERE = {
     "refresh": _BEGIN.format("R in the room Runs"),
     "train": _BEGIN.format("n in the room Training"),
     "evaluate": _BEGIN.format("e in the room Evaluation"),
+    "preregister": "Where it shows the control center, tests are registered there: e in the room Evaluation, then p.",
+    "repeat": "One run is worked on at a time, and repeats are begun by this command alone: when that one has ended.",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from engine.core.errors import SpecError
 from engine.core.figures import percent_of, percents_whole
 from engine.stats.shares import wilson
 from store.headline import with_headlines
-from store.names import VERDICTS
+from store.names import REPEAT_OF, VERDICTS
 from store.outcomes import tally
 from tui.words.wording import RESULTS
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 RUNS_SHOWN = 500
 _ABOUT = ("spec", "spec_sha256", "model", "fingerprint", "seed", "pilot", "target", "until")
 _OWN = ("seed", "pilot", "target")
+_HEAVY = ("settings", "manifest")
 CHANGED = "changed by --set: "
 
 
@@ -43,6 +44,15 @@ def all_runs(reader: Reader) -> list[dict[str, Any]]:
     }
     runs = with_headlines(reader, reader.runs()[:RUNS_SHOWN])
     return [run | {"judged": judged.get(run["run_id"], 0)} for run in runs]
+
+
+def listed(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Runs as a program is told of them: without settings and manifest, but which run each repeats."""
+    return [
+        {"run" if name == "run_id" else name: value for name, value in run.items() if name not in _HEAVY}
+        | {REPEAT_OF: run["manifest"].get(REPEAT_OF)}
+        for run in runs
+    ]
 
 
 def account(reader: Reader, run_id: str) -> Account:

@@ -40,6 +40,7 @@ def leave(path: Path, first: int = 0, merged: int = IN_FILE, last: int = IN_FILE
     asked = [sys.executable, "-c", LEFT, str(path), str(first), str(merged), str(last)]
     done = subprocess.run(asked, env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 9, done.stderr
+    beside(path, "sock").unlink()  # nobody listens on it any more, and a folder with a socket cannot be copied
 
 
 def beside(path: Path, kind: str) -> Path:

@@ -19,7 +19,7 @@ from store.errors import NotFound, StoreError, StoreLocked
 from store.serving import wire
 from store.serving.attached import Attached
 from store.serving.place import connected, places
-from store.serving.service import AT_MOST
+from store.serving.service import AT_MOST, ReadingService
 from tests.store.serving.owners import owned, write
 
 ENDLESS = "SELECT sum(a.range * b.range) AS n FROM range(100000000) a, range(1000) b"
@@ -139,6 +139,21 @@ def test_a_store_is_not_held_at_one_moment_for_who_asks_for_nothing(
         assert reader.query("SELECT 1 AS one") == [{"one": 1}]
 
 
+def test_the_rest_of_an_answer_is_not_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.serving.service.HELD_SECONDS", 2.0)  # after which an answer to its end would be an error
+    with Store.open(path) as own, reading(path) as attached:
+        for store in (own, attached):
+            with store.reader() as reader:
+                with pytest.raises(ZeroDivisionError), reader.as_of_now() as parts:
+                    left = parts("SELECT range FROM range(1000000000000)")
+                    assert next(left).num_rows > 0
+                    raise ZeroDivisionError
+                assert reader.query("SELECT 1 AS one") == [{"one": 1}]
+                with pytest.raises(StoreError):
+                    next(left)
+                assert reader.query("SELECT 2 AS two") == [{"two": 2}]
+
+
 def test_the_owner_closes_although_somebody_reads(path: Path) -> None:
     store = Store.open(path)
     with reading(path) as attached, attached.reader() as reader:
@@ -149,6 +164,39 @@ def test_the_owner_closes_although_somebody_reads(path: Path) -> None:
         closing.join()
         assert "kill" not in caught.value.hint
     assert not any(place.exists() for place in places(path))
+    with reading(path) as file:
+        assert isinstance(file, Store)
+
+
+def test_a_store_is_closed_whatever_its_readers_threads_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cursor = (store := Store.open(path))._cursor()
+    cursor.close()
+    cursor.interrupt()  # as the end of the service does, while the thread closes its cursor
+
+    start = threading.Thread.start
+
+    def none_for_readers(thread: threading.Thread) -> None:
+        if thread.name == "reader":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("store.db.PATIENCE_S", 0.1)
+        patched.setattr(threading.Thread, "start", none_for_readers)
+        for _ in range(2):
+            assert Attached.to(path) is None
+    with reading(path) as attached:
+        assert isinstance(attached, Attached)
+    store.close()
+
+    def fails(service: ReadingService) -> None:
+        close(service)
+        raise RuntimeError("a thread")
+
+    close = ReadingService.close
+    monkeypatch.setattr(ReadingService, "close", fails)
+    with pytest.raises(RuntimeError, match="a thread"), Store.open(path):
+        pass
     with reading(path) as file:
         assert isinstance(file, Store)
 
@@ -181,8 +229,28 @@ def test_a_suspended_owner_is_told_as_suspended(path: Path) -> None:
         with pytest.raises(StoreLocked, match="suspended"):
             Store.open(path)
         owner.send_signal(signal.SIGCONT)
-        with reading(path) as store:
+        with reading(path) as store, store.reader() as reader:
             assert isinstance(store, Attached)
+            assert reader.query("SELECT 1 AS one") == [{"one": 1}]
+            with reader.as_of_now() as parts:
+                list(parts("SELECT 1 AS one"))
+                owner.send_signal(signal.SIGSTOP)
+                with pytest.raises(StoreLocked, match="which is suspended"):
+                    list(parts("SELECT 2 AS two"))
+            with pytest.raises(StoreLocked, match="which is suspended"):
+                reader.query("SELECT 2 AS two")
+            owner.send_signal(signal.SIGCONT)
+            assert reader.query("SELECT 2 AS two") == [{"two": 2}]
+
+
+def test_an_owner_that_answers_too_late_is_not_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.serving.attached._GRACE_S", 0.5)
+    monkeypatch.setattr("store.serving.attached.SECONDS", 0.0)
+    with Store.open(path), reading(path) as store, store.reader() as reader:
+        with pytest.raises(StoreLocked, match="is in use by process") as caught:
+            reader.query(ENDLESS)
+        assert "does not answer" in caught.value.hint
+        assert reader.query("SELECT 1 AS one") == [{"one": 1}]
 
 
 def test_an_owner_that_serves_nobody_is_named_after_a_moment(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

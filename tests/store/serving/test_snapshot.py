@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from store.db import Store, reading
 from store.errors import StoreError
+from store.query import OwnCursor
 from store.serving.snapshot import snapshot
 from tests.store.serving.owners import owned, write
 
@@ -58,3 +61,20 @@ def test_what_fails_on_the_way_leaves_nothing(path: Path, tmp_path: Path) -> Non
         with pytest.raises(StoreError, match="is gone"):
             snapshot(reader, out)
     assert list(out.parent.iterdir()) == []
+
+
+def test_a_read_that_fails_on_the_way_is_not_told_as_a_failed_write(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = OwnCursor.parts
+
+    def breaking(cursor: OwnCursor, sql: str) -> Iterator[Any]:
+        yield next(parts(cursor, sql))
+        raise failed
+
+    failed = StoreError("a part cannot be read", "Put the right files back.")
+    monkeypatch.setattr(OwnCursor, "parts", breaking)
+    with reading(path) as store, store.reader() as reader, pytest.raises(StoreError) as caught:
+        snapshot(reader, tmp_path / "out" / "a.duckdb")
+    assert caught.value is failed
+    assert list((tmp_path / "out").iterdir()) == []

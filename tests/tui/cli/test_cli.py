@@ -17,6 +17,7 @@ from tests.store import rows
 from tests.tui.cli.commands import HOSTILE, as_json, child, run_cai
 from tests.tui.cli_fakes import ROOT, RUN
 from tests.tui.host.test_terminal import in_a_terminal
+from tui.host.busy import there
 
 # -- starting ------------------------------------------------------------------------------------------------------------
 
@@ -149,7 +150,10 @@ def test_a_store_in_use_is_read_and_who_wants_to_write_is_told_by_whom(store: Pa
         ran = child("status", "--json", "--store", store)
         assert (ran.returncode, ran.stderr) == (0, "")
         assert json.loads(ran.stdout)["run"] == RUN
+        ran = child("preregister", "--json", "--store", store)
+        assert "e in the room Evaluation, then p" in json.loads(ran.stdout)["error"]["hint"]
         ran = child("label", "s1", "good", "--json", "--store", store)
+    assert "repeats are begun by this command alone" in there("repeat")  # which needs a trained run
     error = json.loads(ran.stdout)["error"]
     assert ran.returncode == 1
     assert f"process {os.getpid()}" in error["title"] and "room Samples (2)" in error["hint"]

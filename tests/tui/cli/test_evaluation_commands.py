@@ -37,6 +37,13 @@ def test_a_plan_says_what_would_be_asked_and_asks_nothing(capsys: Any, store: Pa
     )
 
 
+@pytest.mark.parametrize("plan", [["--plan"], ["--headless"]])
+@pytest.mark.parametrize("suite", ["", " , "])
+def test_a_suite_without_a_name_begins_nothing_else(capsys: Any, store: Path, suite: str, plan: list[str]) -> None:
+    code, told = as_json(capsys, "evaluate", "--suite", suite, *plan, "--json", "--store", store)
+    assert code == 2 and told["error"]["title"] == "--suite names no benchmark"
+
+
 def test_conversations_are_asked_where_the_spec_wants_them(capsys: Any, store: Path) -> None:
     asked = ("evaluate", "--plan", "--json", "--set", "evaluation.conversations=true", "--store", store)
     _, told = as_json(capsys, *asked)

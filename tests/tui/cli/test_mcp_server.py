@@ -72,7 +72,7 @@ async def test_every_tool_that_reads_answers(store: Path) -> None:
         assert {name for name, tool in tools.items() if tool.annotations and tool.annotations.read_only_hint} == READS
         assert all(tool.description for tool in tools.values())
         [run] = (await told(session, "list_runs"))["runs"]
-        assert (run["run_id"], run["accepted"]) == (RUN, 2) and "settings" not in run
+        assert (run["run"], run["accepted"], run["repeat_of"]) == (RUN, 2, None) and "settings" not in run
         assert (await told(session, "run_status", run="run"))["counts"]["samples"] == 4
         found = await told(session, "list_samples", limit=1, verdict="accepted")
         assert [row["sample_id"] for row in found["samples"]] == ["s1"] and found["more"]
@@ -137,7 +137,9 @@ async def test_the_store_is_free_between_calls_and_read_while_another_process_ha
         await told(session, "list_runs")
         with Store.open(store) as opened:  # as a run that starts
             opened.append(rows.small_run("run-b") | {"completions": [], "scores": []})
-            assert len((await told(session, "list_runs"))["runs"]) == 2
+            opened.update_run("run-b", manifest={"repeat_of": RUN, "repeat": 1})
+            listed = (await told(session, "list_runs"))["runs"]
+            assert {run["run"]: run["repeat_of"] for run in listed} == {RUN: None, "run-b": RUN}
             found = await told(
                 session, "sql", query="SELECT count(*) FROM samples JOIN verdicts ON subject_id = sample_id"
             )

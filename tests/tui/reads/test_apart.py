@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from store.db import Store
 from store.errors import StoreError
+from store.serving.service import ReadingService
 from tests.tui.fakes import fill
 from tui.reads import apart
 from tui.reads.apart import run_apart
@@ -59,6 +63,38 @@ def test_a_statement_whose_planning_cannot_be_interrupted_is_killed(
     with pytest.raises(StoreError, match=r"was ended: it (took longer than|wrote|needed|s process)|Out of Memory"):
         run_apart(path, f"WITH {EXPONENTIAL} SELECT count(*) FROM c24", 1)
     assert time.monotonic() - began < 15
+
+
+def test_a_copy_that_takes_too_long_is_not_the_statements_fault(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(service: ReadingService, *asked: Any, **how: Any) -> None:
+        over.wait(60)
+
+    over = threading.Event()
+    monkeypatch.setattr(ReadingService, "_send_rows", late)
+    monkeypatch.setattr(apart, "BEGIN_S", 3.0)
+    with Store.open(path):
+        with pytest.raises(StoreError, match="had not begun after 3 s") as caught:
+            run_apart(path, "SELECT count(*) FROM samples", 1)
+        over.set()
+    assert "cai export --snapshot" in caught.value.hint
+
+
+def test_a_statement_has_its_own_time_after_a_late_begin() -> None:
+    begin = "print(json.dumps({{'begun': time.monotonic()}}), flush=True)"
+    code = f"import json, time; time.sleep({{}}); {begin}; time.sleep({{}})"
+    for begins, takes, ends in ((1.5, 1.5, True), (0.5, 30, False)):
+        child = subprocess.Popen(
+            [sys.executable, "-c", code.format(begins, takes)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        try:
+            if ends:
+                assert b"begun" in apart._output(child, b"", 2.5)
+            else:
+                with pytest.raises(subprocess.TimeoutExpired):
+                    apart._output(child, b"", 2.5)
+        finally:
+            child.kill()
+            child.communicate()
 
 
 def test_what_takes_more_memory_than_it_may_ends_alone(path: Path) -> None:

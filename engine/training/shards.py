@@ -88,7 +88,7 @@ class Sum:
                 tensor = base.get_tensor(one)
                 if one in self.touched:
                     a, b = (lora.get_tensor(key).float() for key in _keys(one))
-                    tensor = tensor.float() + (b @ a) * self.scale
+                    tensor = (b @ a).mul_(self.scale).add_(tensor.float())
                     if not bool(tensor.isfinite().all()):
                         raise broken(f"{one} has NaN or infinite numbers once the adapter is added")
                 if tensor.is_floating_point():

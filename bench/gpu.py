@@ -3,8 +3,8 @@
 (a) The embedded model through transformers: generation and critics. (b) Where vLLM is installed, the architecture of
 Qwen2.5-32B with dummy weights (the shipped `engine/data/qwen2.5-32b.json`, nothing is downloaded): generation and
 critics through this program as a share of raw vLLM on the same token ids, and from that the time for 15,000 examples.
-(c) The GPU's memory before, while and after a model is held, which training needs back. Each part is a process of its own with a time
-limit, so that one that fails costs only its own row. Prints one JSON line a part, and one table last.
+(c) The GPU's memory before, while and after a model is held, which training needs back. Each part is a process of its
+own with a time limit, so that one that fails costs only its own row. Prints one JSON line a part, and one table last.
 
 Dummy weights write random tokens, so texts mean nothing and end at their limit; the work for the GPU is the same.
 """

@@ -15,6 +15,7 @@ from tui.words.training import GIB, MEMORY_PARTS
 
 Row = Mapping[str, Any]
 
+_PARTS = ("weights", "adapter", "optim.", "activ.", "logits")  # MEMORY_PARTS in a narrow column
 _NONE = Text("none", style="bold red")
 _KINDS = {"lora": "LoRA", "qlora": "QLoRA"}
 
@@ -51,9 +52,7 @@ def _inference(one: Row) -> list[RenderableType]:
 
 
 def _training(found: Row) -> list[RenderableType]:
-    table = plain_table(
-        "training, GiB", "weights>", "adapter>", "optim.>", "activ.>", "logits>", "in all>", "at once>", "again"
-    )
+    table = plain_table("training", *(f"{name}>" for name in _PARTS), "in all>", "at once>")
     for one in found["training"]:
         name = f"{one['method'].upper()}, {_KINDS[one['kind']]}" + (f" /{one['shards']}" if one["shards"] > 1 else "")
         total = Text(_gib(one["total"]), style="" if one["fits"] else "bold red")
@@ -61,8 +60,10 @@ def _training(found: Row) -> list[RenderableType]:
         table.add_row(name, *(_gib(one[part]) for part in MEMORY_PARTS), total, at_once if one["fits"] else _NONE)
     longest = max((one["longest"] for one in found["training"]), default=0)
     on = min((one["processes"] for one in found["training"]), default=1)
-    told = f"  GiB of one GPU of {on}, with examples of {count(longest)} tokens. At once: the largest micro-batch. *: with "
-    told += "activations computed again (checkpointing). /N: N GPUs share the weights; else each has all of them."
+    told = f"  GiB of one GPU of {on}, with examples of {count(longest)} tokens. At once: the largest micro-batch. "
+    told += (
+        "*: with activations computed again (checkpointing). /N: N GPUs share the weights; else each has all of them."
+    )
     return [table, Text(told, style="dim")]
 
 

@@ -1,10 +1,10 @@
 """What only a GPU shows, in eight minutes on one H100 or H200: `python bench/gpu.py [--eager]`.
 
 (a) The embedded model through transformers: generation and critics. (b) Where vLLM is installed, the architecture of
-Qwen2.5-32B with dummy weights (the shipped `qwen2.5-32b.json`, nothing is downloaded): generation and critics through
-this program as a share of raw vLLM on the same token ids, and from that the time for 15,000 examples. (c) The GPU's
-memory before, while and after a model is held, which training needs back. Each part is a process of its own with a time
-limit, so that one that fails costs only its own row. Prints one JSON line a part, and one table last.
+Qwen2.5-32B with dummy weights (the shipped `engine/data/qwen2.5-32b.json`, nothing is downloaded): generation and
+critics through this program as a share of raw vLLM on the same token ids, and from that the time for 15,000 examples.
+(c) The GPU's memory before, while and after a model is held, which training needs back. Each part is a process of its
+own with a time limit, so that one that fails costs only its own row. Prints one JSON line a part, and one table last.
 
 Dummy weights write random tokens, so texts mean nothing and end at their limit; the work for the GPU is the same.
 """
@@ -50,7 +50,7 @@ def folder_of(place: Path) -> Path:
     )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<eos>", pad_token="<pad>")
     tokenizer.save_pretrained(place)
-    config = json.loads((Path(__file__).parent / "qwen2.5-32b.json").read_text())
+    config = json.loads((ROOT / "engine" / "data" / "qwen2.5-32b.json").read_text())
     (place / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 4096, "bos_token_id": None}))
     return place
 

@@ -21,20 +21,24 @@ _DEVICES = re.compile(r"(\d+) x ")
 
 @dataclass(frozen=True, slots=True)
 class GpuKind:
-    """Memory in GB, dense bfloat16 in TFLOP/s and memory bandwidth in TB/s, as the maker's data sheet has them."""
+    """Memory in GB, dense bfloat16 in TFLOP/s and memory bandwidth in TB/s, as the maker's data sheet has them.
+
+    `memory_mib` is what nvidia-smi says that the device has in all.
+    """
 
     memory_gb: float
     tflops: float
     tb_per_s: float
+    memory_mib: int
 
 
 KINDS = {
-    "H200": GpuKind(141, 989, 4.8),
-    "H100": GpuKind(80, 989, 3.35),
-    "A100": GpuKind(80, 312, 2.04),
-    "B200": GpuKind(180, 2250, 8.0),
-    "L40S": GpuKind(48, 362, 0.864),
-    "RTX4090": GpuKind(24, 165, 1.008),
+    "H200": GpuKind(141, 989, 4.8, 143_771),
+    "H100": GpuKind(80, 989, 3.35, 81_559),
+    "A100": GpuKind(80, 312, 2.04, 81_920),
+    "B200": GpuKind(180, 2250, 8.0, 183_359),
+    "L40S": GpuKind(48, 362, 0.864, 46_068),
+    "RTX4090": GpuKind(24, 165, 1.008, 24_564),
 }
 
 # A GH200 is no H200 and an RTX A1000 no A100; an RTX 4090 D or one of a laptop computes less.
@@ -42,6 +46,12 @@ _NAMES = {
     kind: re.compile(rf"(?<![A-Z0-9]){kind.replace('RTX', 'RTX ?')}(?![A-Z0-9]| D\b| Laptop)", re.IGNORECASE)
     for kind in KINDS
 }
+
+
+def kind_named(text: str) -> str | None:
+    """The kind that a person means by H100, h100 or h100-80; None where there is none of that name and memory."""
+    name, _, memory = text.upper().partition("-")
+    return name if name in KINDS and memory in ("", f"{KINDS[name].memory_gb:g}") else None
 
 
 def prices_of(text: str) -> dict[str, float]:

@@ -25,9 +25,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
-
 from engine.core import extras
+from engine.core.memory import total_and_free
 from engine.models.files.embedded import GEMMA, MODELS, cache_root, is_converted
 
 State = Literal["ok", "absent", "warning", "failed", "hung"]
@@ -39,7 +38,6 @@ TIME_LIMIT_S = 60.0
 AT_ONCE = 2  # children; each import of a model library wants a core
 LOW_DISK_BYTES = 2 * 2**30
 LOW_MEMORY_BYTES = 3 * 2**30  # the embedded model in float32 with its conversion peaks at about 2 GiB
-_UNLIMITED = 2**60  # cgroup v1 says "no limit" with a number about this large
 
 # The answer goes to a file of its own: what the library prints must not get mixed with it.
 _IMPORT = """
@@ -173,24 +171,11 @@ def _python() -> tuple[State, str]:
 
 def memory() -> tuple[State, str]:
     """How much of the machine's or the container's memory is free."""
-    found = psutil.virtual_memory()
-    total, free = found.total, found.available
-    limit = _memory_limit()
-    if limit is not None and limit[0] < total:
-        total, free = limit[0], min(free, limit[0] - limit[1])
+    total, free = total_and_free()
     detail = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
     if free < LOW_MEMORY_BYTES:
         return "warning", f"{detail}; the embedded model needs about 3 GiB"
     return "ok", detail
-
-
-def _memory_limit() -> tuple[int, int] | None:
-    """Limit and use of the container in bytes; None where there is none."""
-    for files in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
-        with contextlib.suppress(OSError, ValueError):  # not there, or "max"
-            limit, used = (int((Path("/sys/fs/cgroup") / file).read_text()) for file in files)
-            return (limit, used) if limit < _UNLIMITED else None
-    return None
 
 
 def _disk(path: Path) -> tuple[State, str]:

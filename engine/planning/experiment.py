@@ -61,6 +61,7 @@ class PlannedWork:
     unit: str
     way: str | None
     each: float
+    requests: float = 0  # that the model is asked for each unit
     rate: str = ""  # whose measured rate counts, by default that of the part
 
     def row(self, speed: Mapping[str, float], measured: MeasuredWork, usd_per_hour: float | None) -> Row:
@@ -69,7 +70,8 @@ class PlannedWork:
         each = self.each if self.way is None else self.each / speed[self.way]
         seconds = self.units * (known.seconds if known is not None else each)
         return {
-            "part": self.part, "units": self.units, "unit": self.unit, "seconds": seconds,
+            "part": self.part, "units": self.units, "unit": self.unit, "requests": self.units * self.requests,
+            "seconds": seconds,
             "usd": None if usd_per_hour is None else seconds * usd_per_hour / 3600,
             "rate": PRIOR if known is None else MEASURED, "n": known.n if known else 0,
             "runs": list(known.runs) if known else [],
@@ -301,26 +303,41 @@ def stage_work(spec: StageSpec, measured: MeasuredWork) -> Iterator[PlannedWork]
     yield PlannedWork("start", 1 + len(trainings) + asked, "starts", None, START.value)
     of_one, of_two = scores_of(spec.critics, "instruction"), scores_of(spec.critics, "sample")
     shown = OWN.value + response
-    read = 2 * spec.critics.audit_items * (of_one * OWN.value + of_two * shown)
-    yield PlannedWork("audit", 1, "audit", READ, read)
-    yield PlannedWork("instructions", judged, "instructions", WRITE, LINE.value)
-    yield PlannedWork("instruction_judgements", judged, "instructions", READ, of_one * OWN.value)
+    audited = 2 * spec.critics.audit_items
+    read = audited * (of_one * OWN.value + of_two * shown)
+    yield PlannedWork("audit", 1, "audit", READ, read, audited * (of_one + of_two))
+    lines = max(spec.instructions.max_tokens / LINE.value, 1)  # that a list has
+    yield PlannedWork("instructions", judged, "instructions", WRITE, LINE.value, 1 / lines)
+    yield PlannedWork("instruction_judgements", judged, "instructions", READ, of_one * OWN.value, of_one)
     drafts = spec.responses.drafts
-    yield PlannedWork("responses", written, "samples", WRITE, drafts * response)
-    yield PlannedWork("response_judgements", written, "samples", READ, drafts * of_two * shown)
+    yield PlannedWork("responses", written, "samples", WRITE, drafts * response, drafts)
+    judgements = drafts * of_two
+    yield PlannedWork("response_judgements", written, "samples", READ, judgements * shown, judgements)
     if spec.revisions is not None and spec.candidates is not None:
-        learned = spec.target * spec.splits.train
-        rounds, more = spec.revisions.rounds, spec.candidates.best_of - 1
-        yield PlannedWork("revisions", learned * rounds, "revisions", WRITE, _of_revision(spec))
-        yield PlannedWork("candidates", learned * more, "responses", WRITE, response)
-        compared = learned * (rounds + more + 1)
-        # Both orders of two responses behind their instruction.
-        both = 2 * scores_of(spec.critics, "pair") / max(spec.critics.shuffles, 1)
-        yield PlannedWork("pairs", compared, "pairs", READ, both * (OWN.value + 2 * response))
+        yield from _preferences(spec, response, "candidates" in measured.rates)
     for kind in trainings:
         yield _training(spec, kind, kind)
     if spec.evaluation is not None:
         yield from _answers(spec, len(BASE_CONDITIONS) + len(trainings))
+
+
+def _preferences(spec: StageSpec, response: float, measured: bool) -> Iterator[PlannedWork]:
+    """Revisions, candidates and comparisons; where candidates are `measured`, their rate holds their judgement, too."""
+    assert spec.revisions is not None and spec.candidates is not None
+    learned = spec.target * spec.splits.train
+    rounds, more = spec.revisions.rounds, spec.candidates.best_of - 1
+    shown, of_two = OWN.value + response, scores_of(spec.critics, "sample")
+    yield PlannedWork("revisions", learned * rounds, "revisions", WRITE, _of_revision(spec), 2)
+    yield PlannedWork("candidates", learned * more, "responses", WRITE, response, 1 + of_two * measured)
+    if not measured:
+        judged = learned * (more + 1)  # a hard negative of each sample, too
+        yield PlannedWork("candidate_judgements", judged, "responses", READ, of_two * shown, of_two)
+    compared = learned * (rounds + more + 1)
+    in_both = 2 * spec.critics.shuffles * ("compare" in spec.critics.pair)
+    # Grades of samples and candidates are known by then, so that only each revision is graded anew.
+    graded = (scores_of(spec.critics, "pair") - in_both) / 2 * learned * rounds / max(compared, 1)
+    read = in_both * (OWN.value + 2 * response) + graded * shown
+    yield PlannedWork("pairs", compared, "pairs", READ, read, in_both + graded)
 
 
 def control_work(spec: StageSpec, control: str) -> Iterator[PlannedWork]:
@@ -352,7 +369,7 @@ def ablation_work(spec: StageSpec) -> Iterator[PlannedWork]:
     if spec.revisions is not None:
         times = ABLATION_ITEMS * len(CONDITIONS)
         yield PlannedWork("start", 1, "starts", None, START.value)
-        yield PlannedWork("revisions", times, "revisions", WRITE, _of_revision(spec))
+        yield PlannedWork("revisions", times, "revisions", WRITE, _of_revision(spec), 2)
 
 
 def _candidates(spec: StageSpec, measured: MeasuredWork) -> tuple[float, float]:
@@ -390,5 +407,5 @@ def _answers(spec: StageSpec, conditions: int) -> Iterator[PlannedWork]:
     asked = [name for name in CAPABILITIES if name == settings.capability or settings.conversations]
     items = sum(len(frozen.of(name, split, settings.items_per_type)) for name in asked for split in SPLITS)
     tokens = HALF.value * settings.max_tokens
-    yield PlannedWork("evaluation", conditions * items, "answers", WRITE, tokens)
-    yield PlannedWork("repeats", conditions * settings.repeat_share * items, "answers", ALONE, tokens)
+    yield PlannedWork("evaluation", conditions * items, "answers", WRITE, tokens, 1)
+    yield PlannedWork("repeats", conditions * settings.repeat_share * items, "answers", ALONE, tokens, 1)

@@ -100,9 +100,15 @@ def fits(parameters: float, kind: str) -> str:
 
 
 def scores_of(critics: CriticsSpec, kind: str) -> int:
-    """How many texts are read to judge one: a rubric is read in each order, a probe once, a mean of others never."""
-    each = {"mean": 0, "probe": 1, "adapter": 1}
-    return sum(each.get(name, critics.shuffles) for name in getattr(critics, kind))
+    """How many texts are scored to judge one thing of a kind: a rubric is read in each order of its examples.
+
+    Letters are read with A as good and with B as good, pointwise mutual information reads the response under two
+    beginnings, a probe reads it once, a mean of others never. Two responses are compared in both places, or each is
+    graded.
+    """
+    each = {"mean": 0, "ended": 0, "probe": 1, "adapter": 1, "pmi": 2, "letters": 2 * critics.shuffles}
+    asked = sum(each.get(name, critics.shuffles) for name in getattr(critics, kind))
+    return 2 * asked if kind == "pair" else asked
 
 
 @dataclass(frozen=True, slots=True)

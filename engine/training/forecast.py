@@ -19,6 +19,8 @@ from typing import Any
 
 import psutil
 
+from engine.models.files.shapes import by_config
+
 HEAD_NORMS = {"q_norm", "k_norm"}
 SPARE = 0.1  # of the device, for fragments and the libraries' own buffers
 CHUNK_TOKENS = 1024  # positions whose logits TRL's fused head holds at once
@@ -75,20 +77,30 @@ class Forecast:
 
 
 def shape_of(folder: Path) -> Shape:
-    """The shape of the model in a folder with config.json and safetensors; reads no weights."""
-    config = json.loads((folder / "config.json").read_text())
-    config = config.get("text_config", config)
+    """The shape of the model in a folder with config.json and safetensors; reads no weights.
+
+    Without safetensors it is that of `shape_by_config`.
+    """
     sizes: dict[str, int] = {}
-    norms: set[str] = set()
     for file in sorted(folder.glob("*.safetensors")):
         with file.open("rb") as stream:
             (length,) = struct.unpack("<Q", stream.read(8))
             header = json.loads(stream.read(length))
-        for name, tensor in header.items():
-            if name != "__metadata__":
-                sizes[name] = math.prod(tensor["shape"])
-            if ".layers.0." in name and name.endswith("norm.weight"):
-                norms.add(name.rsplit(".", 2)[-2])
+        sizes |= {name: math.prod(one["shape"]) for name, one in header.items() if name != "__metadata__"}
+    return _shape(folder / "config.json", sizes) if sizes else shape_by_config(folder / "config.json")
+
+
+def shape_by_config(file: Path) -> Shape:
+    """The shape of the model that a config.json describes; takes seconds. Raises ModelError where there is none."""
+    return _shape(file, {name: math.prod(shape) for name, shape in by_config(file).items()})
+
+
+def _shape(file: Path, sizes: Mapping[str, int]) -> Shape:
+    """Of a configuration, and how many numbers each tensor has."""
+    config = json.loads(file.read_text())
+    config = config.get("text_config", config)
+    first = [name for name in sizes if ".layers.0." in name and name.endswith("norm.weight")]
+    norms = {name.rsplit(".", 2)[-2] for name in first}
     heads = config["num_attention_heads"]
     width = config.get("head_dim") or config["hidden_size"] // heads
     return Shape(

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from engine.core.errors import UsageError
 from tui import printed
 from tui.cli.frame import answer, chosen_run, reading, require_store, store_path, with_log
 from tui.cli.parsing import Commands, add_out, add_run
@@ -19,6 +20,7 @@ def add(commands: Commands) -> None:
     own.add_argument(
         "--dtype", choices=("bfloat16", "float32"), help="of the written weights (default: the base's own)"
     )
+    own.add_argument("--drift", action="store_true", help="measure the drift of what was written to --out before")
     add_out(own)
 
 
@@ -29,7 +31,13 @@ def merge(args: argparse.Namespace, terminal: Terminal) -> int:
     with_log(terminal, store, "cai merge")
     with reading(args) as reader:
         run_id = chosen_run(reader, args.run)
-        from engine.training.merge import merge_adapter
+        from engine.training.merge import measure_drift, merge_adapter
 
-        found: dict[str, Any] = merge_adapter(reader, run_id, args.what, Path(args.out), dtype=args.dtype)
+        found: dict[str, Any]
+        if args.drift:
+            if args.dtype:
+                raise UsageError("--drift measures what is written already", "Leave --dtype out. Nothing was changed.")
+            found = measure_drift(reader, run_id, args.what, Path(args.out))
+        else:
+            found = merge_adapter(reader, run_id, args.what, Path(args.out), dtype=args.dtype)
     return answer(args, terminal, found, lambda: printed.training.merge_report(found))

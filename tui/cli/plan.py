@@ -1,4 +1,4 @@
-"""`cai plan` and `cai budget`: what the rest costs and what it can show, and what was spent."""
+"""`cai plan`, `cai fit`, `cai budget`: what the rest costs and can show, what fits a GPU, what was spent."""
 
 from __future__ import annotations
 
@@ -31,6 +31,13 @@ def add(commands: Commands) -> None:
     own.add_argument("--ablations", type=count, metavar="N", help="principles ablated (all of the constitution)")
     interim = "gained, lost, items so far, items planned: stop for futility?"
     own.add_argument("--interim", type=count, nargs=4, metavar="N", help=interim)
+
+    about = "whether a model fits GPUs: memory by part, micro-batch, engines, hours and dollars; needs no weights"
+    own = commands.add("fit", fit, about)
+    own.add_argument("model", metavar="MODEL", help="a folder with config.json, a known model's name, or Qwen2.5-32B")
+    own.add_argument("--gpus", type=positive, default=1, metavar="N", help="how many (1)")
+    own.add_argument("--kind", default="H100", metavar="KIND", help="H200, H100 or h100-80, A100, ... (H100)")
+    own.add_argument("--price", type=dollars, metavar="USD", help="of a GPU hour (default: the configured one)")
 
     own = commands.add("budget", budget, "what was spent, by run, phase and kind; --budget raises the cap")
     add_run(own)
@@ -79,6 +86,26 @@ def plan(args: argparse.Namespace, terminal: Terminal) -> int:
             settings = settings_of(reader.run(run_id), changed)
             found["futility"]["interim"] = _interim(settings.evaluation, [int(count) for count in interim])
     return answer(args, terminal, found, lambda: printed.plan.plan_report(found))
+
+
+def fit(args: argparse.Namespace, terminal: Terminal) -> int:
+    """`cai fit MODEL`: nothing is started, loaded or downloaded."""
+    from engine.budget.gpus import KINDS, kind_named, prices_of
+
+    kind = kind_named(args.kind)
+    if kind is None:
+        near = did_you_mean(args.kind.upper(), tuple(KINDS))
+        raise UsageError(f"no kind of GPU {args.kind!r}{near}", f"There are: {', '.join(KINDS)}.")
+    from engine.planning.fit import fit_of, shape_named
+
+    price = args.config.price_per_gpu_hour if args.price is None else args.price
+    shape = shape_named(args.model)
+    with _reading_if_there(args) as reader:
+        found = fit_of(
+            shape, args.model, kind, args.gpus, usd_per_hour=price, prices=prices_of(args.config.gpu_prices),
+            reader=reader,
+        )  # fmt: skip
+    return answer(args, terminal, found, lambda: printed.fit.fit_report(found))
 
 
 def _asked_for(args: argparse.Namespace) -> dict[str, Any]:

@@ -132,15 +132,25 @@ def what_next(status: Row, trains: Sequence[str], code: int, reason: str, go_on:
 
 def merge_report(found: Row) -> Group:
     """What `engine.training.merge.merge_adapter` wrote, and how far the merged weights are from the adapter's."""
-    drift = found["drift"]
-    same = drift["same_top1"]
-    told = percent(same) if isinstance(same, float) else count(same)
-    most = f"logits within {drift['largest_logit']:.2e}, log-probabilities within {drift['largest_logprob']:.2e} nats"
-    return Group(
+    way = str(found["way"]) + (f", since {found['why']}" if found["why"] else "")
+    rows = [
         fact("run", Text(str(found["run"]), style="bold")),
         fact("training", str(found["training"])),
         fact("merged", f"{measured(float(found['files']))} files, {mebibytes(found['n_bytes'])}, {found['dtype']}"),
-        fact("compared", f"with the adapter on {count(drift['prompts'])} prompts: {most}"),
-        fact("", f"the same likeliest next token in {told}"),
-        fact("out", str(found["out"])),
-    )
+        fact("", make_visible(way, limit=400)),
+    ]
+    if found["trained_on"]:
+        rows.append(fact("four bits", Text(str(found["trained_on"]), style="yellow")))
+    drift = found["drift"]
+    if drift is None:
+        missing = found["not_measured"]
+        rows.append(fact("drift", Text(f"not measured: {missing['why']}", style="yellow")))
+        rows.append(fact("", f"measure it where there is more memory:  {make_visible(missing['command'], limit=2000)}"))
+    else:
+        same = drift["same_top1"]
+        told = percent(same) if isinstance(same, float) else count(same)
+        most = f"logits within {drift['largest_logit']:.2e}"
+        most += f", log-probabilities within {drift['largest_logprob']:.2e} nats"
+        rows.append(fact("compared", f"with the adapter on {count(drift['prompts'])} prompts: {most}"))
+        rows.append(fact("", f"the same likeliest next token in {told}"))
+    return Group(*rows, fact("out", str(found["out"])))

@@ -53,7 +53,7 @@ def require_sound(folder: Path, *, whole: bool = True) -> None:
         raise _adapter(folder)
     if whole or (folder / CONFIG).is_file():
         _require_causal(_json(folder / CONFIG))
-    for file, keys in _shards(folder, whole):
+    for file, keys in shards(folder, whole):
         missing = keys - set(header(file))
         if missing:
             raise ModelError(f"{file.name} lacks {min(missing)}, which {INDEX} places there", _AGAIN)
@@ -127,8 +127,11 @@ def own_code(what: str) -> ModelError:
     )
 
 
-def _shards(folder: Path, whole: bool) -> Iterator[tuple[Path, set[str]]]:
-    """The files of a folder's weights with the tensors that the index places in each."""
+def shards(folder: Path, whole: bool) -> Iterator[tuple[Path, set[str]]]:
+    """The files of a folder's weights with the tensors that the index places in each, none named where it has no index.
+
+    With `whole` raises ModelError for a file that is missing.
+    """
     if (folder / WEIGHTS).is_file():
         yield folder / WEIGHTS, set()
     elif (folder / INDEX).is_file():

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from engine.core import extras
+from engine.core import extras, memory
 from engine.doctor import machine as doctor
 
 
@@ -121,7 +121,7 @@ def test_a_store_whose_folder_is_not_there_yet_is_judged_by_the_one_above(tmp_pa
 
 
 def test_little_memory_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_memory_limit", lambda: (2 * 2**30, 2**30))
+    monkeypatch.setattr(memory, "_limit", lambda: (2 * 2**30, 2**30))
     assert doctor.memory() == ("warning", "1.0 of 2.0 GiB free; the embedded model needs about 3 GiB")
 
 

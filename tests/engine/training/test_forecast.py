@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.training import forecast
-from engine.training.forecast import Shape, layer_bytes, shape_of
+from engine.training.forecast import Shape, layer_bytes, shape_by_config, shape_of
 
 WITHIN = 0.15
 # Hidden, intermediate, heads, key heads and head width as large models have them, divided by 16 (Gemma 3 1B: by 4).
@@ -162,3 +162,4 @@ def test_the_shape_is_read_from_a_folder(tmp_path: Path) -> None:
     found = shape_of(tmp_path)
     assert (found.norms, found.head_norms, found.heads) == (4, True, 4)
     assert (found.queries, found.keys) == (256, 64) and found.linear > 0
+    assert shape_by_config(tmp_path / "config.json") == found

@@ -21,6 +21,7 @@ from tests.store import rows
 from tui.cli import plan
 from tui.config.settings import Config
 from tui.printed.experiment import experiment_report
+from tui.printed.fit import fit_report
 from tui.printed.plan import budget_report, plan_report
 
 
@@ -158,3 +159,20 @@ def test_a_mistake_about_an_experiment(path: Path) -> None:
                   {"run": "stage_1_small_model", "interim": (1, 2, 3, 4)}):  # fmt: skip
         with pytest.raises(UsageError):
             told(plan.plan, path, **wrong)
+
+
+def test_what_fits_without_weights_as_json_and_in_80_columns(tmp_path: Path) -> None:
+    config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 64, "vocab_size": 100,
+              "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    asked: dict[str, Any] = {"model": str(tmp_path), "gpus": 2, "kind": "h100-80", "price": None, "command": "fit"}
+    found = json.loads(told(plan.fit, tmp_path / "none.duckdb", **asked))
+    assert (found["gpu"], found["gpus"], found["usd_per_hour"]) == ("H100", 2, 2.49)
+    assert found["inference"]["replicas"] == 2 and found["stages"][0]["requests"] > 0
+    text = at_80(fit_report(found))
+    assert max(map(len, text)) <= 80
+    for words in ("2 engines side by side (replicas)", "SFT, QLoRA", "DPO, LoRA", "727,026", "activ."):
+        assert any(words in line for line in text), words
+    with pytest.raises(UsageError, match="no kind of GPU 'h10'"):
+        told(plan.fit, tmp_path / "none.duckdb", **asked | {"kind": "h10"})
+    assert not (tmp_path / "none.duckdb").exists()

@@ -274,8 +274,15 @@ def test_merged_weights_come_with_their_drift() -> None:
         "dtype": "float32",
         "files": 4,
         "n_bytes": GIB,
+        "way": "file by file",
+        "why": None,
+        "trained_on": None,
         "drift": drift,
     }
     shown = text_of(merge_report(found))
     assert "4 files, 1.0 GiB, float32" in shown and "8 prompts: logits within 3.10e-05" in shown and "100.0 %" in shown
     assert [mebibytes(size) for size in (900, 45 * 2**20)] == ["1 kiB", "45 MiB"]
+    missing = {"why": "131 GiB, 60 GiB are free", "command": f"cai merge {RUN} --what dpo-1 --out /x --drift"}
+    more = {"drift": None, "not_measured": missing, "trained_on": "trained beside base weights in nf4"}
+    shown = text_of(merge_report(found | more))
+    assert "not measured: 131 GiB, 60 GiB are free" in shown and missing["command"] in shown and "nf4" in shown

@@ -120,8 +120,8 @@ class EngineProcess:
 
     @property
     def ready(self) -> bool:
-        """Whether a step would not have to wait, be it that the engine died."""
-        return not self._engine.engine_core.outputs_queue.empty()
+        """Whether a step would not have to wait, be it because the engine died."""
+        return self._engine is None or not self._engine.engine_core.outputs_queue.empty()
 
     def add(self, name: str, ask: EngineRequest) -> None:
         """Put a request beside those under way. Raises ValueError where vLLM refuses it."""

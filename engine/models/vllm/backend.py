@@ -225,7 +225,7 @@ class VllmModel(WithoutStates):
             ids = self._text.fitting(request.prompt, longest, self._context)
             shared = len(ids) * request.shared // max(len(request.prompt), 1)
             # vLLM writes one token behind every prompt.
-            if ids and len(ids) + longest < self._context and as_prompts(labels, len(ids), shared):
+            if len(ids) + longest < self._context and as_prompts(labels, len(ids), shared):
                 return {
                     name_of(label): EngineRequest(ids + label, self._adapter, weighed=len(label))
                     for label in dict.fromkeys(labels)

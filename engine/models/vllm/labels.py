@@ -12,12 +12,13 @@ Tokens = tuple[int, ...]
 def as_prompts(labels: Sequence[Tokens], prompt: int, shared: int) -> bool:
     """Whether to weigh each label by one prefill of the prompt and itself instead of by what to ask at each place.
 
-    It is where that makes fewer requests and computes no more tokens. `prompt` is the number of the prompt's tokens,
-    of which the first `shared` lie in the prefix cache; a prefill whose own tokens are weighed reads nothing there.
+    It is where that makes fewer requests and computes no more tokens, and each label has a token. `prompt` is the
+    number of the prompt's tokens, of which the first `shared` lie in the prefix cache; a prefill whose own tokens are
+    weighed reads nothing there.
     """
     places, each = places_of(labels), set(labels)
     prefills = sum(prompt + len(label) for label in each)
-    return len(each) < len(places) and prefills <= prompt - shared + AGAIN * len(places)
+    return all(each) and len(each) < len(places) and prefills <= prompt - shared + AGAIN * len(places)
 
 
 def places_of(labels: Sequence[Tokens]) -> dict[str, tuple[Tokens, Tokens]]:

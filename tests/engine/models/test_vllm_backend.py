@@ -194,6 +194,7 @@ def test_a_label_that_fills_the_context_is_asked_for_token_by_token():
         ([tuple(range(21))], 40, 0, True),
         ([tuple(range(21)), tuple(range(5, 26))], 40, 0, True),
         ([(1, 2, 3), (4, 5, 6)], 1500, 1400, False),  # the rubric is in the cache
+        ([tuple(range(21)), ()], 40, 0, False),
         ([(1, 2), (1, 3), (2,)], 2, 0, False),  # as many prefills as there would be questions, or more
     ],
 )

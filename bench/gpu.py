@@ -26,16 +26,18 @@ from typing import Any
 from common import MODEL, ROOT, machine, versions
 
 PARTS = {"embedded": 90, "raw": 190, "ours": 190}  # seconds that each may take
-GENERATED, SCORED = 768, 3072
+GENERATED, SCORED, WEIGHED = 768, 3072, 512
 LIMIT = 96  # tokens of an answer
-# Of one accepted example of the 32B spec: tokens written and scores read, from the spec's own numbers.
+# Of one candidate of the 32B spec: tokens written, labels scored behind a rubric, and prefills whose end is weighed.
 CANDIDATES = 2.5  # expected_candidates_per_accepted
 TOKENS_PER_CANDIDATE = 24 + 60  # a line of a list, and a response
-SCORES_PER_CANDIDATE = 2 * 3 * 2  # instruction and sample, three orders, words and letters
+SCORES_PER_CANDIDATE = 2 * 3 * 3  # instruction and sample, three orders, words and letters both ways round
+PREFILLS_PER_CANDIDATE = 2  # pmi: the response under its instruction, and under none
+RATES = ("tokens_per_s", "scores_per_s", "prefills_per_s")
 
 
 def folder_of(place: Path) -> Path:
-    """The 32B configuration beside a byte-level tokenizer of 512 tokens, made here."""
+    """The 32B configuration beside a byte-level tokenizer of 512 tokens, and unused ones up to the model's number."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -48,9 +50,12 @@ def folder_of(place: Path) -> Path:
         [" ".join(words(random.Random(n), 40)) for n in range(200)],
         trainers.BpeTrainer(vocab_size=512, special_tokens=special, initial_alphabet=alphabet),
     )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<eos>", pad_token="<pad>")
-    tokenizer.save_pretrained(place)
     config = json.loads((ROOT / "engine" / "data" / "qwen2.5-32b.json").read_text())
+    told = json.loads(inner.to_str())
+    vocabulary = told["model"]["vocab"]
+    vocabulary |= {f"unused {n}": n for n in range(len(vocabulary), config["vocab_size"])}
+    whole = Tokenizer.from_str(json.dumps(told))
+    PreTrainedTokenizerFast(tokenizer_object=whole, eos_token="<eos>", pad_token="<pad>").save_pretrained(place)
     (place / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 4096, "bos_token_id": None}))
     return place
 
@@ -69,6 +74,15 @@ def asked() -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
     generate = [(few + " ".join(words(rng, 14)), len(few)) for _ in range(GENERATED)]
     score = [(rubric + " ".join(words(rng, 30)), len(rubric)) for _ in range(SCORED)]
     return generate, score
+
+
+def weighed() -> list[tuple[str, str]]:
+    """Instructions and the responses that are weighed under them, as the critic pmi does."""
+    from engine.spec import prompts
+
+    rng = random.Random(8)
+    rows = [(" ".join(words(rng, 14)), " " + " ".join(words(rng, 60))) for _ in range(WEIGHED // 2)]
+    return [(prompts.plain_pair(under).text, said) for instruction, said in rows for under in (instruction, "N/A")]
 
 
 def used_mib() -> int:
@@ -94,7 +108,12 @@ def measured(model: Any) -> dict[str, float]:
     written_s = time.perf_counter() - began
     began = time.perf_counter()
     scored = sum(1 for _ in model.score(score))
-    return {"tokens_per_s": tokens / written_s, "scores_per_s": scored / (time.perf_counter() - began)}
+    scored_s = time.perf_counter() - began
+    prefills = [Score(text, (said,)) for text, said in weighed()]
+    began = time.perf_counter()
+    done = sum(1 for _ in model.score(prefills))
+    rates = tokens / written_s, scored / scored_s, done / (time.perf_counter() - began)
+    return dict(zip(RATES, rates, strict=True))
 
 
 def embedded() -> dict[str, Any]:
@@ -142,7 +161,12 @@ def raw(eager: bool) -> dict[str, Any]:
         ask = vllm.SamplingParams(temperature=0, max_tokens=1, logprob_token_ids=labels)
         began = time.perf_counter()
         llm.generate([{"prompt_token_ids": text.encode(one)} for one, _ in rubric], ask, use_tqdm=False)
-        return {"tokens_per_s": tokens / written_s, "scores_per_s": len(rubric) / (time.perf_counter() - began)}
+        scored_s = time.perf_counter() - began
+        ends = [{"prompt_token_ids": [*text.encode(one), *text.plain(said)]} for one, said in weighed()]
+        began = time.perf_counter()
+        llm.generate(ends, vllm.SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=0), use_tqdm=False)
+        rates = tokens / written_s, len(rubric) / scored_s, len(ends) / (time.perf_counter() - began)
+        return dict(zip(RATES, rates, strict=True))
 
 
 def ours(eager: bool) -> dict[str, Any]:
@@ -151,6 +175,7 @@ def ours(eager: bool) -> dict[str, Any]:
     from engine.models.vllm import engine
     from engine.models.vllm.backend import VllmModel
 
+    os.environ["CAI_PARALLEL"] = "1x1"  # as raw vLLM here
     real = engine._arguments
     engine._arguments = lambda settings: dummy(real(settings)) | {"enforce_eager": eager, "max_model_len": 2048}
     with tempfile.TemporaryDirectory() as place:
@@ -204,18 +229,19 @@ def table(found: dict[str, dict[str, Any]]) -> None:
     def figure(name: str, key: str) -> float | None:
         return found[name].get(key)
 
-    print(f"\n{'':<34}{'tokens/s':>12}{'scores/s':>12}{'GPU memory MiB: before, held, after':>40}")
+    print(f"\n{'':<34}{'tokens/s':>12}{'scores/s':>12}{'prefills/s':>12}{'GPU memory MiB: before, held, after':>40}")
     for name, title in (("embedded", f"(a) {MODEL}, transformers"), ("raw", "(b) 32B, raw vLLM"),
                         ("ours", "(b) 32B, this program")):  # fmt: skip
-        cells = [f"{value:,.0f}" if (value := figure(name, key)) else "–" for key in ("tokens_per_s", "scores_per_s")]
+        cells = [f"{value:,.0f}" if (value := figure(name, key)) else "–" for key in RATES]
         memory = ", ".join(map(str, found[name].get("memory_mib", ["–"])))
-        print(f"{title:<34}{cells[0]:>12}{cells[1]:>12}{found[name].get('error', memory):>40}")
-    for key, what in (("tokens_per_s", "generation"), ("scores_per_s", "critics")):
+        print(f"{title:<34}{''.join(f'{cell:>12}' for cell in cells)}{found[name].get('error', memory):>40}")
+    for key, what in zip(RATES, ("generation", "critics", "pmi"), strict=True):
         a, b = figure("ours", key), figure("raw", key)
         print(f"{f'share of raw vLLM, {what}':<34}{f'{a / b:.3f}' if a and b else '–':>12}   (target 0.95 or more)")
-    tokens, scores = figure("ours", "tokens_per_s"), figure("ours", "scores_per_s")
-    if tokens and scores:
-        each = CANDIDATES * (TOKENS_PER_CANDIDATE / tokens + SCORES_PER_CANDIDATE / scores)
+    rates = [rate for key in RATES if (rate := figure("ours", key))]
+    if len(rates) == len(RATES):
+        work = TOKENS_PER_CANDIDATE, SCORES_PER_CANDIDATE, PREFILLS_PER_CANDIDATE
+        each = CANDIDATES * sum(part / rate for part, rate in zip(work, rates, strict=True))
         print(f"{'15,000 examples, minutes':<34}{15_000 * each / 60:>12.1f}   (target under 20)")
 
 

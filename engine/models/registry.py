@@ -27,13 +27,30 @@ def require_sound(source: Source) -> None:
         )
 
 
-def load(name: str | None, *, batch_size: int | None = None, chat: bool = False) -> Model:
+def spread(name: str | None) -> str:
+    """How a model will lie on this machine's devices, and why; empty where vLLM does not load it.
+
+    Empty, too, where its configuration cannot be read: `load` says what is wrong then. Raises ModelError.
+    """
+    if not is_wanted() or (source := resolve(name)).servers:
+        return ""
+    from engine.models.vllm.parallel import parallel_of, told  # heavy
+
+    try:
+        return told(parallel_of(source))
+    except (OSError, ValueError):
+        return ""
+
+
+def load(name: str | None, *, batch_size: int | None = None, chat: bool = False, lora_rank: int = 0) -> Model:
     """Load a model behind this door. Takes a second from the cache, half a minute the first time, more with vLLM.
 
     vLLM answers where it is installed and a GPU is there, transformers elsewhere; CAI_BACKEND names one of the two.
 
     With `chat` it keeps its chat template, and special tokens that a prompt spells are special: for an instruct model
     that a base model is compared with, never for the base itself.
+
+    `lora_rank` is of the largest adapter that is to come: an engine that is started for it need not be started again.
 
     Raises ModelError with the reason where it can't be found, fetched or fitted into memory.
     """
@@ -46,7 +63,7 @@ def load(name: str | None, *, batch_size: int | None = None, chat: bool = False)
     if is_wanted():
         from engine.models.vllm.backend import VllmModel
 
-        return confirmed(VllmModel.load(source, batch_size=batch_size, chat=chat), source)
+        return confirmed(VllmModel.load(source, batch_size=batch_size, chat=chat, lora_rank=lora_rank), source)
     from engine.models.local.backend import TransformersModel
 
     return TransformersModel.load(source, batch_size=batch_size, chat=chat)

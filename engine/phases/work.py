@@ -14,6 +14,7 @@ from typing import Any
 from engine.core import events
 from engine.core.control import Control
 from engine.core.errors import ModelError, SpecError
+from engine.critics.adapted import LORA
 from engine.critics.audit import KINDS as CRITICS_OF
 from engine.critics.audit import served, stand_in
 from engine.critics.probed import Taught
@@ -80,7 +81,7 @@ def away(work: Work) -> Iterator[None]:
     answers.away = True
     yield
     run = work.reader.run(work.run_id)
-    model = registry.load(run["model"], batch_size=work.batch_size)
+    model = registry.load(run["model"], batch_size=work.batch_size, lora_rank=lora_rank_of(work.spec))
     answers.model, answers.away = model, False
     if adapter is not None:
         model.use(adapter.folder, adapter.sha256)
@@ -122,13 +123,15 @@ def loaded_work(
     """
     run_id = run["run_id"]
     emit(events.ModelLoading(run_id, run["model"]))
+    if spread := registry.spread(run["model"]):
+        emit(events.Noted(run_id, "info", spread))
     if notice := run["manifest"].get("model_notice"):
         emit(events.Noted(run_id, "info", notice))
     constitution = _constitution(run) if spec.pairs is not None else None
     # Imported here, not above: the screen must be up before a model library is touched.
 
     began = time.monotonic()
-    model = registry.load(run["model"], batch_size=batch_size)
+    model = registry.load(run["model"], batch_size=batch_size, lora_rank=lora_rank_of(spec))
     answers = Answers(model, store, session_id, control, on_work)
     try:
         parent = _parent(reader, run, spec, model.fingerprint, emit)
@@ -152,6 +155,13 @@ def loaded_work(
     finally:
         if not answers.away:
             answers.model.close()
+
+
+def lora_rank_of(spec: StageSpec) -> int:
+    """The largest rank of the adapters that a run of this spec may answer with; 0 where it has none."""
+    named = {name for kind in CRITICS_OF for name in spec.critics.preferred(kind)}
+    critic = int(LORA["rank"]) if "adapter" in named else 0
+    return max(critic, spec.adapter.rank if spec.adapter is not None else 0)
 
 
 def _with_stand_ins(

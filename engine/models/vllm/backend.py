@@ -3,9 +3,11 @@
 Requests are added while others finish, so that no batch waits for its slowest member; a shared prefix is found in
 vLLM's prefix cache. Log-probabilities are exact whatever a label's rank: vLLM 0.32 returns those of exactly the tokens
 named by `SamplingParams(temperature=0, max_tokens=1, logprob_token_ids=[...])`, raw, before temperature and filters.
-A label of several tokens is asked for token by token, each after the true ones before it: what they share lies in the
-prefix cache, which vLLM does not read where prompt logprobs are asked for. Text goes in as token ids and comes out of
-this program's own tokenizer, as with the transformers backend.
+A label of several tokens is asked for token by token, each after the true ones before it, where the labels lie close
+together behind a prompt that is in the prefix cache. A long one, such as a response under its instruction, is the end
+of a prompt whose own log-probabilities are asked for: one prefill, which does not read the cache. (vLLM 0.32 has
+`prompt_logprob_token_ids` too, on its V2 runner alone, which its build for a CPU is without.) Text goes in as token ids
+and comes out of this program's own tokenizer, as with the transformers backend.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import json
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,10 +38,20 @@ from engine.models.requests import (
     WithoutStates,
     adapter_fingerprint,
 )
-from engine.models.vllm.choice import tensor_parallel, vllm_version
-from engine.models.vllm.engine import EngineDied, EngineProcess, EngineRequest, LoraAdapter, Produced, Settings
-from engine.models.vllm.labels import places_of, sums
-from engine.models.vllm.process import gpu_name
+from engine.models.vllm.choice import vllm_version
+from engine.models.vllm.engine import (
+    LORA_RANKS,
+    EngineDied,
+    EngineProcess,
+    EngineRequest,
+    LoraAdapter,
+    Produced,
+    Settings,
+)
+from engine.models.vllm.labels import as_prompts, name_of, places_of, sums
+from engine.models.vllm.parallel import devices, parallel_of
+from engine.models.vllm.pool import EnginePool
+from engine.models.vllm.process import gpu_name, visible_cores, visible_gpus
 
 CPU_SEQUENCES = 32  # computed together
 GPU_SEQUENCES = 256
@@ -66,13 +78,19 @@ class VllmModel(WithoutStates):
     """
 
     def __init__(
-        self, source: Source, engine: EngineProcess, text: Text, fingerprint: str, facts: dict[str, Any]
+        self,
+        source: Source,
+        engine: EngineProcess | EnginePool,
+        text: Text,
+        fingerprint: str,
+        facts: dict[str, Any],
+        engines: int = 1,
     ) -> None:
         self.name = source.name
         self.fingerprint = self._base_fingerprint = fingerprint
         self._engine = engine
         self._text = text
-        self.batch_size = engine.settings.max_num_seqs
+        self.batch_size = engine.settings.max_num_seqs * engines
         self._bound = AHEAD * self.batch_size
         self._context = engine.max_model_len
         self.adaptable = source.name if source.embedded else source.path
@@ -86,11 +104,14 @@ class VllmModel(WithoutStates):
         self.facts = facts | engine.facts | {"context": self._context, "base_fingerprint": fingerprint, "restarts": 0}
 
     @classmethod
-    def load(cls, source: Source, *, batch_size: int | None = None, chat: bool = False) -> VllmModel:
-        """Start vLLM with a model's own dtype for the device, on all visible GPUs that can share it. Raises ModelError.
+    def load(
+        cls, source: Source, *, batch_size: int | None = None, chat: bool = False, lora_rank: int = 0
+    ) -> VllmModel:
+        """Start vLLM with a model's own dtype for the device, on as many GPUs as `parallel_of` says. Raises ModelError.
 
-        `batch_size` is how many requests it computes together. The type of quantised weights is read from the model's
-        own configuration by vLLM.
+        `batch_size` is how many requests an engine computes together. The type of quantised weights is read from the
+        model's own configuration by vLLM. Adapters up to `lora_rank` are taken without a new start; no engine takes one
+        above 512, so that such a rank is left to `use` to refuse.
         """
         from transformers import AutoConfig  # heavy
 
@@ -99,13 +120,17 @@ class VllmModel(WithoutStates):
         dtype = "bfloat16" if on_gpu else "float32"
         try:
             whole = AutoConfig.from_pretrained(path, trust_remote_code=False)
-            config, quantised = whole.get_text_config(), bool(getattr(whole, "quantization_config", None))
+            quantised = bool(getattr(whole, "quantization_config", None))
             text = Text.of(path, chat=chat)
             ends = tuple(sorted(end_ids(path, text.tokenizer)))
-            share = tensor_parallel(config, torch.cuda.device_count()) if on_gpu else 1
+            parallel = parallel_of(source)
+            engines, share = parallel.replicas, parallel.tensor
             sequences = batch_size or (GPU_SEQUENCES if on_gpu else CPU_SEQUENCES)
-            settings = Settings(path, dtype, on_gpu, share, sequences, ends, not on_gpu, quantised)
-            engine = EngineProcess(settings)
+            rank = lora_rank if lora_rank <= LORA_RANKS[-1] else 0
+            settings = Settings(path, dtype, on_gpu, share, sequences, ends, not on_gpu, quantised, rank)
+            visible = visible_gpus(torch.cuda.device_count()) if on_gpu else visible_cores()
+            several = devices(engines, share, visible) if engines > 1 else []
+            engine = EnginePool(settings, several) if several else EngineProcess(settings)
         except ModelError:
             raise
         except Exception as error:  # of vLLM, of its libraries, of the driver: whatever it is, there is no model
@@ -119,13 +144,13 @@ class VllmModel(WithoutStates):
             "vllm": vllm_version(),
             "transformers": importlib.metadata.version("transformers"),
             "torch": torch.__version__,
-            "device": f"{share} x {gpu_name()}" if on_gpu else "cpu",
+            "device": f"{engines * share} x {gpu_name()}" if on_gpu else "cpu",
             "dtype": dtype,
-            "tensor_parallel": share,
+            "parallel": asdict(parallel),
             "batch_size": sequences,
             "license": source.license,
         }
-        return cls(source, engine, text, fingerprint_of(path, f"torch.{dtype}"), facts)
+        return cls(source, engine, text, fingerprint_of(path, f"torch.{dtype}"), facts, engines)
 
     def close(self) -> None:
         """End vLLM's processes and give the device's memory back, which is waited for and checked on a GPU."""
@@ -142,7 +167,7 @@ class VllmModel(WithoutStates):
     def use(self, adapter: Path | None, sha256: str = "") -> None:
         """Answer with a LoRA adapter from now on, or with the base weights alone; `sha256` is that of its files.
 
-        The first adapter, and one of a higher rank, starts the engine again, made for it. Raises ModelError.
+        An adapter of a higher rank than the engine was started for starts it again, which is told. Raises ModelError.
         """
         if adapter is None:
             self._adapter, self.fingerprint, self.in_use = None, self._base_fingerprint, None
@@ -154,6 +179,12 @@ class VllmModel(WithoutStates):
                 rank = int(json.loads((adapter / "adapter_config.json").read_text())["r"])
                 known = LoraAdapter(next(self._numbers), name, adapter.absolute(), rank)
             if known.rank > self._engine.settings.lora_rank:
+                warnings.warn(
+                    f"the adapter {name} has rank {known.rank}, and vLLM was started for rank "
+                    f"{self._engine.settings.lora_rank}: it is started again, its weights are loaded again",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
                 self._restart(known.rank)
             self._engine.admit(known)
         except EngineDied as error:
@@ -190,7 +221,15 @@ class VllmModel(WithoutStates):
 
         def asks(request: Score) -> dict[str, EngineRequest]:
             labels = [tuple(self._text.plain(label)) for label in request.labels]
-            ids = self._text.fitting(request.prompt, max(map(len, labels), default=0), self._context)
+            longest = max(map(len, labels), default=0)
+            ids = self._text.fitting(request.prompt, longest, self._context)
+            shared = len(ids) * request.shared // max(len(request.prompt), 1)
+            # vLLM writes one token behind every prompt.
+            if len(ids) + longest < self._context and as_prompts(labels, len(ids), shared):
+                return {
+                    name_of(label): EngineRequest(ids + label, self._adapter, weighed=len(label))
+                    for label in dict.fromkeys(labels)
+                }
             return {
                 place: EngineRequest(ids + before, self._adapter, labels=wanted)
                 for place, (before, wanted) in places_of(labels).items()
@@ -198,8 +237,14 @@ class VllmModel(WithoutStates):
 
         def answer(one: _Open) -> LabelScores:
             labels = [tuple(self._text.plain(label)) for label in one.request.labels]
-            found = {place: found.logprobs for place, found in one.found.items()}
-            return LabelScores(one.request, sums(labels, found), tuple(map(len, labels)))
+            if any(ask.weighed for ask in one.asks.values()):
+                whole = [one.found[name_of(label)].of_prompt for label in labels]
+                logprobs = tuple(
+                    sum(told[len(told) - len(label) :], start=0.0) for told, label in zip(whole, labels, strict=True)
+                )
+            else:
+                logprobs = sums(labels, {place: found.logprobs for place, found in one.found.items()})
+            return LabelScores(one.request, logprobs, tuple(map(len, labels)))
 
         return self._stream(requests, asks, answer)
 

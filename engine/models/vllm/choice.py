@@ -1,11 +1,10 @@
-"""Whether a model goes to vLLM, and over how many GPUs. Imports no model library but torch, and that late."""
+"""Whether a model goes to vLLM. Imports no model library but torch, and that late."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
 import os
-from typing import Any
 
 from engine.core.errors import ModelError
 
@@ -23,20 +22,6 @@ def is_wanted() -> bool:
     import torch  # heavy, and not needed where vLLM is not installed
 
     return bool(torch.cuda.is_available())
-
-
-def tensor_parallel(config: Any, gpus: int) -> int:
-    """The most of `gpus` GPUs that can share a model: the number divides its heads and its inner width.
-
-    Key-value heads are divided or, where there are fewer, repeated. `config` is transformers' of a text model.
-    """
-    heads = int(config.num_attention_heads)
-    shared = int(getattr(config, "num_key_value_heads", None) or heads)
-    inner = int(getattr(config, "intermediate_size", None) or 0)
-    for share in range(gpus, 1, -1):
-        if heads % share == 0 and (shared % share == 0 or share % shared == 0) and inner % share == 0:
-            return share
-    return 1
 
 
 def vllm_version() -> str:

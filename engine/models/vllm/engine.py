@@ -42,18 +42,25 @@ class LoraAdapter:
 
 @dataclass(frozen=True, slots=True)
 class EngineRequest:
-    """One request to the engine: tokens to continue as `decoding` says, or the next token's labels to be weighed."""
+    """One request to the engine: tokens to continue as `decoding` says, or to be weighed.
+
+    Weighed are the next token's `labels`, or the last `weighed` of the tokens themselves, each after those before it.
+    """
 
     token_ids: tuple[int, ...]
     adapter: LoraAdapter | None = None
     decoding: Decoding | None = None
     seed: int = 0
     labels: tuple[int, ...] = ()
+    weighed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Produced:
-    """A finished request. `reason` and `stop` are vLLM's: a stop sequence, a token's id, or None at the usual EOS."""
+    """A finished request. `reason` and `stop` are vLLM's: a stop sequence, a token's id, or None at the usual EOS.
+
+    `of_prompt` has the log-probabilities of all tokens of a weighed prompt but its first.
+    """
 
     name: str
     token_ids: tuple[int, ...]
@@ -61,11 +68,15 @@ class Produced:
     stop: str | int | None
     text: str
     logprobs: dict[int, float]
+    of_prompt: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the engine is started. `lora_rank` 0 leaves adapters out: a base model is not slowed by what it lacks."""
+    """How an engine is started. `lora_rank` 0 leaves adapters out, for a model that will answer with none.
+
+    `devices` names the GPUs or the CPU's cores that it may use, with commas; all where it is empty.
+    """
 
     path: str
     dtype: str
@@ -76,6 +87,7 @@ class Settings:
     eager: bool
     quantised: bool = False
     lora_rank: int = 0
+    devices: str = ""
 
 
 class EngineProcess:
@@ -103,7 +115,13 @@ class EngineProcess:
             "block_size": config.cache_config.block_size,
             "quantisation": config.model_config.quantization,
             "eager": bool(config.model_config.enforce_eager),
+            "lora_rank": self.settings.lora_rank,
         }
+
+    @property
+    def ready(self) -> bool:
+        """Whether a step would not have to wait, be it because the engine died."""
+        return self._engine is None or not self._engine.engine_core.outputs_queue.empty()
 
     def add(self, name: str, ask: EngineRequest) -> None:
         """Put a request beside those under way. Raises ValueError where vLLM refuses it."""
@@ -167,7 +185,7 @@ class EngineProcess:
         settings = self.settings
         self._processes = Processes()
         try:
-            with self._processes.starting(environment(settings.on_gpu)):
+            with self._processes.starting(environment(settings.on_gpu, settings.devices)):
                 vllm: Any = importlib.import_module("vllm")
                 self._params = vllm.SamplingParams
                 self._kind = importlib.import_module("vllm.sampling_params").RequestOutputKind
@@ -222,6 +240,9 @@ class EngineProcess:
     def _sampling(self, ask: EngineRequest) -> Any:
         """vLLM's parameters. Its order is the door's: temperature, top-k, top-p (v1/sample/sampler.py)."""
         decoding, same = ask.decoding, {"output_kind": self._kind.FINAL_ONLY, "skip_clone": True}
+        if ask.weighed:
+            # 0: of the prompt's own tokens alone, whatever their rank.
+            return self._params(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False, **same)
         if decoding is None:
             labels = list(ask.labels)
             return self._params(temperature=0.0, max_tokens=1, logprob_token_ids=labels, detokenize=False, **same)
@@ -278,8 +299,10 @@ def _lora(adapter: LoraAdapter | None) -> Any:
 def _found(output: Any) -> Produced:
     (one,) = output.outputs
     logprobs = {token: float(found.logprob) for token, found in one.logprobs[0].items()} if one.logprobs else {}
+    ids, told = output.prompt_token_ids, output.prompt_logprobs or ()
+    of_prompt = tuple(float(found[token].logprob) for token, found in zip(ids[1:], told[1:], strict=bool(told)))
     return Produced(
-        output.request_id, tuple(one.token_ids), one.finish_reason, one.stop_reason, one.text or "", logprobs
+        output.request_id, tuple(one.token_ids), one.finish_reason, one.stop_reason, one.text or "", logprobs, of_prompt
     )
 
 

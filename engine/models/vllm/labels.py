@@ -1,11 +1,24 @@
-"""Labels of one or more tokens, weighed by questions about the next token alone."""
+"""Labels of one or more tokens, weighed by questions about the next token, or as the end of a prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 MOST_LABELS = 128  # token ids that vLLM takes in one request (sampling_params.py, MAX_LOGPROB_TOKEN_IDS)
+AGAIN = 16  # tokens that a question computes though all before it is in the cache, which is kept in blocks
 Tokens = tuple[int, ...]
+
+
+def as_prompts(labels: Sequence[Tokens], prompt: int, shared: int) -> bool:
+    """Whether to weigh each label by one prefill of the prompt and itself instead of by what to ask at each place.
+
+    It is where that makes fewer requests and computes no more tokens, and each label has a token. `prompt` is the
+    number of the prompt's tokens, of which the first `shared` lie in the prefix cache; a prefill whose own tokens are
+    weighed reads nothing there.
+    """
+    places, each = places_of(labels), set(labels)
+    prefills = sum(prompt + len(label) for label in each)
+    return all(each) and len(each) < len(places) and prefills <= prompt - shared + AGAIN * len(places)
 
 
 def places_of(labels: Sequence[Tokens]) -> dict[str, tuple[Tokens, Tokens]]:
@@ -21,7 +34,7 @@ def places_of(labels: Sequence[Tokens]) -> dict[str, tuple[Tokens, Tokens]]:
     for before, tokens in wanted.items():
         every = tuple(tokens)
         for start in range(0, len(every), MOST_LABELS):
-            found[f"{start}:{_ids(before)}"] = before, every[start : start + MOST_LABELS]
+            found[f"{start}:{name_of(before)}"] = before, every[start : start + MOST_LABELS]
     return found
 
 
@@ -30,8 +43,11 @@ def sums(labels: Sequence[Tokens], found: Mapping[str, Mapping[int, float]]) -> 
     known: dict[str, dict[int, float]] = {}
     for name, logprobs in found.items():
         known.setdefault(name.partition(":")[2], {}).update(logprobs)
-    return tuple(sum((known[_ids(label[:at])][token] for at, token in enumerate(label)), start=0.0) for label in labels)
+    return tuple(
+        sum((known[name_of(label[:at])][token] for at, token in enumerate(label)), start=0.0) for label in labels
+    )
 
 
-def _ids(tokens: Tokens) -> str:
+def name_of(tokens: Tokens) -> str:
+    """How tokens are named within a request."""
     return ",".join(map(str, tokens))

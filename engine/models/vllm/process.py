@@ -142,6 +142,11 @@ def free_gpu_mib() -> list[int]:
     return [int(line) for line in _nvidia_smi("memory.free") if line.isdecimal()]
 
 
+def total_gpu_mib() -> list[int]:
+    """Memory of each GPU in MiB."""
+    return [int(line) for line in _nvidia_smi("memory.total") if line.isdecimal()]
+
+
 def gpu_name() -> str:
     """The first GPU's name."""
     return next(iter(_nvidia_smi("name")), "GPU")
@@ -156,8 +161,21 @@ def _nvidia_smi(field: str) -> list[str]:
     return [line.strip() for line in found.stdout.splitlines() if line.strip()]
 
 
-def environment(on_gpu: bool) -> dict[str, str]:
+def visible_gpus(count: int) -> list[str]:
+    """The names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them."""
+    named = [one.strip() for one in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one.strip()]
+    return named[:count] or [str(n) for n in range(count)]
+
+
+def visible_cores() -> list[str]:
+    """The numbers of the cores that this process may use; empty where the system does not tell."""
+    return [str(core) for core in sorted(os.sched_getaffinity(0))] if hasattr(os, "sched_getaffinity") else []
+
+
+def environment(on_gpu: bool, devices: str = "") -> dict[str, str]:
     """What vLLM is told by variables; those that a person set stay as they are, where they are a person's to set.
+
+    Of several engines each is told its `devices`, GPUs or cores.
 
     On a CPU the cores are named, since by itself vLLM leaves out one, half of a small machine, and the memory for keys
     and values is bounded, since by itself it takes nearly all.
@@ -168,11 +186,13 @@ def environment(on_gpu: bool) -> dict[str, str]:
         "VLLM_NO_USAGE_STATS": "1",  # by itself it reports to its makers
         "SPT_NOENV": "1",  # setting a process's title would overwrite the environment that the mark is in
     }
+    if on_gpu and devices:
+        found["CUDA_VISIBLE_DEVICES"] = devices
     ours = {"VLLM_LOGGING_LEVEL": "WARNING", "TOKENIZERS_PARALLELISM": "false"}
     if not on_gpu:
-        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        if 0 < len(cores) <= MOST_CORES_BOUND:
-            ours["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, cores))
+        cores = visible_cores()
+        if devices or 0 < len(cores) <= MOST_CORES_BOUND:
+            ours["VLLM_CPU_OMP_THREADS_BIND"] = devices or ",".join(cores)
         free = psutil.virtual_memory().available // 2**30
         ours["VLLM_CPU_KVCACHE_SPACE"] = str(min(max(free // 4, 1), LARGEST_KV_GIB))
     return found | {name: value for name, value in ours.items() if not os.environ.get(name)}

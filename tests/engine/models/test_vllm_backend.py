@@ -15,13 +15,15 @@ import pytest
 import torch
 
 from engine.core.errors import ModelError, PromptTooLong
+from engine.critics import Subject
+from engine.critics.others import PmiCritic
 from engine.models.files.source import Source
 from engine.models.files.tokenizer import Text
 from engine.models.requests import Decoding, Generate, LoraFiles, Score, adapter_fingerprint
 from engine.models.vllm.backend import VllmModel
-from engine.models.vllm.choice import is_wanted, tensor_parallel
+from engine.models.vllm.choice import is_wanted
 from engine.models.vllm.engine import EngineDied, EngineRequest, LoraAdapter, Produced, Settings
-from engine.models.vllm.labels import MOST_LABELS, places_of, sums
+from engine.models.vllm.labels import MOST_LABELS, as_prompts, places_of, sums
 from engine.models.vllm.worker import top_k_then_top_p
 
 BOS, EOS = 1, 2
@@ -46,7 +48,7 @@ class Letters:
 
 
 class KnownEngine:
-    """Answers a prompt with its own letters reversed, each step the newest request; a label's token weighs -token/100.
+    """Answers a prompt with its own letters reversed, each step the newest request; a token weighs -token/100.
 
     `dies` holds the numbers of the steps at which it dies. It remembers whatever it was told.
     """
@@ -58,12 +60,14 @@ class KnownEngine:
         self.dies, self.steps, self.restarts = set(dies), 0, 0
         self.under_way: dict[str, EngineRequest] = {}
         self.asked: list[str] = []
+        self.told: list[EngineRequest] = []
         self.most = 0
         self.aborted: list[str] = []
         self.ending: Callable[[str, EngineRequest], dict[str, Any]] = lambda name, ask: {}
 
     def add(self, name: str, ask: EngineRequest) -> None:
         self.asked.append(name)
+        self.told.append(ask)
         self.under_way[name] = ask
         self.most = max(self.most, len(self.under_way))
 
@@ -74,8 +78,9 @@ class KnownEngine:
             raise EngineDied("signal 9")
         name, ask = self.under_way.popitem()
         found = Produced(
-            name, tuple(reversed(ask.token_ids[1:])), "length", None, "", {t: -t / 100 for t in ask.labels}
-        )
+            name, tuple(reversed(ask.token_ids[1:])), "length", None, "", {t: -t / 100 for t in ask.labels},
+            tuple(-token / 100 for token in ask.token_ids[1:]) if ask.weighed else (),
+        )  # fmt: skip
         return [replace(found, **self.ending(name, ask))]
 
     def abort(self, names: Iterable[str]) -> None:
@@ -152,9 +157,49 @@ def test_two_streams_are_read_in_turns():
 def test_labels_of_several_tokens_are_summed():
     engine = KnownEngine()
     (found,) = model_of(engine).score([Score("p", ("ab", "ac", "b"))])
+    assert not any(ask.weighed for ask in engine.told)
     assert found.n_tokens == (2, 2, 1)
     assert found.logprobs == pytest.approx([-(97 + 98) / 100, -(97 + 99) / 100, -98 / 100])
     assert len(engine.asked) == 2  # the first tokens together, the second ones after an a
+
+
+def test_a_response_is_weighed_by_one_prefill_under_its_instruction_and_one_under_none():
+    engine = KnownEngine()
+    engine.max_model_len = 512
+    response = "It is the capital of France, on the Seine, yes"
+    asks = PmiCritic().asks(Subject("id", "Where is Paris?", response))
+    found = {one.request: one for one in model_of(engine).score([ask.request for ask in asks])}
+    assert len(engine.asked) == len(asks) == 2
+    expected = -sum(map(ord, f" {response}")) / 100
+    for one in found.values():
+        assert one.n_tokens == (len(response) + 1,) and one.logprobs == pytest.approx([expected])
+    text = Text(Letters())
+    assert {ask.token_ids for ask in engine.told} == {
+        (*text.encoding(ask.request.prompt).token_ids, *map(ord, f" {response}")) for ask in asks
+    }
+
+
+def test_a_label_that_fills_the_context_is_asked_for_token_by_token():
+    engine = KnownEngine()  # 64 tokens, of which a prefill may have 63: vLLM writes one behind every prompt
+    (found,) = model_of(engine).score([Score("p" * 60, ("abc",))])
+    assert len(engine.asked) == 3 and found.logprobs == pytest.approx([-2.94])
+    (found,) = model_of(engine).score([Score("p" * 59, ("abc",))])
+    assert len(engine.asked) == 4 and found.logprobs == pytest.approx([-2.94])
+
+
+@pytest.mark.parametrize(
+    ("labels", "prompt", "shared", "whole"),
+    [
+        ([(1,), (2,)], 5, 0, False),  # one question for both
+        ([tuple(range(21))], 40, 0, True),
+        ([tuple(range(21)), tuple(range(5, 26))], 40, 0, True),
+        ([(1, 2, 3), (4, 5, 6)], 1500, 1400, False),  # the rubric is in the cache
+        ([tuple(range(21)), ()], 40, 0, False),
+        ([(1, 2), (1, 3), (2,)], 2, 0, False),  # as many prefills as there would be questions, or more
+    ],
+)
+def test_labels_are_prompts_where_that_is_fewer_requests_and_no_more_tokens(labels, prompt, shared, whole):
+    assert as_prompts(labels, prompt, shared) is whole
 
 
 def test_one_token_labels_are_one_question():
@@ -250,13 +295,15 @@ def test_an_adapter_is_part_of_the_request_and_of_the_fingerprint(tmp_path):
     engine = KnownEngine()
     model = model_of(engine)
     first, second = adapter_at(tmp_path / "one"), adapter_at(tmp_path / "two", rank=16)
-    model.use(first, "aa" * 32)
+    with pytest.warns(RuntimeWarning, match="rank 8.*started for rank 0.*again"):
+        model.use(first, "aa" * 32)
     assert model.fingerprint == adapter_fingerprint("base", "aa" * 32)
     assert model.in_use == LoraFiles(first, "aa" * 32) and model.adaptable == "path"
     list(model.generate(asking("p")))
-    model.use(second, "bb" * 32)
+    with pytest.warns(RuntimeWarning, match="rank 16.*started for rank 8.*again"):
+        model.use(second, "bb" * 32)
     model.use(first, "aa" * 32)
-    assert engine.restarts == 2 and engine.settings.lora_rank == 16  # for the first adapter and for the larger one
+    assert engine.restarts == 2 and engine.settings.lora_rank == 16
     stream = model.generate(asking("p", "q"))
     next(stream)
     assert {ask.adapter.number for ask in engine.under_way.values() if ask.adapter} == {1}
@@ -268,7 +315,18 @@ def test_an_adapter_is_part_of_the_request_and_of_the_fingerprint(tmp_path):
     assert [ask.adapter for ask in engine.under_way.values()] == [None]
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_engine_that_was_started_for_the_spec_s_rank_takes_its_adapters_as_it_is(tmp_path):
+    engine = KnownEngine()
+    engine.settings = replace(engine.settings, lora_rank=16)
+    model = model_of(engine)
+    model.use(adapter_at(tmp_path / "critic", rank=8), "aa" * 32)
+    model.use(adapter_at(tmp_path / "trained", rank=16), "bb" * 32)
+    assert engine.restarts == 0
+
+
 @pytest.mark.parametrize("name", ["wrong", "empty"])
+@pytest.mark.filterwarnings("ignore:.*it is started again")
 def test_an_adapter_that_does_not_fit_is_an_error_and_not_used(tmp_path, name):
     model = model_of(KnownEngine())
     folder = adapter_at(tmp_path / "wrong") if name == "wrong" else tmp_path / "empty"
@@ -282,15 +340,6 @@ def test_memory_that_does_not_come_back_is_told():
     engine.lacking_mib = 9000
     with pytest.warns(RuntimeWarning, match="9000 MiB"):
         model_of(engine).close()
-
-
-@pytest.mark.parametrize(
-    ("heads", "shared", "inner", "gpus", "share"),
-    [(40, 8, 27648, 8, 8), (40, 8, 27648, 7, 4), (32, 8, 14336, 3, 2), (4, 1, 2048, 2, 2), (9, 3, 1536, 2, 1)],
-)
-def test_as_many_gpus_as_can_share_the_model(heads, shared, inner, gpus, share):
-    config = SimpleNamespace(num_attention_heads=heads, num_key_value_heads=shared, intermediate_size=inner)
-    assert tensor_parallel(config, gpus) == share
 
 
 def test_the_backend_is_chosen_by_name_or_by_what_is_there(monkeypatch):

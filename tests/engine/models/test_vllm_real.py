@@ -18,11 +18,14 @@ import torch
 
 from engine.core.data import read_data
 from engine.core.errors import ModelError, PromptTooLong
+from engine.critics import Subject
+from engine.critics.others import PmiCritic
 from engine.models.files import embedded
 from engine.models.files.source import resolve
 from engine.models.local.backend import TransformersModel
-from engine.models.requests import Decoding, Generate, Score, adapter_fingerprint
+from engine.models.requests import Decoding, Generate, LabelScores, Score, adapter_fingerprint
 from engine.models.vllm.backend import VllmModel
+from engine.models.vllm.engine import EngineRequest
 from engine.spec import prompts
 
 pytestmark = [
@@ -32,11 +35,12 @@ pytestmark = [
     pytest.mark.xdist_group("vllm"),
 ]
 LABELS = (" Yes", " No")
+ADAPTER_RANK = 4  # that the engine is started for
 
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[VllmModel]:
-    model = VllmModel.load(resolve(None), batch_size=16)
+    model = VllmModel.load(resolve(None), batch_size=16, lora_rank=ADAPTER_RANK)
     yield model
     model.close()
 
@@ -50,7 +54,7 @@ def reference() -> Iterator[TransformersModel]:
 
 @pytest.fixture(scope="module")
 def adapter(tmp_path_factory) -> Path:
-    return random_adapter(tmp_path_factory.mktemp("adapter"), rank=4)
+    return random_adapter(tmp_path_factory.mktemp("adapter"), rank=ADAPTER_RANK)
 
 
 def random_adapter(folder: Path, rank: int) -> Path:
@@ -103,6 +107,36 @@ def test_label_logprobs_are_those_of_the_reference_whatever_their_rank(served, r
     for found in served.score(requests):
         assert found.n_tokens == expected[found.request].n_tokens
         assert found.logprobs == pytest.approx(expected[found.request].logprobs, abs=close_to(served))
+
+
+def test_a_pmi_score_is_two_prefills_and_has_the_values_of_a_question_a_token(served, reference, monkeypatch):
+    told: list[EngineRequest] = []
+    add = served._engine.add
+    monkeypatch.setattr(served._engine, "add", lambda name, ask: (told.append(ask), add(name, ask)))
+    rows = read_data("response_examples")[:3]
+    subjects = [Subject(str(n), row["instruction"], row["response"]) for n, row in enumerate(rows)]
+    requests = [ask.request for subject in subjects for ask in PmiCritic().asks(subject)]
+
+    def scored() -> dict[Score, LabelScores]:
+        told.clear()
+        return {found.request: found for found in served.score(requests)}
+
+    once = scored()
+    assert len(told) == len(requests) == 2 * len(subjects)
+    assert sum(len(ask.token_ids) for ask in told) == sum(
+        len(served.encoding(request.prompt).token_ids) + once[request].n_tokens[0] for request in requests
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.models.vllm.backend.as_prompts", lambda *_: False)
+        token_by_token = scored()
+        assert len(told) == sum(found.n_tokens[0] for found in once.values()) > 20 * len(subjects)
+    again = scored()  # now behind texts that the prefix cache holds
+    exact = {found.request: found for found in reference.score(requests)}
+    for request, found in once.items():
+        assert found.logprobs == pytest.approx(token_by_token[request].logprobs, abs=close_to(served) / 5)
+        assert found.logprobs == pytest.approx(again[request].logprobs, abs=close_to(served) / 5)
+        assert found.logprobs == pytest.approx(exact[request].logprobs, abs=close_to(served))
+    assert len(told) == len(requests)
 
 
 def test_greedy_texts_are_those_of_the_reference(served, reference):
@@ -191,7 +225,9 @@ def test_an_engine_that_is_killed_is_started_again_and_nothing_is_lost_or_twice(
 def test_an_adapter_answers_as_with_the_reference(served, reference, adapter):
     requests, texts = critics(4), answers(4, GREEDY)
     base = {found.request: found.logprobs for found in served.score(requests)}
+    processes = set(served._engine.pids())
     served.use(adapter, "ab" * 32)
+    assert processes and set(served._engine.pids()) == processes  # nothing is loaded twice for the first adapter
     reference.use(adapter, "ab" * 32)
     try:
         assert served.fingerprint == reference.fingerprint == adapter_fingerprint(served._base_fingerprint, "ab" * 32)

@@ -7,75 +7,42 @@ No model and no store is needed.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.budget.gpus import CPU, DEFAULT_PRICES, KINDS, price_source, prices_of
 from engine.budget.ledger import cap_of, spent
 from engine.core.errors import SpecError
 from engine.core.figures import NO_GPU_PRICE
-from engine.evaluation import BASE_CONDITIONS, CAPABILITIES, CONTROL_CONDITIONS, IN_CONTEXT, SPLITS
-from engine.evaluation.items import item_set
+from engine.evaluation import CONTROL_CONDITIONS
 from engine.planning.priors import (
-    ALONE,
-    HALF,
-    KEPT,
-    LEARN,
-    LEARN_PAIRS,
-    LINE,
     NOTHING_MEASURED,
-    OWN,
     PRIORS,
-    READ,
-    RESPONSE,
-    START,
-    WRITE,
     MeasuredWork,
     device_of,
     fits,
     measured_work,
     parameters_of,
-    scores_of,
     speeds,
 )
-from engine.spec.constitution import CONDITIONS, load_constitution
+from engine.planning.work import (
+    ABLATION_ITEMS,
+    PRIOR,
+    ablation_work,
+    control_work,
+    seed_work,
+    stage_work,
+)
+from engine.spec.constitution import load_constitution
 from engine.spec.stage import StageSpec, load_spec, settings_of
-from store.names import CONTROL_TRAININGS, REPEAT_OF, TRAINING_PHASES
+from store.names import REPEAT_OF
 from store.read import Reader
 
 PIPELINE = "stage_6_constitutional_integration"  # the last shipped stage: those before it are its parents
-SEEDS, ABLATION_ITEMS = 3, 50
-PRIOR, MEASURED = "prior", "measured"
+SEEDS = 3
 REPEATED = "repeats"  # beside names of specs: the runs that repeat one with other seeds
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedWork:
-    """A part of a stage: so many units, each of so many tokens of some kind, or of seconds where `way` is None."""
-
-    part: str
-    units: float
-    unit: str
-    way: str | None
-    each: float
-    requests: float = 0  # that the model is asked for each unit
-    rate: str = ""  # whose measured rate counts, by default that of the part
-
-    def row(self, speed: Mapping[str, float], measured: MeasuredWork, usd_per_hour: float | None) -> Row:
-        """What it takes and costs, and where the rate is from."""
-        known = measured.rates.get(self.rate or self.part)
-        each = self.each if self.way is None else self.each / speed[self.way]
-        seconds = self.units * (known.seconds if known is not None else each)
-        return {
-            "part": self.part, "units": self.units, "unit": self.unit, "requests": self.units * self.requests,
-            "seconds": seconds,
-            "usd": None if usd_per_hour is None else seconds * usd_per_hour / 3600,
-            "rate": PRIOR if known is None else MEASURED, "n": known.n if known else 0,
-            "runs": list(known.runs) if known else [],
-        }  # fmt: skip
 
 
 def pipeline_of(spec: str, overrides: Mapping[str, str] | None = None) -> list[tuple[str, StageSpec]]:
@@ -289,123 +256,3 @@ def _within(lines: Sequence[Row], left: float | None) -> list[Row]:
         after = None if after is None or line["usd"] is None else after + line["usd"]
         found.append({**line, "after_usd": after, "fits": None if after is None or left is None else after <= left})
     return found
-
-
-# -- how much work there is --------------------------------------------------------------------------------------------
-
-
-def stage_work(spec: StageSpec, measured: MeasuredWork) -> Iterator[PlannedWork]:
-    """All parts of a stage up to its target: data, trainings, and the evaluation before and after them."""
-    judged, written = _candidates(spec, measured)
-    response = min(RESPONSE.value, spec.responses.max_tokens)
-    trainings = [kind for kind in TRAINING_PHASES if getattr(spec, kind) is not None]
-    asked = 2 if spec.evaluation is not None else 0
-    yield PlannedWork("start", 1 + len(trainings) + asked, "starts", None, START.value)
-    of_one, of_two = scores_of(spec.critics, "instruction"), scores_of(spec.critics, "sample")
-    shown = OWN.value + response
-    audited = 2 * spec.critics.audit_items
-    read = audited * (of_one * OWN.value + of_two * shown)
-    yield PlannedWork("audit", 1, "audit", READ, read, audited * (of_one + of_two))
-    lines = max(spec.instructions.max_tokens / LINE.value, 1)  # that a list has
-    yield PlannedWork("instructions", judged, "instructions", WRITE, LINE.value, 1 / lines)
-    yield PlannedWork("instruction_judgements", judged, "instructions", READ, of_one * OWN.value, of_one)
-    drafts = spec.responses.drafts
-    yield PlannedWork("responses", written, "samples", WRITE, drafts * response, drafts)
-    judgements = drafts * of_two
-    yield PlannedWork("response_judgements", written, "samples", READ, judgements * shown, judgements)
-    if spec.revisions is not None and spec.candidates is not None:
-        yield from _preferences(spec, response, "candidates" in measured.rates)
-    for kind in trainings:
-        yield _training(spec, kind, kind)
-    if spec.evaluation is not None:
-        yield from _answers(spec, len(BASE_CONDITIONS) + len(trainings))
-
-
-def _preferences(spec: StageSpec, response: float, measured: bool) -> Iterator[PlannedWork]:
-    """Revisions, candidates and comparisons; where candidates are `measured`, their rate holds their judgement, too."""
-    assert spec.revisions is not None and spec.candidates is not None
-    learned = spec.target * spec.splits.train
-    rounds, more = spec.revisions.rounds, spec.candidates.best_of - 1
-    shown, of_two = OWN.value + response, scores_of(spec.critics, "sample")
-    yield PlannedWork("revisions", learned * rounds, "revisions", WRITE, _of_revision(spec), 2)
-    yield PlannedWork("candidates", learned * more, "responses", WRITE, response, 1 + of_two * measured)
-    if not measured:
-        judged = learned * (more + 1)  # a hard negative of each sample, too
-        yield PlannedWork("candidate_judgements", judged, "responses", READ, of_two * shown, of_two)
-    compared = learned * (rounds + more + 1)
-    in_both = 2 * spec.critics.shuffles * ("compare" in spec.critics.pair)
-    # Grades of samples and candidates are known by then, so that only each revision is graded anew.
-    graded = (scores_of(spec.critics, "pair") - in_both) / 2 * learned * rounds / max(compared, 1)
-    read = in_both * (OWN.value + 2 * response) + graded * shown
-    yield PlannedWork("pairs", compared, "pairs", READ, read, in_both + graded)
-
-
-def control_work(spec: StageSpec, control: str) -> Iterator[PlannedWork]:
-    """What a control adds to a stage: its own SFT, or a longer prompt, and its answers to all items."""
-    assert spec.evaluation is not None
-    if control in CONTROL_TRAININGS:
-        yield PlannedWork("start", 2, "starts", None, START.value)
-        yield _training(spec, control, "sft")
-    elif control == IN_CONTEXT:
-        # The examples in front are read once for all items where the backend keeps what prompts share.
-        yield PlannedWork("prompt", 1, "prompt", READ, spec.evaluation.context_tokens)
-    yield from _answers(spec, 1)
-
-
-def seed_work(spec: StageSpec) -> Iterator[PlannedWork]:
-    """Training and evaluation of a stage with another seed, on the same data."""
-    trainings = [kind for kind in TRAINING_PHASES if getattr(spec, kind) is not None]
-    if not trainings:
-        return
-    yield PlannedWork("start", len(trainings) + 1, "starts", None, START.value)
-    for kind in trainings:
-        yield _training(spec, kind, kind)
-    if spec.evaluation is not None:
-        yield from _answers(spec, len(trainings))
-
-
-def ablation_work(spec: StageSpec) -> Iterator[PlannedWork]:
-    """`cai ablate` of one principle: a critique and a revision of each item under three conditions, and comparisons."""
-    if spec.revisions is not None:
-        times = ABLATION_ITEMS * len(CONDITIONS)
-        yield PlannedWork("start", 1, "starts", None, START.value)
-        yield PlannedWork("revisions", times, "revisions", WRITE, _of_revision(spec), 2)
-
-
-def _candidates(spec: StageSpec, measured: MeasuredWork) -> tuple[float, float]:
-    """Instructions to be judged and samples to be judged until the target is accepted."""
-    judged, written, accepted = measured.yields.get(spec.stage, (0, 0, 0))
-    if accepted:
-        return spec.target * judged / accepted, spec.target * written / accepted
-    needed = spec.target * spec.expected_candidates_per_accepted
-    least = spec.gate.pair_acceptance_at_least  # what the gate lets pass at the least
-    return needed, min(needed, spec.target / least) if least else needed
-
-
-def _of_revision(spec: StageSpec) -> float:
-    assert spec.revisions is not None
-    critique = HALF.value * spec.revisions.critique_tokens
-    return critique + min(RESPONSE.value, spec.revisions.revision_tokens)
-
-
-def _training(spec: StageSpec, part: str, kind: str) -> PlannedWork:
-    """A training on what the target yields; each epoch reads every example once, of a pair both sides."""
-    settings = spec.sft if kind == "sft" else spec.dpo
-    assert settings is not None
-    example = LINE.value + min(RESPONSE.value, spec.responses.max_tokens)
-    passes = spec.target * spec.splits.train * settings.epochs
-    if kind == "sft":
-        return PlannedWork(part, passes, "examples", LEARN, example, rate=kind)
-    return PlannedWork(part, passes * KEPT.value, "pairs", LEARN_PAIRS, 2 * example, rate=kind)
-
-
-def _answers(spec: StageSpec, conditions: int) -> Iterator[PlannedWork]:
-    """Answers of so many conditions to all items, and to a share of them again, one at a time."""
-    settings = spec.evaluation
-    assert settings is not None
-    frozen = item_set()
-    asked = [name for name in CAPABILITIES if name == settings.capability or settings.conversations]
-    items = sum(len(frozen.of(name, split, settings.items_per_type)) for name in asked for split in SPLITS)
-    tokens = HALF.value * settings.max_tokens
-    yield PlannedWork("evaluation", conditions * items, "answers", WRITE, tokens, 1)
-    yield PlannedWork("repeats", conditions * settings.repeat_share * items, "answers", ALONE, tokens, 1)

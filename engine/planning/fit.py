@@ -14,6 +14,7 @@ from engine.budget.gpus import KINDS
 from engine.core.data import DATA
 from engine.core.errors import ModelUnknown
 from engine.models.files.source import local_folder, resolve
+from engine.models.placement import USED, WORKING_BYTES, Footprint
 from engine.planning.experiment import PIPELINE, experiment_of, pipeline_of
 from engine.spec.sections import SftSpec
 from engine.spec.stage import StageSpec
@@ -23,9 +24,6 @@ from engine.training.plan import LARGEST_MICRO_BATCH
 from store.read import Reader
 
 SHIPPED = {"qwen2.5-32b": "qwen2.5-32b.json"}  # configurations in engine/data, by a model's name
-USED = 0.92  # of a GPU's memory: vLLM's own share (gpu_memory_utilization)
-WORKING = 3 * 10**9  # bytes for activations of a prefill, logits and CUDA graphs
-CACHED = 16_384  # tokens that an engine's cache should hold at least
 BYTES = 2  # of a weight, a key or a value
 
 Row = dict[str, Any]
@@ -87,12 +85,12 @@ def serving(shape: Shape, memory: int, gpus: int) -> Serving:
     shared = shape.keys // width
     weights = BYTES * shape.parameters + 4 * shape.vocabulary * shape.hidden
     room = int(USED * memory)
-    shares = [n for n in range(1, gpus + 1) if _divides(shape, shared, n)]
+    model = Footprint(weights, 2 * BYTES * shape.layers * shape.keys, shape.heads, shared, shape.intermediate)
     found: Serving | None = None
-    for share in shares:
-        token = 2 * BYTES * shape.layers * shape.keys // min(share, shared)
-        left = room - weights // share - WORKING
-        fits = left >= CACHED * token
+    for share in filter(model.divides, range(1, gpus + 1)):
+        token = model.token // min(share, shared)
+        left = room - weights // share - WORKING_BYTES
+        fits = model.on_each(share) <= room
         replicas = gpus // share
         reason = "one GPU holds it" if share == 1 else f"{share} GPUs are the fewest that hold it"
         if not fits:
@@ -100,15 +98,11 @@ def serving(shape: Shape, memory: int, gpus: int) -> Serving:
         elif gpus % share:
             reason += f"; {gpus % share} of {gpus} are left over"
         cached = max(left, 0) // token
-        found = Serving(replicas, share, weights // share, WORKING, max(left, 0), cached, room, fits, reason)
+        found = Serving(replicas, share, weights // share, WORKING_BYTES, max(left, 0), cached, room, fits, reason)
         if fits:
             break
     assert found is not None  # one GPU divides every model
     return found
-
-
-def _divides(shape: Shape, shared: int, n: int) -> bool:
-    return shape.heads % n == 0 and (shared % n == 0 or n % shared == 0) and shape.intermediate % n == 0
 
 
 def fit_of(

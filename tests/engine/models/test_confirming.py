@@ -19,7 +19,7 @@ from engine.models.selfcheck import of_facts
 from tests.engine.models import openai_models, real_server
 from tests.engine.models.files.faulty_folders import DEEP, spoilt
 from tests.engine.models.model_server import Handler, answer, serving
-from tests.engine.models.test_vllm_backend import KnownEngine, model_of
+from tests.engine.models.vllm.test_vllm_backend import KnownEngine, model_of
 from tests.engine.training.training_run import tiny_model
 
 opened, server = openai_models.opened, openai_models.server  # fixtures

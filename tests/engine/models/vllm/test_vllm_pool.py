@@ -13,7 +13,7 @@ from engine.models.vllm.backend import VllmModel
 from engine.models.vllm.engine import Settings
 from engine.models.vllm.pool import EnginePool
 from engine.models.vllm.process import visible_gpus
-from tests.engine.models.test_vllm_backend import WORDS, KnownEngine, Letters, adapter_at, asking
+from tests.engine.models.vllm.test_vllm_backend import WORDS, KnownEngine, Letters, adapter_at, asking
 
 
 class OneOfSeveral(KnownEngine):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoConfig
 
+from engine.core.data import DATA
 from engine.core.errors import ModelError
 from engine.models import registry
 from engine.models.files.source import Source
@@ -19,7 +20,7 @@ QWEN_32B = Footprint(weights=68_642_023_424, token=262_144, heads=40, shared=8, 
 
 
 def folder_of(place: Path, **more: object) -> Path:
-    config = json.loads((Path(__file__).parents[3] / "bench" / "qwen2.5-32b.json").read_text())
+    config = json.loads((DATA / "qwen2.5-32b.json").read_text())
     (place / "config.json").write_text(json.dumps(config | more))
     return place
 

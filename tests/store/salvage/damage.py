@@ -13,7 +13,7 @@ from store.db import Store
 
 ROOT = Path(__file__).parents[3]
 NAME = "cai.duckdb"
-IN_FILE, IN_LOG = 40, 40  # batches, of five completions and an event each
+IN_FILE, IN_LOG = 40, 40  # batches, of five completions, an event and a metric each
 
 # Batches until `merged` are in the file, those until `all` in the log; then the process is gone without a word.
 LEFT = """
@@ -27,6 +27,7 @@ for batch in range(first, last):
     store.append({
         "completions": [rows.completion(f"{batch}-{n}", seed=batch, text=f"text {batch} {n} " * 40) for n in range(5)],
         "events": [rows.event(batch, "Noted", {"batch": batch})],
+        "metrics": [rows.metric()],
     })
     if batch + 1 == merged:
         with store._write_lock:

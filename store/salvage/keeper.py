@@ -12,6 +12,8 @@ from pathlib import Path
 
 import duckdb
 
+from store.connect import require_space
+from store.errors import StoreWriteFailed
 from store.salvage.known import Known, KnownFile
 from store.salvage.own import count, own, say
 
@@ -77,9 +79,13 @@ class CommitKeeper:
         self._wake.set()
 
     def merge(self) -> None:
-        """Merge the log into the file where something is in it; a log that cannot be merged now waits for the next."""
+        """Merge the log into the file where something is in it; a log that cannot be merged now waits for the next.
+
+        Nor is it where the volume may not hold it: DuckDB would give up the store.
+        """
         if self._behind and not self._closed:
-            with contextlib.suppress(duckdb.Error):
+            with contextlib.suppress(duckdb.Error, StoreWriteFailed):
+                require_space(Path(self.path), 0)
                 self._merge()
 
     def close(self) -> None:

@@ -37,6 +37,11 @@ def numbered(path: Path) -> int:
     return known.commits
 
 
+def merge(store: Store) -> None:
+    with store._write_lock:
+        store._keeper.merge()  # type: ignore[union-attr]
+
+
 def until(what: str, true: object) -> None:
     end = time.monotonic() + 20
     while not true():  # type: ignore[operator]
@@ -116,6 +121,56 @@ def test_merging_waits_for_no_reader_and_no_reader_for_it(path: Path) -> None:
         store.merge_soon()
         until("merged", lambda: not log_path(path).exists())
         assert sum(1 for _ in slow) == 2999
+
+
+def filled(volume: Path, left: int) -> Path:
+    """A file that leaves so many bytes of the volume."""
+    other = volume / "other"
+    other.write_bytes(bytes(shutil.disk_usage(volume).free - left))
+    return other
+
+
+def appended(store: Store) -> None:
+    """Rows of three megabytes, which are in the log alone."""
+    texts = [random.Random(n).randbytes(50_000).hex() for n in range(30)]
+    store.append({"completions": [rows.completion(f"c{n}", text=text) for n, text in enumerate(texts)]})
+
+
+@pytest.mark.integration
+def test_a_volume_that_filled_up_costs_a_merge_and_not_the_open_store(volume: Path) -> None:
+    path = volume / NAME
+    with Store.open(path) as store, store.reader() as reader:
+        appended(store)
+        other = filled(volume, 2**19)
+        merge(store)
+        assert log_path(path).exists()
+        assert reader.query("SELECT count(*) AS n FROM completions") == [{"n": 30}]
+        store.reader().close()
+        other.unlink()
+        merge(store)
+        assert not log_path(path).exists()
+
+
+@pytest.mark.integration
+def test_a_store_that_duckdb_gave_up_says_that_it_must_be_opened_again(
+    volume: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = volume / NAME
+    with Store.open(path) as store, store.reader() as reader:
+        appended(store)
+        other = filled(volume, 2**19)
+        monkeypatch.setattr(keeper, "require_space", lambda *_: None)
+        merge(store)
+        for read in (store.reader, store._cursor, lambda: reader.query("SELECT count(*) FROM completions")):
+            with pytest.raises(StoreError, match="must be opened again"):
+                read()
+        other.unlink()
+        with pytest.raises(StoreWriteFailed) as caught:
+            store.append(events(0))
+        assert "this batch counts as not written" in caught.value.hint
+        assert "start cai again, and continue with: cai resume" in caught.value.hint
+    with Store.open(path) as store:
+        assert store.reader().query("SELECT count(*) AS n FROM completions") == [{"n": 30}]
 
 
 def test_a_store_from_before_commits_were_counted_opens_and_gets_what_it_lacks(path: Path) -> None:

@@ -18,6 +18,7 @@ from store.disk import whole_folder
 from store.encode import Table
 from store.errors import StoreDamaged, StoreError
 from store.migrate import create, migrate, tables, version_of
+from store.salvage.entries import ABSENT, log_lacks
 from store.salvage.known import Known, read_known
 from store.salvage.pieces import Piece, Pieces, count_of
 
@@ -60,6 +61,7 @@ def _saved(path: Path, work: Path, new: Path) -> dict[str, Any]:
             f"nothing can be read of the store {path}",
             "Nothing was written, and its files are as they were. What is left are copies that were made of it.",
         )
+    lacks = log_lacks(pieces.path)
     source = DamagedSource(pieces.path)
     try:
         version = source.version()
@@ -67,7 +69,7 @@ def _saved(path: Path, work: Path, new: Path) -> dict[str, Any]:
         target = connect(new, read_only=False)
         try:
             counted = {name: source.copy(table, target) for name, table in tables(target).items()}
-            lost = _told(counted, known, piece)
+            lost = _told(counted, known, piece, lacks)
             if lost is not None:
                 _note(target, lost)
             target.execute("CHECKPOINT")
@@ -143,15 +145,16 @@ def _known(path: Path) -> Known | None:
     return None
 
 
-def _told(counted: Mapping[str, Mapping[str, int | None]], known: Known | None, piece: Piece) -> str | None:
+def _told(counted: Mapping[str, Mapping[str, int | None]], known: Known | None, piece: Piece, lacks: str) -> str | None:
     """What is lost, in words; None where nothing is known to be."""
     told, own = [], piece.own
     if known is not None and (own is None or own.store != known.store):
         told.append(f"all {known.commits:,} commits of the store that lay here: this is another one")
     elif known is not None and piece.commits < known.commits:
         told.append(f"{known.commits - piece.commits:,} of {known.commits:,} commits, the last of {known.at}")
-    elif known is None and own is not None and own.writing and (piece.how or own.commits == own.merged):
-        told.append(f"what was committed after {own.writing}, of which nobody knows how much there was")
+    elif known is None and own is not None and ((own.writing and (piece.how or lacks)) or lacks not in ("", ABSENT)):
+        since = own.writing or "it was closed"
+        told.append(f"what was committed after {since}, of which nobody knows how much there was")
     for name, rows in counted.items():
         if rows["lost"] is None:
             told.append(f"an unknown number of rows of {name}")

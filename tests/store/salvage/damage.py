@@ -116,6 +116,10 @@ def instead(older: str, *kinds: str) -> Callable[[Path], None]:
     return damage
 
 
+def both(one: Callable[[Path], None], other: Callable[[Path], None]) -> Callable[[Path], None]:
+    return lambda path: (one(path), other(path))[0]
+
+
 def in_front(path: Path) -> None:
     """4,000 bytes of something else before the log."""
     log = beside(path, "wal")
@@ -147,8 +151,10 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "file of another store": instead("other", "file"),
     "file and log of another store": instead("other", "file", "wal"),
     "file copied alone": removed("wal", "commits"),
-    "log emptied and what is known removed": lambda path: (cut("wal", 0)(path), removed("commits")(path))[0],
-    "log damaged and what is known removed": lambda path: (at("wal", 33)(path), removed("commits")(path))[0],
+    "log emptied and what is known removed": both(cut("wal", 0), removed("commits")),
+    "log damaged and what is known removed": both(at("wal", 33), removed("commits")),
+    **{f"log, byte {place}, and what is known removed": both(at("wal", place), removed("commits")) for place in (0, 4, 32)},
+    **{f"log cut to {share:.0%} and what is known removed": both(cut("wal", share), removed("commits")) for share in (0.001, 0.3, 0.8)},
     "what is known removed": removed("commits"),
     "what is known, one line": at("commits", 30),
     "what is known, cut": cut("commits", 0.02),

@@ -19,7 +19,7 @@ from store.errors import StoreDamaged, StoreError, StoreWriteFailed
 from store.salvage import keeper
 from store.salvage.known import known_path, log_path, read_known
 from tests.store import rows
-from tests.store.salvage.damage import NAME, ROOT, leave
+from tests.store.salvage.damage import NAME, ROOT, at, leave
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_the_file_alone_has_what_was_committed_when_a_phase_ended(path: Path, tm
         subprocess.run(["cp", str(path), str(copy)], check=True)
     with pytest.raises(StoreDamaged, match="a copy that was made while somebody wrote it") as caught:
         Store.open(copy)
-    assert "with 1 commits" in caught.value.hint
+    assert "1 commits can be read" in caught.value.hint
     assert salvage(copy, tmp_path / "saved")["tables"]["events"] == {"saved": 50, "lost": 0}
     shutil.copyfile(path, tmp_path / "closed.duckdb")
     with Store.open(tmp_path / "closed.duckdb") as store:  # made after it was closed, it is as good as the store
@@ -173,6 +173,52 @@ def test_a_store_that_duckdb_gave_up_says_that_it_must_be_opened_again(
         assert store.reader().query("SELECT count(*) AS n FROM completions") == [{"n": 30}]
 
 
+def test_a_copy_of_file_and_log_is_whole_where_a_merge_was_held_up(path: Path) -> None:
+    """As it is where the process is gone between what it says of itself and the merge, too."""
+    copy = path.parent / "copy" / NAME
+    copy.parent.mkdir()
+    with Store.open(path) as store:
+        store.append({"runs": [rows.run()]})
+        with store.reader() as reader, reader.as_of_now() as parts:
+            list(parts("SELECT * FROM runs"))
+            store.update_run("run-a", state="done")  # of a row that is still read as it was
+            merge(store)
+            subprocess.run(["cp", str(path), str(log_path(path)), str(copy.parent)], check=True)
+    with Store.open(copy) as store:
+        assert store.reader().query("SELECT state FROM runs") == [{"state": "done"}]
+
+
+def test_a_merge_that_was_held_up_is_made_soon_after(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "AGAIN_S", 0.05)
+    with Store.open(path) as store:
+        store.append({"runs": [rows.run()]})
+        with store.reader() as reader, reader.as_of_now() as parts:
+            list(parts("SELECT * FROM runs"))
+            store.update_run("run-a", state="done")
+            store.merge_soon()
+            until("held up", lambda: store._keeper._held_up)  # type: ignore[union-attr]
+        until("merged", lambda: not log_path(path).exists())
+
+
+def test_a_log_that_duckdb_merged_by_itself_and_went_on_with_is_not_dropped(path: Path) -> None:
+    """Its file has more commits than when it was said last that somebody writes it."""
+    copy = path.parent / "copy" / NAME
+    copy.parent.mkdir()
+    with Store.open(path) as store:
+        store.append(events(0))
+        store.append(events(1))
+        store._writer.execute("CHECKPOINT")
+        store.append(events(2))
+        subprocess.run(["cp", str(path), str(log_path(path)), str(copy.parent)], check=True)
+    at("wal", 0)(copy)
+    with pytest.raises(StoreDamaged, match="a copy that was made while somebody wrote it") as caught:
+        Store.open(copy)
+    assert "2 commits can be read" in caught.value.hint
+    at("wal", 0)(copy)
+    with Store.open(copy) as store:
+        assert len(store.reader().query("SELECT * FROM events")) == 3
+
+
 def test_a_store_from_before_commits_were_counted_opens_and_gets_what_it_lacks(path: Path) -> None:
     with Store.open(path) as store:
         store.append(events(0))
@@ -205,8 +251,10 @@ def test_what_is_known_and_is_no_longer_there_is_told_to_who_only_reads(path: Pa
         store.append(events(0))
     path.unlink()
     for read_only in (True, False):
-        with pytest.raises(StoreDamaged, match="is gone"):
+        with pytest.raises(StoreDamaged, match="is gone") as caught:
             Store.open(path, read_only=read_only)
+        assert f"to begin anew without it, remove {known_path(path)} as well" in caught.value.hint
+        assert "cai salvage" not in caught.value.hint
     assert [found.name for found in path.parent.iterdir()] == [f"{NAME}.commits"]
 
 

@@ -27,6 +27,7 @@ from store.query import OwnCursor
 from store.read import Reader
 from store.salvage.check import open_whole
 from store.salvage.keeper import CommitKeeper
+from store.salvage.own import say_closed
 from store.serving.attached import Attached
 from store.serving.service import ReadingService
 
@@ -91,7 +92,7 @@ class Store:
         sweep(path.parent)
         database = open_whole(path, read_only=read_only)
         try:
-            database = migrate(path, database, read_only=read_only)
+            database = migrate(path, database, read_only=read_only, closed=say_closed)
             if memory is not None:
                 database.execute(f"SET memory_limit = '{memory}'")
             return cls(path, database, read_only=read_only)

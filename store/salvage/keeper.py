@@ -15,7 +15,7 @@ import duckdb
 from store.connect import require_space
 from store.errors import StoreWriteFailed
 from store.salvage.known import Known, KnownFile
-from store.salvage.own import count, own, say
+from store.salvage.own import count, own, say, say_closed
 
 EVERY_S = 120.0  # so far the file alone is behind as a rule, and at the end of each phase it is not
 AGAIN_S = 10.0  # after a merge that another transaction held up
@@ -102,9 +102,8 @@ class CommitKeeper:
             _OPEN.discard(self)
             last = not open_here(self.path)
         with contextlib.suppress(duckdb.Error):
-            found = own(self._writer)
-            if found is not None and found.writing is not None and last:
-                say(self._writer, found.store, writing=False)
+            if last:
+                say_closed(self._writer)
             self._writer.execute("CHECKPOINT").fetchall()
         if self._file is not None:
             self._file.keep(self._known(), forced=True)

@@ -43,6 +43,13 @@ def say(connection: duckdb.DuckDBPyConnection, store: str, *, writing: bool) -> 
     connection.execute(f"COMMENT ON SEQUENCE {_SEQUENCE} IS '{json.dumps(said)}'")
 
 
+def say_closed(connection: duckdb.DuckDBPyConnection) -> None:
+    """Write down that nobody writes the store, where it says that somebody does. Raises duckdb.Error."""
+    found = own(connection)
+    if found is not None and found.writing is not None:
+        say(connection, found.store, writing=False)
+
+
 def count(connection: duckdb.DuckDBPyConnection) -> int:
     """Number the transaction that is open; a number is never given twice, and that of a rollback to nobody."""
     return int(connection.execute(f"SELECT nextval('{_SEQUENCE}')").fetchall()[0][0])

@@ -20,6 +20,7 @@ from store.errors import StoreDamaged, StoreError
 from store.migrate import create, migrate, tables, version_of
 from store.salvage.entries import ABSENT, log_lacks
 from store.salvage.known import Known, read_known
+from store.salvage.own import say_closed
 from store.salvage.pieces import Piece, Pieces, count_of
 
 REPORT = "salvage.json"
@@ -74,7 +75,7 @@ def _saved(path: Path, work: Path, new: Path) -> dict[str, Any]:
                 _note(target, lost)
             target.execute("CHECKPOINT")
             if version < schema.VERSION:
-                target = migrate(new, target, read_only=False)
+                target = migrate(new, target, read_only=False, closed=say_closed)
                 for backup in new.parent.glob(f"{new.name}.v*.backup*"):
                     backup.unlink()
         except duckdb.Error as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from store import schema
 from store.db import Store
 from store.errors import StoreDamaged, StoreError, StoreWriteFailed
 from store.salvage import keeper
@@ -262,6 +263,7 @@ def test_what_is_known_and_is_no_longer_there_is_told_to_who_only_reads(path: Pa
 KILLED = """
 import os, random, sys, time
 from pathlib import Path
+from store import schema
 from store.db import Store
 from store.salvage import known
 from tests.store import rows
@@ -300,6 +302,20 @@ def test_a_kill_between_a_commit_and_what_is_known_of_it_refuses_no_good_store(p
         assert found == list(range(len(found)))
         assert len(found) - 1 in (acknowledged, acknowledged + 1)
         acknowledged = len(found) - 1
+
+
+@pytest.mark.integration
+def test_the_copy_before_a_migration_of_what_a_kill_left_opens_by_itself(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave(path, merged=3, last=5)
+    old, steps = schema.VERSION, schema.STEPS
+    monkeypatch.setattr(schema, "STEPS", (*steps, "ALTER TABLE samples ADD COLUMN note VARCHAR"))
+    monkeypatch.setattr(schema, "VERSION", old + 1)
+    Store.open(path).close()
+    monkeypatch.undo()
+    with Store.open(path.with_name(f"{NAME}.v{old}.backup"), read_only=True) as store:
+        assert len(store.reader().query("SELECT * FROM events")) == 5
 
 
 @pytest.mark.integration

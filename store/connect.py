@@ -80,10 +80,13 @@ def spill_folder(path: Path) -> Path:
     return Path(f"{os.path.realpath(path)}.tmp")
 
 
-def cursor(database: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    """A cursor of its own transactions."""
+def cursor(database: duckdb.DuckDBPyConnection, path: Path) -> duckdb.DuckDBPyConnection:
+    """A cursor of its own transactions. Raises StoreError where DuckDB gave up the store at `path`."""
     own = database.cursor()
-    own.execute(f"USE {_NAME}")
+    try:
+        own.execute(f"USE {_NAME}")
+    except duckdb.Error as error:
+        raise query_failed(path, error) from error
     return own
 
 
@@ -136,9 +139,10 @@ def write_failed(path: Path, error: Exception) -> StoreWriteFailed:
     if isinstance(error, (duckdb.ProgrammingError, duckdb.IntegrityError, duckdb.DataError)):
         remedy = "The statement contradicts the schema, which is a defect of the program: report it."
     else:
-        remedy = f"Check {volume(path)}: free space, quota and write permission, then continue with: cai resume"
+        again = "start cai again, and " if _given_up(error) else ""
+        remedy = f"Check {volume(path)}: free space, quota and write permission, then {again}continue with: cai resume"
     # A failed merge of the log leaves open whether this batch is in it; appending it again is safe either way.
-    batch = "this batch counts as not written" if isinstance(error, duckdb.FatalException) else "this batch was undone"
+    batch = "this batch counts as not written" if _given_up(error) else "this batch was undone"
     return StoreWriteFailed(
         f"a batch could not be written to {path}: {_first_line(error)}",
         f"What was committed before is intact, {batch}. {remedy}",
@@ -147,7 +151,7 @@ def write_failed(path: Path, error: Exception) -> StoreWriteFailed:
 
 def query_failed(path: Path, error: Exception) -> StoreError:
     """The error of a query that did not run."""
-    if isinstance(error, duckdb.FatalException):
+    if _given_up(error):
         return StoreError(
             f"the store {path} must be opened again after a write that failed",
             f"What was committed is intact. Check {volume(path)}, then start cai again.",
@@ -155,6 +159,11 @@ def query_failed(path: Path, error: Exception) -> StoreError:
     if _DAMAGE.match(str(error)):
         return StoreDamaged.at(path, f"a part of the store {path} cannot be read: {_first_line(error)}")
     return StoreError(f"a query of {path} failed: {error}", "Nothing was changed.")
+
+
+def _given_up(error: Exception) -> bool:
+    """Whether DuckDB works on the open store no more, until it is opened again."""
+    return isinstance(error, duckdb.FatalException) or "has been invalidated" in str(error)
 
 
 def not_opened(path: Path, error: Exception) -> StoreError:

@@ -27,6 +27,7 @@ from store.query import OwnCursor
 from store.read import Reader
 from store.salvage.check import open_whole
 from store.salvage.keeper import CommitKeeper
+from store.salvage.own import say_closed
 from store.serving.attached import Attached
 from store.serving.service import ReadingService
 
@@ -68,7 +69,7 @@ class Store:
         self.read_only = read_only
         # Cursors are made from `_database`, which runs no statement itself: a reader need not wait for the writer.
         self._database: duckdb.DuckDBPyConnection | None = database
-        self._writer = cursor(database)
+        self._writer = cursor(database, path)
         self._tables: dict[str, Table] = tables(self._writer)
         self._write_lock = threading.Lock()
         self._keeper = None if read_only else CommitKeeper(path, self._writer, self._write_lock)
@@ -91,7 +92,7 @@ class Store:
         sweep(path.parent)
         database = open_whole(path, read_only=read_only)
         try:
-            database = migrate(path, database, read_only=read_only)
+            database = migrate(path, database, read_only=read_only, closed=say_closed)
             if memory is not None:
                 database.execute(f"SET memory_limit = '{memory}'")
             return cls(path, database, read_only=read_only)
@@ -143,7 +144,7 @@ class Store:
         with self._cursor_lock:
             if self._database is None:
                 raise StoreError(f"the store {self.path} is closed", "open it again")
-            reader = Reader(OwnCursor(cursor(self._database), self.path), self.path)
+            reader = Reader(OwnCursor(cursor(self._database, self.path), self.path), self.path)
             self._readers.add(reader)
             return reader
 
@@ -152,7 +153,7 @@ class Store:
         with self._cursor_lock:
             if self._database is None:
                 raise StoreError(f"the store {self.path} is closed", "open it again")
-            return OwnCursor(cursor(self._database), self.path)
+            return OwnCursor(cursor(self._database, self.path), self.path)
 
     def merge_soon(self) -> None:
         """Have the log merged into the file in the background, so that the file alone is as new as what was committed.

@@ -7,6 +7,7 @@ import itertools
 import os
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -19,9 +20,16 @@ from store.errors import StoreError, StoreTooNew
 VERSION_TABLE = "cai_schema"
 
 
-def migrate(path: Path, database: duckdb.DuckDBPyConnection, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+def migrate(
+    path: Path,
+    database: duckdb.DuckDBPyConnection,
+    *,
+    read_only: bool,
+    closed: Callable[[duckdb.DuckDBPyConnection], None],
+) -> duckdb.DuckDBPyConnection:
     """Bring the file to this program's schema, and return the connection to use from here on.
 
+    `closed` has it say that nobody writes it, so that the copy of what a killed process left opens by itself.
     A store that is opened for reading only is migrated as well: who looks at an old one must not be sent away.
     Raises StoreTooNew for a newer schema, StoreError for a database that is no store or cannot be opened for writing,
     and StoreWriteFailed when the copy or the change cannot be written.
@@ -38,9 +46,14 @@ def migrate(path: Path, database: duckdb.DuckDBPyConnection, *, read_only: bool)
         if not found:
             raise StoreError(f"{path} is not a store", "It was left as it is; choose another file with --store.")
         database.close()
-        migrate(path, connect(path, read_only=False), read_only=False).close()
+        migrate(path, connect(path, read_only=False), read_only=False, closed=closed).close()
         return connect(path, read_only=True)
     if found:
+        try:
+            closed(database)
+        except duckdb.Error as error:
+            database.close()
+            raise write_failed(path, error) from error
         # Closing one descriptor of a file drops all of this process's locks on it, so it is copied while closed.
         database.close()
         _back_up(path, found)

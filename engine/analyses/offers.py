@@ -27,6 +27,7 @@ from engine.review.consultant import JUDGE_TOKENS
 from engine.review.options import ReviewOptions
 from engine.spec.stage import StageSpec, settings_of
 from engine.training.plan import plan
+from engine.training.worker import command_for, shards_of
 from store.db import Store
 from store.names import TRAINING_PHASES
 from store.outcomes import PASSED, gate_result
@@ -111,17 +112,21 @@ def training_plan(
     overrides: Mapping[str, str] | None = None,
     *,
     price_per_hour: float | None = None,
+    accelerate: str | None = None,
 ) -> dict[str, Any]:
     """What a training of a run would be, as plain values: nothing is started or changed.
 
-    `kind` is sft, dpo or a control. Returns {run, kind, method, training_id, done, examples, heldout, steps,
-    start, settings, adapter, memory, locks}; `memory` in bytes, None where the model's files are not here yet; each of
-    `locks` {name, open, found, key}. Raises TrainingError where the run's spec has no such section, SpecError for an
+    `kind` is sft, dpo or a control, `accelerate` how it would be started on many devices, as `cai train` takes it.
+    Returns {run, kind, method, training_id, done, examples, heldout, steps, start, settings, adapter, memory, locks};
+    `memory` in bytes of one device, None where the model's files are not here yet; each of `locks` {name, open, found,
+    key}. Raises TrainingError where the run's spec has no such section or `accelerate` is none, SpecError for an
     unknown setting.
     """
     run = reader.run(run_id)
     spec = settings_of(run, overrides)
-    found = plan(reader, run, spec, kind, price_per_hour=price_per_hour, money_left=money_left(reader, spec))
+    shards = shards_of(command_for(accelerate))
+    left = money_left(reader, spec)
+    found = plan(reader, run, spec, kind, price_per_hour=price_per_hour, money_left=left, shards=shards)
     return {
         "run": run["run_id"],
         "kind": found.kind,

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import duckdb
 
+from store.connect import require_space
+from store.errors import StoreWriteFailed
 from store.salvage.known import Known, KnownFile
-from store.salvage.own import count, own, say
+from store.salvage.own import count, own, say, say_closed
 
-EVERY_S = 120.0  # so far the file alone is behind at most, and at the end of each phase it is not
+EVERY_S = 120.0  # so far the file alone is behind as a rule, and at the end of each phase it is not
+AGAIN_S = 10.0  # after a merge that another transaction held up
 
 _OPEN: weakref.WeakSet[CommitKeeper] = weakref.WeakSet()
 _OPENING = threading.RLock()
@@ -32,6 +35,7 @@ class CommitKeeper:
         self._last = 0  # the last commit that is in the store: the sequence counts what was rolled back as well
         self._file: KnownFile | None = None
         self._behind = False  # something was committed that the file does not have
+        self._held_up = False
         self._closed = False
         self._wake = threading.Event()
         with _OPENING:
@@ -61,6 +65,8 @@ class CommitKeeper:
             target=_merge_now_and_then, args=(weakref.ref(self), self._wake), name="merging the log", daemon=True
         ).start()
         weakref.finalize(self, self._wake.set)
+        if self._held_up:
+            self._wake.set()
 
     def number(self) -> int:
         """The number of the transaction that is open. Raises duckdb.Error."""
@@ -77,9 +83,13 @@ class CommitKeeper:
         self._wake.set()
 
     def merge(self) -> None:
-        """Merge the log into the file where something is in it; a log that cannot be merged now waits for the next."""
+        """Merge the log into the file where something is in it; a log that cannot be merged now waits for the next.
+
+        Nor is it where the volume may not hold it: DuckDB would give up the store.
+        """
         if self._behind and not self._closed:
-            with contextlib.suppress(duckdb.Error):
+            with contextlib.suppress(duckdb.Error, StoreWriteFailed):
+                require_space(Path(self.path), 0)
                 self._merge()
 
     def close(self) -> None:
@@ -92,9 +102,8 @@ class CommitKeeper:
             _OPEN.discard(self)
             last = not open_here(self.path)
         with contextlib.suppress(duckdb.Error):
-            found = own(self._writer)
-            if found is not None and found.writing is not None and last:
-                say(self._writer, found.store, writing=False)
+            if last:
+                say_closed(self._writer)
             self._writer.execute("CHECKPOINT").fetchall()
         if self._file is not None:
             self._file.keep(self._known(), forced=True)
@@ -103,9 +112,11 @@ class CommitKeeper:
 
     def _merge(self) -> None:
         say(self._writer, self._id, writing=True)
-        with contextlib.suppress(duckdb.TransactionException):  # a second writer of this process is in the middle
+        try:
             self._writer.execute("CHECKPOINT").fetchall()
-            self._behind = False
+            self._behind = self._held_up = False
+        except duckdb.TransactionException:  # another writer is in the middle, or a snapshot needs rows from before
+            self._held_up = True
         if self._file is not None:
             self._file.keep(self._known(), forced=True)
 
@@ -121,12 +132,14 @@ def open_here(path: str) -> bool:
 
 def _merge_now_and_then(of: weakref.ref[CommitKeeper], wake: threading.Event) -> None:
     """The thread of one keeper, which does not keep it alive."""
+    pause = EVERY_S
     while True:
-        wake.wait(EVERY_S)
+        wake.wait(pause)
         wake.clear()
         keeper = of()
         if keeper is None or keeper._closed:
             return
         with keeper._lock:
             keeper.merge()
+        pause = AGAIN_S if keeper._held_up else EVERY_S
         del keeper

@@ -16,14 +16,10 @@ _SEQUENCE = "cai_commits"
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """A store's id and its commits; `merged` of them are in the file itself, as of `writing`.
-
-    `writing` is None where the last who wrote it closed it.
-    """
+    """A store's id and its commits; the file itself is as of `writing`, None where the last who wrote it closed it."""
 
     store: str
     commits: int
-    merged: int
     writing: str | None
 
 
@@ -36,16 +32,22 @@ def own(connection: duckdb.DuckDBPyConnection) -> Own | None:
     if not rows or rows[0][1] is None:
         return None
     said = json.loads(rows[0][1])
-    return Own(said["store"], int(rows[0][0]), said["merged"], said["writing"])
+    return Own(said["store"], int(rows[0][0]), said["writing"])
 
 
 def say(connection: duckdb.DuckDBPyConnection, store: str, *, writing: bool) -> None:
     """Write down that the store is being written from now on, or that it was closed. Raises duckdb.Error."""
     connection.execute(f"CREATE SEQUENCE IF NOT EXISTS {_SEQUENCE}")
-    found = own(connection)
     now = datetime.now(UTC).isoformat(timespec="seconds") if writing else None
-    said = {"store": store, "merged": found.commits if found else 0, "writing": now}
+    said = {"store": store, "writing": now}
     connection.execute(f"COMMENT ON SEQUENCE {_SEQUENCE} IS '{json.dumps(said)}'")
+
+
+def say_closed(connection: duckdb.DuckDBPyConnection) -> None:
+    """Write down that nobody writes the store, where it says that somebody does. Raises duckdb.Error."""
+    found = own(connection)
+    if found is not None and found.writing is not None:
+        say(connection, found.store, writing=False)
 
 
 def count(connection: duckdb.DuckDBPyConnection) -> int:

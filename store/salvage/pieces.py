@@ -19,6 +19,7 @@ import duckdb
 
 from store.connect import connect
 from store.errors import StoreError, StoreLocked
+from store.salvage.entries import LENGTHS
 from store.salvage.keeper import open_here
 from store.salvage.known import Known, log_path
 from store.salvage.own import Own, own
@@ -26,7 +27,6 @@ from store.salvage.own import Own, own
 _BLOCK = 4096
 _NAME = slice(124, 140)  # of the first block
 _ENTRY = re.compile(r"entry at byte position (\d+)")
-_LENGTHS = 16  # bytes before an entry's own: its length and its checksum
 _MOST_FLIPS = 4  # by which the beginning of a log may differ and still be taken for this file's
 
 
@@ -134,7 +134,7 @@ class Pieces:
                 database = connect(self.path, read_only=True)
             except StoreError as error:
                 entry = _ENTRY.search(error.title)
-                if entry is None or log is None or not 0 < (end := int(entry[1]) - _LENGTHS) < len(log):
+                if entry is None or log is None or not 0 < (end := int(entry[1]) - LENGTHS) < len(log):
                     return None
                 how = "; ".join(filter(None, [how, f"the log was cut at byte {end:,} of {len(log):,}"]))
                 log = log[:end]

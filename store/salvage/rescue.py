@@ -15,9 +15,12 @@ import duckdb
 from store import schema
 from store.connect import connect, write_failed
 from store.disk import whole_folder
+from store.encode import Table
 from store.errors import StoreDamaged, StoreError
 from store.migrate import create, migrate, tables, version_of
+from store.salvage.entries import ABSENT, log_lacks
 from store.salvage.known import Known, read_known
+from store.salvage.own import say_closed
 from store.salvage.pieces import Piece, Pieces, count_of
 
 REPORT = "salvage.json"
@@ -59,19 +62,20 @@ def _saved(path: Path, work: Path, new: Path) -> dict[str, Any]:
             f"nothing can be read of the store {path}",
             "Nothing was written, and its files are as they were. What is left are copies that were made of it.",
         )
+    lacks = log_lacks(pieces.path)
     source = DamagedSource(pieces.path)
     try:
         version = source.version()
         create(new, version)
         target = connect(new, read_only=False)
         try:
-            counted = {name: source.copy(name, target) for name in tables(target)}
-            lost = _told(counted, known, piece)
+            counted = {name: source.copy(table, target) for name, table in tables(target).items()}
+            lost = _told(counted, known, piece, lacks)
             if lost is not None:
                 _note(target, lost)
             target.execute("CHECKPOINT")
             if version < schema.VERSION:
-                target = migrate(new, target, read_only=False)
+                target = migrate(new, target, read_only=False, closed=say_closed)
                 for backup in new.parent.glob(f"{new.name}.v*.backup*"):
                     backup.unlink()
         except duckdb.Error as error:
@@ -102,20 +106,21 @@ class DamagedSource:
             return version_of(self._path, self._database)
         return schema.VERSION
 
-    def copy(self, name: str, target: duckdb.DuckDBPyConnection) -> dict[str, int | None]:
+    def copy(self, table: Table, target: duckdb.DuckDBPyConnection) -> dict[str, int | None]:
         """Copy all rows of a table that can be read; how many were `saved` and `lost`."""
-        total = count_of(self._database, name)
+        total = count_of(self._database, table.name)
         try:
-            (last,) = self._database.execute(f"SELECT coalesce(max(rowid), -1) FROM {name}").fetchall()[0]
+            (last,) = self._database.execute(f"SELECT coalesce(max(rowid), -1) FROM {table.name}").fetchall()[0]
         except duckdb.Error:
             last = (total or 0) - 1
-        saved = sum(self._rows(name, first, first + _AT_ONCE, target) for first in range(0, last + 1, _AT_ONCE))
+        saved = sum(self._rows(table, first, first + _AT_ONCE, target) for first in range(0, last + 1, _AT_ONCE))
         return {"saved": saved, "lost": None if total is None else total - saved}
 
-    def _rows(self, name: str, first: int, end: int, target: duckdb.DuckDBPyConnection) -> int:
+    def _rows(self, table: Table, first: int, end: int, target: duckdb.DuckDBPyConnection) -> int:
         """Copy the rows from `first` to before `end`, in halves where they cannot be read together."""
         try:
-            rows = self._database.sql(f"SELECT * FROM {name} WHERE rowid >= {first} AND rowid < {end}").to_arrow_table()
+            chosen = f"SELECT * FROM {table.name} WHERE rowid >= {first} AND rowid < {end}"
+            rows = self._database.sql(chosen).to_arrow_table()
         except duckdb.Error as error:
             if isinstance(error, duckdb.FatalException):
                 self._database.close()
@@ -123,10 +128,11 @@ class DamagedSource:
             if end - first <= _FEWEST:
                 return 0
             middle = (first + end) // 2
-            return self._rows(name, first, middle, target) + self._rows(name, middle, end, target)
+            return self._rows(table, first, middle, target) + self._rows(table, middle, end, target)
         if rows.num_rows:
             target.register("saved_rows", rows)
-            target.execute(f"INSERT OR IGNORE INTO {name} BY NAME SELECT * FROM saved_rows")
+            conflict = "OR IGNORE " if table.key else ""
+            target.execute(f"INSERT {conflict}INTO {table.name} BY NAME SELECT * FROM saved_rows")
             target.unregister("saved_rows")
         return int(rows.num_rows)
 
@@ -140,15 +146,16 @@ def _known(path: Path) -> Known | None:
     return None
 
 
-def _told(counted: Mapping[str, Mapping[str, int | None]], known: Known | None, piece: Piece) -> str | None:
+def _told(counted: Mapping[str, Mapping[str, int | None]], known: Known | None, piece: Piece, lacks: str) -> str | None:
     """What is lost, in words; None where nothing is known to be."""
     told, own = [], piece.own
     if known is not None and (own is None or own.store != known.store):
         told.append(f"all {known.commits:,} commits of the store that lay here: this is another one")
     elif known is not None and piece.commits < known.commits:
         told.append(f"{known.commits - piece.commits:,} of {known.commits:,} commits, the last of {known.at}")
-    elif known is None and own is not None and own.writing and (piece.how or own.commits == own.merged):
-        told.append(f"what was committed after {own.writing}, of which nobody knows how much there was")
+    elif known is None and own is not None and ((own.writing and (piece.how or lacks)) or lacks not in ("", ABSENT)):
+        since = own.writing or "it was closed"
+        told.append(f"what was committed after {since}, of which nobody knows how much there was")
     for name, rows in counted.items():
         if rows["lost"] is None:
             told.append(f"an unknown number of rows of {name}")

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -113,18 +112,6 @@ def test_a_quota_loses_nothing_that_was_committed(tmp_path: Path, limit_mib: int
         assert [row["n"] for row in batches] == [5] * len(batches)
         assert len(batches) in (told["batches"], told["batches"] + 1)
         store.append({"completions": [rows.completion("after")]})
-
-
-@pytest.fixture
-def volume(tmp_path: Path) -> Iterator[Path]:
-    """A volume of 12 MiB."""
-    place = tmp_path / "volume"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("a small volume can only be mounted by root")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def test_a_full_disk_is_named_and_can_be_emptied(volume: Path) -> None:

@@ -60,7 +60,10 @@ def _tell_plan(args: argparse.Namespace, terminal: Terminal, run_id: str, kinds:
 
     price = args.config.price_per_gpu_hour
     with reading(args) as reader:
-        plans = [training_plan(reader, run_id, kind, dict(args.set or ()), price_per_hour=price) for kind in kinds]
+        plans = [
+            training_plan(reader, run_id, kind, dict(args.set or ()), price_per_hour=price, accelerate=args.accelerate)
+            for kind in kinds
+        ]
     code = 0 if all(lock["open"] for plan in plans for lock in plan["locks"]) else 4
     if args.json:
         return write_json(terminal, {"run": run_id, "plans": plans, "exit_code": code}, code)

@@ -13,7 +13,7 @@ from store.db import Store
 
 ROOT = Path(__file__).parents[3]
 NAME = "cai.duckdb"
-IN_FILE, IN_LOG = 40, 40  # batches, of five completions and an event each
+IN_FILE, IN_LOG = 40, 40  # batches, of five completions, an event and a metric each
 
 # Batches until `merged` are in the file, those until `all` in the log; then the process is gone without a word.
 LEFT = """
@@ -27,6 +27,7 @@ for batch in range(first, last):
     store.append({
         "completions": [rows.completion(f"{batch}-{n}", seed=batch, text=f"text {batch} {n} " * 40) for n in range(5)],
         "events": [rows.event(batch, "Noted", {"batch": batch})],
+        "metrics": [rows.metric()],
     })
     if batch + 1 == merged:
         with store._write_lock:
@@ -115,6 +116,10 @@ def instead(older: str, *kinds: str) -> Callable[[Path], None]:
     return damage
 
 
+def both(one: Callable[[Path], None], other: Callable[[Path], None]) -> Callable[[Path], None]:
+    return lambda path: (one(path), other(path))[0]
+
+
 def in_front(path: Path) -> None:
     """4,000 bytes of something else before the log."""
     log = beside(path, "wal")
@@ -146,8 +151,10 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "file of another store": instead("other", "file"),
     "file and log of another store": instead("other", "file", "wal"),
     "file copied alone": removed("wal", "commits"),
-    "log emptied and what is known removed": lambda path: (cut("wal", 0)(path), removed("commits")(path))[0],
-    "log damaged and what is known removed": lambda path: (at("wal", 33)(path), removed("commits")(path))[0],
+    "log emptied and what is known removed": both(cut("wal", 0), removed("commits")),
+    "log damaged and what is known removed": both(at("wal", 33), removed("commits")),
+    **{f"log, byte {place}, and what is known removed": both(at("wal", place), removed("commits")) for place in (0, 4, 32)},
+    **{f"log cut to {share:.0%} and what is known removed": both(cut("wal", share), removed("commits")) for share in (0.001, 0.3, 0.8)},
     "what is known removed": removed("commits"),
     "what is known, one line": at("commits", 30),
     "what is known, cut": cut("commits", 0.02),

@@ -25,7 +25,7 @@ SAVED = [
     ("nothing", 80, ""),
     ("log, byte 4", 80, ""),  # in its beginning, which can be made anew
     ("log, byte 40", 41, "39 of 80 commits"),  # in its first entry, on which the others rest
-    ("log, flipped at 40%", 59, "21 of 80 commits"),
+    ("log, flipped at 40%", 58, "22 of 80 commits"),
     ("log, cut to 80%", 73, "7 of 80 commits"),
     ("log with bytes before it", 80, ""),
     ("log of another store", 41, "39 of 80 commits"),
@@ -49,6 +49,7 @@ def test_what_can_be_read_is_saved_and_what_cannot_is_counted(
     assert report == json.loads((tmp_path / "new" / REPORT).read_text())
     assert sorted(found.name for found in (tmp_path / "new").iterdir()) == [NAME, REPORT]
     assert (report["tables"]["completions"], report["commits"]["saved"]) == ({"saved": 5 * saved, "lost": 0}, saved)
+    assert report["tables"]["metrics"] == {"saved": saved, "lost": 0}  # the table without a key
     assert report["whole"] == (not lost)
     assert report["lost"].startswith(lost)
     n_texts, n_events, texts = batches(Path(report["store"]))

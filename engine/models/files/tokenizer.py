@@ -148,7 +148,7 @@ def declared_bos(tokenizer: Any) -> int | None:
         return int(tokenizer.bos_token_id)
     raise ModelError(
         f"this tokenizer adds tokens that nobody asked for: {tokenizer.convert_ids_to_tokens(usual)}",
-        "Only a BOS in front is accepted. Use the tokenizer of the base model; no run was started.",
+        "Only a BOS in front is accepted. Use the tokenizer of the base model. The model was asked nothing.",
     )
 
 

@@ -270,8 +270,7 @@ class ControlCenter(Personal, Serving, Telling, Returning):
         """Ask something of the screen's own: in front of the engine's questions, and with the focus."""
         self.dock.reuse(question.question_id)
         self.dock.ask(question, first=True)
-        self.desk.set_focus(self.dock)  # at once: what is typed next is meant for it
-        self.asked_at = time.monotonic()
+        self.take_keys()
 
     def on_question_dock_answered(self, event: QuestionDock.Answered) -> None:
         name, _, rest = event.question.question_id.partition(":")
@@ -344,7 +343,7 @@ class ControlCenter(Personal, Serving, Telling, Returning):
         self.ask_engine("resume")
 
     def action_question(self) -> None:
-        self.dock.focus()
+        self.take_keys()
 
     def action_search(self) -> None:
         self.room.find()

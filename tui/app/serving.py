@@ -48,6 +48,11 @@ class Serving(Working):
     began_at = float("-inf")  # when the person opened the screen
     asked_at = float("-inf")  # when a question took the keys
 
+    def take_keys(self) -> None:
+        """Give the question the keys, those too that are typed behind the one that asked for it."""
+        self.screen_stack[0].set_focus(self.dock)  # at once: what is typed next is meant for it
+        self.asked_at = time.monotonic()
+
     async def on_event(self, event: Event) -> None:
         """As Textual has it, and when a key was pressed last.
 

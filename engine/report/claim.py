@@ -24,7 +24,7 @@ def question(doc: Document) -> None:
     doc.section("Question and claim")
     wanted = registered(doc)
     if wanted and wanted.row["statement"]:
-        doc.say("The question, as registered: {statement:text}", wanted)
+        doc.say("The question, as registered: {statement:whole}", wanted)
     else:
         doc.say(
             "Does a base model that was trained on data which it wrote and judged itself answer held-out items better "

@@ -7,7 +7,7 @@ import re
 from engine.evaluation import CONDITIONS
 from engine.report import figures
 from engine.report.document import Document, col
-from engine.report.evaluation import NO_TUNED, conditions_asked
+from engine.report.evaluation import NO_TUNED, conditions_asked, registered
 from engine.report.query import QueryResult
 from engine.stats.shares import wilson_columns
 
@@ -100,10 +100,21 @@ def results(doc: Document) -> None:
 
 def _compared(doc: Document, whole: QueryResult) -> None:
     doc.say(
-        "Differences are after minus before on the same items, in percentage points. A primary comparison was named "
-        "before results existed; secondary ones are its registered family; all others are exploratory and carry no "
-        "claim."
+        "Differences are after minus before on the same items, in percentage points. Secondary comparisons are the "
+        "family that was registered beside the primary one; all others are exploratory and carry no claim."
     )
+    named = registered(doc)
+    late = (
+        bool(named)
+        and named.row["first_tuned_answer"] is not None
+        and named.row["first_tuned_answer"] < named.row["at"]
+    )
+    doc.say_each(named, [
+        (named and not late, "The primary comparison was named before a tuned model had answered a test item."),
+        (late, "The primary comparison was named after a tuned model had answered test items."),
+        (named and named.row["base_before"],
+         "It was named after the base had given {base_before:count} of its {base_answers:count} test answers."),
+    ])  # fmt: skip
     doc.say("Method of the interval: {interval_method:text}; test: {test:text}; effect: {effect_name:text}.", whole)
     older = [row for row in whole.rows if str(row["test"]).startswith("McNemar")]
     if older:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.evaluation.inference import ENOUGH_CLUSTERS
 from engine.report.document import Document
-from engine.report.evaluation import compared_with_registration, gap_outcome
+from engine.report.evaluation import compared_with_registration, gap_outcome, registered
 from store.outcomes import FAILING_SQL, NOT_TESTED, RESULT_SQL
 
 FEW_ITEMS = 30  # of a type, below which its own interval says little
@@ -144,6 +144,25 @@ def _evaluation(doc: Document) -> list[str]:
          "Low power: {power:share} for the registered effect where {power_wanted:share} was "
          "wanted; no difference found is weak evidence of none."),
     ])  # fmt: skip
+    named = registered(doc)
+    found += doc.holding(named, [
+        (named and named.row["base_before"],
+         "Registered after the base had answered: {base_before:count} of {base_answers:count} test answers of the base "
+         "were in the store by then, so that the choice of the comparison may have been made in sight of them."),
+        (named and named.row["registrations"] > 1,
+         "Registered more than once: the newest of {registrations:count} registrations counts."),
+    ])  # fmt: skip
+    seen = doc.queries.ask(
+        "Trainings that began after a look at results on test items",
+        'SELECT t.training_id, t.started_at, count(DISTINCT l."at") AS looks, '
+        "string_agg(DISTINCT l.after, ', ' ORDER BY l.after) AS of FROM trainings t JOIN evaluation_looks l "
+        'ON l.run_id = t.run_id AND l."at" < t.started_at WHERE t.run_id = $1 GROUP BY ALL ORDER BY t.started_at',
+    )
+    told = (
+        "Trained after a look: {training_id:code} began on {started_at:time}, after {looks:count} looks at results of "
+        "{of:words} on test items; its settings may have been chosen in sight of them."
+    )
+    found += [doc.told(told, seen, one) for one in seen.rows]
     done, differs = compared_with_registration(doc), "What was done differs from what was registered"
     found += doc.holding(
         done, [(any(one["differs"] for one in done.rows), f"{differs}; see the design of the evaluation.")]

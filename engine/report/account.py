@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.report.document import Document, col
 from engine.report.query import QueryResult
+from store.names import AUDITED
 
 SAME_SITTING_MINUTES = 5  # between two acts of a person that count as one stretch of work
 
@@ -25,7 +26,10 @@ def totals(doc: Document, price_per_hour: float | None) -> QueryResult:
                    $2::DOUBLE AS price,
                    (SELECT sum(micro_usd) / 1e6 FROM ledger WHERE run_id = $1) AS booked,
                    CASE WHEN (manifest->>'$.model.device') LIKE 'cuda%' OR EXISTS (
-                       FROM trainings WHERE run_id = $1 AND device NOT IN ('', 'cpu')) THEN true ELSE false END AS gpu,
+                       FROM trainings WHERE run_id = $1 AND lower(device) NOT IN ('', 'cpu')) THEN true ELSE false END
+                       AS gpu,
+                   coalesce(manifest->>'$.model.device', (SELECT max(device) FROM trainings WHERE run_id = $1))
+                       AS device,
                    (SELECT coalesce(sum(n_tokens), 0) FROM completions WHERE session_id IN (FROM mine))::BIGINT
                        AS tokens,
                    (SELECT count(*) FROM completions WHERE session_id IN (FROM mine)) AS completions,
@@ -55,15 +59,47 @@ def cost(doc: Document, price_per_hour: float | None) -> None:
     found = totals(doc, price_per_hour)
     row = found.row
     doc.say_each(found, [
-        (True, "The run worked for {hours:hours} in all its sessions, pauses excluded."),
-        (row["gpu"], "GPU hours: {hours:hours}, taking the machine as rented for as long as the run worked."),
-        (not row["gpu"], "GPU hours: none; no GPU was recorded for this run."),
-        (row["training_hours"] is not None,
-         "Processes that trained took {training_hours:hours} by their own clocks."),
+        (True, "The run worked for {hours:hours} on its data, pauses excluded. Training and evaluation come on top."),
+        (row["gpu"] and row["device"] is not None, "A GPU computed it: {device:words}."),
+        (not row["gpu"] and row["device"] is not None,
+         "No GPU was recorded for this run; what the ledger books as time of a GPU is time of {device:words}."),
+        (not row["gpu"] and row["device"] is None, "No GPU was recorded for this run."),
         (True,
          "Its sessions computed {completions:count} completions with {tokens:count} generated tokens and "
          "{scores:count} label scores. Answers taken from earlier work instead of computed again: {reused:count}."),
     ])  # fmt: skip
+    doc.listed(
+        "Where the time of all sessions went",
+        """
+        WITH own AS (
+            SELECT epoch(max(e."at")) - epoch(s.started_at) AS s FROM sessions s JOIN events e USING (session_id)
+            WHERE s.run_id = $1 AND e.run_id = $1 GROUP BY s.session_id, s.started_at
+        ),
+        evaluations AS (
+            SELECT max(epoch("at")) FILTER (kind = 'PhaseFinished') - min(epoch("at")) FILTER (kind = 'PhaseStarted')
+                   AS s
+            FROM events WHERE run_id = $1 AND (payload->>'$.phase') = 'evaluation' GROUP BY session_id
+        ),
+        parts AS (
+            SELECT (SELECT sum(value) FROM metrics WHERE run_id = $1 AND name = 'elapsed_s') AS data,
+                   (SELECT sum(elapsed_s) FROM trainings WHERE run_id = $1) AS training,
+                   (SELECT sum(s) FROM evaluations) AS evaluation, (SELECT sum(s) FROM own) AS whole
+        ),
+        rest AS (
+            SELECT *, whole - coalesce(data, 0) - coalesce(training, 0) - coalesce(evaluation, 0) AS other FROM parts
+        )
+        SELECT what, hours FROM (
+            SELECT 1 AS place, 'phases of the data' AS what, data / 3600 AS hours FROM rest
+            UNION ALL SELECT 2, 'training', training / 3600 FROM rest
+            UNION ALL SELECT 3, 'evaluation', evaluation / 3600 FROM rest
+            UNION ALL SELECT 4, 'in none of these: loading models, opening, closing',
+                CASE WHEN other >= 0 THEN other / 3600 END FROM rest
+            UNION ALL SELECT 5, 'all sessions, from begin to end', CASE WHEN other >= 0 THEN whole / 3600 END FROM rest
+        ) ORDER BY place
+        """,
+        "Where the time went; the parts add up to the last row.",
+        [col("part", "text", "what"), col("time", "hours", "hours")],
+    )
     doc.listed(
         "Time by phase",
         "SELECT phase, sum(value) / 3600 AS hours, count(*) AS stretches FROM metrics WHERE run_id = $1 "
@@ -90,7 +126,9 @@ def cost(doc: Document, price_per_hour: float | None) -> None:
         doc.say("Money: {dollars:dollars} at {price:dollars} an hour.", found)
     if row["accepted"]:
         money = " or {dollars_per_accepted:dollars}" if row["dollars"] is not None else ""
-        doc.say("An accepted example took {seconds_per_accepted:figure} seconds" + money + ".", found)
+        told = " The time is of making the data, what was rejected among it, without training and evaluation"
+        told += "; the money is all that was booked." if row["booked"] is not None else "."
+        doc.say("An accepted example took {seconds_per_accepted:figure} seconds" + money + "." + told, found)
     else:
         doc.say("No example was accepted ({accepted:count}), so none has a cost.", found)
     if not row["compared"]:
@@ -100,7 +138,8 @@ def cost(doc: Document, price_per_hour: float | None) -> None:
         doc.say(f"Cost of a point of improvement: none, because the interval of the difference {why}.", found)
     else:
         money = " or {dollars_per_point:dollars}" if row["dollars"] is not None else ""
-        doc.say("A percentage point of improvement took {hours_per_point:hours}" + money + ".", found)
+        told = " of making the data; training and evaluation are not in that time."
+        doc.say("A percentage point of improvement took {hours_per_point:hours}" + money + told, found)
 
 
 def automation(doc: Document) -> None:
@@ -147,6 +186,15 @@ def automation(doc: Document) -> None:
         SAME_SITTING_MINUTES,
     )
     row = person.row
+    shipped = doc.queries.ask(
+        "Labelled items shipped with the program",
+        f"SELECT sum(n)::BIGINT AS n FROM (SELECT max(n_good + n_bad) AS n FROM audits WHERE run_id = $1 "
+        f"AND part IN {AUDITED} GROUP BY subject_kind, part)",
+    )
+    if shipped.row["n"]:
+        doc.say(
+            "Labelled items shipped with the program: {n:count}, by language models; a person labelled none.", shipped
+        )
     doc.say(
         "A person labelled {labels:count} items and made {decisions:count} of {all_decisions:count} decisions.", person
     )

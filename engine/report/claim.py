@@ -12,6 +12,7 @@ from engine.report.evaluation import (
     scorer_outcome,
     unread,
 )
+from engine.report.query import QueryResult
 from engine.report.seeds import against_claim, in_claim
 from store.outcomes import SHOWN_SQL
 
@@ -24,7 +25,7 @@ def question(doc: Document) -> None:
     doc.section("Question and claim")
     wanted = registered(doc)
     if wanted and wanted.row["statement"]:
-        doc.say("The question, as registered: {statement:text}", wanted)
+        doc.say("The question, as registered: {statement:whole}", wanted)
     else:
         doc.say(
             "Does a base model that was trained on data which it wrote and judged itself answer held-out items better "
@@ -51,7 +52,17 @@ def question(doc: Document) -> None:
     ]
     if reasons:
         doc.say("**No claim is made:**")
-        doc.points(reasons)
+        doc.points([*reasons, *(_against(doc, primary) if primary else [])])
+        for row in primary.rows:
+            doc.say(
+                "What the registered primary comparison measured, without a claim: on {n:count} test items of "
+                "{capability:words} {before:words} had {before_share:share} right and {after:words} "
+                "{after_share:share}, a difference of {difference:points} points {lo,hi:points_interval} (95 % "
+                "interval), p = {p:p} at a level of {alpha:figure}, power {power:share} for the registered effect.",
+                primary,
+                row,
+            )
+        _strongest(doc)
         return
     for row in primary.rows:
         if not row["shown"]:
@@ -77,6 +88,7 @@ def question(doc: Document) -> None:
                 primary,
                 row,
             )
+    _strongest(doc)
     in_claim(doc)
     done = compared_with_registration(doc)
     differing = [row for row in done.rows if row["differs"]]
@@ -85,6 +97,52 @@ def question(doc: Document) -> None:
         doc.points(
             [doc.told("{what:words}: {used:code} instead of {registered:code}.", done, row) for row in differing]
         )
+
+
+def _strongest(doc: Document) -> None:
+    """The base condition with the most right beside the tuned one of the primary comparison."""
+    best = doc.queries.ask(
+        "The strongest baseline of the primary comparison",
+        """
+        WITH base AS (
+            SELECT i.capability, a.condition, avg(a.correct::INT) AS share FROM evaluation_answers a
+            JOIN evaluation_items i USING (items_sha256, item_id)
+            WHERE a.run_id = $1 AND i.split = 'test' AND a.condition LIKE 'base%' GROUP BY ALL
+        )
+        SELECT r.capability, r.after, r.after_right / r.n::DOUBLE AS after_share, base.condition, base.share
+        FROM evaluation_results r JOIN base USING (capability)
+        WHERE r.run_id = $1 AND r.role = 'primary' AND r.registered
+        QUALIFY row_number() OVER (PARTITION BY r.capability, r.before, r.after
+                                   ORDER BY base.share DESC, base.condition) = 1 ORDER BY ALL
+        """,
+    )
+    for row in best.rows:
+        doc.say(
+            "The strongest baseline on the same items is {condition:words} with {share:share} right; {after:words} has "
+            "{after_share:share}.",
+            best,
+            row,
+        )
+
+
+def _against(doc: Document, primary: QueryResult) -> list[str]:
+    """What else stands against a claim of the primary comparison, where there is none already."""
+    found = []
+    for row in primary.rows:
+        if not row["shown"]:
+            told = "the registered test shows no difference: p = {p_corrected:p} at a level of {alpha:figure}."
+            found.append(doc.told(told, primary, row))
+    registration = registered(doc)
+    wanted = registration.row.get("power")
+    for row in primary.rows:
+        if row["power"] is not None and wanted is not None and row["power"] < wanted:
+            told = "the test had a power of {power:share} for the registered effect, less than was asked for."
+            found.append(doc.told(told, primary, row))
+    found += doc.holding(registration, [
+        (registration.row.get("base_before"),
+         "{base_before:count} of {base_answers:count} test answers of the base were known before the registration."),
+    ])  # fmt: skip
+    return found
 
 
 def _no_primary(doc: Document) -> str:

@@ -85,7 +85,7 @@ _FLOW = f"""
 """
 _REASON = (
     "CASE WHEN v.basis = 'rules' THEN coalesce(nullif(split_part(v.reason, '; ', 1), ''), 'by a rule') "
-    "ELSE v.basis || ' critic: ' || v.verdict END"
+    "ELSE 'the ' || v.basis || ': ' || v.verdict END"
 )
 _EXCLUSIONS = f"""
     WITH latest AS ({_LATEST}),
@@ -155,6 +155,22 @@ def acceptance(doc: Document) -> None:
     read = readings(json.loads(row["read"] or "[]"))
     told = headline(json.loads(row["by_basis"] or "{}"), of_samples(good), read)
     doc.say("**Accepted:** {told:text}.", found, {"told": told.told})
+    sample = of_samples(good) or {}
+    labelled = doc.queries.ask(
+        "The share of good ones among labelled items that the critic accepts",
+        "SELECT (detail->>'$.accepted.taken')::INT AS taken, (detail->>'$.accepted.precision')::DOUBLE AS precision, "
+        "1 - (detail->>'$.accepted.precision')::DOUBLE AS bad FROM audits WHERE run_id = $1 "
+        "AND subject_kind = 'sample' AND part = $2 AND (detail->>'$.accepted.natural')::BOOLEAN "
+        "AND (detail->>'$.accepted.taken')::INT > 0 ORDER BY may_filter DESC, critic LIMIT 1",
+        sample.get("part"),
+    )
+    if labelled:
+        doc.say(
+            "The share of good ones is not of this run's data: it is of {taken:count} other items, which language "
+            "models labelled and which this critic accepts. As far as the training data are like them, "
+            "{precision:share} of what was accepted is good and {bad:share} is not.",
+            labelled,
+        )
 
 
 def flow(doc: Document) -> None:
@@ -167,7 +183,10 @@ def flow(doc: Document) -> None:
         return
     doc.say(
         "From what the model wrote to what was trained on, in the form of a CONSORT diagram (Schulz et al. 2010). "
-        "Instructions and answers are counted apart; preference pairs are made from accepted answers."
+        "Instructions and answers are counted apart; preference pairs are made from accepted answers. In this report "
+        "a candidate instruction is a line that the model wrote; a sample is an accepted instruction with its first "
+        "answer; a candidate of a pair is a further answer to such an instruction; a pair is a chosen and a rejected "
+        "answer to one instruction; a revision is an answer rewritten by a principle."
     )
     doc.figure(figures.flow(steps, exclusions), steps, "rows at each step, and what was left out beside it.")
     doc.table("Rows at each step.", steps, [col("step", "count"), col("what", "text", "name"), col("n", "count")])
@@ -215,15 +234,38 @@ def guard(doc: Document) -> None:
     doc.section("Contamination guard")
     doc.listed(
         "Checks of the contamination guard",
-        "SELECT condition, check_id, passed, detail FROM guard_checks WHERE run_id = $1 ORDER BY "
+        "SELECT condition, check_id, passed, detail, left(regexp_replace(answer, '^\\s+', ''), 120) AS wrote "
+        "FROM guard_checks WHERE run_id = $1 ORDER BY "
         "list_position(['encoding', 'raw', 'formatted', 'aggregate'], condition) NULLS LAST, check_id",
         "Checks of the guard.",
         [col("condition", "words"), col("check", "code", "check_id"), col("outcome", "passed", "passed"),
-         col("what was seen", "text", "detail")],
+         col("prompt, or what was seen", "text", "detail"), col("what the model wrote first", "text", "wrote")],
         "The guard was not run: nothing is known of contamination.",
         about="Whether a chat template or earlier tuning shows in what is meant to be a base model. A check without an "
         "outcome is recorded and decides nothing.",
     )  # fmt: skip
+
+
+def provenance(doc: Document) -> None:
+    """Who wrote and who labelled the texts that ship with the program, as engine/data/README.md records it."""
+    found = doc.queries.ask(
+        "Labelled items shipped with the program, by what they are of",
+        "SELECT subject_kind, sum(n)::BIGINT AS n FROM (SELECT subject_kind, max(n_good + n_bad) AS n FROM audits "
+        f"WHERE run_id = $1 AND part IN {AUDITED} GROUP BY subject_kind, part) GROUP BY ALL ORDER BY ALL",
+    )
+    if not found:
+        return
+    doc.table(
+        "Labelled items shipped with the program that the critics were audited on.",
+        found,
+        [col("of", "words", "subject_kind"), col("n", "count")],
+    )
+    doc.say(
+        "Language models read and labelled these items, one reader a row; a person labelled none of them, and how far "
+        "two readers agree is not known. Planted defects, seed instructions and few-shot texts were written by a "
+        "language model too, and so were the tricky answers that audit the scorer. Who wrote the constitution is not "
+        "recorded. These texts are input that did not come from the model under test."
+    )
 
 
 def audits(doc: Document) -> None:
@@ -256,6 +298,7 @@ def audits(doc: Document) -> None:
              col("scale", "yes", "has_scale"), col("may filter", "yes", "may_filter")],
             f"No critic was audited {absent} in this run.",
         )  # fmt: skip
+    provenance(doc)
 
 
 def gates(doc: Document) -> None:

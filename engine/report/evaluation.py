@@ -6,6 +6,7 @@ from engine.evaluation import CONDITIONS, CONTROL_CONDITIONS, IN_CONTEXT, REFERE
 from engine.evaluation.conditions import IN_WORDS
 from engine.report.document import MEASURED, Document, col
 from engine.report.query import QueryResult
+from engine.report.training import course_table
 from store.names import READERS
 from store.outcomes import FAILING_SQL, NOT_TESTED, READ_BY_TWO, RESULT_SQL
 
@@ -117,8 +118,13 @@ def registered(doc: Document) -> QueryResult:
         "(body->>'$.forecast.independent.n_needed')::BIGINT AS n_independent, "
         "(SELECT count(*) FROM registrations WHERE run_id = $1) AS registrations, "
         '(SELECT min(a."at") FROM evaluation_answers a JOIN evaluation_items i USING (items_sha256, item_id) '
-        "WHERE a.run_id = $1 AND a.condition IN ('sft', 'dpo') AND i.split = 'test') AS first_tuned_answer "
-        'FROM registrations WHERE run_id = $1 ORDER BY "at" DESC, registration_id DESC LIMIT 1',
+        "WHERE a.run_id = $1 AND a.condition IN ('sft', 'dpo') AND i.split = 'test') AS first_tuned_answer, "
+        "(SELECT count(*) FROM evaluation_answers a JOIN evaluation_items i USING (items_sha256, item_id) "
+        "WHERE a.run_id = $1 AND i.split = 'test' AND a.condition LIKE 'base%' "
+        'AND a."at" < r."at") AS base_before, '
+        "(SELECT count(*) FROM evaluation_answers a JOIN evaluation_items i USING (items_sha256, item_id) "
+        "WHERE a.run_id = $1 AND i.split = 'test' AND a.condition LIKE 'base%') AS base_answers "
+        'FROM registrations r WHERE run_id = $1 ORDER BY "at" DESC, registration_id DESC LIMIT 1',
     )
 
 
@@ -182,28 +188,47 @@ def _registration(doc: Document) -> None:
         return
     doc.say("Registered on {at:time}, SHA-256 {sha256:code}.", found)
     answered = found.row["first_tuned_answer"] is not None
+    side = "after" if answered and found.row["first_tuned_answer"] > found.row["at"] else "before"
     doc.say_each(found, [
         (not answered, "No tuned model has answered a test item."),
-        (answered, "The first answer of a tuned model to a test item came on {first_tuned_answer:time}."),
+        (answered,
+         f"The first answer of a tuned model to a test item came on {{first_tuned_answer:time}}, {side} "
+         "the registration."),
+        (found.row["base_before"],
+         "Of {base_answers:count} answers of the base to test items {base_before:count} came before the registration: "
+         "whoever registered could know how the base does on them, though not how a tuned model does."),
+        (found.row["base_answers"] and not found.row["base_before"],
+         "None of the {base_answers:count} answers of the base to test items came before the registration."),
         (found.row["registrations"] > 1,
          "This is the newest of {registrations:count} registrations; the older ones stay in the store."),
         (True,
-         "The hypothesis: {statement:text} Test: {test:text}, {alternative:text}, alpha {alpha:figure}. Family: "
-         "{family:text}. Correction: {correction:text}. Looks: {looks:text} Stop rule: {stop_rule:text}"),
+         "The hypothesis: {statement:whole} Test: {test:text}, {alternative:text}, alpha {alpha:figure}. Family: "
+         "{family:whole}. Correction: {correction:whole}."),
+        (found.row["looks"], "Looks: {looks:whole}"),
+        (found.row["stop_rule"], "Stop rule: {stop_rule:whole}"),
         (True,
-         "Forecast: power {forecast_power:share} for the expected effect, asked for {power:share}; the smallest "
-         "difference that it shows with that power is {forecast_detectable:points} percentage points. A loss of less "
+         "Forecast: power {forecast_power:share} for the expected effect, asked for {power:share}. A loss of less "
          "than {margin:share} is no regression."),
-        (found.row["unit"] is not None, "{unit:text}"),
+        (found.row["forecast_detectable"] is not None,
+         "The smallest difference that it shows with the power asked for is {forecast_detectable:points} percentage "
+         "points."),
+        (found.row["forecast_detectable"] is None,
+         "No difference is large enough for these items to show it with the power of {power:share} asked for, or none "
+         "was computed."),
+        (found.row["unit"] is not None, "{unit:whole}"),
         (found.row["forecast_clusters"] is not None,
          "The forecast is of {forecast_n:count} items in {forecast_clusters:count} templates at the level of "
          "{forecast_level:figure} that the look at all items has, with a likeness of items of one template of "
-         "{icc:decimals} (prior {icc_prior:decimals}, pilot of base conditions {icc_pilot:decimals}), a design effect "
-         "of {design_effect:decimals}."),
+         "{icc:decimals}, a design effect of {design_effect:decimals}. The likeness assumed beforehand was "
+         "{icc_prior:decimals}."),
+        (found.row["icc_pilot"] is not None, "As measured on the base conditions it is {icc_pilot:decimals}."),
+        (found.row["forecast_clusters"] is not None and found.row["icc_pilot"] is None,
+         "It was not measured on the base conditions before the registration."),
         (found.row["n_needed"] is not None,
          "The power asked for needs {n_needed:count} items of {clusters_needed:count} "
          "such templates; {n_independent:count} items if they were independent, by McNemar's test."),
     ])  # fmt: skip
+    course_table(doc)
     doc.listed(
         "The registered hypotheses",
         """
@@ -330,12 +355,15 @@ def gap(doc: Document) -> None:
     doc.section("Gap gate")
     doc.listed(
         "Checks of the gap gate",
-        f"SELECT check_name, measured, lo, hi, n, op, threshold, {RESULT_SQL} AS result, decided_at FROM gates "
+        f"SELECT check_name, measured, lo, hi, n, op, threshold, {RESULT_SQL} AS result, decided_at, "
+        "least(decided_at, (SELECT min(\"at\") FROM events WHERE run_id = $1 AND kind = 'GateDecided' "
+        "AND (payload->>'$.gate') = 'gap')) AS first_decided FROM gates "
         "WHERE run_id = $1 AND gate = 'gap' AND ends_with(check_name, '_right') ORDER BY check_name",
         "Checks of the gap gate: shares of development items right.",
         [col("check", "words", "check_name"), col("measured", "share"), col("95 % interval", "shares", "lo", "hi"),
          col("development items", "count", "n"), col("asked for", "against_share", "op", "threshold"),
-         col("outcome", "result", "result"), col("decided", "time", "decided_at")],
+         col("outcome", "result", "result"), col("decided first", "time", "first_decided"),
+         col("decided last", "time", "decided_at")],
         "The gap gate was not decided in this run.",
         about="Decided on the development items: can the base already do what is to be trained, and can it be done at "
         "all?",

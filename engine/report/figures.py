@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.core.figures import percent, points, points_interval, whole
+from engine.core.figures import ABSENT, percent, points, points_interval, whole
 from engine.report.document import Figure
 from engine.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, PALE, VERMILLION, blank, label, style, svg, table
 from engine.report.query import QueryResult
@@ -136,21 +136,34 @@ def conditions(shares: QueryResult) -> Figure:
     return Figure("conditions", drawn, table(shares.rows), f"Share of items right by condition. {about}")
 
 
+def _interval_of(row: Row) -> str:
+    return ABSENT if row["told_lo"] is None else points_interval(row["told_lo"], row["told_hi"])
+
+
 def forest(name: str, results: QueryResult, rows: Sequence[Row], title: str) -> Figure:
-    """Differences with their intervals, one line a type, all types first."""
+    """Differences with their intervals, one line a type, all types first; no interval of too few templates."""
     with style():
         from matplotlib.lines import Line2D
 
         drawing = blank(7.2, 0.9 + 0.3 * len(rows))
         axes = drawing.add_subplot()
         axes.axvline(0, color=INK, linewidth=0.8)
-        reach = max(5.0, *(100 * abs(row[end]) for row in rows for end in ("lo", "hi")))
+        reach = max(
+            5.0,
+            *(
+                100 * abs(row[one])
+                for row in rows
+                for one in ("difference", "told_lo", "told_hi")
+                if row[one] is not None
+            ),
+        )
         for place, row in enumerate(rows):
             colour, marker, solid = _ROLES.get(row["role"], _ROLES["exploratory"])
-            axes.plot([100 * row["lo"], 100 * row["hi"]], [place, place], color=colour, linewidth=1.6)
+            if row["told_lo"] is not None:
+                axes.plot([100 * row["told_lo"], 100 * row["told_hi"]], [place, place], color=colour, linewidth=1.6)
             axes.plot([100 * row["difference"]], [place], color=colour, marker=marker, markersize=6.5,
                       markerfacecolor=colour if solid else "white")  # fmt: skip
-            told = f"{points(row['difference'])} {points_interval(row['lo'], row['hi'])}  n = {whole(row['n'])}"
+            told = f"{points(row['difference'])} {_interval_of(row)}  n = {whole(row['n'])}"
             axes.text(1.03, place, told, va="center", fontsize=8, transform=axes.get_yaxis_transform())
         axes.set_yticks(range(len(rows)), [label(row["item_type"]) for row in rows])
         axes.set(xlim=(-1.05 * reach, 1.05 * reach), ylim=(len(rows) - 0.4, -0.6))
@@ -165,9 +178,7 @@ def forest(name: str, results: QueryResult, rows: Sequence[Row], title: str) -> 
             for role in roles
         ]  # fmt: skip
         drawing.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-        about = "; ".join(
-            f"{label(r['item_type'])}: {points(r['difference'])} {points_interval(r['lo'], r['hi'])}" for r in rows
-        )
+        about = "; ".join(f"{label(r['item_type'])}: {points(r['difference'])} {_interval_of(r)}" for r in rows)
         drawn = svg(drawing, name, f"Differences by type: {label(title, 80)}", about)
     return Figure(name, drawn, table(rows), f"Differences by type, {label(title, 80)}. {about}")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.report.document import Document, col
-from store.names import CONTROL_TRAININGS, REPEAT, REPEAT_OF, SUPERVISED, TRAINING_PHASES
+from store.names import REPEAT, REPEAT_OF, SUPERVISED
 
 
 def manifest(doc: Document) -> None:
@@ -61,24 +61,33 @@ def manifest(doc: Document) -> None:
         WITH own AS (SELECT manifest->>'$.{REPEAT_OF}' AS first, (manifest->>'$.{REPEAT}')::INTEGER AS number
                      FROM runs WHERE run_id = $1),
         r AS (SELECT * FROM runs WHERE run_id IN ($1, (SELECT first FROM own)) ORDER BY run_id = $1 LIMIT 1)
-        SELECT spec, model, seed, pilot, target, run_id != $1 AS repeated,
+        SELECT spec, model, seed, pilot, target, run_id != $1 AS repeated, manifest->>'$.git.commit' AS commit,
                (SELECT list([j.key, CASE WHEN json_type(j.value) = 'ARRAY' THEN j.value->>'$[1]'
                              ELSE j.value->>'$' END] ORDER BY j.key) FROM json_each(r.overrides) j) AS changed,
-               (SELECT count(*) FROM trainings t WHERE t.run_id = r.run_id AND method = 'sft') AS sft,
-               (SELECT count(*) FROM trainings t WHERE t.run_id = r.run_id AND method NOT IN {SUPERVISED}) AS dpo,
-               (SELECT list(DISTINCT method ORDER BY method) FROM trainings t WHERE t.run_id = r.run_id
-                AND method IN {CONTROL_TRAININGS}) AS controls,
-               (SELECT count(*) FROM evaluation_answers a WHERE a.run_id = r.run_id) AS answers,
+               (SELECT list([what, of] ORDER BY began, place, of) FROM (
+                   SELECT min(started_at) AS began, 1 AS place, 'train' AS what,
+                          CASE WHEN method IN {SUPERVISED} THEN method ELSE 'dpo' END AS of
+                   FROM trainings t WHERE t.run_id = r.run_id GROUP BY of
+                   UNION ALL SELECT min("at"), 2, 'preregister', '' FROM registrations g
+                   WHERE g.run_id = r.run_id GROUP BY ALL
+                   UNION ALL SELECT min("at"), 3, 'evaluate', '' FROM evaluation_answers a
+                   WHERE a.run_id = r.run_id GROUP BY condition
+               )) AS steps,
                (SELECT list(DISTINCT suite ORDER BY suite) FROM suite_answers a WHERE a.run_id = r.run_id) AS suites,
-               (SELECT count(*) FROM registrations g WHERE g.run_id = r.run_id) AS registered,
                greatest((SELECT max(seeds) - 1 FROM evaluation_seeds s WHERE s.run_id = r.run_id),
                         (SELECT number FROM own WHERE r.run_id != $1)) AS seeds
         FROM r
         """,
     )
+    code = (
+        "the code of commit {commit:code}"
+        if again.row["commit"]
+        else "code that has the hash above (no commit was recorded)"
+    )
     told = [
-        "With the code of that commit; the same seeds give the same requests, and how far the answers then agree is "
-        "measured above. RUN stands for the id of the run that the first command begins."
+        f"With {code}: the same seeds give the same requests, and how far the answers then agree is "
+        "measured above. RUN stands for the id of the run that the first command begins. The commands stand in the "
+        "order in which trainings, the registration and the first answers of each condition came."
     ]
     if again.row["repeated"]:
         told.append("This run is a repeat of that one: REPEAT stands for the id that `cai repeat` tells of it.")
@@ -89,18 +98,16 @@ def manifest(doc: Document) -> None:
 
 
 def commands(row: Mapping[str, Any]) -> list[str]:
-    """The command lines, from a run's spec, model, seed, size, changed settings, and what was done with it."""
+    """The command lines, from a run's spec, model, seed, size, changed settings, and what was done with it in order."""
     size = ("--pilot", row["pilot"]) if row["pilot"] == row["target"] else ("--target", row["target"])
     first = ["cai", "run", row["spec"], "--model", row["model"], "--seed", row["seed"], *size]
     for key, value in row["changed"] or ():
         first += ["--set", f"{key}={'null' if value is None else value}"]
     found = [first]
-    found += [["cai", "train", kind, "RUN"] for kind in TRAINING_PHASES if row[kind]]
-    found += [["cai", "train", kind, "RUN"] for kind in row["controls"] or ()]
-    if row["registered"]:
-        found.append(["cai", "preregister", "RUN"])
-    if row["answers"]:
-        found.append(["cai", "evaluate", "RUN"])
+    for what, of in row["steps"] or ():
+        step = ["cai", what, *([of] if of else []), "RUN"]
+        if step != found[-1]:  # conditions that were answered one after the other are one evaluation
+            found.append(step)
     if row["suites"]:
         found.append(["cai", "evaluate", "RUN", "--suite", ",".join(row["suites"])])
     if row["seeds"]:

@@ -50,12 +50,13 @@ KINDS: dict[str, Callable[..., str]] = {
     "against": against,
     "against_share": against_share,
     "text": lambda value: inline(str(value)),
+    "whole": lambda value: inline(str(value), 20_000),
     "words": lambda value: inline(str(value).replace("_", " ")),
     "code": lambda value: code(str(value)),
     "short": lambda value: code(str(value)[:12]),
 }
 TEXTS = frozenset(
-    {"text", "words", "code", "short", "yes", "passed", "result", "time"}
+    {"text", "whole", "words", "code", "short", "yes", "passed", "result", "time"}
 )  # kinds whose cells stand on the left
 
 

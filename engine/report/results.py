@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 
 from engine.evaluation import CONDITIONS
+from engine.evaluation.inference import ENOUGH_CLUSTERS
 from engine.report import figures
 from engine.report.document import Document, col
-from engine.report.evaluation import NO_TUNED, conditions_asked
+from engine.report.evaluation import NO_TUNED, conditions_asked, registered
 from engine.report.query import QueryResult
 from engine.stats.shares import wilson_columns
 
 _RESULT = [
     col("role", "words"), col("test items", "count", "n"), col("right before", "share", "before_share"),
     col("right after", "share", "after_share"), col("gained", "count"), col("lost", "count"),
-    col("difference, points", "points", "difference"), col("95 % interval", "points_interval", "lo", "hi"),
-    col("p", "p"), col("corrected p", "p", "p_corrected"), col("q", "p"), col("Cohen's h", "decimals", "effect"),
+    col("difference, points", "points", "difference"), col("95 % interval", "points_interval", "told_lo", "told_hi"),
+    col("interval by", "text", "interval_by"), col("p", "p"),
+    col("corrected p", "p", "p_corrected"), col("q", "p"), col("Cohen's h", "decimals", "effect"),
 ]  # fmt: skip
 _CHECKS = [
     col("templates", "count", "clusters"), col("likeness in a template", "decimals", "icc"),
@@ -34,9 +36,14 @@ _OLDER = [
     col("clustered p", "p", "clustered_p"),
 ]  # fmt: skip
 _COMPARISON = [col("capability", "words"), col("before", "words"), col("after", "words")]
+_TELLING = f"coalesce(clusters >= {ENOUGH_CLUSTERS}, true) AND lo >= -1 AND hi <= 1"
 _COLUMNS = (
     "*, before_right / n::DOUBLE AS before_share, after_right / n::DOUBLE AS after_share, "
-    "list_position(['primary', 'secondary', 'exploratory', 'descriptive'], role) AS rank"
+    "list_position(['primary', 'secondary', 'exploratory', 'descriptive'], role) AS rank, "
+    # A difference of shares lies between -1 and 1: an interval beyond, or of too few templates, tells nothing.
+    f"CASE WHEN {_TELLING} THEN lo END AS told_lo, CASE WHEN {_TELLING} THEN hi END AS told_hi, "
+    f"CASE WHEN {_TELLING} THEN CASE WHEN interval_method LIKE 't with%' THEN 'CR2 t' "
+    "ELSE split_part(interval_method, ' ', 1) END END AS interval_by"
 )
 
 
@@ -98,12 +105,33 @@ def results(doc: Document) -> None:
     _looks(doc)
 
 
+def cut_off(doc: Document) -> QueryResult:
+    """The share of test answers that the token limit ended, by condition."""
+    return doc.queries.ask(
+        "Test answers that the token limit ended, by condition",
+        "SELECT condition, count(*) AS n, avg((stop_reason = 'length')::INT) AS share FROM evaluation_answers a "
+        "JOIN evaluation_items i USING (items_sha256, item_id) WHERE a.run_id = $1 AND i.split = 'test' "
+        f"GROUP BY condition ORDER BY list_position({list(CONDITIONS)}, condition) NULLS LAST, condition",
+    )
+
+
 def _compared(doc: Document, whole: QueryResult) -> None:
     doc.say(
-        "Differences are after minus before on the same items, in percentage points. A primary comparison was named "
-        "before results existed; secondary ones are its registered family; all others are exploratory and carry no "
-        "claim."
+        "Differences are after minus before on the same items, in percentage points. Secondary comparisons are the "
+        "family that was registered beside the primary one; all others are exploratory and carry no claim."
     )
+    named = registered(doc)
+    late = (
+        bool(named)
+        and named.row["first_tuned_answer"] is not None
+        and named.row["first_tuned_answer"] < named.row["at"]
+    )
+    doc.say_each(named, [
+        (named and not late, "The primary comparison was named before a tuned model had answered a test item."),
+        (late, "The primary comparison was named after a tuned model had answered test items."),
+        (named and named.row["base_before"],
+         "It was named after the base had given {base_before:count} of its {base_answers:count} test answers."),
+    ])  # fmt: skip
     doc.say("Method of the interval: {interval_method:text}; test: {test:text}; effect: {effect_name:text}.", whole)
     older = [row for row in whole.rows if str(row["test"]).startswith("McNemar")]
     if older:
@@ -117,7 +145,16 @@ def _compared(doc: Document, whole: QueryResult) -> None:
             "of too few templates are descriptive, and so are controls that were not registered and the reference, "
             "which is a ceiling and carries no claim."
         )
+    doc.say(
+        "A dash in the place of an interval: too few templates, or a method that leaves the range of a difference. "
+        "Corrected p: the secondary comparisons are tested only where the primary one is rejected (gatekeeping), so "
+        "that theirs is never below the primary one's p, however small their own p is. q is over the primary and the "
+        "secondary comparisons together, and over the exploratory ones apart."
+    )
     doc.table("Comparisons over all types.", whole, [*_COMPARISON, *_RESULT])
+    cut = cut_off(doc)
+    told = "Cut off by the token limit: {share:share} of {n:count} test answers of {condition:words}."
+    doc.points([doc.told(told, cut, row) for row in cut.rows])
     doc.table("How the items lie in templates, and what they can show.", whole, [*_COMPARISON, *_CHECKS])
     doc.table(
         "Descriptions that take items for independent; none of them decides.", whole,
@@ -129,8 +166,8 @@ def _compared(doc: Document, whole: QueryResult) -> None:
         "SELECT role, coalesce(nullif(correction, ''), 'none') AS correction, count(*) AS tests FROM "
         "evaluation_results WHERE run_id = $1 GROUP BY role, 2 ORDER BY list_position(['primary', 'secondary', "
         "'exploratory', 'descriptive'], role), 2",
-        "How p values were corrected; q is the false discovery rate (Benjamini and Hochberg 1995) over the same "
-        "family.",
+        "How p values were corrected; q is the false discovery rate (Benjamini and Hochberg 1995), over the "
+        "registered comparisons and over the exploratory ones apart.",
         [col("role", "words"), col("correction", "text"), col("tests", "count")],
     )
 
@@ -150,7 +187,8 @@ def _scores(doc: Document) -> None:
          col("rank-biserial r", "decimals", "rank_biserial"), col("BCa interval", "interval", "bca_lo", "bca_hi")],
         "No scores were computed: the results are of an earlier version.",
         about="Beside right and wrong: whether a difference hangs on one rule of the verifiers, and whether answers "
-              "became longer. The paired t test, Wilcoxon's and d_z take items for independent. None is a claim.",
+              "became longer. The paired t test, Wilcoxon's and d_z take items for independent. "
+              "q is over all of this table that has a clustered p. None is a claim.",
     )  # fmt: skip
 
 

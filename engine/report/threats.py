@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from engine.evaluation.inference import ENOUGH_CLUSTERS
 from engine.report.document import Document
-from engine.report.evaluation import compared_with_registration, gap_outcome
+from engine.report.evaluation import compared_with_registration, gap_outcome, registered
+from engine.report.results import cut_off
 from store.outcomes import FAILING_SQL, NOT_TESTED, RESULT_SQL
 
+OFTEN_CUT = 0.03  # share of answers cut off by the limit above which it is told
 FEW_ITEMS = 30  # of a type, below which its own interval says little
 
 
@@ -17,7 +19,7 @@ def threats(doc: Document) -> None:
         "Found by queries over the run's rows; a threat that is not listed here was looked for and not found, or "
         "cannot be seen in rows."
     )
-    doc.points([*_data(doc), *_evaluation(doc), *_measurement(doc)])
+    doc.points([*_data(doc), *_selection(doc), *_evaluation(doc), *_measurement(doc), *_not_run(doc)])
 
 
 def _data(doc: Document) -> list[str]:
@@ -79,6 +81,67 @@ def _data(doc: Document) -> list[str]:
          "One set of data: training was repeated, in all with {seeds:count} seeds, on data that were made once. How "
          "other data of the same spec would differ is in no interval of this report."),
     ])  # fmt: skip
+
+
+def _selection(doc: Document) -> list[str]:
+    """How the data were chosen: pairs by revision, changed thresholds, what was held out."""
+    pairs = doc.queries.ask(
+        "Kept pairs that come from revisions",
+        "SELECT count(*) AS kept, count(*) FILTER (p.source = 'revision') AS revised FROM pairs p JOIN verdicts v "
+        "ON v.run_id = p.run_id AND v.subject_kind = 'pair' AND v.subject_id = p.pair_id AND v.verdict = 'accepted' "
+        "WHERE p.run_id = $1",
+    )
+    found = doc.holding(pairs, [
+        (pairs.row["kept"],
+         "Revisions: {revised:count} of {kept:count} kept pairs come from a critique and revision; the others from "
+         "choosing among answers. An effect is one of the whole selection."),
+    ])  # fmt: skip
+    changed = doc.queries.ask(
+        "Thresholds and sizes that differ from the spec",
+        "SELECT j.key AS setting, coalesce(j.value->>'$[0]', 'null') AS was, "
+        "coalesce(j.value->>'$[1]', 'null') AS used "
+        "FROM runs, json_each(runs.overrides) j WHERE run_id = $1 AND json_type(j.value) = 'ARRAY' "
+        "AND regexp_matches(j.key, '^gate[.]|at_least$|at_most$|_below$|_above$|audit_items$|heldout') ORDER BY 1",
+    )
+    found += [
+        doc.told(
+            "A threshold or size of the spec was changed: {setting:code} from {was:code} to {used:code}.", changed, row
+        )
+        for row in changed.rows
+    ]
+    held = doc.queries.ask(
+        "Rows that each training held out",
+        "SELECT t.training_id, count(e.example_id) AS held FROM trainings t LEFT JOIN training_examples e "
+        "ON e.run_id = t.run_id AND e.training_id = t.training_id AND e.split = 'heldout' AND e.used "
+        "WHERE t.run_id = $1 GROUP BY ALL HAVING held < $2 ORDER BY 1",
+        FEW_ITEMS,
+    )
+    told = "Held out: {training_id:code} measured its loss on {held:count} rows; how far it overfits is known roughly."
+    none = "Held out: {training_id:code} kept {held:count} rows apart, so how far it overfits is not measured."
+    return found + [doc.told(told if one["held"] else none, held, one) for one in held.rows]
+
+
+def _not_run(doc: Document) -> list[str]:
+    """Controls and further measurements that the store has nothing of."""
+    absent = doc.queries.ask(
+        "Controls and measurements that were not run",
+        """
+        WITH c AS (SELECT DISTINCT condition FROM evaluation_answers WHERE run_id = $1),
+        known(place, name, there) AS (
+            SELECT 1, 'SFT on answers chosen at random (sft_random)', 'sft_random' IN (FROM c)
+            UNION ALL SELECT 2, 'SFT on answers chosen by length (sft_length)', 'sft_length' IN (FROM c)
+            UNION ALL SELECT 3, 'the base shown accepted examples (base_in_context)', 'base_in_context' IN (FROM c)
+            UNION ALL SELECT 4, 'a reference model', 'reference' IN (FROM c)
+            UNION ALL SELECT 5, 'repeats with other seeds',
+                      EXISTS (FROM evaluation_seeds WHERE run_id = $1 AND seeds > 1)
+            UNION ALL SELECT 6, 'a judge of answers in pairs', EXISTS (FROM judge_results WHERE run_id = $1)
+            UNION ALL SELECT 7, 'benchmark suites', EXISTS (FROM suite_answers WHERE run_id = $1)
+        )
+        SELECT string_agg(name, '; ' ORDER BY place) AS names, count(*) AS n, 7 AS of FROM known WHERE NOT there
+        """,
+    )
+    told = "Not run, {n:count} of {of:count}: {names:whole}. What they would have shown is not known."
+    return doc.holding(absent, [(absent.row["n"], told)])
 
 
 def _evaluation(doc: Document) -> list[str]:
@@ -144,6 +207,25 @@ def _evaluation(doc: Document) -> list[str]:
          "Low power: {power:share} for the registered effect where {power_wanted:share} was "
          "wanted; no difference found is weak evidence of none."),
     ])  # fmt: skip
+    named = registered(doc)
+    found += doc.holding(named, [
+        (named and named.row["base_before"],
+         "Registered after the base had answered: {base_before:count} of {base_answers:count} test answers of the base "
+         "were in the store by then, so that the choice of the comparison may have been made in sight of them."),
+        (named and named.row["registrations"] > 1,
+         "Registered more than once: the newest of {registrations:count} registrations counts."),
+    ])  # fmt: skip
+    seen = doc.queries.ask(
+        "Trainings that began after a look at results on test items",
+        'SELECT t.training_id, t.started_at, count(DISTINCT l."at") AS looks, '
+        "string_agg(DISTINCT l.after, ', ' ORDER BY l.after) AS of FROM trainings t JOIN evaluation_looks l "
+        'ON l.run_id = t.run_id AND l."at" < t.started_at WHERE t.run_id = $1 GROUP BY ALL ORDER BY t.started_at',
+    )
+    told = (
+        "Trained after a look: {training_id:code} began on {started_at:time}. Looks at results of {of:words} on test "
+        "items that came before: {looks:count}; its settings may have been chosen in sight of them."
+    )
+    found += [doc.told(told, seen, one) for one in seen.rows]
     done, differs = compared_with_registration(doc), "What was done differs from what was registered"
     found += doc.holding(
         done, [(any(one["differs"] for one in done.rows), f"{differs}; see the design of the evaluation.")]
@@ -170,7 +252,13 @@ def _measurement(doc: Document) -> list[str]:
         "FROM evaluation_answers WHERE run_id = $1",
     )
     row = flips.row
-    found = doc.holding(flips, [
+    cut = cut_off(doc)
+    told = (
+        "Cut off: {share:share} of {n:count} test answers of {condition:words} were ended by the token limit; a "
+        "difference may be one of ending in time."
+    )
+    ended = [doc.told(told, cut, one) for one in cut.rows if one["share"] > OFTEN_CUT]
+    found = ended + doc.holding(flips, [
         (row["padding"],
          "Scorer flips: {padding:count} of {answers:count} verdicts change when a sentence that "
          "says nothing is added."),

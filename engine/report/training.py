@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from engine.report import figures
 from engine.report.document import Document, col
+from engine.report.query import QueryResult
+
+# Looks at results on test items before a training `t` began: each time that results were computed is one.
+_LOOKS_BEFORE = (
+    '(SELECT count(DISTINCT "at") FROM evaluation_looks l WHERE l.run_id = $1 AND l."at" < min(t.started_at))'
+)
 
 
 def settings(doc: Document) -> None:
@@ -41,12 +47,51 @@ def settings(doc: Document) -> None:
     )  # fmt: skip
 
 
+def course(doc: Document) -> QueryResult:
+    """What happened when, and on which side of the newest registration: registrations, answers, trainings, looks."""
+    return doc.queries.ask(
+        "The course of the run",
+        """
+        WITH r AS (SELECT max("at") AS registered_at FROM registrations WHERE run_id = $1),
+        gaps AS (SELECT "at" FROM events WHERE run_id = $1 AND kind = 'GateDecided' AND (payload->>'$.gate') = 'gap'),
+        told AS (
+            SELECT created_at AS began, NULL::TIMESTAMPTZ AS ended, 'run' AS what, spec AS of, NULL::BIGINT AS n
+            FROM runs WHERE run_id = $1
+            UNION ALL SELECT "at", NULL, 'registration', registration_id, NULL FROM registrations WHERE run_id = $1
+            UNION ALL SELECT min(a."at"), max(a."at"), 'answers to test items', a.condition, count(*)
+            FROM evaluation_answers a JOIN evaluation_items i USING (items_sha256, item_id)
+            WHERE a.run_id = $1 AND i.split = 'test' GROUP BY a.condition
+            UNION ALL SELECT started_at, CASE WHEN state = 'done' THEN updated_at END, 'training', training_id, NULL
+            FROM trainings WHERE run_id = $1
+            UNION ALL SELECT "at", NULL, 'look at results on test items',
+                             string_agg(DISTINCT after, ', ' ORDER BY after), count(*)
+            FROM evaluation_looks WHERE run_id = $1 GROUP BY "at"
+            UNION ALL SELECT min("at"), max("at"), 'gap gate decided', 'first and last', count(*) FROM gaps
+            HAVING count(*) > 0
+        )
+        SELECT told.*, CASE WHEN registered_at IS NULL THEN 'never registered' WHEN what = 'registration' THEN 'itself'
+                       WHEN began < registered_at THEN 'before' ELSE 'after' END AS registered
+        FROM told, r ORDER BY began, list_position(['run', 'training', 'registration'], what) NULLS LAST, of
+        """,
+    )
+
+
+def course_table(doc: Document) -> None:
+    """The course of the run as a table."""
+    doc.table(
+        "What happened in which order, and on which side of the registration.",
+        course(doc),
+        [col("began", "time"), col("ended", "time"), col("what", "text"), col("of", "words"), col("n", "count"),
+         col("before or after the registration", "text", "registered")],
+    )  # fmt: skip
+
+
 def trainings(doc: Document) -> None:
     """One row a training, and its curve of losses."""
     doc.section("Training")
     found = doc.queries.ask(
         "Trainings of the run",
-        """
+        f"""
         SELECT t.training_id, t.method, t.state,
                count(e.example_id) FILTER (e.split = 'train' AND e.used) AS examples,
                count(e.example_id) FILTER (e.split = 'heldout' AND e.used) AS heldout,
@@ -55,7 +100,8 @@ def trainings(doc: Document) -> None:
                t.planned_steps, t.adapter_step, t.heldout_before,
                (SELECT heldout_loss FROM training_steps s WHERE s.run_id = $1 AND s.training_id = t.training_id
                 AND heldout_loss IS NOT NULL ORDER BY step = t.adapter_step DESC, step DESC LIMIT 1) AS heldout_after,
-               t.device, t.elapsed_s / 3600 AS hours, t.data_sha256, t.adapter_sha256
+               t.device, t.elapsed_s / 3600 AS hours, t.data_sha256, t.adapter_sha256, t.started_at,
+               {_LOOKS_BEFORE} AS looks_before
         FROM trainings t
         LEFT JOIN training_examples e ON e.run_id = t.run_id AND e.training_id = t.training_id
         WHERE t.run_id = $1 GROUP BY ALL ORDER BY min(t.started_at), t.training_id
@@ -68,6 +114,7 @@ def trainings(doc: Document) -> None:
         "Trainings.",
         found,
         [col("training", "code", "training_id"), col("method", "words"), col("state", "words"),
+         col("began", "time", "started_at"), col("looks at test results before", "count", "looks_before"),
          col("examples", "count"), col("held out", "count", "heldout"), col("too long", "count", "too_long"),
          col("steps", "count"), col("planned", "count", "planned_steps"),
          col("adapter of step", "count", "adapter_step"), col("held-out loss before", "loss", "heldout_before"),

@@ -265,7 +265,7 @@ def test_steps_that_were_done_again_after_a_kill_are_counted_once(
     model = Taking()
     asked: list[int | None] = []
 
-    def load(*_: Any, batch_size: int | None) -> Taking:
+    def load(*_: Any, batch_size: int | None, **__: Any) -> Taking:
         asked.append(batch_size)
         return model
 

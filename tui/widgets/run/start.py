@@ -25,6 +25,8 @@ class StartPanel(Static):
                 [
                     row(("No run yet. Enter starts a pilot.", "bold")),
                     Content(""),
+                    row((" Enter ", "bold reverse"), " start the pilot   ", (" q ", "bold reverse"), " leave"),
+                    Content(""),
                     row("A pilot takes a base model through all of Stage 1 on a small scale:"),
                     row(("  1 ", "$accent"), "a guard proves that it is a base model and its prompts are clean"),
                     row(("  2 ", "$accent"), "the critics are audited on examples whose labels are known"),
@@ -35,8 +37,6 @@ class StartPanel(Static):
                     row((_KEPT, QUIET)),
                     Content(""),
                     row(("store  ", QUIET), self._store),
-                    Content(""),
-                    row((" Enter ", "bold reverse"), " start the pilot   ", (" q ", "bold reverse"), " leave"),
                 ]
             )
         )

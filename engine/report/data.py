@@ -244,6 +244,23 @@ def guard(doc: Document) -> None:
         about="Whether a chat template or earlier tuning shows in what is meant to be a base model. A check without an "
         "outcome is recorded and decides nothing.",
     )  # fmt: skip
+    rule = doc.queries.ask(
+        "By which shares the guard passes",
+        "SELECT (settings->>'$.guard.max_eos_rate')::DOUBLE AS ended, "
+        "(settings->>'$.guard.max_empty_rate')::DOUBLE AS empty, "
+        "(settings->>'$.guard.min_known_answers')::DOUBLE AS known FROM runs WHERE run_id = $1 "
+        "AND (settings->'$.guard') IS NOT NULL AND EXISTS (FROM guard_checks WHERE run_id = $1)",
+    )
+    for row in rule.rows:
+        doc.say(
+            "Of single answers none passes or fails: they are judged together. Asked raw, they pass where at most "
+            "{ended:share} end by themselves, at most {empty:share} are empty, and at most {empty:share} say the same "
+            "few words over and over. Answers to a prompt with examples are recorded only, because a base model "
+            "follows many of those. At least {known:share} of known sentences must go on sensibly. An encoding passes "
+            "where it has no token of a chat format and the declared BOS once.",
+            rule,
+            row,
+        )
 
 
 def provenance(doc: Document) -> None:

@@ -1,0 +1,76 @@
+"""What a hostile reader holds against a run, from rows that call for it: the base, the scorer, changes, leakage, choice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store.db import Store
+from tests.engine.report.conftest import built, section
+from tests.engine.report.report_rows import full_run, scorer_audit
+
+SETTINGS = {
+    "guard": {"max_eos_rate": 0.34, "max_empty_rate": 0.33, "min_known_answers": 0.8},
+    "instructions": {"duplicate_at": 0.7},
+}
+WHY = {"topic": "thresholds", "question": "critics.accept_above: 0.0 -> 0.4", "reason": "the audit asks for it"}
+
+
+@pytest.fixture(scope="module")
+def held(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The report of a run of little power, with a scorer that errs and two settings changed for no reason told."""
+    found: dict[str, list[dict[str, Any]]] = full_run()
+    found["runs"][0] |= {"settings": SETTINGS}
+    found["runs"][0]["overrides"] |= {"evaluation.items_per_type": [6, 2]}
+    found["decisions"][0] |= WHY
+    for row in found["evaluation_results"]:
+        row |= {"p_corrected": 0.4, "power": 0.2}
+    found["scorer_audits"] += [
+        scorer_audit(part, "all", measured, n=n, op="", threshold=None, passed=None)
+        for part, measured, n in (("false accepts", 0.03, 300), ("false rejects", 0.07, 200), ("abstains", 0.11, 500))
+    ]
+    found["scorer_audits"].append(scorer_audit("length", "sft", 0.9, passed=False))
+    folder = tmp_path_factory.mktemp("held")
+    with Store.open(folder / "s.duckdb") as store:
+        store.append(found)
+    built(folder / "s.duckdb", "run-a", folder / "out")
+    return Path(folder / "out/report.md").read_text()
+
+
+def threats(markdown: str) -> str:
+    return section(markdown, "Threats to validity")
+
+
+def test_what_the_guard_cannot_find_is_conceded_and_its_rule_stands_with_its_rows(held: str, bare: str) -> None:
+    assert "in the pretraining of `gemma3-270m` is not known. The guard (2 checks)" in threats(held)
+    told = section(held, "Contamination guard")
+    assert "at most 34.0 % end by themselves, at most 33.0 % are empty" in told and "80.0 % of known sentences" in told
+    assert "The guard (0 checks)" in threats(bare) and "end by themselves" not in bare
+
+
+def test_that_no_difference_is_corrected_for_the_scorer_is_conceded_with_its_errors(held: str, folder: Path) -> None:
+    told = threats(held)
+    assert "called 3.0 % of 300 wrong ones right, 7.0 % of 200 right ones wrong, and abstained on 11.0 % of 500" in told
+    assert "No difference in this report is corrected for these rates" in told and "errors were" not in told
+    assert "false rejects and abstains were not measured" in threats((folder / "report.md").read_text())
+
+
+def test_all_changed_settings_are_told_with_how_many_have_a_reason(held: str, bare: str) -> None:
+    told = threats(held)
+    for change in ("`critics.accept_above` from `0.0` to `0.4`", "`gate.median` from `40` to `null`"):
+        assert f"Changed from the spec: {change}." in told
+    assert "`evaluation.items_per_type` from `6` to `2`" in told
+    assert "for 2 of 3 settings that differ from the spec no decision says why" in told
+    assert "Changed from the spec" not in bare and "Deviations without" not in bare
+
+
+def test_fewer_items_than_the_spec_asks_for_stand_beside_the_power(held: str, folder: Path) -> None:
+    fewer = "`evaluation.items_per_type` was changed from `6` to `2`: fewer items lower the power."
+    for title in ("Question and claim", "Threats to validity"):
+        told = section(held, title).splitlines()
+        at = [place for place, line in enumerate(told) if line.startswith("- ") and "power of 20.0 %" in line]
+        at += [place for place, line in enumerate(told) if line.startswith("- Low power: 20.0 %")]
+        assert [told[place + 1].startswith(f"- {fewer}") for place in at] == [True]
+    assert "fewer items lower" not in (folder / "report.md").read_text()

@@ -7,6 +7,7 @@ from engine.report.claim import fewer_items
 from engine.report.document import Document
 from engine.report.evaluation import compared_with_registration, gap_outcome, registered
 from engine.report.results import cut_off
+from engine.report.training import leakage
 from store.outcomes import FAILING_SQL, NOT_TESTED, RESULT_SQL
 
 OFTEN_CUT = 0.03  # share of answers cut off by the limit above which it is told
@@ -117,7 +118,42 @@ def _selection(doc: Document) -> list[str]:
     )
     told = "Held out: {training_id:code} measured its loss on {held:count} rows; how far it overfits is known roughly."
     none = "Held out: {training_id:code} kept {held:count} rows apart, so how far it overfits is not measured."
-    return found + [doc.told(told if one["held"] else none, held, one) for one in held.rows]
+    found += [doc.told(told if one["held"] else none, held, one) for one in held.rows]
+    return [*found, *leakage(doc), *_chosen(doc)]
+
+
+def _chosen(doc: Document) -> list[str]:
+    """What other runs there are, from which this one may have been chosen, and what it took from them."""
+    runs = doc.queries.ask(
+        "Runs of this store, and those of the same spec",
+        """
+        WITH others AS (SELECT o.* FROM runs o JOIN runs r ON r.run_id = $1 AND o.spec_sha256 = r.spec_sha256
+                        WHERE o.run_id != $1),
+        asked AS (
+            SELECT request_id FROM instructions WHERE run_id = $1 UNION SELECT request_id FROM samples WHERE run_id = $1
+            UNION SELECT request_id FROM candidates WHERE run_id = $1
+            UNION SELECT request_id FROM evaluation_answers WHERE run_id = $1
+        )
+        SELECT (SELECT count(*) FROM runs) AS runs,
+               (SELECT string_agg(told, ', ' ORDER BY told)
+                FROM (SELECT state || ': ' || count(*) AS told FROM runs GROUP BY state)) AS states,
+               (SELECT count(*) FROM others) AS same,
+               (SELECT string_agg(run_id || ' (' || state || ')', ', ' ORDER BY run_id) FROM others) AS names,
+               count(*) AS answers, count(*) FILTER (s.run_id != $1) AS reused,
+               string_agg(DISTINCT s.run_id, ', ' ORDER BY s.run_id) FILTER (s.run_id != $1) AS owners
+        FROM completions c LEFT JOIN sessions s USING (session_id) WHERE c.request_id IN (FROM asked)
+        """,
+    )
+    return doc.holding(runs, [
+        (True,
+         "Choice among runs: runs in this store: {runs:count} ({states:whole}); others of the same spec: {same:count}. "
+         "Runs of other stores, and deleted ones, are not seen."),
+        (runs.row["same"],
+         "Of the same spec are {names:whole}, {same:count} in all: this run may have been chosen among them."),
+        (runs.row["reused"],
+         "Reused answers: {reused:count} of {answers:count} answers of this run were generated in sessions of other "
+         "runs: {owners:whole}. Two runs that share answers are not independent."),
+    ])  # fmt: skip
 
 
 def _changed(doc: Document) -> list[str]:
@@ -320,7 +356,8 @@ def _scorer_errors(doc: Document) -> list[str]:
             AND part IN ('false accepts', 'false rejects', 'abstains')
         )
         SELECT capability, max(measured) FILTER (part = 'false accepts') AS accepts,
-               max(n) FILTER (part = 'false accepts') AS wrong, max(measured) FILTER (part = 'false rejects') AS rejects,
+               max(n) FILTER (part = 'false accepts') AS wrong,
+               max(measured) FILTER (part = 'false rejects') AS rejects,
                max(n) FILTER (part = 'false rejects') AS "right",
                max(measured) FILTER (part = 'abstains') AS abstains, max(n) FILTER (part = 'abstains') AS answers
         FROM whole GROUP BY 1 ORDER BY 1

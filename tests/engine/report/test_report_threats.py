@@ -10,6 +10,8 @@ import pytest
 from store.db import Store
 from tests.engine.report.conftest import built, section
 from tests.engine.report.report_rows import full_run, scorer_audit
+from tests.store import rows
+from tests.store.test_pairs_export import pair
 
 SETTINGS = {
     "guard": {"max_eos_rate": 0.34, "max_empty_rate": 0.33, "min_known_answers": 0.8},
@@ -31,6 +33,16 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> str:
         scorer_audit(part, "all", measured, n=n, op="", threshold=None, passed=None)
         for part, measured, n in (("false accepts", 0.03, 300), ("false rejects", 0.07, 200), ("abstains", 0.11, 500))
     ]
+    near = found["evaluation_items"][0] | {"prompt": "Name three big animals of the sea."}
+    found["evaluation_items"][0] = near
+    found["instructions"][0] |= {"text": "Name three animals of the sea."}
+    found["training_examples"].append({**found["training_examples"][0], "training_id": "dpo-1", "example_id": "p1"})
+    found["pairs"] = [pair("p1", instruction_id="i1"), pair("p2", instruction_id="i4")]
+    found["verdicts"] += [rows.verdict(name, subject_kind="pair", verdict=verdict)
+                          for name, verdict in (("p1", "accepted"), ("p2", "rejected"))]  # fmt: skip
+    found["runs"] += [rows.run("run-b", state="stopped"), rows.run("run-c", spec_sha256="ef" * 32)]
+    found["sessions"].append(rows.session("session-b", "run-b"))
+    found["completions"][0] |= {"session_id": "session-b"}
     found["scorer_audits"].append(scorer_audit("length", "sft", 0.9, passed=False))
     folder = tmp_path_factory.mktemp("held")
     with Store.open(folder / "s.duckdb") as store:
@@ -64,6 +76,28 @@ def test_all_changed_settings_are_told_with_how_many_have_a_reason(held: str, ba
     assert "`evaluation.items_per_type` from `6` to `2`" in told
     assert "for 2 of 3 settings that differ from the spec no decision says why" in told
     assert "Changed from the spec" not in bare and "Deviations without" not in bare
+
+
+def test_rows_of_training_near_a_test_item_are_counted_by_the_rule_for_duplicates(held: str, folder: Path) -> None:
+    told = threats(held)
+    for training in ("sft-1", "dpo-1"):
+        assert f"Leakage: of 1 rows of `{training}` 1 have an instruction that is the prompt of one of 120 test" in told
+    assert "ROUGE-L of at least 0.7" in told and "test_evaluation_items.py" in told
+    assert "near test items was not measured" in threats((folder / "report.md").read_text())
+
+
+def test_other_runs_and_answers_taken_from_them_are_told(held: str) -> None:
+    told = threats(held)
+    assert "runs in this store: 3 (done: 1, running: 1, stopped: 1); others of the same spec: 1." in told
+    assert "Of the same spec are run-b (stopped), 1 in all" in told
+    assert "Reused answers: 1 of " in told and "sessions of other runs: run-b." in told
+
+
+def test_rows_of_training_and_kept_pairs_are_shown_by_their_hash(held: str, bare: str) -> None:
+    told = section(held, "Examples")
+    assert "### Row of supervised training `s1`" in told and "### Kept pair `p1`, from" in told
+    assert "`p2`" not in told and "`s4`" not in told and "Name three animals of the sea." in told
+    assert "smallest hash of run and id" not in bare
 
 
 def test_fewer_items_than_the_spec_asks_for_stand_beside_the_power(held: str, folder: Path) -> None:

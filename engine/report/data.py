@@ -234,7 +234,8 @@ def guard(doc: Document) -> None:
     doc.section("Contamination guard")
     doc.listed(
         "Checks of the contamination guard",
-        "SELECT condition, check_id, passed, detail, left(regexp_replace(answer, '^\\s+', ''), 120) AS wrote "
+        "SELECT condition, check_id, passed, detail, "
+        "regexp_replace(regexp_replace(answer, '^\\s+', ''), '^(.{120}).+$', '\\1…', 's') AS wrote "
         "FROM guard_checks WHERE run_id = $1 ORDER BY "
         "list_position(['encoding', 'raw', 'formatted', 'aggregate'], condition) NULLS LAST, check_id",
         "Checks of the guard.",

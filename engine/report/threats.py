@@ -244,7 +244,8 @@ def _evaluation(doc: Document) -> list[str]:
     ])  # fmt: skip
     results = doc.queries.ask(
         "Registered and exploratory results",
-        "SELECT count(*) AS results, count(*) FILTER (NOT registered) AS exploratory, "
+        "SELECT count(*) AS results, count(*) FILTER (role = 'exploratory') AS exploratory, "
+        "count(*) FILTER (role = 'descriptive') AS descriptive, "
         "count(*) FILTER (test LIKE 'McNemar%') AS by_items, "
         "(SELECT count(*) FROM registrations WHERE run_id = $1) AS registrations, "
         "(SELECT max(look) FROM evaluation_looks WHERE run_id = $1) AS looks, "
@@ -255,8 +256,8 @@ def _evaluation(doc: Document) -> list[str]:
     found += doc.holding(results, [
         (not row["registrations"],
          "No registration ({registrations:count}): hypotheses may have been chosen after the results."),
-        (row["registrations"] and row["exploratory"],
-         "{exploratory:count} of {results:count} results are exploratory."),
+        (row["registrations"] and (row["exploratory"] or row["descriptive"]),
+         "Of {results:count} results {exploratory:count} are exploratory and {descriptive:count} descriptive."),
         ((row["looks"] or 0) > 1,
          "{looks:count} looks were taken at the same comparison; each has its own level, and the levels add up to no "
          "more than alpha."),

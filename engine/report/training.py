@@ -171,7 +171,8 @@ def leakage(doc: Document) -> list[str]:
     )
     shipped = doc.told(
         "Leakage from shipped texts: a test of the program over its data holds that no prompt of an item is near a "
-        "labelled or a few-shot text (`tests/engine/evaluation/test_evaluation_items.py`); rows of this run do not."
+        "labelled or a few-shot text (`tests/engine/evaluation/test_evaluation_items.py`); rows of this run do not.",
+        rule,
     )
     if rule.row["at_least"] is None:
         told = "Leakage: whether rows of training are near test items was not measured ({at_least:figure})."

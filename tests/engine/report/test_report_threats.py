@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from store.db import Store
-from tests.engine.report.conftest import built, section
+from tests.engine.report.conftest import built, section, table
 from tests.engine.report.report_rows import full_run, scorer_audit
 from tests.store import rows
 from tests.store.test_pairs_export import pair
@@ -43,6 +44,9 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> str:
     found["runs"] += [rows.run("run-b", state="stopped"), rows.run("run-c", spec_sha256="ef" * 32)]
     found["sessions"].append(rows.session("session-b", "run-b"))
     found["completions"][0] |= {"session_id": "session-b"}
+    found["guard_checks"][0] |= {"answer": "\n" + "a" * 119 + "\nb and more"}
+    found["evaluation_results"][-1] |= {"role": "exploratory", "registered": False}
+    found["evaluation_results"][-2] |= {"role": "descriptive", "registered": False}
     found["scorer_audits"].append(scorer_audit("length", "sft", 0.9, passed=False))
     folder = tmp_path_factory.mktemp("held")
     with Store.open(folder / "s.duckdb") as store:
@@ -98,6 +102,16 @@ def test_rows_of_training_and_kept_pairs_are_shown_by_their_hash(held: str, bare
     assert "### Row of supervised training `s1`" in told and "### Kept pair `p1`, from" in told
     assert "`p2`" not in told and "`s4`" not in told and "Name three animals of the sea." in told
     assert "smallest hash of run and id" not in bare
+
+
+def test_exploratory_results_are_told_apart_from_descriptive_ones(held: str) -> None:
+    found = re.search(r"Of (\d+) results (\d+) are exploratory and (\d+) descriptive", threats(held))
+    assert found and int(found[3]) >= 1 and 1 <= int(found[2]) < int(found[1])
+
+
+def test_a_text_of_the_guard_that_is_cut_ends_with_an_ellipsis(held: str) -> None:
+    wrote = [row["what the model wrote first"] for row in table(held, "Checks of the guard.")]
+    assert sorted(text[-1] for text in wrote) == ["s", "…"] and "and more" not in " ".join(wrote)
 
 
 def test_fewer_items_than_the_spec_asks_for_stand_beside_the_power(held: str, folder: Path) -> None:

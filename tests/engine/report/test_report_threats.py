@@ -47,6 +47,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> str:
     found["guard_checks"][0] |= {"answer": "\n" + "a" * 119 + "\nb and more"}
     found["evaluation_results"][-1] |= {"role": "exploratory", "registered": False}
     found["evaluation_results"][-2] |= {"role": "descriptive", "registered": False}
+    found["registrations"][0]["body"]["forecast"]["detectable"] = None
     found["scorer_audits"].append(scorer_audit("length", "sft", 0.9, passed=False))
     folder = tmp_path_factory.mktemp("held")
     with Store.open(folder / "s.duckdb") as store:
@@ -112,6 +113,12 @@ def test_exploratory_results_are_told_apart_from_descriptive_ones(held: str) -> 
 def test_a_text_of_the_guard_that_is_cut_ends_with_an_ellipsis(held: str) -> None:
     wrote = [row["what the model wrote first"] for row in table(held, "Checks of the guard.")]
     assert sorted(text[-1] for text in wrote) == ["s", "…"] and "and more" not in " ".join(wrote)
+
+
+def test_that_no_difference_is_large_enough_is_told_where_it_was_computed(held: str, folder: Path) -> None:
+    told = "No difference is large enough for these items"
+    assert told in held and "can show was not computed" not in held
+    assert told not in (folder / "report.md").read_text()
 
 
 def test_fewer_items_than_the_spec_asks_for_stand_beside_the_power(held: str, folder: Path) -> None:

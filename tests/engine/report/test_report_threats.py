@@ -29,7 +29,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> str:
     found["runs"][0]["overrides"] |= {"evaluation.items_per_type": [6, 2]}
     found["decisions"][0] |= WHY
     for row in found["evaluation_results"]:
-        row |= {"p_corrected": 0.4, "power": 0.2}
+        row |= {"p_corrected": 0.4, "power": 0.2, "newcombe_lo": -0.9, "newcombe_hi": 0.9}
     found["scorer_audits"] += [
         scorer_audit(part, "all", measured, n=n, op="", threshold=None, passed=None)
         for part, measured, n in (("false accepts", 0.03, 300), ("false rejects", 0.07, 200), ("abstains", 0.11, 500))
@@ -119,6 +119,10 @@ def test_that_no_difference_is_large_enough_is_told_where_it_was_computed(held: 
     told = "No difference is large enough for these items"
     assert told in held and "can show was not computed" not in held
     assert told not in (folder / "report.md").read_text()
+
+
+def test_intervals_narrower_than_the_one_of_independent_items_are_told(held: str) -> None:
+    assert "Some clustered intervals are narrower than Newcombe's" in section(held, "Results")
 
 
 def test_fewer_items_than_the_spec_asks_for_stand_beside_the_power(held: str, folder: Path) -> None:

@@ -63,6 +63,7 @@ def pages(reader: Reader, run_id: str, price_per_hour: float | None, now: dateti
     suites.suites(doc)
     results.nondeterminism(doc)
     results.examples(doc)
+    training.rows_shown(doc)
     account.cost(doc, price_per_hour)
     account.automation(doc)
     threats.threats(doc)

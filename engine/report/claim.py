@@ -137,12 +137,24 @@ def _against(doc: Document, primary: QueryResult) -> list[str]:
     for row in primary.rows:
         if row["power"] is not None and wanted is not None and row["power"] < wanted:
             told = "the test had a power of {power:share} for the registered effect, less than was asked for."
-            found.append(doc.told(told, primary, row))
+            found += [doc.told(told, primary, row), *fewer_items(doc)]
     found += doc.holding(registration, [
         (registration.row.get("base_before"),
          "{base_before:count} of {base_answers:count} test answers of the base were known before the registration."),
     ])  # fmt: skip
     return found
+
+
+def fewer_items(doc: Document) -> list[str]:
+    """That fewer items of a type were asked for than the spec says, which lowers the power."""
+    fewer = doc.queries.ask(
+        "Items asked for of a type, where they are fewer than the spec's",
+        "SELECT j.key AS setting, coalesce(j.value->>'$[0]', 'null') AS was, (j.value->>'$[1]')::BIGINT AS used FROM "
+        "runs, json_each(runs.overrides) j WHERE run_id = $1 AND j.key = 'evaluation.items_per_type' "
+        "AND coalesce((j.value->>'$[1]')::BIGINT < (j.value->>'$[0]')::BIGINT, (j.value->>'$[1]') IS NOT NULL)",
+    )
+    told = "{setting:code} was changed from {was:code} to {used:code}: fewer items lower the power."
+    return [doc.told(told, fewer, row) for row in fewer.rows]
 
 
 def _no_primary(doc: Document) -> str:

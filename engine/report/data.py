@@ -234,7 +234,8 @@ def guard(doc: Document) -> None:
     doc.section("Contamination guard")
     doc.listed(
         "Checks of the contamination guard",
-        "SELECT condition, check_id, passed, detail, left(regexp_replace(answer, '^\\s+', ''), 120) AS wrote "
+        "SELECT condition, check_id, passed, detail, "
+        "regexp_replace(regexp_replace(answer, '^\\s+', ''), '^(.{120}).+$', '\\1…', 's') AS wrote "
         "FROM guard_checks WHERE run_id = $1 ORDER BY "
         "list_position(['encoding', 'raw', 'formatted', 'aggregate'], condition) NULLS LAST, check_id",
         "Checks of the guard.",
@@ -244,6 +245,23 @@ def guard(doc: Document) -> None:
         about="Whether a chat template or earlier tuning shows in what is meant to be a base model. A check without an "
         "outcome is recorded and decides nothing.",
     )  # fmt: skip
+    rule = doc.queries.ask(
+        "By which shares the guard passes",
+        "SELECT (settings->>'$.guard.max_eos_rate')::DOUBLE AS ended, "
+        "(settings->>'$.guard.max_empty_rate')::DOUBLE AS empty, "
+        "(settings->>'$.guard.min_known_answers')::DOUBLE AS known FROM runs WHERE run_id = $1 "
+        "AND (settings->'$.guard') IS NOT NULL AND EXISTS (FROM guard_checks WHERE run_id = $1)",
+    )
+    for row in rule.rows:
+        doc.say(
+            "Of single answers none passes or fails: they are judged together. Asked raw, they pass where at most "
+            "{ended:share} end by themselves, at most {empty:share} are empty, and at most {empty:share} say the same "
+            "few words over and over. Answers to a prompt with examples are recorded only, because a base model "
+            "follows many of those. At least {known:share} of known sentences must go on sensibly. An encoding passes "
+            "where it has no token of a chat format and the declared BOS once.",
+            rule,
+            row,
+        )
 
 
 def provenance(doc: Document) -> None:

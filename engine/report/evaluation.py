@@ -108,6 +108,7 @@ def registered(doc: Document) -> QueryResult:
         "body->>'$.stop_rule' AS stop_rule, (body->>'$.margin')::DOUBLE AS margin, "
         "(body->>'$.forecast.power')::DOUBLE AS forecast_power, "
         "(body->>'$.forecast.detectable')::DOUBLE AS forecast_detectable, "
+        "json_exists(body, '$.forecast.detectable') AS sought, "
         "(body->>'$.forecast.level')::DOUBLE AS forecast_level, body->>'$.unit' AS unit, "
         "(body->>'$.forecast.n')::BIGINT AS forecast_n, (body->>'$.forecast.clusters')::BIGINT AS forecast_clusters, "
         "(body->>'$.forecast.n_needed')::BIGINT AS n_needed, "
@@ -212,9 +213,9 @@ def _registration(doc: Document) -> None:
         (found.row["forecast_detectable"] is not None,
          "The smallest difference that it shows with the power asked for is {forecast_detectable:points} percentage "
          "points."),
-        (found.row["forecast_detectable"] is None,
-         "No difference is large enough for these items to show it with the power of {power:share} asked for, or none "
-         "was computed."),
+        (found.row["forecast_detectable"] is None and found.row["sought"],
+         "No difference is large enough for these items to show it with the power of {power:share} asked for."),
+        (not found.row["sought"], "The smallest difference that these items can show was not computed."),
         (found.row["unit"] is not None, "{unit:whole}"),
         (found.row["forecast_clusters"] is not None,
          "The forecast is of {forecast_n:count} items in {forecast_clusters:count} templates at the level of "

@@ -151,6 +151,17 @@ def _compared(doc: Document, whole: QueryResult) -> None:
         "that theirs is never below the primary one's p, however small their own p is. q is over the primary and the "
         "secondary comparisons together, and over the exploratory ones apart."
     )
+    narrower = any(
+        row["told_lo"] is not None
+        and row["newcombe_lo"] is not None
+        and row["told_hi"] - row["told_lo"] < row["newcombe_hi"] - row["newcombe_lo"]
+        for row in whole.rows
+    )
+    if narrower:
+        doc.say(
+            "Some clustered intervals are narrower than Newcombe's below: they are about templates to come "
+            "of the same types. Where a type has few templates they rest on few, and may be too narrow."
+        )
     doc.table("Comparisons over all types.", whole, [*_COMPARISON, *_RESULT])
     cut = cut_off(doc)
     told = "Cut off by the token limit: {share:share} of {n:count} test answers of {condition:words}."

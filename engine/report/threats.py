@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from engine.evaluation.inference import ENOUGH_CLUSTERS
+from engine.report.claim import fewer_items
 from engine.report.document import Document
 from engine.report.evaluation import compared_with_registration, gap_outcome, registered
 from engine.report.results import cut_off
+from engine.report.training import leakage
 from store.outcomes import FAILING_SQL, NOT_TESTED, RESULT_SQL
 
 OFTEN_CUT = 0.03  # share of answers cut off by the limit above which it is told
@@ -48,6 +50,16 @@ def _data(doc: Document) -> list[str]:
          "The same model judges: {own_scores:count} of {scores:count} label scores are by the weights "
          "that also wrote the data, so that errors they share go unseen."),
     ])  # fmt: skip
+    base = doc.queries.ask(
+        "The model, and the checks of the contamination guard",
+        "SELECT model, (SELECT count(*) FROM guard_checks WHERE run_id = $1) AS checks FROM runs WHERE run_id = $1",
+    )
+    found += doc.holding(base, [
+        (True,
+         "Contaminated base: whether texts like instructions with their answers were in the pretraining of "
+         "{model:code} is not known. The guard ({checks:count} checks) finds chat templates and the habits of an "
+         "assistant; it cannot find such texts. What training brings out may have been learnt from them."),
+    ])  # fmt: skip
     gates = doc.queries.ask(
         "Failed checks of the quality gates",
         f"SELECT count(*) AS checks, count(*) FILTER ({RESULT_SQL} IN {FAILING_SQL}) AS failed, "
@@ -84,7 +96,7 @@ def _data(doc: Document) -> list[str]:
 
 
 def _selection(doc: Document) -> list[str]:
-    """How the data were chosen: pairs by revision, changed thresholds, what was held out."""
+    """How the data were chosen: pairs by revision, changed settings, what was held out."""
     pairs = doc.queries.ask(
         "Kept pairs that come from revisions",
         "SELECT count(*) AS kept, count(*) FILTER (p.source = 'revision') AS revised FROM pairs p JOIN verdicts v "
@@ -96,19 +108,7 @@ def _selection(doc: Document) -> list[str]:
          "Revisions: {revised:count} of {kept:count} kept pairs come from a critique and revision; the others from "
          "choosing among answers. An effect is one of the whole selection."),
     ])  # fmt: skip
-    changed = doc.queries.ask(
-        "Thresholds and sizes that differ from the spec",
-        "SELECT j.key AS setting, coalesce(j.value->>'$[0]', 'null') AS was, "
-        "coalesce(j.value->>'$[1]', 'null') AS used "
-        "FROM runs, json_each(runs.overrides) j WHERE run_id = $1 AND json_type(j.value) = 'ARRAY' "
-        "AND regexp_matches(j.key, '^gate[.]|at_least$|at_most$|_below$|_above$|audit_items$|heldout') ORDER BY 1",
-    )
-    found += [
-        doc.told(
-            "A threshold or size of the spec was changed: {setting:code} from {was:code} to {used:code}.", changed, row
-        )
-        for row in changed.rows
-    ]
+    found += _changed(doc)
     held = doc.queries.ask(
         "Rows that each training held out",
         "SELECT t.training_id, count(e.example_id) AS held FROM trainings t LEFT JOIN training_examples e "
@@ -118,7 +118,67 @@ def _selection(doc: Document) -> list[str]:
     )
     told = "Held out: {training_id:code} measured its loss on {held:count} rows; how far it overfits is known roughly."
     none = "Held out: {training_id:code} kept {held:count} rows apart, so how far it overfits is not measured."
-    return found + [doc.told(told if one["held"] else none, held, one) for one in held.rows]
+    found += [doc.told(told if one["held"] else none, held, one) for one in held.rows]
+    return [*found, *leakage(doc), *_chosen(doc)]
+
+
+def _chosen(doc: Document) -> list[str]:
+    """What other runs there are, from which this one may have been chosen, and what it took from them."""
+    runs = doc.queries.ask(
+        "Runs of this store, and those of the same spec",
+        """
+        WITH others AS (SELECT o.* FROM runs o JOIN runs r ON r.run_id = $1 AND o.spec_sha256 = r.spec_sha256
+                        WHERE o.run_id != $1),
+        asked AS (
+            SELECT request_id FROM instructions WHERE run_id = $1 UNION SELECT request_id FROM samples WHERE run_id = $1
+            UNION SELECT request_id FROM candidates WHERE run_id = $1
+            UNION SELECT request_id FROM evaluation_answers WHERE run_id = $1
+        )
+        SELECT (SELECT count(*) FROM runs) AS runs,
+               (SELECT string_agg(told, ', ' ORDER BY told)
+                FROM (SELECT state || ': ' || count(*) AS told FROM runs GROUP BY state)) AS states,
+               (SELECT count(*) FROM others) AS same,
+               (SELECT string_agg(run_id || ' (' || state || ')', ', ' ORDER BY run_id) FROM others) AS names,
+               count(*) AS answers, count(*) FILTER (s.run_id != $1) AS reused,
+               string_agg(DISTINCT s.run_id, ', ' ORDER BY s.run_id) FILTER (s.run_id != $1) AS owners
+        FROM completions c LEFT JOIN sessions s USING (session_id) WHERE c.request_id IN (FROM asked)
+        """,
+    )
+    return doc.holding(runs, [
+        (True,
+         "Choice among runs: runs in this store: {runs:count} ({states:whole}); others of the same spec: {same:count}. "
+         "Runs of other stores, and deleted ones, are not seen."),
+        (runs.row["same"],
+         "Of the same spec are {names:whole}, {same:count} in all: this run may have been chosen among them."),
+        (runs.row["reused"],
+         "Reused answers: {reused:count} of {answers:count} answers of this run were generated in sessions of other "
+         "runs: {owners:whole}. Two runs that share answers are not independent."),
+    ])  # fmt: skip
+
+
+def _changed(doc: Document) -> list[str]:
+    """Every setting that differs from the spec, and how many of them have a reason in a decision."""
+    changed = doc.queries.ask(
+        "Settings that differ from the spec, and whether a decision that names them says why",
+        """
+        SELECT j.key AS setting,
+               CASE WHEN json_type(j.value) = 'ARRAY' THEN coalesce(j.value->>'$[0]', 'null')
+                    ELSE 'not recorded' END AS was,
+               coalesce(CASE WHEN json_type(j.value) = 'ARRAY' THEN j.value->>'$[1]' ELSE j.value->>'$' END, 'null')
+                   AS used,
+               count(*) OVER () AS settings, count(*) FILTER (NOT EXISTS (
+                   FROM decisions d WHERE d.run_id = $1 AND trim(d.reason) != ''
+                   AND contains(d.question, j.key || ':'))) OVER () AS unexplained
+        FROM runs, json_each(runs.overrides) j WHERE run_id = $1 ORDER BY 1
+        """,
+    )
+    told = "Changed from the spec: {setting:code} from {was:code} to {used:code}."
+    found = [doc.told(told, changed, row) for row in changed.rows]
+    return found + doc.holding(changed, [
+        (changed and changed.row["unexplained"],
+         "Deviations without a reason: for {unexplained:count} of {settings:count} settings that differ from the spec "
+         "no decision says why. They may have been chosen in sight of what came out."),
+    ])  # fmt: skip
 
 
 def _not_run(doc: Document) -> list[str]:
@@ -184,7 +244,8 @@ def _evaluation(doc: Document) -> list[str]:
     ])  # fmt: skip
     results = doc.queries.ask(
         "Registered and exploratory results",
-        "SELECT count(*) AS results, count(*) FILTER (NOT registered) AS exploratory, "
+        "SELECT count(*) AS results, count(*) FILTER (role = 'exploratory') AS exploratory, "
+        "count(*) FILTER (role = 'descriptive') AS descriptive, "
         "count(*) FILTER (test LIKE 'McNemar%') AS by_items, "
         "(SELECT count(*) FROM registrations WHERE run_id = $1) AS registrations, "
         "(SELECT max(look) FROM evaluation_looks WHERE run_id = $1) AS looks, "
@@ -195,8 +256,8 @@ def _evaluation(doc: Document) -> list[str]:
     found += doc.holding(results, [
         (not row["registrations"],
          "No registration ({registrations:count}): hypotheses may have been chosen after the results."),
-        (row["registrations"] and row["exploratory"],
-         "{exploratory:count} of {results:count} results are exploratory."),
+        (row["registrations"] and (row["exploratory"] or row["descriptive"]),
+         "Of {results:count} results {exploratory:count} are exploratory and {descriptive:count} descriptive."),
         ((row["looks"] or 0) > 1,
          "{looks:count} looks were taken at the same comparison; each has its own level, and the levels add up to no "
          "more than alpha."),
@@ -207,6 +268,7 @@ def _evaluation(doc: Document) -> list[str]:
          "Low power: {power:share} for the registered effect where {power_wanted:share} was "
          "wanted; no difference found is weak evidence of none."),
     ])  # fmt: skip
+    found += fewer_items(doc)
     named = registered(doc)
     found += doc.holding(named, [
         (named and named.row["base_before"],
@@ -269,6 +331,7 @@ def _measurement(doc: Document) -> list[str]:
         (row["answers"] and not row["person"],
          "No person has checked verdicts of the scorer ({person:count} rows of agreement)."),
     ])  # fmt: skip
+    found += _scorer_errors(doc) if row["answers"] else []
     repeats = doc.queries.ask(
         "Repeats that differ",
         "SELECT count(*) AS n, count(*) FILTER (NOT same_text) AS texts, count(*) FILTER (NOT same_verdict) AS "
@@ -282,3 +345,33 @@ def _measurement(doc: Document) -> list[str]:
          "Repeats differ: of {n:count} answers asked again {texts:count} texts and "
          "{verdicts:count} verdicts were others."),
     ])  # fmt: skip
+
+
+def _scorer_errors(doc: Document) -> list[str]:
+    """That no difference allows for the scorer's errors, with their measured rates beside."""
+    errors = doc.queries.ask(
+        "Errors of the scorer on tricky answers",
+        """
+        WITH whole AS (
+            SELECT * FROM scorer_audits WHERE run_id = $1 AND subject = 'all'
+            AND part IN ('false accepts', 'false rejects', 'abstains')
+        )
+        SELECT capability, max(measured) FILTER (part = 'false accepts') AS accepts,
+               max(n) FILTER (part = 'false accepts') AS wrong,
+               max(measured) FILTER (part = 'false rejects') AS rejects,
+               max(n) FILTER (part = 'false rejects') AS "right",
+               max(measured) FILTER (part = 'abstains') AS abstains, max(n) FILTER (part = 'abstains') AS answers
+        FROM whole GROUP BY 1 ORDER BY 1
+        """,
+    )
+    told = (
+        "Errors of the scorer: of tricky answers for {capability:words} it called {accepts:share} of {wrong:count} "
+        "wrong ones right, {rejects:share} of {right:count} right ones wrong, and abstained on {abstains:share} of "
+        "{answers:count}. No difference in this report is corrected for these rates. How often it errs on the answers "
+        "of each condition is not known, so that a difference may be one of its errors."
+    )
+    none = (
+        "Errors of the scorer: its false accepts, false rejects and abstains were not measured, and no difference is "
+        "corrected for them."
+    )
+    return [doc.told(told, errors, row) for row in errors.rows] or [doc.told(none, errors)]

@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from engine.report import figures
 from engine.report.document import Document, col
-from engine.report.query import QueryResult
+from engine.report.query import QueryResult, Row
+from engine.training.examples import near
 
 # Looks at results on test items before a training `t` began: each time that results were computed is one.
 _LOOKS_BEFORE = (
     '(SELECT count(DISTINCT "at") FROM evaluation_looks l WHERE l.run_id = $1 AND l."at" < min(t.started_at))'
 )
+# Rows that a training learned from, with the instruction behind each: an answer's, a revision's or a pair's.
+_LEARNED = """
+    SELECT e.training_id, e.example_id, i.instruction_id, i.text FROM training_examples e JOIN (
+        SELECT sample_id AS id, instruction_id FROM samples WHERE run_id = $1
+        UNION ALL SELECT r.revision_id, s.instruction_id FROM revisions r JOIN samples s USING (run_id, sample_id)
+        WHERE run_id = $1
+        UNION ALL SELECT pair_id, instruction_id FROM pairs WHERE run_id = $1
+    ) behind ON behind.id = e.example_id
+    JOIN instructions i ON i.run_id = e.run_id AND i.instruction_id = behind.instruction_id
+    WHERE e.run_id = $1 AND e.used AND e.split = 'train'
+"""
+# Test items that were asked. The last turn of a conversation is no item without those before it.
+_ASKED = """
+    SELECT DISTINCT i.item_id, i.prompt FROM evaluation_items i JOIN evaluation_answers a USING (items_sha256, item_id)
+    WHERE a.run_id = $1 AND i.split = 'test' AND json_array_length(i.history) = 0
+"""
 
 
 def settings(doc: Document) -> None:
@@ -137,3 +154,81 @@ def trainings(doc: Document) -> None:
         return
     told = "loss by step: nats per supervised token, for preferences per pair. Held-out loss where it was measured."
     doc.figure(figures.curves(steps), steps, told)
+
+
+def leakage(doc: Document) -> list[str]:
+    """How many rows of each training have an instruction that is near a test item's prompt, by the rule of training."""
+    learned = doc.queries.ask(
+        "Instructions of the rows that models learned from",
+        f"SELECT DISTINCT instruction_id, text FROM ({_LEARNED}) ORDER BY 1",
+    )
+    asked = doc.queries.ask("Prompts of test items without earlier turns", f"{_ASKED} ORDER BY 1")
+    if not learned or not asked:
+        return []
+    rule = doc.queries.ask(
+        "From which similarity on two instructions are duplicates",
+        "SELECT (settings->>'$.instructions.duplicate_at')::DOUBLE AS at_least FROM runs WHERE run_id = $1",
+    )
+    shipped = doc.told(
+        "Leakage from shipped texts: a test of the program over its data holds that no prompt of an item is near a "
+        "labelled or a few-shot text (`tests/engine/evaluation/test_evaluation_items.py`); rows of this run do not.",
+        rule,
+    )
+    if rule.row["at_least"] is None:
+        told = "Leakage: whether rows of training are near test items was not measured ({at_least:figure})."
+        return [doc.told(told, rule), shipped]
+    texts = {row["instruction_id"]: row["text"] for row in learned.rows}
+    found = doc.queries.ask(
+        "Rows of each training whose instruction is near a test item's prompt, as the program compared them",
+        "SELECT training_id, count(*) AS rows, $3 AS at_least, "
+        "count(*) FILTER (list_contains($2::VARCHAR[], instruction_id)) AS near, "
+        f" (SELECT count(*) FROM ({_ASKED})) AS items FROM ({_LEARNED}) GROUP BY 1 ORDER BY 1",
+        near(texts, [row["prompt"] for row in asked.rows], rule.row["at_least"]),
+        rule.row["at_least"],
+    )
+    told = (
+        "Leakage: of {rows:count} rows of {training_id:code} {near:count} have an instruction that is the prompt of "
+        "one of {items:count} test items, or near it (ROUGE-L of at least {at_least:figure}, as for duplicates). Items "
+        "with earlier turns are not compared."
+    )
+    return [*(doc.told(told, found, row) for row in found.rows), shipped]
+
+
+def rows_shown(doc: Document) -> None:
+    """Three rows of supervised training and three kept pairs, chosen by a hash."""
+    rows = doc.queries.ask(
+        "Rows of supervised training with the smallest hash",
+        """
+        SELECT DISTINCT e.example_id, i.text AS instruction, coalesce(r.response, s.response) AS response,
+               md5($1 || e.example_id) AS hash
+        FROM training_examples e JOIN trainings t USING (run_id, training_id)
+        LEFT JOIN revisions r ON r.run_id = e.run_id AND r.revision_id = e.example_id
+        JOIN samples s ON s.run_id = e.run_id AND s.sample_id = coalesce(r.sample_id, e.example_id)
+        JOIN instructions i ON i.run_id = e.run_id AND i.instruction_id = s.instruction_id
+        WHERE e.run_id = $1 AND t.method = 'sft' AND e.used AND e.split = 'train' ORDER BY hash LIMIT 3
+        """,
+    )
+    pairs = doc.queries.ask(
+        "Kept pairs with the smallest hash",
+        "SELECT p.pair_id, p.source, i.text AS instruction, p.chosen, p.rejected FROM pairs p "
+        "JOIN instructions i USING (run_id, instruction_id) JOIN verdicts v ON v.run_id = p.run_id "
+        "AND v.subject_kind = 'pair' AND v.subject_id = p.pair_id AND v.verdict = 'accepted' "
+        "WHERE p.run_id = $1 ORDER BY md5($1 || p.pair_id) LIMIT 3",
+    )
+    if rows or pairs:
+        doc.say(
+            "Of the rows of supervised training and of the kept pairs, those with the smallest hash of run and id, so "
+            "that nobody chose them."
+        )
+    for row in rows.rows:
+        doc.part("Row of supervised training {example_id:code}", rows, row)
+        _texts(doc, row, "instruction", "response")
+    for row in pairs.rows:
+        doc.part("Kept pair {pair_id:code}, from {source:words}", pairs, row)
+        _texts(doc, row, "instruction", "chosen", "rejected")
+
+
+def _texts(doc: Document, row: Row, *names: str) -> None:
+    for name in names:
+        doc.say(f"{name.capitalize()}:")
+        doc.text(row[name] or "(empty)", limit=1500)

@@ -99,14 +99,17 @@ def _selection(doc: Document) -> list[str]:
     """How the data were chosen: pairs by revision, changed settings, what was held out."""
     pairs = doc.queries.ask(
         "Kept pairs that come from revisions",
-        "SELECT count(*) AS kept, count(*) FILTER (p.source = 'revision') AS revised FROM pairs p JOIN verdicts v "
+        "SELECT count(*) AS kept, count(*) FILTER (p.source = 'revision') AS revised, "
+        "count(*) FILTER (p.source = 'best_of') AS chosen, "
+        "count(*) FILTER (p.source IN ('hard_negative', 'boundary')) AS planted FROM pairs p JOIN verdicts v "
         "ON v.run_id = p.run_id AND v.subject_kind = 'pair' AND v.subject_id = p.pair_id AND v.verdict = 'accepted' "
         "WHERE p.run_id = $1",
     )
     found = doc.holding(pairs, [
         (pairs.row["kept"],
-         "Revisions: {revised:count} of {kept:count} kept pairs come from a critique and revision; the others from "
-         "choosing among answers. An effect is one of the whole selection."),
+         "Revisions: {revised:count} of {kept:count} kept pairs come from a critique and revision, {chosen:count} from "
+         "choosing among answers, {planted:count} from answers that were spoilt on purpose or prompts at the border of "
+         "what should be refused. An effect is one of the whole selection."),
     ])  # fmt: skip
     found += _changed(doc)
     held = doc.queries.ask(

@@ -149,7 +149,8 @@ class Telling(Working):
             hint = "Nothing is lost. 4 shows each check and the samples against it, 3 tries other thresholds."
         else:
             title = reason or "The run failed"
-            hint = "What was committed is safe, and the run can be resumed with cai resume. 9 shows the log."
+            if "Nothing was" not in title:  # it says itself what is safe and what to do
+                hint = "What was committed is safe, and the run can be resumed with cai resume. 9 shows the log."
         self.notice.tell(title, hint)
 
     def action_close_notice(self) -> None:

@@ -16,6 +16,7 @@ from engine.models.requests import Encoding
 
 ROLES = ("user", "assistant")  # as chat templates name them
 LEAST_SHARE = 0.9  # of an embedding's rows that a tokenizer uses: what is padded for speed is a few in a hundred
+SAID = 120  # characters of what a library says of a file
 
 
 class Text:
@@ -102,7 +103,7 @@ def tokenizer_of(path: str) -> Any:
         if "trust_remote_code" in str(error):
             raise faults.own_code("the tokenizer") from None
         raise ModelError(
-            f"the tokenizer of {path} could not be loaded: {flat(first_line(error), 200)}",
+            f"the tokenizer of {path} could not be loaded: {flat(first_line(error), SAID)}",
             "Check the name, the network or the folder: tokenizer.json and tokenizer_config.json must be those of the "
             "model. Nothing was lost.",
         ) from error
@@ -148,7 +149,7 @@ def declared_bos(tokenizer: Any) -> int | None:
         return int(tokenizer.bos_token_id)
     raise ModelError(
         f"this tokenizer adds tokens that nobody asked for: {tokenizer.convert_ids_to_tokens(usual)}",
-        "Only a BOS in front is accepted. Use the tokenizer of the base model. The model was asked nothing.",
+        "Only a BOS in front is accepted. Use the tokenizer of the base model. Nothing was lost.",
     )
 
 
@@ -160,7 +161,7 @@ def _text_config(path: str) -> Any:
         return AutoConfig.from_pretrained(path, trust_remote_code=False).get_text_config()
     except Exception as error:  # of a library that checks some fields and computes with others
         raise ModelError(
-            f"config.json of {path} can't be used: {flat(first_line(error), 200)}",
+            f"config.json of {path} can't be used: {flat(first_line(error), SAID)}",
             "Restore the model's own, or name a model of a class that the installed transformers has. Nothing was "
             "lost.",
         ) from error

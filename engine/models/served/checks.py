@@ -90,7 +90,7 @@ async def front(wire: Wire, post: Post) -> tuple[tuple[int, str], ...]:
     if len(before) > 1 or behind:
         raise ModelError(
             f"the server adds tokens that nobody asked for: {_shown((*before, *behind))}",
-            "Only a BOS in front is accepted. Serve the base model with its own tokenizer. Nothing was asked of it.",
+            "Only a BOS in front is accepted. Serve the base model with its own tokenizer. Nothing was lost.",
         )
     return tuple(before)
 

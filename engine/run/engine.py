@@ -288,46 +288,16 @@ class Engine:
     def _evaluate(self, order: Evaluate, reader: Reader, run: Mapping[str, Any]) -> tuple[str, str]:
         """Ask the run's models the held-out items, and a judge where there is one and no gate failed; or benchmarks."""
         spec, self._found = settings_of(run, order.overrides), ""
+        about = (self.store, reader, run, spec, self._session_id, self._control, self._emit)
+        how = (self._measure, order.batch_size)
         if order.suites:
-            asker = SuiteEvaluator(
-                self.store,
-                reader,
-                run,
-                spec,
-                self._session_id,
-                self._control,
-                self._emit,
-                self._measure,
-                order.batch_size,
-            )
-            return "done", asker.evaluate(order.suites)
-        evaluator = Evaluator(
-            self.store,
-            reader,
-            run,
-            spec,
-            self._session_id,
-            self._control,
-            self._emit,
-            self._measure,
-            order.batch_size,
-        )
+            return "done", SuiteEvaluator(*about, *how).evaluate(order.suites)
+        evaluator = Evaluator(*about, *how)
         state, reason = evaluator.evaluate()
         if state != "done":
             return state, reason
         self._consultant.consult(spec, "claim" if evaluator.claims else "gap")
-        judging = Judging(
-            self.store,
-            reader,
-            run,
-            spec,
-            self._session_id,
-            self._control,
-            self._emit,
-            self._consultant,
-            self._measure,
-            order.batch_size,
-        )
+        judging = Judging(*about, self._consultant, *how)
         self._found = reason
         return state, judging.judge()
 

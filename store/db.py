@@ -11,7 +11,6 @@ import threading
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from store.migrate import migrate, tables
 from store.query import OwnCursor
 from store.read import Reader
 from store.salvage.check import open_whole
+from store.salvage.clock import utc_now
 from store.salvage.keeper import CommitKeeper
 from store.salvage.own import say_closed
 from store.serving.attached import Attached
@@ -126,7 +126,7 @@ class Store:
 
         Raises NotFound when there is no such run, and what `append` raises.
         """
-        fields.setdefault("updated_at", datetime.now(UTC))
+        fields.setdefault("updated_at", utc_now())
         runs = self._tables["runs"]
         runs.require_columns(fields)
         chosen = tuple(column for column in runs.columns if column.name in fields or column.name == "run_id")

@@ -14,8 +14,9 @@ import duckdb
 
 from store import schema
 from store.connect import connect, not_opened, write_failed
+from store.disk import volume
 from store.encode import Column, Table
-from store.errors import StoreError, StoreTooNew
+from store.errors import StoreError, StoreTooNew, StoreWriteFailed
 
 VERSION_TABLE = "cai_schema"
 
@@ -50,12 +51,13 @@ def migrate(
         return connect(path, read_only=True)
     if found:
         try:
+            _require_room(path, found)
             closed(database)
         except duckdb.Error as error:
-            database.close()
             raise write_failed(path, error) from error
-        # Closing one descriptor of a file drops all of this process's locks on it, so it is copied while closed.
-        database.close()
+        finally:
+            # Closing one descriptor of a file drops all of this process's locks on it, so it is copied while closed.
+            database.close()
         _back_up(path, found)
         database = connect(path, read_only=False)
     try:
@@ -137,6 +139,22 @@ def _apply(path: Path, database: duckdb.DuckDBPyConnection, found: int, wanted: 
         with contextlib.suppress(duckdb.Error):
             database.execute("ROLLBACK")
         raise write_failed(path, error) from error
+
+
+def _require_room(path: Path, version: int) -> None:
+    """Raise StoreWriteFailed where the volume may not hold a copy of the file and its log, and what is changed in them.
+
+    A step may write every row anew before the old ones are given free.
+    """
+    log = Path(f"{path}.wal")
+    size = path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+    needed, free = 2 * size + 2**20, shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise StoreWriteFailed(
+            f"the store {path} is of schema {version}, and to bring it to {schema.VERSION} takes "
+            f"{needed / 2**20:,.1f} MiB for a copy and the change, of which {free / 2**20:,.1f} MiB are free",
+            f"It was left as it is. Make room on {volume(path)}, then run the same command again.",
+        )
 
 
 def _back_up(path: Path, version: int) -> None:

@@ -6,7 +6,6 @@ import importlib.metadata
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from engine.spec import prompts
 from engine.spec.provenance import short_hash
 from engine.stats.similarity import NearDuplicateIndex
 from store.names import PERSON
+from store.salvage.clock import utc_now
 
 # What a probe is fitted on: the parts of the audit, and what other critics are shown and scaled by.
 LABELLED: dict[str, dict[str, tuple[str, ...]]] = {
@@ -157,7 +157,7 @@ def fitted(answers: Answers, kind: str, asked: str = "explicit", taught: Sequenc
     row = answers.stored("SELECT * FROM probes WHERE fit_id = ?", fit_id)
     if row is None:
         row = _shipped(fit_id) or _fit(answers, kind, labelled, clusters, fresh, layers, wanted)
-        row |= {"fit_id": fit_id, "fingerprint": model.fingerprint, "created_at": datetime.now(UTC)}
+        row |= {"fit_id": fit_id, "fingerprint": model.fingerprint, "created_at": utc_now()}
         answers.keep("probes", row)
     held_out: dict[str, list[tuple[Subject, bool, float]]] = {}
     for one, log_odds in zip([*labelled, *fresh], row["held_out"], strict=True):

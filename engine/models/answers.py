@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +34,7 @@ from engine.models.requests import (
 )
 from store.db import Store
 from store.read import Reader
+from store.salvage.clock import utc_now
 
 WINDOW = 256  # requests looked up together
 HELD = 256  # answers committed together at most
@@ -215,7 +215,7 @@ class Answers:
         }
 
     def _stamp(self) -> dict[str, Any]:
-        return {"session_id": self._session_id, "created_at": datetime.now(UTC)}
+        return {"session_id": self._session_id, "created_at": utc_now()}
 
 
 def _read_by(request: Scored) -> str | None:

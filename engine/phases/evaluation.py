@@ -11,7 +11,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from engine.core import events
@@ -39,6 +39,7 @@ from engine.training.examples import examples
 from store.db import Store
 from store.names import ANSWER
 from store.read import Reader
+from store.salvage.clock import utc_now
 
 PHASE = "evaluation"
 HELD = 32
@@ -96,7 +97,7 @@ class Evaluator:
         )
         self._take_readings(plan, labels)
         answers = answers_of(self.reader, run_id, plan.items_sha256)
-        now = datetime.now(UTC)
+        now = utc_now()
         found = [
             *planted,
             *audit.confounds(answers, settings),
@@ -202,7 +203,7 @@ class Evaluator:
                     "stop_reason": completion.stop_reason,
                     **_judged(item, text, plan.scorer_sha256),
                     # When it was first answered: a registration counts only if it is older than that.
-                    "at": answered_at.get(key) or datetime.now(UTC),
+                    "at": answered_at.get(key) or utc_now(),
                 }
             )
             self._done += 1
@@ -254,7 +255,7 @@ class Evaluator:
     ) -> None:
         """Remove the run's results and renew these tables; of a repeat, the comparisons that it had a part in, too."""
         self.store.renew(self.run["run_id"], {**NO_RESULTS, **renewed}, only=only)
-        over_seeds.renew(self.store, self.reader, self.run, plan.items_sha256, datetime.now(UTC))
+        over_seeds.renew(self.store, self.reader, self.run, plan.items_sha256, utc_now())
 
     def _keep(self, held: list[Row]) -> None:
         self.store.put({"evaluation_answers": held})

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from engine.core import events
@@ -30,6 +29,7 @@ from engine.spec.stage import StageSpec
 from store.db import Store
 from store.names import STAND_INS, STOOD_IN
 from store.read import Reader
+from store.salvage.clock import utc_now
 
 HELD = 32  # rows committed together at most
 
@@ -101,7 +101,7 @@ def require_same(run: Mapping[str, Any], model: Model, fingerprint: str | None) 
 def begin_session(store: Store, run_id: str, session_id: str) -> None:
     """Say which process works on the run from now on."""
     row = {"session_id": session_id, "run_id": run_id, "pid": os.getpid(), "host": socket.gethostname()}
-    store.append({"sessions": [row | {"started_at": datetime.now(UTC)}]})
+    store.append({"sessions": [row | {"started_at": utc_now()}]})
 
 
 @contextmanager

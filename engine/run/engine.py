@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from engine.budget.ledger import money_left
@@ -40,8 +39,10 @@ from store.db import Store
 from store.errors import CaiError
 from store.names import PHASES
 from store.read import Reader
+from store.salvage.clock import behind_s, utc_now
 
 MEMORY = "256MB"  # for DuckDB, which would take most of the machine's for its cache, beside a model that needs it
+CLOCK_TOLD_S = 60.0  # what a clock is set right by now and then is no news
 
 # Kept in the store as well as shown; figures that overwrite each other are not.
 RECORDED = (
@@ -106,6 +107,7 @@ class Engine:
         self._sequence = 0
         self._emit_lock = threading.Lock()
         self._phase = ""
+        self._behind_s = 0.0  # the machine's clock, as far as it was told
         self._found = ""  # what an evaluation came to, while its judge is asked
         self._throughput = Throughput()
         self._spending: Spending | None = None
@@ -304,6 +306,14 @@ class Engine:
     def _warn(self, text: str) -> None:
         self._emit(events.Noted(self.run_id, "warning", text))
 
+    def _tell_clock(self) -> None:
+        """Say it where the clock of the machine was set back, once each time."""
+        behind = behind_s()
+        if behind > self._behind_s + CLOCK_TOLD_S:
+            text = f"the machine's clock is {behind / 60:,.0f} min behind the last rows of this store: "
+            self._warn(f"{text}their times are counted on from there until it is past them")
+        self._behind_s = behind
+
     def _accepted(self) -> int:
         try:
             with self.store.reader() as reader:
@@ -319,6 +329,7 @@ class Engine:
     def _emit(self, event: events.Event) -> None:
         if isinstance(event, events.PhaseStarted):
             self._phase = event.phase
+            self._tell_clock()
         if self._spending is not None and not isinstance(event, events.Noted):
             self._spending.look(self._phase or None)
         if isinstance(event, events.PhaseStarted | events.RunResumed):
@@ -330,7 +341,7 @@ class Engine:
                     "run_id": self.run_id,
                     "session_id": self._session_id,
                     "seq": self._sequence,
-                    "at": datetime.now(UTC),
+                    "at": utc_now(),
                     "kind": event.kind,
                     "payload": event.payload(),
                 }

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from engine.core.events import (
@@ -46,6 +46,7 @@ from engine.quality.remedies import helps
 from engine.stats.intervals import needed_candidates
 from store.headline import of_run
 from store.names import PHASES
+from store.salvage.clock import utc_now
 
 SMALLEST_DOUBLED = 8
 LARGEST_WAVE = 2048
@@ -76,7 +77,7 @@ class Runner:
                 outcome = "gate_failed", "the contamination guard failed, and no approval opens that lock"
         except StoppedAt as stop:
             outcome = "done", f"stopped after the phase {stop}, as asked"
-        answers, now = self._work.answers, datetime.now(UTC)
+        answers, now = self._work.answers, utc_now()
         calls = (("model_calls_computed", answers.computed), ("model_calls_reused", answers.reused))
         self._work.store.append({"metrics": [self._metric("all", name, n, now) for name, n in calls]})
         return outcome
@@ -229,7 +230,7 @@ class Runner:
     def _decide(self, name: str, checks: Sequence[gates.Check]) -> tuple[str, ...]:
         """Keep a gate's checks and tell of them; returns the names of those that failed."""
         work = self._work
-        evidence, now = gates.evidence_sha256(checks), datetime.now(UTC)
+        evidence, now = gates.evidence_sha256(checks), utc_now()
         work.store.put({"gates": [gates.gate_row(work.run_id, name, check, evidence, now) for check in checks]})
         told = gates.decided(work.run_id, name, checks)
         self._told[name] = told
@@ -244,7 +245,7 @@ class Runner:
         found = repeat(work.answers.model, work.reader, work.run_id)
         if not found.texts and not found.scores:
             return
-        now = datetime.now(UTC)
+        now = utc_now()
         work.store.append({"metrics": [self._metric("gate", f"repeat_{k}", v, now) for k, v in asdict(found).items()]})
         level = "warning" if found.texts_differing else "info"
         work.emit(Noted(work.run_id, level, f"computed again one at a time: {found}"))
@@ -276,7 +277,7 @@ class Runner:
             yield
         finally:
             # How long each phase took, for whoever asks what the hours went to.
-            row = self._metric(name, "elapsed_s", time.monotonic() - began, datetime.now(UTC))
+            row = self._metric(name, "elapsed_s", time.monotonic() - began, utc_now())
             self._work.store.append({"metrics": [row]})
 
     def _maybe_stop(self, phase: str, done: int, accepted: int | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -194,6 +195,28 @@ def test_an_older_schema_is_migrated_after_a_copy(path: Path, monkeypatch: pytes
     with duckdb.connect(str(backup)) as copy:
         assert copy.execute("SELECT max(version) FROM cai_schema").fetchall() == [(old,)]
         assert copy.execute("SELECT count(*) FROM samples").fetchall() == [(4,)]
+
+
+@pytest.mark.integration
+def test_a_migration_without_room_for_the_copy_and_the_change_begins_nothing(
+    volume: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = volume / "cai.duckdb"
+    with Store.open(path) as store:
+        store.append(rows.small_run())
+    free = shutil.disk_usage(volume).free
+    (volume / "other").write_bytes(bytes(free - 2 * path.stat().st_size))  # room for both, and nothing beside
+    before = {found.name: found.read_bytes() for found in volume.iterdir()}
+    old = schema.VERSION
+    add_step(monkeypatch, "ALTER TABLE samples ADD COLUMN note VARCHAR")
+    with pytest.raises(StoreWriteFailed, match=f"schema {old}, and to bring it to {old + 1} takes") as caught:
+        Store.open(path)
+    assert "It was left as it is" in caught.value.hint and f"the volume {volume}" in caught.value.hint
+    assert {found.name: found.read_bytes() for found in volume.iterdir()} == before
+    (volume / "other").unlink()
+    with Store.open(path) as store:
+        assert store.reader().query("SELECT note FROM samples LIMIT 1") == [{"note": None}]
+    assert path.with_name(f"cai.duckdb.v{old}.backup").exists()
 
 
 def test_calls_made_before_prompts_were_compressed_are_found_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

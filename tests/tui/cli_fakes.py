@@ -22,8 +22,11 @@ from engine.core.events import (
     PhaseFinished,
     PhaseProgressed,
     PhaseStarted,
+    QuestionAnswered,
     QuestionAsked,
     RunFinished,
+    RunPaused,
+    RunResumed,
     RunStarted,
     TrainingFinished,
     TrainingStarted,
@@ -55,14 +58,18 @@ class PlayingEngine:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
+    def stop(self, through: str = "") -> None:
         self.stopped.set()
 
-    def pause(self) -> None: ...
+    def pause(self, through: str = "") -> None:
+        self._emit(RunPaused(RUN, through))
 
-    def resume(self) -> None: ...
+    def resume(self, through: str = "") -> None:
+        self._emit(RunResumed(RUN, through))
 
-    def answer(self, question_id: str, answer: str, reason: str) -> None: ...
+    def answer(self, question_id: str, answer: str, reason: str, through: str = "") -> bool:
+        self._emit(QuestionAnswered(RUN, question_id, answer, through))
+        return True
 
     def join(self, timeout: float | None = None) -> bool:
         self._thread.join(timeout)

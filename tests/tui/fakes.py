@@ -47,6 +47,7 @@ class FakeEngine:
         self.calls: list[tuple[Any, ...]] = []
         self.reasons: list[str] = []
         self.emit = emit
+        self.answered: set[str] = set()
         self.released = threading.Event()
         self._script = script
         self._thread = threading.Thread(target=self._play, daemon=True)
@@ -58,22 +59,29 @@ class FakeEngine:
     def start(self) -> None:
         self._thread.start()
 
-    def pause(self) -> None:
-        self.calls.append(("pause",))
-        self.emit(RunPaused(RUN))
+    def pause(self, through: str = "") -> None:
+        self._called("pause", through)
+        self.emit(RunPaused(RUN, through))
 
-    def resume(self) -> None:
-        self.calls.append(("resume",))
-        self.emit(RunResumed(RUN))
+    def resume(self, through: str = "") -> None:
+        self._called("resume", through)
+        self.emit(RunResumed(RUN, through))
 
-    def stop(self) -> None:
-        self.calls.append(("stop",))
+    def stop(self, through: str = "") -> None:
+        self._called("stop", through)
         self.released.set()
         self.emit(RunFinished(RUN, "stopped", "asked to", 2, 12.0))
 
-    def answer(self, question_id: str, answer: str, reason: str) -> None:
-        self.calls.append(("answer", question_id, answer))
+    def answer(self, question_id: str, answer: str, reason: str, through: str = "") -> bool:
+        if question_id in self.answered:
+            return False
+        self.answered.add(question_id)
+        self._called("answer", question_id, answer, through)
         self.reasons.append(reason)
+        return True
+
+    def _called(self, *what: str) -> None:
+        self.calls.append(tuple(word for word in what if word))
 
     def join(self, timeout: float | None = None) -> bool:
         self._thread.join(timeout)

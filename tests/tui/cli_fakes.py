@@ -50,7 +50,7 @@ class PlayingEngine:
         self.store = Store.open(path)
         self.store.append(rows.small_run(RUN, settings=load_spec("stage_1_small_model").settings.model_dump()))
         self.outcome: RunFinished | None = None
-        self.stopped = threading.Event()
+        self.stopped, self.answered = threading.Event(), threading.Event()
         self._emit = emit
         self._part = part
         self._thread = threading.Thread(target=self._play, daemon=True)
@@ -69,6 +69,7 @@ class PlayingEngine:
 
     def answer(self, question_id: str, answer: str, reason: str, through: str = "") -> bool:
         self._emit(QuestionAnswered(RUN, question_id, answer, through))
+        self.answered.set()
         return True
 
     def join(self, timeout: float | None = None) -> bool:

@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from engine.core.events import (
@@ -30,6 +31,7 @@ from engine.critics.audit import accepted_above
 from engine.critics.probe import expected_calibration_error, reliability
 from engine.spec.stage import load_spec
 from store.db import Store
+from store.serving.channel import Channel
 from tests.store import rows
 
 RUN = "run-a"
@@ -184,3 +186,13 @@ def fill(
     store = Store.open(path)
     store.append(run)
     store.close()
+
+
+def noting(orders: list[Any]) -> Callable[[Any, Any], Any]:
+    """In the place of `open_engine`: notes what is ordered, and gives an engine that nobody starts."""
+
+    def open_engine(order: Any, _: Any) -> Any:
+        orders.append(order)
+        return SimpleNamespace(store=SimpleNamespace(channel=Channel()))
+
+    return open_engine

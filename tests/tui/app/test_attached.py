@@ -122,10 +122,10 @@ async def test_what_would_write_is_said_to_be_done_there(store: Path) -> None:
             await settle(pilot, lambda: app.state.state == "stopped")
             await pilot.press("7")
             await settle(pilot, lambda: app.rooms["runs"].under_cursor == RUN)  # type: ignore[attr-defined]
-            await pilot.press("R")
+            await pilot.press("f")
             await settle(pilot, lambda: "One run is worked on at a time" in text_of(app))
         with reading(store) as read, read.reader() as reader:
-            assert reader.query("SELECT count(*) AS n FROM labels")[0]["n"] == 0
+            assert reader.query("SELECT count(*) AS n FROM person_labels")[0]["n"] == 0
 
 
 async def test_another_kind_of_work_is_shown_as_such(store: Path) -> None:

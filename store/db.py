@@ -29,6 +29,7 @@ from store.salvage.clock import utc_now
 from store.salvage.keeper import CommitKeeper
 from store.salvage.own import say_closed
 from store.serving.attached import Attached
+from store.serving.channel import Channel
 from store.serving.service import ReadingService
 
 PATIENCE_S = 2.0  # with an owner that serves nobody yet, or no more
@@ -75,7 +76,8 @@ class Store:
         self._keeper = None if read_only else CommitKeeper(path, self._writer, self._write_lock)
         self._cursor_lock = threading.Lock()
         self._readers: weakref.WeakSet[Reader] = weakref.WeakSet()
-        self._service = None if read_only else ReadingService.of(path, self._cursor)
+        self.channel = Channel()  # to those who follow what is worked on here
+        self._service = None if read_only else ReadingService.of(path, self._cursor, self.channel)
 
     @classmethod
     def open(cls, path: Path, *, read_only: bool = False, memory: str | None = None) -> Store:

@@ -27,6 +27,10 @@ class StoreLocked(StoreError):
     """Another process holds the store's file."""
 
 
+class OwnerGone(StoreError):
+    """The process through which the store was read or followed has let go of it."""
+
+
 class NotAStore(StoreError):
     """The file is none of DuckDB's."""
 

@@ -11,6 +11,7 @@ from tui.words.questions import DockedQuestion
 
 if TYPE_CHECKING:
     from store.db import Store
+    from tui.live.far import FarEngine
     from tui.reads.library import Library
 
 
@@ -71,3 +72,11 @@ class GoTo(Message):
 
 class EventsArrived(Message):
     """The engine told something that a person should see at once: drain the bridge."""
+
+
+class OwnerLeft(Message):
+    """The process that was followed has let go of the store; `owner` is what followed it."""
+
+    def __init__(self, owner: FarEngine) -> None:
+        super().__init__()
+        self.owner = owner

@@ -12,16 +12,21 @@ from engine.core.errors import Interrupted
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A person's answer to a question and the reason given."""
+    """A person's answer and the reason given; `through` names the process whose screen it came through, if another."""
 
     answer: str
     reason: str
+    through: str = ""
 
 
 class Control:
-    """Shared by the engine's thread, which waits, and the screen's, which asks."""
+    """Shared by the engine's thread, which waits, and the screen's, which asks.
 
-    def __init__(self) -> None:
+    `watched` says whether somebody follows the run from another process, who can answer.
+    """
+
+    def __init__(self, watched: Callable[[], bool] = lambda: False) -> None:
+        self.watched = watched
         self._stop = threading.Event()
         self._go = threading.Event()
         self._go.set()
@@ -79,11 +84,17 @@ class Control:
         with self._lock:
             return self._questions.setdefault(question_id, Future())
 
-    def answer(self, question_id: str, answer: str, reason: str) -> bool:
+    def answer(self, question_id: str, answer: str, reason: str, through: str = "") -> bool:
         """Answer an open question; False where there is none of that id or it has its answer."""
         with self._lock:
             question = self._questions.get(question_id)
             if question is None or question.done():
                 return False
-            question.set_result(Reply(answer, reason))
+            question.set_result(Reply(answer, reason, through))
             return True
+
+    def withdraw(self, question_id: str) -> bool:
+        """Take an open question back; False where there is none of that id or it has its answer."""
+        with self._lock:
+            question = self._questions.get(question_id)
+            return question is not None and question.cancel()

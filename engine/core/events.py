@@ -6,8 +6,8 @@ reads it from the store by id.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 
@@ -142,8 +142,11 @@ class QuestionAsked(Event):
 
 @dataclass(frozen=True, slots=True)
 class QuestionAnswered(Event):
+    """`through` names the process whose screen it came through, here and below; empty where that is the run's own."""
+
     question_id: str
     answer: str
+    through: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,12 +202,19 @@ class TrainingFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunPaused(Event):
-    pass
+    through: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RunResumed(Event):
-    pass
+    through: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked(Event):
+    """The run ends at its next commit."""
+
+    through: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,3 +228,18 @@ class RunFinished(Event):
 
 
 Emit = Callable[[Event], None]
+
+
+def restored(kind: str, run_id: str, payload: Mapping[str, Any]) -> Event | None:
+    """The event of that kind with that payload, which went through JSON; None for one that is not known here."""
+    found = globals().get(kind)
+    if not (isinstance(found, type) and issubclass(found, Event)):
+        return None
+    known = {field.name for field in fields(found)}
+    told = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in payload.items() if name in known
+    }
+    try:
+        return found(run_id, **told)
+    except TypeError:  # of another version: something is missing
+        return None

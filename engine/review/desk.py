@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from engine.core.control import Control
@@ -225,10 +226,10 @@ class Desk:
                     raise Malformed(f"{FOLLOW_UPS} follow-ups were asked")
             except Malformed as error:
                 self._note("warning", f"the answer was not taken: {error}")
-                self._record_person(case, entry, came.text, came.reason, None, str(error))
+                self._record_person(case, entry, came.text, came.reason, None, str(error), came.facts)
                 found, why = self._state(case), f"the answer was not taken: {error}"
                 continue
-            self._record_person(case, entry, came.text, said.reason, said)
+            self._record_person(case, entry, came.text, said.reason, said, facts=came.facts)
             found = self._state(case)
             if said.word == "ask":
                 follow_ups += 1
@@ -312,9 +313,11 @@ class Desk:
             found.open = None
 
     def _record_person(
-        self, case: Case, entry: TrailEntry, answer: str, reason: str, said: state.Said | None, problem: str = ""
-    ) -> None:
+        self, case: Case, entry: TrailEntry, answer: str, reason: str, said: state.Said | None, problem: str = "",
+        facts: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
         body: dict[str, Any] = {"by": "person", "request": entry.seq, "reason": visible(reason), "problem": problem}
+        body |= facts
         body |= {"answer": said.word if said else visible(answer), "changes": dict(said.changes) if said else {}}
         document = prompt.response_document(entry, "person", None, body)
         self.trail.add("response", case, who="person", body=body, document=document, request=entry)

@@ -117,5 +117,7 @@ def response_document(request: TrailEntry, who: str, review: Review | None, body
     if body.get("by") == "person":
         changes = f"\n\n{fence(json_text(body['changes']))}" if body.get("changes") else ""
         problem = f"\n\nNot taken: {prose(body['problem'])}" if body.get("problem") else ""
-        return f"{head}{prose(body['answer'])}: {prose(body['reason']) or '(no reason given)'}{changes}{problem}\n"
+        through = f"\n\nGiven through {prose(body['through'])}." if body.get("through") else ""
+        reason = prose(body["reason"]) or "(no reason given)"
+        return f"{head}{prose(body['answer'])}: {reason}{through}{changes}{problem}\n"
     return f"{head}No answer: {prose(str(body.get('problem')))}.\n\n{fence(str(body.get('text', '')))}\n"

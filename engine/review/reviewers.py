@@ -97,7 +97,7 @@ class Reviewer(Protocol):
 
 
 class PersonReviewer:
-    """A person at the screen, asked through the run's Control; `present` says whether there is one."""
+    """A person, asked through the run's Control: at its own screen, where `present`, or at one that follows the run."""
 
     kind = "person"
     name = "person"
@@ -109,7 +109,7 @@ class PersonReviewer:
 
     def ask(self, request: Request) -> Answer | Unanswered:
         """Wait for the person's answer. Raises Interrupted where the run is stopped instead."""
-        if not self._present:
+        if not self._there():
             return Unanswered(Failure("nobody", "nobody is there to answer"))
         self._control.check()
         future = self._control.ask(request.question_id)
@@ -120,12 +120,18 @@ class PersonReviewer:
             except NotYet:
                 # A question that was opened after the stop is not cancelled by it.
                 self._control.check()
-                continue
+                if self._there() or not self._control.withdraw(request.question_id):
+                    continue
+                return Unanswered(Failure("nobody", "nobody is there any more to answer"))
             except CancelledError:
                 self._control.check()
                 raise Interrupted("the question was withdrawn", "It is asked again: `cai resume`.") from None
-            self._emit(QuestionAnswered(request.run_id, request.question_id, found.answer.partition(" ")[0]))
-            return Answer(found.answer, found.reason)
+            word = found.answer.partition(" ")[0]
+            self._emit(QuestionAnswered(request.run_id, request.question_id, word, found.through))
+            return Answer(found.answer, found.reason, facts={"through": found.through} if found.through else {})
+
+    def _there(self) -> bool:
+        return self._present or self._control.watched()
 
 
 class PolicyReviewer:

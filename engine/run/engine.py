@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import traceback
@@ -63,6 +64,7 @@ RECORDED = (
     events.TrainingFinished,
     events.RunPaused,
     events.RunResumed,
+    events.StopAsked,
     events.RunFinished,
 )
 
@@ -102,7 +104,7 @@ class Engine:
         self._order = order
         self.training_command: list[str] | None = None  # what starts the training process, where not the usual
         self._listener = emit
-        self._control = Control()
+        self._control = Control(watched=store.channel.followed)
         self._session_id = new_session_id()
         self._sequence = 0
         self._emit_lock = threading.Lock()
@@ -119,29 +121,32 @@ class Engine:
         """Begin work in a thread of its own; returns at once."""
         self._thread.start()
 
-    def pause(self) -> None:
-        """Hold at the next commit; the model stays loaded."""
+    def pause(self, through: str = "") -> None:
+        """Hold at the next commit; the model stays loaded. `through` names another process whose screen asks."""
         if not self._control.paused and self._thread.is_alive():
             self._control.pause()
-            self._emit(events.RunPaused(self.run_id))
+            self._emit(events.RunPaused(self.run_id, through))
             if not self._order.aside:
                 self.store.update_run(self.run_id, state="paused", reason="paused by a person")
 
-    def resume(self) -> None:
+    def resume(self, through: str = "") -> None:
         """Go on after a pause."""
         if self._control.paused:
             if not self._order.aside:
                 self.store.update_run(self.run_id, state="running", reason="")
-            self._emit(events.RunResumed(self.run_id))
+            self._emit(events.RunResumed(self.run_id, through))
             self._control.resume()
 
-    def stop(self) -> None:
+    def stop(self, through: str = "") -> None:
         """End at the next commit; `join` waits for it."""
+        asked = self._control.stopping
         self._control.stop()
+        if not asked and self._thread.is_alive():
+            self._emit(events.StopAsked(self.run_id, through))
 
-    def answer(self, question_id: str, answer: str, reason: str) -> bool:
+    def answer(self, question_id: str, answer: str, reason: str, through: str = "") -> bool:
         """Answer an open question; False where it has its answer."""
-        return self._control.answer(question_id, answer, reason)
+        return self._control.answer(question_id, answer, reason, through)
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the end of the run; True where it has ended."""
@@ -151,7 +156,8 @@ class Engine:
 
     def close(self) -> None:
         """Stop, wait, and close the store."""
-        self.stop()
+        with contextlib.suppress(CaiError):  # a store that takes no event is closed all the same
+            self.stop()
         self.join()
         self.store.close()
 

@@ -78,16 +78,16 @@ class EndedRun:
         self._emit(Noted(self.run_id, "info", told))
         self._emit(self.outcome)
 
-    def pause(self) -> None:
+    def pause(self, through: str = "") -> None:
         """There is nothing to pause."""
 
-    def resume(self) -> None:
+    def resume(self, through: str = "") -> None:
         """There is nothing to go on with."""
 
-    def stop(self) -> None:
+    def stop(self, through: str = "") -> None:
         """There is nothing to stop."""
 
-    def answer(self, question_id: str, answer: str, reason: str) -> bool:
+    def answer(self, question_id: str, answer: str, reason: str, through: str = "") -> bool:
         """No question is open."""
         return False
 

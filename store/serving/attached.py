@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from store.connect import holder_named, query_failed, suspended
 from store.console.statement import allowed_tree
-from store.errors import StoreError, StoreLocked
+from store.errors import OwnerGone, StoreError, StoreLocked
 from store.query import Params
 from store.read import Reader
 from store.serving import wire
@@ -24,8 +24,8 @@ from store.serving.place import connected, peer
 from store.serving.service import HELD_SECONDS, SECONDS
 
 HELLO_S = 10.0  # until the owner says who it is
-_LOOK_S = 0.25
-_GRACE_S = 30.0  # beyond what the owner itself allows
+LOOK_S = 0.25
+GRACE_S = 30.0  # beyond what the owner itself allows
 _BROKEN_OFF = "the query was ended"
 
 
@@ -56,7 +56,7 @@ class Attached:
             cursor, self._spare = self._spare, None
             cursor = cursor or FarCursor.to(self.path)
             if cursor is None:
-                raise _ended(self.path, self._process)
+                raise owner_gone(self.path, self._process)
             reader = Reader(cursor, self.path)
             self._readers.add(reader)
             return reader
@@ -95,26 +95,8 @@ class FarCursor:
     @classmethod
     def to(cls, path: Path) -> FarCursor | None:
         """Connect to the owner; None where nobody serves. Raises StoreLocked and StoreError."""
-        connection = connected(path, _LOOK_S)
-        if connection is None:
-            return None
-        try:
-            process = peer(connection)[0]
-            said = _hello(path, connection, process)
-            if "error" in said:
-                raise wire.error_of(said)
-            if not wire.understood(said):
-                raise StoreError(
-                    f"the store {path} is in use by {holder_named(process)}, which is another version of cai",
-                    "Nothing was changed. Read it with that version, or when that process has ended.",
-                )
-            return cls(path, connection, process, int(said["pid"]))
-        except OSError:  # it ends at this moment
-            connection.close()
-            return None
-        except BaseException:
-            connection.close()
-            raise
+        met = meet(path)
+        return None if met is None else cls(path, *met)
 
     def table(self, sql: str, params: Params, typed: float | None) -> Any:
         found = list(self._asked({"do": "read", "sql": sql, "params": params, "typed": typed}))
@@ -156,21 +138,21 @@ class FarCursor:
     def _asked(self, request: dict[str, Any]) -> Iterator[Any]:
         """Send a request; the tables of its answer as they come."""
         if self._broken and self._held:  # another connection would see another moment
-            raise _ended(self.path, self.process)
+            raise owner_gone(self.path, self.process)
         if self._broken:
             self._again()
         connection = self._connection
         self._unfinished = True
-        until = time.monotonic() + (HELD_SECONDS if self._held else SECONDS) + _GRACE_S
+        until = time.monotonic() + (HELD_SECONDS if self._held else SECONDS) + GRACE_S
 
         def late() -> None:
             if suspended(self.process) or time.monotonic() > until:
-                raise _silent(self.path, self.process)
+                raise silent(self.path, self.process)
 
         try:
-            connection.settimeout(_GRACE_S)
+            connection.settimeout(GRACE_S)
             wire.send_json(connection, request)
-            connection.settimeout(_LOOK_S)
+            connection.settimeout(LOOK_S)
             while True:
                 kind, content = wire.receive(connection, late)
                 if kind == wire.JSON:
@@ -186,7 +168,7 @@ class FarCursor:
                 why = self._broken or _BROKEN_OFF
                 raise StoreError(why, f"It was reading {self.path}. Nothing was changed.") from error
             self._broken = "the connection broke"
-            raise _ended(self.path, self.process) from error
+            raise owner_gone(self.path, self.process) from error
         finally:
             if connection is self._connection and self._unfinished:
                 self._unfinished = False
@@ -198,9 +180,37 @@ class FarCursor:
         self._connection.close()
         fresh = FarCursor.to(self.path)
         if fresh is None:
-            raise _ended(self.path, self.process)
+            raise owner_gone(self.path, self.process)
         self._connection, self._broken = fresh._connection, ""
         self.process, self.owner = fresh.process, fresh.owner
+
+
+def meet(path: Path) -> tuple[socket.socket, int, int] | None:
+    """A connection to the owner of the store at `path`, its process as the system knows it and as it numbers itself.
+
+    None where nobody serves it. Raises StoreLocked where the owner says nothing, StoreError where it is of another
+    version or refuses.
+    """
+    connection = connected(path, LOOK_S)
+    if connection is None:
+        return None
+    try:
+        process = peer(connection)[0]
+        said = _hello(path, connection, process)
+        if "error" in said:
+            raise wire.error_of(said)
+        if not wire.understood(said):
+            raise StoreError(
+                f"the store {path} is in use by {holder_named(process)}, which is another version of cai",
+                "Nothing was changed. Read it with that version, or when that process has ended.",
+            )
+        return connection, process, int(said["pid"])
+    except OSError:  # it ends at this moment
+        connection.close()
+        return None
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _hello(path: Path, connection: socket.socket, process: int) -> dict[str, Any]:
@@ -212,10 +222,10 @@ def _hello(path: Path, connection: socket.socket, process: int) -> dict[str, Any
         except TimeoutError:
             continue
         return wire.receive_json(connection)
-    raise _silent(path, process)
+    raise silent(path, process)
 
 
-def _silent(path: Path, process: int) -> StoreLocked:
+def silent(path: Path, process: int) -> StoreLocked:
     """The error of an owner that does not answer, and that may be suspended."""
     if suspended(process):
         hint = "Nothing was changed. It can be read when that process goes on: type fg in the terminal that it is in."
@@ -224,9 +234,10 @@ def _silent(path: Path, process: int) -> StoreLocked:
     return StoreLocked(f"the store {path} is in use by {holder_named(process)}", hint)
 
 
-def _ended(path: Path, process: int) -> StoreError:
+def owner_gone(path: Path, process: int) -> OwnerGone:
+    """The error of a store whose owner has let go of it."""
     who = f"process {process}" if process else "the process"
-    return StoreError(
+    return OwnerGone(
         f"{who} that had the store {path} is gone",
         "What it had committed is safe, and nothing was changed here. Run the same command again.",
     )

@@ -1,4 +1,4 @@
-"""The owner's side: threads that answer other processes' SELECTs, each on a cursor of its own."""
+"""The owner's side: threads that answer other processes' SELECTs, each on a cursor of its own, and let them follow."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pyarrow as pa
 from store.errors import CaiError, StoreError, StoreLocked
 from store.query import OwnCursor
 from store.serving import wire
+from store.serving.channel import Channel
 from store.serving.place import listening, peer
 from store.serving.turns import ReadingTurns
 
@@ -26,16 +28,23 @@ HELD_SECONDS = 3_600.0  # the same where the whole store is copied
 ROWS, BYTES = 5_000_000, 2 * 2**30  # of a result that is not a copy
 SEND_S = 30  # that a reader may keep a part of its result waiting
 HELD_IDLE_S = 60.0  # that a copy may ask for nothing: what is held at one moment keeps old rows from being let go
+FLUSH_S = 1.0  # that those who follow may take for the last that is told, when the store is closed
 _AGAIN_S = 0.1
 
 
 class ReadingService:
-    """Serves one store until it is closed. It only reads: one SELECT at a time, bounded in rows, bytes and time."""
+    """Serves one store until it is closed. It only reads: one SELECT at a time, bounded in rows, bytes and time.
 
-    def __init__(self, listener: socket.socket, place: Path, new_cursor: Callable[[], OwnCursor]) -> None:
+    What followers are told and what they ask for goes through the store's channel.
+    """
+
+    def __init__(
+        self, listener: socket.socket, place: Path, new_cursor: Callable[[], OwnCursor], channel: Channel
+    ) -> None:
         self.place = place
         self._listener = listener
         self._new_cursor = new_cursor
+        self._channel = channel
         self._turns = ReadingTurns()
         self._lock = threading.Lock()
         self._served: dict[socket.socket, tuple[threading.Thread, OwnCursor | None]] = {}
@@ -44,10 +53,10 @@ class ReadingService:
         self._thread.start()
 
     @classmethod
-    def of(cls, store: Path, new_cursor: Callable[[], OwnCursor]) -> ReadingService | None:
+    def of(cls, store: Path, new_cursor: Callable[[], OwnCursor], channel: Channel) -> ReadingService | None:
         """Serve the store that this process owns; None where it does already, or where no socket can be had."""
         found = listening(store)
-        return None if found is None else cls(*found, new_cursor)
+        return None if found is None else cls(*found, new_cursor, channel)
 
     def close(self) -> None:
         """Take nobody any more, end what is under way, and remove the socket."""
@@ -61,6 +70,7 @@ class ReadingService:
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for connections
         self._thread.join()
         self._listener.close()
+        self._channel.close(FLUSH_S)
         for connection, (thread, cursor) in served.items():
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -113,9 +123,16 @@ class ReadingService:
                 connection.settimeout(HELD_IDLE_S if held else None)
                 asked = wire.receive_json(connection)
                 connection.settimeout(None)
+                if asked.get("do") == "follow":
+                    self._channel.follow(partial(wire.send_json, connection), partial(_gone, connection))
+                    return
                 try:
-                    held = self._answer(connection, cursor, asked, held)
                     answer: dict[str, Any] = {}
+                    if asked.get("do") == "act":
+                        process = peer(connection)[0] or int(asked.get("pid") or 0)
+                        answer = {"done": self._channel.act(asked, process)}
+                    else:
+                        held = self._answer(connection, cursor, asked, held)
                 except CaiError as error:
                     answer = wire.told(error)
                 wire.send_json(connection, answer)

@@ -2,7 +2,8 @@
 
 The owner speaks first, and says which protocol and which schema it has. Each request is one frame of JSON; its answer
 is any number of frames of Arrow, each a stream of its own with the schema, and one of JSON, which tells an error or
-none.
+none. Whoever asks to follow gets one frame of JSON for what was told before and one for each thing that is told after,
+and asks for nothing more.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 from store import errors, schema
 from store.errors import CaiError, StoreError
 
-PROTOCOL = 1
+PROTOCOL = 2
 JSON, ARROW = b"J", b"A"
 MOST = 2**30  # bytes of a frame
 _HEAD = struct.Struct("!cI")

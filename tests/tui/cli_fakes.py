@@ -22,8 +22,11 @@ from engine.core.events import (
     PhaseFinished,
     PhaseProgressed,
     PhaseStarted,
+    QuestionAnswered,
     QuestionAsked,
     RunFinished,
+    RunPaused,
+    RunResumed,
     RunStarted,
     TrainingFinished,
     TrainingStarted,
@@ -47,7 +50,7 @@ class PlayingEngine:
         self.store = Store.open(path)
         self.store.append(rows.small_run(RUN, settings=load_spec("stage_1_small_model").settings.model_dump()))
         self.outcome: RunFinished | None = None
-        self.stopped = threading.Event()
+        self.stopped, self.answered = threading.Event(), threading.Event()
         self._emit = emit
         self._part = part
         self._thread = threading.Thread(target=self._play, daemon=True)
@@ -55,14 +58,19 @@ class PlayingEngine:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
+    def stop(self, through: str = "") -> None:
         self.stopped.set()
 
-    def pause(self) -> None: ...
+    def pause(self, through: str = "") -> None:
+        self._emit(RunPaused(RUN, through))
 
-    def resume(self) -> None: ...
+    def resume(self, through: str = "") -> None:
+        self._emit(RunResumed(RUN, through))
 
-    def answer(self, question_id: str, answer: str, reason: str) -> None: ...
+    def answer(self, question_id: str, answer: str, reason: str, through: str = "") -> bool:
+        self._emit(QuestionAnswered(RUN, question_id, answer, through))
+        self.answered.set()
+        return True
 
     def join(self, timeout: float | None = None) -> bool:
         self._thread.join(timeout)

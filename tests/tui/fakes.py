@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from engine.core.events import (
@@ -30,6 +31,7 @@ from engine.critics.audit import accepted_above
 from engine.critics.probe import expected_calibration_error, reliability
 from engine.spec.stage import load_spec
 from store.db import Store
+from store.serving.channel import Channel
 from tests.store import rows
 
 RUN = "run-a"
@@ -47,6 +49,7 @@ class FakeEngine:
         self.calls: list[tuple[Any, ...]] = []
         self.reasons: list[str] = []
         self.emit = emit
+        self.answered: set[str] = set()
         self.released = threading.Event()
         self._script = script
         self._thread = threading.Thread(target=self._play, daemon=True)
@@ -58,22 +61,29 @@ class FakeEngine:
     def start(self) -> None:
         self._thread.start()
 
-    def pause(self) -> None:
-        self.calls.append(("pause",))
-        self.emit(RunPaused(RUN))
+    def pause(self, through: str = "") -> None:
+        self._called("pause", through)
+        self.emit(RunPaused(RUN, through))
 
-    def resume(self) -> None:
-        self.calls.append(("resume",))
-        self.emit(RunResumed(RUN))
+    def resume(self, through: str = "") -> None:
+        self._called("resume", through)
+        self.emit(RunResumed(RUN, through))
 
-    def stop(self) -> None:
-        self.calls.append(("stop",))
+    def stop(self, through: str = "") -> None:
+        self._called("stop", through)
         self.released.set()
         self.emit(RunFinished(RUN, "stopped", "asked to", 2, 12.0))
 
-    def answer(self, question_id: str, answer: str, reason: str) -> None:
-        self.calls.append(("answer", question_id, answer))
+    def answer(self, question_id: str, answer: str, reason: str, through: str = "") -> bool:
+        if question_id in self.answered:
+            return False
+        self.answered.add(question_id)
+        self._called("answer", question_id, answer, through)
         self.reasons.append(reason)
+        return True
+
+    def _called(self, *what: str) -> None:
+        self.calls.append(tuple(word for word in what if word))
 
     def join(self, timeout: float | None = None) -> bool:
         self._thread.join(timeout)
@@ -176,3 +186,13 @@ def fill(
     store = Store.open(path)
     store.append(run)
     store.close()
+
+
+def noting(orders: list[Any]) -> Callable[[Any, Any], Any]:
+    """In the place of `open_engine`: notes what is ordered, and gives an engine that nobody starts."""
+
+    def open_engine(order: Any, _: Any) -> Any:
+        orders.append(order)
+        return SimpleNamespace(store=SimpleNamespace(channel=Channel()))
+
+    return open_engine

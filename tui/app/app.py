@@ -20,6 +20,7 @@ from textual.widgets import ContentSwitcher
 from engine.run.orders import Evaluate, Train
 from tui.app import asking
 from tui.app.asking import Telling
+from tui.app.attaching import Attaching
 from tui.app.keys import KEYS, PERSONAL_KEYS, applies, commands_of, shown_key
 from tui.app.personal import Personal
 from tui.app.returning import Returning
@@ -51,7 +52,7 @@ REPAINT_S = 0.2
 SLOW_TICK_S = 1.0
 
 
-class ControlCenter(Personal, Serving, Telling, Returning):
+class ControlCenter(Personal, Serving, Attaching, Telling, Returning):
     """Returns the state in which the run was left ("" where none was started)."""
 
     CSS_PATH = "app.tcss"
@@ -71,11 +72,11 @@ class ControlCenter(Personal, Serving, Telling, Returning):
         self._held = {}
         self.state = RunState()
         self.bridge = Bridge(lambda _: self.post_message(EventsArrived()))
-        self.session = Session(store_path, open_engine, self.bridge.emit)
+        self.session = Session(store_path, open_engine, self.bridge.emit, self.owner_gone)
         self._order = order
         self._log_path = log_path
         self._run_shown = ""  # the run whose history is asked for; what comes of another one is late
-        self._opened_anew = False  # whether the run is being shown from its start, so that its end is told again
+        self._opened_anew = False
         self._painted: tuple[object, ...] = ()
         self._applies: tuple[object, ...] = ()
         self._can_start = False
@@ -142,6 +143,9 @@ class ControlCenter(Personal, Serving, Telling, Returning):
 
     def show_what_is_there(self, found: tuple[str | None, dict[str, Any] | None]) -> None:
         run_id, unfinished = found
+        if (owner := self.session.owner) is not None:
+            self.show_attached(owner, run_id)
+            return
         self.consult_again()
         if run_id is None:
             self._can_start = True
@@ -158,7 +162,8 @@ class ControlCenter(Personal, Serving, Telling, Returning):
 
     def show_run(self, run_id: str) -> None:
         """Show a run of the store anew."""
-        self.state = RunState()
+        (state := RunState()).owner = self.state.owner
+        self.state = state
         self.notice.give_way()
         self._opened_anew = True
         self.load_history(run_id)
@@ -285,11 +290,11 @@ class ControlCenter(Personal, Serving, Telling, Returning):
             self.abandon()
         elif name == "engine" and event.answer == "defer":
             self.ask_engine("stop")
-        elif name == "engine" and (engine := self.session.engine) is not None:
+        elif name == "engine" and (engine := self.session.conducted) is not None:
             answer, reason = event.answer, event.text or "answered on the screen"
             if answer == "modify":
                 answer, reason = f"modify {event.text}", "changed on the screen"
-            self.background("answering", lambda: engine.answer(rest, answer, reason))
+            self.background("answering", lambda: engine.answer(rest, answer, reason), self.answer_taken)
         else:
             self.answered(event.question.question_id, event.answer, event.text)
         if self.dock.current is None:
@@ -298,15 +303,6 @@ class ControlCenter(Personal, Serving, Telling, Returning):
 
     def on_question_dock_more_wanted(self, event: QuestionDock.MoreWanted) -> None:
         self.open_room(event.room)
-
-    def ask_engine(self, what: str) -> None:
-        """Pause, resume or stop, off the screen's thread; the engine's event says when it took effect."""
-        engine = self.session.engine
-        if engine is None:
-            return
-        self.state.ask_state({"pause": "pausing", "stop": "stopping"}.get(what, self.state.state))
-        self.background(f"asking the engine to {what}", getattr(engine, what))
-        self.paint()
 
     # -- actions -----------------------------------------------------------------------------------------------------
 
@@ -359,7 +355,7 @@ class ControlCenter(Personal, Serving, Telling, Returning):
         self.ask_here(asking.stop(self.state.aside))
 
     def action_leave(self) -> None:
-        if not self.state.active:
+        if not self.state.active or self.state.owner:
             self.leave_now()
             return
         self._leaving = self._leaving or self.state.state == "stopping"  # it ends by itself, and then leaves

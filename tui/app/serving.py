@@ -12,6 +12,7 @@ from textual.message_pump import MessagePump
 from textual.widgets import Input
 
 from engine.run.orders import Evaluate, Refit, Train
+from store.errors import OwnerGone
 from store.names import EVALUATION, READING, REFIT
 from tui.app import asking
 from tui.app.background import Working
@@ -31,6 +32,14 @@ CLOSES_S = 0.5  # after which keys wait no longer for a typed line to close
 GOES_ON_S = 2.0  # behind a gate or a training, after which the run goes on without a person
 IDLE_S = 3.0  # without a key, after which a question may take the keys
 _LATE = object()  # what a read gives that came after the store was let go
+_GONE = object()  # the same where the process has let go of it that it was read through
+_COMMANDS = {  # that do what is asked for, where that is called otherwise
+    "keeping a label": "label",
+    "taking a label back": "label",
+    "refit": "label",
+    "registering": "preregister",
+    "start": "run",
+}
 
 
 class Serving(Working):
@@ -119,8 +128,18 @@ class Serving(Working):
                 return read(library)
             except ChangedHands:
                 return _LATE
+            except OwnerGone:
+                return _GONE
 
-        self.background(what, found_or_late, lambda found: again() if found is _LATE else then(found), group=group)
+        def arrived(found: Any) -> None:
+            if found is _GONE:  # it is asked again when there is another owner, or the store is opened here
+                self._held[group or object()] = again
+            elif found is _LATE:
+                again()
+            else:
+                then(found)
+
+        self.background(what, found_or_late, arrived, group=group)
 
     def consult_again(self) -> None:
         """A library is open: read what could not be read before."""
@@ -178,7 +197,8 @@ class Serving(Working):
             self.tell_if_away(outcome)
 
     def on_write_wanted(self, event: WriteWanted) -> None:
-        self.background(event.what, lambda: self.session.write(event.write), event.then)
+        if not self.done_elsewhere(_COMMANDS.get(event.what, "")):
+            self.background(event.what, lambda: self.session.write(event.write), event.then)
 
     def on_ask_wanted(self, event: AskWanted) -> None:
         self.ask(event.question, event.then)
@@ -191,6 +211,8 @@ class Serving(Working):
     def on_run_wanted(self, event: RunWanted) -> None:
         if event.how == "look":
             self.load_history(event.run_id)
+            return
+        if event.how != "show" and self.done_elsewhere(_COMMANDS.get(event.how, event.how)):
             return
         if self.state.active:  # one run at a time: it would be closed under the person's hands
             self.notify(f"Run {self.state.run_id} is going on. Stop it first (s).", markup=False)

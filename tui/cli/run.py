@@ -69,12 +69,11 @@ def _opens_screen(args: argparse.Namespace, terminal: Terminal) -> bool:
 
 
 def start(args: argparse.Namespace, terminal: Terminal) -> int:
-    """`cai` alone: the control center on the store as it is."""
+    """`cai` alone: the control center on the store as it is, attached to the process that has it, if one has."""
     if reason := terminal.no_screen:
         raise UsageError(reason, "without one use: cai run --headless, or cai --help")
     store = store_path(args)
-    if not ready_for_a_screen(args, store, terminal):
-        return 0
+    offer_tmux(args, store, terminal)
     with_log(terminal, store, "cai")
     control_center(args.config, terminal, store, None)
     return 0
@@ -117,9 +116,17 @@ def carry_out(args: argparse.Namespace, terminal: Terminal, order: Order) -> int
 
 
 def ready_for_a_screen(args: argparse.Namespace, store: Path, terminal: Terminal) -> bool:
-    """Ask in plain text what must be settled before a screen opens; False where the person leaves it at that."""
+    """Ask in plain text what must be settled before a screen writes; False where the person leaves it at that."""
+    from tui.host import busy
+
+    offer_tmux(args, store, terminal)
+    return busy.clear_the_way(store, terminal)
+
+
+def offer_tmux(args: argparse.Namespace, store: Path, terminal: Terminal) -> None:
+    """Over SSH, ask in plain text whether to move into tmux."""
     from tui.config.file import ConfigNotSaved, save
-    from tui.host import busy, tmux
+    from tui.host import tmux
 
     def remember(answer: str) -> None:
         try:
@@ -129,7 +136,6 @@ def ready_for_a_screen(args: argparse.Namespace, store: Path, terminal: Terminal
 
     if not args.no_tmux:
         tmux.offer(store, args.argv, args.config.offer_tmux, terminal, remember)
-    return busy.clear_the_way(store, terminal)
 
 
 def control_center(config: Config, terminal: Terminal, store: Path, order: Order | None) -> int:
@@ -165,6 +171,9 @@ def control_center(config: Config, terminal: Terminal, store: Path, order: Order
             "the control center ended with an error",
             f"What was committed to {store} is safe. The traceback is in {log_path(store)}",
         )
+    if app.state.owner:
+        terminal.stdout.say(leaving.goes_on(app.state, leaving.again(config, store)))
+        return 0
     if farewell := leaving.farewell(app.state, leaving.again(config, store), at_once=app.abandoned):
         terminal.stdout.say(farewell)
     from tui.printed.headless import EXIT_CODES

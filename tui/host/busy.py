@@ -1,4 +1,4 @@
-"""Another cai has the store open: say who, and offer to watch it or to have it stop, before a screen is opened.
+"""Another cai has the store that a command would write to: say who, and offer to watch it or to have it stop.
 
 The file has one owner (DuckDB locks it for its process): others read it through that one, and write when it is free.
 """
@@ -132,11 +132,11 @@ def _who(found: Holder) -> str:
     if found.left:
         return (
             f"Run {found.run_id} goes on in process {found.pid}: it was left when the connection dropped at {when}.\n"
-            "Its screen cannot come back while it runs. From here it can be read: cai status, cai samples, cai report."
+            "Its screen comes back with: cai"
         )
     return (
         f"Another cai has this store open: process {found.pid}, since {when}.\n"
-        "One process at a time can write to it. From here it can be read: cai status, cai samples, cai report.\n"
+        "One process at a time can write to it. Its screen opens here too, with: cai\n"
         "What it committed stays, whatever you choose."
     )
 

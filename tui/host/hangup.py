@@ -80,10 +80,12 @@ class Watch:
             case "RunResumed":
                 self.paused = False
 
-    def why_stop(self) -> str:
-        """Why the run cannot go on with nobody here; nothing where it can."""
+    def why_stop(self, *, followed: bool) -> str:
+        """Why the run cannot go on with nobody here, and `followed` from no other process; nothing where it can."""
         if self.stop.is_set():
             return "A signal asked for it"
+        if followed:
+            return ""
         if self._questions:
             return "The run waits for a decision and nobody is here"
         return "The run was paused and nobody is here to go on with it" if self.paused else ""

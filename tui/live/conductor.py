@@ -17,30 +17,89 @@ if TYPE_CHECKING:
     from engine.run.engine import Engine
     from engine.run.same import EndedRun, OpenEngine
     from store.db import Store
+    from store.serving.attached import Attached
+    from tui.live.far import FarEngine
 
 
 class Session:
-    """At most one engine and one library at a time; the library reads through the engine's store while there is one."""
+    """At most one engine and one library at a time; the library reads through the engine's store while there is one.
 
-    def __init__(self, store_path: Path, open_engine: OpenEngine, emit: Emit) -> None:
+    Where another process has the store, `owner` follows that one; `owner_gone` is called with it, from a thread, when
+    that process has let go of the store.
+    """
+
+    def __init__(
+        self, store_path: Path, open_engine: OpenEngine, emit: Emit, owner_gone: Callable[[FarEngine], object]
+    ) -> None:
         self.store_path = store_path
         self._open_engine = open_engine
         self._emit = emit
+        self._owner_gone = owner_gone
         self.engine: Engine | EndedRun | None = None
+        self.owner: FarEngine | None = None
         self.library: Library | None = None
         self._hands = threading.RLock()  # whoever opens, closes or writes the store does so alone
 
     def look(self) -> tuple[str | None, dict[str, Any] | None]:
-        """Open the store for reading. Returns the run to show and, if work is left in it, its row to offer."""
+        """Open the store for reading, or attach to the process that has it.
+
+        Returns the run to show and, if work is left in it and nobody has it, its row to offer. Raises StoreLocked where
+        the process that has it does not answer.
+        """
         with self._hands:
+            self.let_go()
             self.library = Library.look(self.store_path)
-            found = self.library.runs() if self.library else []
-            runs = [run for run in found if REPEAT_OF not in run["manifest"]]  # its repeats are seen where it is
+            if self.library is not None and (attached := self.library.attached) is not None:
+                self._follow(attached)
+            return self._to_show()
+
+    def _to_show(self) -> tuple[str | None, dict[str, Any] | None]:
+        found = self.library.runs() if self.library else []
+        runs = [run for run in found if REPEAT_OF not in run["manifest"]]  # its repeats are seen where it is
         if not runs:
             return None, None
+        if self.owner is not None:
+            return self.owner.run_id or str(runs[0]["run_id"]), None
         unfinished = next((run for run in runs if run["state"] in RESUMABLE), None)
         shown = unfinished or runs[0]
         return str(shown["run_id"]), unfinished
+
+    def attach_again(self) -> tuple[str | None, dict[str, Any] | None] | None:
+        """Attach to the next process that has the store, and return what `look` does; None where there is none.
+
+        Also None, with nothing changed, where this process has opened the store itself by now.
+        """
+        from store.errors import StoreError
+        from store.serving.attached import Attached
+
+        with self._hands:
+            if self.owner is None and (self.engine is not None or self.library is not None):
+                return None
+            self.let_go()
+            try:
+                attached = Attached.to(self.store_path)
+                if attached is None:
+                    return None
+                self.library = Library(attached.reader(), attached)
+                self._follow(attached)
+                return self._to_show()
+            except StoreError:  # it does not answer yet, or no more
+                self.let_go()
+                return None
+
+    def _follow(self, attached: Attached) -> None:
+        from tui.live.far import FarEngine
+
+        try:
+            self.owner = FarEngine.of(attached, self._emit, self._owner_gone)
+        except BaseException:
+            self.let_go()
+            raise
+
+    @property
+    def conducted(self) -> Engine | EndedRun | FarEngine | None:
+        """What takes a pause, a stop and a person's answers: the engine here, or in the process that is followed."""
+        return self.engine or self.owner
 
     def begin(self, order: Order) -> str:
         """Open the engine and start it; the store is let go first, because a file has one owner.
@@ -89,5 +148,7 @@ class Session:
             if library is not None:
                 library.close()
             engine, self.engine = self.engine, None
-            if engine is not None:
-                engine.close()
+            owner, self.owner = self.owner, None
+            for one in (engine, owner):
+                if one is not None:
+                    one.close()

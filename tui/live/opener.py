@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from engine.run.orders import NewRun, Order
+from tui.live.broadcast import Broadcast
 
 if TYPE_CHECKING:
     from engine.core.events import Emit
@@ -15,12 +16,19 @@ if TYPE_CHECKING:
 
 
 def opener(config: Config | None = None, *, present: bool = False) -> OpenEngine:
-    """Opens an engine with the configuration's model, prices and reviewer; `present`: a person is there to answer."""
+    """Opens an engine with the configuration's model, prices and reviewer; `present`: a person is there to answer.
+
+    Other processes can follow it, and have it pause, stop and take answers.
+    """
 
     def open_engine(order: Order, emit: Emit) -> Engine | EndedRun:
         from engine.run import same  # loads the store and what the engine computes with: not before the first frame
 
-        return same.engine_for(order if config is None else _configured(order, config, present), emit)
+        order = order if config is None else _configured(order, config, present)
+        broadcast = Broadcast(order, emit)
+        engine = same.engine_for(order, broadcast.emit)
+        broadcast.serve(engine)
+        return engine
 
     return open_engine
 

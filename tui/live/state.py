@@ -16,6 +16,7 @@ from store.headline import Headline, Readings, headline, in_green, of_samples, r
 from store.names import ALIVE, BESIDE, COMMON_PHASES, EVALUATION, FINISHED, REFIT, TRAINED
 from store.outcomes import FAILED, PASSED
 from tui.live.trainings import Trainings
+from tui.live.working import WorkingClock
 from tui.words.events import describe
 from tui.words.facts import Audit, GateTold, Moment, PhaseState
 from tui.words.wording import phase_of
@@ -72,8 +73,8 @@ class RunState:
         self.changed: Mapping[str, str] = {}  # settings that this is done with in place of the spec's
         self.suites: tuple[str, ...] = ()  # of benchmarks, where an evaluation asks them and not the held-out items
         self.trainings = Trainings(clock)
-        self._elapsed_before = 0.0
-        self._ticking_since: float | None = None
+        self.owner = 0  # the process that works on it, where that is another one, through which it is followed
+        self.worked = WorkingClock(clock)
         self._told = False  # whether events speak for this run, which the store follows a moment later
 
     # -- what is read ------------------------------------------------------------------------------------------------
@@ -81,8 +82,7 @@ class RunState:
     @property
     def elapsed_s(self) -> float:
         """Working time, pauses excluded."""
-        ticking = self._clock() - self._ticking_since if self._ticking_since is not None else 0.0
-        return self._elapsed_before + ticking
+        return self.worked.seconds
 
     @property
     def headline(self) -> Headline:
@@ -156,14 +156,17 @@ class RunState:
 
     # -- what happened -----------------------------------------------------------------------------------------------
 
-    def apply(self, event: Event) -> None:
-        """Fold one event in, by the method named as its kind. An unknown kind is listed and changes nothing else."""
+    def apply(self, event: Event, at: float | None = None) -> None:
+        """Fold one event in, by the method named as its kind. An unknown kind is listed and changes nothing else.
+
+        `at` is when it happened, in seconds since the epoch, where that is not now.
+        """
         handler: Callable[[Any], None] | None = getattr(self, f"_{_WORD_BEGINS.sub('_', event.kind).lower()}", None)
         if handler is not None:
             handler(event)
         level, text = describe(event.kind, event.payload())
         if text:
-            self.events.append(Moment(self._wall(), level, text))
+            self.events.append(Moment(self._wall() if at is None else at, level, text))
         self.revision += 1
 
     def note(self, level: str, text: str) -> None:
@@ -177,20 +180,12 @@ class RunState:
             self.state = state
             self.revision += 1
 
-    def _start_clock(self) -> None:
-        if self._ticking_since is None:
-            self._ticking_since = self._clock()
-
-    def _stop_clock(self) -> None:
-        self._elapsed_before = self.elapsed_s
-        self._ticking_since = None
-
     def _run_started(self, event: Any) -> None:
         self.run_id, self.spec, self.model = event.run_id, event.spec, event.model
         self.seed, self.target, self.resumed = event.seed, event.target, event.resumed
         self.state, self.reason = "running", ""
         self._told = True
-        self._start_clock()
+        self.worked.go()
 
     def _model_loading(self, event: Any) -> None:
         self.model = event.model
@@ -293,22 +288,25 @@ class RunState:
 
     def _run_paused(self, _event: Any) -> None:
         self.state = "paused"
-        self._stop_clock()
+        self.worked.halt()
 
     def _run_resumed(self, _event: Any) -> None:
         self.state = "running"
         for phase in self.phases.values():
             phase.marks.clear()  # a pause is not slowness
         self.trainings.went_on()
-        self._start_clock()
+        self.worked.go()
+
+    def _stop_asked(self, _event: Any) -> None:
+        self.ask_state("stopping")
 
     def _run_finished(self, event: Any) -> None:
         self._told = True
-        self._stop_clock()
+        self.worked.halt()
         self.state, self.reason, self.accepted = event.state, event.reason, event.accepted
         if self.aside and event.state == "gate_failed":
             self.state = "locked" if self.trains else "refused"
-        self._elapsed_before = event.elapsed_s
+        self.worked.before = event.elapsed_s
         self.questions.clear()
         for phase in self.phases.values():
             if phase.state == "running":
@@ -380,7 +378,7 @@ class RunState:
             # Nobody else can hold the store while it is read here, so a run that says it is going on was cut off.
             self.state = "interrupted" if state in ALIVE else state
             self.reason = str(status.get("reason") or "")
-            self._elapsed_before = float(status.get("elapsed_s") or 0.0)
+            self.worked.before = float(status.get("elapsed_s") or 0.0)
             if state == "gate_failed" or any(told.result == FAILED for told in self.gates.values()):
                 self._fail_gate()
         if not self.events:
@@ -389,8 +387,8 @@ class RunState:
                 if text:
                     at = row["at"]
                     self.events.append(Moment(at.timestamp() if hasattr(at, "timestamp") else 0.0, level, text))
-        elif live and not self._elapsed_before:
-            self._elapsed_before = float(status.get("elapsed_s") or 0.0)
+        elif live and not self.worked.before:
+            self.worked.before = float(status.get("elapsed_s") or 0.0)
         self.revision += 1
 
 

@@ -34,6 +34,12 @@ def farewell(state: RunState, command: str, *, at_once: bool = False) -> str:
     return f"run {one_line(state.run_id, 40)} {word}{told}; go on with: {command}"
 
 
+def goes_on(state: RunState, command: str) -> str:
+    """What is left behind where another process has the run, and how to come back to it."""
+    what = f"run {one_line(state.run_id, 40)} is {STATES[state.state][1]}" if state.active else "nothing was changed"
+    return f"left process {state.owner} alone: {what}; come back with: {command}"
+
+
 def _farewell_aside(state: RunState, command: str, *, at_once: bool) -> str:
     word = "left at once" if at_once else "stopped" if state.active else STATES[state.state][1]
     one = state.trainings.latest

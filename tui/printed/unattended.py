@@ -30,10 +30,10 @@ def go_on(session: Session, bridge: Bridge, state: RunState, watch: Watch, outsi
     """See the run to its end without a screen, telling the log how far it is; then close the store.
 
     Returns the state that the run ended in, which is told `outside`, too. The run is stopped at its next commit where
-    it needs a person, where it is paused, and where a signal asks for it.
+    it needs a person, or is paused, and no screen follows it from another process, and where a signal asks for it.
     """
     engine = session.engine
-    if engine is None:
+    if engine is None:  # it goes on in another process, if at all
         session.let_go()
         return ""
     _mark(session.store_path, engine.run_id)
@@ -62,7 +62,7 @@ def _see_to_the_end(engine: Engine | EndedRun, bridge: Bridge, state: RunState, 
 
     while not engine.join(LOOK_S):
         tell()
-        if not stopping and (reason := watch.why_stop()):
+        if not stopping and (reason := watch.why_stop(followed=engine.store.channel.followed())):
             stopping = True
             go_on = f"cai {again_with(engine.run_id, state.aside, state.changed, state.suites)}"
             view.say("warning", f"{reason}: stopping at the next commit. Go on with: {go_on}")

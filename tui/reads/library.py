@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from store.db import Store
     from store.read import Reader
+    from store.serving.attached import Attached
 
 _PROGRESS = """
     SELECT payload->>'phase' AS phase, (payload->>'done')::INT AS done, (payload->>'accepted')::INT AS accepted
@@ -51,7 +52,7 @@ class Library:
     A read that comes too late, after the store was let go, raises ChangedHands.
     """
 
-    def __init__(self, reader: Reader, store: Store | None = None) -> None:
+    def __init__(self, reader: Reader, store: Store | Attached | None = None) -> None:
         self._reader = reader
         self._store = store
         self._engine_store: Store | None = None
@@ -60,7 +61,7 @@ class Library:
 
     @classmethod
     def look(cls, path: Path) -> Library | None:
-        """Open a store that no engine holds, for reading only; None where there is no file yet."""
+        """Open a store that no engine of this process holds, for reading only; None where there is no file yet."""
         if not path.exists():
             return None
         store = _opened(path)
@@ -71,6 +72,13 @@ class Library:
         library = cls(engine.store.reader())
         library._engine_store = engine.store
         return library
+
+    @property
+    def attached(self) -> Attached | None:
+        """The store, where another process has it and answers what is read."""
+        from store.serving.attached import Attached
+
+        return self._store if isinstance(self._store, Attached) else None
 
     def close(self) -> None:
         with self._lock:
@@ -175,7 +183,7 @@ class Library:
         return self.reading(lambda reader: reader.query(sql, [run_id, *ids, run_id, *ids]))
 
 
-def _opened(path: Path) -> Store:
-    from store.db import Store
+def _opened(path: Path) -> Store | Attached:
+    from store.db import reading
 
-    return Store.open(path, read_only=True, memory=MEMORY)
+    return reading(path, MEMORY)

@@ -24,6 +24,8 @@ Found = TypeVar("Found")
 
 def busy(state: RunState | None) -> str:
     """Why nothing else can be started now, "" where something can."""
+    if state is not None and state.owner:
+        return f"Process {state.owner} writes to this store: begin it there, or when that process has ended."
     if state is None or not state.active:
         return ""
     return f"{state.doing} is going on. Stop it first: Esc, then s."
@@ -45,6 +47,7 @@ class Host(Protocol):
     def action_question(self) -> None: ...
     def ask(self, question: DockedQuestion, then: Callable[[str, str], None]) -> None: ...
     def copy_text(self, text: str, what: str) -> None: ...
+    def done_elsewhere(self, command: str) -> bool: ...
     def open_in_pager(self, text: str) -> None: ...
 
 

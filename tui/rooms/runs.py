@@ -206,7 +206,7 @@ class RunsRoom(TableRoom):
     def action_again(self) -> None:
         name = self.under_cursor
         run = self._rows.get(name)
-        if run is None or self._refused("resumed"):
+        if run is None or self._refused("resume", "resumed"):
             return
         text = f"Go on with run {name}: {of_wanted(run['accepted'], run['target'])}?"
         choices = (Choice("y", "go on", "yes"), Choice("n", "leave it", "no"))
@@ -221,7 +221,7 @@ class RunsRoom(TableRoom):
     def action_fork(self) -> None:
         name = self.under_cursor
         run = self._rows.get(name)
-        if run is None or self._refused("started"):
+        if run is None or self._refused("run", "started"):
             return
 
         def filled(changes: dict[str, str] | None) -> None:
@@ -240,7 +240,9 @@ class RunsRoom(TableRoom):
         self.app.push_screen(form, filled)
         self.look_up("looking whether a run can be forked", lambda reader: why_no_fork(reader, name), judged)
 
-    def _refused(self, what: str) -> bool:
+    def _refused(self, command: str, what: str) -> bool:
+        if self.host.done_elsewhere(command):
+            return True
         if self._active:
             self.notify(f"A run is going on; another can be {what} when it has ended or was stopped (s).")
         return self._active

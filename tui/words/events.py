@@ -48,13 +48,15 @@ def describe(kind: str, payload: Mapping[str, object]) -> tuple[str, str]:
         case "QuestionAsked":
             return "warning", f"Question: {get('question')}"
         case "QuestionAnswered":
-            return "info", f"Answered: {get('answer')}"
+            return "info", f"Answered: {get('answer')}{_through(payload)}"
         case "Noted":
             return str(get("level") or "info"), str(get("text"))
         case "RunPaused":
-            return "info", "Paused"
+            return "info", f"Paused{_through(payload)}"
         case "RunResumed":
-            return "info", "Resumed"
+            return "info", f"Resumed{_through(payload)}"
+        case "StopAsked":
+            return "info", f"Stopping at the next commit{_through(payload)}"
         case "RunFinished":
             state, reason = str(get("state")), str(get("reason"))
             if reason.startswith(LOCKED):
@@ -67,6 +69,11 @@ def describe(kind: str, payload: Mapping[str, object]) -> tuple[str, str]:
         case "PhaseProgressed" | "ThroughputMeasured" | "MarginMeasured" | "ForecastUpdated" | "TrainingStepped":
             return "", ""
     return "info", kind
+
+
+def _through(payload: Mapping[str, object]) -> str:
+    """Who asked for it, where that was not the screen of the run's own process."""
+    return f" ({payload['through']})" if payload.get("through") else ""
 
 
 def _describe_training(kind: str, payload: Mapping[str, object]) -> tuple[str, str]:

@@ -244,7 +244,7 @@ def test_a_suspended_owner_is_told_as_suspended(path: Path) -> None:
 
 
 def test_an_owner_that_answers_too_late_is_not_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("store.serving.attached._GRACE_S", 0.5)
+    monkeypatch.setattr("store.serving.attached.GRACE_S", 0.5)
     monkeypatch.setattr("store.serving.attached.SECONDS", 0.0)
     with Store.open(path), reading(path) as store, store.reader() as reader:
         with pytest.raises(StoreLocked, match="is in use by process") as caught:

@@ -90,7 +90,7 @@ async def test_the_runs_room_follows_the_run_under_way(store: Path) -> None:
         await pilot.press("7")
         table = app.query_one("#runs-table", DataTable)
         await settle(pilot, lambda: table.row_count == 1 and "running" in str(table.get_row_at(0)[2]))
-        app.state._elapsed_before = 65.0
+        app.state.worked.before = 65.0
         await settle(pilot, lambda: str(table.get_row_at(0)[5]).startswith("1:"))
         assert str(table.get_row_at(0)[3]) == "36/40" and "60.0 %" in str(table.get_row_at(0)[4])
 

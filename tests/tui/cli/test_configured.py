@@ -13,6 +13,7 @@ from engine.run import same as again
 from engine.run.orders import NewRun, Order, Resume
 from tests.tui.cli.commands import as_json, run_cai
 from tests.tui.cli_fakes import RUN
+from tests.tui.fakes import noting
 from tui.cli import entry
 from tui.config.settings import Config
 from tui.live.opener import opener
@@ -123,7 +124,7 @@ def commands_options(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> Ord
 
 def test_what_is_configured_reaches_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Order] = []
-    monkeypatch.setattr(engine, "open_engine", lambda options, _: asked.append(options))
+    monkeypatch.setattr(engine, "open_engine", noting(asked))
     monkeypatch.setattr(again, "same_run", lambda _: None)
     config = Config(tmp_path / "c", model="from/file", price_per_gpu_hour=2.5, reviewer="chain")
     open_engine = opener(config, present=True)

@@ -70,7 +70,16 @@ def asks(playing: PlayingEngine) -> tuple[str, str]:
 
 
 cli_fakes.PARTS |= {"commits": lambda playing: commits(playing, 25), "goes on": lambda playing: commits(playing, 600)}
-cli_fakes.PARTS["asks"] = asks
+
+
+def is_answered(playing: PlayingEngine) -> tuple[str, str]:
+    """A question that somebody answers who follows."""
+    playing.stopped.wait(3)
+    playing._emit(QuestionAsked(RUN, "q1", "gate", "Go on?"))
+    return ("done", "") if playing.answered.wait(40) else ("failed", "nobody answered")
+
+
+cli_fakes.PARTS |= {"asks": asks, "is answered": is_answered}
 
 
 class Screen:
@@ -212,19 +221,28 @@ def test_nothing_is_left_where_nothing_runs(path: Path) -> None:
     assert not marker_path(path).exists()
 
 
-def test_the_next_cai_says_who_has_the_store_and_can_have_it_stop(path: Path) -> None:
+def test_the_next_cai_is_the_screen_of_the_run_that_goes_on(path: Path) -> None:
     with on_a_screen("goes on", "run", "--store", path) as left:
         left.wait_for("▶ running")
         left.hang_up()
         wait_until(lambda: left_run(path) is not None)
         with on_a_screen("commits", "--store", path) as other:
-            other.wait_for("What now?")
-            assert f"Run {RUN} goes on in process {left.pid}".encode() in other.seen
-            other.type("x\n")
-            other.wait_for("Please answer")
-            other.type("s\n")
-            other.wait_for("The store is free")
+            other.wait_for(f"attached to process {left.pid}")
+            other.wait_for("goes on since its connection dropped")
+            other.type("p")
+            other.wait_for("‖ paused")
+            other.seen = b""
+            other.type("p")
+            other.wait_for("▶ running")
+            other.type("q")
+            assert other.wait_for_end() == 0
+            assert f"left process {left.pid} alone: run {RUN} is running; come back with: cai".encode() in other.seen
+        with on_a_screen("commits", "--store", path) as other:
+            other.wait_for("▶ running")
+            other.type("sy")
             assert left.wait_for_end() == 130
+            other.wait_for("has let go of the store")
+            other.type("\r")
             other.wait_for("unfinished")
             other.type("\x1b")
             time.sleep(0.5)
@@ -233,12 +251,46 @@ def test_the_next_cai_says_who_has_the_store_and_can_have_it_stop(path: Path) ->
     assert stored(path)[0] == "stopped"
 
 
-def test_watching_shows_the_log_and_opens_the_store_when_it_is_free(path: Path) -> None:
-    with on_a_screen("commits", "run", "--store", path) as left:
+def test_a_question_of_a_run_that_goes_on_is_answered_by_who_attached(path: Path) -> None:
+    with on_a_screen("is answered", "run", "--store", path) as left:
         left.wait_for("▶ running")
         left.hang_up()
         wait_until(lambda: left_run(path) is not None)
         with on_a_screen("commits", "--store", path) as other:
+            other.wait_for("Go on?", 30)
+            other.type("g")
+            time.sleep(1)
+            other.type("y")
+            assert left.wait_for_end() == 0
+    assert stored(path)[0] == "done"
+
+
+def test_a_command_that_writes_says_who_has_the_store_and_can_have_it_stop(path: Path) -> None:
+    with on_a_screen("goes on", "run", "--store", path) as left:
+        left.wait_for("▶ running")
+        left.hang_up()
+        wait_until(lambda: left_run(path) is not None)
+        with on_a_screen("done", "resume", "--store", path) as other:
+            other.wait_for("What now?")
+            assert f"Run {RUN} goes on in process {left.pid}".encode() in other.seen
+            assert b"Its screen comes back with: cai" in other.seen
+            other.type("x\n")
+            other.wait_for("Please answer")
+            other.type("s\n")
+            other.wait_for("The store is free")
+            assert left.wait_for_end() == 130
+            other.wait_for("! done")
+            other.type("q")
+            other.wait_for_end()
+    assert stored(path)[0] == "done"
+
+
+def test_watching_shows_the_log_and_begins_when_the_store_is_free(path: Path) -> None:
+    with on_a_screen("commits", "run", "--store", path) as left:
+        left.wait_for("▶ running")
+        left.hang_up()
+        wait_until(lambda: left_run(path) is not None)
+        with on_a_screen("done", "resume", "--store", path) as other:
             other.wait_for("What now?")
             other.type("w\n")
             other.wait_for("The connection dropped")
@@ -252,7 +304,7 @@ def test_watching_shows_the_log_and_opens_the_store_when_it_is_free(path: Path) 
 def test_leaving_the_watch_is_no_wrong_answer(path: Path) -> None:
     with on_a_screen("goes on", "run", "--store", path) as owner:
         owner.wait_for("▶ running")
-        with on_a_screen("commits", "--store", path) as other:
+        with on_a_screen("commits", "resume", "--store", path) as other:
             other.wait_for("What now?")
             other.type("w\n")
             other.wait_for("comes back to the question")
@@ -299,16 +351,17 @@ def test_a_stale_or_broken_note_is_no_note(path: Path) -> None:
 
 def test_what_keeps_a_run_from_going_on_alone() -> None:
     watch = Watch(Terminal.standard())
-    assert watch.why_stop() == ""
+    assert watch.why_stop(followed=False) == ""
     watch.note(QuestionAsked(RUN, "q", "gate", "Go on?"))
-    assert "decision" in watch.why_stop()
+    assert "decision" in watch.why_stop(followed=False)
+    assert watch.why_stop(followed=True) == ""
     watch.note(QuestionAnswered(RUN, "q", "approve"))
-    assert watch.why_stop() == ""
+    assert watch.why_stop(followed=False) == ""
     watch.note(RunPaused(RUN))
-    assert "paused" in watch.why_stop()
+    assert "paused" in watch.why_stop(followed=False)
     watch.note(RunResumed(RUN))
     watch.stop.set()
-    assert "signal" in watch.why_stop()
+    assert "signal" in watch.why_stop(followed=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from engine.core.errors import SpecError
 from engine.spec.stage import load_spec
 from store.db import Store
 from tests.store import rows
-from tests.tui.fakes import fill, settings
+from tests.tui.fakes import fill, noting, settings
 from tests.tui.screen import control_center, settle, shown
 from tui.app.app import ControlCenter
 from tui.live.opener import opener
@@ -217,7 +217,7 @@ def test_a_run_asked_for_on_the_screen_is_another_one(tmp_path: Path, monkeypatc
     from engine.run import engine, same
 
     opened: list[Any] = []
-    monkeypatch.setattr(engine, "open_engine", lambda options, _: opened.append(options))
+    monkeypatch.setattr(engine, "open_engine", noting(opened))
     monkeypatch.setattr(same, "same_run", lambda _: {"run_id": "run-a", "state": "stopped", "until": None})
     for another in (True, False):
         opener()(engine.NewRun(tmp_path / "s.duckdb", another=another), lambda _: None)

@@ -43,8 +43,11 @@ class RunHeader(Static):
         spec = one_line(state.spec.removesuffix(".md").rpartition("/")[2], 40) or "–"
         spec_piece = (spec, "") if spec == MAIN_SPEC or spec == "–" else (f"◆ {spec}", "bold $text-warning")
         reason = one_line(state.reason, 80) if state.finished or state.state == "interrupted" else ""
+        about = row((reason, QUIET))
+        if state.owner:
+            about = row((f"attached to process {state.owner}", TONES["busy"]), (f"  {reason}" if reason else "", QUIET))
         second = row(("spec ", QUIET), spec_piece, ("  model ", QUIET), one_line(state.model, 40) or "–")
-        self.update(Content("\n").join([_spread(left, right, width), _spread(second, row((reason, QUIET)), width)]))
+        self.update(Content("\n").join([_spread(left, right, width), _spread(second, about, width)]))
 
 
 def _who(state: RunState) -> list[Content]:

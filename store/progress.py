@@ -34,6 +34,16 @@ _DONE = """
 """
 
 
+# How busy the GPUs were in each phase: the rows that one minute left behind have the same time.
+GPU_BY_PHASE = """
+    SELECT phase, sum(s) AS measured_s, sum(s * (1 - busy / 100)) AS idle_s, sum(s * busy) / sum(s) AS busy_percent
+    FROM (
+        SELECT phase, session_id, "at", max(value) FILTER (name = 'gpu_measured_s') AS s,
+               max(value) FILTER (name = 'gpu_busy_percent') AS busy
+        FROM metrics WHERE run_id = $1 AND name IN ('gpu_measured_s', 'gpu_busy_percent') GROUP BY ALL
+    ) GROUP BY phase ORDER BY idle_s DESC, phase
+"""
+
 # The gates' checks, guard first, then pilot, then final.
 CHECKS = """
     SELECT * FROM gates WHERE run_id = ?
@@ -134,6 +144,7 @@ def status(reader: Query, run: Mapping[str, Any]) -> dict[str, Any]:
             "good_among_accepted": good_among_accepted(reader, run),
             "preferences": preferences.counts(reader, run_id),
             "repeat": repeated(reader, run_id),
+            "gpus": gpus(reader, run_id),
             "stand_ins": (run["manifest"] or {}).get(STOOD_IN) or {},
             "self_check": (run["manifest"].get("model") or {}).get("self_check"),
             **{name: run[name] for name in ("elapsed_s", "created_at", "updated_at")},
@@ -219,6 +230,26 @@ def repeated(reader: Query, run_id: str) -> dict[str, float] | None:
         [run_id],
     )
     return {row["name"]: row["value"] for row in rows} or None
+
+
+def gpus(reader: Query, run_id: str) -> dict[str, Any] | None:
+    """How busy the GPUs were while the run was worked on, from their means a minute; None where none was measured.
+
+    {measured_s, idle_s, busy_percent, least_busy_percent, memory_gib, power_w, phases: [{phase, measured_s, idle_s,
+    busy_percent}]}. Busy is the mean over GPUs, and `idle_s` what is missing of it. The least busy one, memory and
+    power are those of the last minute.
+    """
+    rows = reader.query(GPU_BY_PHASE, [run_id])
+    if not rows:
+        return None
+    last = reader.query(
+        'SELECT substr(name, 5) AS name, arg_max(value, "at") AS value FROM metrics WHERE run_id = ? '
+        "AND name IN ('gpu_least_busy_percent', 'gpu_memory_gib', 'gpu_power_w') GROUP BY 1",
+        [run_id],
+    )
+    measured, idle = (sum(row[name] for row in rows) for name in ("measured_s", "idle_s"))
+    whole = {"measured_s": measured, "idle_s": idle, "busy_percent": 100 * (1 - idle / measured)}
+    return {**whole, **{row["name"]: row["value"] for row in last}, "phases": rows}
 
 
 def _grouped(reader: Query, sql: str, run_id: str) -> dict[str, int]:

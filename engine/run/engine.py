@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.budget.ledger import money_left
-from engine.budget.spending import Spending
+from engine.budget.spending import OPENING, Spending
 from engine.core import events
 from engine.core.control import Control
 from engine.core.errors import BudgetReached, Interrupted, Locked, NotApproved, SettingsModified, SpecError
@@ -25,6 +25,7 @@ from engine.phases.work import Work, begin_session, loaded_work
 from engine.planning.plan import forecast_section
 from engine.review.consultant import Consultant
 from engine.review.options import ReviewOptions
+from engine.run.gauge import GpuGauge
 from engine.run.opening import fresh, modify, new_run, reopened
 from engine.run.orders import Evaluate, NewRun, Order, Refit, Resume, Round, Train
 from engine.run.refresh import round_row
@@ -207,7 +208,8 @@ class Engine:
             self._warn,
             self._control.stop,
         )
-        with spending:
+        gauge = GpuGauge(self.store, self.run_id, self._session_id, lambda: self._phase or OPENING, self._listener)
+        with spending, gauge:
             self._spending = spending
             self._consultant = Consultant(
                 self.store,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -92,7 +93,7 @@ class RunRoom(Room):
         price = self.price_per_hour
         facts = self._facts if self._facts.run_id == state.run_id else RunFacts()
         drawn = self._drawn if self._drawn.run_id == state.run_id else Drawn()
-        self._glance.show(state, facts)
+        self._glance.show(state, facts, price)
         self._rail.show(state, self.phase)
         self._figures.show(state, facts, self._load, price)
         self._accepted.show(state, drawn)
@@ -120,7 +121,8 @@ class RunRoom(Room):
             self.look_up("drawing samples", self._draws.next, self._drew)
         if now - self._measured_at > MACHINE_EVERY_S:
             self._measured_at = now
-            self.post_message(WorkWanted("measuring the machine", self._machine.load, self._weigh))
+            measure = partial(self._machine.load, gpus=not self._state.active)
+            self.post_message(WorkWanted("measuring the machine", measure, self._weigh))
 
     def _drew(self, found: Drawn) -> None:
         self._drawn = found

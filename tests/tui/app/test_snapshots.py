@@ -78,7 +78,7 @@ def clock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Clock:
     monkeypatch.setattr("tui.widgets.training.account.datetime", Morning)
     monkeypatch.setattr("tui.rooms.run.token_hex", lambda _: "lot")
     monkeypatch.setattr("tui.rooms.run.DRAWN_EVERY_S", 1e9)
-    monkeypatch.setattr(Machine, "load", lambda _: Load(0.42, 1.2, 8.0, 24.0))
+    monkeypatch.setattr(Machine, "load", lambda _, gpus: Load(0.42, 1.2, 8.0, 24.0))
     monkeypatch.setattr("engine.analyses.offers.training_plan", training_plan)
     monkeypatch.setattr("engine.evaluation.plan.scorer_sha256", lambda: "ab" * 32)  # no new pictures for a new rule
     monkeypatch.chdir(tmp_path)

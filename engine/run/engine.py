@@ -35,6 +35,7 @@ from engine.spec.provenance import new_session_id
 from engine.spec.stage import StageSpec, settings_of
 from engine.training.locks import require_open
 from engine.training.plan import plan
+from engine.training.trackers import require_trackers
 from engine.training.worker import command_for, shards_of
 from store import progress
 from store.db import Store
@@ -74,6 +75,8 @@ def open_engine(order: Order, emit: events.Emit) -> Engine:
         raise SpecError(f"no phase {order.until!r}", f"Phases: {', '.join(PHASES)}. No run was started.")
     if isinstance(order, Refit) and not order.reason.strip():
         raise SpecError("fitting a probe anew needs a reason", "It is stored with the decision. Nothing was changed.")
+    if isinstance(order, Train):
+        require_trackers(order.report_to)
     new = new_run(order) if isinstance(order, NewRun) else None
     store = Store.open(order.store, memory=MEMORY)
     try:

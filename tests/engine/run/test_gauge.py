@@ -52,7 +52,9 @@ def test_means_over_a_minute_are_kept_by_phase(store: Store) -> None:
     assert kept["measured_s"] == pytest.approx(60) and kept["idle_s"] == pytest.approx(40 * 0.25 + 20 * 0.9)
     assert kept["busy_percent"] == pytest.approx(100 * (1 - 28 / 60))
     assert [(row["phase"], round(row["busy_percent"])) for row in kept["phases"]] == [("gate", 10), ("responses", 75)]
-    assert (kept["memory_gib"], kept["power_w"]) == (80, 600)
+    last = kept["last"]
+    assert (last["memory_gib"], last["power_w"], last["least_busy_percent"]) == (80, 600, 0)
+    assert last["busy_percent"] == pytest.approx(kept["busy_percent"])
     assert len(told) == 30 and told[0] == GpusMeasured(RUN, "responses", (gpu(1.0), gpu(0.5)))
 
 

@@ -39,7 +39,8 @@ _GPU_KEPT = """
     SELECT phase, "at", max(value) FILTER (name = 'gpu_measured_s') AS s,
            max(value) FILTER (name = 'gpu_busy_percent') AS busy_percent,
            max(value) FILTER (name = 'gpu_least_busy_percent') AS least_busy_percent,
-           max(value) FILTER (name = 'gpu_memory_gib') AS memory_gib, max(value) FILTER (name = 'gpu_power_w') AS power_w
+           max(value) FILTER (name = 'gpu_memory_gib') AS memory_gib,
+           max(value) FILTER (name = 'gpu_power_w') AS power_w
     FROM metrics WHERE run_id = $1 AND starts_with(name, 'gpu_') GROUP BY phase, session_id, "at"
 """
 GPU_BY_PHASE = f"""

@@ -17,6 +17,7 @@ from tui.live.state import RunState
 from tui.messages import GoTo, WorkWanted
 from tui.reads.drawn import Drawn, Draws
 from tui.reads.run import RunFacts, run_facts
+from tui.reads.start import forecast_start
 from tui.rooms import Room
 from tui.widgets.run.accepted import AcceptedPanel
 from tui.widgets.run.events import EventsList
@@ -24,8 +25,10 @@ from tui.widgets.run.figures import LiveFigures
 from tui.widgets.run.glance import GlancePanel
 from tui.widgets.run.phase import JUDGED_THERE, PhasePanel
 from tui.widgets.run.rail import PhaseRail
+from tui.widgets.run.start import StartPanel
 
 if TYPE_CHECKING:
+    from tui.config.settings import Config
     from tui.reads.library import RunHistory
 
 MACHINE_EVERY_S = 2.0
@@ -119,6 +122,8 @@ class RunRoom(Room):
         if run_id and not held and now - self._drawn_at > DRAWN_EVERY_S:
             self._drawn_at = now
             self.look_up("drawing samples", self._draws.next, self._drew)
+        if self.has_class("-empty"):
+            self._foretell()
         if now - self._measured_at > MACHINE_EVERY_S:
             self._measured_at = now
             measure = partial(self._machine.load, gpus=not self._state.active)
@@ -128,6 +133,14 @@ class RunRoom(Room):
         self._drawn = found
         self.show(self._state)
         self.refresh_bindings()
+
+    def _foretell(self) -> None:
+        """What a start would take, asked for once."""
+        config: Config | None = getattr(self.app, "config", None)
+        for panel in self.query(StartPanel):
+            if config is not None and not panel.asked:
+                panel.asked = True
+                self.post_message(WorkWanted("forecasting a start", partial(forecast_start, config), panel.tell))
 
     def _learn(self, facts: RunFacts) -> None:
         self._facts = facts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.core.figures import count, dollars, hours
+from engine.core.figures import cents, count, hours
 from tui.words.training import GIB
 
 Row = Mapping[str, Any]
@@ -39,14 +39,14 @@ def _inference(found: Row) -> str:
     one = found["inference"]
     if one is None:
         return "its memory is known once its files are here"
-    weights = f"weights {one['weights'] / GIB:.1f} GiB"
+    weights, room = (f"{n_bytes / GIB:.1f}" for n_bytes in (one["weights"], one.get("room", found["free"])))
     if not found["gpus"]:
-        return f"{weights}, {found['free'] / GIB:.1f} GiB are free" + ("" if one["fits"] else ": it does not fit")
+        return f"weights {weights} GiB, {room} GiB are free" + ("" if one["fits"] else ": it does not fit")
     if not one["fits"]:
-        return f"{weights} of {one['room'] / GIB:.1f}: {one['reason']}"
-    engines = "1 engine" if one["replicas"] == 1 else f"{one['replicas']} engines side by side"
+        return f"weights {weights} of {room} GiB: {one['reason']}"
+    engines = "1 engine" if one["replicas"] == 1 else f"{one['replicas']} engines"
     shared = "" if one["tensor"] == 1 else f", each on {one['tensor']} GPUs"
-    return f"{engines}{shared}, {weights} of {one['room'] / GIB:.1f}, cache {count(one['cached'])} tokens"
+    return f"{engines}{shared}, weights {weights} of {room} GiB, cache {count(one['cached'])} tokens"
 
 
 def _training(one: Row) -> str:
@@ -64,9 +64,9 @@ def _takes(found: Row) -> str:
     if whole["examples"] != pilot["examples"]:
         told.append(f"{count(whole['examples'])}: {_cost(whole)}")
     elif found["training"]:
-        told.append(f"with training: {_cost(whole)}")
+        told.append(f"trained: {_cost(whole)}")
     return f"{'; '.join(told)} (priors)"  # a store without a run has measured nothing
 
 
 def _cost(one: Row) -> str:
-    return f"{hours(one['hours'])}{', ' if one['usd'] is not None else ''}{dollars(one['usd'])}"
+    return hours(one["hours"]) + ("" if one["usd"] is None else f", {cents(one['usd'])}")

@@ -21,9 +21,10 @@ LEAST = GpuLoad("NVIDIA H100 80GB HBM3", 0.05, 10, 81_559, 71.0, 31)
     ("width", "told"),
     [
         (60, "GPU          93 %  69.6/80 GiB  612 W  64 °C"),
-        (40, "GPU          93 %  69.6/80 GiB  612 W"),
-        (34, "GPU          93 %  69.6/80 GiB"),
-        (22, "GPU          93 %"),
+        (36, "GPU 93 % 69.6/80 GiB 612 W 64 °C"),
+        (30, "GPU 93 % 69.6/80 GiB 612 W"),
+        (22, "GPU 93 % 69.6/80 GiB"),
+        (16, "GPU 93 %"),
     ],
 )
 def test_one_gpu_is_told_as_there_is_room(width: int, told: str) -> None:
@@ -32,8 +33,9 @@ def test_one_gpu_is_told_as_there_is_room(width: int, told: str) -> None:
 
 def test_of_several_the_mean_the_least_busy_and_the_sums_are_told() -> None:
     told = _gpus([ONE] * 7 + [LEAST], 70).plain
-    assert told == "8 GPUs       82 % (least 5 %)  487/637 GiB  4.4 kW  64 °C"
-    assert _gpus([ONE, LEAST], 32).plain == "2 GPUs       49 % (least 5 %)"
+    assert told == "8 GPUs       82 %  (least 5 %)  487/637 GiB  4.4 kW  64 °C"
+    assert _gpus([ONE] * 7 + [LEAST], 36).plain == "8 GPUs 82 % (5 %) 487/637 GiB 4.4 kW"
+    assert _gpus([ONE, LEAST], 33).plain == "2 GPUs 49 % (5 %) 70/159 GiB"
     assert _gpu(1, LEAST).plain == " GPU 1         5 %  0.0/80 GiB  71 W"
 
 
@@ -55,8 +57,8 @@ def on_a_pod(engine: FakeEngine) -> Iterable[Event]:
 async def test_gpu_throughput_and_advice_are_there_without_a_key(tmp_path: Path, size: tuple[int, int]) -> None:
     fill(tmp_path / "s.duckdb")
     async with control_center(tmp_path / "s.duckdb", on_a_pod, size=size) as (app, pilot):
-        await settle(pilot, lambda: app.state.forecast is not None and "12 %  69.6/80 GiB" in shown(app, "#figures"))
-        assert "tokens/s" in shown(app, "#figures")
+        await settle(pilot, lambda: app.state.forecast is not None and "69.6/80 GiB" in shown(app, "#figures"))
+        assert "tokens/s" in shown(app, "#figures") and "212 W" in shown(app, "#figures")
         app.state.gauges._begun = float("-inf")  # a minute later
         app.state.note("info", "a minute later")
         await settle(pilot, lambda: "GPU 12 % busy in Responses" in text_of(app))

@@ -41,7 +41,7 @@ async def test_the_forecast_comes_to_the_panel_and_leaves_the_keys_in_sight(
                 break
         assert "looked up in a moment" in shown(app, "#start"), "the screen is there before it"
         released.set()
-        await settle(pilot, lambda: "2 engines side by side" in shown(app, "#start"))
+        await settle(pilot, lambda: "2 engines, weights" in shown(app, "#start"))
         app.refresh_room()
         await settle(pilot)
         lines = text_of(app).split("\n")

@@ -29,14 +29,14 @@ def told(**changed: Any) -> list[str]:
 
 def test_model_training_and_cost_are_a_line_each() -> None:
     assert told() == [
-        "model: Qwen/Qwen2.5-32B on 2 x H100: 2 engines side by side, weights 61.0 GiB of 73.0, cache 26,800 tokens",
+        "model: Qwen/Qwen2.5-32B on 2 x H100: 2 engines, weights 61.0 of 73.0 GiB, cache 26,800 tokens",
         "training: SFT 4 at once in 66.0 GiB; DPO does not fit, 91.0 GiB for one example",
         "takes: pilot of 200: 24.0 min, $1.20; 15,000: 12.40 h, $37.00 (priors)",
     ]
     assert [bad for *_, bad in start_lines(FOUND)] == [False, True, False]
     assert (
         told(target=PART | {"hours": 0.6})[2]
-        == "takes: pilot of 200: 24.0 min, $1.20; with training: 36.0 min, $1.20 (priors)"
+        == "takes: pilot of 200: 24.0 min, $1.20; trained: 36.0 min, $1.20 (priors)"
     )
 
 

@@ -261,17 +261,21 @@ def _gpus(gpus: Sequence[GpuLoad], width: int) -> Content:
     """All GPUs in a line: how busy, memory and power together, the hottest one's temperature; what fits of it."""
     shares = [one.busy for one in gpus if one.busy is not None]
     busy = f"{100 * sum(shares) / len(shares):.0f} %" if shares else "– %"
-    if len(shares) > 1:
-        busy = f"{busy} (least {100 * min(shares):.0f} %)"
+    least = f"{100 * min(shares):.0f} %" if len(shares) > 1 else ""
     used, total = sum(one.used_mib for one in gpus) / 1024, sum(one.total_mib for one in gpus) / 1024
     memory = f"{used:.1f}/{total:.0f} GiB" if len(gpus) == 1 else f"{used:.0f}/{total:.0f} GiB"
-    more = ["", *(f"  {told}" for told in (_power(gpus), _hottest(gpus)) if told)]
-    ways = [f"{busy}  {memory}{''.join(more[:n])}" for n in range(len(more), 0, -1)]
-    told = _first_fitting([*ways, busy], width - 13)
-    full = TONES["warn"] if used > 0.95 * total else ""
-    before, memory, after = told.partition(memory)
     label = "GPU" if len(gpus) == 1 else f"{len(gpus)} GPUs"
-    return row((f"{label:<13}", QUIET), (before, "bold"), (memory, full), (after, QUIET))
+    told = [busy, f"(least {least})", memory, _power(gpus), _hottest(gpus)]
+    if not least:
+        del told[1]
+    short = [f"({least})" if "least" in one else one for one in told]
+    ways = [told, told[:-1], short[:-1], short[:-2], short[:1]]
+    heads = ((f"{label:<13}", "  "), (f"{label} ", " "))
+    ways_told = [f"{head}{gap.join(filter(None, way))}" for way in ways for head, gap in heads]
+    line = _first_fitting(ways_told, width)
+    before, memory, after = line.removeprefix(label).partition(memory)
+    full = TONES["warn"] if used > 0.95 * total else ""
+    return row((label, QUIET), (before, "bold"), (memory, full), (after, QUIET))
 
 
 def _gpu(number: int, one: GpuLoad) -> Content:

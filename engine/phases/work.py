@@ -142,7 +142,8 @@ def loaded_work(
         spec, found = _with_stand_ins(run, spec, model, emit)
         found |= {"model": model.facts, "adapter": parent and parent.facts(reader.path)}
         store.update_run(run_id, fingerprint=model.fingerprint, manifest=run["manifest"] | found)
-        emit(events.ModelLoaded(run_id, model.name, model.fingerprint, time.monotonic() - began))
+        room = (answers.room, batch_size is not None)
+        emit(events.ModelLoaded(run_id, model.name, model.fingerprint, time.monotonic() - began, *room))
         if (checked := of_facts(model.facts)) is not None:
             level = "warning" if checked.doubtful else "info"
             emit(events.Noted(run_id, level, f"Self-check of the model: {checked.told()}"))

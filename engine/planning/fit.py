@@ -5,7 +5,7 @@ No weights are needed: a configuration says all of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -123,12 +123,12 @@ def fit_of(
         seeds=1, ablations=0, reader=reader,
     )  # fmt: skip
     price = planned["usd_per_hour"]
-    told = [_on_all(stage, gpus, price) for stage in planned["stages"]]
+    told = [shared_by(stage, gpus, price) for stage in planned["stages"]]
     sums = {name: sum(row[name] for row in told) if told else None for name in ("requests", "device_seconds", "hours")}
     return {
         "model": model, "parameters": shape.parameters, "gpus": gpus, "gpu": kind, "memory": memory,
         "inference": serving(shape, memory, gpus).facts(),
-        "training": list(_trainings(shape, stages[-1][1], memory, gpus)),
+        "training": list(trainings(shape, stages[-1][1], memory, gpus)),
         "stages": told,
         "total": sums | {"usd": None if price is None or not told else sum(row["usd"] for row in told)},
         "usd_per_hour": price, "priced_on": planned["priced_on"], "priors": planned["priors"],
@@ -138,8 +138,11 @@ def fit_of(
     }  # fmt: skip
 
 
-def _on_all(stage: Row, gpus: int, price: float | None) -> Row:
-    """A stage on several GPUs: what starts a process is waited for by all, the rest is shared."""
+def shared_by(stage: Row, gpus: int, price: float | None) -> Row:
+    """A stage of `engine.planning.experiment` on several GPUs, in hours and US dollars.
+
+    What starts a process is waited for by all, the rest is shared.
+    """
     starts = sum(part["seconds"] for part in stage["parts"] if part["part"] == "start")
     hours = (starts + (stage["seconds"] - starts) / gpus) / 3600
     return {
@@ -151,9 +154,14 @@ def _on_all(stage: Row, gpus: int, price: float | None) -> Row:
     }  # fmt: skip
 
 
-def _trainings(shape: Shape, spec: StageSpec, memory: int, gpus: int) -> Iterator[Row]:
-    """SFT and preferences, with LoRA and QLoRA: the largest micro-batch, all weights on each GPU or shared by all."""
-    for kind in ("lora", "qlora"):
+def trainings(
+    shape: Shape, spec: StageSpec, memory: int, gpus: int, kinds: Sequence[str] = ("lora", "qlora"), each: int = BYTES
+) -> Iterator[Row]:
+    """SFT and preferences with each kind of adapter: the largest micro-batch, all weights on each GPU or shared by all.
+
+    `memory` is of one GPU, `each` that of a weight, in bytes.
+    """
+    for kind in kinds:
         for section in (spec.sft, spec.dpo):
             if section is None or spec.adapter is None:
                 continue
@@ -163,7 +171,7 @@ def _trainings(shape: Shape, spec: StageSpec, memory: int, gpus: int) -> Iterato
             alone, shared = (
                 forecast.fit(
                     shape, adapter, method, longest=section.max_length, at_most=LARGEST_MICRO_BATCH,
-                    effective_batch=section.effective_batch // processes, bytes_per_weight=BYTES, device=memory,
+                    effective_batch=section.effective_batch // processes, bytes_per_weight=each, device=memory,
                     shards=shards,
                 )
                 for shards in (1, processes)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from engine.budget.ledger import money_left
-from engine.budget.spending import Spending
+from engine.budget.spending import OPENING, Spending
 from engine.core import events
 from engine.core.control import Control
 from engine.core.errors import BudgetReached, Interrupted, Locked, NotApproved, SettingsModified, SpecError
@@ -25,6 +25,7 @@ from engine.phases.work import Work, begin_session, loaded_work
 from engine.planning.plan import forecast_section
 from engine.review.consultant import Consultant
 from engine.review.options import ReviewOptions
+from engine.run.gauge import GpuGauge
 from engine.run.opening import fresh, modify, new_run, reopened
 from engine.run.orders import Evaluate, NewRun, Order, Refit, Resume, Round, Train
 from engine.run.refresh import round_row
@@ -34,6 +35,7 @@ from engine.spec.provenance import new_session_id
 from engine.spec.stage import StageSpec, settings_of
 from engine.training.locks import require_open
 from engine.training.plan import plan
+from engine.training.trackers import require_trackers
 from engine.training.worker import command_for, shards_of
 from store import progress
 from store.db import Store
@@ -76,6 +78,8 @@ def open_engine(order: Order, emit: events.Emit) -> Engine:
         raise SpecError(f"no phase {order.until!r}", f"Phases: {', '.join(PHASES)}. No run was started.")
     if isinstance(order, Refit) and not order.reason.strip():
         raise SpecError("fitting a probe anew needs a reason", "It is stored with the decision. Nothing was changed.")
+    if isinstance(order, Train):
+        require_trackers(order.report_to)
     new = new_run(order) if isinstance(order, NewRun) else None
     store = Store.open(order.store, memory=MEMORY)
     try:
@@ -215,7 +219,8 @@ class Engine:
             self._warn,
             self._control.stop,
         )
-        with spending:
+        gauge = GpuGauge(self.store, self.run_id, self._session_id, lambda: self._phase or OPENING, self._listener)
+        with spending, gauge:
             self._spending = spending
             self._consultant = Consultant(
                 self.store,

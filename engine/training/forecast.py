@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import struct
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 import psutil
 
+from engine.core import nvidia
 from engine.models.files.shapes import by_config
 
 HEAD_NORMS = {"q_norm", "k_norm"}
@@ -209,15 +209,6 @@ class Device:
 
 
 def device() -> Device:
-    """Asks nvidia-smi, since torch would keep memory on the GPU for the engine."""
-    try:
-        asked = subprocess.run(
-            ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-        return Device(True, int(asked.stdout.split()[0]) * 2**20)
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-        return Device(False, psutil.virtual_memory().available)
+    """What a training would have here, without loading torch."""
+    first = next(iter(nvidia.ask("memory.total")), [""])[0]
+    return Device(True, int(first) * 2**20) if first.isdecimal() else Device(False, psutil.virtual_memory().available)

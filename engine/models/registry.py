@@ -10,16 +10,18 @@ from engine.models.files import faults
 from engine.models.files.source import Source, local_folder, resolve
 from engine.models.requests import Model
 from engine.models.vllm.choice import is_wanted
+from engine.models.where import Where, where
 
 
 def require_sound(source: Source) -> None:
     """Raise ModelError where a model's files are on this machine and seen to be wrong before their weights are read."""
+    place = where()
     folder = None if source.embedded else local_folder(source)
     if folder is None:
         return
     faults.require_sound(folder, whole=Path(source.path).is_dir())
     kind = faults.quantisation(folder)
-    if kind and not is_wanted():
+    if kind and place == Where() and not is_wanted():
         raise ModelError(
             f"its weights are quantised ({kind}), and transformers would not give their exact scores here",
             "Name the folder with the full weights, or use vLLM on a GPU, which reads them (CAI_BACKEND=vllm). "
@@ -32,7 +34,7 @@ def spread(name: str | None) -> str:
 
     Empty, too, where its configuration cannot be read: `load` says what is wrong then. Raises ModelError.
     """
-    if not is_wanted() or (source := resolve(name)).servers:
+    if where() != Where() or not is_wanted() or (source := resolve(name)).servers:
         return ""
     from engine.models.vllm.parallel import parallel_of, told  # heavy
 
@@ -42,7 +44,14 @@ def spread(name: str | None) -> str:
         return ""
 
 
-def load(name: str | None, *, batch_size: int | None = None, chat: bool = False, lora_rank: int = 0) -> Model:
+def load(
+    name: str | None,
+    *,
+    batch_size: int | None = None,
+    chat: bool = False,
+    lora_rank: int = 0,
+    fingerprint: str | None = None,
+) -> Model:
     """Load a model behind this door. Takes a second from the cache, half a minute the first time, more with vLLM.
 
     vLLM answers where it is installed and a GPU is there, transformers elsewhere; CAI_BACKEND names one of the two.
@@ -51,11 +60,16 @@ def load(name: str | None, *, batch_size: int | None = None, chat: bool = False,
     that a base model is compared with, never for the base itself.
 
     `lora_rank` is of the largest adapter that is to come: an engine that is started for it need not be started again.
+    `fingerprint` is that of the run which goes on with it, for a model that is not here but answers by files.
 
     Raises ModelError with the reason where it can't be found, fetched or fitted into memory.
     """
-    source = resolve(name)
+    source, place = resolve(name), where()
     require_sound(source)
+    if place.file is not None:
+        from engine.models.elsewhere.backend import WritingModel
+
+        return WritingModel.load(source, place.file, fingerprint, chat=chat)
     if source.servers:
         from engine.models.served.backend import OpenAIModel
 

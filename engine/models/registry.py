@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 from pathlib import Path
+from typing import Any
 
 from engine.core.errors import ModelError
 from engine.models.confirming import confirmed
@@ -70,6 +73,8 @@ def load(
         from engine.models.elsewhere.backend import WritingModel
 
         return WritingModel.load(source, place.file, fingerprint, chat=chat)
+    if place.cluster is not None:
+        return _on_cluster(source, place.cluster, {"batch_size": batch_size, "chat": chat, "lora_rank": lora_rank})
     if source.servers:
         from engine.models.served.backend import OpenAIModel
 
@@ -81,3 +86,22 @@ def load(
     from engine.models.local.backend import TransformersModel
 
     return TransformersModel.load(source, batch_size=batch_size, chat=chat)
+
+
+def _on_cluster(source: Source, address: str, how: dict[str, Any]) -> Model:
+    """A model that the workers of a cluster load, each as this program does on its machine. Raises ModelError."""
+    if source.servers:
+        raise ModelError(
+            "a model behind servers is not loaded on a cluster",
+            "Leave --on out: the servers are asked from here. Nothing was started.",
+        )
+    if importlib.util.find_spec("ray") is None:
+        raise ModelError(
+            "Ray is not installed",
+            "Install the extra `scale` (pip install 'cai-control-center[scale]') here and on all nodes of the cluster, "
+            "or leave --on out. Nothing was started.",
+        )
+    from engine.models.ray.backend import RayModel  # heavy
+
+    name = source.name if source.embedded else source.path
+    return RayModel.load(source, address, functools.partial(load, name, **how))

@@ -139,6 +139,8 @@ def loaded_work(
     model = registry.load(
         run["model"], batch_size=batch_size, lora_rank=lora_rank_of(spec), fingerprint=run["fingerprint"]
     )
+    if (tell := getattr(model, "tell", None)) is not None:  # of workers elsewhere that come and go
+        tell(lambda text: emit(events.Noted(run_id, "warning", text)))
     answers = Answers(model, store, session_id, control, on_work)
     try:
         parent = _parent(reader, run, spec, model.fingerprint, emit)

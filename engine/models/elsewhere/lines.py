@@ -125,7 +125,8 @@ def write(out: Path, head: FileHead, lines: Iterable[dict[str, Any]]) -> int:
 
 def read_head(path: Path, kind: str) -> FileHead:
     """What a file says of itself. Raises ModelError where it is not of this kind."""
-    return next(_read(path, kind))
+    head: FileHead = next(_read(path, kind))
+    return head
 
 
 def read(path: Path, kind: str) -> Iterator[tuple[int, dict[str, Any]]]:

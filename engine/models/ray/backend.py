@@ -124,7 +124,7 @@ class RayModel:
         """
         while self._asked:
             self._work()
-        before, self.in_use = self.in_use, adapter and LoraFiles(adapter, sha256)
+        before, self.in_use = self.in_use, LoraFiles(adapter, sha256) if adapter is not None else None
         try:
             told = {self._use_on(worker) for worker in list(self._nodes.workers)} - {None}
         except BaseException:

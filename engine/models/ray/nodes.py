@@ -45,7 +45,7 @@ class ClusterWorker:
     @property
     def load(self) -> float:
         """How full it is, as a share of what its model works on at once."""
-        return len(self.has) / self.about["batch_size"]
+        return len(self.has) / int(self.about["batch_size"])
 
 
 class ClusterNodes:
@@ -164,7 +164,7 @@ class ClusterNodes:
         has = node["Resources"]
         gpus = has.get("GPU", 0.0)
         environment = {ON: "", **{name: os.environ[name] for name in PASSED_ON if name in os.environ}}
-        actor = ray.remote(ModelWorker).options(  # type: ignore[attr-defined]
+        actor = ray.remote(ModelWorker).options(
             num_gpus=gpus,
             num_cpus=min(1.0, has.get("CPU", 0.0)) if gpus else has["CPU"],
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),

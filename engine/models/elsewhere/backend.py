@@ -78,7 +78,7 @@ class WritingModel:
         if n:
             raise AnsweredElsewhere(
                 f"{n:,} requests were written to {self._out}",
-                "Compute them where the model is (cai answer), take the answers in (cai import), then go on.",
+                "Compute them where the model is (cai answer), take the answers in (cai import), then: cai resume",
             )
         return iter(())
 
@@ -125,7 +125,8 @@ class WritingModel:
 
 def _needed(what: str) -> AnsweredElsewhere:
     return AnsweredElsewhere(
-        f"{what}: the model is needed", "Go on where it is: cai resume. What was committed is safe."
+        f"{what}: the model is needed, a file for cai answer is not enough",
+        "Go on where it is: cai resume --until gate. What was committed is safe.",
     )
 
 

@@ -10,11 +10,21 @@ from typing import Any
 
 import pytest
 
-from engine.core.errors import ModelError
+from engine.core.errors import AnsweredElsewhere, ModelError
 from engine.models.elsewhere.backend import WritingModel
 from engine.models.elsewhere.lines import ANSWERS, FileHead, answer_line, write
 from engine.models.files.source import Source
-from engine.models.requests import Completion, Decoding, Encoding, Generate, LabelScores, Score, request_id
+from engine.models.requests import (
+    Adapted,
+    Completion,
+    Decoding,
+    Encoding,
+    Generate,
+    LabelScores,
+    LoraFiles,
+    Score,
+    request_id,
+)
 from engine.phases.elsewhere import answer_share, import_answers
 from store.db import Store
 from store.errors import CaiError
@@ -27,6 +37,7 @@ SETTINGS = {
 }  # fmt: skip
 SOURCE = Source("fake", "fake", "", "", embedded=False)
 PRINT = "fa" * 8
+ADAPTED = Adapted("rubric", LoraFiles(Path("adapter"), "ab" * 32), ("A", "B"))
 
 
 class OnPaper(WritingModel):
@@ -188,3 +199,15 @@ def test_requests_that_were_changed_are_not_computed(tmp_path, monkeypatch):
     requests.write_text(requests.read_text().replace("rubric 3", "rubric 8"))
     with pytest.raises(ModelError, match="line 9: its id is not the hash"):
         answer_share(requests, tmp_path / "answers.jsonl", (1, 1))
+
+
+def test_what_is_to_do_next_is_said(tmp_path):
+    model = OnPaper(SOURCE, tmp_path / "requests.jsonl", PRINT)
+    for ask in (lambda: model.write(one.request for one in scores(2)), lambda: model.generate([])):
+        with pytest.raises(AnsweredElsewhere) as caught:
+            ask()
+        reason = f"{caught.value.title}. {caught.value.hint}"
+        assert "cai answer" in reason and "cai resume" in reason and caught.value.exit_code == 3
+    for asks in (lambda: list(model.hidden([])), lambda: model.use(tmp_path, "ab"), lambda: model.write([ADAPTED])):
+        with pytest.raises(ModelError, match="can't be"):
+            asks()

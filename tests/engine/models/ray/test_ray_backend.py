@@ -19,10 +19,11 @@ from ray.cluster_utils import Cluster
 
 from engine.core.errors import ModelError, PromptTooLong
 from engine.core.events import Event, Noted
-from engine.models.files.source import Source
+from engine.models import registry
+from engine.models.files.source import Source, resolve
 from engine.models.ray import backend, nodes
 from engine.models.ray.backend import RayModel, _together
-from engine.models.requests import Decoding, Generate, Score
+from engine.models.requests import Decoding, Generate, Read, Score
 from engine.run.engine import open_engine
 from engine.run.orders import NewRun
 from tests.engine.fakes import FakeModel, data_rows, run_engine
@@ -31,6 +32,7 @@ from tests.engine.models.ray.workers import Differing, SlowModel, broken
 pytestmark = [pytest.mark.slow, pytest.mark.integration, pytest.mark.xdist_group("ray")]
 
 SOURCE = Source("fake", "fake", "", "", embedded=False)
+NAMES = ("Paris", "Rome", "London", "Madrid", "Vienna", "Prague")
 SETTINGS = {
     "critics.instruction": "[grade]", "critics.sample": "[grade, ended]", "instructions.round": "4",
     "responses.drafts": "1", "expected_candidates_per_accepted": "1.5",
@@ -156,9 +158,11 @@ def test_why_no_worker_could_load_the_model_is_said(cluster):
 
 
 def test_a_cluster_that_is_not_there_is_said(monkeypatch):
-    monkeypatch.setattr("ray._private.services.find_gcs_addresses", set)  # that of the other tests is not to be found
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    with pytest.raises(ModelError, match="no Ray cluster was reached at auto") as caught:
+    def init(**_: Any) -> None:  # of which the real one finds that of the other tests
+        raise ConnectionError("Could not find any running Ray instance.")
+
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(ModelError, match="no Ray cluster was reached at auto: Could not find any") as caught:
         RayModel.load(SOURCE, "auto", broken)
     assert "ray start --head" in caught.value.hint
 
@@ -177,7 +181,7 @@ def killing(folder: Path, told: list[Event]) -> Callable[[Event], None]:
 
 
 def test_a_run_whose_worker_is_killed_has_the_rows_of_one_machine(cluster, tmp_path, monkeypatch):
-    options: dict[str, Any] = {"pilot": 12, "overrides": SETTINGS}
+    options: dict[str, Any] = {"pilot": 8, "overrides": SETTINGS}
     alone = run_engine(tmp_path / "alone.duckdb", monkeypatch, FakeModel(), **options)
     wanted = data_rows(alone)
     alone.close()
@@ -195,6 +199,27 @@ def test_a_run_whose_worker_is_killed_has_the_rows_of_one_machine(cluster, tmp_p
     kept = opened.store.reader().query("SELECT (SELECT count(*) FROM completions) + (SELECT count(*) FROM scores) AS n")
     assert computed[0]["value"] == kept[0]["n"]
     opened.close()
+
+
+@pytest.mark.model
+def test_the_base_model_answers_on_workers_as_in_this_process(cluster, base_model):
+    here = functools.partial(registry.load, "gemma-3-270m", batch_size=2)
+    model = RayModel.load(resolve(None), cluster.address, here)
+    try:
+        asked = [Generate(f"The river that flows through {name} is", Decoding(8, 0.9, 50), 3) for name in NAMES]
+        alone = {answer.request: (answer.text, answer.token_ids) for answer in base_model.generate(asked)}
+        assert {answer.request: (answer.text, answer.token_ids) for answer in model.generate(asked)} == alone
+        scores = [Score(f"The capital of {name} is", (" Paris", " Rome, of course")) for name in NAMES]
+        near = {answer.request: answer.logprobs for answer in base_model.score(scores)}
+        for found in model.score(scores):
+            assert found.logprobs == pytest.approx(near[found.request], abs=2e-3)
+        (states,) = model.hidden([Read("a text", (1, model.layers))])
+        (wanted,) = base_model.hidden([Read("a text", (1, base_model.layers))])
+        assert abs(states.states - wanted.states).max() < 1e-2
+        assert model.fingerprint == base_model.fingerprint and model.facts["base_fingerprint"] == model.fingerprint
+        assert model.encoding("two  spaces") == base_model.encoding("two  spaces")
+    finally:
+        model.close()
 
 
 def test_devices_are_added_up():

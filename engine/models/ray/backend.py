@@ -182,13 +182,8 @@ class RayModel:
 
     def _work(self) -> None:
         """Give workers what waits, and take what the next of them has finished."""
-        for worker in self._nodes.look():
-            if self.in_use is not None:
-                self._use_on(worker)
-        workers = self._nodes.workers
-        if not workers:
-            return self._wait_for_one()
-        self._alone_since = None
+        if (workers := self._workers()) is None:
+            return
         while self._queue:
             worker = min(workers, key=lambda one: one.load)
             number = self._queue.popleft()
@@ -199,14 +194,14 @@ class RayModel:
                 self._call(worker)
         calls = {worker.calls[0]: worker for worker in workers if worker.calls}
         if not calls:
-            return None
+            return
         ready, _ = ray.wait(list(calls), timeout=WAIT_S)
         for call in ready:
             self._take(calls[call])
         for worker in list(workers):
             if worker.has and time.monotonic() - worker.since > STALLED_S:
                 self._lose(worker, f"no answer in {STALLED_S:.0f} s")
-        return None
+        return
 
     def _call(self, worker: ClusterWorker) -> None:
         by_stream: dict[tuple[int, str], list[tuple[int, Any]]] = {}
@@ -239,13 +234,20 @@ class RayModel:
         has = self._nodes.lose(worker, why)
         self._queue.extendleft(sorted((number for number in has if number in self._asked), reverse=True))
 
-    def _wait_for_one(self) -> None:
-        """Wait until a worker is there again. Raises ModelError where none comes."""
+    def _workers(self) -> list[ClusterWorker] | None:
+        """All that can be asked; after a short wait None where there is none. Raises ModelError where none comes."""
+        for worker in self._nodes.look():
+            if self.in_use is not None:
+                self._use_on(worker)
+        if self._nodes.workers:
+            self._alone_since = None
+            return self._nodes.workers
         now = time.monotonic()
         self._alone_since = self._alone_since or now
         if self._hurried or (not self._nodes.more_to_come and now - self._alone_since > GIVE_UP_S):
             raise self._nodes.none_left()
         time.sleep(WAIT_S)
+        return None
 
     def _use_on(self, worker: ClusterWorker) -> str | None:
         adapter = self.in_use
@@ -261,11 +263,9 @@ class RayModel:
     def _of_one(self, method: str, *arguments: Any) -> Any:
         """What one worker says, whichever that is."""
         while True:
-            self._nodes.look()
-            if not self._nodes.workers:
-                self._wait_for_one()
+            if (workers := self._workers()) is None:
                 continue
-            worker = self._nodes.workers[0]
+            worker = workers[0]
             try:
                 return ray.get(getattr(worker.actor, method).remote(*arguments))
             except RayError as error:

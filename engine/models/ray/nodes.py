@@ -25,6 +25,7 @@ START_S = 1800.0  # until the first worker has loaded its model
 MORE_S = 60.0  # for the others then, and at least as long again as the first took
 STALLED_S = 900.0  # without an answer to what a worker has
 DEATHS = 3  # in a row on one node, after which it is left alone
+PAUSE_S = 10.0  # before a worker is started again, times its deaths: what it held may take as long to be free
 
 
 @dataclass(eq=False)
@@ -58,6 +59,7 @@ class ClusterNodes:
         self._starting: list[ClusterWorker] = []
         self._deaths: Counter[str] = Counter()
         self._why: dict[str, str] = {}
+        self._not_before: dict[str, float] = {}
         self._looked = 0.0
         self._at_work = False
         self._first: tuple[dict[str, Any], str] | None = None  # what the first worker's model is, and where
@@ -98,7 +100,9 @@ class ClusterNodes:
         self._looked = time.monotonic()
         known = {worker.node for worker in (*self.workers, *self._starting)}
         for node in _useful(ray.nodes()):
-            if node["NodeID"] not in known and self._deaths[node["NodeID"]] < DEATHS:
+            name = node["NodeID"]
+            rested = self._looked >= self._not_before.get(name, 0.0)
+            if name not in known and self._deaths[name] < DEATHS and rested:
                 self._starting.append(self._start(node))
         joined = []
         for worker in list(self._starting):
@@ -111,8 +115,9 @@ class ClusterNodes:
                 self._died(worker, first_line(error))
                 continue
             if isinstance(about, Failed):
-                self._deaths[worker.node] = DEATHS  # it would fail again
-                self._away(worker, f"{about.title}. {about.hint}")
+                if not self._at_work:
+                    self._deaths[worker.node] = DEATHS  # it would fail again
+                self._died(worker, f"{about.title}. {about.hint}")
             elif self._is_same(worker, about):
                 worker.about, worker.since = about, time.monotonic()
                 self.workers.append(worker)
@@ -192,6 +197,7 @@ class ClusterNodes:
 
     def _died(self, worker: ClusterWorker, why: str) -> None:
         self._deaths[worker.node] += 1
+        self._not_before[worker.node] = time.monotonic() + PAUSE_S * self._deaths[worker.node]
         self._away(worker, why)
 
     def _away(self, worker: ClusterWorker, why: str) -> None:

@@ -53,6 +53,7 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nodes, "LOOK_S", 0.2)
+    monkeypatch.setattr(nodes, "PAUSE_S", 0.1)
 
 
 @pytest.fixture

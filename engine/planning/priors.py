@@ -14,6 +14,7 @@ from typing import Any
 from engine.budget.gpus import CPU, KINDS, kind_of
 from engine.core.errors import SpecError
 from engine.spec.sections import CriticsSpec
+from store.names import ELSEWHERE
 from store.read import Reader
 
 BENCHMARKS, ASSUMED, GPU_BENCH = "docs/BENCHMARKS.md", "assumed", "bench/gpu.py"
@@ -172,7 +173,7 @@ def measured_work(reader: Reader, model: str) -> dict[str, MeasuredWork]:
             counted = units["instruction_judgements"], units["response_judgements"], units["accepted"]
             yields[int(run["settings"]["stage"])] = counted
         kind, devices = device_of(reader, run)
-        if kind is None:
+        if kind is None or run["manifest"].get(ELSEWHERE):
             continue
         for part, n, seconds in _timed(reader, run["run_id"], units):
             before = sums[kind].get(part, (0.0, 0, []))

@@ -15,7 +15,15 @@ from engine.budget.ledger import money_left
 from engine.budget.spending import OPENING, Spending
 from engine.core import events
 from engine.core.control import Control
-from engine.core.errors import BudgetReached, Interrupted, Locked, NotApproved, SettingsModified, SpecError
+from engine.core.errors import (
+    AnsweredElsewhere,
+    BudgetReached,
+    Interrupted,
+    Locked,
+    NotApproved,
+    SettingsModified,
+    SpecError,
+)
 from engine.phases.evaluation import Evaluator
 from engine.phases.judging import Judging
 from engine.phases.refit import refit, require_refit
@@ -174,7 +182,7 @@ class Engine:
                 state, reason = "budget_reached", f"{reached.title}. {reached.hint}"
         except BudgetReached as error:
             state, reason = "budget_reached", f"{error.title}. {error.hint}"
-        except NotApproved as error:
+        except (NotApproved, AnsweredElsewhere) as error:
             state, reason = "waiting", f"{error.title}. {error.hint}"
         except Locked as error:
             state, reason = "gate_failed", f"{error.title}. {error.hint}"

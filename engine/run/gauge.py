@@ -11,12 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from engine.core.events import Emit, GpusMeasured
 from engine.core.nvidia import GpuLoad, loads
 from store.db import Store
 from store.errors import CaiError
+from store.salvage.clock import utc_now
 
 EVERY_S = 2.0
 KEPT_S = 60.0
@@ -115,7 +115,7 @@ class GpuGauge:
     def _keep(self) -> None:
         with self._lock:
             means, self._means = self._means, {}
-        now = datetime.now(UTC)
+        now = utc_now()
         stamp = {"run_id": self._run_id, "session_id": self._session_id, "at": now}
         rows = [
             {**stamp, "phase": phase, "name": name, "value": value}

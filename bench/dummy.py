@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from common import ROOT
+from bench.common import ROOT
 
 MERGES = 8192  # tokens that are learned; the others up to the model's number are there and never used
 LABELS = (" Yes", " No", " good", " bad", " A", " B")  # what critics choose between, each one token as in a large model

@@ -7,14 +7,14 @@ embedded model wrote (`engine/data/own`), so that prompts are as long as those o
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property, partial
 from types import SimpleNamespace
 from typing import Any
 
 from engine.core.data import read_data
-from engine.critics import Scale, Subject, items_of
+from engine.critics import Critic, Scale, Subject, items_of
 from engine.critics.audit import Calibrated, _build
 from engine.models.requests import Decoding, Generate, Score
 from engine.phases.revisions import solved_examples
@@ -28,6 +28,8 @@ from engine.spec.stage import StageSpec
 STAGES = ("stage_1_explicit_instructions", "stage_6_constitutional_integration")  # the first and the last for a 32B
 TRIED = 200  # units of a part whose requests are looked at
 CANDIDATES = 2500  # where the texts begin that stand for candidates; those before stand for samples
+
+Critics = Mapping[str, Mapping[str, Critic]]  # by kind and name
 
 # Label critics choose between two labels; a response whose end is weighed (pmi) is a prefill of its own.
 KINDS: dict[str, Callable[[Any], bool]] = {
@@ -93,9 +95,9 @@ def sample(spec: StageSpec, kind: str, wanted: int, first: int = 0) -> list[Any]
 
 def parts(spec: StageSpec) -> list[Part]:
     """The parts of a stage in which a model is asked for data."""
-    critics = spec.critics
+    critics = {kind: _critics(spec.critics, kind) for kind in ("instruction", "sample", "pair")}
     asked: dict[str, Callable[[PlannedWork, int], list[Any]]] = {
-        "audit": lambda _, __: _audited(critics),
+        "audit": lambda _, __: _audited(critics, spec.critics.audit_items),
         "instructions": partial(_lists, spec),
         "instruction_judgements": lambda _, n: _judged(critics, _instruction(n)),
         "responses": partial(_responses, spec),
@@ -150,37 +152,30 @@ def _generate(prompt: prompts.Prompt, settings: Any, tokens: float, seed: int) -
     return Generate(prompt.text, how, seed, prompt.shared)
 
 
-def _audited(critics: CriticsSpec) -> list[Score]:
-    return [
-        one
-        for n in range(2 * critics.audit_items)
-        for item in (_instruction(n), _sample(n))
-        for one in _judged(critics, item)
-    ]
+def _audited(critics: Critics, items: int) -> list[Score]:
+    asked = (item for n in range(2 * items) for item in (_instruction(n), _sample(n)))
+    return [one for item in asked for one in _judged(critics, item)]
 
 
-def _compared(critics: CriticsSpec, work: PlannedWork, n: int) -> list[Score]:
+def _compared(critics: Critics, work: PlannedWork, n: int) -> list[Score]:
     """Both places of each order; grades of samples are known by then, so that only some units ask for one."""
     pair = _pairs()[n % len(_pairs())]
-    compare = [
-        ask.request for name, critic in _critics(critics, "pair") if name == "compare" for ask in critic.asks(pair)
-    ]
-    graded = [ask.request for name, critic in _critics(critics, "sample") if name in critics.pair
+    compare = [ask.request for ask in critics["pair"]["compare"].asks(pair)] if "compare" in critics["pair"] else []
+    graded = [ask.request for name, critic in critics["sample"].items() if name in critics["pair"]
               for ask in critic.asks(_sample(n))]  # fmt: skip
     return compare + graded * _whole(n, (work.requests - len(compare)) / max(len(graded), 1))
 
 
-def _judged(critics: CriticsSpec, item: Subject) -> list[Score]:
+def _judged(critics: Critics, item: Subject) -> list[Score]:
     """What several critics ask alike is asked once."""
-    asked = (ask.request for _, critic in _critics(critics, item.kind) for ask in critic.asks(item))
-    return list(dict.fromkeys(asked))
+    return list(dict.fromkeys(ask.request for critic in critics[item.kind].values() for ask in critic.asks(item)))
 
 
-def _critics(critics: CriticsSpec, kind: str) -> Iterator[tuple[str, Any]]:
+def _critics(critics: CriticsSpec, kind: str) -> dict[str, Critic]:
     before: list[Calibrated] = []
     for name in getattr(critics, kind):
         before.append(Calibrated(_build(name, kind, critics, before), Scale()))
-        yield name, before[-1].critic
+    return {one.critic.name: one.critic for one in before}
 
 
 def _whole(n: int, each: float) -> int:

@@ -76,7 +76,7 @@ def test_rates_are_measured_on_what_a_stage_asks(
     from engine.models.files.source import resolve
     from engine.models.local.backend import TransformersModel
 
-    monkeypatch.setattr(gpu, "ASKED", {"written": 2, "labels": 4, "prefills": 2})
+    monkeypatch.setattr(gpu, "ASKED", {"written": 8, "labels": 40, "prefills": 8})
     monkeypatch.setattr(gpu, "STAGES", gpu.STAGES[:1])
     model = TransformersModel.load(resolve(str(here.model(1))))
     found = gpu.measured(model)

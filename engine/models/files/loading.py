@@ -81,7 +81,7 @@ def _require_finite(model: Any, path: str) -> None:
 
 
 def _numbers(stored: Any) -> Any:
-    """A tensor, or of one in four bits its scales: the bits may be stored as another type, of which they are no numbers."""
+    """A tensor, or of one in four bits its scales: the bits may be stored as another type, which they are not."""
     state = getattr(stored, "quant_state", None)
     if state is None:
         return stored

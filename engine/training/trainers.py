@@ -319,8 +319,8 @@ def build(
         processing_class=tokenizer,
     )
     trainer.folder = folder
-    # TRL has adapters beside weights of four bits in bfloat16, where a number of 0.01 moves by 6e-5 or not at all: not by
-    # a step at a learning rate of 5e-6. And DPO would begin with other weights than its reference.
+    # TRL has adapters beside weights of four bits in bfloat16, where a number of 0.01 moves by 6e-5 or not at all: not
+    # by a step at a learning rate of 5e-6. And DPO would begin with other weights than its reference.
     for name, weight in model.named_parameters():
         if name in drawn and weight.dtype != drawn[name].dtype:
             weight.data = drawn[name]

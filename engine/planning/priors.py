@@ -17,7 +17,7 @@ from engine.spec.sections import CriticsSpec
 from store.names import ELSEWHERE
 from store.read import Reader
 
-BENCHMARKS, ASSUMED, GPU_BENCH = "docs/BENCHMARKS.md", "assumed", "bench/gpu.py"
+BENCHMARKS, ASSUMED = "docs/BENCHMARKS.md", "assumed"
 WRITE, READ, LEARN, LEARN_PAIRS, ALONE = "write", "read", "learn", "learn_pairs", "alone"
 
 Row = dict[str, Any]
@@ -37,8 +37,8 @@ class Prior:
         return {"name": self.name, "value": self.value, "unit": self.unit, "source": self.source}
 
 
-LINE = Prior("line", 24, "tokens of an instruction", GPU_BENCH)
-RESPONSE = Prior("response", 60, "tokens of a response", GPU_BENCH)
+LINE = Prior("line", 24, "tokens of an instruction", ASSUMED)
+RESPONSE = Prior("response", 60, "tokens of a response", ASSUMED)
 OWN = Prior("own", 37, "tokens of a judged text behind the rubric", f"{BENCHMARKS}, Critics")
 HALF = Prior("half", 0.5, "of a limit that critiques and answers reach", ASSUMED)
 KEPT = Prior("kept_pairs", 1, "kept pair for each accepted training example", ASSUMED)

@@ -126,7 +126,7 @@ class RunRoom(Room):
             self._foretell()
         if now - self._measured_at > MACHINE_EVERY_S:
             self._measured_at = now
-            measure = partial(self._machine.load, gpus=not self._state.active)
+            measure = partial(self._machine.load, gpus=not self._state.gauges.gpus)  # which events tell
             self.post_message(WorkWanted("measuring the machine", measure, self._weigh))
 
     def _drew(self, found: Drawn) -> None:

@@ -286,7 +286,7 @@ def test_a_command_that_writes_says_who_has_the_store_and_can_have_it_stop(path:
 
 
 def test_watching_shows_the_log_and_begins_when_the_store_is_free(path: Path) -> None:
-    with on_a_screen("commits", "run", "--store", path) as left:
+    with on_a_screen("goes on", "run", "--store", path) as left:
         left.wait_for("▶ running")
         left.hang_up()
         wait_until(lambda: left_run(path) is not None)
@@ -294,7 +294,8 @@ def test_watching_shows_the_log_and_begins_when_the_store_is_free(path: Path) ->
             other.wait_for("What now?")
             other.type("w\n")
             other.wait_for("The connection dropped")
-            assert left.wait_for_end() == 0
+            os.kill(left.pid, signal.SIGTERM)
+            assert left.wait_for_end() == 130
             other.wait_for("has let go of the store")
             other.wait_for("! done")
             other.type("q")

@@ -211,7 +211,7 @@ def _costs(
     """Everything on one kind of device."""
     rows, controls, lines = [], [], []
     for name, spec in stages:
-        parts = [work.row(speed, measured, price) for work in stage_work(spec, measured)]
+        parts = [work.row(speed, measured, price) for work in stage_work(spec, measured, first=not rows)]
         row = {"stage": spec.stage, "spec": name, "target": spec.target, **_sum(parts), "parts": parts}
         rows.append(row)
         lines.append({"what": f"stage {spec.stage}", **_sum(parts)})

@@ -135,7 +135,7 @@ def fit_of(
     told, otherwise = ([_on_all(stage, gpus, price) for stage in one["stages"]] for one in (planned, instead))
     for row, other in zip(told, otherwise, strict=True):
         row["without_probe"] = {name: other[name] for name in ALTERNATIVE}
-    sums = {name: _together(told, name) for name in ("requests", "device_seconds", "data_hours", "hours", "usd")}
+    sums: Row = {name: _together(told, name) for name in ("requests", "device_seconds", "data_hours", "hours", "usd")}
     sums["without_probe"] = {name: _together(otherwise, name) for name in ALTERNATIVE}
     return {
         "model": model, "parameters": shape.parameters, "gpus": gpus, "gpu": kind, "memory": memory,

@@ -58,7 +58,7 @@ class Sums:
 
 
 @dataclass
-class Text:
+class ReadText:
     """A text whose states are asked for; `at` is the place of the first token of the step under way."""
 
     name: str
@@ -77,7 +77,7 @@ class Shown:
 
     runner: Any
     layers: int
-    texts: dict[str, Text] = field(default_factory=dict)  # unfinished ones, by vLLM's name of the request
+    texts: dict[str, ReadText] = field(default_factory=dict)  # unfinished ones, by vLLM's name of the request
     done: dict[str, torch.Tensor] = field(default_factory=dict)  # by their own name, [layers, 2, size]
     batch: Any = None  # of the newer runner's step
 
@@ -102,16 +102,17 @@ class Shown:
             shown.end()
             return found
 
-        def prepared(*given: Any, **named: Any) -> Any:
-            shown.batch = prepare(*given, **named)
-            return shown.batch
-
         runner.execute_model = execute
         if prepare is not None:
+
+            def prepared(*given: Any, **named: Any) -> Any:
+                shown.batch = prepare(*given, **named)
+                return shown.batch
+
             runner.prepare_inputs = prepared
         return shown
 
-    def begin(self, scheduled: Any) -> dict[str, Text]:
+    def begin(self, scheduled: Any) -> dict[str, ReadText]:
         """The texts of a step that is about to be computed, by vLLM's names."""
         for name in scheduled.finished_req_ids:
             self.texts.pop(name, None)
@@ -119,7 +120,7 @@ class Shown:
             said = getattr(new.sampling_params, "extra_args", None) or {}
             if NAME in said:
                 layers = {int(layer): Sums() for layer in said[LAYERS]}
-                self.texts[new.req_id] = Text(said[NAME], len(new.prompt_token_ids), layers, new.num_computed_tokens)
+                self.texts[new.req_id] = ReadText(said[NAME], len(new.prompt_token_ids), layers, new.num_computed_tokens)
         again = scheduled.scheduled_cached_reqs
         for name, at in zip(again.req_ids, again.num_computed_tokens, strict=True):
             if name in self.texts:
@@ -128,7 +129,7 @@ class Shown:
         return {name: text for name, text in found.items() if text.at < text.tokens}
 
     @contextmanager
-    def hooked(self, decoder: Any, asked: dict[str, Text]) -> Iterator[None]:
+    def hooked(self, decoder: Any, asked: dict[str, ReadText]) -> Iterator[None]:
         """For this time, have the layers that the texts name give their states."""
         wanted = {layer for text in asked.values() for layer in text.layers}
         hooks = [decoder.layers[layer - 1].register_forward_hook(self._hook(layer, asked)) for layer in wanted]
@@ -138,7 +139,7 @@ class Shown:
             for hook in hooks:
                 hook.remove()
 
-    def _hook(self, layer: int, asked: dict[str, Text]) -> Callable[..., None]:
+    def _hook(self, layer: int, asked: dict[str, ReadText]) -> Callable[..., None]:
         def take(_module: Any, _given: Any, output: Any) -> None:
             # A layer gives what it adds and what it adds it to, and the next one joins them in place.
             parts = output if isinstance(output, tuple) else (output,)

@@ -216,7 +216,8 @@ def _folds(labelled: Labelled, n: int) -> list[tuple[NDArray[np.int64], NDArray[
 def _choose(labelled: Labelled) -> tuple[int, float, Floats]:
     """The place of the layer and the strength whose held-out values rank best, and those values, [texts].
 
-    Each fit has a thread of its own: of a large model one takes seconds, and there are 32.
+    Fits share threads, as many as there are cores but one, which the screen needs: of a large model one fit takes
+    seconds, and there are 32.
     """
     tried = [(layer, strength) for layer in range(len(labelled.layers)) for strength in STRENGTHS]
     values = np.zeros((len(tried), len(labelled.good)))
@@ -226,7 +227,8 @@ def _choose(labelled: Labelled) -> tuple[int, float, Floats]:
         weights, bias = _regression(labelled, layer, strength, ROUGHLY, train)
         values[at, test] = _rows(labelled.states, layer, test) @ weights + bias
 
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_AT_ONCE), "probe") as threads:
+    at_once = min(max((os.cpu_count() or 1) - 1, 1), MOST_AT_ONCE)
+    with ThreadPoolExecutor(at_once, "probe") as threads:
         folds = _folds(labelled, INNER_FOLDS)
         for done in [threads.submit(hold_out, at, *fold) for at in range(len(tried)) for fold in folds]:
             done.result()

@@ -120,7 +120,9 @@ class Shown:
             said = getattr(new.sampling_params, "extra_args", None) or {}
             if NAME in said:
                 layers = {int(layer): Sums() for layer in said[LAYERS]}
-                self.texts[new.req_id] = ReadText(said[NAME], len(new.prompt_token_ids), layers, new.num_computed_tokens)
+                self.texts[new.req_id] = ReadText(
+                    said[NAME], len(new.prompt_token_ids), layers, new.num_computed_tokens
+                )
         again = scheduled.scheduled_cached_reqs
         for name, at in zip(again.req_ids, again.num_computed_tokens, strict=True):
             if name in self.texts:

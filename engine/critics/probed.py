@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,12 @@ def labelled_items(kind: str, asked: str, taught: Sequence[Taught] = ()) -> list
     files = [(part, name) for part, names in LABELLED[kind].items() for name in names]
     found = [one for part, name in files for one in read_labelled(part, kind, name, asked)]
     return found + [LabelledItem(one.item, PERSON, one.good, one.good, one.at_random) for one in taught]
+
+
+@lru_cache
+def n_labelled(kind: str, asked: str) -> int:
+    """How many items a fit of a kind and its audit read, fresh ones among them."""
+    return len(labelled_items(kind, asked)) + len(read_labelled("fresh", kind, FRESH[kind], asked))
 
 
 def read_labelled(part: str, kind: str, name: str, asked: str) -> list[LabelledItem]:

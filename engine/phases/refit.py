@@ -44,6 +44,7 @@ _CANDIDATES = """
     WHERE c.run_id = $1
 """
 _SUBJECTS = {"sample": _JUDGED, "candidate": _CANDIDATES}
+_CRITICS = "SELECT DISTINCT critic FROM judgements WHERE run_id = ? AND subject_kind = 'sample'"
 
 Row = dict[str, Any]
 
@@ -89,7 +90,8 @@ def refit(work: Work, reason: str) -> str:
     critics = list(calibrate(work.answers, spec.critics, "sample", asked, found.taught))
     of = fitted(work.answers, "sample", asked, found.taught)
     held_out, probe = of.held_out.get(PERSON, []), of.critic.probe.sha256
-    anew = [one for one in critics if one.critic.name in ANEW]
+    judged_by = {row["critic"] for row in reader.query(_CRITICS, [run_id])}
+    anew = [one for one in critics if one.critic.name in ANEW or one.critic.name not in judged_by]
     may_filter = [one.critic.name for one in critics if one.may_filter]
     judgements: list[Row] = []
     done = 0

@@ -35,23 +35,25 @@ def main() -> int:
     rng, tallies = random.Random(given.seed), []
     _tell(seed=given.seed, folder=str(folder))
 
+    wanted = set(given.only or (*SHARES, "signals"))
+    n = {name: round(share * given.kills) for name, share in SHARES.items()}
+
     def do(name: str, work: Callable[[], Tally]) -> None:
-        if not given.only or name in given.only:
+        if name in wanted:
             began, tally = time.monotonic(), work()
             tallies.append(tally)
             _tell(what=name, seconds=round(time.monotonic() - began), **tally.told())
 
-    n = {name: round(share * given.kills) for name, share in SHARES.items()}
-    with playing() as model:
-        whole = whole_run(folder / "whole", model)
-        do("signals", lambda: signalled_runs(folder / "signals", model, whole, rng, given.signals))
-        do("exports", lambda: cut_exports(folder / "exports", whole.store, rng, n["exports"]))
-        do("migrations", lambda: cut_migrations(folder / "migrations", rng, n["migrations"]))
-        (folder / "runs").mkdir()
-        do("runs", lambda: cut_runs(folder / "runs", model, whole, rng, n["runs"], tell=_so_far))
-    if not given.only or "trainings" in given.only:
+    if wanted - {"trainings"}:
+        with playing() as model:
+            whole = whole_run(folder / "whole", model)
+            do("signals", lambda: signalled_runs(folder / "signals", model, whole, rng, given.signals))
+            do("exports", lambda: cut_exports(folder / "exports", whole.store, rng, n["exports"]))
+            do("migrations", lambda: cut_migrations(folder / "migrations", rng, n["migrations"]))
+            do("runs", lambda: cut_runs(folder / "runs", model, whole, rng, n["runs"], tell=_so_far))
+    if "trainings" in wanted:
         tiny, trained = trained_whole(folder / "trained")
-        do("trainings", lambda: cut_trainings(folder / "trainings", tiny, trained, rng, n["trainings"]))
+        do("trainings", lambda: cut_trainings(folder / "trainings", tiny, trained, rng, n["trainings"], tell=_so_far))
     kills, problems = sum(tally.killed for tally in tallies), sum(len(tally.problems) for tally in tallies)
     _tell(kills=kills, problems=problems)
     return 1 if problems else 0

@@ -137,7 +137,7 @@ def cut_runs(
     while tally.killed < kills:
         number += 1
         store = folder / f"cut-{number}" / "cai.duckdb"
-        store.parent.mkdir()
+        store.parent.mkdir(parents=True)
         with watched(store) as read:
             cut = CutRun(store, model, whole, rng, tally, min(a_run, kills - tally.killed), screens)
             cut.carry_out()

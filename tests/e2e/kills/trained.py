@@ -6,7 +6,7 @@ import json
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,20 @@ def trained_whole(folder: Path) -> tuple[Path, Path]:
     return model, store
 
 
-def cut_trainings(folder: Path, model: Path, whole: Path, rng: random.Random, kills: int, a_run: int = 8) -> Tally:
-    """Trainings with up to `a_run` kills each: of the engine, of the process that trains, or of both at once."""
+def cut_trainings(
+    folder: Path,
+    model: Path,
+    whole: Path,
+    rng: random.Random,
+    kills: int,
+    *,
+    a_run: int = 4,
+    tell: Callable[[Tally], object] = lambda tally: None,
+) -> Tally:
+    """Trainings with up to `a_run` kills each: of the engine, of the process that trains, or of both at once.
+
+    `tell` has the tally after each run.
+    """
     tally, number = Tally(), 0
     folder.mkdir()
     wanted = _rows(whole)
@@ -65,6 +77,7 @@ def cut_trainings(folder: Path, model: Path, whole: Path, rng: random.Random, ki
         tally.hold("commits", [] if commits_agree(store) else ["the store and what lies beside it do not agree"])
         tally.figures["trainings"] += 2
         tally.figures["training_starts"] += starts
+        tell(tally)
     return tally
 
 

@@ -123,11 +123,15 @@ def twice(path: Path) -> list[str]:
 
 
 def left_beside(store: Path) -> list[str]:
-    """What half-written things lie in the store's folder, at any depth; its own files once it is closed are none."""
+    """What half-written things lie in the store's folder, at any depth.
+
+    A closed store has none; the empty folder that checkpoints are written in is none.
+    """
     return sorted(
         str(path.relative_to(store.parent))
         for path in store.parent.rglob("*")
-        if path.name.startswith(".") or path.name.endswith((".partial", ".tmp", ".new", ".sock", ".wal"))
+        if path.name.startswith(".") or path.name.endswith((".partial", ".tmp", ".sock", ".wal"))
+        if not path.is_dir() or any(path.iterdir())
     )
 
 

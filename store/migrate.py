@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import os
 import shutil
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import duckdb
 
 from store import schema
 from store.connect import connect, not_opened, write_failed
-from store.disk import volume
+from store.disk import aside, force_to_disk, volume
 from store.encode import Column, Table
 from store.errors import StoreError, StoreTooNew, StoreWriteFailed
 
@@ -74,25 +73,24 @@ def create(path: Path, version: int | None = None) -> None:
     A process killed while DuckDB writes a file's first blocks would leave a file that cannot be opened again. Where
     two processes create the same store, the first one's stays.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.new")
-    database = connect(aside, read_only=False, named=path)
     try:
-        try:
-            _apply(path, database, 0, version)
-        finally:
-            database.close()
-        aside.chmod(0o600)  # what models wrote is the owner's, whoever else may enter the folder
-        try:
-            os.link(aside, path)
-        except FileExistsError:
-            pass  # another process was first
-        except OSError:  # a file system without hard links
-            aside.rename(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside(path) as folder:
+            made = folder / path.name
+            database = connect(made, read_only=False, named=path)
+            try:
+                _apply(path, database, 0, version)
+            finally:
+                database.close()
+            made.chmod(0o600)  # what models wrote is the owner's, whoever else may enter the folder
+            try:
+                os.link(made, path)
+            except FileExistsError:
+                pass  # another process was first
+            except OSError:  # a file system without hard links
+                made.rename(path)
     except OSError as error:
         raise not_opened(path, error) from error
-    finally:
-        for left in (aside, Path(f"{aside}.wal")):
-            left.unlink(missing_ok=True)
 
 
 def tables(connection: duckdb.DuckDBPyConnection) -> dict[str, Table]:
@@ -163,9 +161,11 @@ def _back_up(path: Path, version: int) -> None:
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
     target = next(target for target in map(path.with_name, names) if not target.exists())
     try:
-        log = Path(f"{path}.wal")
+        log, copied = Path(f"{path}.wal"), Path(f"{target}.wal")
         if log.exists():
-            _copy_durably(log, Path(f"{target}.wal"))
+            _copy_durably(log, copied)
+        else:
+            copied.unlink(missing_ok=True)  # of a copy that was broken off: this one has no log
         _copy_durably(path, target)
     except OSError as error:
         raise write_failed(target, error) from error
@@ -173,11 +173,9 @@ def _back_up(path: Path, version: int) -> None:
 
 def _copy_durably(source: Path, target: Path) -> None:
     """Copy a file aside, force it to disk, and rename it into place."""
-    aside = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        shutil.copyfile(source, aside)
-        with aside.open("rb") as copied:
-            os.fsync(copied.fileno())
-        aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)
+    with aside(target) as folder:
+        copied = folder / target.name
+        shutil.copyfile(source, copied)
+        force_to_disk(copied, deep=False)
+        copied.replace(target)
+        force_to_disk(target.parent, deep=False)

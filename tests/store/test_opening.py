@@ -282,3 +282,34 @@ def test_kill_9_while_a_store_is_created(tmp_path: Path) -> None:
         for found in folder.glob("[!.]*.duckdb"):
             with Store.open(found) as store:
                 store.append(rows.small_run())
+
+
+READER = """
+import sys, time
+from pathlib import Path
+from store.db import Store
+with Store.open(Path(sys.argv[1]), read_only=True):
+    print("open", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.5, 60])
+def test_who_writes_waits_a_moment_for_who_only_reads_the_file(path: Path, seconds: float) -> None:
+    Store.open(path).close()
+    reader = subprocess.Popen(
+        [sys.executable, "-c", READER, str(path), str(seconds)], cwd=ROOT, text=True, stdout=subprocess.PIPE
+    )
+    try:
+        assert reader.stdout is not None and reader.stdout.readline() == "open\n"
+        began = time.monotonic()
+        if seconds > 1:
+            with pytest.raises(StoreLocked, match=f"process {reader.pid}"):
+                Store.open(path)
+            assert 2.0 <= time.monotonic() - began < 20.0
+        else:
+            with Store.open(path) as store:
+                store.append({"runs": [rows.run()]})
+    finally:
+        reader.kill()
+        reader.communicate()

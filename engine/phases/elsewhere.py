@@ -19,8 +19,7 @@ from typing import Any
 from engine.core.errors import ModelError
 from engine.core.events import Noted
 from engine.models import registry
-from engine.models.answers import WINDOW, completion_row, score_row, scores_of
-from engine.models.elsewhere.lines import (
+from engine.models.answer_lines import (
     ANSWERS,
     REQUESTS,
     BadLine,
@@ -33,6 +32,7 @@ from engine.models.elsewhere.lines import (
     request_of,
     write,
 )
+from engine.models.answers import WINDOW, completion_row, score_row, scores_of
 from engine.models.requests import Completion, Generate, LabelScores, Model, Score
 from engine.spec.provenance import new_session_id
 from store.db import Store

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.core.errors import AnsweredElsewhere, ModelError
-from engine.models.elsewhere.lines import REQUESTS, FileHead, request_line, write
+from engine.models.answer_lines import REQUESTS, FileHead, request_line, write
 from engine.models.files.source import Source
 from engine.models.files.tokenizer import Text
 from engine.models.files.weights import files_of, fingerprint_of

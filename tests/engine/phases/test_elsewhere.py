@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from engine.core.errors import AnsweredElsewhere, ModelError
+from engine.models.answer_lines import ANSWERS, FileHead, answer_line, write
 from engine.models.elsewhere.backend import WritingModel
-from engine.models.elsewhere.lines import ANSWERS, FileHead, answer_line, write
 from engine.models.files.source import Source
 from engine.models.requests import (
     Adapted,

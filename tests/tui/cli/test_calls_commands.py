@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.models.elsewhere.lines import ANSWERS, REQUESTS, FileHead, answer_line, request_line, write
+from engine.models.answer_lines import ANSWERS, REQUESTS, FileHead, answer_line, request_line, write
 from engine.models.requests import LabelScores, Score
 from tests.engine.fakes import FakeModel
 from tests.tui.cli.commands import as_json, run_cai

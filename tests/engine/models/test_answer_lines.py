@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine.core.errors import ModelError
-from engine.models.elsewhere.lines import (
+from engine.models.answer_lines import (
     ANSWERS,
     REQUESTS,
     BadLine,
@@ -99,12 +99,12 @@ def test_what_is_no_line_is_refused(tmp_path, raw, said):
 
 
 def test_a_line_without_end_is_not_read_into_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("engine.models.elsewhere.lines.MOST_LINE", 1000)
+    monkeypatch.setattr("engine.models.answer_lines.MOST_LINE", 1000)
     path = tmp_path / "answers.jsonl"
     write(path, HEAD, [answer_line(PRINT, SCORED) | {"prompt": "x" * 2000}])
     with pytest.raises(ModelError, match="cut, or too long"):
         lines_of(path)
-    monkeypatch.setattr("engine.models.elsewhere.lines.MOST_BYTES", 1000)
+    monkeypatch.setattr("engine.models.answer_lines.MOST_BYTES", 1000)
     with pytest.raises(ModelError, match="compute smaller shares"):
         lines_of(path)
 

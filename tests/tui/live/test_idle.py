@@ -1,8 +1,10 @@
 """A GPU that is paid for and stands idle: the phase, the cause that events tell of, and the setting that helps."""
 
+import io
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from engine.core.events import (
     GpusMeasured,
@@ -22,6 +24,7 @@ from tests.tui.fakes import RUN
 from tui.live.idle import advice
 from tui.live.standing import needs
 from tui.live.state import RunState
+from tui.printed.progress import PlainView
 
 
 class Clock:
@@ -180,3 +183,18 @@ def test_the_advice_comes_last_and_has_no_key() -> None:
     one.told(PhaseStarted(RUN, "responses", 4000))
     one.measure(64, "responses", 0.12)
     assert told(one, 3.0) == [("GPU 12 % busy in Responses: 8 at once by your --batch-size", "")]
+
+
+def test_without_a_screen_it_is_said_once_a_phase() -> None:
+    one, out = Scene(at_once=8, asked=True), io.StringIO()
+    view = PlainView(Console(file=out, width=120), one.state)
+    for phase in ("responses", "response_judgements"):
+        one.told(PhaseStarted(RUN, phase, 4000))
+        for _ in range(70):
+            one.measure(2, phase, 0.1)
+            view.tell(GpusMeasured(RUN, phase, gpus(0.1)))
+    said = [line.partition("] ")[2] for line in out.getvalue().splitlines()]
+    assert said == [
+        "warning: GPU 10 % busy in Responses: 8 at once by your --batch-size",
+        "warning: GPU 10 % busy in Judge pairs: 8 at once by your --batch-size",
+    ]

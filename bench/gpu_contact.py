@@ -183,8 +183,8 @@ def margins(here: Contact) -> Row:
         found[model.facts["dtype"]] = [scores[one][0] - scores[one][1] for one in requests]
         facts = model.facts
         model.close()
-    apart_ = [abs(a - b) for a, b in zip(*found.values(), strict=True)]
-    mean, most = statistics.fmean(apart_), max(apart_)
+    away = [abs(a - b) for a, b in zip(*found.values(), strict=True)]
+    mean, most = statistics.fmean(away), max(away)
     return {
         "n": len(requests), "mean_nats": mean, "largest_nats": most, "device": facts["device"],
         "ok": mean <= MARGIN_MEAN and most <= MARGIN_MOST,

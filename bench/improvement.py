@@ -32,10 +32,10 @@ import engine.evaluation.plan
 import engine.phases.evaluation
 import engine.run.runner
 import engine.training.plan
-from bench.blind import blinded, grades_of
 from bench.common import MODEL
-from bench.conditions import CONDITIONS, BenchFolder, BenchSettings, only_first
-from bench.improvement_report import report
+from bench.improving.blind import blinded, grades_of
+from bench.improving.conditions import CONDITIONS, BenchFolder, BenchSettings, only_first
+from bench.improving.report import report
 from engine.core import events
 from engine.core.control import Control
 from engine.core.data import DATA, read_data

@@ -323,9 +323,9 @@ def build(
     # by a step at a learning rate of 5e-6. And DPO would begin with other weights than its reference.
     for name, weight in model.named_parameters():
         if name in drawn and weight.dtype != drawn[name].dtype:
-            weight.data = drawn[name]
+            weight.data = drawn[name].to(weight.device)
     shards = getattr(trainer.accelerator.state, "fsdp_plugin", None)
-    if shards is not None and shards.mixed_precision_policy is not None:
+    if shards is not None and shards.fsdp_version == 2 and shards.mixed_precision_policy is not None:
         # The loss comes out of the sharded model, which would round it to 16 bits, and gradients are summed in as many.
         policy = shards.mixed_precision_policy
         shards.mixed_precision_policy = replace(policy, reduce_dtype=torch.float32, output_dtype=None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.blind import blinded, grades_of, outcomes_of
+from bench.improving.blind import blinded, grades_of, outcomes_of
 
 Row = dict[str, Any]
 

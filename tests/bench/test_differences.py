@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from bench.blind import Outcomes
-from bench.differences import compared, table_of
+from bench.improving.blind import Outcomes
+from bench.improving.differences import compared, table_of
 from engine.stats.clusters import clustered
 from engine.stats.paired import newcombe, pairs
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from bench.blind import blinded
-from bench.conditions import BY_CRITIC, BY_RULES, CONDITIONS, SPEC, BenchFolder, BenchSettings, first_of
 from bench.improvement import read, unseen
-from bench.improvement_report import report
+from bench.improving.blind import blinded
+from bench.improving.conditions import BY_CRITIC, BY_RULES, CONDITIONS, SPEC, BenchFolder, BenchSettings, first_of
+from bench.improving.report import report
 from engine.core.data import read_data
 from engine.evaluation.items import item_set
 from engine.spec.stage import load_spec

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bench.blind import Outcomes
+from bench.improving.blind import Outcomes
 from engine.core.figures import ABSENT, percent_of, points_signed, points_signed_interval
 from engine.stats.clusters import clustered
 from engine.stats.paired import mcnemar, newcombe, pairs, shares_bca

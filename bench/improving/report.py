@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from bench.blind import COUNTS, GRADES, Outcomes, outcomes_of
 from bench.common import MODEL, machine, versions
-from bench.conditions import CONDITIONS, BenchFolder, BenchSettings, only_first
-from bench.differences import compared, table_of
+from bench.improving.blind import COUNTS, GRADES, Outcomes, outcomes_of
+from bench.improving.conditions import CONDITIONS, BenchFolder, BenchSettings, only_first
+from bench.improving.differences import compared, table_of
 from engine.evaluation.items import item_set
 from engine.evaluation.plan import answers_of
 from engine.evaluation.scorer_audit import blocked

@@ -153,9 +153,10 @@ def test_a_sigterm_is_still_this_programs_own(cluster, tmp_path):
         with ThreadPoolExecutor(1) as thread:  # as the engine does
             model = thread.submit(RayModel.load, SOURCE, cluster.address, make).result()
         os.kill(os.getpid(), signal.SIGTERM)
-        assert told == [signal.SIGTERM]
-        assert signal.getitimer(signal.ITIMER_REAL)[0] == 0  # else this process would be aborted in 3 s
+        left_s = signal.getitimer(signal.ITIMER_REAL)[0]
         model.close()
+        assert told == [signal.SIGTERM]
+        assert not 0 < left_s <= 3  # of the alarm that would abort this process
     finally:
         signal.signal(signal.SIGTERM, before)
 

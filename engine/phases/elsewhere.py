@@ -18,6 +18,7 @@ from typing import Any
 
 from engine.core.errors import ModelError
 from engine.core.events import Noted
+from engine.core.text import flat
 from engine.models import registry
 from engine.models.answer_lines import (
     ANSWERS,
@@ -41,7 +42,8 @@ from store.read import Reader
 from store.salvage.clock import utc_now
 
 ALIKE_NATS = 0.25  # between two computations of one score: two bfloat16 steps near a logit of 16
-TOLD = ("backend", "vllm", "transformers", "torch", "device", "dtype")  # of the machine that answered
+TOLD = ("host", "backend", "vllm", "transformers", "torch", "device", "dtype")  # of the machine that answered
+SAID = 60  # characters of what a file says of itself
 
 
 def answer_share(
@@ -65,7 +67,8 @@ def answer_share(
                 f"{loaded.name} has the fingerprint {loaded.fingerprint} here, the requests are of {head.fingerprint}",
                 "The same files, in the same type on the same kind of device, have the same one. Nothing was computed.",
             )
-        facts = {"host": socket.gethostname()} | {name: loaded.facts[name] for name in TOLD if name in loaded.facts}
+        known = loaded.facts | {"host": socket.gethostname()}
+        facts = {name: known[name] for name in TOLD if name in known}
         answers = FileHead(ANSWERS, head.model, head.fingerprint, facts)
         n = write(out, answers, (answer_line(head.fingerprint, answer) for answer in _answered(loaded, mine)))
     return told | {"answers": n}
@@ -106,7 +109,7 @@ def _taken(store: Store, reader: Reader, file: Path) -> dict[str, int]:
     head = read_head(file, ANSWERS)
     run = next(iter(reader.query(_RUN, [head.fingerprint])), None)
     if run is None:
-        raise refused(file, f"no run of this store is of a model with the fingerprint {head.fingerprint}")
+        raise refused(file, f"no run of this store is of a model with the fingerprint {flat(head.fingerprint, SAID)}")
     answers: dict[str, Completion | LabelScores] = {}
     for number, line in read(file, ANSWERS):
         try:
@@ -159,8 +162,9 @@ def _known(reader: Reader, file: Path, answers: dict[str, Completion | LabelScor
 def _told(file: Path, head: FileHead, n: int) -> str:
     with file.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    machine = ", ".join(f"{name} {value}" for name, value in head.facts.items()) or "an unknown machine"
-    return f"{n:,} answers computed elsewhere ({machine}) were taken from {file.name}, sha256 {sha256[:16]}"
+    told = [f"{name} {flat(str(head.facts[name]), SAID)}" for name in TOLD if name in head.facts]
+    machine = ", ".join(told) or "an unknown machine"
+    return f"{n:,} answers computed elsewhere ({machine}) were taken from {flat(file.name, SAID)}, sha256 {sha256[:16]}"
 
 
 def _event(run_id: str, session_id: str, now: datetime, text: str) -> dict[str, Any]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -221,9 +224,21 @@ def _useful(nodes: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return with_gpus or [node for node in alive if node["Resources"].get("CPU")]
 
 
+@contextmanager
+def _own_way_to_end() -> Iterator[None]:
+    """Keep what this process does on a SIGTERM: Ray puts a handler in front that aborts the process 3 s later."""
+    libc, kept = ctypes.CDLL(None), ctypes.create_string_buffer(1024)  # a struct sigaction has less on any system
+    libc.sigaction(signal.SIGTERM, None, kept)
+    try:
+        yield
+    finally:
+        libc.sigaction(signal.SIGTERM, kept, None)
+
+
 def _connect(address: str) -> None:
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        with _own_way_to_end():
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, OSError, ValueError, AssertionError) as error:
         raise ModelError(
             f"no Ray cluster was reached at {address}: {first_line(error)}",

@@ -138,6 +138,18 @@ def test_a_file_that_is_refused_leaves_the_store_as_it_was_and_others_are_taken(
     assert "can't be read" in found[2]["refused"] and "nothing was changed" in found[2]["refused"]
 
 
+def test_what_a_file_says_of_itself_is_drawn_as_text(store, tmp_path):
+    hostile = "\x1b]0;title\x07" + "x" * 10_000
+    head = FileHead(ANSWERS, hostile, PRINT, {"host": hostile, "other": hostile})
+    write(path := tmp_path / "a.jsonl", head, [answer_line(PRINT, answer) for answer in scores(1)])
+    write(foreign := tmp_path / "b.jsonl", FileHead(ANSWERS, "m", hostile, {}), [answer_line("x", scores(1)[0])])
+    taken, refused = import_answers(store, [path, foreign])
+    (event,) = store.reader().query("SELECT payload->>'$.text' AS text FROM events")
+    for told in (event["text"], refused["refused"]):
+        assert told.isprintable() and len(told) < 400
+    assert taken["new"] == 1 and "other" not in event["text"]
+
+
 def test_another_answer_to_a_stored_request_is_refused(store, tmp_path):
     import_answers(store, [file_of(tmp_path / "a.jsonl", [*scores(2), *texts(2)])])
     before = counts(store)

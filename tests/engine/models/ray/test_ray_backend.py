@@ -8,6 +8,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,22 @@ def test_a_worker_that_dies_at_once_is_given_up_and_the_end_is_said(cluster, tmp
                 os.kill(pid, signal.SIGKILL)
     model.close()
     assert "cai resume" in caught.value.hint and sum("it stays out" in line for line in told) == 2
+
+
+def test_a_sigterm_is_still_this_programs_own(cluster, tmp_path):
+    told: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
+    make = functools.partial(SlowModel, tmp_path)
+    try:
+        with ThreadPoolExecutor(1) as thread:  # as the engine does
+            model = thread.submit(RayModel.load, SOURCE, cluster.address, make).result()
+        os.kill(os.getpid(), signal.SIGTERM)
+        left_s = signal.getitimer(signal.ITIMER_REAL)[0]
+        model.close()
+        assert told == [signal.SIGTERM]
+        assert not 0 < left_s <= 3  # of the alarm that would abort this process
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_workers_with_other_weights_are_no_cluster(cluster, tmp_path):

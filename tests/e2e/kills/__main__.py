@@ -52,8 +52,8 @@ def main() -> int:
             do("migrations", lambda: cut_migrations(folder / "migrations", rng, n["migrations"]))
             do("runs", lambda: cut_runs(folder / "runs", model, whole, rng, n["runs"], tell=_so_far))
     if "trainings" in wanted:
-        tiny, trained = trained_whole(folder / "trained")
-        do("trainings", lambda: cut_trainings(folder / "trainings", tiny, trained, rng, n["trainings"], tell=_so_far))
+        trained = trained_whole(folder / "trained")
+        do("trainings", lambda: cut_trainings(folder / "trainings", trained, rng, n["trainings"], tell=_so_far))
     kills, problems = sum(tally.killed for tally in tallies), sum(len(tally.problems) for tally in tallies)
     _tell(kills=kills, problems=problems)
     return 1 if problems else 0

@@ -16,7 +16,6 @@ from tests.e2e.terminal import Terminal
 
 LOOK_S = 0.01
 PATIENCE_S = 600.0  # for what takes seconds, on a machine that has other work
-PHASES_TWICE = 2 * len(PHASES)  # of a pilot and of what comes after it
 QUIET_S = 4.0  # without a step: it waits for a person, or has nothing left to do
 
 
@@ -109,7 +108,8 @@ def moment(process: Started, rng: random.Random, done: Callable[[], int], of: in
         process.stay(rng.uniform(0.0, start_s))
         return
     count = done if how == "place" or process.terminal else process.phases
-    place, seen, at = count() + rng.randint(1, max(1, of) if count == done else PHASES_TWICE), -1, time.monotonic()
+    most = max(1, of) if count == done else len(PHASES) * rng.choice((1, 2))  # of a pilot, and of what comes after it
+    place, seen, at = count() + rng.randint(1, most), -1, time.monotonic()
 
     def there() -> bool:
         nonlocal seen, at

@@ -159,7 +159,7 @@ class CutRun:
     ) -> None:
         self.store, self._model, self._whole, self._rng, self._tally = store, model, whole, rng, tally
         self._left, self._screens = kills, screens
-        self._each = max(1, 2 * whole.asked // kills)
+        self._each = max(1, whole.asked // kills)
         self._log = store.with_name("printed.txt")
         self._committed: dict[str, str] = {}
 

@@ -7,38 +7,47 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from store.db import Store
-from tests.e2e.conftest import cai
 from tests.e2e.kills.compared import commits_agree, left_beside
 from tests.e2e.kills.process import Started, moment
 from tests.e2e.kills.runs import Tally, settle
 from tests.e2e.kills.watching import watched
 from tests.engine.training.training_run import settings, tiny_model, trainable_store
 
-START_S = 12.0  # about what a start takes until the first step
 ALONE_S = 60.0  # in which a process whose engine is gone has ended
 WORDS = ("train", "all", "--headless", "--store")
 
 
-def trained_whole(folder: Path) -> tuple[Path, Path]:
-    """The tiny model, and a store whose run was trained without interruption."""
+@dataclass(frozen=True)
+class Trained:
+    """A run that was trained without interruption, its model, and how long a start took until the first step."""
+
+    store: Path
+    model: Path
+    start_s: float
+
+
+def trained_whole(folder: Path) -> Trained:
+    """A tiny model trained by SFT and DPO in one piece."""
     folder.mkdir()
     model = tiny_model(folder / "tiny")
     store = trainable_store(folder / "cai.duckdb", model, settings())
-    done = cai(*WORDS, str(store))
-    assert done.returncode == 0, done.stdout + done.stderr
-    return model, store
+    process = Started([*WORDS, str(store)], folder / "printed.txt")
+    process.wait_until(lambda: _steps_written(store))
+    start_s = time.monotonic() - process.began
+    assert process.end() == 0, process.printed()
+    return Trained(store, model, start_s)
 
 
 def cut_trainings(
     folder: Path,
-    model: Path,
-    whole: Path,
+    whole: Trained,
     rng: random.Random,
     kills: int,
     *,
@@ -51,20 +60,20 @@ def cut_trainings(
     """
     tally, number = Tally(), 0
     folder.mkdir()
-    wanted = _rows(whole)
-    each = max(1, 2 * _steps_written(whole) // a_run)
+    wanted = _rows(whole.store)
+    each = max(1, 2 * _steps_written(whole.store) // a_run)
     while tally.killed < kills:
         number += 1
         place = folder / f"cut-{number}"
         place.mkdir()
-        store = trainable_store(place / "cai.duckdb", model, settings())
+        store = trainable_store(place / "cai.duckdb", whole.model, settings())
         with watched(store) as read:
             left, code, starts = min(a_run, kills - tally.killed), -1, 0
             while code != 0:
                 process = Started([*WORDS, str(store)], place / "printed.txt")
                 starts += 1
                 assert starts < 60, "the training does not end"
-                if left and _killed(process, store, rng, each, tally):
+                if left and _killed(process, store, rng, each, whole.start_s, tally):
                     left -= 1
                 code = process.end()
                 if code not in (0, 1, -9):
@@ -81,9 +90,9 @@ def cut_trainings(
     return tally
 
 
-def _killed(process: Started, store: Path, rng: random.Random, each: int, tally: Tally) -> bool:
+def _killed(process: Started, store: Path, rng: random.Random, each: int, start_s: float, tally: Tally) -> bool:
     """Kill the engine in half of all cases, the process that trains in a quarter, both in the rest."""
-    moment(process, rng, lambda: _steps_written(store), each, START_S)
+    moment(process, rng, lambda: _steps_written(store), each, start_s)
     whom = rng.choice(("engine", "engine", "process", "both"))
     steps = _steps_written(store)
     children = psutil.Process(process.pid).children() if whom != "engine" and process.runs() else []

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
+import signal
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -36,8 +41,6 @@ def versions(*names: str) -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    import psutil
-
     return {
         "processor": platform.machine(),
         "cores": psutil.cpu_count(logical=True),
@@ -134,3 +137,32 @@ def pilot_of(n: int, store: Path | None = None) -> tuple[Recording, float, Any]:
         outcome = opened.outcome
         opened.close()
     return loaded[0], seconds, outcome
+
+
+def apart(name: str, words: Sequence[str], seconds: float) -> dict[str, Any]:
+    """What a part of a benchmark prints as its last JSON line, run by Python in a process of its own.
+
+    `error` says why where there is none. Whatever it started ends with it: what is left would keep a GPU's memory.
+    """
+    pipe = subprocess.PIPE
+    running = subprocess.Popen(
+        [sys.executable, *words], stdout=pipe, stderr=pipe, text=True, cwd=ROOT, start_new_session=True
+    )
+    elsewhere: list[psutil.Process] = []  # a training process has a session of its own
+    try:
+        out, said = running.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(psutil.Error):
+            elsewhere = psutil.Process(running.pid).children(recursive=True)
+        return {"part": name, "error": f"not done after {seconds:g} s"}
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+        for process in elsewhere:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+    lines = [line for line in out.splitlines() if line.startswith("{")]
+    if running.returncode or not lines:
+        return {"part": name, "error": (said.strip().splitlines() or ["no output"])[-1][:300]}
+    found: dict[str, Any] = json.loads(lines[-1])
+    return found

@@ -31,19 +31,23 @@ LOOSE = {
 }  # fmt: skip
 
 
-def fake(vocabulary: int) -> Any:
+def fake(vocabulary: int, latency_s: float = LATENCY_S, batch_size: int = BATCH) -> Any:
     """A model that lists instructions of random words and answers with a sentence."""
     from engine.models.requests import Completion, Encoding, Generate, LabelScores, Score
 
     words = ["".join(random.Random(n).choices("abcdefghijklmnoprstuvw", k=7)) for n in range(vocabulary)]
 
     class Fake:
-        name, fingerprint, facts, batch_size = "fake", "fa" * 8, {"backend": "fake"}, BATCH
+        name, fingerprint, facts = "fake", "fa" * 8, {"backend": "fake"}
+        layers, adaptable, in_use = 0, None, None  # no hidden states: critics are those of labels
+
+        def __init__(self) -> None:
+            self.batch_size = batch_size
 
         def _batches(self, requests: Iterable[Any]) -> Iterator[Any]:
             waiting = iter(requests)
-            while batch := [request for _, request in zip(range(BATCH), waiting, strict=False)]:
-                time.sleep(LATENCY_S)
+            while batch := [request for _, request in zip(range(batch_size), waiting, strict=False)]:
+                time.sleep(latency_s)
                 yield from batch
 
         def generate(self, requests: Iterable[Generate]) -> Iterator[Completion]:

@@ -1,60 +1,46 @@
-"""What readers cost the run that they look at: `python bench/readers.py [PILOT] [PAIRS]`.
+"""What readers cost the run that they look at: `python bench/readers.py [BLOCKS]`.
 
-A first pilot of the small spec on the embedded model warms the file cache and tells how long one takes. Then pairs of
-them, each pilot in a process of its own: one alone, and one of which five other processes make 1,000 reads, from when
-its model is loaded and spread over 0.8 of the first pilot's time; which of the two comes first alternates. A read is
-one question of the program's own, in turn: a run's row, its gates, a page of samples, the last events, how many samples
-there are; one in ten is the whole status, some twenty SELECTs. Told are `throughput`, the seconds alone over those with
-readers, each pair and their median; the same of the processor's time of the run's process, which other work on the
-machine disturbs less; and over all reads errors, median and 95th percentile in milliseconds. One JSON line. A reader
-that finds no run to read ends the benchmark.
+A pilot of two on the embedded model fills a store. The process that owns it then has the same model judge texts of one
+length by the pipeline's own door, which commits what it is told: blocks of some seconds, in pairs, one of which nobody
+reads; which of a pair comes first alternates. In the other block five processes read the store over its socket, 1,000
+reads in all blocks together, evenly spread: as often as if 1,000 were made while a pilot of a hundred works, six
+minutes. A read is one question of the program's own, in turn: a run's row, its gates, a page of samples, the last
+events, how many samples there are; one in ten is the whole status, some twenty SELECTs.
+
+Told are `throughput`, the seconds of the blocks alone over those with readers (the sum over all blocks, with a 95 %
+interval by a bootstrap over pairs, and the median of the pairs), what the reads took of the owner's processor in
+milliseconds each (`owner_ms`, the difference between the blocks), and over all reads errors, median and 95th percentile
+in milliseconds. One JSON line.
 """
 
 from __future__ import annotations
 
 import json
-import resource
+import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from common import MODEL, pilot_of, report
 
-READERS, READS = 5, 1_000
-LATEST_S = 120.0  # in which the run has to be there and its model loaded
-PART = 0.8  # of the first pilot's time, over which the reads are spread
+READERS, READS = 5, 100
+OVER_S = 60.0
+WORDS = 60  # of a text that is judged
+FIRST = 64  # texts that tell how many fill a block
+RESAMPLES = 2_000
 
 
-def work(store: Path, pilot: int) -> dict[str, float]:
-    """A pilot: its seconds and its processor's, loading excluded from the first."""
-    model, seconds, outcome = pilot_of(pilot, store)
-    model.inner.close()
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    state = outcome.state if outcome else "none"
-    return {"seconds": seconds, "cpu_s": used.ru_utime + used.ru_stime, "done": float(state in ("done", "gate_failed"))}
-
-
-def read(store: Path, number: int, over_s: float) -> dict[str, Any]:
-    """The reads of one process, evenly spread over `over_s` seconds: how long each took, and what failed."""
+def read(store: Path) -> None:
+    """For each line `N SECONDS` that comes: so many reads, evenly spread, and a line of how long each took."""
     from store.db import reading
     from store.errors import CaiError
-    from store.serving.attached import Attached
 
-    times, errors, late = [], [], time.monotonic() + LATEST_S
-    while time.monotonic() < late:
-        try:
-            with reading(store) as looked, looked.reader() as first:
-                if isinstance(looked, Attached) and first.query("SELECT 1 FROM events WHERE kind = 'ModelLoaded'"):
-                    break
-        except CaiError:
-            pass  # the run has not opened its store yet
-        time.sleep(0.2)
-    else:
-        raise SystemExit(f"no run with a loaded model was there to be read within {LATEST_S:g} s")
+    done = 0
     with reading(store) as attached, attached.reader() as reader:
         run_id = str(reader.latest_run_id())
         asked = (
@@ -62,71 +48,98 @@ def read(store: Path, number: int, over_s: float) -> dict[str, Any]:
             lambda: reader.events(run_id), lambda: reader.count_samples(run_id),
         )  # fmt: skip
         kinds = (*asked, *asked[:4], lambda: reader.status(run_id))
-        began = time.monotonic()
-        for done in range(READS // READERS):
-            time.sleep(max(0.0, began + (done + number / READERS) * over_s * READERS / READS - time.monotonic()))
-            at = time.perf_counter()
-            try:
-                kinds[(done + number) % len(kinds)]()
-            except CaiError as error:
-                errors.append(error.title)
-            times.append(time.perf_counter() - at)
-        return {"times": times, "errors": errors, "attached": isinstance(attached, Attached)}
+        print(json.dumps({"attached": type(attached).__name__}), flush=True)
+        for line in sys.stdin:
+            wanted, over_s = int(line.split()[0]), float(line.split()[1])
+            times, errors, began = [], [], time.monotonic()
+            for number in range(wanted):
+                time.sleep(max(0.0, began + (number + random.random()) * over_s / wanted - time.monotonic()))
+                at = time.perf_counter()
+                try:
+                    kinds[done % len(kinds)]()
+                except CaiError as error:
+                    errors.append(error.title)
+                done += 1
+                times.append(time.perf_counter() - at)
+            print(json.dumps({"times": times, "errors": errors}), flush=True)
 
 
-def child(*arguments: object) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, __file__, *map(str, arguments)], text=True, stdout=subprocess.PIPE)
+def texts(answers: Any, n: int, numbers: Iterator[int]) -> float:
+    """Have `n` texts judged that nobody asked about before; returns the seconds."""
+    from engine.models.requests import Score
 
-
-def answer(process: subprocess.Popen[str]) -> dict[str, Any]:
-    told, _ = process.communicate()
-    if process.returncode:
-        raise SystemExit(f"a process ended with status {process.returncode}")
-    found: dict[str, Any] = json.loads(told.splitlines()[-1])
-    return found
-
-
-def one(pilot: int, over_s: float | None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A pilot, and what those who read it meanwhile tell; nobody reads where `over_s` is None."""
-    with tempfile.TemporaryDirectory() as folder:
-        store = Path(folder) / "a.duckdb"
-        run = child("--work", store, pilot)
-        readers = [] if over_s is None else [child("--read", store, number, over_s) for number in range(READERS)]
-        return answer(run), [answer(reader) for reader in readers]
+    drawn = random.Random(0)
+    words = " ".join(drawn.choice(["river", "paper", "evening", "window", "market", "garden"]) for _ in range(WORDS))
+    head = "Is the text below clear? "
+    began = time.perf_counter()
+    asked = [Score(f"{head}{next(numbers):08d} {words}\nAnswer:", (" yes", " no"), len(head)) for _ in range(n)]
+    answered = sum(1 for _ in answers.score(asked))
+    assert answered == n, "a text was not judged"
+    return time.perf_counter() - began
 
 
 def main() -> None:
-    match sys.argv[1:]:
-        case ["--work", store, pilot]:
-            print(json.dumps(work(Path(store), int(pilot))))
-            return
-        case ["--read", store, number, over_s]:
-            print(json.dumps(read(Path(store), int(number), float(over_s))))
-            return
-    pilot, pairs = (int(text) for text in (sys.argv[1:] + ["2", "3"][len(sys.argv) - 1 :]))
-    over_s = PART * one(pilot, None)[0]["seconds"]
-    throughput, cpu, reads = [], [], []
-    for number in range(pairs):
-        if number % 2:
-            read_, told = one(pilot, over_s)
-            alone, _ = one(pilot, None)
-        else:
-            alone, _ = one(pilot, None)
-            read_, told = one(pilot, over_s)
-        assert alone["done"] and read_["done"], "a run did not end by itself"
-        throughput.append(alone["seconds"] / read_["seconds"])
-        cpu.append(alone["cpu_s"] / read_["cpu_s"])
-        reads += told
-    times = sorted(1_000 * one_read for told in reads for one_read in told["times"])
+    if sys.argv[1:2] == ["--read"]:
+        read(Path(sys.argv[2]))
+        return
+    import engine.models.registry
+    from engine.core.control import Control
+    from engine.models.answers import Answers
+    from engine.run.engine import MEMORY
+    from store.db import Store
+
+    blocks = int(sys.argv[1]) if sys.argv[1:] else 100
+    each, block_s = READS // READERS // blocks, OVER_S / blocks
+    load = engine.models.registry.load
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "a.duckdb"
+        first, _, outcome = pilot_of(2, file)
+        assert outcome is not None and outcome.state in ("done", "gate_failed"), "the pilot did not end by itself"
+        first.inner.close()
+        model, numbers = load(None), iter(range(10**8))
+        with Store.open(file, memory=MEMORY) as store:
+            answers = Answers(model, store, "bench", Control())
+            texts(answers, FIRST, numbers)  # warm
+            n = max(1, round(FIRST * block_s / texts(answers, FIRST, numbers)))
+            readers = [
+                subprocess.Popen([sys.executable, __file__, "--read", file], text=True, stdin=-1, stdout=-1)
+                for _ in range(READERS)
+            ]
+            told = [json.loads(reader.stdout.readline()) for reader in readers]  # type: ignore[union-attr]
+            seconds: dict[bool, list[float]] = {True: [], False: []}
+            cpu: dict[bool, list[float]] = {True: [], False: []}
+            reads: list[dict[str, Any]] = []
+            for number in range(blocks):
+                for with_readers in (number % 2 == 0, number % 2 == 1):
+                    before = time.process_time()
+                    if with_readers:
+                        for reader in readers:
+                            print(each, 0.9 * block_s, file=reader.stdin, flush=True)
+                    seconds[with_readers].append(texts(answers, n, numbers))
+                    if with_readers:
+                        reads += [json.loads(reader.stdout.readline()) for reader in readers]  # type: ignore[union-attr]
+                    cpu[with_readers].append(time.process_time() - before)
+            for reader in readers:
+                reader.communicate()
+    pairs = list(zip(seconds[False], seconds[True], strict=True))
+    drawn = random.Random(0)
+    again = sorted(_ratio(drawn.choices(pairs, k=blocks)) for _ in range(RESAMPLES))
+    times = sorted(1_000 * one for answer in reads for one in answer["times"])
+    errors = [error for answer in reads for error in answer["errors"]]
     report(
-        benchmark="readers", model=MODEL, pilot=pilot, seconds_alone=round(over_s / PART, 1), processes=READERS,
-        reads=len(times), errors=sum(len(told["errors"]) for told in reads),
-        first_error=next((error for told in reads for error in told["errors"]), ""),
-        over_the_socket=all(told["attached"] for told in reads), median_ms=round(statistics.median(times), 1),
-        p95_ms=round(times[int(0.95 * len(times))], 1), throughput=round(statistics.median(throughput), 4),
-        throughput_pairs=[round(ratio, 4) for ratio in throughput], cpu=round(statistics.median(cpu), 4),
-        cpu_pairs=[round(ratio, 4) for ratio in cpu],
+        benchmark="readers", model=MODEL, blocks=blocks, block_s=round(statistics.median(seconds[False]), 2),
+        processes=READERS, reads=len(times), errors=len(errors), first_error=(errors or [""])[0],
+        over_the_socket=all(one["attached"] == "Attached" for one in told),
+        median_ms=round(statistics.median(times), 1), p95_ms=round(times[int(0.95 * len(times))], 1),
+        throughput=round(_ratio(pairs), 4),
+        throughput_95=[round(again[int(share * RESAMPLES)], 4) for share in (0.025, 0.975)],
+        throughput_median=round(statistics.median(alone / read_ for alone, read_ in pairs), 4),
+        owner_ms=round(1_000 * (sum(cpu[True]) - sum(cpu[False])) / len(times), 2),
     )  # fmt: skip
+
+
+def _ratio(pairs: list[tuple[float, float]]) -> float:
+    return sum(alone for alone, _ in pairs) / sum(read_ for _, read_ in pairs)
 
 
 if __name__ == "__main__":

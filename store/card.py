@@ -50,7 +50,7 @@ def card(
         front["configs"] = [{"config_name": "default", "data_files": files}]
     kept = "every verdict, and rows without one" if verdicts is None else " or ".join(verdicts)
     sections = [
-        f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---",
+        f"---\n{yaml.safe_dump(front, sort_keys=False)}---",
         f"# {_text(run['spec'])}, run {_text(run_id)}: {what}",
         _CONTENTS[what],
         "## Origin",

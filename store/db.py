@@ -11,7 +11,6 @@ import threading
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,15 @@ from store.migrate import migrate, tables
 from store.query import OwnCursor
 from store.read import Reader
 from store.salvage.check import open_whole
+from store.salvage.clock import utc_now
 from store.salvage.keeper import CommitKeeper
 from store.salvage.own import say_closed
 from store.serving.attached import Attached
 from store.serving.channel import Channel
+from store.serving.place import served
 from store.serving.service import ReadingService
 
-PATIENCE_S = 2.0  # with an owner that serves nobody yet, or no more
+PATIENCE_S = 2.0  # with an owner that serves nobody yet, or no more, and with those who read the file
 
 Rows = Mapping[str, Sequence[Mapping[str, object]]]
 
@@ -55,6 +56,21 @@ def reading(path: Path, memory: str | None = None) -> Store | Attached:
             if time.monotonic() > until:
                 hint = "Nothing was changed. That process lets nobody read the store; read it when it has ended."
                 raise StoreLocked(error.title, hint) from error
+            time.sleep(PATIENCE_S / 20)
+
+
+def _when_free(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    """Connect to the file; to write, once those who only read it have let it go: each has it for a moment.
+
+    Raises what `open_whole` raises, StoreLocked at once where an owner serves it.
+    """
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return open_whole(path, read_only=read_only)
+        except StoreLocked:
+            if read_only or time.monotonic() > until or served(path):
+                raise
             time.sleep(PATIENCE_S / 20)
 
 
@@ -92,7 +108,7 @@ class Store:
         """
         path = Path(path).expanduser().absolute()
         sweep(path.parent)
-        database = open_whole(path, read_only=read_only)
+        database = _when_free(path, read_only=read_only)
         try:
             database = migrate(path, database, read_only=read_only, closed=say_closed)
             if memory is not None:
@@ -128,7 +144,7 @@ class Store:
 
         Raises NotFound when there is no such run, and what `append` raises.
         """
-        fields.setdefault("updated_at", datetime.now(UTC))
+        fields.setdefault("updated_at", utc_now())
         runs = self._tables["runs"]
         runs.require_columns(fields)
         chosen = tuple(column for column in runs.columns if column.name in fields or column.name == "run_id")

@@ -39,24 +39,34 @@ def force_to_disk(folder: Path, *, deep: bool = True) -> None:
 
 
 @contextmanager
+def aside(out: Path) -> Iterator[Path]:
+    """A folder beside `out` to write into, for the owner alone; at the end it goes, unless it was renamed.
+
+    What a killed writer left there before goes, too. Raises OSError.
+    """
+    sweep(out.parent)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=_ASIDE, dir=out.parent))
+    try:
+        with _held(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
     """A folder beside `out` to write into; at the end it is forced to disk and renamed to `out`, or it goes.
 
-    What it holds is for the owner alone, and what a killed writer left there before goes.
+    What it holds is for the owner alone.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    sweep(out.parent)
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=_ASIDE, dir=out.parent))
-    try:
-        with _held(aside):
-            yield aside
-            for path in aside.rglob("*"):
-                path.chmod(0o700 if path.is_dir() else 0o600)
-            force_to_disk(aside)
-            aside.rename(out)
-            force_to_disk(out.parent, deep=False)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with aside(out) as folder:
+        yield folder
+        for path in folder.rglob("*"):
+            path.chmod(0o700 if path.is_dir() else 0o600)
+        force_to_disk(folder)
+        folder.rename(out)
+        force_to_disk(out.parent, deep=False)
 
 
 @contextmanager
@@ -65,20 +75,15 @@ def whole_file(out: Path) -> Iterator[Path]:
 
     A name that was taken meanwhile is left as it is. Raises FileExistsError, and OSError where it cannot be written.
     """
-    sweep(out.parent)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=_ASIDE, dir=out.parent))
-    try:
-        with _held(folder):
-            aside = folder / out.name
-            yield aside
-            aside.chmod(0o600)
-            _sync(aside)
-            if out.exists():
-                raise FileExistsError(errno.EEXIST, "it is there already")
-            aside.rename(out)
-            force_to_disk(out.parent, deep=False)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with aside(out) as folder:
+        file = folder / out.name
+        yield file
+        file.chmod(0o600)
+        force_to_disk(file, deep=False)
+        if out.exists():
+            raise FileExistsError(errno.EEXIST, "it is there already")
+        file.rename(out)
+        force_to_disk(out.parent, deep=False)
 
 
 def sweep(folder: Path) -> None:

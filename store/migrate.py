@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import os
 import shutil
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +13,9 @@ import duckdb
 
 from store import schema
 from store.connect import connect, not_opened, write_failed
+from store.disk import aside, force_to_disk, volume
 from store.encode import Column, Table
-from store.errors import StoreError, StoreTooNew
+from store.errors import StoreError, StoreTooNew, StoreWriteFailed
 
 VERSION_TABLE = "cai_schema"
 
@@ -50,12 +50,13 @@ def migrate(
         return connect(path, read_only=True)
     if found:
         try:
+            _require_room(path, found)
             closed(database)
         except duckdb.Error as error:
-            database.close()
             raise write_failed(path, error) from error
-        # Closing one descriptor of a file drops all of this process's locks on it, so it is copied while closed.
-        database.close()
+        finally:
+            # Closing one descriptor of a file drops all of this process's locks on it, so it is copied while closed.
+            database.close()
         _back_up(path, found)
         database = connect(path, read_only=False)
     try:
@@ -72,25 +73,24 @@ def create(path: Path, version: int | None = None) -> None:
     A process killed while DuckDB writes a file's first blocks would leave a file that cannot be opened again. Where
     two processes create the same store, the first one's stays.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.new")
-    database = connect(aside, read_only=False, named=path)
     try:
-        try:
-            _apply(path, database, 0, version)
-        finally:
-            database.close()
-        aside.chmod(0o600)  # what models wrote is the owner's, whoever else may enter the folder
-        try:
-            os.link(aside, path)
-        except FileExistsError:
-            pass  # another process was first
-        except OSError:  # a file system without hard links
-            aside.rename(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside(path) as folder:
+            made = folder / path.name
+            database = connect(made, read_only=False, named=path)
+            try:
+                _apply(path, database, 0, version)
+            finally:
+                database.close()
+            made.chmod(0o600)  # what models wrote is the owner's, whoever else may enter the folder
+            try:
+                os.link(made, path)
+            except FileExistsError:
+                pass  # another process was first
+            except OSError:  # a file system without hard links
+                made.rename(path)
     except OSError as error:
         raise not_opened(path, error) from error
-    finally:
-        for left in (aside, Path(f"{aside}.wal")):
-            left.unlink(missing_ok=True)
 
 
 def tables(connection: duckdb.DuckDBPyConnection) -> dict[str, Table]:
@@ -139,15 +139,33 @@ def _apply(path: Path, database: duckdb.DuckDBPyConnection, found: int, wanted: 
         raise write_failed(path, error) from error
 
 
+def _require_room(path: Path, version: int) -> None:
+    """Raise StoreWriteFailed where the volume may not hold a copy of the file and its log, and what is changed in them.
+
+    A step may write every row anew before the old ones are given free.
+    """
+    log = Path(f"{path}.wal")
+    size = path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+    needed, free = 2 * size + 2**20, shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise StoreWriteFailed(
+            f"the store {path} is of schema {version}, and to bring it to {schema.VERSION} takes "
+            f"{needed / 2**20:,.1f} MiB for a copy and the change, of which {free / 2**20:,.1f} MiB are free",
+            f"It was left as it is. Make room on {volume(path)}, then run the same command again.",
+        )
+
+
 def _back_up(path: Path, version: int) -> None:
     """Copy the file, and its log where there is one, to `<name>.v<version>.backup`; an earlier copy is never lost."""
     name = f"{path.name}.v{version}.backup"
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
     target = next(target for target in map(path.with_name, names) if not target.exists())
     try:
-        log = Path(f"{path}.wal")
+        log, copied = Path(f"{path}.wal"), Path(f"{target}.wal")
         if log.exists():
-            _copy_durably(log, Path(f"{target}.wal"))
+            _copy_durably(log, copied)
+        else:
+            copied.unlink(missing_ok=True)  # of a copy that was broken off: this one has no log
         _copy_durably(path, target)
     except OSError as error:
         raise write_failed(target, error) from error
@@ -155,11 +173,9 @@ def _back_up(path: Path, version: int) -> None:
 
 def _copy_durably(source: Path, target: Path) -> None:
     """Copy a file aside, force it to disk, and rename it into place."""
-    aside = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        shutil.copyfile(source, aside)
-        with aside.open("rb") as copied:
-            os.fsync(copied.fileno())
-        aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)
+    with aside(target) as folder:
+        copied = folder / target.name
+        shutil.copyfile(source, copied)
+        force_to_disk(copied, deep=False)
+        copied.replace(target)
+        force_to_disk(target.parent, deep=False)

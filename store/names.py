@@ -33,6 +33,7 @@ STAND_INS = {"probe": ("adapter", "grade")}  # critics in a critic's place where
 # In a manifest: whose training and evaluation a run repeats with another seed, and which repeat it is, from 1.
 REPEAT_OF, REPEAT = "repeat_of", "repeat"
 
+ELSEWHERE = "elsewhere"  # in a manifest: answers were computed by machines whose time no session of the run took
 STOOD_IN = "stand_ins"  # in a manifest: {kind: critic} of probes that its model could not serve
 
 # The parts of a critic's audit by how they came to be, which are never told in one figure: labelled sets, some of which

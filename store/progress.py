@@ -34,6 +34,26 @@ _DONE = """
 """
 
 
+# The rows of `metrics` that one minute left behind have the same time: together they are one measurement.
+_GPU_KEPT = """
+    SELECT phase, "at", max(value) FILTER (name = 'gpu_measured_s') AS s,
+           max(value) FILTER (name = 'gpu_busy_percent') AS busy_percent,
+           max(value) FILTER (name = 'gpu_least_busy_percent') AS least_busy_percent,
+           max(value) FILTER (name = 'gpu_memory_gib') AS memory_gib,
+           max(value) FILTER (name = 'gpu_power_w') AS power_w
+    FROM metrics WHERE run_id = $1 AND starts_with(name, 'gpu_') GROUP BY phase, session_id, "at"
+"""
+GPU_BY_PHASE = f"""
+    SELECT phase, sum(s) AS measured_s, sum(s * (1 - busy_percent / 100)) AS idle_s,
+           sum(s * busy_percent) / sum(s) AS busy_percent
+    FROM ({_GPU_KEPT}) GROUP BY phase ORDER BY idle_s DESC, phase
+"""
+_GPU_LAST = f"""
+    SELECT "at", sum(s * busy_percent) / sum(s) AS busy_percent, min(least_busy_percent) AS least_busy_percent,
+           sum(s * memory_gib) / sum(s) AS memory_gib, sum(s * power_w) / sum(s) AS power_w
+    FROM ({_GPU_KEPT}) GROUP BY "at" ORDER BY "at" DESC LIMIT 1
+"""
+
 # The gates' checks, guard first, then pilot, then final.
 CHECKS = """
     SELECT * FROM gates WHERE run_id = ?
@@ -134,6 +154,7 @@ def status(reader: Query, run: Mapping[str, Any]) -> dict[str, Any]:
             "good_among_accepted": good_among_accepted(reader, run),
             "preferences": preferences.counts(reader, run_id),
             "repeat": repeated(reader, run_id),
+            "gpus": gpus(reader, run_id),
             "stand_ins": (run["manifest"] or {}).get(STOOD_IN) or {},
             "self_check": (run["manifest"].get("model") or {}).get("self_check"),
             **{name: run[name] for name in ("elapsed_s", "created_at", "updated_at")},
@@ -219,6 +240,22 @@ def repeated(reader: Query, run_id: str) -> dict[str, float] | None:
         [run_id],
     )
     return {row["name"]: row["value"] for row in rows} or None
+
+
+def gpus(reader: Query, run_id: str) -> dict[str, Any] | None:
+    """How busy the GPUs were while the run was worked on, from their means a minute; None where none was measured.
+
+    {measured_s, idle_s, busy_percent, phases: [{phase, measured_s, idle_s, busy_percent}], last: {at, busy_percent,
+    least_busy_percent, memory_gib, power_w}}. Busy is the mean over GPUs, and `idle_s` what is missing of it; `last` is
+    of the minute that was kept last, memory and power of all GPUs together.
+    """
+    phases = reader.query(GPU_BY_PHASE, [run_id])
+    if not phases:
+        return None
+    last = reader.query(_GPU_LAST, [run_id])
+    measured, idle = (sum(row[name] for row in phases) for name in ("measured_s", "idle_s"))
+    whole = {"measured_s": measured, "idle_s": idle, "busy_percent": 100 * (1 - idle / measured)}
+    return {**whole, "phases": phases, "last": last[0]}
 
 
 def _grouped(reader: Query, sql: str, run_id: str) -> dict[str, int]:

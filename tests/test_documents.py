@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -42,3 +45,25 @@ def test_no_class_name_stands_for_two_classes() -> None:
                 places.setdefault(node.name, []).append(path.relative_to(ROOT).as_posix())
     assert len(places) > 300
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+SCRIPTS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs/scale").iterdir())
+CALL = re.compile(r"(?<![\w/.-])(?:~/cai/bin/)?cai ([a-z]+ [^|&;\n]*|[a-z]+$)", re.MULTILINE)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_files_for_clusters_can_be_read_and_call_commands_that_exist(script: str) -> None:
+    from tui.cli.entry import parser
+
+    text = (ROOT / script).read_text(encoding="utf-8")
+    if script.endswith(".yaml"):
+        found = yaml.safe_load(text)
+        text = found.get("run", "")
+        subprocess.run(["bash", "-n"], input=found.get("setup", "") + text, text=True, check=True)
+    else:
+        subprocess.run(["bash", "-n", str(ROOT / script)], check=True)
+    code = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith(("#", "echo")))
+    calls = CALL.findall(code)
+    assert calls or "volume" in script
+    for call in calls:
+        parser().parse_args(shlex.split(re.sub(r"\$\{?\w+\}?", "1", call.replace("$CAI_ARGS", ""))))

@@ -13,7 +13,6 @@ import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from engine.spec.stage import settings_of
 from engine.stats.effects import Paired, paired_means, paired_shares
 from engine.stats.paired import holm
 from store.db import Store
+from store.salvage.clock import utc_now
 
 SHOWN = {"with": "with the principle", "without": "without one", "irrelevant": "with one of another category"}
 # What is shown where no principle is: as general as a request can be, in the length of a principle.
@@ -165,7 +165,7 @@ def _results(run_id: str, principle_id: str, rows: Sequence[Row]) -> list[Row]:
     for row in rows:
         by[row["condition"]][row["sample_id"]] = row
     names = sorted(by["with"])
-    now = datetime.now(UTC)
+    now = utc_now()
     found = []
     for against in CONDITIONS[1:]:
         for measure, test in (("margin_nats", paired_means), ("useful", paired_shares)):

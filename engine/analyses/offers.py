@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 from engine.budget.ledger import money_left
@@ -32,6 +31,7 @@ from store.db import Store
 from store.names import TRAINING_PHASES
 from store.outcomes import PASSED, gate_result
 from store.read import Reader
+from store.salvage.clock import utc_now
 
 
 def preregister(
@@ -71,7 +71,7 @@ def preregister(
             hypothesis,
             likeness(reader, run["run_id"], planned.items_sha256, planned.settings),
         )
-        return registration.register(reader, store, run["run_id"], body, datetime.now(UTC))
+        return registration.register(reader, store, run["run_id"], body, utc_now())
 
 
 def recheck(reader: Reader, run_id: str, overrides: Mapping[str, str]) -> dict[str, Any]:

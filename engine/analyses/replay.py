@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from engine.spec.stage import StageSpec, settings_of
 from store.db import Store
 from store.names import TRAINING_PHASES
 from store.read import Reader
+from store.salvage.clock import utc_now
 
 SAME_WITHIN_NATS = 0.01  # a larger difference of a label's log-probability is no rounding
 DIFFERING_KEPT = 20
@@ -254,5 +254,5 @@ def _row(run_id: str, phase: str, fraction: float, found: _Found, used: Sequence
         **counts,
         "detail": {"figures": {figure: f"{before:.6g} → {after:.6g}"}, "differing": differing},
         "fingerprint": " ".join(used),
-        "at": datetime.now(UTC),
+        "at": utc_now(),
     }

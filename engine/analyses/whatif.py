@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from engine.core.errors import SpecError
@@ -15,6 +14,7 @@ from engine.spec.stage import StageSpec, change, settings_of
 from engine.stats.shares import wilson
 from store.db import Store
 from store.read import Reader
+from store.salvage.clock import utc_now
 
 CHANGES_SHOWN = 10
 
@@ -158,7 +158,7 @@ def apply(store: Store, run_id: str, overrides: Mapping[str, str], reason: str) 
         found = Evidence.read(reader, run_id).under(new)
         pairs = pairs_of(reader, run_id, new)
         audits = _audited_anew(reader, run_id, new.critics.accept_above)
-        now = datetime.now(UTC)
+        now = utc_now()
         changed = run | {"settings": new.model_dump()}
         rechecked = pairs.under(new) if pairs is not None else None
         anew = decide_anew(reader, changed, found, rechecked, "changed thresholds", now)

@@ -14,7 +14,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from engine.core.figures import booked
 from engine.spec.stage import StageSpec, settings_of
 from store.db import Store
 from store.read import Reader
+from store.salvage.clock import utc_now
 
 TOPIC = "budget"  # of the decisions that raise the cap
 WARNED = "budget_warned"  # the metric that keeps which shares of the cap a person was told of
@@ -42,11 +43,6 @@ _LAST_SEEN = """
 """
 
 Row = dict[str, Any]
-
-
-def utc_now() -> datetime:
-    """The time that rows are stamped with."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)

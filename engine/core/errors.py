@@ -74,6 +74,12 @@ class NotApproved(CaiError):
     exit_code = 3
 
 
+class AnsweredElsewhere(CaiError):
+    """The run waits for what another machine computes."""
+
+    exit_code = 3
+
+
 class SettingsModified(CaiError):
     """A person changed settings in answer to a review: the decision is asked about anew."""
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from engine.core.nvidia import GpuLoad
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -42,9 +44,13 @@ class ModelLoading(Event):
 
 @dataclass(frozen=True, slots=True)
 class ModelLoaded(Event):
+    """`at_once` is how many requests the model works on at once, `asked` whether a person said so."""
+
     model: str
     fingerprint: str
     elapsed_s: float
+    at_once: int | None = None
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,14 @@ class ThroughputMeasured(Event):
     phase: str
     tokens_per_s: float
     items_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class GpusMeasured(Event):
+    """The GPUs at this moment; their means over a minute are rows of `metrics`."""
+
+    phase: str
+    gpus: tuple[GpuLoad, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ NAMES = {
     "sample": ("probe", "adapter", "grade", "letters", "pmi", "ended", "mean"),
     "pair": ("probe", "compare", "grade", "pmi", "mean"),
 }
+FITTED = ("probe", "adapter")  # critics that are fitted or trained on labelled texts
 CHUNK = 32  # items whose scores are asked for together at least, so that each variant's prefix is used many times
 
 
@@ -165,8 +166,8 @@ def calibrate(
     """The spec's critics of a kind, one by one, with scale and audit; every part of the audit decides.
 
     Critics of instructions are shown, scaled and audited on items of the kind that is `asked` for: one that was not
-    audited on such items may not filter. The probe of samples is fitted on persons' labels too: `taught`. Where
-    an adapter may not filter, `grade` is asked, too. Raises SpecError for a critic that does not exist.
+    audited on such items may not filter. The probe of samples is fitted on persons' labels too: `taught`. Where a
+    probe or an adapter may not filter, `grade` is asked, too. Raises SpecError for a critic that does not exist.
     """
     done: list[Calibrated] = []
     share = {"instruction": spec.probe_instruction_at, "sample": spec.probe_sample_at}.get(kind, 0.5)
@@ -223,7 +224,7 @@ def calibrate(
             if kind == "instruction":
                 audit["detail"]["asked"] = asked
         calibrated = Calibrated(critic, scale, may_filter, audits)
-        if name == "adapter" and not may_filter and (last := STAND_INS["probe"][-1]) not in names:
+        if name in FITTED and not may_filter and (last := STAND_INS["probe"][-1]) not in names:
             names.append(last)
         done.append(calibrated)
         yield calibrated

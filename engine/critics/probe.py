@@ -11,8 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +33,7 @@ STRENGTHS = (0.001, 0.01)  # of the fit, as scikit-learn's C: the inverse of the
 DEPTHS = (0.45, 0.55, 0.67, 0.78)  # of the layers that are tried, as shares of the model's depth
 LEAST_OF_A_CLASS = 20
 ROUGHLY, EXACTLY = 1e-4, 1e-8  # tolerances of a fit: to choose by, and to keep
+MOST_AT_ONCE = 16  # fits, each with a copy of the states that it is of
 _LARGEST = 30.0  # nats: beyond that a log-odds says nothing more
 
 Floats = NDArray[np.float64]
@@ -150,13 +153,13 @@ def _fit(kind: str, labelled: Labelled, facts: Mapping[str, Any]) -> Fitted:
         chosen.append((labelled.layers[layer], strength))
         weights, bias = _regression(inside, layer, strength)
         slope, offset = _calibration(values, inside)
-        raw = _rows(labelled.states[test], layer) @ weights + bias
+        raw = _rows(labelled.states, layer, test) @ weights + bias
         held_out[test] = np.clip(slope * raw + offset, -_LARGEST, _LARGEST)
     layer, strength, values = _choose(labelled)
     weights, bias = _regression(labelled, layer, strength)
     slope, offset = _calibration(values, labelled)
     if labelled.centre is not None:  # which texts of their own are read against, so that no log-odds runs off
-        bias = -float(_rows(labelled.centre[None], layer)[0] @ weights)
+        bias = -float(labelled.centre[layer].reshape(-1).astype(np.float64) @ weights)
     told = {**facts, "strength": strength}
     return Fitted(Probe(kind, labelled.layers[layer], weights, bias, slope, offset, told), held_out, tuple(chosen))
 
@@ -211,25 +214,37 @@ def _folds(labelled: Labelled, n: int) -> list[tuple[NDArray[np.int64], NDArray[
 
 
 def _choose(labelled: Labelled) -> tuple[int, float, Floats]:
-    """The place of the layer and the strength whose held-out values rank best, and those values, [texts]."""
-    folds = _folds(labelled, INNER_FOLDS)
-    best: tuple[float, int, float, Floats] | None = None
-    for layer in range(len(labelled.layers)):
-        for strength in STRENGTHS:
-            values = np.zeros(len(labelled.good))
-            for train, test in folds:
-                weights, bias = _regression(labelled.at(train), layer, strength, ROUGHLY)
-                values[test] = _rows(labelled.states[test], layer) @ weights + bias
-            where = labelled.natural if _both(labelled.good[labelled.natural]) else np.ones(len(values), dtype=bool)
-            reached = auc(values[where & labelled.good].tolist(), values[where & ~labelled.good].tolist()) or 0.0
-            if best is None or reached > best[0]:
-                best = reached, layer, strength, values
-    assert best is not None
-    return best[1:]
+    """The place of the layer and the strength whose held-out values rank best, and those values, [texts].
+
+    Fits share threads, as many as there are cores but one, which the screen needs: of a large model one fit takes
+    seconds, and there are 32.
+    """
+    tried = [(layer, strength) for layer in range(len(labelled.layers)) for strength in STRENGTHS]
+    values = np.zeros((len(tried), len(labelled.good)))
+
+    def hold_out(at: int, train: NDArray[np.int64], test: NDArray[np.int64]) -> None:
+        layer, strength = tried[at]
+        weights, bias = _regression(labelled, layer, strength, ROUGHLY, train)
+        values[at, test] = _rows(labelled.states, layer, test) @ weights + bias
+
+    at_once = min(max((os.cpu_count() or 1) - 1, 1), MOST_AT_ONCE)
+    with ThreadPoolExecutor(at_once, "probe") as threads:
+        folds = _folds(labelled, INNER_FOLDS)
+        for done in [threads.submit(hold_out, at, *fold) for at in range(len(tried)) for fold in folds]:
+            done.result()
+    where = labelled.natural if _both(labelled.good[labelled.natural]) else np.ones(len(labelled.good), dtype=bool)
+    good, bad = where & labelled.good, where & ~labelled.good
+    reached = [auc(of[good].tolist(), of[bad].tolist()) or 0.0 for of in values]
+    best = reached.index(max(reached))
+    return *tried[best], values[best]
 
 
-def _regression(labelled: Labelled, layer: int, strength: float, tolerance: float = EXACTLY) -> tuple[Floats, float]:
+def _regression(
+    labelled: Labelled, layer: int, strength: float, tolerance: float = EXACTLY, at: NDArray[np.int64] | None = None
+) -> tuple[Floats, float]:
     """Weights and bias for raw states, of a regression on standardised ones with both classes weighing the same.
+
+    It is of all texts, or of those at some places.
 
     Where some texts are passable and not good there are two, for good and for passable, and their values on these texts
     are added with equal spread: three grades tell more than two. Differences have neither a mean nor a bias: to turn
@@ -237,15 +252,17 @@ def _regression(labelled: Labelled, layer: int, strength: float, tolerance: floa
     """
     from sklearn.linear_model import LogisticRegression
 
-    rows = _rows(labelled.states, layer)
+    where = np.arange(len(labelled.good)) if at is None else at
+    rows = _rows(labelled.states, layer, where)
     single = labelled.centre is None
     mean = rows.mean(0) if single else np.zeros(rows.shape[1])
     scale = np.sqrt(((rows - mean) ** 2).mean(0))
     scale[scale == 0] = 1.0
     standard = (rows - mean) / scale
     found = np.zeros(rows.shape[1]), 0.0
-    graded = bool((labelled.good != labelled.passable).any())
-    for target in (labelled.good, labelled.passable) if graded else (labelled.good,):
+    good, passable = labelled.good[where], labelled.passable[where]
+    graded = bool((good != passable).any())
+    for target in (good, passable) if graded else (good,):
         model = LogisticRegression(
             C=strength, class_weight="balanced", tol=tolerance, max_iter=2000, fit_intercept=single
         )
@@ -286,8 +303,9 @@ def platt(x: Floats, good: NDArray[np.bool_], *, shifted: bool = True) -> tuple[
     return max(float(slope), 0.0), float(offset)  # an order that was learnt is never turned round
 
 
-def _rows(states: NDArray[np.float32], layer: int) -> Floats:
-    found: Floats = states[:, layer].reshape(len(states), -1).astype(np.float64)
+def _rows(states: NDArray[np.float32], layer: int, at: NDArray[np.int64]) -> Floats:
+    """One layer's states of the texts at some places, [places, 2 * size]; no other layer is copied."""
+    found: Floats = states[:, layer][at].reshape(len(at), -1).astype(np.float64)
     return found
 
 

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from engine.spec import prompts
 from engine.spec.provenance import short_hash
 from engine.stats.similarity import NearDuplicateIndex
 from store.names import PERSON
+from store.salvage.clock import utc_now
 
 # What a probe is fitted on: the parts of the audit, and what other critics are shown and scaled by.
 LABELLED: dict[str, dict[str, tuple[str, ...]]] = {
@@ -157,7 +158,7 @@ def fitted(answers: Answers, kind: str, asked: str = "explicit", taught: Sequenc
     row = answers.stored("SELECT * FROM probes WHERE fit_id = ?", fit_id)
     if row is None:
         row = _shipped(fit_id) or _fit(answers, kind, labelled, clusters, fresh, layers, wanted)
-        row |= {"fit_id": fit_id, "fingerprint": model.fingerprint, "created_at": datetime.now(UTC)}
+        row |= {"fit_id": fit_id, "fingerprint": model.fingerprint, "created_at": utc_now()}
         answers.keep("probes", row)
     held_out: dict[str, list[tuple[Subject, bool, float]]] = {}
     for one, log_odds in zip([*labelled, *fresh], row["held_out"], strict=True):
@@ -220,6 +221,12 @@ def labelled_items(kind: str, asked: str, taught: Sequence[Taught] = ()) -> list
     files = [(part, name) for part, names in LABELLED[kind].items() for name in names]
     found = [one for part, name in files for one in read_labelled(part, kind, name, asked)]
     return found + [LabelledItem(one.item, PERSON, one.good, one.good, one.at_random) for one in taught]
+
+
+@lru_cache
+def n_labelled(kind: str, asked: str) -> int:
+    """How many items a fit of a kind and its audit read, fresh ones among them."""
+    return len(labelled_items(kind, asked)) + len(read_labelled("fresh", kind, FRESH[kind], asked))
 
 
 def read_labelled(part: str, kind: str, name: str, asked: str) -> list[LabelledItem]:

@@ -35,8 +35,14 @@ class EvaluationPlan:
 
 
 def evaluation_plan(reader: Reader, run: Mapping[str, Any], spec: StageSpec) -> EvaluationPlan:
-    """What would be asked of a run's models, nothing being touched. Raises EvaluationError where its spec has none."""
+    """What would be asked of a run's models, nothing being touched. Raises EvaluationError where its spec has none.
+
+    What repeats a run gives as long answers as that did, or they would not be compared.
+    """
     settings = required(run, spec)
+    limit = _limit_of_repeated(reader, run["run_id"])
+    if limit is not None:
+        settings = settings.model_copy(update={"max_tokens": limit})
     frozen = own_items(reader, run["run_id"])
     capabilities = [name for name in CAPABILITIES if name == settings.capability or settings.conversations]
     items = [
@@ -80,6 +86,16 @@ def repeated(reader: Reader, run_id: str) -> str | None:
     """The run whose training and evaluation this one repeats with another seed; None of others."""
     rows = reader.query(f"SELECT manifest->>'$.{REPEAT_OF}' AS of FROM runs WHERE run_id = ?", [run_id])
     return rows[0]["of"] if rows else None
+
+
+def _limit_of_repeated(reader: Reader, run_id: str) -> int | None:
+    """The tokens that the run repeated by this one was last given for an answer, whatever its spec says."""
+    rows = reader.query(
+        "SELECT (c.decoding->>'$.max_tokens')::INTEGER AS n FROM evaluation_answers a "
+        'JOIN completions c USING (request_id) WHERE a.run_id = ? AND a.condition != ? ORDER BY a."at" DESC LIMIT 1',
+        [repeated(reader, run_id), REFERENCE],
+    )
+    return rows[0]["n"] if rows else None
 
 
 def required(run: Mapping[str, Any], spec: StageSpec) -> EvaluationSpec:

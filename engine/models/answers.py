@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +34,7 @@ from engine.models.requests import (
 )
 from store.db import Store
 from store.read import Reader
+from store.salvage.clock import utc_now
 
 WINDOW = 256  # requests looked up together
 HELD = 256  # answers committed together at most
@@ -99,9 +99,7 @@ class Answers:
 
     def complete(self, requests: Iterable[Generate]) -> Iterator[tuple[str, Completion]]:
         """Continue prompts; answers come with their ids as they are committed, not in the order asked."""
-        return self._stream(
-            requests, self._reader.completions, self.model.generate, completion_of, self._completion_row
-        )
+        return self._stream(requests, self._reader.completions, self.model.generate, completion_of, completion_row)
 
     def score(self, requests: Iterable[Scored]) -> Iterator[tuple[str, LabelScores]]:
         """Score labels, with an adapter or without, or read log-odds off hidden states.
@@ -113,7 +111,7 @@ class Answers:
             self._reader.scores,
             lambda missing: scores_of(self.model, missing),
             label_scores_of,
-            self._score_row,
+            score_row,
         )
 
     def _stream(
@@ -122,7 +120,7 @@ class Answers:
         find: Callable[[list[str]], dict[str, dict[str, Any]]],
         ask: Callable[[Iterable[_Request]], Iterator[_Answer]],
         restore: Callable[[_Request, dict[str, Any]], _Answer],
-        row_of: Callable[[str, _Answer], tuple[str, dict[str, Any]]],
+        row_of: Callable[[str, str, _Answer], tuple[str, dict[str, Any]]],
     ) -> Iterator[tuple[str, _Answer]]:
         ready: deque[tuple[str, _Answer]] = deque()
         asked: set[str] = set()
@@ -145,7 +143,9 @@ class Answers:
         held: list[tuple[str, _Answer]] = []
         since = time.monotonic()
         try:
-            for answer in ask(missing()):
+            for answer in getattr(self.model, "write", ask)(
+                missing()
+            ):  # for another machine, by a model that is not here
                 held.append((request_id(self.model.fingerprint, answer.request), answer))
                 if len(held) >= HELD or time.monotonic() - since >= HELD_S or self._control.stopping:
                     self._commit(held, row_of)
@@ -171,51 +171,50 @@ class Answers:
             yield ready.popleft()
 
     def _commit(
-        self, held: list[tuple[str, _Answer]], row_of: Callable[[str, _Answer], tuple[str, dict[str, Any]]]
+        self, held: list[tuple[str, _Answer]], row_of: Callable[[str, str, _Answer], tuple[str, dict[str, Any]]]
     ) -> None:
         if not held:
             return
         rows: dict[str, list[dict[str, Any]]] = {}
         tokens = items = 0
         for key, answer in held:
-            table, row = row_of(key, answer)
-            rows.setdefault(table, []).append(row)
+            table, row = row_of(key, self.model.fingerprint, answer)
+            rows.setdefault(table, []).append(row | {"session_id": self._session_id, "created_at": utc_now()})
             tokens += len(answer.token_ids) if isinstance(answer, Completion) else 0
             items += isinstance(answer, LabelScores)
         self._store.append(rows)
         self.computed += len(held)
         self._on_work(tokens, items)
 
-    def _completion_row(self, key: str, answer: Completion) -> tuple[str, dict[str, Any]]:
-        return "completions", {
-            "request_id": key,
-            "fingerprint": self.model.fingerprint,
-            "prompt": answer.request.prompt,
-            "decoding": asdict(answer.request.decoding),
-            "seed": answer.request.seed,
-            "text": answer.text,
-            "token_ids": list(answer.token_ids),
-            "n_tokens": len(answer.token_ids),
-            "n_prompt_tokens": answer.n_prompt_tokens,
-            "stop_reason": answer.stop_reason,
-            "stop_text": answer.stop_text,
-            **self._stamp(),
-        }
 
-    def _score_row(self, key: str, answer: LabelScores) -> tuple[str, dict[str, Any]]:
-        return "scores", {
-            "request_id": key,
-            "fingerprint": self.model.fingerprint,
-            "prompt": answer.request.prompt,
-            "labels": list(answer.request.labels),
-            "logprobs": list(answer.logprobs),
-            "n_tokens": list(answer.n_tokens),
-            "readout": _read_by(answer.request),
-            **self._stamp(),
-        }
+def completion_row(key: str, fingerprint: str, answer: Completion) -> tuple[str, dict[str, Any]]:
+    """The table and the row of an answer, but for who computed it and when."""
+    return "completions", {
+        "request_id": key,
+        "fingerprint": fingerprint,
+        "prompt": answer.request.prompt,
+        "decoding": asdict(answer.request.decoding),
+        "seed": answer.request.seed,
+        "text": answer.text,
+        "token_ids": list(answer.token_ids),
+        "n_tokens": len(answer.token_ids),
+        "n_prompt_tokens": answer.n_prompt_tokens,
+        "stop_reason": answer.stop_reason,
+        "stop_text": answer.stop_text,
+    }
 
-    def _stamp(self) -> dict[str, Any]:
-        return {"session_id": self._session_id, "created_at": datetime.now(UTC)}
+
+def score_row(key: str, fingerprint: str, answer: LabelScores) -> tuple[str, dict[str, Any]]:
+    """The same of label scores."""
+    return "scores", {
+        "request_id": key,
+        "fingerprint": fingerprint,
+        "prompt": answer.request.prompt,
+        "labels": list(answer.request.labels),
+        "logprobs": list(answer.logprobs),
+        "n_tokens": list(answer.n_tokens),
+        "readout": _read_by(answer.request),
+    }
 
 
 def _read_by(request: Scored) -> str | None:

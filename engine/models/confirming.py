@@ -2,20 +2,24 @@
 
 It is asked through the same door as by the pipeline: the same labels again, in another order, one by one, and behind a
 beginning that it never saw before and that it saw just now. Where the weights are on this machine and small enough to
-be run here in seconds, its answers are compared with a transformers forward pass over them, too.
+be run here in seconds, its answers are compared with a transformers forward pass over them, too. Where it shows hidden
+states, a text's have to be the same alone and among others; if not, it shows none.
 """
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from engine.core.data import read_data
 from engine.core.errors import ModelError, first_line
 from engine.models.files.source import Source, local_folder
-from engine.models.requests import Decoding, Generate, Model, Score
+from engine.models.requests import Decoding, Generate, Model, Read, Score
 from engine.models.selfcheck import SelfCheck, largest_of
 
 EXACT_NATS = 1e-2  # of an engine in float32, whose kernels are others
@@ -25,6 +29,7 @@ AT_HAND_BYTES = 2 << 30  # of weights that are run here for comparison
 BEGINNING_CHARACTERS = 600
 UNTOLD_CONTEXT = 256  # tokens that any model takes
 GREEDY_TOKENS = 8
+SAME_STATES, NEAR_STATES = 1e-3, 5e-2  # a text's alone and among others, as a share of the largest value: 32, 16 bits
 QUESTION, LABELS = "The capital of France is", (" good", " bad", " Paris, of course")
 ITSELF = "the same asked for again, in another order and behind a known beginning"
 
@@ -67,7 +72,7 @@ def checked(model: Model, source: Source) -> SelfCheck:
         largest = largest_of([abs(value - own[one]) for one, values in asked.items() for value in values])
         _require(largest, tolerance, f"{kind} of {name}: beside a forward pass over its weights labels are off by")
     return SelfCheck(
-        name, kind, largest, tolerance, n, first.text == again.text, None, rounding,
+        name, kind, largest, tolerance, n, first.text == again.text, _states(model, exact), rounding,
         round(time.perf_counter() - began, 2), against=against,
     )  # fmt: skip
 
@@ -90,6 +95,26 @@ def _answers(model: Model) -> dict[tuple[str, str], list[float]]:
                 for label, value in zip(answer.request.labels, answer.logprobs, strict=True):
                     found.setdefault((prompt, label), []).append(value)
     return found
+
+
+def _states(model: Model, exact: bool) -> float | None:
+    """The largest difference of a text's states alone and among others; None where none are shown from now on."""
+    if not model.layers:
+        return None
+    layers = (max(1, model.layers // 2),)
+    texts = [f"{QUESTION}{label}" for label in LABELS]
+    texts += [row["text"] for row in read_data("seeds")[:8]]
+    try:
+        alone = [one for text in texts[: len(LABELS)] for one in model.hidden([Read(text, layers)])]
+        among = {one.request: one.states for one in model.hidden([Read(text, layers) for text in texts])}
+        apart = [np.abs(one.states - among[one.request]).max() / np.abs(one.states).max() for one in alone]
+        largest = largest_of([float(one) for one in apart])
+    except ModelError:
+        largest = math.nan
+    if largest <= (SAME_STATES if exact else NEAR_STATES):
+        return largest
+    model.layers = 0
+    return None
 
 
 def _require(largest: float, tolerance: float, what: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 from pathlib import Path
+from typing import Any
 
 from engine.core.errors import ModelError
 from engine.models.confirming import confirmed
@@ -10,16 +13,18 @@ from engine.models.files import faults
 from engine.models.files.source import Source, local_folder, resolve
 from engine.models.requests import Model
 from engine.models.vllm.choice import is_wanted
+from engine.models.where import Where, where
 
 
 def require_sound(source: Source) -> None:
     """Raise ModelError where a model's files are on this machine and seen to be wrong before their weights are read."""
+    place = where()
     folder = None if source.embedded else local_folder(source)
     if folder is None:
         return
     faults.require_sound(folder, whole=Path(source.path).is_dir())
     kind = faults.quantisation(folder)
-    if kind and not is_wanted():
+    if kind and place == Where() and not is_wanted():
         raise ModelError(
             f"its weights are quantised ({kind}), and transformers would not give their exact scores here",
             "Name the folder with the full weights, or use vLLM on a GPU, which reads them (CAI_BACKEND=vllm). "
@@ -32,7 +37,7 @@ def spread(name: str | None) -> str:
 
     Empty, too, where its configuration cannot be read: `load` says what is wrong then. Raises ModelError.
     """
-    if not is_wanted() or (source := resolve(name)).servers:
+    if where() != Where() or not is_wanted() or (source := resolve(name)).servers:
         return ""
     from engine.models.vllm.parallel import parallel_of, told  # heavy
 
@@ -42,7 +47,14 @@ def spread(name: str | None) -> str:
         return ""
 
 
-def load(name: str | None, *, batch_size: int | None = None, chat: bool = False, lora_rank: int = 0) -> Model:
+def load(
+    name: str | None,
+    *,
+    batch_size: int | None = None,
+    chat: bool = False,
+    lora_rank: int = 0,
+    fingerprint: str | None = None,
+) -> Model:
     """Load a model behind this door. Takes a second from the cache, half a minute the first time, more with vLLM.
 
     vLLM answers where it is installed and a GPU is there, transformers elsewhere; CAI_BACKEND names one of the two.
@@ -51,11 +63,18 @@ def load(name: str | None, *, batch_size: int | None = None, chat: bool = False,
     that a base model is compared with, never for the base itself.
 
     `lora_rank` is of the largest adapter that is to come: an engine that is started for it need not be started again.
+    `fingerprint` is that of the run which goes on with it, for a model that is not here but answers by files.
 
     Raises ModelError with the reason where it can't be found, fetched or fitted into memory.
     """
-    source = resolve(name)
+    source, place = resolve(name), where()
     require_sound(source)
+    if place.file is not None:
+        from engine.models.elsewhere.backend import WritingModel
+
+        return WritingModel.load(source, place.file, fingerprint, chat=chat)
+    if place.cluster is not None:
+        return _on_cluster(source, place.cluster, {"batch_size": batch_size, "chat": chat, "lora_rank": lora_rank})
     if source.servers:
         from engine.models.served.backend import OpenAIModel
 
@@ -67,3 +86,22 @@ def load(name: str | None, *, batch_size: int | None = None, chat: bool = False,
     from engine.models.local.backend import TransformersModel
 
     return TransformersModel.load(source, batch_size=batch_size, chat=chat)
+
+
+def _on_cluster(source: Source, address: str, how: dict[str, Any]) -> Model:
+    """A model that the workers of a cluster load, each as this program does on its machine. Raises ModelError."""
+    if source.servers:
+        raise ModelError(
+            "a model behind servers is not loaded on a cluster",
+            "Leave --on out: the servers are asked from here. Nothing was started.",
+        )
+    if importlib.util.find_spec("ray") is None:
+        raise ModelError(
+            "Ray is not installed",
+            "Install the extra `scale` (pip install 'cai-control-center[scale]') here and on all nodes of the cluster, "
+            "or leave --on out. Nothing was started.",
+        )
+    from engine.models.ray.backend import RayModel  # heavy
+
+    name = source.name if source.embedded else source.path
+    return RayModel.load(source, address, functools.partial(load, name, **how))

@@ -11,7 +11,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from engine.core import events
@@ -39,12 +39,19 @@ from engine.training.examples import examples
 from store.db import Store
 from store.names import ANSWER
 from store.read import Reader
+from store.salvage.clock import utc_now
 
 PHASE = "evaluation"
 HELD = 32
 PLANTED_ITEMS = 6  # of each type whose eight planted answers are verified, besides those written by hand
 NOTHING = "\n\nI hope that this is of some help to you."
 REPEATED_AT_LEAST = 8
+# What other runs were answered when they asked the same again; of answers that they found as well, the same text.
+_AGAIN = """
+    SELECT a.request_id, min(r.answer) AS answer FROM evaluation_repeats r
+    JOIN evaluation_answers a USING (run_id, condition, item_id)
+    WHERE r.run_id != ? AND a.request_id IN (SELECT unnest(?::VARCHAR[])) GROUP BY 1
+"""
 NO_RESULTS: dict[str, list[Any]] = {"evaluation_results": [], "evaluation_scores": [], "evaluation_seeds": []}
 
 Row = dict[str, Any]
@@ -96,7 +103,7 @@ class Evaluator:
         )
         self._take_readings(plan, labels)
         answers = answers_of(self.reader, run_id, plan.items_sha256)
-        now = datetime.now(UTC)
+        now = utc_now()
         found = [
             *planted,
             *audit.confounds(answers, settings),
@@ -202,7 +209,7 @@ class Evaluator:
                     "stop_reason": completion.stop_reason,
                     **_judged(item, text, plan.scorer_sha256),
                     # When it was first answered: a registration counts only if it is older than that.
-                    "at": answered_at.get(key) or datetime.now(UTC),
+                    "at": answered_at.get(key) or utc_now(),
                 }
             )
             self._done += 1
@@ -254,7 +261,7 @@ class Evaluator:
     ) -> None:
         """Remove the run's results and renew these tables; of a repeat, the comparisons that it had a part in, too."""
         self.store.renew(self.run["run_id"], {**NO_RESULTS, **renewed}, only=only)
-        over_seeds.renew(self.store, self.reader, self.run, plan.items_sha256, datetime.now(UTC))
+        over_seeds.renew(self.store, self.reader, self.run, plan.items_sha256, utc_now())
 
     def _keep(self, held: list[Row]) -> None:
         self.store.put({"evaluation_answers": held})
@@ -264,7 +271,11 @@ class Evaluator:
     def _repeat(
         self, plan: EvaluationPlan, condition: Condition, model: Model, asked: Mapping[Any, Item], *, anew: bool
     ) -> None:
-        """Ask a slice again, one item at a time, and keep how far it agrees; the slice is chosen by a hash."""
+        """Ask a slice again, one item at a time, and keep how far it agrees; the slice is chosen by a hash.
+
+        Where no answer was computed `anew`, what another run was told when it asked again is taken: such are the
+        base's answers in each stage after the first.
+        """
         run_id = self.run["run_id"]
         slice_of = sorted(asked, key=lambda request: short_hash("repeat", asked[request].item_id))
         slice_of = slice_of[: max(REPEATED_AT_LEAST, round(plan.settings.repeat_share * len(slice_of)))]
@@ -276,18 +287,23 @@ class Evaluator:
         first = {
             row["item_id"]: row
             for row in self.reader.query(
-                "SELECT item_id, answer, correct FROM evaluation_answers WHERE run_id = ? AND condition = ?",
+                "SELECT item_id, request_id, answer, correct FROM evaluation_answers WHERE run_id = ? "
+                "AND condition = ?",
                 [run_id, condition.name],
             )
         }
+        ids = [first[asked[request].item_id]["request_id"] for request in slice_of]
+        found = {} if anew else {r["request_id"]: r["answer"] for r in self.reader.query(_AGAIN, [run_id, ids])}
         rows = []
         for request in slice_of:
-            self.control.wait_while_paused()
             item = asked[request]
-            (again,) = model.generate([request])
-            text = answer_of(condition.name, item, again.text)
-            correct = verify(item, text).correct
             before = first[item.item_id]
+            text = found.get(before["request_id"])
+            if text is None:
+                self.control.wait_while_paused()
+                (again,) = model.generate([request])
+                text = answer_of(condition.name, item, again.text)
+            correct = verify(item, text).correct
             rows.append(
                 {
                     "run_id": run_id, "condition": condition.name, "item_id": item.item_id, "answer": text,

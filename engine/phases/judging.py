@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from engine.core import events
@@ -33,6 +32,7 @@ from engine.review.reviewers import Answer, Request, Unanswered
 from engine.spec.stage import StageSpec
 from store.db import Store
 from store.read import Reader
+from store.salvage.clock import utc_now
 
 TOPIC = "judging"
 AT_ONCE = 8  # calls of a server that wait for each other
@@ -83,7 +83,7 @@ class Judging:
         return self._conclude(name, plan)
 
     def _conclude(self, name: str, plan: EvaluationPlan) -> str:
-        run_id, now = self.run["run_id"], datetime.now(UTC)
+        run_id, now = self.run["run_id"], utc_now()
         answers = answers_of(self.reader, run_id, plan.items_sha256)
         rows = results_of(self.reader, run_id, answers, now)
         renewed = {"judge_results": rows}
@@ -112,7 +112,7 @@ class Judging:
             "run_id": self.run["run_id"], "judge": name, "question": question, "before": before, "after": after,
             "item_id": item_id, "in_front": in_front, "before_request": pair.before["request_id"],
             "after_request": pair.after["request_id"], "preferred": preferred, "answered": "",
-            "at": datetime.now(UTC),
+            "at": utc_now(),
         } | fields  # fmt: skip
 
     def _keep_alike(self, name: str, pairs: Iterable[JudgedPair], margin: float | None = None) -> None:

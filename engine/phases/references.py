@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from engine.evaluation import BASE_CONDITIONS, TUNED_CONDITIONS
@@ -11,6 +10,7 @@ from engine.evaluation.plan import EvaluationPlan
 from engine.models.answers import Answers
 from engine.models.requests import Score
 from store.db import Store
+from store.salvage.clock import utc_now
 
 
 def score_references(store: Store, run_id: str, plan: EvaluationPlan, condition: str, answers: Answers) -> None:
@@ -38,7 +38,7 @@ def score_references(store: Store, run_id: str, plan: EvaluationPlan, condition:
             "request_id": key,
             "logprob": found.logprobs[0],
             "n_tokens": found.n_tokens[0],
-            "at": datetime.now(UTC),
+            "at": utc_now(),
         }
         for key, found in answers.score(asked)
     ]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from engine.core.errors import SpecError
@@ -26,6 +25,7 @@ from engine.quality.gates import Decision, Evidence, decide, evidence_sha256
 from engine.spec.stage import StageSpec
 from store.names import PERSON, REFIT, STOOD_IN
 from store.read import Reader
+from store.salvage.clock import utc_now
 
 ANEW = ("probe", "mean")  # critics whose word follows from the probe
 
@@ -44,6 +44,7 @@ _CANDIDATES = """
     WHERE c.run_id = $1
 """
 _SUBJECTS = {"sample": _JUDGED, "candidate": _CANDIDATES}
+_CRITICS = "SELECT DISTINCT critic FROM judgements WHERE run_id = ? AND subject_kind = 'sample'"
 
 Row = dict[str, Any]
 
@@ -89,7 +90,8 @@ def refit(work: Work, reason: str) -> str:
     critics = list(calibrate(work.answers, spec.critics, "sample", asked, found.taught))
     of = fitted(work.answers, "sample", asked, found.taught)
     held_out, probe = of.held_out.get(PERSON, []), of.critic.probe.sha256
-    anew = [one for one in critics if one.critic.name in ANEW]
+    judged_by = {row["critic"] for row in reader.query(_CRITICS, [run_id])}
+    anew = [one for one in critics if one.critic.name in ANEW or one.critic.name not in judged_by]
     may_filter = [one.critic.name for one in critics if one.may_filter]
     judgements: list[Row] = []
     done = 0
@@ -98,7 +100,7 @@ def refit(work: Work, reason: str) -> str:
             judgements += [judgement_row(run_id, kind, j, may_filter) for j in itertools.chain(*chunk)]
             done += len(chunk)
             work.emit(PhaseProgressed(run_id, REFIT, done, planned, None))
-    now = datetime.now(UTC)
+    now = utc_now()
     run = reader.run(run_id)
     before = (run["manifest"].get(teaching.TAUGHT) or {}).get("labels") or []
     kept = found.kept(probe, [log_odds for *_, log_odds in held_out], now)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from engine.core import events
@@ -23,6 +22,7 @@ from engine.phases.work import HELD, loaded_work
 from engine.spec.stage import StageSpec
 from store.db import Store
 from store.read import Reader
+from store.salvage.clock import utc_now
 
 PLAIN = "base_raw"  # the condition in which a text is continued as it stands
 ASKED_OF_BASE = (PLAIN, "base_formatted")  # solved examples in front are the suite's own affair
@@ -84,7 +84,7 @@ class SuiteEvaluator:
 
     def _settle(self, suite: Suite, rows: Sequence[Row]) -> str:
         """Keep a suite's rows and statistics in place of those that it had; returns what came out in words."""
-        run_id, now = self.run["run_id"], datetime.now(UTC)
+        run_id, now = self.run["run_id"], utc_now()
         means, results = analysed(suite, rows, now)
         tables = {"suite_answers": [{**row, "at": now} for row in rows], "suite_means": means, "suite_results": results}
         self.store.renew(

@@ -117,7 +117,8 @@ class _One(Record):
         # Several processes share the effective batch.
         share = wanted.settings.effective_batch // processes_of(self._trainer.command)
         micro = max(size for size in range(1, min(micro, share) + 1) if share % size == 0)
-        sizes = Sizes(micro, bool(wanted.memory and wanted.memory.gradient_checkpointing))
+        memory = wanted.memory
+        sizes = Sizes(micro, bool(memory and memory.gradient_checkpointing), memory.reference_batch if memory else None)
         if wanted.memory is not None:
             self._tell_of_memory(wanted.memory)
         source = resolve(self._trainer.run["model"])
@@ -137,6 +138,7 @@ class _One(Record):
                 seed=wanted.seed,
                 micro_batch=sizes.micro_batch,
                 gradient_checkpointing=sizes.gradient_checkpointing,
+                reference_batch=sizes.reference_batch,
                 start_adapter=str(wanted.start.folder) if wanted.start else None,
                 resume_from=resume.path if resume else None,
                 report_to=self._trainer.report_to,
@@ -208,4 +210,6 @@ class _One(Record):
             f"{memory.activations / 2**30:.2f}, logits {memory.logits / 2**30:.2f}, {memory.micro_batch} examples at "
             f"once{', activations computed again' if memory.gradient_checkpointing else ''}"
         )
+        if memory.reference_batch is not None:
+            text += f"; before it the reference, {memory.reference_batch} at once, {memory.reference / 2**30:.1f} GiB"
         self._note("info" if memory.fits else "warning", text)

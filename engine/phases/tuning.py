@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,7 @@ from engine.training import job as jobs
 from engine.training.plan import LARGEST_MICRO_BATCH, memory_of, steps_of
 from engine.training.worker import Sizes, Worker, command_for, failure, follow, wait_until_free
 from store.names import STAND_INS, STOOD_IN
+from store.salvage.clock import utc_now
 
 Row = dict[str, Any]
 
@@ -152,7 +152,7 @@ def _trained(work: Work, fit: AdapterFit, weights: str, facts: Mapping[str, Any]
         "fingerprint": fit.fingerprint,
         "kind": fit.kind,
         "facts": about,
-        "created_at": datetime.now(UTC),
+        "created_at": utc_now(),
     }
 
 

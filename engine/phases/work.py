@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from engine.core import events
@@ -28,8 +27,9 @@ from engine.review.context import Decision
 from engine.spec.constitution import Constitution, load_constitution
 from engine.spec.stage import StageSpec
 from store.db import Store
-from store.names import STAND_INS, STOOD_IN
+from store.names import ELSEWHERE, STAND_INS, STOOD_IN
 from store.read import Reader
+from store.salvage.clock import utc_now
 
 HELD = 32  # rows committed together at most
 
@@ -81,7 +81,12 @@ def away(work: Work) -> Iterator[None]:
     answers.away = True
     yield
     run = work.reader.run(work.run_id)
-    model = registry.load(run["model"], batch_size=work.batch_size, lora_rank=lora_rank_of(work.spec))
+    model = registry.load(
+        run["model"],
+        batch_size=work.batch_size,
+        lora_rank=lora_rank_of(work.spec),
+        fingerprint=run["fingerprint"],
+    )
     answers.model, answers.away = model, False
     if adapter is not None:
         model.use(adapter.folder, adapter.sha256)
@@ -101,7 +106,7 @@ def require_same(run: Mapping[str, Any], model: Model, fingerprint: str | None) 
 def begin_session(store: Store, run_id: str, session_id: str) -> None:
     """Say which process works on the run from now on."""
     row = {"session_id": session_id, "run_id": run_id, "pid": os.getpid(), "host": socket.gethostname()}
-    store.append({"sessions": [row | {"started_at": datetime.now(UTC)}]})
+    store.append({"sessions": [row | {"started_at": utc_now()}]})
 
 
 @contextmanager
@@ -131,7 +136,11 @@ def loaded_work(
     # Imported here, not above: the screen must be up before a model library is touched.
 
     began = time.monotonic()
-    model = registry.load(run["model"], batch_size=batch_size, lora_rank=lora_rank_of(spec))
+    model = registry.load(
+        run["model"], batch_size=batch_size, lora_rank=lora_rank_of(spec), fingerprint=run["fingerprint"]
+    )
+    if (tell := getattr(model, "tell", None)) is not None:  # of workers elsewhere that come and go
+        tell(lambda text: emit(events.Noted(run_id, "warning", text)))
     answers = Answers(model, store, session_id, control, on_work)
     try:
         parent = _parent(reader, run, spec, model.fingerprint, emit)
@@ -140,9 +149,12 @@ def loaded_work(
             model.use(parent.folder, parent.sha256)
         require_same(run, model, run["fingerprint"])
         spec, found = _with_stand_ins(run, spec, model, emit)
-        found |= {"model": model.facts, "adapter": parent and parent.facts(reader.path)}
+        # A model that is not here has no facts: those of the machine that began the run stay.
+        found |= {"model": model.facts} if model.facts else {ELSEWHERE: True}
+        found |= {"adapter": parent and parent.facts(reader.path)}
         store.update_run(run_id, fingerprint=model.fingerprint, manifest=run["manifest"] | found)
-        emit(events.ModelLoaded(run_id, model.name, model.fingerprint, time.monotonic() - began))
+        room = (answers.room, batch_size is not None)
+        emit(events.ModelLoaded(run_id, model.name, model.fingerprint, time.monotonic() - began, *room))
         if (checked := of_facts(model.facts)) is not None:
             level = "warning" if checked.doubtful else "info"
             emit(events.Noted(run_id, level, f"Self-check of the model: {checked.told()}"))

@@ -209,9 +209,10 @@ def _costs(
     seeds: int, ablations: int,
 ) -> Row:  # fmt: skip
     """Everything on one kind of device."""
-    rows, controls, lines = [], [], []
+    rows: list[Row] = []
+    controls, lines = [], []
     for name, spec in stages:
-        parts = [work.row(speed, measured, price) for work in stage_work(spec, measured)]
+        parts = [work.row(speed, measured, price) for work in stage_work(spec, measured, first=not rows)]
         row = {"stage": spec.stage, "spec": name, "target": spec.target, **_sum(parts), "parts": parts}
         rows.append(row)
         lines.append({"what": f"stage {spec.stage}", **_sum(parts)})

@@ -5,7 +5,7 @@ No weights are needed: a configuration says all of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,19 @@ from engine.core.errors import ModelUnknown
 from engine.models.files.source import local_folder, resolve
 from engine.models.placement import USED, WORKING_BYTES, Footprint
 from engine.planning.experiment import PIPELINE, experiment_of, pipeline_of
+from engine.planning.work import JUDGED
 from engine.spec.sections import SftSpec
 from engine.spec.stage import StageSpec
 from engine.training import forecast
 from engine.training.forecast import Shape
 from engine.training.plan import LARGEST_MICRO_BATCH
+from store.names import PHASES, STAND_INS
 from store.read import Reader
 
 SHIPPED = {"qwen2.5-32b": "qwen2.5-32b.json"}  # configurations in engine/data, by a model's name
 BYTES = 2  # of a weight, a key or a value
+OF_DATA = frozenset({*PHASES, "candidate_judgements"})  # parts that make a stage's data
+ALTERNATIVE = ("requests", "data_hours", "hours", "usd")  # what is told of a stage that is judged otherwise, too
 
 Row = dict[str, Any]
 
@@ -114,46 +118,82 @@ def fit_of(
     {model, parameters, gpus, gpu, memory, inference, training, stages, total, usd_per_hour, priced_on, priors, reason,
     about}. `training` has SFT and preferences, each with LoRA and QLoRA, by the settings of the last shipped stage, on
     as many of the GPUs as the effective batch can be shared by.
-    `stages` are the shipped ones: requests, the device's seconds, hours on all GPUs together and their price.
+    `stages` are the shipped ones: requests, the device's seconds, hours on all GPUs together until the data are there
+    and in all, the price, and the same where no probe passes its audit.
     """
     memory = KINDS[kind].memory_mib * 2**20
     stages = pipeline_of(PIPELINE)
-    planned = experiment_of(
-        stages, model=model, parameters=float(shape.parameters), kind=kind, usd_per_hour=usd_per_hour, prices=prices,
-        seeds=1, ablations=0, reader=reader,
+    judged_else = [(name, without_probe(spec)) for name, spec in stages]
+    planned, instead = (
+        experiment_of(
+            some, model=model, parameters=float(shape.parameters), kind=kind, usd_per_hour=usd_per_hour, prices=prices,
+            seeds=1, ablations=0, reader=reader,
+        )
+        for some in (stages, judged_else)
     )  # fmt: skip
     price = planned["usd_per_hour"]
-    told = [_on_all(stage, gpus, price) for stage in planned["stages"]]
-    sums = {name: sum(row[name] for row in told) if told else None for name in ("requests", "device_seconds", "hours")}
+    told, otherwise = ([shared_by(stage, gpus, price) for stage in one["stages"]] for one in (planned, instead))
+    for row, other in zip(told, otherwise, strict=True):
+        row["without_probe"] = {name: other[name] for name in ALTERNATIVE}
+    sums: Row = {name: _together(told, name) for name in ("requests", "device_seconds", "data_hours", "hours", "usd")}
+    sums["without_probe"] = {name: _together(otherwise, name) for name in ALTERNATIVE}
     return {
         "model": model, "parameters": shape.parameters, "gpus": gpus, "gpu": kind, "memory": memory,
         "inference": serving(shape, memory, gpus).facts(),
-        "training": list(_trainings(shape, stages[-1][1], memory, gpus)),
+        "training": list(trainings(shape, stages[-1][1], memory, gpus)),
         "stages": told,
-        "total": sums | {"usd": None if price is None or not told else sum(row["usd"] for row in told)},
+        "total": sums,
         "usd_per_hour": price, "priced_on": planned["priced_on"], "priors": planned["priors"],
         "reason": planned["reason"],
-        "about": "work shared evenly by all GPUs, each start of a process counted whole; data, training and evaluation "
-                 "of every stage, without controls, further seeds and ablations",
+        "about": "Work is shared evenly by all GPUs, each start of a process is counted whole; data, training and "
+                 "evaluation of every stage, without controls, further seeds and ablations",
     }  # fmt: skip
 
 
-def _on_all(stage: Row, gpus: int, price: float | None) -> Row:
-    """A stage on several GPUs: what starts a process is waited for by all, the rest is shared."""
-    starts = sum(part["seconds"] for part in stage["parts"] if part["part"] == "start")
-    hours = (starts + (stage["seconds"] - starts) / gpus) / 3600
+def without_probe(spec: StageSpec) -> StageSpec:
+    """The spec as it is judged where no probe passes its audit: the last stand-in is asked beside it."""
+    last = STAND_INS["probe"][-1]
+    named = {kind: getattr(spec.critics, kind) for kind in JUDGED}
+    asked = {kind: [*names, last] for kind, names in named.items() if "probe" in names and last not in names}
+    return spec.model_copy(update={"critics": spec.critics.model_copy(update=asked)})
+
+
+def _together(rows: Sequence[Row], name: str) -> float | None:
+    """The sum over stages, None where there are none or one is not known."""
+    known = [row[name] for row in rows]
+    return float(sum(known)) if known and None not in known else None
+
+
+def shared_by(stage: Row, gpus: int, price: float | None) -> Row:
+    """A stage of `engine.planning.experiment` on several GPUs, in hours and US dollars.
+
+    All wait for what starts a process and for fits, the rest is shared. Its data are there when the first process,
+    which judges and writes, is done.
+    """
+    parts = stage["parts"]
+    start = next(part for part in parts if part["part"] == "start")
+    fits = sum(part["seconds"] for part in parts if part["part"] == "fits")
+    data = sum(part["seconds"] for part in parts if part["part"] in OF_DATA)
+    waited = start["seconds"] + fits
+    hours = (waited + (stage["seconds"] - waited) / gpus) / 3600
     return {
         "stage": stage["stage"], "spec": stage["spec"], "target": stage["target"],
-        "requests": sum(part["requests"] for part in stage["parts"]), "device_seconds": stage["seconds"],
+        "requests": sum(part["requests"] for part in parts), "device_seconds": stage["seconds"],
+        "data_hours": (start["seconds"] / start["units"] + fits + data / gpus) / 3600,
         "hours": hours, "usd": None if price is None else hours * gpus * price, "rate": stage["rate"],
         "parts": [{name: part[name] for name in ("part", "units", "unit", "requests", "seconds", "rate")}
-                  for part in stage["parts"]],
+                  for part in parts],
     }  # fmt: skip
 
 
-def _trainings(shape: Shape, spec: StageSpec, memory: int, gpus: int) -> Iterator[Row]:
-    """SFT and preferences, with LoRA and QLoRA: the largest micro-batch, all weights on each GPU or shared by all."""
-    for kind in ("lora", "qlora"):
+def trainings(
+    shape: Shape, spec: StageSpec, memory: int, gpus: int, kinds: Sequence[str] = ("lora", "qlora"), each: int = BYTES
+) -> Iterator[Row]:
+    """SFT and preferences with each kind of adapter: the largest micro-batch, all weights on each GPU or shared by all.
+
+    `memory` is of one GPU, `each` that of a weight, in bytes.
+    """
+    for kind in kinds:
         for section in (spec.sft, spec.dpo):
             if section is None or spec.adapter is None:
                 continue
@@ -163,7 +203,7 @@ def _trainings(shape: Shape, spec: StageSpec, memory: int, gpus: int) -> Iterato
             alone, shared = (
                 forecast.fit(
                     shape, adapter, method, longest=section.max_length, at_most=LARGEST_MICRO_BATCH,
-                    effective_batch=section.effective_batch // processes, bytes_per_weight=BYTES, device=memory,
+                    effective_batch=section.effective_batch // processes, bytes_per_weight=each, device=memory,
                     shards=shards,
                 )
                 for shards in (1, processes)

@@ -14,9 +14,10 @@ from typing import Any
 from engine.budget.gpus import CPU, KINDS, kind_of
 from engine.core.errors import SpecError
 from engine.spec.sections import CriticsSpec
+from store.names import ELSEWHERE
 from store.read import Reader
 
-BENCHMARKS, ASSUMED, GPU_BENCH = "docs/BENCHMARKS.md", "assumed", "bench/gpu.py"
+BENCHMARKS, ASSUMED = "docs/BENCHMARKS.md", "assumed"
 WRITE, READ, LEARN, LEARN_PAIRS, ALONE = "write", "read", "learn", "learn_pairs", "alone"
 
 Row = dict[str, Any]
@@ -36,9 +37,14 @@ class Prior:
         return {"name": self.name, "value": self.value, "unit": self.unit, "source": self.source}
 
 
-LINE = Prior("line", 24, "tokens of an instruction", GPU_BENCH)
-RESPONSE = Prior("response", 60, "tokens of a response", GPU_BENCH)
+LINE = Prior("line", 24, "tokens of an instruction", ASSUMED)
+RESPONSE = Prior("response", 60, "tokens of a response", ASSUMED)
 OWN = Prior("own", 37, "tokens of a judged text behind the rubric", f"{BENCHMARKS}, Critics")
+LISTED = Prior("listed", 152, "tokens of the ten seeds that a list goes on from", BENCHMARKS)
+CRITIQUED = Prior("critiqued", 43, "tokens of a critique's prompt around its instruction and response", BENCHMARKS)
+REVISED = Prior("revised", 71, "tokens of a revision's prompt around these and its critique", BENCHMARKS)
+ITEM = Prior("item", 40, "tokens of a held-out item with its turns", BENCHMARKS)
+FITS = Prior("fits", 300, "seconds of eight cores to fit the probes of a model of 32B", BENCHMARKS)
 HALF = Prior("half", 0.5, "of a limit that critiques and answers reach", ASSUMED)
 KEPT = Prior("kept_pairs", 1, "kept pair for each accepted training example", ASSUMED)
 START = Prior("start", 120, "seconds to start a process with its model", ASSUMED)
@@ -49,8 +55,10 @@ BANDWIDTH = Prior("bandwidth", 0.6, "of the memory bandwidth with one text at a 
 WRITTEN_MOST = Prior("written_most", 10_000, "tokens/s written at the most, however small the model", ASSUMED)
 CPU_WRITE = Prior("cpu_write", 90, "tokens/s written by 270M weights on two CPU cores", f"{BENCHMARKS}, Generation")
 CPU_READ = Prior("cpu_read", 529, "tokens/s judged by the same: 14.3 texts of 37", f"{BENCHMARKS}, Critics")
-PRIORS = (LINE, RESPONSE, OWN, HALF, KEPT, START, WRITING, READING, LEARNING, BANDWIDTH, WRITTEN_MOST,
-          CPU_WRITE, CPU_READ)  # fmt: skip
+PRIORS = (
+    LINE, RESPONSE, OWN, LISTED, CRITIQUED, REVISED, ITEM, FITS, HALF, KEPT, START, WRITING, READING, LEARNING,
+    BANDWIDTH, WRITTEN_MOST, CPU_WRITE, CPU_READ,
+)  # fmt: skip
 
 # FLOPs for each weight and token. Weights under an adapter are frozen: forward, gradients of activations, and the
 # forward again for what was not kept; of pairs the reference's forward besides.
@@ -99,15 +107,22 @@ def fits(parameters: float, kind: str) -> str:
     return "" if needed <= has else f"its weights need {needed:,.0f} GB, it has {has:g}"
 
 
-def scores_of(critics: CriticsSpec, kind: str) -> int:
-    """How many texts are scored to judge one thing of a kind: a rubric is read in each order of its examples.
+def asked_alone(name: str, shuffles: int) -> int:
+    """How many texts a critic has scored to judge one instruction or one response.
 
-    Letters are read with A as good and with B as good, pointwise mutual information reads the response under two
-    beginnings, a probe reads it once, a mean of others never. Two responses are compared in both places, or each is
-    graded.
+    A rubric is read in each order of its examples, letters with A as good and with B as good, pointwise mutual
+    information reads the response under two beginnings, a probe and an adapter read it once, a mean of others never.
     """
-    each = {"mean": 0, "ended": 0, "probe": 1, "adapter": 1, "pmi": 2, "letters": 2 * critics.shuffles}
-    asked = sum(each.get(name, critics.shuffles) for name in getattr(critics, kind))
+    each = {"mean": 0, "ended": 0, "probe": 1, "adapter": 1, "pmi": 2, "letters": 2 * shuffles}
+    return each.get(name, shuffles)
+
+
+def scores_of(critics: CriticsSpec, kind: str) -> int:
+    """How many texts are scored to judge one thing of a kind.
+
+    Two responses are compared in both places, or each is judged.
+    """
+    asked = sum(asked_alone(name, critics.shuffles) for name in getattr(critics, kind))
     return 2 * asked if kind == "pair" else asked
 
 
@@ -172,7 +187,7 @@ def measured_work(reader: Reader, model: str) -> dict[str, MeasuredWork]:
             counted = units["instruction_judgements"], units["response_judgements"], units["accepted"]
             yields[int(run["settings"]["stage"])] = counted
         kind, devices = device_of(reader, run)
-        if kind is None:
+        if kind is None or run["manifest"].get(ELSEWHERE):
             continue
         for part, n, seconds in _timed(reader, run["run_id"], units):
             before = sums[kind].get(part, (0.0, 0, []))

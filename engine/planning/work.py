@@ -13,32 +13,44 @@ from engine.evaluation import BASE_CONDITIONS, CAPABILITIES, IN_CONTEXT, SPLITS
 from engine.evaluation.items import item_set
 from engine.planning.priors import (
     ALONE,
+    CRITIQUED,
+    FITS,
     HALF,
+    ITEM,
     KEPT,
     LEARN,
     LEARN_PAIRS,
     LINE,
+    LISTED,
     OWN,
     READ,
     RESPONSE,
+    REVISED,
     START,
     WRITE,
     MeasuredWork,
+    asked_alone,
     scores_of,
 )
+from engine.quality.corruptions import RULES
 from engine.spec.constitution import CONDITIONS
 from engine.spec.stage import StageSpec
 from store.names import CONTROL_TRAININGS, TRAINING_PHASES
 
 ABLATION_ITEMS = 50
 PRIOR, MEASURED = "prior", "measured"
+JUDGED = ("instruction", "sample", "pair")  # what critics are named for
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedWork:
-    """A part of a stage: so many units, each of so many tokens of some kind, or of seconds where `way` is None."""
+    """A part of a stage: so many units, each of so many tokens of some kind, or of seconds where `way` is None.
+
+    `prompt` is the number of tokens that are read for each unit before it is written; what many prompts begin with is
+    not among them.
+    """
 
     part: str
     units: float
@@ -47,11 +59,12 @@ class PlannedWork:
     each: float
     requests: float = 0  # that the model is asked for each unit
     rate: str = ""  # whose measured rate counts, by default that of the part
+    prompt: float = 0
 
     def row(self, speed: Mapping[str, float], measured: MeasuredWork, usd_per_hour: float | None) -> Row:
         """What it takes and costs, and where the rate is from."""
         known = measured.rates.get(self.rate or self.part)
-        each = self.each if self.way is None else self.each / speed[self.way]
+        each = self.each if self.way is None else self.each / speed[self.way] + self.prompt / speed[READ]
         seconds = self.units * (known.seconds if known is not None else each)
         return {
             "part": self.part, "units": self.units, "unit": self.unit, "requests": self.units * self.requests,
@@ -62,8 +75,11 @@ class PlannedWork:
         }  # fmt: skip
 
 
-def stage_work(spec: StageSpec, measured: MeasuredWork) -> Iterator[PlannedWork]:
-    """All parts of a stage up to its target: data, trainings, and the evaluation before and after them."""
+def stage_work(spec: StageSpec, measured: MeasuredWork, *, first: bool = True) -> Iterator[PlannedWork]:
+    """All parts of a stage up to its target: data, trainings, and the evaluation before and after them.
+
+    The base is asked the held-out items in the `first` stage; those after it find its answers in the store.
+    """
     judged, written = _candidates(spec, measured)
     response = min(RESPONSE.value, spec.responses.max_tokens)
     trainings = [kind for kind in TRAINING_PHASES if getattr(spec, kind) is not None]
@@ -71,14 +87,15 @@ def stage_work(spec: StageSpec, measured: MeasuredWork) -> Iterator[PlannedWork]
     yield PlannedWork("start", 1 + len(trainings) + asked, "starts", None, START.value)
     of_one, of_two = scores_of(spec.critics, "instruction"), scores_of(spec.critics, "sample")
     shown = OWN.value + response
-    audited = 2 * spec.critics.audit_items
-    read = audited * (of_one * OWN.value + of_two * shown)
-    yield PlannedWork("audit", 1, "audit", READ, read, audited * (of_one + of_two))
+    yield _audit(spec, shown)
+    if any("probe" in getattr(spec.critics, kind) for kind in JUDGED) and "audit" not in measured.rates:
+        yield PlannedWork("fits", 1, "audit", None, FITS.value)
     lines = max(spec.instructions.max_tokens / LINE.value, 1)  # that a list has
-    yield PlannedWork("instructions", judged, "instructions", WRITE, LINE.value, 1 / lines)
+    listed = LISTED.value / lines
+    yield PlannedWork("instructions", judged, "instructions", WRITE, LINE.value, 1 / lines, prompt=listed)
     yield PlannedWork("instruction_judgements", judged, "instructions", READ, of_one * OWN.value, of_one)
     drafts = spec.responses.drafts
-    yield PlannedWork("responses", written, "samples", WRITE, drafts * response, drafts)
+    yield PlannedWork("responses", written, "samples", WRITE, drafts * response, drafts, prompt=drafts * OWN.value)
     judgements = drafts * of_two
     yield PlannedWork("response_judgements", written, "samples", READ, judgements * shown, judgements)
     if spec.revisions is not None and spec.candidates is not None:
@@ -86,26 +103,52 @@ def stage_work(spec: StageSpec, measured: MeasuredWork) -> Iterator[PlannedWork]
     for kind in trainings:
         yield _training(spec, kind, kind)
     if spec.evaluation is not None:
-        yield from _answers(spec, len(BASE_CONDITIONS) + len(trainings))
+        yield from _answers(spec, len(BASE_CONDITIONS) * first + len(trainings))
+
+
+def _audit(spec: StageSpec, shown: float) -> PlannedWork:
+    """What critics are asked before they may filter: a probe reads each labelled text once, for its fit and its audit.
+
+    The others score `audit_items` planted items and as many of the model's own.
+    """
+    from engine.critics.probed import n_labelled  # heavy
+
+    read = requests = 0.0
+    for kind, tokens in zip(JUDGED, (OWN.value, shown, shown), strict=True):
+        probed = "probe" in getattr(spec.critics, kind)
+        sides = 2 if kind == "pair" else 1
+        texts = sides * n_labelled(kind, spec.instructions.kind) if probed else 0
+        asked = texts + 2 * spec.critics.audit_items * (scores_of(spec.critics, kind) - sides * probed)
+        read, requests = read + asked * tokens, requests + asked
+    return PlannedWork("audit", 1, "audit", READ, read, requests)
 
 
 def _preferences(spec: StageSpec, response: float, measured: bool) -> Iterator[PlannedWork]:
     """Revisions, candidates and comparisons; where candidates are `measured`, their rate holds their judgement, too."""
     assert spec.revisions is not None and spec.candidates is not None
+    critics, kinds = spec.critics, spec.candidates.hard_negatives
     learned = spec.target * spec.splits.train
     rounds, more = spec.revisions.rounds, spec.candidates.best_of - 1
-    shown, of_two = OWN.value + response, scores_of(spec.critics, "sample")
-    yield PlannedWork("revisions", learned * rounds, "revisions", WRITE, _of_revision(spec), 2)
-    yield PlannedWork("candidates", learned * more, "responses", WRITE, response, 1 + of_two * measured)
+    shown, of_two = OWN.value + response, scores_of(critics, "sample")
+    yield _revisions(spec, learned * rounds)
+    drawn = learned * max(spec.candidates.best_of - spec.responses.drafts, 0)
+    by_model = sum(kind not in RULES for kind in kinds) / max(len(kinds), 1)  # each sample is made worse in one way
+    asked = drawn + learned * by_model + 2 * spec.candidates.boundary_prompts
+    judged = 1 + of_two * measured * drawn / max(asked, 1)
+    yield PlannedWork("candidates", asked, "responses", WRITE, response, judged, prompt=OWN.value)
     if not measured:
-        judged = learned * (more + 1)  # a hard negative of each sample, too
-        yield PlannedWork("candidate_judgements", judged, "responses", READ, of_two * shown, of_two)
+        yield PlannedWork("candidate_judgements", drawn, "responses", READ, of_two * shown, of_two)
     compared = learned * (rounds + more + 1)
-    in_both = 2 * spec.critics.shuffles * ("compare" in spec.critics.pair)
-    # Grades of samples and candidates are known by then, so that only each revision is graded anew.
-    graded = (scores_of(spec.critics, "pair") - in_both) / 2 * learned * rounds / max(compared, 1)
-    read = in_both * (OWN.value + 2 * response) + graded * shown
-    yield PlannedWork("pairs", compared, "pairs", READ, read, in_both + graded)
+    in_both = 2 * critics.shuffles * ("compare" in critics.pair)
+    # Critics that judge each side alone: what they said of samples and candidates is known where they judged those.
+    fresh, known = learned * (rounds + 1), learned * (more + 1)
+    alone = sum(
+        asked_alone(name, critics.shuffles) * (fresh + known * (name == "probe" or name not in critics.sample))
+        for name in critics.pair
+        if name != "compare"
+    ) / max(compared, 1)
+    read = in_both * (OWN.value + 2 * response) + alone * shown
+    yield PlannedWork("pairs", compared, "pairs", READ, read, in_both + alone)
 
 
 def control_work(spec: StageSpec, control: str) -> Iterator[PlannedWork]:
@@ -135,9 +178,8 @@ def seed_work(spec: StageSpec) -> Iterator[PlannedWork]:
 def ablation_work(spec: StageSpec) -> Iterator[PlannedWork]:
     """`cai ablate` of one principle: a critique and a revision of each item under three conditions, and comparisons."""
     if spec.revisions is not None:
-        times = ABLATION_ITEMS * len(CONDITIONS)
         yield PlannedWork("start", 1, "starts", None, START.value)
-        yield PlannedWork("revisions", times, "revisions", WRITE, _of_revision(spec), 2)
+        yield _revisions(spec, ABLATION_ITEMS * len(CONDITIONS))
 
 
 def _candidates(spec: StageSpec, measured: MeasuredWork) -> tuple[float, float]:
@@ -150,10 +192,14 @@ def _candidates(spec: StageSpec, measured: MeasuredWork) -> tuple[float, float]:
     return needed, min(needed, spec.target / least) if least else needed
 
 
-def _of_revision(spec: StageSpec) -> float:
+def _revisions(spec: StageSpec, times: float) -> PlannedWork:
+    """Critiques and revisions; of a critique's prompt nothing is left in a cache by the time of its revision."""
     assert spec.revisions is not None
     critique = HALF.value * spec.revisions.critique_tokens
-    return critique + min(RESPONSE.value, spec.revisions.revision_tokens)
+    text = LINE.value + min(RESPONSE.value, spec.responses.max_tokens)
+    prompts = (text + CRITIQUED.value) + (text + critique + REVISED.value)
+    written = critique + min(RESPONSE.value, spec.revisions.revision_tokens)
+    return PlannedWork("revisions", times, "revisions", WRITE, written, 2, prompt=prompts)
 
 
 def _training(spec: StageSpec, part: str, kind: str) -> PlannedWork:
@@ -175,5 +221,5 @@ def _answers(spec: StageSpec, conditions: int) -> Iterator[PlannedWork]:
     asked = [name for name in CAPABILITIES if name == settings.capability or settings.conversations]
     items = sum(len(frozen.of(name, split, settings.items_per_type)) for name in asked for split in SPLITS)
     tokens = HALF.value * settings.max_tokens
-    yield PlannedWork("evaluation", conditions * items, "answers", WRITE, tokens, 1)
+    yield PlannedWork("evaluation", conditions * items, "answers", WRITE, tokens, 1, prompt=ITEM.value)
     yield PlannedWork("repeats", conditions * settings.repeat_share * items, "answers", ALONE, tokens, 1)

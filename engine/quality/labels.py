@@ -12,7 +12,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from engine.core.errors import SpecError
@@ -24,6 +23,7 @@ from store.db import Store
 from store.names import CHOSEN, DRAWN, LABELS, PERSON, PERSON_PARTS, RANDOM, READING
 from store.outcomes import LABELS_SQL
 from store.read import Reader
+from store.salvage.clock import utc_now
 
 EDGES = (0.0, 0.25, 0.5, 1.0, math.inf)  # of the absolute score: how far from its zero point the critic was
 _PART_OF = {RANDOM: DRAWN, CHOSEN: PERSON}
@@ -68,7 +68,7 @@ def mark(
         if drawn != READING and (before["drawn"] != READING or before["label"] == label):
             drawn = before["drawn"] or CHOSEN
     row = {"run_id": run_id, "subject_kind": "sample", "subject_id": sample_id, "reader": by, "label": label}
-    _replace(store, before, row | {"note": note or "", "drawn": drawn, "at": datetime.now(UTC)})
+    _replace(store, before, row | {"note": note or "", "drawn": drawn, "at": utc_now()})
     return audit_anew(store, run_id)
 
 

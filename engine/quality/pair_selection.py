@@ -22,7 +22,7 @@ from engine.spec.provenance import short_hash
 from engine.spec.sections import PairsSpec, RulesSpec
 from engine.spec.stage import StageSpec
 from engine.stats.similarity import NearDuplicateIndex, rouge_l, words
-from store.names import PAIR_SOURCES, PERSON_PARTS, STAND_INS
+from store.names import PAIR_SOURCES, PERSON_PARTS, preferred
 from store.read import Reader
 
 Margins = tuple[float, float | None, float | None]  # of both orders, in front, behind
@@ -339,8 +339,8 @@ def served_critics(reader: Reader, run_id: str, critics: Sequence[str]) -> list[
 
 
 def _served(critics: Sequence[str], audited: Mapping[str, float]) -> list[str]:
-    """The critics that a spec names, with the stand-in of one that was not audited where the stand-in was."""
-    return [next((one for one in (name, *STAND_INS.get(name, ())) if one in audited), name) for name in critics]
+    """The critics that were audited, the preferred one first, stand-ins among them; those that a spec names if none."""
+    return [name for name in preferred(critics) if name in audited] or list(critics)
 
 
 def _aucs(reader: Reader, run_id: str) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from engine.report.document import Document, col
 from engine.report.query import QueryResult
 from store.names import AUDITED
+from store.progress import GPU_BY_PHASE
 
 SAME_SITTING_MINUTES = 5  # between two acts of a person that count as one stretch of work
 
@@ -30,6 +31,7 @@ def totals(doc: Document, price_per_hour: float | None) -> QueryResult:
                        AS gpu,
                    coalesce(manifest->>'$.model.device', (SELECT max(device) FROM trainings WHERE run_id = $1))
                        AS device,
+                   EXISTS (FROM metrics WHERE run_id = $1 AND name = 'gpu_measured_s') AS gpu_measured,
                    (SELECT coalesce(sum(n_tokens), 0) FROM completions WHERE session_id IN (FROM mine))::BIGINT
                        AS tokens,
                    (SELECT count(*) FROM completions WHERE session_id IN (FROM mine)) AS completions,
@@ -108,6 +110,16 @@ def cost(doc: Document, price_per_hour: float | None) -> None:
         [col("phase", "words"), col("time", "hours", "hours"), col("stretches of work", "count", "stretches")],
         "Time by phase was not measured in this run.",
     )
+    if row["gpu_measured"]:
+        doc.listed(
+            "How busy the GPUs were by phase",
+            f"SELECT phase, measured_s / 3600 AS hours, idle_s / 3600 AS idle, busy_percent / 100 AS busy "
+            f"FROM ({GPU_BY_PHASE})",
+            "How busy the GPUs were by phase: the mean over all of them, looked at every two seconds. Idle is the time "
+            "times the share of it in which nothing ran.",
+            [col("phase", "words"), col("time", "hours", "hours"), col("idle", "hours", "idle"),
+             col("busy", "share", "busy")],
+        )  # fmt: skip
     if row["booked"] is not None:
         doc.say("Money: {dollars:dollars} by the ledger, what is reserved and not settled yet among it.", found)
         doc.listed(

@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -24,6 +24,7 @@ from engine.review.text import cut
 from engine.review.trail import Case, Trail, TrailEntry, lock_of
 from engine.spec.stage import change
 from store.db import Store
+from store.salvage.clock import utc_now
 from store.text import json_text
 
 TEXT_KEPT = 20_000  # characters of an answer that is none
@@ -48,7 +49,7 @@ class Desk:
         control: Control | None = None,
         emit: Emit = lambda event: None,
         key: Key | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.store = store
         with store.reader() as reader:

@@ -9,14 +9,21 @@ import traceback
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from engine.budget.ledger import money_left
-from engine.budget.spending import Spending
+from engine.budget.spending import OPENING, Spending
 from engine.core import events
 from engine.core.control import Control
-from engine.core.errors import BudgetReached, Interrupted, Locked, NotApproved, SettingsModified, SpecError
+from engine.core.errors import (
+    AnsweredElsewhere,
+    BudgetReached,
+    Interrupted,
+    Locked,
+    NotApproved,
+    SettingsModified,
+    SpecError,
+)
 from engine.phases.evaluation import Evaluator
 from engine.phases.judging import Judging
 from engine.phases.refit import refit, require_refit
@@ -26,6 +33,7 @@ from engine.phases.work import Work, begin_session, loaded_work
 from engine.planning.plan import forecast_section
 from engine.review.consultant import Consultant
 from engine.review.options import ReviewOptions
+from engine.run.gauge import GpuGauge
 from engine.run.opening import fresh, modify, new_run, reopened
 from engine.run.orders import Evaluate, NewRun, Order, Refit, Resume, Round, Train
 from engine.run.refresh import round_row
@@ -35,14 +43,17 @@ from engine.spec.provenance import new_session_id
 from engine.spec.stage import StageSpec, settings_of
 from engine.training.locks import require_open
 from engine.training.plan import plan
+from engine.training.trackers import require_trackers
 from engine.training.worker import command_for, shards_of
 from store import progress
 from store.db import Store
 from store.errors import CaiError
 from store.names import PHASES
 from store.read import Reader
+from store.salvage.clock import behind_s, utc_now
 
 MEMORY = "256MB"  # for DuckDB, which would take most of the machine's for its cache, beside a model that needs it
+CLOCK_TOLD_S = 60.0  # what a clock is set right by now and then is no news
 
 # Kept in the store as well as shown; figures that overwrite each other are not.
 RECORDED = (
@@ -75,6 +86,8 @@ def open_engine(order: Order, emit: events.Emit) -> Engine:
         raise SpecError(f"no phase {order.until!r}", f"Phases: {', '.join(PHASES)}. No run was started.")
     if isinstance(order, Refit) and not order.reason.strip():
         raise SpecError("fitting a probe anew needs a reason", "It is stored with the decision. Nothing was changed.")
+    if isinstance(order, Train):
+        require_trackers(order.report_to)
     new = new_run(order) if isinstance(order, NewRun) else None
     store = Store.open(order.store, memory=MEMORY)
     try:
@@ -108,6 +121,7 @@ class Engine:
         self._sequence = 0
         self._emit_lock = threading.Lock()
         self._phase = ""
+        self._behind_s = 0.0  # the machine's clock, as far as it was told
         self._found = ""  # what an evaluation came to, while its judge is asked
         self._throughput = Throughput()
         self._spending: Spending | None = None
@@ -168,7 +182,7 @@ class Engine:
                 state, reason = "budget_reached", f"{reached.title}. {reached.hint}"
         except BudgetReached as error:
             state, reason = "budget_reached", f"{error.title}. {error.hint}"
-        except NotApproved as error:
+        except (NotApproved, AnsweredElsewhere) as error:
             state, reason = "waiting", f"{error.title}. {error.hint}"
         except Locked as error:
             state, reason = "gate_failed", f"{error.title}. {error.hint}"
@@ -213,7 +227,8 @@ class Engine:
             self._warn,
             self._control.stop,
         )
-        with spending:
+        gauge = GpuGauge(self.store, self.run_id, self._session_id, lambda: self._phase or OPENING, self._listener)
+        with spending, gauge:
             self._spending = spending
             self._consultant = Consultant(
                 self.store,
@@ -310,6 +325,14 @@ class Engine:
     def _warn(self, text: str) -> None:
         self._emit(events.Noted(self.run_id, "warning", text))
 
+    def _tell_clock(self) -> None:
+        """Say it where the clock of the machine was set back, once each time."""
+        behind = behind_s()
+        if behind > self._behind_s + CLOCK_TOLD_S:
+            text = f"the machine's clock is {behind / 60:,.0f} min behind the last rows of this store: "
+            self._warn(f"{text}their times are counted on from there until it is past them")
+        self._behind_s = behind
+
     def _accepted(self) -> int:
         try:
             with self.store.reader() as reader:
@@ -325,6 +348,7 @@ class Engine:
     def _emit(self, event: events.Event) -> None:
         if isinstance(event, events.PhaseStarted):
             self._phase = event.phase
+            self._tell_clock()
         if self._spending is not None and not isinstance(event, events.Noted):
             self._spending.look(self._phase or None)
         if isinstance(event, events.PhaseStarted | events.RunResumed):
@@ -336,7 +360,7 @@ class Engine:
                     "run_id": self.run_id,
                     "session_id": self._session_id,
                     "seq": self._sequence,
-                    "at": datetime.now(UTC),
+                    "at": utc_now(),
                     "kind": event.kind,
                     "payload": event.payload(),
                 }

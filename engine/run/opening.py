@@ -6,7 +6,6 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from engine.core.errors import SettingsModified, SpecError
@@ -19,6 +18,7 @@ from engine.spec.stage import LoadedSpec, change, load_spec
 from store.db import Store
 from store.names import REPEAT_OF
 from store.read import Reader
+from store.salvage.clock import utc_now
 
 SMALL_SPEC = "stage_1_small_model"
 LARGE_SPEC = "stage_1_explicit_instructions"
@@ -89,7 +89,7 @@ def new_run(order: NewRun) -> dict[str, Any]:
 
 def fresh() -> dict[str, Any]:
     """What every run has in common when it begins."""
-    now = datetime.now(UTC)
+    now = utc_now()
     return {
         "run_id": f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
         "created_at": now,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from engine.core.errors import TrainingError
@@ -16,6 +15,7 @@ from engine.models import adapters
 from engine.spec import provenance
 from engine.spec.stage import validate
 from store.read import Reader
+from store.salvage.clock import utc_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def round_row(reader: Reader, before: str, row: Mapping[str, Any]) -> dict[str, 
     manifest = provenance.manifest() | kept
     manifest |= {"adapter": adapter.facts(reader.path), "round": number, "round_of": run["run_id"]}
     seed = provenance.derived_seed(run["seed"], "round", number) % 2**31
-    return {**row, **same, "seed": seed, "manifest": manifest, "created_at": datetime.now(UTC)}
+    return {**row, **same, "seed": seed, "manifest": manifest, "created_at": utc_now()}
 
 
 def _round(reader: Reader, before: str) -> Mapping[str, Any] | None:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from engine.core.events import (
@@ -46,6 +46,8 @@ from engine.quality.remedies import helps
 from engine.stats.intervals import needed_candidates
 from store.headline import of_run
 from store.names import PHASES
+from store.outcomes import FAILING
+from store.salvage.clock import utc_now
 
 SMALLEST_DOUBLED = 8
 LARGEST_WAVE = 2048
@@ -76,7 +78,7 @@ class Runner:
                 outcome = "gate_failed", "the contamination guard failed, and no approval opens that lock"
         except StoppedAt as stop:
             outcome = "done", f"stopped after the phase {stop}, as asked"
-        answers, now = self._work.answers, datetime.now(UTC)
+        answers, now = self._work.answers, utc_now()
         calls = (("model_calls_computed", answers.computed), ("model_calls_reused", answers.reused))
         self._work.store.append({"metrics": [self._metric("all", name, n, now) for name, n in calls]})
         return outcome
@@ -153,7 +155,10 @@ class Runner:
                 _, self.accepted = judge_missing(work, "sample", critics["sample"], upto)
             self._maybe_stop("response_judgements", good[1], self.accepted)
             self._forecast(taken)
-            if self.accepted >= goal:
+            beyond = not pilot_done and self.accepted >= goal and self._past(upto)
+            if beyond and self._stands():
+                goal, pilot_done = self._target, True
+            elif self.accepted >= goal:
                 name = "final" if pilot_done else "pilot"
                 if failed := self._gate(name):
                     return self._outcome(name, failed)
@@ -161,7 +166,7 @@ class Runner:
                     return self._outcome(f"{name} pairs", failed)
                 if pilot_done:
                     return self._outcome(name, ())
-                if not self._past(upto):
+                if not beyond:
                     work.consult("pilot")
                 goal, pilot_done = self._target, True
             elif taken == before or (instructions.considered >= at_most and taken == instructions.distinct):
@@ -174,8 +179,23 @@ class Runner:
 
     def _past(self, upto: int) -> bool:
         """Whether the run was scaled before: what was approved of then is not asked about again on other data."""
-        beyond = "SELECT 1 FROM samples WHERE run_id = ? AND ordinal > ? LIMIT 1"
+        beyond = (
+            "SELECT 1 FROM samples WHERE run_id = $1 AND ordinal > $2 UNION ALL "
+            "SELECT 1 FROM instructions i JOIN completions c USING (request_id) WHERE i.run_id = $1 AND c.created_at > "
+            "(SELECT max(decided_at) FROM gates WHERE run_id = $1 AND starts_with(gate, 'pilot')) LIMIT 1"
+        )
         return bool(self._work.reader.query(beyond, [self._work.run_id, upto]))
+
+    def _stands(self) -> bool:
+        """Whether the pilot passed its gates under the thresholds of now: they stay as decided, on the rows of then."""
+        work = self._work
+        now = {"pilot": gates.recompute(work.reader, work.run_id, work.spec).checks}
+        if work.spec.pairs is not None:
+            now["pilot pairs"] = recheck_pairs(work.reader, work.run_id, work.spec).checks
+        limits = {(gate, check.name): (check.op, check.threshold) for gate, checks in now.items() for check in checks}
+        rows = [row for row in work.reader.gates(work.run_id) if row["gate"] in now]
+        same = all(limits.get((row["gate"], row["check_name"])) == (row["op"], row["threshold"]) for row in rows)
+        return same and {row["gate"] for row in rows} == set(now) and not any(row["result"] in FAILING for row in rows)
 
     def _wave_size(self, goal: int, taken: int) -> int:
         """What the goal needs at the rate so far; at most as many again as were taken, for a rate is a guess."""
@@ -229,7 +249,7 @@ class Runner:
     def _decide(self, name: str, checks: Sequence[gates.Check]) -> tuple[str, ...]:
         """Keep a gate's checks and tell of them; returns the names of those that failed."""
         work = self._work
-        evidence, now = gates.evidence_sha256(checks), datetime.now(UTC)
+        evidence, now = gates.evidence_sha256(checks), utc_now()
         work.store.put({"gates": [gates.gate_row(work.run_id, name, check, evidence, now) for check in checks]})
         told = gates.decided(work.run_id, name, checks)
         self._told[name] = told
@@ -244,7 +264,7 @@ class Runner:
         found = repeat(work.answers.model, work.reader, work.run_id)
         if not found.texts and not found.scores:
             return
-        now = datetime.now(UTC)
+        now = utc_now()
         work.store.append({"metrics": [self._metric("gate", f"repeat_{k}", v, now) for k, v in asdict(found).items()]})
         level = "warning" if found.texts_differing else "info"
         work.emit(Noted(work.run_id, level, f"computed again one at a time: {found}"))
@@ -276,7 +296,7 @@ class Runner:
             yield
         finally:
             # How long each phase took, for whoever asks what the hours went to.
-            row = self._metric(name, "elapsed_s", time.monotonic() - began, datetime.now(UTC))
+            row = self._metric(name, "elapsed_s", time.monotonic() - began, utc_now())
             self._work.store.append({"metrics": [row]})
 
     def _maybe_stop(self, phase: str, done: int, accepted: int | None) -> None:

@@ -12,13 +12,13 @@ import secrets
 import socket
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from engine.core.data import DATA
+from store.salvage.clock import utc_now
 
 PACKAGES = ("duckdb", "numpy", "pyarrow", "torch", "transformers", "tokenizers", "textual", "scipy", "datasets")
 ROOT = Path(__file__).parent.parent.parent
@@ -86,4 +86,4 @@ def _tree_hash(paths: list[Path]) -> str:
 
 def new_session_id() -> str:
     """The name of one process's work on a run."""
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+    return f"{utc_now():%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"

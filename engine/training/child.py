@@ -36,11 +36,14 @@ PAUSE_LOOK_S = 0.2
 # Figures that not every method has, by TRL's names.
 OF_LOGS = {"grad_norm": "grad_norm", "entropy": "entropy", "reward_margin": "rewards/margins",
            "reward_accuracy": "rewards/accuracies"}  # fmt: skip
+EXIT_FAILED = 1  # of several processes
 EXIT_UNREPORTED = 70  # the journal itself could not be written
 
 
 def main(argv: list[str]) -> int:
-    """Run one job. The exit code says only whether the journal holds the end of the story."""
+    """Run one job. The exit code says only whether the journal holds the end of the story, or, to `accelerate launch`,
+    that this one of several processes has failed and the others, which wait for it, are to be ended.
+    """
     folder = Path(argv[1])
     job = Job.read(folder)
     rank = int(os.environ.get("RANK", "0"))
@@ -60,6 +63,8 @@ def main(argv: list[str]) -> int:
             except BaseException as error:
                 traceback.print_exc()
                 journal.write("failed", **story(error))
+                if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+                    return EXIT_FAILED
     except OSError as error:
         sys.stderr.write(f"training: {error}\n")
         return EXIT_UNREPORTED
@@ -110,7 +115,8 @@ class Training:
         tokens = Tokens(tokenizer, declared_bos(tokenizer))
         train, heldout = self._fitting(tokens)
         if job.settings.get("precompute_reference"):
-            self.tell("noted", level="info", text="computing the reference's log-probabilities")
+            self.tell("noted", level="info", text=f"computing the reference's log-probabilities, "
+                      f"{job.reference_batch or job.micro_batch} pairs at once")  # fmt: skip
         trainer, method = build(job, folder, config, model, tokenizer, tokens, train, heldout)
         self.trainer, self.tokens, self.method = trainer, tokens, method
         trainer.on_batch = self._on_batch
@@ -126,8 +132,8 @@ class Training:
             processes=trainer.args.world_size,
             micro_batch=job.micro_batch,
             accumulation=trainer.args.gradient_accumulation_steps,
-            trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
-            parameters=sum(p.numel() for p in model.parameters()),
+            trainable=sum(map(_count, (p for p in model.parameters() if p.requires_grad))),
+            parameters=sum(map(_count, model.parameters())),
             examples=len(train),
             heldout=len(heldout),
             packages=_versions(),
@@ -326,6 +332,11 @@ def _callback(training: Training) -> Any:
                 control.should_training_stop = True
 
     return Reports()
+
+
+def _count(parameter: Any) -> int:
+    """Numbers in a parameter, of which ZeRO-3 leaves none where it was."""
+    return int(getattr(parameter, "ds_numel", parameter.numel()))
 
 
 def _peak_memory() -> int:

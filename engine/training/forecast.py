@@ -11,20 +11,21 @@ from __future__ import annotations
 import json
 import math
 import struct
-import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from engine.core import nvidia
 from engine.models.files.shapes import by_config
 
 HEAD_NORMS = {"q_norm", "k_norm"}
 SPARE = 0.1  # of the device, for fragments and the libraries' own buffers
 CHUNK_TOKENS = 1024  # positions whose logits TRL's fused head holds at once
 REFERENCED = ("dpo", "ipo", "kto")
+LARGEST_REFERENCE_BATCH = 64  # pairs at once; more would only be padded more
 FULL_LOGITS = ("orpo", "simpo")  # their trainers keep every logit
 
 
@@ -52,7 +53,11 @@ class Shape:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Bytes on the device, and what they are for. `device` is what it has, None where that is not known."""
+    """Bytes on the device, and what they are for. `device` is what it has, None where that is not known.
+
+    `reference` is what the reference's log-probabilities take, all together, where they are computed before training;
+    the training itself comes after them.
+    """
 
     weights: int
     adapter: int
@@ -62,10 +67,13 @@ class Forecast:
     micro_batch: int
     gradient_checkpointing: bool
     device: int | None
+    reference: int = 0
+    reference_batch: int | None = None  # pairs at once
 
     @property
     def total(self) -> int:
-        return self.weights + self.adapter + self.optimiser + self.activations + self.logits
+        step = self.weights + self.adapter + self.optimiser + self.activations + self.logits
+        return max(step, self.reference)
 
     @property
     def fits(self) -> bool:
@@ -200,6 +208,24 @@ def fit(shape: Shape, adapter: Mapping[str, Any], method: str, *, longest: int, 
     return next((one for one in tried if one.fits), tried[-1])
 
 
+def with_reference(
+    found: Forecast, shape: Shape, adapter: Mapping[str, Any], *, longest: int, bytes_per_weight: int
+) -> Forecast:
+    """The same with the reference's log-probabilities computed before training, as many pairs at once as fit.
+
+    Nothing is kept for a backward pass, so that one layer's tensors at a time are counted, and no optimiser. Where the
+    device is not known they may take what a step takes.
+    """
+    fixed = found.weights + found.adapter + CHUNK_TOKENS * shape.vocabulary * (bytes_per_weight + 2 * 4)
+    width = bytes_per_weight
+    if adapter["kind"] == "qlora":
+        fixed, width = fixed + 2 * shape.largest, 4
+    pair = 2 * longest * (layer_bytes(shape, adapter, bytes_per_weight) + width * shape.hidden)
+    room = found.total if found.device is None else int((1 - SPARE) * found.device)
+    batch = max(found.micro_batch, min((room - fixed) // pair, LARGEST_REFERENCE_BATCH))
+    return replace(found, reference=fixed + batch * pair, reference_batch=batch)
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """What a model is trained on. `n_bytes` is the first GPU's memory, or what this machine can still give."""
@@ -209,15 +235,6 @@ class Device:
 
 
 def device() -> Device:
-    """Asks nvidia-smi, since torch would keep memory on the GPU for the engine."""
-    try:
-        asked = subprocess.run(
-            ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-        return Device(True, int(asked.stdout.split()[0]) * 2**20)
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-        return Device(False, psutil.virtual_memory().available)
+    """What a training would have here, without loading torch."""
+    first = next(iter(nvidia.ask("memory.total")), [""])[0]
+    return Device(True, int(first) * 2**20) if first.isdecimal() else Device(False, psutil.virtual_memory().available)

@@ -38,6 +38,7 @@ class Job:
     gradient_checkpointing: bool
     start_adapter: str | None  # folder of the adapter that this training begins with
     resume_from: str | None  # folder of a checkpoint, relative to the training's
+    reference_batch: int | None = None  # pairs at once where the reference is computed before training
     base_fingerprint: str | None = None  # of the weights that wrote the data, in the data type below
     base_dtype: str | None = None
     report_to: tuple[str, ...] = ()

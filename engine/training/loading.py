@@ -50,11 +50,7 @@ def load(job: Job, folder: str, loader: str, note: Callable[[str], object]) -> t
     import torch
 
     on_gpu = torch.cuda.is_available()
-    if job.adapter["kind"] == "qlora" and not on_gpu:
-        raise TrainingError(
-            "QLoRA needs a GPU: its 4-bit weights are computed by CUDA kernels",
-            "Set adapter.kind=lora to train here. Nothing was trained.",
-        )
+    require_kernels(job, on_gpu)
     if loader == "unsloth":
         try:
             return *_finished(job, *_by_unsloth(job, folder)), loader
@@ -71,6 +67,15 @@ def load(job: Job, folder: str, loader: str, note: Callable[[str], object]) -> t
             f"the model to train could not be loaded: {_said(error)}",
             "Check the model's name and the libraries with `cai doctor`. Nothing was trained.",
         ) from error
+
+
+def require_kernels(job: Job, on_gpu: bool) -> None:
+    """Raise TrainingError for weights of four bits where no GPU is."""
+    if job.adapter["kind"] == "qlora" and not on_gpu:
+        raise TrainingError(
+            "QLoRA needs a GPU: its 4-bit weights are computed by CUDA kernels",
+            "Set adapter.kind=lora to train here. Nothing was trained.",
+        )
 
 
 def _said(error: Exception) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from engine.models.files.tokenizer import tokenizer_of
 from engine.models.files.weights import files_of
 from engine.training.drift import PROMPTS, drift_of, too_large
 from engine.training.shards import WRITTEN, Sum, broken, parameters_in, sum_of
+from store.disk import aside
 from store.read import Reader
 
 FACTS = "merge.json"
@@ -79,35 +79,33 @@ def merge_adapter(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _require_room(out.parent, plan.n_bytes(stored) if isinstance(plan, Sum) else parameters * _width(stored))
-        aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
     except OSError as error:
         raise TrainingError(f"{out} can't be written: {error}", "Choose another --out.") from error
     facts = parts.identity | {"dtype": stored, "way": BY_FILE if isinstance(plan, Sum) else BY_PEFT,
                               "why": plan if isinstance(plan, str) else None,
                               "trained_on": FOUR_BITS if parts.kind == "qlora" else None}  # fmt: skip
     try:
-        if isinstance(plan, Sum):
-            plan.write(aside, stored)
-        else:
-            _by_peft(parts, aside, stored)
-        tokenizer = tokenizer_of(str(parts.base))
-        tokenizer.chat_template = None
-        tokenizer.save_pretrained(aside)
-        drift = None if large else drift_of(parts.base, parts.adapter.folder, aside, prompts)
-        facts |= {"drift": drift, "not_measured": _later(parts, out, large) if large else None}
-        (aside / FACTS).write_text(json.dumps(facts, indent=1))
-        shutil.copyfile(parts.adapter.folder / "README.md", aside / "README.md")
-        aside.chmod(0o755)
-        if out.exists():
-            out.rmdir()
-        aside.rename(out)
+        with aside(out) as folder:
+            if isinstance(plan, Sum):
+                plan.write(folder, stored)
+            else:
+                _by_peft(parts, folder, stored)
+            tokenizer = tokenizer_of(str(parts.base))
+            tokenizer.chat_template = None
+            tokenizer.save_pretrained(folder)
+            drift = None if large else drift_of(parts.base, parts.adapter.folder, folder, prompts)
+            facts |= {"drift": drift, "not_measured": _later(parts, out, large) if large else None}
+            (folder / FACTS).write_text(json.dumps(facts, indent=1))
+            shutil.copyfile(parts.adapter.folder / "README.md", folder / "README.md")
+            folder.chmod(0o755)
+            if out.exists():
+                out.rmdir()
+            folder.rename(out)
     except OSError as error:
         raise TrainingError(
             f"the merged weights could not be written: {error}",
             "They need as much room as the base model. Nothing was left behind.",
         ) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return _told(out, facts)
 
 
@@ -132,12 +130,12 @@ def measure_drift(
     if large := too_large(parameters_in(parts.base)):
         raise TrainingError(f"the drift can't be measured here: {large}", "Run it on a machine with more memory.")
     facts |= {"drift": drift_of(parts.base, parts.adapter.folder, out, prompts), "not_measured": None}
-    aside = out / f".{FACTS}.partial"
+    renewed = out / f".{FACTS}.partial"
     try:
-        aside.write_text(json.dumps(facts, indent=1))
-        aside.replace(out / FACTS)
+        renewed.write_text(json.dumps(facts, indent=1))
+        renewed.replace(out / FACTS)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        renewed.unlink(missing_ok=True)
         raise TrainingError(f"{out / FACTS} can't be written: {error}", "The weights are as they were.") from error
     return _told(out, facts)
 

@@ -160,7 +160,11 @@ def memory_of(
         shape = forecast.shape_of(folder)
     except (OSError, KeyError, ValueError):
         return None
-    return forecast.fit(
+    width = 2 if device.is_gpu else 4
+    found = forecast.fit(
         shape, adapter, method, longest=settings.max_length, effective_batch=settings.effective_batch,
-        at_most=LARGEST_MICRO_BATCH, bytes_per_weight=2 if device.is_gpu else 4, device=device.n_bytes, shards=shards,
+        at_most=LARGEST_MICRO_BATCH, bytes_per_weight=width, device=device.n_bytes, shards=shards,
     )  # fmt: skip
+    if method in forecast.REFERENCED and getattr(settings, "precompute_reference", False):
+        return forecast.with_reference(found, shape, adapter, longest=settings.max_length, bytes_per_weight=width)
+    return found

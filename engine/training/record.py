@@ -13,6 +13,7 @@ from engine.training import job as jobs
 from engine.training.plan import Plan, steps_of
 from store.db import Store
 from store.read import Reader
+from store.salvage.clock import utc_now
 
 STEP_FIELDS = (
     "step", "epoch", "loss", "learning_rate", "grad_norm", "entropy", "reward_margin", "reward_accuracy", "n_tokens",
@@ -54,7 +55,7 @@ class Record:
             "planned_steps": wanted.steps,
             "device": "",
             "device_bytes": wanted.memory.device if wanted.memory else None,
-            "started_at": datetime.now(UTC),
+            "started_at": utc_now(),
             "data_sha256": wanted.found.sha256,
             "start_training": wanted.start.training_id if wanted.start else None,
             "elapsed_s": 0.0,
@@ -191,7 +192,7 @@ class Record:
 
     def _put(self, state: str, reason: str) -> None:
         elapsed = self._before_s + time.monotonic() - self._began
-        self._row |= {"state": state, "reason": reason, "elapsed_s": elapsed, "updated_at": datetime.now(UTC)}
+        self._row |= {"state": state, "reason": reason, "elapsed_s": elapsed, "updated_at": utc_now()}
         self._t.store.put({"trainings": [self._row]})
 
     def _note(self, level: str, text: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import trl
 from datasets import Dataset
 from peft import set_peft_model_state_dict
 from safetensors.torch import load_file
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from transformers import Trainer
 
 from engine.models import checkpoints
@@ -53,6 +54,14 @@ class Kept(Trainer):  # type: ignore[misc]
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self.folder / checkpoints.FOLDER / ".partial")
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        if not self.is_fsdp_enabled:
+            super().save_model(output_dir, _internal_call)
+            return
+        # transformers would bring all base weights together, of which PEFT then writes none.
+        whole = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+        self._save(output_dir, get_model_state_dict(self.model, options=whole))
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if not self.args.should_save:  # other processes hold no whole weights
@@ -269,6 +278,7 @@ def arguments(job: Job, folder: Path) -> Any:
         output_dir=str(folder),
         per_device_train_batch_size=job.micro_batch * factor,
         per_device_eval_batch_size=job.micro_batch * factor,
+        **({"precompute_ref_batch_size": job.reference_batch * factor} if job.reference_batch else {}),
         gradient_accumulation_steps=settings["effective_batch"] // (job.micro_batch * world),
         num_train_epochs=settings["epochs"],
         learning_rate=settings["learning_rate"],
@@ -300,6 +310,7 @@ def build(
     """The trainer of a job over its examples, with the arguments that `arguments` made."""
     method = METHODS[job.method]
     trainer_class, _ = method.trainer()
+    drawn = {name: weight.data for name, weight in model.named_parameters() if weight.requires_grad}
     trainer = trainer_class(
         model=model,
         args=config,
@@ -308,4 +319,14 @@ def build(
         processing_class=tokenizer,
     )
     trainer.folder = folder
+    # TRL has adapters beside weights of four bits in bfloat16, where a number of 0.01 moves by 6e-5 or not at all: not
+    # by a step at a learning rate of 5e-6. And DPO would begin with other weights than its reference.
+    for name, weight in model.named_parameters():
+        if name in drawn and weight.dtype != drawn[name].dtype:
+            weight.data = drawn[name]
+    shards = getattr(trainer.accelerator.state, "fsdp_plugin", None)
+    if shards is not None and shards.mixed_precision_policy is not None:
+        # The loss comes out of the sharded model, which would round it to 16 bits, and gradients are summed in as many.
+        policy = shards.mixed_precision_policy
+        shards.mixed_precision_policy = replace(policy, reduce_dtype=torch.float32, output_dtype=None)
     return trainer, method

@@ -174,16 +174,22 @@ def failure(
 
 @dataclass(frozen=True)
 class Sizes:
-    """What decides how much memory a step takes: examples on one device at once, and activations computed again."""
+    """What decides how much memory a step takes: examples on one device at once, and activations computed again.
+
+    `reference_batch` is how many pairs' reference log-probabilities are computed at once before training, None for as
+    many as a step has.
+    """
 
     micro_batch: int
     gradient_checkpointing: bool
+    reference_batch: int | None = None
 
     def smaller(self) -> Sizes | None:
         """What to go on with where the memory is used up; None where nothing smaller is left.
 
         Activations are computed again first, which costs a third of the time (Chen et al. 2016, arXiv 1604.06174,
-        section 4). Then the micro-batch becomes the next smaller one that divides it, half of it at most.
+        section 4). Then the micro-batch becomes the next smaller one that divides it, half of it at most. Either way
+        the reference is computed with the micro-batch from then on.
         """
         micro = self.micro_batch
         if not self.gradient_checkpointing:

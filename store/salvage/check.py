@@ -8,6 +8,7 @@ at before it is opened for writing.
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -15,6 +16,7 @@ import duckdb
 from store.connect import connect, not_opened
 from store.errors import NotAStore, StoreDamaged
 from store.migrate import create
+from store.salvage.clock import not_before
 from store.salvage.entries import ABSENT, log_lacks
 from store.salvage.keeper import open_here
 from store.salvage.known import Known, known_path, log_path, read_known
@@ -27,6 +29,8 @@ def open_whole(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     Raises what `connect` raises, and StoreDamaged, with all files as they were, where less comes up than is known of.
     """
     known, log = read_known(path), log_path(path)
+    if known is not None and not read_only:
+        not_before(datetime.fromisoformat(known.at))
     if not path.exists():
         if log.exists() or (known is not None and known.commits):
             raise _gone(path)
@@ -78,7 +82,7 @@ def _require_whole(path: Path, database: duckdb.DuckDBPyConnection, known: Known
             raise StoreDamaged.at(
                 path,
                 f"{lost:,} of {known.commits:,} commits of the store {path} are missing",
-                f"The last that is known of was at {known.at}. {what} is missing, damaged or an older one.",
+                f"The last that is known of was at {known.at[:19]}Z. {what} is missing, damaged or an older one.",
             )
     elif found is not None and lacks and (found.writing or lacks != ABSENT):
         as_of = f"It is as of {found.writing}: " if found.writing else ""

@@ -7,13 +7,13 @@ import os
 import threading
 import uuid
 import weakref
-from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
 from store.connect import require_space
 from store.errors import StoreWriteFailed
+from store.salvage.clock import utc_now
 from store.salvage.known import Known, KnownFile
 from store.salvage.own import count, own, say, say_closed
 
@@ -121,7 +121,7 @@ class CommitKeeper:
             self._file.keep(self._known(), forced=True)
 
     def _known(self) -> Known:
-        return Known(self._id, self._last, datetime.now(UTC).isoformat(timespec="seconds"))
+        return Known(self._id, self._last, utc_now().isoformat(timespec="microseconds"))
 
 
 def open_here(path: str) -> bool:

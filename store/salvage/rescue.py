@@ -6,7 +6,6 @@ import contextlib
 import json
 import shutil
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from store.disk import whole_folder
 from store.encode import Table
 from store.errors import StoreDamaged, StoreError
 from store.migrate import create, migrate, tables, version_of
+from store.salvage.clock import utc_now
 from store.salvage.entries import ABSENT, log_lacks
 from store.salvage.known import Known, read_known
 from store.salvage.own import say_closed
@@ -152,7 +152,7 @@ def _told(counted: Mapping[str, Mapping[str, int | None]], known: Known | None, 
     if known is not None and (own is None or own.store != known.store):
         told.append(f"all {known.commits:,} commits of the store that lay here: this is another one")
     elif known is not None and piece.commits < known.commits:
-        told.append(f"{known.commits - piece.commits:,} of {known.commits:,} commits, the last of {known.at}")
+        told.append(f"{known.commits - piece.commits:,} of {known.commits:,} commits, the last of {known.at[:19]}Z")
     elif known is None and own is not None and ((own.writing and (piece.how or lacks)) or lacks not in ("", ABSENT)):
         since = own.writing or "it was closed"
         told.append(f"what was committed after {since}, of which nobody knows how much there was")
@@ -166,7 +166,7 @@ def _told(counted: Mapping[str, Mapping[str, int | None]], known: Known | None, 
 
 def _note(target: duckdb.DuckDBPyConnection, lost: str) -> None:
     """Have each run say in its own events what was lost."""
-    now = datetime.now(UTC)
+    now = utc_now()
     text = f"this store was saved from a damaged one, without {lost}"
     payload = json.dumps({"level": "warning", "text": text})
     for (run_id,) in target.execute("SELECT run_id FROM runs").fetchall():

@@ -14,6 +14,7 @@ from pathlib import Path
 
 _LONGEST = 100  # bytes of a socket's path: the system takes 107, or 103
 _SHORT = Path("/tmp")  # not $TMPDIR: two terminals of one user may have two of them
+_LOOK_S = 1.0
 _QUEUE = 128  # connections that wait to be taken
 
 
@@ -48,6 +49,14 @@ def listening(store: Path) -> tuple[socket.socket, Path] | None:
         else:
             return made, place
     return None
+
+
+def served(store: Path) -> bool:
+    """Whether a process has the store and answers those who read it, or is suspended."""
+    found = connected(store, _LOOK_S)
+    if found is not None:
+        found.close()
+    return found is not None
 
 
 def connected(store: Path, seconds: float) -> socket.socket | None:

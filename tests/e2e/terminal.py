@@ -75,6 +75,15 @@ class Terminal:
                 raise AssertionError(f"still there after {timeout} s; the screen was:\n{self.text}")
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
+    def look(self, seconds: float) -> None:
+        """Take what it draws within so long."""
+        if not self._read(seconds):
+            time.sleep(seconds)  # it has closed its terminal
+
+    def close(self) -> None:
+        """Hang up."""
+        os.close(self._descriptor)
+
     def _read(self, seconds: float) -> bool:
         """Feed the emulator for so long at most; False where the program has closed its terminal."""
         ready, _, _ = select.select([self._descriptor], [], [], seconds)

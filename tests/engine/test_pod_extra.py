@@ -37,9 +37,9 @@ def uv(*arguments: str, given: str | None = None) -> subprocess.CompletedProcess
 
 
 def resolve(pyproject: Path, python: str) -> subprocess.CompletedProcess[str]:
-    """The whole set of `pod` with the program's own requirements, from wheels alone."""
+    """The whole set of `pod`, and Ray beside it, with the program's own requirements, from wheels alone."""
     return uv(
-        str(pyproject), "--extra", "pod", "--python-version", python, "--python-platform", PLATFORM,
+        str(pyproject), "--extra", "pod", "--extra", "scale", "--python-version", python, "--python-platform", PLATFORM,
         "--only-binary", ":all:",
     )  # fmt: skip
 
@@ -60,6 +60,7 @@ def test_the_set_installs_together(python: str, registry: None) -> None:
     chosen = dict(line.split("==") for line in found.stdout.splitlines() if "==" in line)
     for name, version in PINS["pod"].items():
         assert chosen[name.replace("_", "-")] == version
+    assert f"ray[client]=={chosen['ray']}" in EXTRAS["scale"]
     assert any(name.startswith("nvidia-cudnn-cu13") for name in chosen), "torch would be a build without CUDA"
     assert len(chosen) > 150  # the sets of vLLM and Unsloth, not only the pins
 

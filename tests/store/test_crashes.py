@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from store import disk, schema
 from store.db import Store
 from store.errors import StoreWriteFailed
+from store.migrate import create
 from tests.store import rows
 
 pytestmark = pytest.mark.integration
@@ -88,6 +90,42 @@ def test_kill_9_at_random_moments(tmp_path: Path) -> None:
         assert len(batches) - 1 in (acknowledged, acknowledged + 1)
         assert int(verdict[0]["reason"]) in (acknowledged, acknowledged + 1)
     assert acknowledged >= 8
+
+
+# Opens a store and dies as DuckDB has made a new file, or as the copy of an older store has been written.
+DYING = """
+import os, shutil, signal, sys
+from pathlib import Path
+from store import migrate
+from store.db import Store
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+def copy(source, target):
+    target.write_bytes(source.read_bytes()[:4096])
+    die()
+migrate.shutil.copyfile = copy
+if sys.argv[2] == "new":
+    migrate._apply = die
+Store.open(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("what", ["new", "older"])
+def test_a_store_half_made_or_half_copied_goes_at_the_next_start(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "cai.duckdb"
+    if what == "older":
+        create(path, schema.VERSION - 1)
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", DYING, str(path), what], env=ENVIRONMENT, timeout=60)
+        assert done.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.glob(".*"))) == 2, "each left something"
+    monkeypatch.setattr(disk, "_YOUNG_S", 0.0)
+    with Store.open(path) as store:
+        store.append({"events": [rows.event(1, "Noted", {})]})
+    backup = [f"{path.name}.v{schema.VERSION - 1}.backup"] if what == "older" else []
+    assert sorted(found.name for found in tmp_path.iterdir()) == [path.name, f"{path.name}.commits", *backup]
 
 
 # Under 16 MiB the log itself reaches the limit; above, the file does while the log is merged into it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -196,6 +197,28 @@ def test_an_older_schema_is_migrated_after_a_copy(path: Path, monkeypatch: pytes
         assert copy.execute("SELECT count(*) FROM samples").fetchall() == [(4,)]
 
 
+@pytest.mark.integration
+def test_a_migration_without_room_for_the_copy_and_the_change_begins_nothing(
+    volume: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = volume / "cai.duckdb"
+    with Store.open(path) as store:
+        store.append(rows.small_run())
+    free = shutil.disk_usage(volume).free
+    (volume / "other").write_bytes(bytes(free - 2 * path.stat().st_size))  # room for both, and nothing beside
+    before = {found.name: found.read_bytes() for found in volume.iterdir()}
+    old = schema.VERSION
+    add_step(monkeypatch, "ALTER TABLE samples ADD COLUMN note VARCHAR")
+    with pytest.raises(StoreWriteFailed, match=f"schema {old}, and to bring it to {old + 1} takes") as caught:
+        Store.open(path)
+    assert "It was left as it is" in caught.value.hint and f"the volume {volume}" in caught.value.hint
+    assert {found.name: found.read_bytes() for found in volume.iterdir()} == before
+    (volume / "other").unlink()
+    with Store.open(path) as store:
+        assert store.reader().query("SELECT note FROM samples LIMIT 1") == [{"note": None}]
+    assert path.with_name(f"cai.duckdb.v{old}.backup").exists()
+
+
 def test_calls_made_before_prompts_were_compressed_are_found_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Step 9 copies both tables of calls: every row and the key must come through."""
     steps, calls = schema.STEPS, {"completions": [rows.completion(f"c{n}", prompt="long " * n) for n in range(300)]}
@@ -259,3 +282,34 @@ def test_kill_9_while_a_store_is_created(tmp_path: Path) -> None:
         for found in folder.glob("[!.]*.duckdb"):
             with Store.open(found) as store:
                 store.append(rows.small_run())
+
+
+READER = """
+import sys, time
+from pathlib import Path
+from store.db import Store
+with Store.open(Path(sys.argv[1]), read_only=True):
+    print("open", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.5, 60])
+def test_who_writes_waits_a_moment_for_who_only_reads_the_file(path: Path, seconds: float) -> None:
+    Store.open(path).close()
+    reader = subprocess.Popen(
+        [sys.executable, "-c", READER, str(path), str(seconds)], cwd=ROOT, text=True, stdout=subprocess.PIPE
+    )
+    try:
+        assert reader.stdout is not None and reader.stdout.readline() == "open\n"
+        began = time.monotonic()
+        if seconds > 1:
+            with pytest.raises(StoreLocked, match=f"process {reader.pid}"):
+                Store.open(path)
+            assert 2.0 <= time.monotonic() - began < 20.0
+        else:
+            with Store.open(path) as store:
+                store.append({"runs": [rows.run()]})
+    finally:
+        reader.kill()
+        reader.communicate()

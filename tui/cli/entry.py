@@ -16,6 +16,7 @@ from typing import NoReturn
 from store.errors import CaiError, StoreLocked
 from tui import printed
 from tui.cli import (
+    calls,
     completion,
     evaluate,
     frame,
@@ -26,7 +27,6 @@ from tui.cli import (
     merge,
     plan,
     principles,
-    replay,
     report,
     review,
     run,
@@ -35,7 +35,7 @@ from tui.cli import (
 from tui.cli.parsing import Command, Commands, Parser
 from tui.host.terminal import NO_TMUX, Terminal, log_path, part_head
 
-NOUNS = (run, look, label, principles, train, evaluate, report, replay, merge, review, mcp, plan, machine, completion)
+NOUNS = (run, look, label, principles, train, evaluate, report, calls, merge, review, mcp, plan, machine, completion)
 
 _DESCRIPTION = "Constitutional AI bootstrapping of a base model, steered and audited from one terminal."
 _EPILOG = (

@@ -18,7 +18,9 @@ EXPORTS = ("sft", "samples", "judgements", "pairs", "revisions")
 
 def add(commands: Commands) -> None:
     commands.add("runs", runs, "list the runs in the store")
-    add_run(commands.add("status", status, "show how far a run is, its gates and its counts"))
+    own = commands.add("status", status, "show how far a run is, its gates and its counts")
+    add_run(own)
+    own.add_argument("--prometheus", action="store_true", help="as Prometheus text, for a scraper; also while it works")
 
     own = commands.add("samples", samples, "show samples of a run with their verdicts")
     add_run(own)
@@ -58,12 +60,18 @@ def runs(args: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def status(args: argparse.Namespace, terminal: Terminal) -> int:
+    if args.prometheus and args.json:
+        raise UsageError("--prometheus and --json are two forms of one answer", "Ask for one of them.")
     with reading(args) as reader:
         run_id = chosen_run(reader, args.run)
         found, checks = reader.status(run_id), reader.gates(run_id)
         from tui.reads.training import training_accounts
 
         found["trainings"] = training_accounts(reader, run_id)
+        if args.prometheus:
+            from tui.reads.scrape import scraped
+
+            return write(terminal, printed.prometheus.exposition(found, scraped(reader, run_id)))
     return answer(args, terminal, found, lambda: printed.tables.status_report(found, checks))
 
 

@@ -128,6 +128,18 @@ def share(text: str) -> float:
     return _number(text, lambda value: 0 < value <= 1, "a share above 0 and at most 1")
 
 
+def part(text: str) -> tuple[int, int]:
+    """K/N: which part of how many."""
+    which, _, of = text.partition("/")
+    try:
+        found = positive(which), positive(of)
+    except argparse.ArgumentTypeError:
+        found = 1, 0
+    if found[0] > found[1]:
+        raise argparse.ArgumentTypeError(f"{text[:SHOWN]!r} is not K/N such as 1/8")
+    return found
+
+
 def dollars(text: str) -> float:
     return _number(text, lambda value: 0 < value < 1e9, "an amount of dollars", prefix="$")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from pathlib import Path
@@ -44,6 +45,8 @@ def add(commands: Commands) -> None:
 
 def _add_running(own: argparse.ArgumentParser) -> None:
     own.add_argument("--until", choices=PHASES, metavar="PHASE", help=f"stop after this phase: {', '.join(PHASES)}")
+    about = "ask the model on ray, ray://host:port, or write requests into FILE.jsonl (default: $CAI_ON, or here)"
+    own.add_argument("--on", metavar="WHERE", help=about)
     add_batch_size(own, "rows on the device at once (changes no result)")
     add_headless(own)
 
@@ -81,8 +84,12 @@ def start(args: argparse.Namespace, terminal: Terminal) -> int:
 
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """`cai run` and `cai resume`."""
+    from engine.models.where import ON, where
     from engine.run.orders import NewRun, Resume  # help and usage load nothing of the engine
 
+    if args.on is not None:
+        os.environ[ON] = args.on  # for all that this process does
+    where()
     store = store_path(args)
     if args.command == "resume":
         require_store(store)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from engine.core.events import Event
 
 # Only the newest of these counts between two repaints.
-LATEST_ONLY = frozenset({"PhaseProgressed", "ThroughputMeasured", "ForecastUpdated"})
+LATEST_ONLY = frozenset({"PhaseProgressed", "ThroughputMeasured", "GpusMeasured", "ForecastUpdated"})
 # These stream by and can wait for the next repaint; all of them are kept.
 QUIET = LATEST_ONLY | {"MarginMeasured", "TrainingStepped"}
 HELD_AT_MOST = 20_000  # of those held while the screen cannot drain; all of them are in the store

@@ -14,6 +14,7 @@ from engine.quality.remedies import HELPS
 from store.headline import read_words
 from store.names import AUDITED
 from store.outcomes import EMPTY, FAILED, FAILING, PASSED, beyond, too_few
+from tui.live.idle import advice, waited
 from tui.live.state import RunState
 from tui.words.facts import Audit
 from tui.words.wording import names
@@ -41,10 +42,10 @@ class Weakest:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What waits for a person, and the key that goes there."""
+    """What waits for a person, and the key that goes there; none where it is a setting of the next start."""
 
     told: str
-    key: str
+    key: str = ""
 
 
 def weakest(state: RunState, checks: Sequence[Row], guard: Sequence[Row]) -> Weakest:
@@ -165,18 +166,21 @@ def below_least(audit: Audit, min_auc: float | None) -> str:
     return f"{audit.part} items AUC {audit.auc:.{digits}f} < {min_auc:.{digits}f}"
 
 
-def needs(state: RunState, reviews: Sequence[str] = ()) -> list[Need]:
-    """What waits for a person, the most urgent first.
+def needs(state: RunState, reviews: Sequence[str] = (), price_per_hour: float | None = None) -> list[Need]:
+    """What waits for a person, the most urgent first; last what an idle GPU waits for.
 
-    `reviews` are topics that nobody has decided.
+    `reviews` are topics that nobody has decided. `price_per_hour` is in US dollars.
     """
     found = []
+    waits = waited(state, price_per_hour)
     if state.questions:
         topics = [one.topic.replace("_", " ") or "a decision" for one in state.questions.values()]
-        found.append(Need(f"{topics[0]} waits for your answer", "g"))
+        found.append(Need(f"{topics[0]} waits for your answer {waits}".rstrip(), "g"))
         if len(topics) > 1:
             others = len(topics) - 1
             found.append(Need(f"{others:,} more question{'' if others == 1 else 's'}", "4"))
+    elif waits and price_per_hour is not None:
+        found.append(Need(f"paused {waits}", "p"))
     elif reviews and not state.active:  # while the engine works its reviewer may be at it
         found.append(Need(f"review of {names(list(reviews))} to decide", "4"))
     elif state.state == "waiting":
@@ -191,6 +195,8 @@ def needs(state: RunState, reviews: Sequence[str] = ()) -> list[Need]:
         found.append(ended)
     if state.state == "done" and state.accepted and state.readings.left:
         found.append(Need(read_words(state.readings)[0], "2"))
+    if starved := advice(state):
+        found.append(Need(starved))
     return found
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from store.headline import Headline, Readings, headline, in_green, of_samples, readings_from
 from store.names import ALIVE, BESIDE, COMMON_PHASES, EVALUATION, FINISHED, REFIT, TRAINED
 from store.outcomes import FAILED, PASSED
+from tui.live.gauges import Gauges
 from tui.live.trainings import Trainings
 from tui.live.working import WorkingClock
 from tui.words.events import describe
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 MARGINS_KEPT = 5_000  # a critic; enough for a histogram whose bars move by less than 1.5 %
 EVENTS_KEPT = 400
-THROUGHPUT_KEPT = 120
 MARKS_KEPT = 2_000
 _WORD_BEGINS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -65,9 +65,7 @@ class RunState:
         self.questions: dict[str, QuestionAsked] = {}
         self.margins: dict[tuple[str, str], deque[float]] = {}
         self.acceptance: dict[str, deque[tuple[int, int]]] = {}  # by phase: (items judged, accepted) as it went on
-        self.tokens_per_s: deque[float] = deque(maxlen=THROUGHPUT_KEPT)
-        self.items_per_s: float | None = None
-        self.writes = False  # whether the phase at work makes tokens, or only scores
+        self.gauges = Gauges(clock)
         self.events: deque[Moment] = deque(maxlen=EVENTS_KEPT)
         self.aside: tuple[str, ...] = ()  # sft, dpo, evaluation, refit: done instead of going on with the run
         self.changed: Mapping[str, str] = {}  # settings that this is done with in place of the spec's
@@ -164,6 +162,7 @@ class RunState:
         handler: Callable[[Any], None] | None = getattr(self, f"_{_WORD_BEGINS.sub('_', event.kind).lower()}", None)
         if handler is not None:
             handler(event)
+        self.gauges.apply(event)
         level, text = describe(event.kind, event.payload())
         if text:
             self.events.append(Moment(self._wall() if at is None else at, level, text))
@@ -202,7 +201,7 @@ class RunState:
         phase.state, phase.planned = "running", event.planned
         phase.marks.clear()
         phase.marks.append((self._clock(), phase.done))
-        self.current_phase, self.writes, self.items_per_s = event.phase, False, None
+        self.current_phase = event.phase
         if event.phase in BESIDE and not self.aside:
             self.aside = (event.phase,)
 
@@ -236,12 +235,6 @@ class RunState:
         if event.phase == "response_judgements":
             self.accepted = event.accepted
 
-    def _throughput_measured(self, event: Any) -> None:
-        self.writes = event.tokens_per_s > 0
-        if self.writes:
-            self.tokens_per_s.append(event.tokens_per_s)
-        self.items_per_s = event.items_per_s
-
     def _margin_measured(self, event: Any) -> None:
         key = (event.critic, event.subject_kind)
         self.margins.setdefault(key, deque(maxlen=MARGINS_KEPT)).append(event.score)
@@ -254,9 +247,6 @@ class RunState:
 
     def _training_stepped(self, event: Any) -> None:
         self.trainings.stepped(event)
-        self.writes = event.tokens_per_s > 0
-        if self.writes:
-            self.tokens_per_s.append(event.tokens_per_s)
 
     def _training_finished(self, event: Any) -> None:
         self.trainings.finished(event)
@@ -338,6 +328,7 @@ class RunState:
         self.model = self.model or str(status.get("model", ""))
         self.seed = self.seed if self.seed is not None else status.get("seed")
         self.target = self.target if self.target is not None else status.get("target")
+        self.gauges.load(status.get("settings") or {})
         critics = (status.get("settings") or {}).get("critics") or {}
         self.accept_above, self.min_auc = critics.get("accept_above"), critics.get("min_auc")
         self.good_among_accepted = status.get("good_among_accepted") or ()

@@ -70,16 +70,22 @@ def _training(found: Row) -> list[RenderableType]:
 def _stages(found: Row) -> list[RenderableType]:
     if found["reason"] is not None:
         return [Text(make_visible(f"  hours and dollars are not known: {found['reason']}", limit=400), style="yellow")]
-    table = plain_table("stage>", "examples>", "requests>", "one GPU>", f"{found['gpus']} of them>", "cost>", "rates")
+    table = plain_table(
+        "stage>", "examples>", "requests>", "data>", "one GPU>", f"{found['gpus']} of them>", "cost>", "rates"
+    )
     for row in found["stages"]:
         table.add_row(
-            str(row["stage"]), count(row["target"]), count(round(row["requests"])), hours(row["device_seconds"] / 3600),
-            hours(row["hours"]), dollars(row["usd"]), row["rate"],
+            str(row["stage"]), count(row["target"]), count(round(row["requests"])), hours(row["data_hours"]),
+            hours(row["device_seconds"] / 3600), hours(row["hours"]), dollars(row["usd"]), row["rate"],
         )  # fmt: skip
-    total = found["total"]
+    total, other = found["total"], found["total"]["without_probe"]
     table.add_row(
-        "all", "", count(round(total["requests"])), hours(total["device_seconds"] / 3600), hours(total["hours"]),
-        dollars(total["usd"]), "",
+        "all", "", count(round(total["requests"])), hours(total["data_hours"]), hours(total["device_seconds"] / 3600),
+        hours(total["hours"]), dollars(total["usd"]), "",
     )  # fmt: skip
-    told = f"  {found['about']}. Rates that were not measured are priors: `cai plan` lists them with their sources."
-    return [table, Text(make_visible(told, limit=400), style="dim")]
+    told = (
+        f"  Data: until the examples are accepted, on {found['gpus']} of them. Where no probe passes its audit, grade "
+        f"is asked, too: {hours(other['data_hours'])} of data, {hours(other['hours'])} in all. {found['about']}. Rates "
+        "that were not measured are priors: `cai plan` lists them with their sources."
+    )
+    return [table, Text(make_visible(told, limit=600), style="dim")]

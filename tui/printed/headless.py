@@ -251,6 +251,8 @@ def what_next(status: dict[str, Any], checks: list[dict[str, Any]], code: int) -
                 f"try other thresholds:          cai recheck {run_id} --set gate.KEY=VALUE   (generates nothing)",
                 "run under other settings:      cai run SPEC --set KEY=VALUE, or with a spec written for this model",
             ]
+        case 3 if "cai answer" in str(status["reason"]):  # another machine is to compute what the run asks
+            return reason
         case 3:
             return [*reason, f"The run waits for a decision. Answer it in the control center: cai resume {run_id}"]
         case 5:

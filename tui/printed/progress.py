@@ -14,6 +14,7 @@ from rich.text import Text
 
 from engine.core.figures import count, format_seconds
 from store.names import TRAINED
+from tui.live.idle import advice
 from tui.live.state import RunState
 from tui.live.trainings import TrainingState
 from tui.printed.tables import LEVEL_STYLES, state_text
@@ -35,11 +36,16 @@ class View:
     def __init__(self, console: Console, state: RunState) -> None:
         self._console = console
         self._state = state
+        self._starved: set[str] = set()  # phases of which an idle GPU was told
 
     def tell(self, event: Event) -> None:
         level, text = describe(event.kind, event.payload())
         if text:
             self.say(level, text)
+        phase = self._state.gauges.starved_in
+        if event.kind == "GpusMeasured" and phase not in self._starved and (idle := advice(self._state)):
+            self._starved.add(phase)
+            self.say("warning", idle)
 
     def say(self, level: str, text: str) -> None:
         raise NotImplementedError

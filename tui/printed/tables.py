@@ -14,7 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from engine.core.figures import count, format_seconds, measured, percent_of, percents_dashed
+from engine.core.figures import count, format_seconds, hours, measured, percent_of, percents_dashed
 from engine.stats.shares import wilson
 from store.headline import told_in_green
 from store.outcomes import FAILED, PASSED, in_percent, tally, title_of
@@ -119,6 +119,11 @@ def status_report(status: Row, checks: Sequence[Row]) -> Group:
             f"margins within {again['largest_difference_nats']:.1e} nats"
         )
         parts.append(fact("repeated", said))
+    if gpu := status.get("gpus"):
+        idle, whole = (hours(gpu[name] / 3600) for name in ("idle_s", "measured_s"))
+        most = phase_title(gpu["phases"][0]["phase"])
+        told = f"{gpu['busy_percent']:.0f} % busy, {idle} of {whole} idle, most of it in {most}"
+        parts.append(fact("GPU", told))
     if status.get("reason"):
         parts.append(fact("reason", make_visible(str(status["reason"]), limit=400)))
     parts += [fact("trained", Text(line)) for line in map(_trained, status.get("trainings") or ())]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from engine.spec.provenance import derived_seed
 from store.names import ANSWER, READERS
+from store.salvage.clock import utc_now
 from tui.words.evaluation import readers_words
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def to_read(reader: Reader, run_id: str, result: Mapping[str, Any], by: str) -> 
 def keep_blind_label(store: Store, run_id: str, subject_id: str, label: str, by: str) -> None:
     """Keep what a person, `by` name, says of an answer: good, bad or unsure."""
     row = {"run_id": run_id, "subject_kind": ANSWER, "subject_id": subject_id, "reader": by, "label": label}
-    store.put({"person_labels": [row | {"note": "", "at": datetime.now(UTC)}]})
+    store.put({"person_labels": [row | {"note": "", "at": utc_now()}]})
 
 
 def settle_reading(store: Store, run_id: str) -> str:

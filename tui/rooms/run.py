@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +17,7 @@ from tui.live.state import RunState
 from tui.messages import GoTo, WorkWanted
 from tui.reads.drawn import Drawn, Draws
 from tui.reads.run import RunFacts, run_facts
+from tui.reads.start import forecast_start
 from tui.rooms import Room
 from tui.widgets.run.accepted import AcceptedPanel
 from tui.widgets.run.events import EventsList
@@ -23,8 +25,10 @@ from tui.widgets.run.figures import LiveFigures
 from tui.widgets.run.glance import GlancePanel
 from tui.widgets.run.phase import JUDGED_THERE, PhasePanel
 from tui.widgets.run.rail import PhaseRail
+from tui.widgets.run.start import StartPanel
 
 if TYPE_CHECKING:
+    from tui.config.settings import Config
     from tui.reads.library import RunHistory
 
 MACHINE_EVERY_S = 2.0
@@ -92,7 +96,7 @@ class RunRoom(Room):
         price = self.price_per_hour
         facts = self._facts if self._facts.run_id == state.run_id else RunFacts()
         drawn = self._drawn if self._drawn.run_id == state.run_id else Drawn()
-        self._glance.show(state, facts)
+        self._glance.show(state, facts, price)
         self._rail.show(state, self.phase)
         self._figures.show(state, facts, self._load, price)
         self._accepted.show(state, drawn)
@@ -118,14 +122,25 @@ class RunRoom(Room):
         if run_id and not held and now - self._drawn_at > DRAWN_EVERY_S:
             self._drawn_at = now
             self.look_up("drawing samples", self._draws.next, self._drew)
+        if self.has_class("-empty"):
+            self._foretell()
         if now - self._measured_at > MACHINE_EVERY_S:
             self._measured_at = now
-            self.post_message(WorkWanted("measuring the machine", self._machine.load, self._weigh))
+            measure = partial(self._machine.load, gpus=not self._state.gauges.gpus)  # which events tell
+            self.post_message(WorkWanted("measuring the machine", measure, self._weigh))
 
     def _drew(self, found: Drawn) -> None:
         self._drawn = found
         self.show(self._state)
         self.refresh_bindings()
+
+    def _foretell(self) -> None:
+        """What a start would take, asked for once."""
+        config: Config | None = getattr(self.app, "config", None)
+        for panel in self.query(StartPanel):
+            if config is not None and not panel.asked:
+                panel.asked = True
+                self.post_message(WorkWanted("forecasting a start", partial(forecast_start, config), panel.tell))
 
     def _learn(self, facts: RunFacts) -> None:
         self._facts = facts

@@ -66,7 +66,9 @@ def describe(kind: str, payload: Mapping[str, object]) -> tuple[str, str]:
             return level, f"Run {word}: {reason}"
         case "TrainingStarted" | "TrainingFinished" | "CheckpointSaved":
             return _describe_training(kind, payload)
-        case "PhaseProgressed" | "ThroughputMeasured" | "MarginMeasured" | "ForecastUpdated" | "TrainingStepped":
+        case "PhaseProgressed" | "ThroughputMeasured" | "GpusMeasured" | "MarginMeasured" | "ForecastUpdated":
+            return "", ""
+        case "TrainingStepped":
             return "", ""
     return "info", kind
 

@@ -52,6 +52,8 @@ def memory_words(memory: Mapping[str, Any] | None) -> tuple[str, str, bool]:
     again = ", activations computed again" if memory["gradient_checkpointing"] else ""
     n = memory["micro_batch"]
     at_once = f"{n} example{'' if n == 1 else 's'} at once{again}"
+    if pairs := memory.get("reference_batch"):  # forecasts of earlier versions have none
+        at_once += f"; before it the reference, {pairs} at once, {memory['reference'] / GIB:.2f}"
     return f"{memory['total'] / GIB:.1f} GiB{has}{word}", f"{parts}; {at_once}", bool(memory["fits"])
 
 

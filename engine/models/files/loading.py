@@ -67,7 +67,8 @@ def _require_all(found: dict[str, Any]) -> None:
 def _require_finite(model: Any, path: str) -> None:
     import torch
 
-    for name, tensor in model.named_parameters():
+    for name, stored in model.named_parameters():
+        tensor = _numbers(stored)
         # A sum is read in one pass and is not finite where a number isn't; only then each number is looked at.
         if not tensor.is_floating_point() or bool(tensor.sum(dtype=torch.float32).isfinite()):
             continue
@@ -77,6 +78,14 @@ def _require_finite(model: Any, path: str) -> None:
                 f"{file} has NaN or infinite numbers in {name}",
                 f"Download or copy it again, or take another checkpoint: this one is broken. {_SAFE}",
             )
+
+
+def _numbers(stored: Any) -> Any:
+    """A tensor, or of one in four bits its scales: the bits may be stored as another type, which they are not."""
+    state = getattr(stored, "quant_state", None)
+    if state is None:
+        return stored
+    return state.state2.absmax if state.nested else state.absmax
 
 
 def _shape(sizes: Any) -> str:

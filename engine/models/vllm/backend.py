@@ -32,8 +32,10 @@ from engine.models.requests import (
     Completion,
     Encoding,
     Generate,
+    HiddenStates,
     LabelScores,
     LoraFiles,
+    Read,
     Score,
     WithoutStates,
     adapter_fingerprint,
@@ -52,13 +54,14 @@ from engine.models.vllm.labels import as_prompts, name_of, places_of, sums
 from engine.models.vllm.parallel import devices, parallel_of
 from engine.models.vllm.pool import EnginePool
 from engine.models.vllm.process import gpu_name, visible_cores, visible_gpus
+from engine.models.vllm.states import states_of
 
 CPU_SEQUENCES = 32  # computed together
 GPU_SEQUENCES = 256
 AHEAD = 2  # requests with the engine for each that it computes: the next one never waits for this process
 
-_Request = TypeVar("_Request", Generate, Score)
-_Answer = TypeVar("_Answer", Completion, LabelScores)
+_Request = TypeVar("_Request", Generate, Score, Read)
+_Answer = TypeVar("_Answer", Completion, LabelScores, HiddenStates)
 
 
 @dataclass
@@ -94,6 +97,7 @@ class VllmModel(WithoutStates):
         self._bound = AHEAD * self.batch_size
         self._context = engine.max_model_len
         self.adaptable = source.name if source.embedded else source.path
+        self.layers = int(engine.facts.get("layers", 0))
         self.in_use: LoraFiles | None = None
         self._adapter: LoraAdapter | None = None
         self._adapters: dict[str, LoraAdapter] = {}
@@ -245,6 +249,20 @@ class VllmModel(WithoutStates):
             else:
                 logprobs = sums(labels, {place: found.logprobs for place, found in one.found.items()})
             return LabelScores(one.request, logprobs, tuple(map(len, labels)))
+
+        return self._stream(requests, asks, answer)
+
+    def hidden(self, requests: Iterable[Read]) -> Iterator[HiddenStates]:
+        """Hidden states of texts; see engine.models.requests.Model. Raises PromptTooLong; ModelError without layers."""
+        if not self.layers:
+            return super().hidden(requests)
+
+        def asks(request: Read) -> dict[str, EngineRequest]:
+            ids = self._text.fitting(request.prompt, 1, self._context)  # vLLM writes one token behind every prompt
+            return {"": EngineRequest(ids, self._adapter, layers=request.layers)}
+
+        def answer(one: _Open) -> HiddenStates:
+            return HiddenStates(one.request, states_of(one.found[""].states, one.request.layers))
 
         return self._stream(requests, asks, answer)
 

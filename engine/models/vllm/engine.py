@@ -18,11 +18,12 @@ from typing import Any
 
 from engine.models.requests import Decoding
 from engine.models.vllm.process import Processes, environment
+from engine.models.vllm.states import LAYERS, NAME
 
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # those that vLLM takes (config/lora.py)
 HELD_ADAPTERS = 4  # in the machine's memory; one at a time is on the device
 CPU_BLOCK = 32  # tokens; vLLM's 128 on a CPU would compute up to 127 tokens of a shared prefix again for each item
-WORKER = "engine.models.vllm.worker.TopKFirst"
+WORKER = "engine.models.vllm.worker.WorkerAdditions"
 GREATEST_SEED = 2**63 - 1  # a generator's seed is signed, and -1 means none (sampling_params.py)
 
 
@@ -42,9 +43,10 @@ class LoraAdapter:
 
 @dataclass(frozen=True, slots=True)
 class EngineRequest:
-    """One request to the engine: tokens to continue as `decoding` says, or to be weighed.
+    """One request to the engine: tokens to continue as `decoding` says, or to be weighed, or to be read.
 
     Weighed are the next token's `labels`, or the last `weighed` of the tokens themselves, each after those before it.
+    Read are the hidden states behind the `layers`.
     """
 
     token_ids: tuple[int, ...]
@@ -53,13 +55,15 @@ class EngineRequest:
     seed: int = 0
     labels: tuple[int, ...] = ()
     weighed: int = 0
+    layers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Produced:
     """A finished request. `reason` and `stop` are vLLM's: a stop sequence, a token's id, or None at the usual EOS.
 
-    `of_prompt` has the log-probabilities of all tokens of a weighed prompt but its first.
+    `of_prompt` has the log-probabilities of all tokens of a weighed prompt but its first, `states` those of a read one
+    as bytes of float32, [layers, 2, size]: the last token's, and the mean over all but the first.
     """
 
     name: str
@@ -69,6 +73,7 @@ class Produced:
     text: str
     logprobs: dict[int, float]
     of_prompt: tuple[float, ...] = ()
+    states: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,8 @@ class EngineProcess:
         self._engine: Any = None
         self._processes: Processes | None = None
         self._params: Any = None
+        self._layers = 0  # whose states can be read
+        self._read: dict[str, bytes] = {}  # by name of the request: its states, once they are there
         self._start()
 
     @property
@@ -116,6 +123,7 @@ class EngineProcess:
             "quantisation": config.model_config.quantization,
             "eager": bool(config.model_config.enforce_eager),
             "lora_rank": self.settings.lora_rank,
+            "layers": self._layers,
         }
 
     @property
@@ -130,21 +138,30 @@ class EngineProcess:
         with self._alive():
             try:
                 self._engine.add_request(
-                    name, inputs.tokens_input(list(ask.token_ids)), self._sampling(ask), lora_request=_lora(ask.adapter)
-                )
+                    name, inputs.tokens_input(list(ask.token_ids)), self._sampling(name, ask),
+                    lora_request=_lora(ask.adapter),
+                )  # fmt: skip
             except refused as error:
                 raise ValueError(str(error)) from error
+        if ask.layers:
+            self._read[name] = b""
 
     def step(self) -> list[Produced]:
         """Wait for the engine's next step and return the requests that it finished, often none."""
         with self._alive():
-            outputs = self._engine.step()
-        return [_found(output) for output in outputs if output.finished]
+            finished = [_found(output) for output in self._engine.step() if output.finished]
+            if any(self._read.get(one.name) == b"" for one in finished):
+                taken = self._engine.collective_rpc("take_states")[0]  # of several GPUs each has the whole
+                self._read |= {name: states for name, states in taken.items() if name in self._read}
+        return [replace(one, states=self._read.pop(one.name)) if one.name in self._read else one for one in finished]
 
     def abort(self, names: Iterable[str]) -> None:
         """Drop requests; those that are unknown or done are ignored, and so is a dead engine."""
+        dropped = list(names)
+        for name in dropped:
+            self._read.pop(name, None)
         with contextlib.suppress(EngineDied), self._alive():
-            self._engine.abort_request(list(names))
+            self._engine.abort_request(dropped)
 
     def admit(self, adapter: LoraAdapter) -> None:
         """Load an adapter, in an engine that was started for its rank. Raises RuntimeError where it does not fit."""
@@ -167,6 +184,7 @@ class EngineProcess:
     def stop(self) -> None:
         """End the engine's processes and wait until they and the memory they held are gone."""
         engine, self._engine = self._engine, None
+        self._read.clear()
         if engine is not None:
             with contextlib.suppress(Exception):  # what is not ended by asking is ended below
                 engine.engine_core.shutdown(timeout=20.0)
@@ -198,6 +216,7 @@ class EngineProcess:
             self.stop()
             raise
         self._watch()
+        self._layers = int(self._engine.collective_rpc("show_states")[0])
         if not settings.on_gpu:
             self._engine.collective_rpc("take_top_k_first")
 
@@ -237,12 +256,16 @@ class EngineProcess:
         if self._engine.engine_core.resources.engine_dead:
             raise EngineDied(_ending(self._engine))
 
-    def _sampling(self, ask: EngineRequest) -> Any:
+    def _sampling(self, name: str, ask: EngineRequest) -> Any:
         """vLLM's parameters. Its order is the door's: temperature, top-k, top-p (v1/sample/sampler.py)."""
         decoding, same = ask.decoding, {"output_kind": self._kind.FINAL_ONLY, "skip_clone": True}
         if ask.weighed:
             # 0: of the prompt's own tokens alone, whatever their rank.
             return self._params(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False, **same)
+        if ask.layers:  # of a token that the prefix cache holds no state is computed
+            said = {NAME: name, LAYERS: list(ask.layers)}
+            whole = {"extra_args": said, "skip_reading_prefix_cache": True}
+            return self._params(temperature=0.0, max_tokens=1, detokenize=False, **whole, **same)
         if decoding is None:
             labels = list(ask.labels)
             return self._params(temperature=0.0, max_tokens=1, logprob_token_ids=labels, detokenize=False, **same)
@@ -273,9 +296,10 @@ def _arguments(settings: Settings) -> dict[str, Any]:
         "generation_config": "vllm",  # no sampling parameters that nobody asked for
         "disable_log_stats": True,
         "seed": 0,
+        "worker_extension_cls": WORKER,
     }
     if not settings.on_gpu:
-        found |= {"worker_extension_cls": WORKER, "block_size": CPU_BLOCK}
+        found["block_size"] = CPU_BLOCK
     elif not settings.quantised:
         # bfloat16 logits near 16 are an eighth of a nat apart, as much as some margins; a quantised head can't do this.
         found["hf_overrides"] = {"head_dtype": "float32"}

@@ -23,6 +23,8 @@ from pathlib import Path
 
 import psutil
 
+from engine.core import nvidia
+
 MARK = "CAI_ENGINE_MARK"
 END_S = 30.0  # until what is left of an engine is killed, and again until its memory is back
 SLACK_MIB = 1024  # other processes' memory moves too
@@ -138,27 +140,18 @@ def _own_session() -> Iterator[None]:
 
 
 def free_gpu_mib() -> list[int]:
-    """Free memory of each GPU in MiB. Asks nvidia-smi, since torch would keep memory on the GPU for this process."""
-    return [int(line) for line in _nvidia_smi("memory.free") if line.isdecimal()]
+    """Free memory of each GPU in MiB."""
+    return [int(row[0]) for row in nvidia.ask("memory.free") if row[0].isdecimal()]
 
 
 def total_gpu_mib() -> list[int]:
     """Memory of each GPU in MiB."""
-    return [int(line) for line in _nvidia_smi("memory.total") if line.isdecimal()]
+    return [int(row[0]) for row in nvidia.ask("memory.total") if row[0].isdecimal()]
 
 
 def gpu_name() -> str:
     """The first GPU's name."""
-    return next(iter(_nvidia_smi("name")), "GPU")
-
-
-def _nvidia_smi(field: str) -> list[str]:
-    asked = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader,nounits"]
-    try:
-        found = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [line.strip() for line in found.stdout.splitlines() if line.strip()]
+    return next(iter(nvidia.ask("name")), ["GPU"])[0]
 
 
 def visible_gpus(count: int) -> list[str]:

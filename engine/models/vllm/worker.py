@@ -1,4 +1,4 @@
-"""What is added to vLLM's worker process on a CPU. Imported there, by name; this side of the door never imports it."""
+"""What is added to vLLM's worker process. Imported there, by name; this side of the door never imports it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 
+from engine.models.vllm.states import ShowsStates
 
-class TopKFirst:
-    """Mixed into vLLM's worker class (`worker_extension_cls`): its method is called there once, after loading."""
+
+class WorkerAdditions(ShowsStates):
+    """Mixed into vLLM's worker class (`worker_extension_cls`); its methods are called there by name."""
 
     def take_top_k_first(self) -> bool:
         """Filter by top-k before top-p; False where vLLM has a kernel that sorts nothing (a GPU's, in Triton).

@@ -315,7 +315,8 @@ def test_a_model_without_states_is_refused_by_name_and_graded_by_labels_in_a_run
 
 def test_a_pair_is_judged_by_a_probe_of_its_own(answers: Answers) -> None:
     spec = load_spec("stage_6_small_model", {"critics.pair": "[probe]"}).settings.critics
-    (one,) = calibrate(answers, spec, "pair")
+    one, label = calibrate(answers, spec, "pair")
+    assert not one.may_filter and (label.critic.name, label.critic.kind) == ("grade", "pair")
     assert [audit["part"] for audit in one.audits] == ["planted", "own", "fresh"]
     pair = Subject("p", "Name a tree.", "An oak.", "stop", "A chair.", "Which is better?")
     turned = Subject("p", "Name a tree.", "A chair.", "stop", "An oak.", "Which is better?")
@@ -329,12 +330,15 @@ def test_a_pair_is_judged_by_a_probe_of_its_own(answers: Answers) -> None:
 
 def test_an_audit_of_a_probe_is_of_held_out_items_by_part(answers: Answers) -> None:
     spec = load_spec("stage_1_small_model", {"critics.instruction": "[probe]"}).settings.critics
-    (one,) = calibrate(answers, spec, "instruction")
+    one, label = calibrate(answers, spec, "instruction")
     assert [audit["part"] for audit in one.audits] == [
         "planted",
         "own",
         "fresh",
     ] and not one.may_filter  # states say nothing
+    assert label.critic.name == "grade" and [audit["part"] for audit in label.audits] == ["planted", "own", "fresh"]
+    alone = spec.model_copy(update={"min_auc": 0.0})
+    assert [one.critic.name for one in calibrate(answers, alone, "instruction")] == ["probe"]
     for audit in one.audits:
         detail = audit["detail"]
         assert len(detail["scores"]) == audit["n_good"] + audit["n_bad"] and 0 <= detail["calibration_error"] <= 1

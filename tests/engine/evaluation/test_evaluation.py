@@ -199,6 +199,24 @@ def test_an_evaluation_that_is_stopped_goes_on_where_it_was(store: Path, monkeyp
     assert len(second.generated) == 3 * 14 * 16 - known + repeats, "what was answered is not asked again"
 
 
+def test_what_another_run_was_told_again_of_the_same_answers_is_not_asked_once_more(
+    store: Path, monkeypatch: Any
+) -> None:
+    assert evaluate(store, monkeypatch, Examined()).state == "done"
+    repeats = query(store, "SELECT * FROM evaluation_repeats ORDER BY condition, item_id")
+    answers = query(store, "SELECT * FROM evaluation_answers")
+    with Store.open(store) as opened:  # as if an earlier stage had asked the base, and this one had found its answers
+        opened.append({
+            "evaluation_answers": [row | {"run_id": "earlier"} for row in answers],
+            "evaluation_repeats": [row | {"run_id": "earlier"} for row in repeats[1:]],
+        })  # fmt: skip
+        opened.renew(RUN, {"evaluation_repeats": []})
+    second = Examined()
+    assert evaluate(store, monkeypatch, second).state == "done"
+    own = f"SELECT * FROM evaluation_repeats WHERE run_id = '{RUN}' ORDER BY condition, item_id"
+    assert query(store, own) == repeats and len(second.generated) == 1
+
+
 def test_a_better_verifier_costs_no_token(store: Path, monkeypatch: Any) -> None:
     evaluate(store, monkeypatch, Examined())
     before = query(store, 'SELECT item_id, condition, correct, "at" FROM evaluation_answers ORDER BY 1, 2')

@@ -57,6 +57,11 @@ def id_of(token: str) -> int:
     return found
 
 
+def text_of(number: int) -> str:
+    """The token that `id_of` numbered so."""
+    return _TEXTS[number]
+
+
 def next_logprobs(before: str) -> dict[str, float]:
     """The distribution of the next token: depends on the last 12 characters before it."""
     logits = {word: (zlib.crc32(f"{before[-12:]}|{word}".encode()) % 400) / 100 for word in WORDS}
@@ -214,7 +219,7 @@ def answer(ways: Ways, body: dict[str, Any], adapters: dict[str, str]) -> tuple[
             values = {word: value + ways.shift + ways.weights for word, value in next_logprobs(before).items()}
             wanted = body.get("logprob_token_ids")
             if wanted:
-                told = {f"token_id:{one}": logprob(before, _TEXTS[one]) + ways.shift + ways.weights for one in wanted}
+                told = {f"token_id:{one}": logprob(before, text_of(one)) + ways.shift + ways.weights for one in wanted}
             else:
                 told = dict(sorted(values.items(), key=lambda item: -item[1])[:top])
             rows.append((token, values[token], told))

@@ -37,7 +37,7 @@ TABLES = {
     "pairs": "ordinal, pair_id",
     "gates": "gate, check_name",
 }
-_SIDES = re.compile(r"\(A\) (.*)\n\(B\) (.*)\nQuestion")
+SIDES = re.compile(r"\(A\) (.*)\n\(B\) (.*)\nQuestion")
 
 
 class Critical(FakeModel):
@@ -64,7 +64,7 @@ class Critical(FakeModel):
 
     def score(self, requests: Iterable[Score]) -> Iterator[LabelScores]:
         for request in requests:
-            sides = _SIDES.search(request.prompt, request.shared)
+            sides = SIDES.search(request.prompt, request.shared)
             if sides is None:
                 (found,) = super().score([request])
                 # A grade of the text itself: revisions are graded best.

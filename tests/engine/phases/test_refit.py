@@ -53,14 +53,18 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store with a run whose samples a probe of the shipped texts judged."""
+    return judged(tmp_path / "cai.duckdb", monkeypatch, SETTINGS)
+
+
+def judged(path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]) -> Path:
     monkeypatch.setattr("engine.critics.probed.LABELLED", {
         "sample": {"planted": ("calibration_pairs",), "own": (), "shown": ("grade_pairs",)},
         "instruction": {},
     })  # fmt: skip
-    opened = run_engine(tmp_path / "cai.duckdb", monkeypatch, Showing(), pilot=6, overrides=SETTINGS)
+    opened = run_engine(path, monkeypatch, Showing(), pilot=6, overrides=settings)
     assert opened.outcome is not None and opened.error is None, opened.error
     opened.close()
-    return tmp_path / "cai.duckdb"
+    return path
 
 
 def label(path: Path, *, drawn: str = "queue", at_most: int = 100) -> list[str]:
@@ -226,3 +230,20 @@ def test_what_cannot_be_refitted_says_why_and_changes_nothing(path, monkeypatch,
     hidden = refitted(path, monkeypatch, FakeModel())
     assert "no hidden states" in hidden.outcome.reason and held(path)["decisions"] == []
     hidden.close()
+
+
+def test_what_stands_in_for_a_new_probe_that_fails_judges_all(tmp_path, monkeypatch):
+    with monkeypatch.context() as alone:  # as if the run's own probe had passed
+        alone.setattr("engine.critics.audit.FITTED", ())
+        path = judged(tmp_path / "f.duckdb", alone, SETTINGS | {"critics.min_auc": "1.0"})
+    monkeypatch.setattr("engine.critics.probed.LABELLED", {
+        "sample": {"planted": ("calibration_pairs",), "own": (), "shown": ("grade_pairs",)}, "instruction": {},
+    })  # fmt: skip
+    label(path)
+    opened = refitted(path, monkeypatch)
+    assert "it did not pass its audit" in opened.outcome.reason, opened.outcome
+    opened.close()
+    with Store.open(path) as store, store.reader() as reader:
+        found = reader.query("SELECT critic, count(*) AS n FROM judgements WHERE subject_kind = 'sample' GROUP BY 1")
+    counts = {row["critic"]: row["n"] for row in found}
+    assert counts.keys() == {"probe", "grade"} and counts["probe"] == counts["grade"] > 0

@@ -6,20 +6,24 @@ import itertools
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from engine.budget.gpus import KINDS, kind_named
 from engine.core.errors import ModelUnknown
-from engine.critics import Scale, Subject
+from engine.critics import Critic, Scale, Subject
 from engine.critics.audit import Calibrated, _build
+from engine.critics.pair import DifferenceCritic
+from engine.critics.probe import Probe
+from engine.critics.probed import ProbeCritic, n_labelled
 from engine.planning.experiment import PIPELINE, experiment_of, pipeline_of
-from engine.planning.fit import Shape, fit_of, serving, shape_named
-from engine.planning.priors import START, scores_of
+from engine.planning.fit import Shape, fit_of, serving, shape_named, without_probe
+from engine.planning.priors import FITS, NOTHING_MEASURED, START, scores_of
+from engine.planning.work import JUDGED, stage_work
 from engine.spec.stage import load_spec
 from engine.training.forecast import shape_by_config
 
 NAME = "Qwen/Qwen2.5-32B"
-KINDS_OF_CRITICS = ("instruction", "sample", "pair")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +74,8 @@ def test_a_fit_has_memory_training_hours_and_dollars(qwen: Shape) -> None:
     for mine, theirs, shared in zip(one["stages"], planned["stages"], eight["stages"], strict=True):
         assert mine["usd"] == pytest.approx(theirs["usd"]) and mine["hours"] == pytest.approx(theirs["seconds"] / 3600)
         starts = next(part["units"] for part in theirs["parts"] if part["part"] == "start") * START.value
-        assert shared["hours"] * 3600 == pytest.approx(starts + (theirs["seconds"] - starts) / 8)
+        waited = starts + FITS.value
+        assert shared["hours"] * 3600 == pytest.approx(waited + (theirs["seconds"] - waited) / 8)
         assert shared["usd"] == pytest.approx(shared["hours"] * 8 * 3.6) and shared["requests"] == mine["requests"]
     assert one["total"]["usd"] == pytest.approx(sum(row["usd"] for row in one["stages"]))
 
@@ -84,30 +89,81 @@ def test_weights_are_shared_where_one_gpu_does_not_hold_them(qwen: Shape) -> Non
     assert (alone["stages"], alone["total"]["usd"]) == ([], None) and "its weights need" in alone["reason"]
 
 
-@pytest.mark.parametrize("spec", ["stage_1_explicit_instructions", "stage_6_constitutional_integration"])
-def test_requests_are_those_that_the_critics_ask(spec: str) -> None:
-    critics = load_spec(spec).settings.critics
+LABELS = {"critics.instruction": "[grade, letters, mean]", "critics.sample": "[grade, letters, pmi, mean]",
+          "critics.pair": "[compare, grade]"}  # fmt: skip
+
+
+@pytest.mark.parametrize("named", [{}, LABELS], ids=["as shipped", "labels"])
+def test_requests_are_those_that_the_critics_ask(named: dict[str, str]) -> None:
+    critics = load_spec(PIPELINE, named).settings.critics
     subjects = {
         "instruction": Subject("i", "Name a river."),
         "sample": Subject("s", "Name a river.", "The Rhine.", "stop"),
         "pair": Subject("p", "Name a river.", "The Rhine.", "stop", "The Alps.", "Which is better?"),
     }
-    for kind in KINDS_OF_CRITICS:
+    for kind in JUDGED:
         built: list[Calibrated] = []
         for name in getattr(critics, kind):
-            built.append(Calibrated(_build(name, kind, critics, built), Scale()))
+            critic: Critic = ProbeCritic(kind, Probe(kind, 1, np.zeros(4), 0.0, 1.0, 0.0))
+            if name != "probe":
+                critic = _build(name, kind, critics, built)
+            elif kind == "pair":
+                critic = DifferenceCritic(critic)
+            built.append(Calibrated(critic, Scale()))
         asked = {ask.request for one in built for ask in one.critic.asks(subjects[kind])}
         assert len(asked) == scores_of(critics, kind), kind
 
 
-def test_preferences_ask_for_each_comparison_once(qwen: Shape) -> None:
+def test_preferences_ask_of_each_text_once(qwen: Shape) -> None:
     stage = fit_of(qwen, NAME, "H100")["stages"][-1]
     parts = {part["part"]: part for part in stage["parts"]}
     learned = 15_000 * 0.9
     assert parts["revisions"]["requests"] == 2 * 4 * learned
-    assert parts["candidate_judgements"]["requests"] == 11 * 3 * learned  # two candidates and a hard negative
-    assert parts["pairs"]["requests"] == 6 * 7 * learned + 3 * 4 * learned  # comparisons, and each revision's grade
+    # Two more responses, two of the six kinds of hard negatives, and both sides of the boundary.
+    assert parts["candidates"]["requests"] == pytest.approx((2 + 2 / 6) * learned + 2 * 80)
+    assert parts["candidate_judgements"]["requests"] == 2 * learned
+    # The probe of pairs is another than that of samples: it reads each revision, hard negative, sample and candidate.
+    assert parts["pairs"]["requests"] == (4 + 1 + 1 + 2) * learned
     assert stage["requests"] == pytest.approx(sum(part["requests"] for part in stage["parts"]))
+
+
+def test_comparisons_are_asked_in_both_orders_and_grades_once(qwen: Shape) -> None:
+    spec = load_spec(PIPELINE, LABELS).settings
+    parts = {work.part: work.units * work.requests for work in stage_work(spec, NOTHING_MEASURED)}
+    learned = 15_000 * 0.9
+    assert parts["candidate_judgements"] == 11 * 2 * learned
+    assert parts["pairs"] == pytest.approx(6 * 7 * learned + 3 * (4 + 1) * learned)
+
+
+def test_a_probe_reads_what_is_labelled_once_and_labels_what_is_audited() -> None:
+    probed, labels = (load_spec(PIPELINE, named).settings for named in ({}, LABELS))
+    asked = [next(work.requests for work in stage_work(spec, NOTHING_MEASURED) if work.part == "audit")
+             for spec in (probed, labels)]  # fmt: skip
+    assert asked[0] == sum((1 + (kind == "pair")) * n_labelled(kind, "explicit") for kind in JUDGED) > 8000
+    assert asked[1] == 1000 * (9 + 11 + 12)
+
+
+def test_the_base_is_asked_the_held_out_items_by_the_first_stage_alone(qwen: Shape) -> None:
+    stages = fit_of(qwen, NAME, "H100")["stages"]
+    answers = [next(part["units"] for part in stage["parts"] if part["part"] == "evaluation") for stage in stages]
+    assert answers == [n * answers[0] / 4 for n in (4, 2, 2, 2, 2, 2)]  # SFT; DPO, too; and three of the base
+
+
+def test_the_data_of_the_shipped_stages_on_one_gpu_and_on_eight(qwen: Shape) -> None:
+    """The bounds that the shipped critics were chosen for, by the priors and with the default critics."""
+    one, eight = (fit_of(qwen, NAME, "H100", n)["stages"] for n in (1, 8))
+    assert one[0]["data_hours"] < 0.75 and one[-1]["data_hours"] < 2.5
+    for stage, shared in zip(one, eight, strict=True):
+        assert stage["data_hours"] / 8 < shared["data_hours"] < stage["data_hours"] / 2
+        assert stage["data_hours"] < stage["hours"] and shared["hours"] < stage["hours"]
+        other = stage["without_probe"]
+        assert stage["data_hours"] < other["data_hours"] and stage["hours"] < other["hours"]
+
+
+def test_where_no_probe_is_named_nothing_is_asked_beside_it() -> None:
+    labels = load_spec(PIPELINE, LABELS).settings
+    assert without_probe(labels) == labels
+    assert without_probe(load_spec(PIPELINE).settings).critics.pair == ["probe", "grade"]
 
 
 def test_a_folder_with_a_configuration_alone(tmp_path: Path) -> None:

@@ -102,6 +102,27 @@ def test_with_nobody_there_the_run_waits_and_goes_on_once_it_is_answered(tmp_pat
     assert verified(path, opened.run_id) == []
 
 
+def test_a_run_that_was_scaled_keeps_its_pilot_as_it_was_decided(tmp_path: Path, monkeypatch: Any) -> None:
+    """Stopped in the first list of instructions behind the pilot, whose rows would change the pilot's figures."""
+    path, policy, gates = tmp_path / "a.duckdb", ReviewOptions(reviewer="policy", policy={"pilot": True}), []
+
+    def stop(opened: Engine, event: Event) -> None:
+        if event.kind == "GateDecided":
+            gates.append(event)
+        elif gates and event.kind == "PhaseFinished" and event.payload()["phase"] == "instructions":
+            opened.stop()
+
+    opened, _ = run(path, monkeypatch, policy, on_event=stop)
+    assert opened.outcome is not None and opened.outcome.state == "stopped"
+    asked = "SELECT gate, check_name, measured, n, subject_ids, decided_at FROM gates WHERE gate = 'pilot' ORDER BY ALL"
+    before = query(path, asked)
+    assert before
+    again, _ = run(path, monkeypatch, ReviewOptions(), resume=opened.run_id)  # nobody is there to be asked
+    assert again.outcome is not None and again.outcome.state == "done"
+    assert query(path, asked) == before
+    assert len(query(path, "SELECT 1 FROM decisions")) == 1
+
+
 def test_a_person_answers_at_the_screen(tmp_path: Path, monkeypatch: Any) -> None:
     def approve(opened: Engine, event: Event) -> None:
         if event.kind == "QuestionAsked":

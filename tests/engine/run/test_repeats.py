@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -240,24 +241,45 @@ def test_trainings_that_one_run_cannot_have_are_not_repeated(path: Path) -> None
     assert len(query(path, "SELECT run_id FROM runs")) == 1
 
 
-def test_seeds_come_into_one_interval_once_three_answered(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def repeated_twice(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], Callable[..., list[rows.Row]]]:
+    """Two repeats of the run, and what asks one of the three the held-out items and gives its comparison over seeds."""
     with Store.open(path) as store:
         children = [begin_repeat(store, RUN, number) for number in (1, 2)]
     tuned = {RUN: adapter_fingerprint(BASE, query(path, "SELECT adapter_sha256 AS sha FROM trainings")[0]["sha"])}
     tuned |= {child: adapter(path, child, place) for place, child in enumerate(children, 2)}
     rates = dict(zip(tuned, (0.55, 0.45, 0.65), strict=True))
 
-    def ask(run_id: str) -> list[dict[str, object]]:
+    def ask(run_id: str, **overrides: str) -> list[rows.Row]:
         monkeypatch.setattr(examined, "RUN", run_id)
         model = Examined({"sft": rates[run_id]}, {tuned[run_id]: "sft"})
         model.fingerprint = BASE
-        outcome = evaluate(path, monkeypatch, model)
+        outcome = evaluate(path, monkeypatch, model, **overrides)
         assert outcome.state == "done", outcome.reason
         sql = "SELECT * FROM evaluation_seeds WHERE before = 'base_formatted' AND after = 'sft'"
         return query(path, sql)
 
+    return children, ask
+
+
+def evaluated(path: Path) -> list[bool]:
+    with Store.open(path, read_only=True) as store, store.reader() as reader:
+        return [one.evaluated for one in repeats(reader, RUN, 2)]
+
+
+def test_repeats_are_given_as_long_answers_as_the_run_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its spec says, and again where it was evaluated anew with another limit."""
+    children, ask = repeated_twice(path, monkeypatch)
+    for limit in ("9", "17"):
+        assert ask(RUN, max_tokens=limit) == []
+        assert evaluated(path) == [False, False]
+        for count, child in enumerate(children, 2):
+            (over,) = ask(child)
+            assert over["seeds"] == count
+        assert evaluated(path) == [True, True]
+
+
+def test_seeds_come_into_one_interval_once_three_answered(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    children, ask = repeated_twice(path, monkeypatch)
     assert ask(RUN) == []
     (two,) = ask(children[0])
     assert (two["run_id"], two["runs"], two["lo"]) == (RUN, [RUN, children[0]], None)

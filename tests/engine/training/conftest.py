@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import psutil
 import pytest
 
 from engine.run.engine import Engine
+from store.db import Store
 from tests.engine.training.training_run import (
     InProcess,
     settings,
@@ -50,6 +52,21 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def rows(opened: Engine, sql: str) -> list[dict[str, Any]]:
     with opened.store.reader() as reader:
         return reader.query(sql)
+
+
+def copied(whole: Engine, folder: Path) -> Path:
+    """A store of its own with all that a run has and has trained."""
+    shutil.copytree(whole.store.path.parent / "a.trainings", folder / "a.trainings")
+    with whole.store.reader() as reader:
+        tables = [row["table_name"] for row in reader.query("SELECT table_name FROM information_schema.tables "
+                                                            "WHERE table_type = 'BASE TABLE'")]  # fmt: skip
+        kept = {
+            name: reader.query(f"SELECT * FROM {name}") for name in tables if name not in ("schema_version", "events")
+        }
+    path = folder / "a.duckdb"
+    with Store.open(path) as store:
+        store.append({name: found for name, found in kept.items() if found and name in store._tables})
+    return path
 
 
 def child_of(store: Path) -> psutil.Process:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,34 @@ def test_with_checkpointing_a_layer_keeps_its_input_alone(kind: str, bytes_kept:
     assert found == pytest.approx(bytes_kept * QWEN2_32B[0], rel=WITHIN)
 
 
+@pytest.mark.parametrize("kind", ["lora", "float32"])
+def test_a_forward_pass_alone_takes_no_more_than_the_reference_is_forecast(kind: str) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from torch.profiler import ProfilerActivity, profile
+
+    half, adapter = kind == "lora", {"kind": "lora", "rank": RANK, "dropout": 0.0}
+    model = build("qwen2", QWEN2_32B, torch.bfloat16 if half else torch.float32)(4)
+    model = get_peft_model(model, LoraConfig(r=RANK, target_modules="all-linear", task_type="CAUSAL_LM"))
+
+    def most(length: int) -> int:
+        ids = torch.randint(0, 64, (1, length))
+        with (
+            torch.no_grad(),
+            torch.autocast("cpu", dtype=torch.bfloat16, enabled=half),
+            profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen,
+        ):
+            model.get_base_model().model(input_ids=ids)
+        events = sorted(seen.profiler.kineto_results.events(), key=lambda event: event.start_ns())
+        changes = (event.nbytes() for event in events if event.name() == "[memory]")
+        return max(itertools.accumulate(changes))
+
+    most(64)  # what is computed once is there then
+    a_token = (most(512) - most(256)) / 256
+    expected = layer_bytes(shape("qwen2", QWEN2_32B), adapter, 2 if half else 4) + (2 if half else 4) * QWEN2_32B[0]
+    assert 0.4 * expected < a_token <= expected
+
+
 QWEN_32B = Shape(32_763_876_352, 31_205_621_760, 64, 5120, 27648, 152064, 40, 5120, 1024)
 H100 = 80 * 2**30
 FOUR_BITS = {"kind": "qlora", "rank": 64, "dropout": 0.0}
@@ -153,6 +182,22 @@ def test_shards_share_the_weights_and_not_the_activations() -> None:
     assert four.weights == one.weights // 4 and four.optimiser == one.optimiser // 4
     assert four.activations > one.activations  # a layer at a time is whole on each
     assert fitted(adapter, shards=4).micro_batch > fitted(adapter).micro_batch
+
+
+def test_the_reference_is_computed_for_as_many_pairs_as_fit_and_is_counted() -> None:
+    def with_reference(device: int | None) -> tuple[forecast.Forecast, forecast.Forecast]:
+        found = forecast.fit(QWEN_32B, FOUR_BITS, "dpo", longest=1024, effective_batch=32, at_most=16,
+                             bytes_per_weight=2, device=device)  # fmt: skip
+        return found, forecast.with_reference(found, QWEN_32B, FOUR_BITS, longest=1024, bytes_per_weight=2)
+
+    step, found = with_reference(H100)
+    assert found.reference_batch is not None and found.reference_batch > step.micro_batch
+    one_more = (found.reference - found.weights) // found.reference_batch
+    assert found.fits and found.reference + one_more > 0.9 * H100 and found.total == max(step.total, found.reference)
+    _, unknown = with_reference(None)
+    assert unknown.reference_batch is not None and unknown.reference <= unknown.total
+    tight = forecast.with_reference(step, QWEN_32B, FOUR_BITS, longest=200_000, bytes_per_weight=2)
+    assert tight.reference_batch == step.micro_batch and not tight.fits and tight.total == tight.reference
 
 
 def test_the_shape_is_read_from_a_folder(tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def test_a_full_disk_is_seen_beforehand(tmp_path: Path, monkeypatch: pytest.Monk
     refused = pytest.raises(TrainingError, match=re.escape("1 MiB are free"))
     with Store.open(path) as store, store.reader() as reader, refused:
         merge_adapter(reader, RUN, "dpo", tmp_path / "out")
-    assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".*.partial"))
+    assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".*.cai-aside"))
 
 
 def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from engine.core.events import Event
 from engine.models import adapters
 from engine.run.engine import Engine
 from store.db import Store
-from tests.engine.training.conftest import SLOW_STEPS, each_step, rows
+from tests.engine.training.conftest import SLOW_STEPS, copied, each_step, rows
 from tests.engine.training.training_run import (
     RUN,
     decide_gates,
@@ -22,7 +22,6 @@ from tests.engine.training.training_run import (
     patched,
     settings,
     train,
-    trainable_store,
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("training")]
@@ -131,23 +130,41 @@ def test_a_pause_holds_within_a_step(path: Path) -> None:
     opened.close()
 
 
+def test_a_reference_computed_before_training_has_a_batch_of_its_own(
+    tmp_path: Path, whole: Engine, in_process: pytest.MonkeyPatch
+) -> None:
+    import trl
+
+    sizes: list[int] = []
+    before = trl.DPOTrainer._precompute_ref_logps
+
+    def computed(self: Any, dataset: Any, name: str, batch_size: int) -> Any:
+        sizes.append(batch_size)
+        return before(self, dataset, name, batch_size)
+
+    in_process.setattr(trl.DPOTrainer, "_precompute_ref_logps", computed)
+    opened = train(copied(whole, tmp_path), "dpo", dpo__precompute_reference="true")
+    assert opened.outcome is not None and opened.outcome.state == "done", opened.outcome
+    forecast = json.loads(rows(opened, "SELECT facts FROM trainings ORDER BY started_at DESC LIMIT 1")[0]["facts"])[
+        "forecast"
+    ]
+    assert set(sizes) == {forecast["reference_batch"]} and sizes[0] > forecast["micro_batch"]
+    assert f"computing the reference's log-probabilities, {sizes[0]} pairs at once" in notes(opened)
+    with opened.store.reader() as reader:
+        found = reader.query(
+            "SELECT s.step, t.training_id, s.loss FROM training_steps s JOIN trainings t USING (run_id, training_id) "
+            "WHERE t.method = 'dpo' ORDER BY s.step, t.started_at"
+        )
+    opened.close()
+    at_each_step, once = [row["loss"] for row in found[::2]], [row["loss"] for row in found[1::2]]
+    assert len(once) == 8 and once == pytest.approx(at_each_step, abs=1e-4)
+
+
 @pytest.mark.parametrize("loss", ["ipo", "kto", "orpo", "simpo"])
 def test_each_loss_that_is_named_trains(
     loss: str, tmp_path: Path, whole: Engine, in_process: pytest.MonkeyPatch
 ) -> None:
-    import shutil
-
-    shutil.copytree(whole.store.path.parent / "a.trainings", tmp_path / "a.trainings")
-    with whole.store.reader() as reader:
-        tables = [row["table_name"] for row in reader.query("SELECT table_name FROM information_schema.tables "
-                                                            "WHERE table_type = 'BASE TABLE'")]  # fmt: skip
-        kept = {
-            name: reader.query(f"SELECT * FROM {name}") for name in tables if name not in ("schema_version", "events")
-        }
-    copy = tmp_path / "a.duckdb"
-    with Store.open(copy) as store:
-        store.append({name: found for name, found in kept.items() if found and name in store._tables})
-    opened = train(copy, "dpo", dpo__loss=loss, dpo__epochs="3.0")
+    opened = train(copied(whole, tmp_path), "dpo", dpo__loss=loss, dpo__epochs="3.0")
     assert opened.outcome is not None and opened.outcome.state == "done", opened.outcome
     found = losses(opened, loss)
     assert found and all(norm > 0 for *_, norm in found)
@@ -175,28 +192,6 @@ def test_an_adapter_that_was_changed_is_refused(whole: Engine, tmp_path: Path) -
     moved = adapters.Adapter(found.training_id, found.method, tmp_path / "adapter", found.sha256)
     with pytest.raises(TrainingError, match="was changed since it was trained"):
         adapters.require_whole(moved)
-
-
-def test_two_processes_train_what_one_does(path: Path, model: Path) -> None:
-    from engine.training.worker import command_for
-
-    opened = train(path, "sft", command=command_for("cpu_2"), sft__epochs="1.0", adapter__dropout="0.0")
-    assert opened.outcome is not None and opened.outcome.state == "done", opened.outcome
-    facts = json.loads(rows(opened, "SELECT facts FROM trainings")[0]["facts"])
-    assert facts["processes"] == 2 and facts["micro_batch"] == 2
-    two = losses(opened)
-    opened.close()
-    with Store.open(path) as store, store.reader() as reader:
-        tokens = [row["n_tokens"] for row in reader.query("SELECT n_tokens FROM training_steps ORDER BY step")]
-    other = trainable_store(path.with_name("b.duckdb"), model, settings())
-    alone = train(other, "sft", sft__epochs="1.0", adapter__dropout="0.0")
-    assert [row["n_tokens"] for row in rows(alone, "SELECT n_tokens FROM training_steps ORDER BY step")] == tokens
-    one = losses(alone)
-    alone.close()
-    assert [step for step, *_ in two] == [step for step, *_ in one] == list(range(1, 7))
-    for (step, loss, norm), (_, loss_1, norm_1) in zip(two, one, strict=True):
-        assert loss == pytest.approx(loss_1, rel=1e-3), f"step {step}"
-        assert norm == pytest.approx(norm_1, rel=1e-2), f"step {step}"
 
 
 def test_packed_examples_train_with_their_masks(path: Path, in_process: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from tests.tui.fakes import RUN, FakeEngine, fill, steady_run
 from tests.tui.pictures import LeanSVG
 from tests.tui.rooms.test_evaluation_room import evaluated_rows, gap_check
 from tests.tui.rooms.test_training_room import trained_rows
-from tests.tui.screen import control_center, settle, text_of
+from tests.tui.screen import control_center, settle, shown, text_of
 from tests.tui.training_fakes import finished_training, plan
 from tui.app.app import ControlCenter
 from tui.host.machine import Load, Machine
@@ -59,6 +59,13 @@ class Morning(datetime):
         return NOW.astimezone(tz)
 
 
+START: dict[str, Any] = {
+    "model": "gemma3-270m", "device": "CPU", "gpus": 0, "memory": 24 * 2**30, "free": 16 * 2**30, "training": [],
+    "inference": {"weights": 2**30, "fits": True}, "reason": None,
+    "pilot": {"examples": 100, "hours": 0.5, "usd": None}, "target": {"examples": 100, "hours": 0.5, "usd": None},
+}  # fmt: skip
+
+
 @pytest.fixture(params=((80, 24), (120, 36), (200, 60)), ids=lambda size: f"{size[0]}x{size[1]}")
 def size(request: pytest.FixtureRequest) -> Size:
     return request.param  # type: ignore[no-any-return]
@@ -78,7 +85,8 @@ def clock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Clock:
     monkeypatch.setattr("tui.widgets.training.account.datetime", Morning)
     monkeypatch.setattr("tui.rooms.run.token_hex", lambda _: "lot")
     monkeypatch.setattr("tui.rooms.run.DRAWN_EVERY_S", 1e9)
-    monkeypatch.setattr(Machine, "load", lambda _: Load(0.42, 1.2, 8.0, 24.0))
+    monkeypatch.setattr(Machine, "load", lambda _, gpus: Load(0.42, 1.2, 8.0, 24.0))
+    monkeypatch.setattr("tui.rooms.run.forecast_start", lambda _: START)
     monkeypatch.setattr("engine.analyses.offers.training_plan", training_plan)
     monkeypatch.setattr("engine.evaluation.plan.scorer_sha256", lambda: "ab" * 32)  # no new pictures for a new rule
     monkeypatch.chdir(tmp_path)
@@ -129,7 +137,7 @@ ROOMS = tuple((place.name, ("escape", place.key)) for place in PLACES)
 
 async def test_empty(size: Size, picture: SnapshotAssertion) -> None:
     async with control_center(STORE, None, size=size) as (app, pilot):
-        await settle(pilot, lambda: bool(app.query("#start")))
+        await settle(pilot, lambda: bool(app.query("#start")) and "priors" in shown(app, "#start"))
         wrong = await differing(app, pilot, picture, ROOMS)
     assert not wrong, "\n".join(wrong)
 

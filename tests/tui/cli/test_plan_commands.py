@@ -171,7 +171,7 @@ def test_what_fits_without_weights_as_json_and_in_80_columns(tmp_path: Path) -> 
     assert found["inference"]["replicas"] == 2 and found["stages"][0]["requests"] > 0
     text = at_80(fit_report(found))
     assert max(map(len, text)) <= 80
-    for words in ("2 engines side by side (replicas)", "SFT, QLoRA", "DPO, LoRA", "727,026", "activ."):
+    for words in ("2 engines side by side (replicas)", "SFT, QLoRA", "DPO, LoRA", "115,624", "activ."):
         assert any(words in line for line in text), words
     with pytest.raises(UsageError, match="no kind of GPU 'h10'"):
         told(plan.fit, tmp_path / "none.duckdb", **asked | {"kind": "h10"})

@@ -241,3 +241,9 @@ def test_what_is_offered_after_a_failed_guard_can_be_done() -> None:
     assert "cai samples" not in told and "gate.KEY" not in told
     check = {"check_name": "runaway share", "passed": False, "result": "failed"}
     assert "cai samples" in "\n".join(what_next(status, [check], 4))
+
+
+def test_what_another_machine_is_to_compute_is_no_decision_of_a_person() -> None:
+    reason = "24 requests were written to asked.jsonl. Compute them where the model is (cai answer), then: cai resume"
+    assert what_next({"run": RUN, "reason": reason}, [], 3) == [f"reason: {reason}"]
+    assert "a decision" in what_next({"run": RUN, "reason": "the pilot waits for a person"}, [], 3)[-1]

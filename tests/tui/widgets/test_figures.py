@@ -97,7 +97,7 @@ def test_a_phase_that_only_scores_has_no_token_rate(state: RunState) -> None:
     assert _throughput(state, 60).plain == "tokens/s     –"
     state.apply(ThroughputMeasured(RUN, "response_judgements", 0.0, 12.5))
     assert _throughput(state, 60).plain == "tokens/s     –   12.5 scored/s"
-    assert list(state.tokens_per_s) == [120.0]
+    assert list(state.gauges.tokens_per_s) == [120.0]
 
 
 def test_what_came_back_at_once_is_no_rate() -> None:

@@ -217,6 +217,8 @@ def test_memory_in_words() -> None:
     assert "is not known" in told and parts.endswith("; 1 example at once, activations computed again") and fits
     told, _, fits = memory_words(memory(4 * GIB, fits=False))
     assert told == "5.1 GiB of the device's 4.0 GiB: more than fits" and not fits
+    _, parts, _ = memory_words(memory(reference=2 * GIB, reference_batch=32))
+    assert parts.endswith("; 8 examples at once; before it the reference, 32 at once, 2.00")
 
 
 def test_where_a_training_stands() -> None:

@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from engine.core.figures import NO_PRICE, clock_text, count, dollars, format_seconds, percents_whole
+from engine.core.nvidia import GpuLoad
 from engine.stats.shares import wilson
 from store.names import FINISHED
 from tui.host.machine import Load
@@ -61,11 +62,14 @@ class LiveFigures(Static):
         last = [(0, _forecast(state, width))]
         if (ends := _ends(state, width)) is not None:
             last.append((1, ends))
-        if (state.tokens_per_s or state.items_per_s) and state.state not in FINISHED:
-            last.append((5, _throughput(state, width)))
-        last += [(1, _budget(state, price_per_hour, width)), (2, _each(state, price_per_hour))]
-        *gpus_before, busy = _machine(load, width)
-        last += [*((7, line) for line in gpus_before), (6, busy)]
+        gpus = state.gauges.gpus or (load.gpus if load is not None else ())
+        if (state.gauges.tokens_per_s or state.gauges.items_per_s) and state.state not in FINISHED:
+            last.append((2 if gpus else 5, _throughput(state, width)))
+        last += [(1, _budget(state, price_per_hour, width)), (3 if gpus else 2, _each(state, price_per_hour))]
+        if gpus:
+            last.append((2, _gpus(gpus, width)))
+            last += [(7, _gpu(number, one)) for number, one in enumerate(gpus) if len(gpus) > 1]
+        last.append((6, _machine(load, bool(gpus), width)))
         found = state.good_among_accepted
         free = height - len(first) - len(last)
         good = _good_ones(found, width, free if height else 2 * len(found)) if found else []
@@ -123,11 +127,12 @@ def _first_fitting(ways: Sequence[str], width: int) -> str:
 
 def _throughput(state: RunState, width: int) -> Content:
     """Tokens a second; a phase that only scores writes none, and its items are told instead."""
-    if not state.writes:
-        scored = "" if not state.items_per_s else f"   {state.items_per_s:.1f} scored/s"
+    gauges = state.gauges
+    if not gauges.writes:
+        scored = "" if not gauges.items_per_s else f"   {gauges.items_per_s:.1f} scored/s"
         return row(("tokens/s     ", QUIET), "–", (scored, QUIET))
-    rate = f"{state.tokens_per_s[-1]:7.1f} "
-    drawn = sparkline(state.tokens_per_s, max(4, min(60, width - 24)))
+    rate = f"{gauges.tokens_per_s[-1]:7.1f} "
+    drawn = sparkline(gauges.tokens_per_s, max(4, min(60, width - 24)))
     return row(("tokens/s     ", QUIET), rate, (drawn, "$accent"))
 
 
@@ -240,17 +245,53 @@ def _budget(state: RunState, price_per_hour: float | None, width: int = 80) -> C
     return row(("cost         ", QUIET), (f"${spent:,.2f}", "bold"), later, (f" at ${price_per_hour:g}/h", QUIET))
 
 
-def _machine(load: Load | None, width: int) -> list[Content]:
+def _machine(load: Load | None, has_gpu: bool, width: int) -> Content:
     if load is None:
-        return [row(("machine      ", QUIET), ("measured in a moment", QUIET))]
+        return row(("machine      ", QUIET), ("measured in a moment", QUIET))
     memory, name = f"{load.used_gib:.1f}/{load.total_gib:.0f} GiB", "  memory " if width >= _NAMED_FROM else "  "
     tone = TONES["warn"] if load.used_gib > 0.9 * load.total_gib else ""
     line = row(("machine      ", QUIET), f"CPU {100 * load.cpu:3.0f} %", (name, QUIET), (memory, tone))
-    for more in ("" if load.gpus else "  no GPU", f" (own {load.own_gib:.1f})"):
+    for more in ("" if has_gpu else "  no GPU", f" (own {load.own_gib:.1f})"):
         if line.cell_length + len(more) <= width:
             line = Content.assemble(line, (more, QUIET))
-    rows = [line]
-    for number, (busy, used, total) in enumerate(load.gpus):
-        full = TONES["warn"] if used > 0.95 * total else ""
-        rows.append(row((f"GPU {number:<9}", QUIET), f"{100 * busy:3.0f} %", (f"  {used:.1f}/{total:.0f} GiB", full)))
-    return rows
+    return line
+
+
+def _gpus(gpus: Sequence[GpuLoad], width: int) -> Content:
+    """All GPUs in a line: how busy, memory and power together, the hottest one's temperature; what fits of it."""
+    shares = [one.busy for one in gpus if one.busy is not None]
+    busy = f"{100 * sum(shares) / len(shares):.0f} %" if shares else "– %"
+    least = f"{100 * min(shares):.0f} %" if len(shares) > 1 else ""
+    used, total = sum(one.used_mib for one in gpus) / 1024, sum(one.total_mib for one in gpus) / 1024
+    memory = f"{used:.1f}/{total:.0f} GiB" if len(gpus) == 1 else f"{used:.0f}/{total:.0f} GiB"
+    label = "GPU" if len(gpus) == 1 else f"{len(gpus)} GPUs"
+    told = [busy, f"(least {least})", memory, _power(gpus), _hottest(gpus)]
+    if not least:
+        del told[1]
+    short = [f"({least})" if "least" in one else one for one in told]
+    ways = [told, told[:-1], short[:-1], short[:-2], short[:1]]
+    heads = ((f"{label:<13}", "  "), (f"{label} ", " "))
+    ways_told = [f"{head}{gap.join(filter(None, way))}" for way in ways for head, gap in heads]
+    line = _first_fitting(ways_told, width)
+    before, memory, after = line.removeprefix(label).partition(memory)
+    full = TONES["warn"] if used > 0.95 * total else ""
+    return row((label, QUIET), (before, "bold"), (memory, full), (after, QUIET))
+
+
+def _gpu(number: int, one: GpuLoad) -> Content:
+    busy = "  –" if one.busy is None else f"{100 * one.busy:3.0f}"
+    memory = f"  {one.used_mib / 1024:.1f}/{one.total_mib / 1024:.0f} GiB"
+    full = TONES["warn"] if one.used_mib > 0.95 * one.total_mib else ""
+    return row((f" GPU {number:<8}", QUIET), f"{busy} %", (memory, full), (f"  {_power([one])}", QUIET))
+
+
+def _power(gpus: Sequence[GpuLoad]) -> str:
+    watts = [one.watts for one in gpus if one.watts is not None]
+    if not watts:
+        return ""
+    return f"{sum(watts):.0f} W" if sum(watts) < 1000 else f"{sum(watts) / 1000:.1f} kW"
+
+
+def _hottest(gpus: Sequence[GpuLoad]) -> str:
+    known = [one.celsius for one in gpus if one.celsius is not None]
+    return f"{max(known):.0f} °C" if known else ""

@@ -60,10 +60,10 @@ class GlancePanel(VerticalScroll):
     def action_turn(self) -> None:
         self.post_message(self.Turned())
 
-    def show(self, state: RunState, facts: RunFacts) -> None:
+    def show(self, state: RunState, facts: RunFacts, price_per_hour: float | None) -> None:
         width, short = max(20, self.size.width - 2), self.screen.has_class("-short")
         rows = [
-            _needs_line(needs(state, facts.reviews), width, known=bool(facts.run_id)),
+            _needs_line(needs(state, facts.reviews, price_per_hour), width, known=bool(facts.run_id)),
             *_weakest_lines(weakest(state, self._gates, self._guard), width, helps=not short),
         ]
         audits = list(state.audits.values())
@@ -90,12 +90,11 @@ def _needs_line(found: Sequence[Need], width: int, *, known: bool) -> Content:
     line = row(("! needs you ", f"bold {TONES['warn']}"))
     for at, one in enumerate(found):
         left = width - line.cell_length - (len(found) > at + 1) * 5
-        piece = len(one.told) + len(one.key) + 4
+        key = row(" ", (f" {one.key} ", "bold reverse"), "  ") if one.key else Content("")
+        piece = len(one.told) + key.cell_length
         if at and piece > left:
             return row(line, (f"+{len(found) - at} more", QUIET))
-        line = row(
-            line, one_line(one.told, max(8, left - len(one.key) - 4)), " ", (f" {one.key} ", "bold reverse"), "  "
-        )
+        line = row(line, one_line(one.told, max(8, left - key.cell_length)), key)
     return line
 
 

@@ -254,6 +254,8 @@ def restored(kind: str, run_id: str, payload: Mapping[str, Any]) -> Event | None
         name: tuple(value) if isinstance(value, list) else value for name, value in payload.items() if name in known
     }
     try:
+        if found is GpusMeasured:
+            told["gpus"] = tuple(GpuLoad(**one) for one in told["gpus"])
         return found(run_id, **told)
-    except TypeError:  # of another version: something is missing
+    except (KeyError, TypeError):  # of another version: something is missing
         return None

@@ -16,6 +16,8 @@ from tui.messages import OwnerLeft
 from tui.words.questions import Choice, DockedQuestion
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tui.live.far import FarEngine
 
 LOOK_AGAIN_S = 1.0
@@ -81,12 +83,20 @@ class Attaching(Working):
         self.post_message(OwnerLeft(owner))
 
     def on_owner_left(self, event: OwnerLeft) -> None:
-        if event.owner is self.session.owner:
-            process = event.owner.process
-            self._look_again(lambda found: self._attached_or_not(found, process))
+        process = event.owner.process
+        if event.owner is not self.session.owner:
+            return
+        if not event.owner.run_id:  # it wrote something, and has done so
+            self._open_here()
+        else:
+            self._look_again(lambda found: self._attached_or_not(found, process), self.session.let_go)
 
-    def _look_again(self, then: Any) -> None:
-        self.background("attaching to the store's owner", self.session.attach_again, then, group="attaching")
+    def _look_again(self, then: Callable[[Found | None], object], first: Callable[[], None] = lambda: None) -> None:
+        def look() -> Found | None:
+            first()
+            return self.session.attach_again()
+
+        self.background("attaching to the store's owner", look, then, group="attaching")
 
     def _attached_or_not(self, found: Found | None, process: int) -> None:
         """Follow the next owner, as one that was too slow the same, or ask what to do without one."""
@@ -116,10 +126,13 @@ class Attaching(Working):
 
     def _answered_without_owner(self, answer: str, _: str) -> None:
         if answer == "open":
-            self.state = RunState()
-            self.state.state = "opening"
-            self.background("opening the store", self.session.look, self.show_what_is_there)
-            self.paint()
+            self._open_here()
+
+    def _open_here(self) -> None:
+        self.state = RunState()
+        self.state.state = "opening"
+        self.background("opening the store", self.session.look, self.show_what_is_there)
+        self.paint()
 
 
 def _without_owner(process: int) -> DockedQuestion:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.run.orders import Evaluate, Refit, Train
 from store.errors import StoreError
+from tui.live.bridge import LATEST_ONLY
 from tui.live.working import WorkingClock
 
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from engine.run.orders import Order
     from engine.run.same import EndedRun
 
-_NEWEST = ("RunStarted", "ModelLoading", "ModelLoaded", "TrainingStarted", "TrainingStepped", "PhaseProgressed",
-           "ThroughputMeasured", "ForecastUpdated")  # fmt: skip
+_NEWEST = LATEST_ONLY | {"RunStarted", "ModelLoading", "ModelLoaded", "TrainingStarted", "TrainingStepped"}
 _NOT_KEPT = ("MarginMeasured",)  # all of them are in the store
 
 

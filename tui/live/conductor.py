@@ -67,15 +67,14 @@ class Session:
     def attach_again(self) -> tuple[str | None, dict[str, Any] | None] | None:
         """Attach to the next process that has the store, and return what `look` does; None where there is none.
 
-        Also None, with nothing changed, where this process has opened the store itself by now.
+        Also None, with nothing changed, where the store is open here or attached to by now.
         """
         from store.errors import StoreError
         from store.serving.attached import Attached
 
         with self._hands:
-            if self.owner is None and (self.engine is not None or self.library is not None):
+            if self.conducted is not None or self.library is not None:
                 return None
-            self.let_go()
             try:
                 attached = Attached.to(self.store_path)
                 if attached is None:

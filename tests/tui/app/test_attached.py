@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from engine.core.events import Event, PhaseProgressed, QuestionAnswered, QuestionAsked, RunFinished
+from engine.core.events import Event, PhaseProgressed, QuestionAnswered, QuestionAsked, RunFinished, StopAsked
 from engine.run.orders import Evaluate, NewRun
 from store.db import Store, reading
 from tests.store import rows
@@ -64,6 +64,8 @@ async def test_it_shows_what_was_told_before_and_follows_within_a_second(store: 
             await within_a_second(pilot, lambda: "‖ paused" in shown(app, "#header"))
             engine.resume()
             await within_a_second(pilot, lambda: "▶ running" in shown(app, "#header"))
+            engine.emit(StopAsked(RUN))
+            await within_a_second(pilot, lambda: "■ stopping" in shown(app, "#header"))
 
 
 async def test_it_pauses_answers_and_leaves_through_the_owner(store: Path) -> None:
@@ -132,7 +134,7 @@ async def test_another_kind_of_work_is_shown_as_such(store: Path) -> None:
     with owner(store, Evaluate(store, RUN)):
         async with control_center(store, script=None) as (app, pilot):
             await settle(pilot, lambda: app.state.state == "running")
-            assert app.state.evaluates and "evaluating" in shown(app, "#header")
+            await settle(pilot, lambda: app.state.evaluates and "evaluating" in shown(app, "#header"))
 
 
 async def test_when_the_owner_ends_the_next_is_followed_or_the_store_opened_here(store: Path) -> None:
@@ -156,6 +158,17 @@ async def test_when_the_owner_ends_the_next_is_followed_or_the_store_opened_here
     await pilot.press("enter")
     await settle(pilot, lambda: app.session.library is not None and app.state.state not in ("opening", "interrupted"))
     assert app.session.owner is None and app.dock.current is None
+    await app_and.__aexit__(None, None, None)
+
+
+async def test_a_process_that_only_wrote_something_is_not_asked_about(store: Path) -> None:
+    with Store.open(store):
+        app_and = control_center(store, script=None)
+        app, pilot = await app_and.__aenter__()
+        await settle(pilot, lambda: app.state.state == "done" and "attached to process" in shown(app, "#header"))
+    await settle(pilot, lambda: app.session.owner is None and app.session.library is not None)
+    await settle(pilot, lambda: app.state.state == "done" and "attached" not in shown(app, "#header"))
+    assert app.dock.current is None
     await app_and.__aexit__(None, None, None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,17 @@ from typing import Any
 import pytest
 
 import engine.models.registry
-from engine.core.events import Event, MarginMeasured, PhaseProgressed, RunPaused, RunResumed, RunStarted, restored
+from engine.core.events import (
+    Event,
+    GpusMeasured,
+    MarginMeasured,
+    PhaseProgressed,
+    RunPaused,
+    RunResumed,
+    RunStarted,
+    restored,
+)
+from engine.core.nvidia import GpuLoad
 from engine.run.engine import Engine
 from engine.run.orders import NewRun
 from store.db import Store, reading
@@ -149,6 +160,9 @@ def test_an_event_is_the_same_after_its_way_and_an_unknown_one_is_none() -> None
     assert restored(event.kind, RUN, event.payload()) == event
     assert restored("RunStarted", RUN, {**event.payload(), "newer": 1}) == event
     assert restored("RunStarted", RUN, {"spec": "spec"}) is None
+    gpus = GpusMeasured(RUN, "responses", (GpuLoad("H200", 0.5, 70_000, 140_000, 300.0, 50),))
+    assert restored(gpus.kind, RUN, json.loads(json.dumps(gpus.payload()))) == gpus
+    assert restored(gpus.kind, RUN, {"phase": "responses"}) is None
     assert restored("Callable", RUN, {}) is None and restored("Nothing", RUN, {}) is None
 
 

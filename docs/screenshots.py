@@ -12,7 +12,7 @@ from pathlib import Path
 from tui.app.app import ControlCenter
 from tui.live.opener import opener
 
-HERE = Path(__file__).parent
+PICTURES = Path(__file__).parent / "pictures"
 SHOTS = (
     ("run", "1", (132, 40)),
     ("samples", "2", (132, 40)),
@@ -34,4 +34,4 @@ async def shoot(store: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(shoot(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else HERE))
+    asyncio.run(shoot(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else PICTURES))

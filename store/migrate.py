@@ -172,10 +172,12 @@ def _back_up(path: Path, version: int) -> None:
 
 
 def _copy_durably(source: Path, target: Path) -> None:
-    """Copy a file aside, force it to disk, and rename it into place."""
+    """Copy a file aside, for those who may read it, force it to disk, and rename it into place."""
     aside = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
+        aside.touch(mode=0o600)
         shutil.copyfile(source, aside)
+        shutil.copymode(source, aside)
         with aside.open("rb") as copied:
             os.fsync(copied.fileno())
         aside.replace(target)

@@ -14,7 +14,7 @@ import duckdb
 
 from store import schema
 from store.connect import connect, not_opened, write_failed
-from store.disk import volume
+from store.disk import volume, whole_file
 from store.encode import Column, Table
 from store.errors import StoreError, StoreTooNew, StoreWriteFailed
 
@@ -164,22 +164,10 @@ def _back_up(path: Path, version: int) -> None:
     target = next(target for target in map(path.with_name, names) if not target.exists())
     try:
         log = Path(f"{path}.wal")
-        if log.exists():
-            _copy_durably(log, Path(f"{target}.wal"))
-        _copy_durably(path, target)
+        for source, copy in ((log, Path(f"{target}.wal")), (path, target)):
+            copy.unlink(missing_ok=True)  # a log without its file is what a kill left
+            if source.exists():
+                with whole_file(copy) as aside:
+                    shutil.copyfile(source, aside)
     except OSError as error:
         raise write_failed(target, error) from error
-
-
-def _copy_durably(source: Path, target: Path) -> None:
-    """Copy a file aside, for those who may read it, force it to disk, and rename it into place."""
-    aside = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        aside.touch(mode=0o600)
-        shutil.copyfile(source, aside)
-        shutil.copymode(source, aside)
-        with aside.open("rb") as copied:
-            os.fsync(copied.fileno())
-        aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)

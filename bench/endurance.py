@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import statistics
 import subprocess
 import sys
@@ -45,17 +46,14 @@ def duckdb_mb(store: Any) -> float:
 
 
 def read(path: Path) -> None:
-    """Read the store once a second until nobody owns it; prints one JSON object: reads, and errors by their title."""
+    """Read the store once a second until the input ends; prints one JSON object: reads, and errors by their title."""
     from store.db import reading
     from store.errors import CaiError
-    from store.serving.attached import Attached
 
     reads, errors = 0, []
-    while path.exists():
+    while not select.select([sys.stdin], [], [], 1.0)[0]:
         try:
             with reading(path) as store, store.reader() as reader:
-                if not isinstance(store, Attached):
-                    break
                 run_id = str(reader.latest_run_id())
                 reader.run(run_id)
                 reader.events(run_id)
@@ -65,7 +63,6 @@ def read(path: Path) -> None:
                 reads += 1
         except CaiError as error:
             errors.append(error.title)
-        time.sleep(1)
     print(json.dumps({"reads": reads, "errors": errors}))
 
 
@@ -113,14 +110,15 @@ def main() -> None:
         path = Path(folder) / "a.duckdb"
         opened = open_engine(NewRun(path, pilot=20, target=1_000_000, overrides=LOOSE), bridge.emit)
         opened.start()
-        reader = subprocess.Popen([sys.executable, __file__, "--read", str(path)], text=True, stdout=subprocess.PIPE)
+        argv = [sys.executable, __file__, "--read", str(path)]
+        reader = subprocess.Popen(argv, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         looks = watched(opened, bridge, state, seconds)
         ended = opened.outcome
         with opened.store.reader() as rows:
             tables = "completions", "scores", "samples", "events", "ledger"
             counted = {name: rows.query(f"SELECT count(*) AS n FROM {name}")[0]["n"] for name in tables}
-        opened.close()
         told, _ = reader.communicate(timeout=60)
+        opened.close()
     if ended is not None:
         raise SystemExit(f"the run ended by itself: {ended.state}, {ended.reason}")
     read_ = json.loads(told.splitlines()[-1])

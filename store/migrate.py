@@ -13,7 +13,7 @@ import duckdb
 
 from store import schema
 from store.connect import connect, not_opened, write_failed
-from store.disk import aside, force_to_disk, volume
+from store.disk import aside, volume, whole_file
 from store.encode import Column, Table
 from store.errors import StoreError, StoreTooNew, StoreWriteFailed
 
@@ -161,21 +161,11 @@ def _back_up(path: Path, version: int) -> None:
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
     target = next(target for target in map(path.with_name, names) if not target.exists())
     try:
-        log, copied = Path(f"{path}.wal"), Path(f"{target}.wal")
-        if log.exists():
-            _copy_durably(log, copied)
-        else:
-            copied.unlink(missing_ok=True)  # of a copy that was broken off: this one has no log
-        _copy_durably(path, target)
+        log = Path(f"{path}.wal")
+        for source, copy in ((log, Path(f"{target}.wal")), (path, target)):
+            copy.unlink(missing_ok=True)  # a log without its file is what a kill left
+            if source.exists():
+                with whole_file(copy) as writing:
+                    shutil.copyfile(source, writing)
     except OSError as error:
         raise write_failed(target, error) from error
-
-
-def _copy_durably(source: Path, target: Path) -> None:
-    """Copy a file aside, force it to disk, and rename it into place."""
-    with aside(target) as folder:
-        copied = folder / target.name
-        shutil.copyfile(source, copied)
-        force_to_disk(copied, deep=False)
-        copied.replace(target)
-        force_to_disk(target.parent, deep=False)

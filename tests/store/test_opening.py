@@ -192,6 +192,7 @@ def test_an_older_schema_is_migrated_after_a_copy(path: Path, monkeypatch: pytes
             assert len(reader.samples("run-a")) == 5
     backup = path.with_name(f"cai.duckdb.v{old}.backup")
     assert sorted(found.name for found in path.parent.iterdir()) == ["cai.duckdb", "cai.duckdb.commits", backup.name]
+    assert backup.stat().st_mode & 0o777 == path.stat().st_mode & 0o777 == 0o600
     with duckdb.connect(str(backup)) as copy:
         assert copy.execute("SELECT max(version) FROM cai_schema").fetchall() == [(old,)]
         assert copy.execute("SELECT count(*) FROM samples").fetchall() == [(4,)]

@@ -176,7 +176,7 @@ class QuestionsRoom(TableRoom):
         if not told:
             return []
         head = row((f"what may be done about the {gate} gate", "bold"))
-        return [head, *(row(("· ", "$accent"), line) for line in told), Content("")]
+        return [head, *(row(("· ", "$accent"), make_visible(line)) for line in told), Content("")]
 
     def home(self) -> None:
         if self._open:  # whoever comes here then comes to read about the question

@@ -309,6 +309,7 @@ def test_the_copy_before_a_migration_of_what_a_kill_left_opens_by_itself(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leave(path, merged=3, last=5)
+    path.with_name(f"{NAME}.v{schema.VERSION}.backup.wal").write_text("of a copy that a kill broke off")
     old, steps = schema.VERSION, schema.STEPS
     monkeypatch.setattr(schema, "STEPS", (*steps, "ALTER TABLE samples ADD COLUMN note VARCHAR"))
     monkeypatch.setattr(schema, "VERSION", old + 1)

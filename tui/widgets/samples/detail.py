@@ -116,7 +116,7 @@ def _ending(sample: Mapping[str, Any]) -> str:
     reason = ended.get(sample["stop_reason"], str(sample["stop_reason"]))
     rules = sorted({str(span["rule"]) for span in sample["trimmed"] or ()})
     cut = f" · trimmed by {', '.join(rules)}, shown ‹dimmed›" if rules else ""
-    return f"  {sample['n_tokens']} tokens, {reason}{cut}"
+    return make_visible(f"  {sample['n_tokens']} tokens, {reason}{cut}")
 
 
 def _response(sample: Mapping[str, Any]) -> Content:

@@ -55,8 +55,8 @@ def describe(kind: str, payload: Mapping[str, object]) -> tuple[str, str]:
             return "info", f"Paused{_through(payload)}"
         case "RunResumed":
             return "info", f"Resumed{_through(payload)}"
-        case "StopAsked":
-            return "info", f"Stopping at the next commit{_through(payload)}"
+        case "StopAsked":  # whoever asks at the run's own screen sees that it stops
+            return "info", f"Stopping at the next commit{_through(payload)}" if get("through") else ""
         case "RunFinished":
             state, reason = str(get("state")), str(get("reason"))
             if reason.startswith(LOCKED):

@@ -36,6 +36,7 @@ from tests.tui.fakes import RUN, FakeEngine, fill, steady_run
 from tui.live.broadcast import Broadcast
 from tui.live.far import FarEngine
 from tui.live.opener import opener
+from tui.words.events import describe
 
 pytestmark = pytest.mark.integration
 
@@ -150,6 +151,8 @@ def test_a_screen_that_comes_later_knows_what_the_runs_own_screen_knows(store: P
         broadcast.emit(RunPaused(RUN, "process 7"))
         assert follower(store, lambda event: None).state().events[-1].text == "Paused (process 7)"
         far._following.about["run"] = far.run_id = "another"
+        assert describe("StopAsked", {"through": "process 7"}) == ("info", "Stopping at the next commit (process 7)")
+        assert describe("StopAsked", {"through": ""})[1] == ""
         with pytest.raises(StoreError, match=f"works on run {RUN} now"):
             far.pause()
         assert not fake.calls

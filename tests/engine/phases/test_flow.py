@@ -1,0 +1,140 @@
+"""Phases side by side: the rows of a run are those of one phase after the other, whenever answers come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.core.events import Event, PhaseFinished, PhaseStarted
+from engine.models.requests import Decoding, Generate, Score
+from engine.phases.flow import Flow, Lane, Tally
+from engine.run.engine import Engine
+from tests.engine.fakes import Elsewhere, FakeElsewhere, FakeModel, data_rows, run_engine, stopped_after
+from tests.engine.phases.test_preferences import OPTIONS as PREFERENCES
+from tests.engine.phases.test_preferences import Critical, rows_of
+
+pytestmark = pytest.mark.integration
+
+SETTINGS = {
+    "critics.instruction": "[grade]", "critics.sample": "[grade, ended]", "critics.shuffles": "1",
+    "critics.audit_items": "8", "instructions.round": "4", "expected_candidates_per_accepted": "1.5",
+}  # fmt: skip
+ONE, SEVERAL = ({"pilot": 6, "overrides": SETTINGS | {"responses.drafts": n}} for n in ("1", "3"))
+
+
+class CriticalElsewhere(Elsewhere, Critical):
+    pass
+
+
+def rows_and_end(opened: Engine) -> tuple[Any, ...]:
+    assert opened.outcome is not None, opened.error
+    found = rows_of(opened), opened.outcome.state, opened.outcome.reason, opened.outcome.accepted
+    opened.close()
+    return found
+
+
+@pytest.mark.parametrize("options", [ONE, SEVERAL], ids=["one draft", "several"])
+def test_the_rows_are_the_same(tmp_path: Path, monkeypatch: Any, options: dict[str, Any]) -> None:
+    model = FakeElsewhere(batch_size=5)
+    beside = rows_and_end(run_engine(tmp_path / "b.duckdb", monkeypatch, model, **options))
+    assert beside == rows_and_end(run_engine(tmp_path / "a.duckdb", monkeypatch, FakeModel(), **options))
+    assert model.most == 2  # texts were written while others were scored
+
+
+def test_the_rows_are_the_same_as_far_as_pairs(tmp_path: Path, monkeypatch: Any) -> None:
+    model = CriticalElsewhere(batch_size=5)
+    beside = rows_and_end(run_engine(tmp_path / "b.duckdb", monkeypatch, model, **PREFERENCES))
+    assert beside == rows_and_end(run_engine(tmp_path / "a.duckdb", monkeypatch, Critical(), **PREFERENCES))
+    assert {row["source"] for row in beside[0]["pairs"]} == {"revision", "best_of", "hard_negative", "boundary"}
+
+
+@pytest.mark.parametrize("stop_after", [3, 11, 22, 31, 60])
+def test_a_run_that_was_stopped_goes_on_to_the_same_rows(tmp_path: Path, monkeypatch: Any, stop_after: int) -> None:
+    options = PREFERENCES if stop_after > 30 else ONE
+    make = CriticalElsewhere if stop_after > 30 else FakeElsewhere
+    whole = run_engine(tmp_path / "whole.duckdb", monkeypatch, make(batch_size=5), **options)
+    first, run_id = stopped_after(
+        stop_after, tmp_path / "cut.duckdb", monkeypatch, lambda **how: make(batch_size=5, **how), **options
+    )
+    second = make(batch_size=5)
+    resumed = run_engine(tmp_path / "cut.duckdb", monkeypatch, second, resume=run_id)
+    assert not {request.prompt for request in first.generated} & {request.prompt for request in second.generated}
+    assert rows_and_end(resumed)[0] == rows_and_end(whole)[0]
+
+
+PHASES = {"instructions": "instructions", "instruction_judgements": "verdicts", "responses": "samples"}
+
+
+@pytest.mark.parametrize("until", PHASES)
+def test_nothing_is_asked_for_a_phase_that_was_not_asked_for(tmp_path: Path, monkeypatch: Any, until: str) -> None:
+    events: list[Event] = []
+    model = FakeElsewhere(batch_size=5)
+    opened = run_engine(tmp_path / "a.duckdb", monkeypatch, model, events.append, until=until, **ONE)
+    assert opened.outcome is not None and opened.outcome.state == "done" and until in opened.outcome.reason
+    there = {name for name in PHASES.values() if data_rows(opened)[name]}
+    assert there == set(list(PHASES.values())[: list(PHASES).index(until) + 1])
+    begun = [event.phase for event in events if isinstance(event, PhaseStarted)]
+    assert begun == ["guard", "audit", *list(PHASES)[: list(PHASES).index(until) + 1]]
+    opened.close()
+
+
+def test_phases_begin_before_those_in_front_of_them_end_and_end_in_order(tmp_path: Path, monkeypatch: Any) -> None:
+    events: list[Event] = []
+    opened = run_engine(tmp_path / "a.duckdb", monkeypatch, FakeElsewhere(batch_size=5), events.append, **ONE)
+    told = [event for event in events if isinstance(event, PhaseStarted | PhaseFinished)]
+    wave = ["instructions", "instruction_judgements", "responses", "response_judgements"]
+    ended = [event.phase for event in told if isinstance(event, PhaseFinished) and event.phase in wave]
+    assert ended == wave * (len(ended) // 4)
+    places = {(type(event), event.phase): at for at, event in reversed(list(enumerate(told)))}
+    assert places[PhaseStarted, "response_judgements"] < places[PhaseFinished, "responses"]
+    last = {event.phase: event for event in told if isinstance(event, PhaseFinished)}
+    verdicts = data_rows(opened)["verdicts"]
+    for phase, kind in (("instruction_judgements", "instruction"), ("response_judgements", "sample")):
+        judged = [row["verdict"] for row in verdicts if row["subject_kind"] == kind]
+        assert (last[phase].done, last[phase].accepted) == (len(judged), judged.count("accepted"))
+    opened.close()
+
+
+def test_what_phases_took_adds_up_to_the_time_that_passed(tmp_path: Path, monkeypatch: Any) -> None:
+    opened = run_engine(tmp_path / "a.duckdb", monkeypatch, FakeElsewhere(batch_size=5), **ONE)
+    reader = opened.store.reader()
+    took = reader.query("SELECT phase, sum(value) AS s FROM metrics WHERE name = 'elapsed_s' GROUP BY 1")
+    assert {row["phase"] for row in took if row["s"] > 0} >= {"instructions", "responses", "response_judgements"}
+    assert opened.outcome is not None and sum(row["s"] for row in took) <= opened.outcome.elapsed_s
+    opened.close()
+
+
+class Alike:
+    """Two lanes that ask the same, each of which is told."""
+
+    def __init__(self, tally: Tally, flow: Flow) -> None:
+        self.told: list[tuple[str, str]] = []
+        for name in ("a", "b"):
+            lane = Lane(tally, self._ask, lambda batch, name=name: self.told.extend((name, key) for key, _ in batch))
+            lane.put([1, 2, 1])
+            flow.add(lane)
+
+    def _ask(self, rows: list[int]) -> list[Any]:
+        decoding = Decoding(4)
+        return [Generate("A text", decoding, row) if row == 1 else Score("A text", (" a", " b")) for row in rows]
+
+
+def test_a_request_of_several_is_asked_once_and_told_to_each(tmp_path: Path, monkeypatch: Any) -> None:
+    told: list[list[tuple[str, str]]] = []
+
+    def run(self: Any, *_: Any) -> tuple[str, str]:
+        flow = Flow(self._work)
+        alike = Alike(flow.phase("responses", 6), flow)
+        flow.run()
+        told.append(alike.told)
+        return "done", ""
+
+    monkeypatch.setattr("engine.run.runner.Runner._waves", run)
+    model = FakeElsewhere(batch_size=5)
+    run_engine(tmp_path / "a.duckdb", monkeypatch, model, **ONE).close()
+    ids = {key for _, key in told[0]}
+    assert len(ids) == 2 and {name for name, _ in told[0]} == {"a", "b"}
+    assert {(name, key) for name, key in told[0]} == {(name, key) for name in "ab" for key in ids}
+    assert sum(request.prompt == "A text" for request in model.generated) == 1

@@ -11,7 +11,7 @@ import hashlib
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from engine.core.data import read_data
@@ -61,39 +61,52 @@ class Instructions:
     def lane(self, tally: Tally, wanted: int, at_most: int, then: Callable[[], None]) -> Lane:
         """Lists until `wanted` distinct instructions are kept or `at_most` lines were considered.
 
-        `then` is called after each round, whose rows are committed. Telling the lane of answers raises NothingParsed
-        where the model writes nothing that can be used.
+        Lines are kept as soon as all lists in front of theirs are there; `then` is called once they are committed.
+        Telling the lane of answers raises NothingParsed where the model writes nothing that can be used.
         """
-        asked: dict[Generate, tuple[int, list[str], str]] = {}
+        asked: dict[Generate, int] = {}
+        about: list[tuple[list[str], str]] = []
         answers: dict[int, tuple[str, Completion]] = {}
+        next_, before = 0, 0  # of the round's lists; kept before it
 
         def begin() -> None:
-            tally.done = self.distinct
+            nonlocal next_, before
+            asked.clear()
+            about.clear()
+            next_, before, tally.done = 0, self.distinct, self.distinct
             if self.distinct < wanted and self.considered < at_most:
                 for number in range(self._work.spec.instructions.round):
-                    request, seed_ids, opening = self._request(self._round, number)
-                    asked[request] = (number, seed_ids, opening)
+                    request, *rest = self._request(self._round, number)
+                    asked[request] = number
+                    about.append((rest[0], rest[1]))
                 lane.put(list(asked))
 
         def told(batch: Sequence[Answered]) -> None:
+            nonlocal next_
             for key, completion in batch:
                 assert isinstance(completion, Completion)
-                answers[asked[completion.request][0]] = key, completion
-            if len(answers) == len(asked):
-                self._keep(asked, answers)
-                asked.clear()
-                answers.clear()
-                tally.done, tally.planned = self.distinct, max(wanted, self.distinct)
-                tally.tell()
-                self._require_some()
+                answers[asked[completion.request]] = key, completion
+            if next_ not in answers:
+                return
+            rows: list[dict[str, Any]] = []
+            while next_ in answers:
+                rows += self._consider(*answers.pop(next_), *about[next_])
+                next_ += 1
+            self._work.store.append({"instructions": rows})
+            tally.done, tally.planned = self.distinct, max(wanted, self.distinct)
+            tally.tell()
+            if next_ == len(asked):
+                self._end_round(self.distinct > before)
                 begin()
-                then()
+            then()
 
         lane = Lane(tally, lambda requests: requests, told, size=self._work.spec.instructions.round)
         begin()
         return lane
 
-    def _require_some(self) -> None:
+    def _end_round(self, fruitful: bool) -> None:
+        self._round += 1
+        self._barren = 0 if fruitful else self._barren + 1
         if self._barren == BARREN_ROUNDS:
             lines = self._work.spec.instructions.round * BARREN_ROUNDS
             raise NothingParsed(
@@ -101,20 +114,6 @@ class Instructions:
                 "Look at the completions (`cai samples`, or the Samples pane): the model may be broken, or "
                 "instructions.temperature too low. Everything written so far is kept.",
             )
-
-    def _keep(
-        self, asked: Mapping[Generate, tuple[int, list[str], str]], answers: Mapping[int, tuple[str, Completion]]
-    ) -> None:
-        """Consider the lines of a round, in the order of its requests."""
-        before = self.distinct
-        rows: list[dict[str, Any]] = []
-        for request, (number, seed_ids, opening) in asked.items():
-            key, completion = answers[number]
-            assert completion.request == request
-            rows += self._consider(key, completion, seed_ids, opening)
-        self._work.store.append({"instructions": rows})
-        self._round += 1
-        self._barren = 0 if self.distinct > before else self._barren + 1
 
     def _request(self, round_: int, number: int) -> tuple[Generate, list[str], str]:
         """A list prompt whose examples favour topics and openings that are rare among what was kept."""

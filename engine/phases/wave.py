@@ -88,6 +88,8 @@ class Wave:
 
     def _expect(self) -> None:
         """How many will be answered: those that are accepted, and of the rest as many as so far."""
+        if self._judging is None:
+            return
         judged = self._tallies[1]
         accepted, left = judged.accepted or 0, max(judged.planned - judged.done, 0)
         for tally in self._tallies[2:]:

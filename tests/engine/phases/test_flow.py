@@ -60,7 +60,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_rows(tmp_path: Path, monkeyp
     )
     second = make(batch_size=5)
     resumed = run_engine(tmp_path / "cut.duckdb", monkeypatch, second, resume=run_id)
-    assert not {request.prompt for request in first.generated} & {request.prompt for request in second.generated}
+    assert not set(first.generated) & set(second.generated)
     assert rows_and_end(resumed)[0] == rows_and_end(whole)[0]
 
 

@@ -122,7 +122,7 @@ class Revising:
         """Take a sample to the round that is missing."""
         name = sample["sample_id"]
         while round_ <= self._spec.rounds:
-            row = self._rows.get((name, round_))
+            row = self._rows.pop((name, round_), None)
             if row is None:
                 self._critiques.put([{"sample": sample, "round": round_}])
                 return
@@ -231,11 +231,12 @@ class Revising:
 
     def _judged(self, decided: Sequence[tuple[Row, Decision]]) -> None:
         for item, decision in decided:
-            row = {**item["row"], "verdict": decision.verdict}
-            self._rows[row["sample_id"], row["round"]] = row
+            row, kept = item["row"], decision.verdict == "accepted"
+            if kept:
+                self._current[row["sample_id"]] = row["revision_id"], row["response"]
             self._tally.done += 1
-            self._tally.accepted = (self._tally.accepted or 0) + (decision.verdict == "accepted")
-            self._go_on(item["sample"], row["round"])
+            self._tally.accepted = (self._tally.accepted or 0) + kept
+            self._go_on(item["sample"], row["round"] + 1)
         if decided:
             self._tally.tell()
 

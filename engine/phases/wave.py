@@ -72,18 +72,16 @@ class Wave:
         self.taken = min(self._wanted, self._instructions.distinct)
         self.upto = self._instructions.place(self.taken)
         if self._judging is not None:
-            tally = self._tallies[1]
             last = self._instructions.distinct >= self._wanted or self._instructions.considered >= self._at_most
-            tally.planned = self.taken if last else self._wanted
-            if self.upto > after:
-                self._judging.put(missing(self._work, "instruction", tally, after, self.upto))
-        if self.upto == after:
-            return
-        # Of a run that goes on some may be decided or answered already.
-        if self._answering is not None:
-            self._answering.put(unanswered(self._work, self._tallies[2], after, self.upto))
-        if self._judging_samples is not None:
-            self._judging_samples.put(missing(self._work, "sample", self._tallies[3], after, self.upto))
+            self._tallies[1].planned = self.taken if last else self._wanted
+        if self.upto > after:
+            # Of a run that goes on some may be decided or answered already.
+            if self._judging is not None:
+                self._judging.put(missing(self._work, "instruction", self._tallies[1], after, self.upto))
+            if self._answering is not None:
+                self._answering.put(unanswered(self._work, self._tallies[2], after, self.upto))
+            if self._judging_samples is not None:
+                self._judging_samples.put(missing(self._work, "sample", self._tallies[3], after, self.upto))
         self._expect()
 
     def _expect(self) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.core.events import Event, PhaseFinished, PhaseStarted
-from engine.models.requests import Decoding, Generate, Score
-from engine.phases.flow import Flow, Lane, Tally
+from engine.models.requests import Adapted, Completion, Decoding, Generate, LabelScores, LoraFiles, Score
+from engine.phases.flow import Flow, Lane
 from engine.run.engine import Engine
 from tests.engine.fakes import Elsewhere, FakeElsewhere, FakeModel, data_rows, run_engine, stopped_after
 from tests.engine.phases.test_preferences import OPTIONS as PREFERENCES
@@ -106,35 +107,60 @@ def test_what_phases_took_adds_up_to_the_time_that_passed(tmp_path: Path, monkey
     opened.close()
 
 
-class Alike:
-    """Two lanes that ask the same, each of which is told."""
-
-    def __init__(self, tally: Tally, flow: Flow) -> None:
-        self.told: list[tuple[str, str]] = []
-        for name in ("a", "b"):
-            lane = Lane(tally, self._ask, lambda batch, name=name: self.told.extend((name, key) for key, _ in batch))
-            lane.put([1, 2, 1])
-            flow.add(lane)
-
-    def _ask(self, rows: list[int]) -> list[Any]:
-        decoding = Decoding(4)
-        return [Generate("A text", decoding, row) if row == 1 else Score("A text", (" a", " b")) for row in rows]
-
-
-def test_a_request_of_several_is_asked_once_and_told_to_each(tmp_path: Path, monkeypatch: Any) -> None:
-    told: list[list[tuple[str, str]]] = []
+def told_by(
+    path: Path, monkeypatch: pytest.MonkeyPatch, model: FakeModel, lanes: dict[str, list[Any]]
+) -> list[tuple[str, Any]]:
+    """Run lanes of requests, one beside the other; returns what each was told."""
+    told: list[tuple[str, Any]] = []
 
     def run(self: Any, *_: Any) -> tuple[str, str]:
         flow = Flow(self._work)
-        alike = Alike(flow.phase("responses", 6), flow)
+        tally = flow.phase("responses", sum(map(len, lanes.values())))
+        for name, requests in lanes.items():
+            lane = Lane(
+                tally, list, lambda batch, name=name: told.extend((name, answer.request) for _, answer in batch)
+            )
+            lane.put(requests)
+            flow.add(lane)
         flow.run()
-        told.append(alike.told)
         return "done", ""
 
     monkeypatch.setattr("engine.run.runner.Runner._waves", run)
+    run_engine(path, monkeypatch, model, **ONE).close()
+    return told
+
+
+def test_a_request_of_several_is_asked_once_and_told_to_each(tmp_path: Path, monkeypatch: Any) -> None:
     model = FakeElsewhere(batch_size=5)
-    run_engine(tmp_path / "a.duckdb", monkeypatch, model, **ONE).close()
-    ids = {key for _, key in told[0]}
-    assert len(ids) == 2 and {name for name, _ in told[0]} == {"a", "b"}
-    assert {(name, key) for name, key in told[0]} == {(name, key) for name in "ab" for key in ids}
-    assert sum(request.prompt == "A text" for request in model.generated) == 1
+    text, score = Generate("A text", Decoding(4), 1), Score("A text", (" a", " b"))
+    told = told_by(tmp_path / "a.duckdb", monkeypatch, model, {name: [text, score, text] for name in "ab"})
+    assert {(name, request) for name, request in told} == {(name, one) for name in "ab" for one in (text, score)}
+    assert model.generated.count(text) == 1
+
+
+class Careful(FakeElsewhere):
+    """Notes which adapter was in front when something was answered."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.seen: set[tuple[type, bool]] = set()
+
+    def generate(self, requests: Iterable[Generate]) -> Iterator[Completion]:
+        for answer in super().generate(requests):
+            self.seen.add((Generate, self.in_use is not None))
+            yield answer
+
+    def score(self, requests: Iterable[Score]) -> Iterator[LabelScores]:
+        for answer in super().score(requests):
+            self.seen.add((Score, self.in_use is not None))
+            yield answer
+
+
+def test_what_needs_an_adapter_in_front_is_asked_apart(tmp_path: Path, monkeypatch: Any) -> None:
+    model = Careful(batch_size=5)
+    texts = [Generate("A text", Decoding(4), seed) for seed in range(30)]
+    adapted = [Adapted(f"A text {n}", LoraFiles(tmp_path, "ab" * 32), (" a", " b")) for n in range(90)]
+    told = told_by(tmp_path / "a.duckdb", monkeypatch, model, {"texts": texts, "adapted": adapted})
+    assert len(told) == 120 and set(told) == {("texts", one) for one in texts} | {("adapted", one) for one in adapted}
+    assert model.seen == {(Generate, False), (Score, False), (Score, True)}  # without one: the guard and the audit
+    assert model.in_use is None

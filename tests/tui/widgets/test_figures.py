@@ -110,11 +110,14 @@ def test_what_came_back_at_once_is_no_rate() -> None:
 
 
 def test_of_phases_side_by_side_the_one_that_takes_longest_says_what_is_left() -> None:
-    state = RunState()
-    for name, rate in (("instruction_judgements", 9), ("responses", 1), ("response_judgements", 2)):
+    now = [10.0]
+    state = RunState(clock=lambda: now[0])
+    rates = {"instruction_judgements": 9, "responses": 1, "response_judgements": 2}
+    for name in rates:
         state.apply(PhaseStarted(RUN, name, 90))
-        state.phase(name).marks.extend([(10.0, 0), (12.0, 2 * rate)])
-        state.phase(name).done = 2 * rate
+    now[0] = 12.0
+    for name, rate in rates.items():
+        state.apply(PhaseProgressed(RUN, name, 2 * rate, 90, None))
     assert _left(state) == (88.0, phase_title("responses"))
 
 

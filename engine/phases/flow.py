@@ -224,9 +224,10 @@ class Flow:
                     yield lane.waiting.popleft()  # type: ignore[misc]
                     break
             else:
-                if not self._owners:
+                if self._owners:
+                    yield None
+                elif all(lane.empty for lane in self._lanes):
                     return
-                yield None
 
     def _sort_out(self, lane: Lane, requests: Iterable[Request]) -> None:
         for request in requests:

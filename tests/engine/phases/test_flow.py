@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,14 +107,28 @@ def test_what_phases_took_adds_up_to_the_time_that_passed(tmp_path: Path, monkey
     opened.close()
 
 
+def flowing(path: Path, monkeypatch: pytest.MonkeyPatch, model: FakeModel, fill: Callable[[Flow], None]) -> None:
+    """Run a flow in the place of a run's waves."""
+
+    def run(self: Any, *_: Any) -> tuple[str, str]:
+        flow = Flow(self._work)
+        fill(flow)
+        flow.run()
+        return "done", ""
+
+    monkeypatch.setattr("engine.run.runner.Runner._waves", run)
+    opened = run_engine(path, monkeypatch, model, **ONE)
+    assert opened.outcome is not None and opened.outcome.state == "done", opened.outcome
+    opened.close()
+
+
 def told_by(
     path: Path, monkeypatch: pytest.MonkeyPatch, model: FakeModel, lanes: dict[str, list[Any]]
 ) -> list[tuple[str, Any]]:
     """Run lanes of requests, one beside the other; returns what each was told."""
     told: list[tuple[str, Any]] = []
 
-    def run(self: Any, *_: Any) -> tuple[str, str]:
-        flow = Flow(self._work)
+    def fill(flow: Flow) -> None:
         tally = flow.phase("responses", sum(map(len, lanes.values())))
         for name, requests in lanes.items():
             lane = Lane(
@@ -122,12 +136,40 @@ def told_by(
             )
             lane.put(requests)
             flow.add(lane)
-        flow.run()
-        return "done", ""
 
-    monkeypatch.setattr("engine.run.runner.Runner._waves", run)
-    run_engine(path, monkeypatch, model, **ONE).close()
+    flowing(path, monkeypatch, model, fill)
     return told
+
+
+@pytest.mark.parametrize("make", [FakeElsewhere, FakeModel])
+def test_a_row_that_needs_no_answer_may_send_the_flow_back(
+    tmp_path: Path, monkeypatch: Any, make: type[FakeModel]
+) -> None:
+    told: list[int] = []
+
+    def fill(flow: Flow) -> None:
+        def then(seeds: Sequence[int]) -> None:
+            told.extend(seeds)
+            second.put(seeds)
+
+        def back(rows: list[int]) -> list[Any]:
+            first.put([row + 1 for row in rows if row < 3])
+            return []
+
+        tally = flow.phase("responses")
+        first = Lane(
+            tally,
+            lambda rows: [Generate("A text", Decoding(4), row) for row in rows],
+            lambda batch: then([answer.request.seed for _, answer in batch]),  # type: ignore[union-attr]
+        )
+        second = Lane(tally, back, lambda batch: None)
+        third = Lane(tally, list, lambda batch: None)
+        first.put([1])
+        third.put([Generate("Another", Decoding(4), 0)])  # asked last, so that the first lane is looked at first
+        flow.add(first, second, third)
+
+    flowing(tmp_path / "a.duckdb", monkeypatch, make(), fill)
+    assert told == [1, 2, 3]
 
 
 def test_a_request_of_several_is_asked_once_and_told_to_each(tmp_path: Path, monkeypatch: Any) -> None:

@@ -67,7 +67,7 @@ class Instructions:
         asked: dict[Generate, int] = {}
         about: list[tuple[list[str], str]] = []
         answers: dict[int, tuple[str, Completion]] = {}
-        next_, before = 0, 0  # of the round's lists; kept before it
+        next_, before = 0, 0  # the list whose lines come next, and how many were kept before the round
 
         def begin() -> None:
             nonlocal next_, before
@@ -76,9 +76,9 @@ class Instructions:
             next_, before, tally.done = 0, self.distinct, self.distinct
             if self.distinct < wanted and self.considered < at_most:
                 for number in range(self._work.spec.instructions.round):
-                    request, *rest = self._request(self._round, number)
+                    request, seed_ids, opening = self._request(self._round, number)
                     asked[request] = number
-                    about.append((rest[0], rest[1]))
+                    about.append((seed_ids, opening))
                 lane.put(list(asked))
 
         def told(batch: Sequence[Answered]) -> None:

@@ -172,7 +172,7 @@ def run_engine(
     monkeypatch.setattr(engine.models.registry, "load", lambda *_, **__: model)
     opened = open_engine(order_of(store, **options), on_event)
     opened.start()
-    assert opened.join(600)
+    assert opened.join(60)
     return opened
 
 
@@ -185,7 +185,7 @@ def stopped_after(
     monkeypatch.setattr(engine.models.registry, "load", lambda *_, **__: model)
     box.append(open_engine(NewRun(store, **options), lambda event: None))
     box[0].start()
-    outcome = box[0].outcome if box[0].join(600) else None
+    outcome = box[0].outcome if box[0].join(60) else None
     assert outcome is not None and outcome.state == "stopped"
     box[0].close()
     return model, box[0].run_id

@@ -58,6 +58,7 @@ bench: install  ## every benchmark that needs nothing else installed; each print
 	$(BIN)/python bench/critics.py
 	$(BIN)/python bench/generation.py
 	$(BIN)/python bench/overhead.py
+	$(BIN)/python bench/overlap.py
 	$(BIN)/python bench/growth.py
 	$(BIN)/python bench/readers.py
 

@@ -55,6 +55,8 @@ class ModelLoaded(Event):
 
 @dataclass(frozen=True, slots=True)
 class PhaseStarted(Event):
+    """A phase begins; others may be under way. `planned` may be a forecast, and PhaseProgressed tells it anew."""
+
     phase: str
     planned: int
 
@@ -78,7 +80,10 @@ class PhaseFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class ThroughputMeasured(Event):
-    """Model work of the last interval: tokens written per second, items scored per second."""
+    """Model work of the last interval: tokens written per second, items scored per second.
+
+    `phase` names all phases that are under way, with a plus sign between them.
+    """
 
     phase: str
     tokens_per_s: float

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.core.data import has_data
 from engine.core.errors import SpecError
-from engine.critics import Critic, Judgement, Scale, Subject, for_kind, items_of
+from engine.critics import Critic, CriticRequest, Judgement, Scale, Subject, for_kind, items_of
 from engine.critics.adapted import KINDS as FITTED_KINDS
 from engine.critics.adapted import can_train, fitted_adapter
 from engine.critics.label import LETTERS, LabelCritic
@@ -19,7 +19,7 @@ from engine.critics.pair import CompareCritic, DifferenceCritic
 from engine.critics.probe import doubtful, expected_calibration_error, reliability
 from engine.critics.probed import FRESH, Taught, fitted
 from engine.models.answers import Answers
-from engine.models.requests import LabelScores, Model, request_id
+from engine.models.requests import LabelScores, Model, Scored, request_id
 from engine.spec.sections import CriticsSpec
 from engine.spec.stage import StageSpec
 from engine.stats.intervals import auc, auc_interval, threshold_for_precision
@@ -72,19 +72,65 @@ def chunk_of(answers: Answers) -> int:
     return max(CHUNK, 2 * answers.room)
 
 
-def judge(answers: Answers, critics: Sequence[Calibrated], items: Iterable[Subject]) -> Iterator[list[Judgement]]:
-    """Every critic's judgement of each item, item by item, in chunks."""
-    waiting = iter(items)
-    while chunk := list(itertools.islice(waiting, chunk_of(answers))):
-        asks = {(c.critic.name, item.key): c.critic.asks(item) for c in critics for item in chunk}
-        requests = [ask.request for variants in asks.values() for ask in variants]
+class Hearing:
+    """What critics were asked about items, until all that they need of one is answered."""
+
+    def __init__(self, critics: Sequence[Calibrated]) -> None:
+        self._critics = critics
+        self._waiting: dict[Scored, list[_Heard]] = {}
+
+    def ask(self, items: Iterable[Subject]) -> tuple[list[Scored], list[list[Judgement]]]:
+        """The requests of some items, each once, and the judgements of those for which none is needed."""
+        whole = []
+        requests: list[Scored] = []
+        for item in items:
+            asks = [c.critic.asks(item) for c in self._critics]
+            heard = _Heard(item, asks, {ask.request for some in asks for ask in some})
+            for request in heard.left:
+                self._waiting.setdefault(request, []).append(heard)
+            requests += [ask.request for some in asks for ask in some]
+            if not heard.left:
+                whole.append(self._judgements(heard))
         # Together by prefix: one few-shot prefix is computed and then used for the whole chunk.
         requests.sort(key=lambda request: (type(request).__name__, request.prompt[: request.shared]))
-        found: dict[Any, tuple[str, LabelScores]] = {
-            scores.request: (key, scores) for key, scores in answers.score(dict.fromkeys(requests))
-        }
-        for item in chunk:
-            yield [_judgement(c, item, asks[c.critic.name, item.key], found) for c in critics]
+        return list(dict.fromkeys(requests)), whole
+
+    def told(self, key: str, scores: LabelScores) -> list[list[Judgement]]:
+        """Take an answer; returns the judgements of items of which nothing is missing now."""
+        whole = []
+        for heard in self._waiting.pop(scores.request):
+            heard.found[scores.request] = key, scores
+            heard.left.discard(scores.request)
+            if not heard.left:
+                whole.append(self._judgements(heard))
+        return whole
+
+    def _judgements(self, heard: _Heard) -> list[Judgement]:
+        return [
+            _judgement(critic, heard.item, asks, heard.found)
+            for critic, asks in zip(self._critics, heard.asks, strict=True)
+        ]
+
+
+@dataclass
+class _Heard:
+    """An item, what each critic asks about it, and what is not answered yet."""
+
+    item: Subject
+    asks: list[list[CriticRequest]]
+    left: set[Scored]
+    found: dict[Any, tuple[str, LabelScores]] = field(default_factory=dict)
+
+
+def judge(answers: Answers, critics: Sequence[Calibrated], items: Iterable[Subject]) -> Iterator[list[Judgement]]:
+    """Every critic's judgement of each item, item by item, in chunks."""
+    waiting, hearing = iter(items), Hearing(critics)
+    while chunk := list(itertools.islice(waiting, chunk_of(answers))):
+        requests, whole = hearing.ask(chunk)
+        for key, scores in answers.score(requests):
+            whole += hearing.told(key, scores)
+        of = {found[0].item.key: found for found in whole}
+        yield from (of[item.key] for item in chunk)
 
 
 def _judgement(calibrated: Calibrated, item: Subject, asks: list[Any], found: dict[Any, Any]) -> Judgement:

@@ -10,16 +10,17 @@ import functools
 import itertools
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, cast
 
 from engine.core.control import Control
 from engine.core.errors import ModelError
 from engine.models.requests import (
     Adapted,
+    Beside,
     Completion,
     Generate,
     LabelScores,
@@ -39,9 +40,19 @@ from store.salvage.clock import utc_now
 WINDOW = 256  # requests looked up together
 HELD = 256  # answers committed together at most
 HELD_S = 1.0  # and at the latest after so long
+HELD_IDLE_S = 0.05  # or after so long, where the model has room for what follows from them
 
-_Request = TypeVar("_Request", Generate, Scored)
-_Answer = TypeVar("_Answer", Completion, LabelScores)
+Answered = tuple[str, Completion | LabelScores]  # the id of a request and its answer
+Batches = Generator[list[Answered], None, None]
+
+
+@dataclass(eq=False)
+class _Stream:
+    """Answers of one stream: computed and not committed yet, and committed and not given yet."""
+
+    held: list[Answered] = field(default_factory=list)
+    ready: list[Answered] = field(default_factory=list)
+    since: float = field(default_factory=time.monotonic)  # the last commit
 
 
 class Answers:
@@ -68,6 +79,7 @@ class Answers:
         self._session_id = session_id
         self._control = control
         self._on_work = on_work
+        self._streams: list[_Stream] = []  # that are open
         control.at_stop(self._hurry)
 
     @property
@@ -97,94 +109,140 @@ class Answers:
         """Keep what was computed from answers, in place of an older row of the same key."""
         self._store.put({table: [row | {"session_id": self._session_id}]})
 
+    @property
+    def beside(self) -> bool:
+        """Whether the model computes in another process, so that it goes on while nobody waits for it."""
+        return isinstance(self.model, Beside)
+
     def complete(self, requests: Iterable[Generate]) -> Iterator[tuple[str, Completion]]:
         """Continue prompts; answers come with their ids as they are committed, not in the order asked."""
-        return self._stream(requests, self._reader.completions, self.model.generate, completion_of, completion_row)
+        return cast("Iterator[tuple[str, Completion]]", self._one_by_one(self.written(requests)))
 
     def score(self, requests: Iterable[Scored]) -> Iterator[tuple[str, LabelScores]]:
         """Score labels, with an adapter or without, or read log-odds off hidden states.
 
         Answers come with their ids as they are committed, not in the order asked.
         """
-        return self._stream(
-            requests,
-            self._reader.scores,
-            lambda missing: scores_of(self.model, missing),
-            label_scores_of,
-            score_row,
-        )
+        return cast("Iterator[tuple[str, LabelScores]]", self._one_by_one(self.scored(requests)))
 
-    def _stream(
-        self,
-        requests: Iterable[_Request],
-        find: Callable[[list[str]], dict[str, dict[str, Any]]],
-        ask: Callable[[Iterable[_Request]], Iterator[_Answer]],
-        restore: Callable[[_Request, dict[str, Any]], _Answer],
-        row_of: Callable[[str, str, _Answer], tuple[str, dict[str, Any]]],
-    ) -> Iterator[tuple[str, _Answer]]:
-        ready: deque[tuple[str, _Answer]] = deque()
-        asked: set[str] = set()
+    def written(self, requests: Iterable[Generate]) -> Batches:
+        """Continue prompts; answers come in batches, each as it is committed."""
+        return self._batches(requests, self.model.generate)
 
-        def missing() -> Iterator[_Request]:
-            waiting = iter(requests)
-            while window := list(itertools.islice(waiting, WINDOW)):
-                ids = [request_id(self.model.fingerprint, request) for request in window]
-                found = find(ids)
-                for key, request in zip(ids, window, strict=True):
-                    if key in asked:
+    def scored(self, requests: Iterable[Scored]) -> Batches:
+        """What `score` gives, in batches, each as it is committed."""
+        return self._batches(requests, lambda missing: scores_of(self.model, missing))
+
+    def together(self, requests: Iterable[Generate | Score | None]) -> Batches:
+        """Both kinds in one stream, of a model that computes `beside` this process.
+
+        A request that is None says that there is none now. A batch is empty where nothing was committed meanwhile, so
+        that the caller comes to work that makes requests; `requests` ends where no more follow from the answers.
+        """
+        assert isinstance(self.model, Beside)
+        return self._batches(requests, self.model.together)
+
+    def _one_by_one(self, batches: Batches) -> Iterator[Answered]:
+        with closing(batches):
+            for batch in batches:
+                for answered in batch:
+                    self._control.check()
+                    yield answered
+
+    def _batches(self, requests: Iterable[Any], ask: Callable[[Iterable[Any]], Iterator[Any]]) -> Batches:
+        stream = _Stream()
+        under_way: set[str] = set()
+
+        def missing() -> Iterator[Any]:
+            for window in _windows(requests):
+                ids = {request_id(self.model.fingerprint, request): request for request in window}
+                found = self._found(ids)
+                for key, request in ids.items():
+                    if key in under_way:
                         continue
-                    asked.add(key)
                     if key in found:
                         self.reused += 1
-                        ready.append((key, restore(request, found[key])))
+                        stream.ready.append((key, found[key]))
                     else:
+                        under_way.add(key)
                         yield request
+                if not window:
+                    yield None
 
-        held: list[tuple[str, _Answer]] = []
-        since = time.monotonic()
+        def take() -> list[Answered]:
+            ready, stream.ready = stream.ready, []
+            under_way.difference_update(key for key, _ in ready)
+            return ready
+
+        self._streams.append(stream)
         try:
-            for answer in getattr(self.model, "write", ask)(
-                missing()
-            ):  # for another machine, by a model that is not here
-                held.append((request_id(self.model.fingerprint, answer.request), answer))
-                if len(held) >= HELD or time.monotonic() - since >= HELD_S or self._control.stopping:
-                    self._commit(held, row_of)
-                    ready.extend(held)
-                    held, since = [], time.monotonic()
-                while ready:
-                    yield ready.popleft()
+            # A model that is not here writes down what another machine has to compute.
+            for answer in getattr(self.model, "write", ask)(missing()):
+                if answer is not None:
+                    stream.held.append((request_id(self.model.fingerprint, answer.request), answer))
+                waited = time.monotonic() - stream.since
+                at_work = len(under_way) - len(stream.held)
+                if (
+                    len(stream.held) >= HELD
+                    or waited >= HELD_S
+                    or self._control.stopping
+                    or (answer is None and (not at_work or (at_work < self.room and waited >= HELD_IDLE_S)))
+                ):
+                    self._commit()
+                if stream.ready or answer is None:
+                    yield take()
                 self._control.check()
                 if self._control.paused:
-                    self._commit(held, row_of)
-                    ready.extend(held)
-                    held = []
+                    self._commit()
                     self._control.wait_while_paused()
         except ModelError:
             self._control.check()  # a model that was no longer waited for, since the run is to stop, is no failure
             raise
         finally:
             # What was computed is kept also when the consumer ends early or the model fails.
-            self._commit(held, row_of)
-        ready.extend(held)
-        while ready:
+            self._commit()
+            self._streams.remove(stream)
+        if stream.ready:
             self._control.check()
-            yield ready.popleft()
+            yield take()
 
-    def _commit(
-        self, held: list[tuple[str, _Answer]], row_of: Callable[[str, str, _Answer], tuple[str, dict[str, Any]]]
-    ) -> None:
+    def _found(self, asked: Mapping[str, Generate | Scored]) -> dict[str, Completion | LabelScores]:
+        """The answers that the store has, by id."""
+        found: dict[str, Completion | LabelScores] = {}
+        texts = [key for key, request in asked.items() if isinstance(request, Generate)]
+        scores = [key for key, request in asked.items() if not isinstance(request, Generate)]
+        if texts:
+            for key, row in self._reader.completions(texts).items():
+                found[key] = completion_of(cast(Generate, asked[key]), row)
+        if scores:
+            for key, row in self._reader.scores(scores).items():
+                found[key] = label_scores_of(cast(Scored, asked[key]), row)
+        return found
+
+    def _commit(self) -> None:
+        """Commit what all streams hold: one may wait in the middle while another is read."""
+        held = [answered for stream in self._streams for answered in stream.held]
         if not held:
             return
         rows: dict[str, list[dict[str, Any]]] = {}
         tokens = items = 0
         for key, answer in held:
-            table, row = row_of(key, self.model.fingerprint, answer)
+            table, row = _row(key, self.model.fingerprint, answer)
             rows.setdefault(table, []).append(row | {"session_id": self._session_id, "created_at": utc_now()})
             tokens += len(answer.token_ids) if isinstance(answer, Completion) else 0
             items += isinstance(answer, LabelScores)
         self._store.append(rows)
+        for stream in self._streams:
+            stream.ready += stream.held
+            stream.held, stream.since = [], time.monotonic()
         self.computed += len(held)
         self._on_work(tokens, items)
+
+
+def _row(key: str, fingerprint: str, answer: Completion | LabelScores) -> tuple[str, dict[str, Any]]:
+    if isinstance(answer, Completion):
+        return completion_row(key, fingerprint, answer)
+    return score_row(key, fingerprint, answer)
 
 
 def completion_row(key: str, fingerprint: str, answer: Completion) -> tuple[str, dict[str, Any]]:
@@ -215,6 +273,19 @@ def score_row(key: str, fingerprint: str, answer: LabelScores) -> tuple[str, dic
         "n_tokens": list(answer.n_tokens),
         "readout": _read_by(answer.request),
     }
+
+
+def _windows(requests: Iterable[Any]) -> Iterator[list[Any]]:
+    """So many requests as are looked up together, fewer where None says that there are no more now."""
+    window: list[Any] = []
+    for request in requests:
+        if request is not None:
+            window.append(request)
+        if request is None or len(window) == WINDOW:
+            yield window
+            window = []
+    if window:
+        yield window
 
 
 def _read_by(request: Scored) -> str | None:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,6 +171,17 @@ class Model(Protocol):
     def chat(self, history: Sequence[tuple[str, str]], prompt: str) -> str | None: ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Beside(Protocol):
+    """A model that computes in another process, and so goes on while nobody waits for it.
+
+    `together` takes requests of both kinds, pulled as there is room. One that is None says that there is none now: the
+    model then gives None rather than wait for long, and asks again.
+    """
+
+    def together(self, requests: Iterable[Generate | Score | None]) -> Iterator[Completion | LabelScores | None]: ...
 
 
 class WithoutStates:

@@ -13,20 +13,20 @@ from typing import Any
 
 from engine.core.data import read_data
 from engine.core.errors import SpecError
-from engine.core.events import PhaseProgressed
 from engine.critics.audit import Calibrated
-from engine.models.requests import Decoding, Generate
-from engine.phases.judgements import judge_and_accept
+from engine.models.answers import Answered
+from engine.models.requests import Completion, Decoding, Generate
+from engine.phases.flow import Lane, Request, Tally
+from engine.phases.judgements import accepting
 from engine.phases.responses import BEST_OF, decoding_of, response_examples
 from engine.phases.revisions import eligible
-from engine.phases.work import Work, keep
+from engine.phases.work import HELD, Work
 from engine.quality import corruptions
 from engine.quality.pair_selection import held_out_index
 from engine.spec import prompts
 from engine.spec.provenance import derived_seed, short_hash
-from engine.spec.sections import CandidatesSpec
+from engine.spec.sections import CandidatesSpec, PairsSpec
 
-PHASE = "candidates"
 ANSWER, REFUSAL = "answer", "refusal"
 BY_MODEL = ("unwarranted_refusal", "over_verbose")
 KINDS = (*corruptions.RULES, *BY_MODEL)
@@ -44,12 +44,57 @@ _NOT_JUDGED = """
 Row = dict[str, Any]
 
 
-def draw(work: Work, critics: Sequence[Calibrated]) -> int:
-    """All candidates that the spec asks for, those of Best-of-N judged; returns how many there are."""
+def drawing(work: Work, critics: Sequence[Calibrated], tally: Tally) -> tuple[Lane, Lane]:
+    """The lanes of all candidates that the spec asks for, and of the verdicts on those of Best-of-N."""
     spec, pairs = work.spec.candidates, work.spec.pairs
     assert spec is not None and pairs is not None
     if unknown := [kind for kind in spec.hard_negatives if kind not in KINDS]:
         raise SpecError(f"no kind of hard negative {unknown[0]!r}", f"There are: {', '.join(KINDS)}.")
+    wanted, missing = _missing(work, spec, pairs)
+    tally.done, tally.planned = wanted - len(missing), wanted
+    asked: dict[Request, Row] = {}  # and not answered yet
+
+    def ask(rows: list[Row]) -> list[Generate]:
+        here = [_row(work, row, None, row["raw"], "stop", row["n_tokens"]) for row in rows if row["request"] is None]
+        keep(here)
+        found = {row["request"]: row for row in rows if row["request"] is not None}
+        asked.update(found)
+        return list(found)
+
+    def told(batch: Sequence[Answered]) -> None:
+        rows = []
+        for key, completion in batch:
+            assert isinstance(completion, Completion)
+            row = asked.pop(completion.request)
+            rows.append(_completed(work, row, key, completion))
+            if row["source"] == BEST_OF:
+                of[rows[-1]["candidate_id"]] = row["instruction"]
+        keep(rows)
+        judging.put(
+            {**row, "id": row["candidate_id"], "instruction": of.pop(row["candidate_id"])}
+            for row in rows
+            if row["source"] == BEST_OF
+        )
+
+    def keep(rows: list[Row]) -> None:
+        if rows:
+            work.store.append({"candidates": rows})
+            tally.done += len(rows)
+            tally.tell()
+
+    def not_judged() -> Iterator[Row]:
+        yield from work.reader.query(_NOT_JUDGED, [work.run_id, work.run_id])
+
+    of: dict[str, str] = {}
+    writing = Lane(tally, ask, told, size=HELD)
+    judging = accepting(work, "candidate", critics, tally, lambda decided: None)  # as samples are
+    writing.put(missing)
+    judging.put(not_judged())
+    return writing, judging
+
+
+def _missing(work: Work, spec: CandidatesSpec, pairs: PairsSpec) -> tuple[int, list[Row]]:
+    """How many candidates the spec asks for, and those that are not there."""
     samples = eligible(work)
     there = {
         (row["instruction_id"], row["source"], row["number"])
@@ -71,14 +116,7 @@ def draw(work: Work, critics: Sequence[Calibrated]) -> int:
         if (row["instruction_id"], row["source"], row["number"]) not in there
         and not (row["source"] in KINDS and row["instruction_id"] in worse)
     ]
-    done, planned = len(wanted) - len(missing), len(wanted)
-    work.emit(PhaseProgressed(work.run_id, PHASE, done, planned, None))
-    done = keep(work, "candidates", _complete(work, missing), PHASE, done, planned)
-    not_judged = work.reader.query(_NOT_JUDGED, [work.run_id, work.run_id])
-    for _ in judge_and_accept(work, "candidate", critics, not_judged):  # as samples are
-        pass
-    work.emit(PhaseProgressed(work.run_id, PHASE, done, planned, None))
-    return done
+    return len(wanted), missing
 
 
 def _best_of(work: Work, spec: CandidatesSpec, samples: Sequence[Row]) -> Iterator[Row]:
@@ -170,21 +208,14 @@ def _wanted(sample: Mapping[str, Any], source: str, number: int, request: Genera
     }
 
 
-def _complete(work: Work, missing: Sequence[Row]) -> Iterator[Row]:
-    """Rows of the table `candidates`: first those that need no model, then the others as they are answered."""
-    asked = {row["request"]: row for row in missing if row["request"] is not None}
-    for row in missing:
-        if row["request"] is None:
-            yield _row(work, row, None, row["raw"], "stop", row["n_tokens"])
-    for key, completion in work.answers.complete(asked):
-        row = asked[completion.request]
-        kept, _ = prompts.clean_response(completion.text, row["instruction"])
-        before = prompts.flat(row["before"])
-        raw = completion.text if not before else f"{before} In other words, {kept}" if kept else before
-        n_tokens = len(completion.token_ids) + (row["n_tokens"] if row["before"] else 0)
-        # A padded response may run into the limit: its length is the fault that it is there for.
-        reason = "stop" if row["before"] else completion.stop_reason
-        yield _row(work, row, key, raw, reason, n_tokens)
+def _completed(work: Work, row: Row, key: str, completion: Completion) -> Row:
+    kept, _ = prompts.clean_response(completion.text, row["instruction"])
+    before = prompts.flat(row["before"])
+    raw = completion.text if not before else f"{before} In other words, {kept}" if kept else before
+    n_tokens = len(completion.token_ids) + (row["n_tokens"] if row["before"] else 0)
+    # A padded response may run into the limit: its length is the fault that it is there for.
+    reason = "stop" if row["before"] else completion.stop_reason
+    return _row(work, row, key, raw, reason, n_tokens)
 
 
 def _row(work: Work, row: Row, request_id: str | None, raw: str, stop_reason: str, n_tokens: int) -> Row:

@@ -11,12 +11,14 @@ import hashlib
 import math
 import random
 from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from engine.core.data import read_data
 from engine.core.errors import NothingParsed
-from engine.core.events import PhaseProgressed
+from engine.models.answers import Answered
 from engine.models.requests import Completion, Decoding, Generate
+from engine.phases.flow import Lane, Tally
 from engine.phases.work import Work
 from engine.quality.rules import TopicGuess, instruction_status
 from engine.spec import prompts
@@ -56,41 +58,62 @@ class Instructions:
         """The ordinal of the nth that was kept; -1 for none."""
         return self._places[n - 1] if n else -1
 
-    def extend(self, wanted: int, at_most: int) -> None:
-        """Go on until `wanted` distinct instructions are kept or `at_most` lines were considered.
+    def lane(self, tally: Tally, wanted: int, at_most: int, then: Callable[[], None]) -> Lane:
+        """Lists until `wanted` distinct instructions are kept or `at_most` lines were considered.
 
-        Raises NothingParsed where the model writes nothing that can be used.
+        Lines are kept as soon as all lists in front of theirs are there; `then` is called once they are committed.
+        Telling the lane of answers raises NothingParsed where the model writes nothing that can be used.
         """
-        while self.distinct < wanted and self.considered < at_most:
-            before = self.distinct
-            self._one_round()
-            self._barren = 0 if self.distinct > before else self._barren + 1
-            progress = PhaseProgressed(self._work.run_id, PHASE, self.distinct, max(wanted, self.distinct), None)
-            self._work.emit(progress)
-            if self._barren == BARREN_ROUNDS:
-                lines = self._work.spec.instructions.round * BARREN_ROUNDS
-                raise NothingParsed(
-                    f"{lines} requests in a row gave not one new instruction ({self.considered} lines considered)",
-                    "Look at the completions (`cai samples`, or the Samples pane): the model may be broken, or "
-                    "instructions.temperature too low. Everything written so far is kept.",
-                )
+        asked: dict[Generate, int] = {}
+        about: list[tuple[list[str], str]] = []
+        answers: dict[int, tuple[str, Completion]] = {}
+        next_, before = 0, 0  # the list whose lines come next, and how many were kept before the round
 
-    def _one_round(self) -> None:
-        requests: dict[Generate, tuple[int, list[str], str]] = {}
-        for number in range(self._work.spec.instructions.round):
-            request, seed_ids, opening = self._request(self._round, number)
-            requests[request] = (number, seed_ids, opening)
-        answers = {
-            requests[completion.request][0]: (key, completion)
-            for key, completion in self._work.answers.complete(requests)
-        }
-        rows: list[dict[str, Any]] = []
-        for request, (number, seed_ids, opening) in requests.items():
-            key, completion = answers[number]
-            assert completion.request == request
-            rows += self._consider(key, completion, seed_ids, opening)
-        self._work.store.append({"instructions": rows})
+        def begin() -> None:
+            nonlocal next_, before
+            asked.clear()
+            about.clear()
+            next_, before, tally.done = 0, self.distinct, self.distinct
+            if self.distinct < wanted and self.considered < at_most:
+                for number in range(self._work.spec.instructions.round):
+                    request, seed_ids, opening = self._request(self._round, number)
+                    asked[request] = number
+                    about.append((seed_ids, opening))
+                lane.put(list(asked))
+
+        def told(batch: Sequence[Answered]) -> None:
+            nonlocal next_
+            for key, completion in batch:
+                assert isinstance(completion, Completion)
+                answers[asked[completion.request]] = key, completion
+            if next_ not in answers:
+                return
+            rows: list[dict[str, Any]] = []
+            while next_ in answers:
+                rows += self._consider(*answers.pop(next_), *about[next_])
+                next_ += 1
+            self._work.store.append({"instructions": rows})
+            tally.done, tally.planned = self.distinct, max(wanted, self.distinct)
+            tally.tell()
+            if next_ == len(asked):
+                self._end_round(self.distinct > before)
+                begin()
+            then()
+
+        lane = Lane(tally, lambda requests: requests, told, size=self._work.spec.instructions.round)
+        begin()
+        return lane
+
+    def _end_round(self, fruitful: bool) -> None:
         self._round += 1
+        self._barren = 0 if fruitful else self._barren + 1
+        if self._barren == BARREN_ROUNDS:
+            lines = self._work.spec.instructions.round * BARREN_ROUNDS
+            raise NothingParsed(
+                f"{lines} requests in a row gave not one new instruction ({self.considered} lines considered)",
+                "Look at the completions (`cai samples`, or the Samples pane): the model may be broken, or "
+                "instructions.temperature too low. Everything written so far is kept.",
+            )
 
     def _request(self, round_: int, number: int) -> tuple[Generate, list[str], str]:
         """A list prompt whose examples favour topics and openings that are rare among what was kept."""

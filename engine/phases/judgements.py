@@ -2,95 +2,112 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
 
-from engine.core.events import MarginMeasured, PhaseProgressed
+from engine.core.events import MarginMeasured
 from engine.critics import Judgement, Subject
-from engine.critics.audit import Calibrated, chunk_of, judge
+from engine.critics.audit import Calibrated, Hearing, chunk_of
+from engine.models.answers import Answered
+from engine.models.requests import LabelScores, Scored
+from engine.phases.flow import Lane, Row, Tally
 from engine.phases.work import Work
 from engine.quality.gates import Decision, decide, verdict_row
 from engine.quality.rules import response_flags
-
-PHASES = {"instruction": "instruction_judgements", "sample": "response_judgements"}
 
 _SUBJECTS = {
     "instruction": """
         SELECT i.instruction_id AS id, i.ordinal, i.text AS instruction, NULL AS response, NULL AS raw,
                'stop' AS stop_reason
-        FROM instructions i WHERE i.run_id = $1 AND i.status = 'distinct' AND i.ordinal <= $3
+        FROM instructions i WHERE i.run_id = $1 AND i.status = 'distinct' AND i.ordinal > $4 AND i.ordinal <= $3
     """,
     "sample": """
         SELECT s.sample_id AS id, s.ordinal, i.text AS instruction, s.response, s.raw, s.stop_reason
-        FROM samples s JOIN instructions i USING (run_id, instruction_id) WHERE s.run_id = $1 AND s.ordinal <= $3
+        FROM samples s JOIN instructions i USING (run_id, instruction_id)
+        WHERE s.run_id = $1 AND s.ordinal > $4 AND s.ordinal <= $3
     """,
 }
 _VERDICTS = "(SELECT subject_id AS id, verdict FROM verdicts WHERE run_id = $1 AND subject_kind = $2)"
 
 
-def judge_missing(work: Work, kind: str, critics: Sequence[Calibrated], upto: int) -> tuple[int, int]:
-    """Judge what has no verdict yet; returns how many have one and how many of those are accepted.
+def missing(work: Work, kind: str, tally: Tally, after: int, upto: int) -> Iterator[dict[str, Any]]:
+    """What has no verdict yet, of instructions in ordinals (after, upto] or of their samples.
 
-    Both only of instructions whose ordinal is at most `upto`, and of their samples.
+    Those that have one are counted.
     """
-    known = [work.run_id, kind, upto]
+    known = [work.run_id, kind, upto, after]
     counts = work.reader.query(
         "SELECT count(*) AS planned, count(verdict) AS done, count(*) FILTER (WHERE verdict = 'accepted') AS accepted "
         f"FROM ({_SUBJECTS[kind]}) LEFT JOIN {_VERDICTS} USING (id)",
         known,
     )[0]
-    planned, done, accepted = int(counts["planned"]), int(counts["done"]), int(counts["accepted"])
-    rows = work.reader.in_order(f"SELECT * FROM ({_SUBJECTS[kind]}) ANTI JOIN {_VERDICTS} USING (id)", known)
-    for decisions in judge_and_accept(work, kind, critics, rows):
-        done += len(decisions)
-        accepted += sum(decision.verdict == "accepted" for decision in decisions)
-        work.emit(PhaseProgressed(work.run_id, PHASES[kind], done, planned, accepted))
-    work.emit(PhaseProgressed(work.run_id, PHASES[kind], done, planned, accepted))
-    return done, accepted
+    tally.done += int(counts["done"])
+    tally.accepted = (tally.accepted or 0) + int(counts["accepted"])
+    return work.reader.in_order(f"SELECT * FROM ({_SUBJECTS[kind]}) ANTI JOIN {_VERDICTS} USING (id)", known)
 
 
-def judge_and_accept(
-    work: Work, kind: str, critics: Sequence[Calibrated], rows: Iterable[Mapping[str, Any]]
-) -> Iterator[list[Decision]]:
-    """Accept or reject rows with id, instruction, response, raw and stop_reason, by their flags and their scores."""
-    asked: dict[str, Mapping[str, Any]] = {}  # and not decided yet
+def accepting(
+    work: Work,
+    kind: str,
+    critics: Sequence[Calibrated],
+    tally: Tally,
+    then: Callable[[list[tuple[Row, Decision]]], None],
+) -> Lane:
+    """A lane that accepts or rejects rows with id, instruction, response, raw and stop_reason, by flags and scores."""
     may_filter = [c.critic.name for c in critics if c.may_filter]
 
-    def decision(found: Sequence[Judgement]) -> Decision:
-        row = asked.pop(found[0].item.key)
+    def subject(row: Row) -> Subject:
+        return Subject(row["id"], row["instruction"], row["response"], row["stop_reason"])
+
+    def decision(row: Row, found: Sequence[Judgement]) -> Decision:
         flags = []
         if row["response"] is not None:
             flags = response_flags(row["instruction"], row["raw"], row["response"], row["stop_reason"], work.spec.rules)
         return decide({j.critic: j.score for j in found}, may_filter, flags, work.spec.critics)
 
-    def items() -> Iterator[Subject]:
-        for row in rows:
-            asked[row["id"]] = row
-            yield Subject(row["id"], row["instruction"], row["response"], row["stop_reason"])
-
-    return judge_and_decide(work, kind, critics, items(), decision)
+    return deciding(work, kind, critics, tally, subject, decision, then)
 
 
-def judge_and_decide(
+def deciding(
     work: Work,
     kind: str,
     critics: Sequence[Calibrated],
-    items: Iterable[Subject],
-    decision: Callable[[Sequence[Judgement]], Decision],
-) -> Iterator[list[Decision]]:
-    """Judge items and decide on each; yields the decisions of a chunk as soon as its rows are committed and told of."""
+    tally: Tally,
+    subject: Callable[[Row], Subject],
+    decision: Callable[[Row, Sequence[Judgement]], Decision],
+    then: Callable[[list[tuple[Row, Decision]]], None],
+) -> Lane:
+    """A lane that judges rows and decides on each; `then` is given what was decided, its rows being committed."""
     may_filter = [c.critic.name for c in critics if c.may_filter]
-    judged = judge(work.answers, critics, items)
-    while chunk := list(itertools.islice(judged, chunk_of(work.answers))):
-        decisions = {found[0].item.key: decision(found) for found in chunk}
-        judgements = [judgement_row(work.run_id, kind, j, may_filter) for found in chunk for j in found]
-        verdicts = [verdict_row(work.run_id, kind, name, decided) for name, decided in decisions.items()]
+    hearing = Hearing(critics)
+    asked: dict[str, Row] = {}  # and not decided yet
+
+    def ask(rows: list[Row]) -> list[Scored]:
+        asked.update({row["id"]: row for row in rows})
+        requests, whole = hearing.ask(map(subject, rows))
+        settle(whole)
+        return requests
+
+    def told(batch: Sequence[Answered]) -> None:
+        settle([found for key, scores in batch for found in hearing.told(key, cast(LabelScores, scores))])
+
+    def settle(whole: Sequence[list[Judgement]]) -> None:
+        if not whole:
+            return
+        decided = []
+        for found in whole:
+            row = asked.pop(found[0].item.key)
+            decided.append((row, decision(row, found)))
+        judgements = [judgement_row(work.run_id, kind, j, may_filter) for found in whole for j in found]
+        verdicts = [verdict_row(work.run_id, kind, row["id"], one) for row, one in decided]
         work.store.append({"judgements": judgements, "verdicts": verdicts})
-        for j in itertools.chain.from_iterable(chunk):
-            verdict = decisions[j.item.key].verdict
-            work.emit(MarginMeasured(work.run_id, j.critic, kind, j.item.key, j.margin_nats, j.score, verdict))
-        yield list(decisions.values())
+        for found, (_, one) in zip(whole, decided, strict=True):
+            for j in found:
+                about = (j.critic, kind, j.item.key, j.margin_nats, j.score, one.verdict)
+                work.emit(MarginMeasured(work.run_id, *about))
+        then(decided)
+
+    return Lane(tally, ask, told, writes=False, size=chunk_of(work.answers), key="id")
 
 
 def judgement_row(run_id: str, kind: str, judgement: Judgement, may_filter: Sequence[str]) -> dict[str, Any]:

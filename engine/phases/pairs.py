@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
-from engine.core.events import MarginMeasured, PhaseProgressed
-from engine.critics import QUESTIONS, Subject
-from engine.critics.audit import Calibrated, chunk_of, judge
+from engine.core.events import MarginMeasured
+from engine.critics import QUESTIONS, Judgement, Subject
+from engine.critics.audit import Calibrated, Hearing, chunk_of
 from engine.critics.pair import by_order, preference
+from engine.models.answers import Answered
+from engine.models.requests import LabelScores, Scored
 from engine.phases.candidates import ANSWER, REFUSAL
+from engine.phases.flow import Lane, Tally
 from engine.phases.judgements import judgement_row
 from engine.phases.revisions import eligible
 from engine.phases.work import Work
@@ -19,7 +21,6 @@ from engine.quality.pair_selection import recheck_pairs, verdict_rows
 from engine.quality.rules import BLOCKING
 from engine.spec.provenance import short_hash
 
-PHASE = "pairs"
 BEST_OF_ROUND = 100  # the number under which principles are allotted to comparisons, apart from those of revisions
 # What a hard negative's two sides are compared by.
 CATEGORY_OF = {"wrong_fact": "honesty"}
@@ -45,25 +46,34 @@ _JUDGED = """
 """
 
 
-def pair(work: Work, critics: Sequence[Calibrated]) -> tuple[int, int]:
-    """Make, compare and choose all pairs that the rows allow; returns how many there are and how many were kept."""
+def pairing(work: Work, critics: Sequence[Calibrated], tally: Tally) -> Lane:
+    """The lane in which all pairs that the rows allow are compared. Which are kept is decided over all, by `choose`."""
     drafts = [*_revised(work), *_best_of(work), *_hard_negatives(work), *_boundary(work)]
     there = {row["pair_id"] for row in work.reader.query("SELECT pair_id FROM pairs WHERE run_id = ?", [work.run_id])}
     missing = {row["pair_id"]: row for row in drafts if row["pair_id"] not in there}
-    done, planned = len(there), len(there | missing.keys())
-    work.emit(PhaseProgressed(work.run_id, PHASE, done, planned, None))
+    tally.done, tally.planned = len(there), len(there | missing.keys())
+    tally.tell()
     may_filter = [c.critic.name for c in critics if c.may_filter]
     deciding = next(iter([*may_filter, *(c.critic.name for c in critics)]))
-    spec = work.spec.pairs
+    spec, hearing = work.spec.pairs, Hearing(critics)
     assert spec is not None
-    items = [
-        Subject(row["pair_id"], row["instruction"], row["chosen"], "stop", row["rejected"], row["question"])
-        for row in missing.values()
-    ]
-    judged = judge(work.answers, critics, items)
-    while chunk := list(itertools.islice(judged, chunk_of(work.answers))):
-        rows, judgements, events = [], [], []
-        for found in chunk:
+
+    def ask(rows: list[Row]) -> list[Scored]:
+        requests, whole = hearing.ask(
+            Subject(row["pair_id"], row["instruction"], row["chosen"], "stop", row["rejected"], row["question"])
+            for row in rows
+        )
+        keep(whole)
+        return requests
+
+    def told(batch: Sequence[Answered]) -> None:
+        keep([found for key, scores in batch for found in hearing.told(key, cast(LabelScores, scores))])
+
+    def keep(whole: Sequence[list[Judgement]]) -> None:
+        if not whole:
+            return
+        rows, judgements = [], []
+        for found in whole:
             row = {key: value for key, value in missing[found[0].item.key].items() if key != "instruction"}
             by_critic = {judgement.critic: judgement for judgement in found}
             decider = by_critic[deciding]
@@ -73,25 +83,25 @@ def pair(work: Work, critics: Sequence[Calibrated]) -> tuple[int, int]:
             row |= {"margin_in_front": orders[0] if orders else None, "margin_behind": orders[1] if orders else None}
             rows.append(row)
             judgements += [judgement_row(work.run_id, "pair", judgement, may_filter) for judgement in found]
-            # Which pairs are kept is decided over all of them, later.
-            events += [
-                MarginMeasured(work.run_id, j.critic, "pair", j.item.key, j.margin_nats, j.score, "") for j in found
-            ]
         work.store.append({"pairs": rows, "judgements": judgements})
-        for event in events:
-            work.emit(event)
-        done += len(rows)
-        work.emit(PhaseProgressed(work.run_id, PHASE, done, planned, None))
-    return choose(work)
+        for found in whole:
+            for j in found:
+                work.emit(MarginMeasured(work.run_id, j.critic, "pair", j.item.key, j.margin_nats, j.score, ""))
+        tally.done += len(rows)
+        tally.tell()
+
+    lane = Lane(tally, ask, told, writes=False, size=chunk_of(work.answers))
+    lane.put(missing.values())
+    return lane
 
 
-def choose(work: Work) -> tuple[int, int]:
+def choose(work: Work, tally: Tally) -> None:
     """Decide again which pairs are kept: caps and quotas look at all of them."""
     found = recheck_pairs(work.reader, work.run_id, work.spec)
     work.store.put({"verdicts": verdict_rows(work.run_id, found.verdicts)})
-    kept = sum(verdict.verdict == "accepted" for verdict in found.verdicts.values())
-    work.emit(PhaseProgressed(work.run_id, PHASE, len(found.verdicts), len(found.verdicts), kept))
-    return len(found.verdicts), kept
+    tally.done = tally.planned = len(found.verdicts)
+    tally.accepted = sum(verdict.verdict == "accepted" for verdict in found.verdicts.values())
+    tally.tell()
 
 
 def _revised(work: Work) -> Iterator[Row]:

@@ -5,19 +5,19 @@ Where the spec asks for several drafts, one of them becomes the sample; see `bes
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 from engine.core.data import read_data
-from engine.core.events import PhaseProgressed
-from engine.critics import Subject
-from engine.critics.audit import Calibrated, judge
-from engine.models.requests import Decoding, Generate
+from engine.critics import Judgement, Subject
+from engine.critics.audit import Calibrated, Hearing, chunk_of
+from engine.models.answers import Answered
+from engine.models.requests import Completion, Decoding, Generate, LabelScores, Scored
+from engine.phases.flow import Lane, Request, Tally
 from engine.phases.judgements import judgement_row
-from engine.phases.work import HELD, Work, keep
+from engine.phases.work import Work
 from engine.quality.rules import BLOCKING, response_flags
 from engine.spec import prompts
 from engine.spec.provenance import derived_seed, short_hash
@@ -35,7 +35,7 @@ _ACCEPTED = """
     FROM instructions i
     JOIN verdicts v ON v.run_id = i.run_id AND v.subject_kind = 'instruction' AND v.subject_id = i.instruction_id
     LEFT JOIN samples s ON s.run_id = i.run_id AND s.instruction_id = i.instruction_id
-    WHERE i.run_id = $1 AND i.ordinal <= $2 AND v.verdict = 'accepted'
+    WHERE i.run_id = $1 AND i.ordinal > $3 AND i.ordinal <= $2 AND v.verdict = 'accepted'
 """
 
 
@@ -51,89 +51,145 @@ def response_examples(work: Work) -> list[tuple[str, str]]:
     return [(row["instruction"], row["response"]) for row in rows[: work.spec.responses.examples]]
 
 
-def respond(work: Work, upto: int, critics: Sequence[Calibrated]) -> None:
-    """Answer every accepted instruction that has no response yet and whose ordinal is at most `upto`.
+def unanswered(work: Work, tally: Tally, after: int, upto: int) -> Iterator[Row]:
+    """Accepted instructions in ordinals (after, upto] that have no response yet; those that have one are counted."""
+    place = [work.run_id, upto, after]
+    done = work.reader.query(f"SELECT count(sample_id) AS n FROM ({_ACCEPTED})", place)[0]["n"]
+    tally.done += int(done)
+    return work.reader.in_order(f"SELECT * FROM ({_ACCEPTED}) WHERE sample_id IS NULL", place)
+
+
+def responding(
+    work: Work, critics: Sequence[Calibrated], tally: Tally, then: Callable[[list[Row]], None]
+) -> list[Lane]:
+    """The lanes in which accepted instructions are answered; `then` is given samples, once they are committed.
 
     Where the spec asks for several drafts, the one that `best_of` says becomes the sample, the others are kept as
     candidates beside it, with what the critic said of each.
     """
-    place = [work.run_id, upto]
-    counts = work.reader.query(f"SELECT count(*) AS planned, count(sample_id) AS done FROM ({_ACCEPTED})", place)[0]
-    planned, done = int(counts["planned"]), int(counts["done"])
-    rows = work.reader.in_order(f"SELECT * FROM ({_ACCEPTED}) WHERE sample_id IS NULL", place)
-    if work.spec.responses.drafts == 1:
-        done = keep(work, "samples", map(_sample_row, _drafts(work, rows)), PHASE, done, planned)
-    else:
-        deciding = [critic for critic in critics if critic.may_filter][:1]
-        while some := list(itertools.islice(rows, TOGETHER)):
-            done = _choose(work, deciding, some, done, planned)
-    work.emit(PhaseProgressed(work.run_id, PHASE, done, planned, None))
+    decoding, examples, n = decoding_of(work), response_examples(work), work.spec.responses.drafts
+    deciding = [critic for critic in critics if critic.may_filter][:1]
+    asked: dict[Request, tuple[Row, int]] = {}  # and not answered yet
+    written: dict[str, list[Row]] = {}  # the drafts of instructions that lack some
 
-
-def _drafts(work: Work, rows: Iterable[Row]) -> Iterator[Row]:
-    """All drafts of all instructions, as they are written."""
-    decoding, examples = decoding_of(work), response_examples(work)
-    asked: dict[Generate, tuple[Row, int]] = {}  # and not answered yet
-
-    def requests() -> Iterator[Generate]:
+    def ask(rows: list[Row]) -> Iterator[Generate]:
         for row in rows:
             prompt = prompts.response(examples, row["text"])
-            for number in range(1, work.spec.responses.drafts + 1):
+            for number in range(1, n + 1):
                 # The seed belongs to the instruction's text, so that it survives a change of anything around it.
                 seed = derived_seed(work.seed, PHASE, row["text"], *([number] if number > 1 else []))
                 request = Generate(prompt.text, decoding, seed, prompt.shared)
                 asked[request] = row, number
                 yield request
 
-    for key, completion in work.answers.complete(requests()):
-        row, number = asked.pop(completion.request)
-        kept, trims = prompts.clean_response(completion.text, row["text"])
-        yield {
-            "run_id": work.run_id,
-            "id": f"s-{short_hash(row['instruction_id'], key)}",
-            "ordinal": row["ordinal"],
-            "instruction_id": row["instruction_id"],
-            "instruction": row["text"],
-            "number": number,
-            "request_id": key,
-            "raw": completion.text,
-            "response": kept,
-            "trimmed": [asdict(trim) for trim in trims],
-            "stop_reason": completion.stop_reason,
-            "n_tokens": len(completion.token_ids),
-        }
+    def told(batch: Sequence[Answered]) -> None:
+        whole = []
+        for key, completion in batch:
+            assert isinstance(completion, Completion)
+            draft = _draft(work, *asked.pop(completion.request), key, completion)
+            drafts = written.setdefault(draft["instruction_id"], [])
+            drafts.append(draft)
+            if len(drafts) == n:
+                whole.append(sorted(written.pop(draft["instruction_id"]), key=lambda draft: draft["number"]))
+        if n > 1 and deciding:
+            judging.put(whole)
+        else:
+            keep(whole, {})
+
+    def keep(of: Sequence[list[Row]], said: Mapping[str, Judgement]) -> None:
+        if not of:
+            return
+        rows = _rows_of(work, of, said, [one.critic.name for one in deciding])
+        work.store.append(rows)
+        tally.done += len(rows["samples"])
+        tally.tell()
+        then(
+            [{**row, "instruction": drafts[0]["instruction"]} for row, drafts in zip(rows["samples"], of, strict=True)]
+        )
+
+    writing = Lane(tally, ask, told, burst=TOGETHER if n > 1 else None, key="instruction_id")
+    if n == 1 or not deciding:
+        return [writing]
+    judging = _judging_drafts(work, deciding, tally, keep)
+    return [writing, judging]
 
 
-def _choose(work: Work, deciding: Sequence[Calibrated], rows: Sequence[Row], done: int, planned: int) -> int:
-    """Write the drafts of some instructions, and keep one of each as its sample; returns how many are done then."""
-    of: dict[str, list[Row]] = {row["instruction_id"]: [] for row in rows}
-    for n, draft in enumerate(_drafts(work, rows), 1):
-        of[draft["instruction_id"]].append(draft)
-        if not n % HELD:  # each is a row of the store
-            whole = sum(len(drafts) == work.spec.responses.drafts for drafts in of.values())
-            work.emit(PhaseProgressed(work.run_id, PHASE, done + whole, planned, None))
-    subjects = [
-        Subject(draft["id"], draft["instruction"], draft["response"], draft["stop_reason"])
-        for drafts in of.values()
-        for draft in drafts
-    ]
-    said = {found[0].item.key: found[0] for found in judge(work.answers, deciding, subjects)} if deciding else {}
+def _judging_drafts(
+    work: Work,
+    deciding: Sequence[Calibrated],
+    tally: Tally,
+    keep: Callable[[Sequence[list[Row]], Mapping[str, Judgement]], None],
+) -> Lane:
+    """The lane in which the drafts of each instruction are scored; `keep` is given them with what was said of each."""
+    hearing = Hearing(deciding)
+    drafts_of: dict[str, list[Row]] = {}
+    said_of: dict[str, dict[str, Judgement]] = {}
+    owner: dict[str, str] = {}
+
+    def ask(rows: list[list[Row]]) -> list[Scored]:
+        subjects = []
+        for drafts in rows:
+            name = drafts[0]["instruction_id"]
+            drafts_of[name], said_of[name] = drafts, {}
+            for draft in drafts:
+                owner[draft["id"]] = name
+                subjects.append(Subject(draft["id"], draft["instruction"], draft["response"], draft["stop_reason"]))
+        requests, whole = hearing.ask(subjects)
+        settle(whole)
+        return requests
+
+    def told(batch: Sequence[Answered]) -> None:
+        settle([found for key, scores in batch for found in hearing.told(key, cast(LabelScores, scores))])
+
+    def settle(whole: Sequence[list[Judgement]]) -> None:
+        done: list[list[Row]] = []
+        said: dict[str, Judgement] = {}
+        for (judgement,) in whole:
+            name = owner.pop(judgement.item.key)
+            said_of[name][judgement.item.key] = judgement
+            if len(said_of[name]) == len(drafts_of[name]):
+                said |= said_of.pop(name)
+                done.append(drafts_of.pop(name))
+        keep(done, said)
+
+    return Lane(tally, ask, told, writes=False, size=max(1, chunk_of(work.answers) // work.spec.responses.drafts))
+
+
+def _draft(work: Work, row: Row, number: int, key: str, completion: Completion) -> Row:
+    kept, trims = prompts.clean_response(completion.text, row["text"])
+    return {
+        "run_id": work.run_id,
+        "id": f"s-{short_hash(row['instruction_id'], key)}",
+        "ordinal": row["ordinal"],
+        "instruction_id": row["instruction_id"],
+        "instruction": row["text"],
+        "number": number,
+        "request_id": key,
+        "raw": completion.text,
+        "response": kept,
+        "trimmed": [asdict(trim) for trim in trims],
+        "stop_reason": completion.stop_reason,
+        "n_tokens": len(completion.token_ids),
+    }
+
+
+def _rows_of(
+    work: Work, of: Sequence[list[Row]], said: Mapping[str, Judgement], named: Sequence[str]
+) -> dict[str, list[Row]]:
+    """One draft of each instruction as its sample, the others as candidates, and what a critic said of those."""
     scores = {key: judgement.score for key, judgement in said.items()}
     samples, candidates, judgements = [], [], []
-    for drafts in of.values():
-        drafts.sort(key=lambda draft: draft["number"])
-        best = best_of(drafts, scores, work.spec.rules)
+    for drafts in of:
+        best = best_of(drafts, scores, work.spec.rules) if len(drafts) > 1 else drafts[0]
         samples.append(_sample_row(best))
         others = [draft for draft in drafts if draft is not best]
         for number, draft in enumerate(others, 2):
             name = f"c-{draft['id'][2:]}"
             candidates.append(_candidate_row(draft, best, name, number))
             if draft["id"] in said:
-                critic = said[draft["id"]]
-                row = judgement_row(work.run_id, "candidate", critic, [one.critic.name for one in deciding])
+                row = judgement_row(work.run_id, "candidate", said[draft["id"]], named)
                 judgements.append(row | {"subject_id": name})
-    work.store.append({"samples": samples, "candidates": candidates, "judgements": judgements})
-    return done + len(samples)
+    return {"samples": samples, "candidates": candidates, "judgements": judgements}
 
 
 def best_of(drafts: Sequence[Row], scores: Mapping[str, float], rules: RulesSpec) -> Row:

@@ -1,36 +1,36 @@
 """Revisions: each accepted sample of the training split is criticised by a principle and written again.
 
-Rounds follow each other: round two criticises what round one left, which is its revision where that was kept and the
-text before it where it was not. A revision is kept only where no rule speaks against it and every pair critic prefers
-it to what it revises, the comparison of letters in both orders.
+A sample's rounds follow each other: round two criticises what round one left, which is its revision where that was
+kept and the text before it where it was not. A revision is kept only where no rule speaks against it and every pair
+critic prefers it to what it revises, the comparison of letters in both orders.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from engine.core.data import read_data
-from engine.core.events import PhaseProgressed
 from engine.critics import Judgement, Subject
 from engine.critics.audit import Calibrated
 from engine.critics.pair import by_order
+from engine.models.answers import Answered
 from engine.models.requests import Completion, Decoding, Generate
-from engine.phases.judgements import judge_and_decide
+from engine.phases.flow import Lane, Request, Row, Tally
+from engine.phases.judgements import deciding
 from engine.phases.work import Work
 from engine.quality.gates import Decision, verdict_row
 from engine.quality.revision_rules import BLOCKING, REVISION_RULES, revision_flags
 from engine.quality.rules import RULES
 from engine.spec import prompts
-from engine.spec.constitution import Principle
+from engine.spec.constitution import Constitution
 from engine.spec.provenance import derived_seed, short_hash
 from engine.spec.sections import RevisionsSpec
 from store import progress
 
 PHASE = "revisions"
-WAVE = 256  # samples whose critiques are asked for before their revisions
+WAVE = 256  # samples whose critiques are asked for before their revisions, where one waits for the other
 
 _ELIGIBLE = """
     SELECT s.sample_id, s.ordinal, s.instruction_id, i.text AS instruction, s.response, s.n_tokens
@@ -74,75 +74,187 @@ def eligible(work: Work) -> list[dict[str, Any]]:
     return work.reader.query(_ELIGIBLE, [work.run_id])
 
 
-def revise(work: Work, critics: Sequence[Calibrated]) -> tuple[int, int]:
-    """All rounds over what is eligible; returns how many revisions there are and how many were kept."""
-    spec = work.spec.revisions
-    assert spec is not None and work.constitution is not None
-    samples = eligible(work)
-    planned = len(samples) * spec.rounds
-    for round_ in range(1, spec.rounds + 1):
-        rows = work.reader.query(_REVISED, [work.run_id])
-        given = {row["sample_id"]: row["principle_id"] for row in rows if row["round"] == round_}
+class Revising:
+    """The lanes of all rounds over what is eligible. A sample's next round begins when its last one was judged."""
+
+    def __init__(self, work: Work, critics: Sequence[Calibrated], tally: Tally) -> None:
+        assert work.spec.revisions is not None and work.constitution is not None
+        self._work = work
+        self._spec = spec = work.spec.revisions
+        self._by_id = work.constitution.by_id
+        self._tally = tally
+        self._judge_by = "critic" if any(c.may_filter for c in critics) else "unaudited"
+        self._samples = eligible(work)
+        self._rows: dict[tuple[str, int], Row] = {}  # of an earlier session, by sample and round
+        self._principles = self._allotted(work.constitution)
+        self._current = {s["sample_id"]: (s["sample_id"], s["response"]) for s in self._samples}
+        self._examples = solved_examples(work, spec)
+        self._place: dict[str, int] = {}  # by key, in the order asked
+        self._asked: dict[Request, tuple[Asked, Row]] = {}  # for critiques and revisions
+        self._criticised: list[tuple[Asked, Row, str, str, int]] = []
+        self._written: dict[Request, tuple[str, str, int]] = {}  # a revision's request: its critique
+        self._critiques = Lane(tally, self._ask_critiques, self._take_critiques, burst=WAVE)
+        self._revisions = Lane(tally, self._ask_revisions, self._take_revisions)
+        self._judging = deciding(work, "revision", critics, tally, self._subject, self._decision, self._judged)
+        self.lanes = (self._critiques, self._revisions, self._judging)
+        found = progress.verdicts(work.reader, work.run_id, "revision")
+        tally.done, tally.accepted = sum(found.values()), found.get("accepted", 0)
+        tally.planned = max(len(self._samples) * spec.rounds, tally.done)
+        for sample in self._samples:
+            self._go_on(sample, 1)
+
+    def _allotted(self, constitution: Constitution) -> dict[int, dict[str, str]]:
+        """The principles of each round, by sample: none twice for one sample."""
+        rows = self._work.reader.query(_REVISED, [self._work.run_id])
+        names = [sample["sample_id"] for sample in self._samples]
+        found: dict[int, dict[str, str]] = {}
         barred: dict[str, set[str]] = {}
-        current: dict[str, tuple[str, str]] = {s["sample_id"]: (s["sample_id"], s["response"]) for s in samples}
+        for round_ in range(1, self._spec.rounds + 1):
+            of_round = {row["sample_id"]: row for row in rows if row["round"] == round_}
+            self._rows |= {(name, round_): row for name, row in of_round.items()}
+            given = {name: row["principle_id"] for name, row in of_round.items()}
+            found[round_] = constitution.allot(self._work.seed, round_, names, given, barred)
+            for name, principle_id in (given | found[round_]).items():
+                barred.setdefault(name, set()).add(principle_id)
+        return found
+
+    def _go_on(self, sample: Row, round_: int) -> None:
+        """Take a sample to the round that is missing."""
+        name = sample["sample_id"]
+        while round_ <= self._spec.rounds:
+            row = self._rows.pop((name, round_), None)
+            if row is None:
+                self._critiques.put([{"sample": sample, "round": round_}])
+                return
+            if row["verdict"] is None:
+                self._judge([(row, sample)])
+                return
+            if row["verdict"] == "accepted":
+                self._current[name] = row["revision_id"], row["response"]
+            round_ += 1
+
+    def _asked_of(self, sample: Row, round_: int) -> Asked:
+        name = sample["sample_id"]
+        principle = self._by_id[self._principles[round_][name]]
+        return Asked(
+            f"{name}\x1f{round_}\x1f{principle.id}", sample["instruction"], self._current[name][1], asdict(principle)
+        )
+
+    def _ask_critiques(self, rows: list[Row]) -> Iterator[Generate]:
         for row in rows:
-            if row["round"] < round_:
-                barred.setdefault(row["sample_id"], set()).add(row["principle_id"])
-                if row["verdict"] == "accepted":
-                    current[row["sample_id"]] = (row["revision_id"], row["response"])
-        names = [sample["sample_id"] for sample in samples]
-        principles = work.constitution.allot(work.seed, round_, names, given, barred)
-        missing = [sample for sample in samples if sample["sample_id"] not in given]
-        for wave in _waves(missing):
-            _write(work, spec, round_, wave, current, principles)
-            _progress(work, planned)
-        _judge(work, spec, critics, planned)
-    return _progress(work, planned)
+            asked = self._asked_of(row["sample"], row["round"])
+            self._place[asked.key] = len(self._place)
+            request, _ = critique_request(self._work, self._spec, self._examples, asked)
+            self._asked[request] = asked, row
+            yield request
 
+    def _take_critiques(self, batch: Sequence[Answered]) -> None:
+        for key, completion in batch:
+            assert isinstance(completion, Completion)
+            asked, row = self._asked.pop(completion.request)
+            self._criticised.append((asked, row, key, prompts.flat(completion.text), len(completion.token_ids)))
+        self._revisions.put(self._in_order())
 
-def _write(
-    work: Work,
-    spec: RevisionsSpec,
-    round_: int,
-    samples: Sequence[Mapping[str, Any]],
-    current: Mapping[str, tuple[str, str]],
-    principles: Mapping[str, str],
-) -> None:
-    by_id = work.constitution.by_id  # type: ignore[union-attr]
-    asked = []
-    for sample in samples:
-        name = sample["sample_id"]
-        principle = by_id[principles[name]]
-        key = f"{name}\x1f{round_}\x1f{principle.id}"
-        asked.append(Asked(key, sample["instruction"], current[name][1], asdict(principle)))
-    of = {asked.key: sample for asked, sample in zip(asked, samples, strict=True)}
-    rows = []
-    for found in write(work, spec, asked):
-        sample = of[found.asked.key]
-        name = sample["sample_id"]
-        kept, trims = prompts.clean_response(found.completion.text, sample["instruction"])
-        rows.append(
-            {
-                "run_id": work.run_id,
-                "revision_id": f"r-{short_hash(name, round_, found.request_id)}",
+    def _in_order(self) -> Iterator[tuple[Asked, Row, str, str, int]]:
+        """What was criticised until now, in the order asked, not in that of the answers.
+
+        Where one request waits for another, what stands in a batch together is then the same after a restart.
+        """
+        some, self._criticised = self._criticised, []
+        yield from sorted(some, key=lambda found: self._place.pop(found[0].key))
+
+    def _ask_revisions(self, rows: list[tuple[Asked, Row, str, str, int]]) -> Iterator[Generate]:
+        for asked, row, key, said, n_tokens in rows:
+            _, prompt = critique_request(self._work, self._spec, self._examples, asked)
+            request = revision_request(self._work, self._spec, prompt, asked, said)
+            self._asked[request], self._written[request] = (asked, row), (key, said, n_tokens)
+            yield request
+
+    def _take_revisions(self, batch: Sequence[Answered]) -> None:
+        rows, pending = [], []
+        for key, completion in batch:
+            assert isinstance(completion, Completion)
+            _, of = self._asked.pop(completion.request)
+            critique_id, critique, n_critique_tokens = self._written.pop(completion.request)
+            sample, round_ = of["sample"], of["round"]
+            name = sample["sample_id"]
+            kept, trims = prompts.clean_response(completion.text, sample["instruction"])
+            row = {
+                "run_id": self._work.run_id,
+                "revision_id": f"r-{short_hash(name, round_, key)}",
                 "ordinal": sample["ordinal"],
                 "sample_id": name,
                 "instruction_id": sample["instruction_id"],
                 "round": round_,
-                "parent_id": current[name][0],
-                "principle_id": principles[name],
-                "critique_request_id": found.critique_request_id,
-                "critique": found.critique,
-                "n_critique_tokens": found.n_critique_tokens,
-                "request_id": found.request_id,
-                "raw": found.completion.text,
+                "parent_id": self._current[name][0],
+                "principle_id": self._principles[round_][name],
+                "critique_request_id": critique_id,
+                "critique": critique,
+                "n_critique_tokens": n_critique_tokens,
+                "request_id": key,
+                "raw": completion.text,
                 "response": kept,
                 "trimmed": [asdict(trim) for trim in trims],
-                "stop_reason": found.completion.stop_reason,
-                "n_tokens": len(found.completion.token_ids),
+                "stop_reason": completion.stop_reason,
+                "n_tokens": len(completion.token_ids),
             }
-        )
-    work.store.append({"revisions": rows})
+            rows.append(row)
+            pending.append((row, sample))
+        self._work.store.append({"revisions": rows})
+        self._judge(pending)
+
+    def _judge(self, pending: Sequence[tuple[Row, Row]]) -> None:
+        """Have revisions compared with what they revise; one in which nothing is to be compared is rejected now."""
+        verdicts, rejected, items = [], [], []
+        for row, sample in pending:
+            asked = self._asked_of(sample, row["round"])
+            flags = flags_of_revision(self._work, asked, row["raw"], row["response"], row["stop_reason"])
+            item = {"id": row["revision_id"], "row": row, "sample": sample, "asked": asked, "flags": flags}
+            if {"unchanged", "empty"} & set(flags):
+                decided = _decided(flags, False, "", self._judge_by)
+                verdicts.append(verdict_row(self._work.run_id, "revision", row["revision_id"], decided))
+                rejected.append((item, decided))
+            else:
+                items.append(item)
+        self._work.store.append({"verdicts": verdicts})
+        self._judging.put(items)
+        self._judged(rejected)
+
+    def _subject(self, item: Row) -> Subject:
+        row, asked = item["row"], item["asked"]
+        comparison = self._by_id[row["principle_id"]].comparison
+        return Subject(item["id"], asked.instruction, row["response"], row["stop_reason"], asked.before, comparison)
+
+    def _decision(self, item: Row, found: Sequence[Judgement]) -> Decision:
+        kept, said = preferred(found, self._spec.keep_margin_nats)
+        return _decided(item["flags"], kept, said, self._judge_by)
+
+    def _judged(self, decided: Sequence[tuple[Row, Decision]]) -> None:
+        for item, decision in decided:
+            row, kept = item["row"], decision.verdict == "accepted"
+            if kept:
+                self._current[row["sample_id"]] = row["revision_id"], row["response"]
+            self._tally.done += 1
+            self._tally.accepted = (self._tally.accepted or 0) + kept
+            self._go_on(item["sample"], row["round"] + 1)
+        if decided:
+            self._tally.tell()
+
+
+def critique_request(
+    work: Work, spec: RevisionsSpec, examples: Sequence[dict[str, str]], one: Asked
+) -> tuple[Generate, prompts.Prompt]:
+    """The request of a critique, and its prompt, which its revision's goes on from."""
+    prompt = prompts.critique(examples, one.instruction, one.before, one.principle, spec.form)
+    how = Decoding(spec.critique_tokens, spec.temperature, spec.top_k, spec.top_p, prompts.CRITIQUE_STOPS)
+    return Generate(prompt.text, how, derived_seed(work.seed, "critique", one.key), prompt.shared), prompt
+
+
+def revision_request(work: Work, spec: RevisionsSpec, prompt: prompts.Prompt, one: Asked, said: str) -> Generate:
+    """The request of a revision, behind a critique's prompt and what was said to it."""
+    then = prompts.revision(prompt, said, one.principle, spec.form)
+    how = Decoding(spec.revision_tokens, spec.temperature, spec.top_k, spec.top_p, prompts.REVISION_STOPS)
+    return Generate(then.text, how, derived_seed(work.seed, "revision", one.key), then.shared)
 
 
 def write(work: Work, spec: RevisionsSpec, asked: Sequence[Asked], but: str = "") -> Iterator[Revised]:
@@ -151,21 +263,15 @@ def write(work: Work, spec: RevisionsSpec, asked: Sequence[Asked], but: str = ""
     The solved example of the principle `but` is not shown.
     """
     examples = solved_examples(work, spec, but)
-    decoding = (spec.temperature, spec.top_k, spec.top_p)
     critique_of: dict[Generate, tuple[Asked, prompts.Prompt]] = {}
     for one in asked:
-        prompt = prompts.critique(examples, one.instruction, one.before, one.principle, spec.form)
-        how = Decoding(spec.critique_tokens, *decoding, prompts.CRITIQUE_STOPS)
-        seed = derived_seed(work.seed, "critique", one.key)
-        critique_of[Generate(prompt.text, how, seed, prompt.shared)] = (one, prompt)
+        request, prompt = critique_request(work, spec, examples, one)
+        critique_of[request] = one, prompt
     revision_of: dict[Generate, tuple[Asked, str, str, int]] = {}
     for key, completion in work.answers.complete(critique_of):
         one, prompt = critique_of[completion.request]
         said = prompts.flat(completion.text)
-        then = prompts.revision(prompt, said, one.principle, spec.form)
-        how = Decoding(spec.revision_tokens, *decoding, prompts.REVISION_STOPS)
-        request = Generate(then.text, how, derived_seed(work.seed, "revision", one.key), then.shared)
-        revision_of[request] = (one, key, said, len(completion.token_ids))
+        revision_of[revision_request(work, spec, prompt, one, said)] = (one, key, said, len(completion.token_ids))
     # In the order asked, not in that of the answers: what stands in a batch together is then the same after a restart.
     place = {one.key: at for at, one in enumerate(asked)}
     ordered = sorted(revision_of, key=lambda request: place[revision_of[request][0].key])
@@ -214,40 +320,6 @@ def preferred(found: Sequence[Judgement], keep_margin_nats: float) -> tuple[bool
     return kept, "; ".join(said)
 
 
-def _judge(work: Work, spec: RevisionsSpec, critics: Sequence[Calibrated], planned: int) -> None:
-    """Judge the revisions that have no verdict yet."""
-    texts = {s["sample_id"]: (s["instruction"], s["response"]) for s in eligible(work)}
-    rows = work.reader.query(_REVISED, [work.run_id])
-    after = {row["revision_id"]: row["response"] for row in rows}
-    by_id = work.constitution.by_id  # type: ignore[union-attr]
-    judge_by = "critic" if any(c.may_filter for c in critics) else "unaudited"
-    pending = [row for row in rows if row["verdict"] is None and row["sample_id"] in texts]
-    items: list[Subject] = []
-    flags_by_id: dict[str, list[str]] = {}
-    verdicts = []
-    for row in pending:
-        name = row["revision_id"]
-        instruction, original = texts[row["sample_id"]]
-        before = after.get(row["parent_id"], original)
-        principle: Principle = by_id[row["principle_id"]]
-        asked = Asked(name, instruction, before, asdict(principle))
-        flags = flags_of_revision(work, asked, row["raw"], row["response"], row["stop_reason"])
-        if {"unchanged", "empty"} & set(flags):  # nothing to compare
-            verdicts.append(verdict_row(work.run_id, "revision", name, _decided(flags, False, "", judge_by)))
-            continue
-        items.append(Subject(name, instruction, row["response"], row["stop_reason"], before, principle.comparison))
-        flags_by_id[name] = flags
-    work.store.append({"verdicts": verdicts})
-
-    def decision(found: Sequence[Judgement]) -> Decision:
-        kept, said = preferred(found, spec.keep_margin_nats)
-        return _decided(flags_by_id[found[0].item.key], kept, said, judge_by)
-
-    for _ in judge_and_decide(work, "revision", critics, items, decision):
-        _progress(work, planned)
-    _progress(work, planned)
-
-
 def _decided(flags: Sequence[str], kept: bool, said: str, judge_by: str) -> Decision:
     blocking = [flag for flag in flags if flag in BLOCKING]
     if blocking:
@@ -258,16 +330,3 @@ def _decided(flags: Sequence[str], kept: bool, said: str, judge_by: str) -> Deci
         return Decision("accepted", judge_by, tuple(flags), f"preferred by every critic in both orders: {said}")
     why = f"worse: not preferred by every critic in both orders: {said}"
     return Decision("rejected", judge_by, (*flags, "worse"), why)
-
-
-def _progress(work: Work, planned: int) -> tuple[int, int]:
-    found = progress.verdicts(work.reader, work.run_id, "revision")
-    done, kept = sum(found.values()), found.get("accepted", 0)
-    work.emit(PhaseProgressed(work.run_id, PHASE, done, max(planned, done), kept))
-    return done, kept
-
-
-def _waves(rows: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    waiting = iter(rows)
-    while wave := list(itertools.islice(waiting, WAVE)):
-        yield wave

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -53,20 +53,6 @@ class Work:
     # Returns where a decision that the spec may have reviewed is approved of; see engine.review.consultant.
     consult: Callable[[Decision], None] = lambda decision: None
     batch_size: int | None = None  # as it was asked for when the model was loaded
-
-
-def keep(work: Work, table: str, rows: Iterable[dict[str, Any]], phase: str, done: int, planned: int) -> int:
-    """Store rows as they come, HELD at a time, and tell how far the phase is; returns how many are done."""
-    held: list[dict[str, Any]] = []
-    for row in rows:
-        held.append(row)
-        done += 1
-        if len(held) >= HELD:
-            work.store.append({table: held})
-            held = []
-            work.emit(events.PhaseProgressed(work.run_id, phase, done, planned, None))
-    work.store.append({table: held})
-    return done
 
 
 @contextmanager

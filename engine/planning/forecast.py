@@ -1,11 +1,11 @@
 """What the rest will take, from what a run measured: seconds of each phase, laid on the candidates that they went to.
 
-A phase's seconds (metric `elapsed_s`) are divided among the instructions that it worked on: evenly where an instruction
-costs as much as any other, by tokens written where texts differ in length, by pairs where pairs are compared. So each
-candidate has its own cost, its own outcome and its own pairs, and all figures are ratios of sums over candidates. Their
-intervals are percentiles of a bootstrap over candidates in which numerator and denominator are drawn together: rates
-and costs are carried through as they hang together. They say what the pilot left unknown about the mean, not how the
-rest will scatter around it.
+A phase's seconds (metric `elapsed_s`; those of phases side by side are parts of one time) are divided among the
+instructions that it worked on: evenly where an instruction costs as much as any other, by tokens written where texts
+differ in length, by pairs where pairs are compared. So each candidate has its own cost, its own outcome and its own
+pairs, and all figures are ratios of sums over candidates. Their intervals are percentiles of a bootstrap over
+candidates in which numerator and denominator are drawn together: rates and costs are carried through as they hang
+together. They say what the pilot left unknown about the mean, not how the rest will scatter around it.
 """
 
 from __future__ import annotations

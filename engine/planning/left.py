@@ -162,13 +162,16 @@ def _missing(name: str, pilot: Pilot) -> Part:
 def phase_left(reader: Reader, run_id: str) -> Figure:
     """Seconds to the end of the phase under way, from its own progress since it was last begun, pauses left out.
 
-    `phase`, `done` and `planned` say what it is about.
+    Of several side by side it is the one that will take longest. `phase`, `done` and `planned` say what it is about.
     """
     phases = reader.phases(run_id)
-    under_way = [row for row in phases if row["state"] in ("running", "stopped")]
-    if not under_way:
+    left = [_left_of(reader, run_id, row) for row in phases if row["state"] in ("running", "stopped")]
+    if not left:
         return unknown("no phase is under way", "seconds") | {"phase": None, "done": None, "planned": None}
-    phase = under_way[-1]
+    return max(reversed(left), key=lambda figure: -1.0 if figure["value"] is None else figure["value"])
+
+
+def _left_of(reader: Reader, run_id: str, phase: Mapping[str, Any]) -> Figure:
     about = {"phase": phase["name"], "done": phase["done"], "planned": phase["planned"]}
     if phase["planned"] is None:
         return unknown("the phase did not say how much it plans", "seconds") | about

@@ -106,7 +106,7 @@ def cost(doc: Document, price_per_hour: float | None) -> None:
         "Time by phase",
         "SELECT phase, sum(value) / 3600 AS hours, count(*) AS stretches FROM metrics WHERE run_id = $1 "
         "AND name = 'elapsed_s' GROUP BY 1 ORDER BY 2 DESC, 1",
-        "Time by phase.",
+        "Time by phase. Phases that went side by side share their time by the requests that each had with the model.",
         [col("phase", "words"), col("time", "hours", "hours"), col("stretches of work", "count", "stretches")],
         "Time by phase was not measured in this run.",
     )

@@ -120,8 +120,9 @@ class Engine:
         self._session_id = new_session_id()
         self._sequence = 0
         self._emit_lock = threading.Lock()
-        self._phase = ""
         self._behind_s = 0.0  # the machine's clock, as far as it was told
+        self._under_way: dict[str, None] = {}
+        self._phase = ""  # the phases under way, or the last that were
         self._found = ""  # what an evaluation came to, while its judge is asked
         self._throughput = Throughput()
         self._spending: Spending | None = None
@@ -347,8 +348,12 @@ class Engine:
 
     def _emit(self, event: events.Event) -> None:
         if isinstance(event, events.PhaseStarted):
-            self._phase = event.phase
+            self._under_way[event.phase] = None
             self._tell_clock()
+        elif isinstance(event, events.PhaseFinished):
+            self._under_way.pop(event.phase, None)
+        if self._under_way:
+            self._phase = "+".join(self._under_way)
         if self._spending is not None and not isinstance(event, events.Noted):
             self._spending.look(self._phase or None)
         if isinstance(event, events.PhaseStarted | events.RunResumed):

@@ -29,14 +29,15 @@ from engine.core.events import (
     PhaseStarted,
 )
 from engine.critics.audit import KINDS, Calibrated, calibrate, parts_of
-from engine.phases.candidates import draw
+from engine.phases.candidates import drawing
+from engine.phases.flow import Flow
 from engine.phases.instructions import Instructions
-from engine.phases.judgements import judge_missing
-from engine.phases.pairs import pair
+from engine.phases.pairs import choose, pairing
 from engine.phases.repeat import repeat
-from engine.phases.responses import respond
-from engine.phases.revisions import eligible, revise
+from engine.phases.revisions import Revising
 from engine.phases.tuning import tune
+from engine.phases.wave import PHASES as WAVE
+from engine.phases.wave import Wave
 from engine.phases.work import Work
 from engine.quality import gates
 from engine.quality.guard import run_guard
@@ -52,6 +53,7 @@ from store.salvage.clock import utc_now
 SMALLEST_DOUBLED = 8
 LARGEST_WAVE = 2048
 HEADROOM = 1.1
+PREFERENCES = ("revisions", "candidates")  # made side by side of the same samples; pairs are made of both
 
 
 class StoppedAt(Exception):
@@ -140,20 +142,10 @@ class Runner:
         wanted, taken = math.ceil(self._pilot * work.spec.expected_candidates_per_accepted), 0
         while True:
             before = taken
-            with self._phase("instructions", wanted):
-                instructions.extend(wanted, at_most)
-            self._maybe_stop("instructions", instructions.distinct, None)
-            taken = min(wanted, instructions.distinct)
-            upto = instructions.place(taken)
-            with self._phase("instruction_judgements", taken):
-                good = judge_missing(work, "instruction", critics["instruction"], upto)
-            self._maybe_stop("instruction_judgements", *good)
-            with self._phase("responses", good[1]):
-                respond(work, upto, critics["sample"])
-            self._maybe_stop("responses", good[1], None)
-            with self._phase("response_judgements", good[1]):
-                _, self.accepted = judge_missing(work, "sample", critics["sample"], upto)
-            self._maybe_stop("response_judgements", good[1], self.accepted)
+            wave = Wave(work, instructions, critics, wanted, at_most, self._as_far_as(WAVE))
+            wave.run()
+            taken, upto, self.accepted = wave.taken, wave.upto, wave.accepted
+            self._stop_behind(WAVE[-1])
             self._forecast(taken)
             beyond = not pilot_done and self.accepted >= goal and self._past(upto)
             if beyond and self._stands():
@@ -225,16 +217,20 @@ class Runner:
         """From accepted samples to preference pairs, and their gate; returns the names of the checks that failed."""
         work = self._work
         assert work.spec.revisions is not None
-        samples = len(eligible(work))
-        with self._phase("revisions", samples * work.spec.revisions.rounds):
-            revised = revise(work, critics["pair"])
-        self._maybe_stop("revisions", *revised)
-        with self._phase("candidates", samples):
-            drawn = draw(work, critics["sample"])
-        self._maybe_stop("candidates", drawn, None)
-        with self._phase("pairs", drawn):
-            paired = pair(work, critics["pair"])
-        self._maybe_stop("pairs", *paired)
+        flow = Flow(work)
+        for phase in self._as_far_as(PREFERENCES):
+            tally = flow.phase(phase)
+            if phase == "revisions":
+                flow.add(*Revising(work, critics["pair"], tally).lanes)
+            else:
+                flow.add(*drawing(work, critics["sample"], tally))
+        flow.run()
+        self._stop_behind(PREFERENCES[-1])
+        flow = Flow(work)
+        tally = flow.phase("pairs", at_end=lambda: choose(work, tally))
+        flow.add(pairing(work, critics["pair"], tally))
+        flow.run()
+        self._stop_behind("pairs")
         with self._phase("pair_gate", 1):
             failed = self._decide(f"{name} pairs", recheck_pairs(work.reader, work.run_id, work.spec).checks)
         self._gate_done("pair_gate", failed)
@@ -301,8 +297,16 @@ class Runner:
 
     def _maybe_stop(self, phase: str, done: int, accepted: int | None) -> None:
         self._finished(phase, done, accepted)
+        self._stop_behind(phase)
+
+    def _as_far_as(self, phases: Sequence[str]) -> list[str]:
+        """Those of the phases that are not behind the one that --until names."""
+        last = PHASES.index(self._until) if self._until is not None else len(PHASES)
+        return [phase for phase in phases if PHASES.index(phase) <= last]
+
+    def _stop_behind(self, phase: str) -> None:
         if self._until is not None and PHASES.index(phase) >= PHASES.index(self._until):
-            raise StoppedAt(phase)
+            raise StoppedAt(self._until)
 
     def _finished(self, phase: str, done: int, accepted: int | None) -> None:
         self._work.emit(PhaseFinished(self._work.run_id, phase, done, accepted))

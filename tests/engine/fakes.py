@@ -116,6 +116,45 @@ class FakeModel:
         )
 
 
+class Elsewhere:
+    """Makes a fake one that computes in another process: each look at it is a step, and texts take one to nine.
+
+    It has `batch_size` requests at once and takes as many more; `most` is the most kinds that it had at once.
+    """
+
+    batch_size: int
+    generate: Callable[..., Iterator[Completion]]
+    score: Callable[..., Iterator[LabelScores]]
+    most = 0
+
+    def together(self, requests: Iterable[Generate | Score | None]) -> Iterator[Completion | LabelScores | None]:
+        waiting, more = iter(requests), True
+        under_way: list[list[Any]] = []  # steps left, and the request
+        end = object()
+        while True:
+            while more and len(under_way) < 2 * self.batch_size:
+                request = next(waiting, end)
+                more = request is not end
+                if request is end or request is None:
+                    break
+                under_way.append([1 + request.seed % 9 if isinstance(request, Generate) else 1, request])
+            if not under_way and not more:
+                return
+            at_work = under_way[: self.batch_size]
+            self.most = max(self.most, len({type(request) for _, request in at_work}))
+            for one in at_work:
+                one[0] -= 1
+            for one in [one for one in at_work if not one[0]]:
+                under_way.remove(one)
+                kind = self.generate if isinstance(one[1], Generate) else self.score
+                yield from kind([one[1]])
+            yield None
+
+
+class FakeElsewhere(Elsewhere, FakeModel):
+    pass
+
+
 def order_of(store: Path, **options: Any) -> Order:
     """A new run, or what is to be done with one that is in the store."""
     kind = Resume if "resume" in options else Round if "round_of" in options else NewRun

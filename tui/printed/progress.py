@@ -64,7 +64,7 @@ def view_on(console: Console, state: RunState) -> View:
 
 
 class PlainView(View):
-    """One line for each thing that happened, and one now and then about the phase under way. No control codes."""
+    """One line for each thing that happened, and one now and then about each phase under way. No control codes."""
 
     def __init__(self, console: Console, state: RunState, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(console, state)
@@ -81,16 +81,17 @@ class PlainView(View):
         self._console.file.flush()
 
     def tick(self) -> None:
-        phase = self._state.phases.get(self._state.current_phase or "")
-        if phase is None or phase.state != "running" or phase.done <= 0:
+        phases = [phase for phase in self._state.phases.values() if phase.state == "running" and phase.done > 0]
+        if not phases:
             return
         now = self._clock()
         pause = FIRST_PAUSE_S if now - self._began < FIRST_MINUTES_S else LATER_PAUSE_S
-        progress = (phase.name, phase.done, phase.planned, phase.accepted)
+        progress = tuple((phase.name, phase.done, phase.planned, phase.accepted) for phase in phases)
         if now - self._told_at >= pause and progress != self._told:
             self._told_at, self._told = now, progress
-            told = _trained(phase, self._state.trainings.of(phase.name)) or _progress(phase)
-            self.say("info", f"{phase_title(phase.name)} {told}")
+            for phase in phases:
+                told = _trained(phase, self._state.trainings.of(phase.name)) or _progress(phase)
+                self.say("info", f"{phase_title(phase.name)} {told}")
 
 
 class LiveView(View):

@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import resource
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
@@ -55,7 +55,7 @@ _MERGE = (
 
 
 class OpenAIModel(WithoutStates):
-    """A served base model behind the two streams. Answers come as servers finish them, each request's once."""
+    """A served base model behind its streams. Answers come as servers finish them, each request's once."""
 
     def __init__(self, source: Source, in_flight: int | None, patience: Patience) -> None:
         urls, self._wanted = addresses.parse(source.name)
@@ -116,11 +116,21 @@ class OpenAIModel(WithoutStates):
 
         Raises PromptTooLong, and ModelError where no server answers any more.
         """
-        return self._servers.stream(requests, self._complete)
+        return self._servers.stream(requests, self._answer)
 
     def score(self, requests: Iterable[Score]) -> Iterator[LabelScores]:
         """Log-probabilities of labels as continuations; raises as `generate` does."""
-        return self._servers.stream(requests, self._score)
+        return self._servers.stream(requests, self._answer)
+
+    def together(self, requests: Iterable[Generate | Score | None]) -> Iterator[Completion | LabelScores | None]:
+        """Both in one stream; see engine.models.requests.Beside. Raises as `generate` does."""
+        return self._servers.stream(requests, self._answer, waits=False)
+
+    def _answer(self, request: Generate | Score) -> Coroutine[Any, Any, Any]:
+        """Asked of the adapter that is in use now, whatever is when its turn comes."""
+        if isinstance(request, Generate):
+            return self._complete(request, self._model)
+        return self._score(request, self._model)
 
     def encoding(self, text: str) -> Encoding:
         """What the servers are fed for a text; ids are negative where they do not tell them."""
@@ -183,19 +193,19 @@ class OpenAIModel(WithoutStates):
 
     # Below is run in the thread of the connections.
 
-    async def _complete(self, request: Generate) -> Completion:
+    async def _complete(self, request: Generate, model: str) -> Completion:
         wire = self._found.wire
 
         async def ask() -> Completion:
-            return read_completion(wire, request, await self._post_in_use(generate_body(wire, request)))
+            return read_completion(wire, request, await self._post(generate_body(wire, request) | {"model": model}))
 
         return await self._told(ask, UNUSABLE_AT_MOST)
 
-    async def _score(self, request: Score) -> LabelScores:
-        return await self._told(lambda: self._labels.score(self._post_in_use, request), UNUSABLE_AT_MOST)
+    async def _score(self, request: Score, model: str) -> LabelScores:
+        async def post(body: dict[str, Any]) -> dict[str, Any]:
+            return await self._post(body | {"model": model})
 
-    async def _post_in_use(self, body: dict[str, Any]) -> dict[str, Any]:
-        return await self._post(body | {"model": self._model})
+        return await self._told(lambda: self._labels.score(post, request), UNUSABLE_AT_MOST)
 
     async def _told(self, ask: Callable[[], Awaitable[_Answer]], tries: int = 1) -> _Answer:
         """What the servers tell, their refusals as ModelError; asked again where a body was unusable."""

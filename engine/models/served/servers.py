@@ -27,9 +27,9 @@ from engine.core.http_status import Again, Refused, read_body
 from engine.core.key import Key
 from engine.models.addresses import is_local
 
+MOMENT_S = 0.02  # how long a stream that does not wait looks out for an answer
 KEPT_ALIVE_S = 4.0  # below the 5 s after which uvicorn closes an idle connection
 
-_Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
 _END: Any = object()
 
@@ -127,26 +127,34 @@ class Servers:
         self.run(begin())
 
     def stream(
-        self, requests: Iterable[_Request], answer: Callable[[_Request], Coroutine[Any, Any, _Answer]]
-    ) -> Iterator[_Answer]:
-        """Answers as they come, each once; requests are pulled as there is room. Closing it drops what is in flight."""
+        self, requests: Iterable[Any], answer: Callable[[Any], Coroutine[Any, Any, Any]], waits: bool = True
+    ) -> Iterator[Any]:
+        """Answers as they come, each once; requests are pulled as there is room. Closing it drops what is in flight.
+
+        One that does not wait takes None for a request that is not there yet, and gives None where no answer came for
+        a moment.
+        """
         waiting = iter(requests)
-        done: queue.SimpleQueue[concurrent.futures.Future[_Answer]] = queue.SimpleQueue()
-        pending: set[concurrent.futures.Future[_Answer]] = set()
+        done: queue.SimpleQueue[concurrent.futures.Future[Any]] = queue.SimpleQueue()
+        pending: set[concurrent.futures.Future[Any]] = set()
         more = True
         try:
             while True:
                 while more and len(pending) < self._room():
                     request = next(waiting, _END)
-                    if request is _END:
-                        more = False
+                    more = request is not _END
+                    if request is _END or request is None:
                         break
                     future = asyncio.run_coroutine_threadsafe(answer(request), self._loop)
                     pending.add(future)
                     future.add_done_callback(done.put)
-                if not pending:
+                if not pending and not more:
                     return
-                future = done.get()
+                try:
+                    future = done.get(timeout=None if waits else MOMENT_S if pending else 0.0)
+                except queue.Empty:
+                    yield None
+                    continue
                 pending.discard(future)
                 if (error := future.exception()) is not None:
                     yield from _answers_that_came(done)

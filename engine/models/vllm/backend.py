@@ -17,10 +17,10 @@ import itertools
 import json
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
@@ -60,8 +60,7 @@ CPU_SEQUENCES = 32  # computed together
 GPU_SEQUENCES = 256
 AHEAD = 2  # requests with the engine for each that it computes: the next one never waits for this process
 
-_Request = TypeVar("_Request", Generate, Score, Read)
-_Answer = TypeVar("_Answer", Completion, LabelScores, HiddenStates)
+_END = object()
 
 
 @dataclass
@@ -74,10 +73,10 @@ class _Open:
 
 
 class VllmModel(WithoutStates):
-    """A causal language model in vLLM behind the two streams, which may be read in turns.
+    """A causal language model in vLLM behind its streams, which may be read in turns.
 
-    An engine process that dies is started again once, and what it had not answered is asked again; if it dies a second
-    time before all streams are done, they raise ModelError.
+    An engine process that dies is started again, and what it had not answered is asked again; if it dies a second time
+    before all of that is answered, streams raise ModelError.
     """
 
     def __init__(
@@ -104,7 +103,7 @@ class VllmModel(WithoutStates):
         self._numbers = itertools.count(1)
         self._under_way: dict[str, tuple[int, EngineRequest]] = {}  # by name: the stream and what was asked
         self._mail: dict[int, deque[Produced]] = {}  # by stream
-        self._restarted = False
+        self._asked_again: set[str] = set()  # of an engine that was started again, and not answered yet
         self.facts = facts | engine.facts | {"context": self._context, "base_fingerprint": fingerprint, "restarts": 0}
 
     @classmethod
@@ -213,93 +212,89 @@ class VllmModel(WithoutStates):
 
     def generate(self, requests: Iterable[Generate]) -> Iterator[Completion]:
         """Continue each prompt; see engine.models.requests.Model. Raises PromptTooLong before a request is sent."""
-
-        def asks(request: Generate) -> dict[str, EngineRequest]:
-            ids = self._text.fitting(request.prompt, request.decoding.max_tokens, self._context)
-            return {"": EngineRequest(ids, self._adapter, request.decoding, request.seed)}
-
-        return self._stream(requests, asks, self._completion)
+        return self._stream(requests)
 
     def score(self, requests: Iterable[Score]) -> Iterator[LabelScores]:
         """Log-probabilities of labels as continuations; see engine.models.requests.Model. Raises PromptTooLong."""
+        return self._stream(requests)
 
-        def asks(request: Score) -> dict[str, EngineRequest]:
-            labels = [tuple(self._text.plain(label)) for label in request.labels]
-            longest = max(map(len, labels), default=0)
-            ids = self._text.fitting(request.prompt, longest, self._context)
-            shared = len(ids) * request.shared // max(len(request.prompt), 1)
-            # vLLM writes one token behind every prompt.
-            if len(ids) + longest < self._context and as_prompts(labels, len(ids), shared):
-                return {
-                    name_of(label): EngineRequest(ids + label, self._adapter, weighed=len(label))
-                    for label in dict.fromkeys(labels)
-                }
+    def together(self, requests: Iterable[Generate | Score | None]) -> Iterator[Completion | LabelScores | None]:
+        """Both in one stream; see engine.models.requests.Beside. Raises PromptTooLong before a request is sent."""
+        return self._stream(requests, waits=False)
+
+    def _asks(self, request: Generate | Score | Read) -> dict[str, EngineRequest]:
+        if isinstance(request, Read):
+            ids = self._text.fitting(request.prompt, 1, self._context)  # vLLM writes one token behind every prompt
+            return {"": EngineRequest(ids, self._adapter, layers=request.layers)}
+        if isinstance(request, Generate):
+            ids = self._text.fitting(request.prompt, request.decoding.max_tokens, self._context)
+            return {"": EngineRequest(ids, self._adapter, request.decoding, request.seed)}
+        labels = [tuple(self._text.plain(label)) for label in request.labels]
+        longest = max(map(len, labels), default=0)
+        ids = self._text.fitting(request.prompt, longest, self._context)
+        shared = len(ids) * request.shared // max(len(request.prompt), 1)
+        # vLLM writes one token behind every prompt.
+        if len(ids) + longest < self._context and as_prompts(labels, len(ids), shared):
             return {
-                place: EngineRequest(ids + before, self._adapter, labels=wanted)
-                for place, (before, wanted) in places_of(labels).items()
+                name_of(label): EngineRequest(ids + label, self._adapter, weighed=len(label))
+                for label in dict.fromkeys(labels)
             }
+        return {
+            place: EngineRequest(ids + before, self._adapter, labels=wanted)
+            for place, (before, wanted) in places_of(labels).items()
+        }
 
-        def answer(one: _Open) -> LabelScores:
-            labels = [tuple(self._text.plain(label)) for label in one.request.labels]
-            if any(ask.weighed for ask in one.asks.values()):
-                whole = [one.found[name_of(label)].of_prompt for label in labels]
-                logprobs = tuple(
-                    sum(told[len(told) - len(label) :], start=0.0) for told, label in zip(whole, labels, strict=True)
-                )
-            else:
-                logprobs = sums(labels, {place: found.logprobs for place, found in one.found.items()})
-            return LabelScores(one.request, logprobs, tuple(map(len, labels)))
-
-        return self._stream(requests, asks, answer)
+    def _answer(self, one: _Open) -> Any:
+        if isinstance(one.request, Read):
+            return HiddenStates(one.request, states_of(one.found[""].states, one.request.layers))
+        if isinstance(one.request, Generate):
+            return self._completion(one)
+        labels = [tuple(self._text.plain(label)) for label in one.request.labels]
+        if any(ask.weighed for ask in one.asks.values()):
+            whole = [one.found[name_of(label)].of_prompt for label in labels]
+            logprobs = tuple(
+                sum(told[len(told) - len(label) :], start=0.0) for told, label in zip(whole, labels, strict=True)
+            )
+        else:
+            logprobs = sums(labels, {place: found.logprobs for place, found in one.found.items()})
+        return LabelScores(one.request, logprobs, tuple(map(len, labels)))
 
     def hidden(self, requests: Iterable[Read]) -> Iterator[HiddenStates]:
         """Hidden states of texts; see engine.models.requests.Model. Raises PromptTooLong; ModelError without layers."""
-        if not self.layers:
-            return super().hidden(requests)
+        return self._stream(requests) if self.layers else super().hidden(requests)
 
-        def asks(request: Read) -> dict[str, EngineRequest]:
-            ids = self._text.fitting(request.prompt, 1, self._context)  # vLLM writes one token behind every prompt
-            return {"": EngineRequest(ids, self._adapter, layers=request.layers)}
+    def _stream(self, requests: Iterable[Any], waits: bool = True) -> Iterator[Any]:
+        """Keep the engine's queue filled with this stream's requests and give each answer when it is whole.
 
-        def answer(one: _Open) -> HiddenStates:
-            return HiddenStates(one.request, states_of(one.found[""].states, one.request.layers))
-
-        return self._stream(requests, asks, answer)
-
-    def _stream(
-        self,
-        requests: Iterable[_Request],
-        asks_of: Callable[[_Request], dict[str, EngineRequest]],
-        answer_of: Callable[[_Open], _Answer],
-    ) -> Iterator[_Answer]:
-        """Keep the engine's queue filled with this stream's requests and give each answer when it is whole."""
+        One that does not wait gives None where a step of the engine brought it nothing.
+        """
         stream = next(self._numbers)
         mail = self._mail[stream] = deque()
         waiting, numbers = iter(requests), itertools.count()
         open_: dict[int, _Open] = {}
         names: set[str] = set()
         exhausted = False
-        if not self._under_way:
-            self._restarted = False
         try:
             while True:
                 while not exhausted and len(names) < self._bound:
-                    request = next(waiting, None)
-                    if request is None:
-                        exhausted = True
+                    request: Any = next(waiting, _END)
+                    exhausted = request is _END
+                    if request is _END or request is None:
                         break
-                    one = _Open(request, asks_of(request))
+                    one = _Open(request, self._asks(request))
                     number = next(numbers)
                     open_[number] = one
                     if not one.asks:
-                        yield answer_of(open_.pop(number))
+                        yield self._answer(open_.pop(number))
                     for key, ask in one.asks.items():
                         names.add(name := f"{stream}/{number}/{key}")
                         self._send(stream, name, ask)
-                if not names:
+                if not names and exhausted:
                     return
-                while not mail:
+                if names and not mail:
                     self._receive()
+                if not mail and not waits:
+                    yield None
                 while mail:
                     found = mail.popleft()
                     names.discard(found.name)
@@ -307,9 +302,10 @@ class VllmModel(WithoutStates):
                     one = open_[int(which)]
                     one.found[key] = found
                     if len(one.found) == len(one.asks):
-                        yield answer_of(open_.pop(int(which)))
+                        yield self._answer(open_.pop(int(which)))
         finally:
             del self._mail[stream]
+            self._asked_again -= names
             for name in names:
                 self._under_way.pop(name, None)
             if names:
@@ -335,6 +331,7 @@ class VllmModel(WithoutStates):
             self._recover(error)
             return
         for found in finished:
+            self._asked_again.discard(found.name)
             asked = self._under_way.pop(found.name, None)
             if asked is None:
                 continue  # of a stream that was closed
@@ -346,9 +343,9 @@ class VllmModel(WithoutStates):
             self._mail[asked[0]].append(found)
 
     def _recover(self, error: EngineDied) -> None:
-        if self._restarted:
+        if self._asked_again:
             raise _died(error) from error
-        self._restarted = True
+        self._asked_again = set(self._under_way)
         self.facts["restarts"] += 1
         warnings.warn(
             f"vLLM's engine process died ({error}); it is started again, and {len(self._under_way)} requests are asked "

@@ -209,6 +209,22 @@ def test_the_phase_under_way_by_its_own_progress(tmp_path: Path) -> None:
     assert found["usd"]["value"] == pytest.approx(seconds["value"])
 
 
+def test_of_phases_side_by_side_the_longest_is_the_one_under_way(tmp_path: Path) -> None:
+    spec = load_spec("stage_1_small_model").settings
+    names = ("responses", "response_judgements")
+    with Store.open(tmp_path / "cai.duckdb") as store, store.reader() as reader:
+        store.append({"runs": [rows.run(settings=spec.model_dump(), state="stopped")]})
+        events = [rows.event(n, "PhaseStarted", {"phase": name, "planned": 100}) for n, name in enumerate(names, 1)]
+        for n in range(1, 9):
+            for at, name in enumerate(names):
+                payload = {"phase": name, "done": 2 * n * (at + 1), "planned": 100, "accepted": None}
+                stamp = rows.T0 + timedelta(seconds=n + at / 10)
+                events.append(rows.event(10 * n + at, "PhaseProgressed", payload, at=stamp))
+        store.append({"events": events})
+        seconds = plan_of(reader, "run-a")["forecast"]["phase"]["seconds"]
+    assert (seconds["phase"], seconds["done"]) == ("responses", 16) and seconds["value"] == pytest.approx(42.0)
+
+
 # -- looks, training, evaluation
 
 

@@ -197,6 +197,18 @@ def test_plain_lines_come_at_most_every_few_seconds() -> None:
     assert "50 %" in lines[-1] and "1.7/s" in lines[-1] and "left" in lines[-1]
 
 
+def test_each_phase_that_is_under_way_has_a_line() -> None:
+    out = io.StringIO()
+    state = RunState()
+    view = PlainView(Console(file=out, force_terminal=False, width=120), state)
+    view.tick = lambda: None  # type: ignore[method-assign]
+    begun = [PhaseStarted(RUN, name, 40) for name in ("responses", "response_judgements")]
+    feed(view, state, *begun, PhaseProgressed(RUN, "response_judgements", 3, 40, 2))
+    feed(view, state, PhaseProgressed(RUN, "responses", 9, 40, None))
+    PlainView.tick(view)
+    assert "Responses 9/40" in out.getvalue() and "3/40" in out.getvalue()
+
+
 def test_text_of_others_cannot_move_the_cursor() -> None:
     out = io.StringIO()
     state = RunState()

@@ -26,10 +26,11 @@ from tui.printed.tables import counts_text, good_facts
 from tui.widgets.frame.bar import fitting
 from tui.widgets.frame.header import _who
 from tui.widgets.run import audit
-from tui.widgets.run.figures import _budget, _forecast, _good_ones, _throughput
+from tui.widgets.run.figures import _budget, _forecast, _good_ones, _left, _throughput
 from tui.widgets.samples.detail import _margin_lines
 from tui.words.audits import sentence
 from tui.words.facts import Audit, PhaseState, of_wanted
+from tui.words.wording import phase_title
 
 
 @pytest.fixture
@@ -106,6 +107,18 @@ def test_what_came_back_at_once_is_no_rate() -> None:
     assert phase.rate_per_s is None and phase.eta_s is None
     phase.marks.append((12.0, 91))
     assert phase.rate_per_s == pytest.approx(45.5)
+
+
+def test_of_phases_side_by_side_the_one_that_takes_longest_says_what_is_left() -> None:
+    now = [10.0]
+    state = RunState(clock=lambda: now[0])
+    rates = {"instruction_judgements": 9, "responses": 1, "response_judgements": 2}
+    for name in rates:
+        state.apply(PhaseStarted(RUN, name, 90))
+    now[0] = 12.0
+    for name, rate in rates.items():
+        state.apply(PhaseProgressed(RUN, name, 2 * rate, 90, None))
+    assert _left(state) == (88.0, phase_title("responses"))
 
 
 @pytest.mark.parametrize("width", [36, 46, 60])

@@ -213,8 +213,9 @@ def _left(state: RunState) -> tuple[float | None, str]:
     if forecast is not None and forecast.needed and forecast.candidates and state.accepted < (state.target or 0):
         left = state.elapsed_s * (forecast.needed / forecast.candidates - 1)
         return max(0.0, left), "then pairs" if "pairs" in state.phases else "target met"
-    eta = state.phases[phase].eta_s if phase in state.phases else None
-    return eta, phase_title(phase)
+    running = [one for one in state.phases.values() if one.state == "running" and one.eta_s is not None]
+    last = max(running, key=lambda one: one.eta_s or 0.0, default=None)  # of those that are side by side
+    return (None, phase_title(phase)) if last is None else (last.eta_s, phase_title(last.name))
 
 
 def _each(state: RunState, price_per_hour: float | None) -> Content:

@@ -16,28 +16,11 @@ from store.salvage.own import own
 # Of one process, of one moment or of one machine: who answered again, because the first answer was cut off, did so.
 OF_A_PROCESS = frozenset({"sessions", "events", "metrics", "ledger", "review_entries"})
 OF_A_MOMENT = frozenset(
-    [
-        "run_id",
-        "session_id",
-        "created_at",
-        "at",
-        "decided_at",
-        "updated_at",
-        "started_at",
-        "elapsed_s",
-        "seconds",
-        "memory_bytes",
+    {
+        "run_id", "session_id", "decision_id", "created_at", "at", "decided_at", "updated_at", "started_at", "elapsed_s",
         "manifest",
-        "review_id",
-        "decision_id",
-        "sha256",
-        "previous_sha256",
-        "path",
-        "adapter_path",
-        "evidence_sha256",
-        "question",
-    ]
-)
+    }
+)  # fmt: skip
 TIMES = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*( UTC)?|\d{4}-\d\d-\d\d")
 
 

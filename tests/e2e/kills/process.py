@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from store.names import PHASES
 from tests.e2e.conftest import CAI
 from tests.e2e.terminal import Terminal
 
@@ -97,7 +96,7 @@ class Started:
             self.terminal.close()
 
 
-def moment(process: Started, rng: random.Random, done: Callable[[], int], of: int, start_s: float) -> None:
+def moment(process: Started, rng: random.Random, done: Callable[[], int], of: int, start_s: float, phases: int) -> None:
     """Wait for a random moment: during the start, a place among the next `of` steps of the work, or a phase.
 
     A place is a number of steps that `done` counts, so that it does not depend on how busy the machine is; a phase is
@@ -108,7 +107,7 @@ def moment(process: Started, rng: random.Random, done: Callable[[], int], of: in
         process.stay(rng.uniform(0.0, start_s))
         return
     count = done if how == "place" or process.terminal else process.phases
-    most = max(1, of) if count == done else len(PHASES) * rng.choice((1, 2))  # of a pilot, and of what comes after it
+    most = max(1, of) if count == done else phases * rng.choice((1, 2))  # of a pilot, and of what comes after it
     place, seen, at = count() + rng.randint(1, most), -1, time.monotonic()
 
     def there() -> bool:

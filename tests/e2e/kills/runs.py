@@ -18,6 +18,7 @@ from engine.review.verify import verify
 from store.db import Store
 from store.errors import CaiError
 from store.export import export
+from store.names import PHASES
 from tests.e2e.conftest import cai
 from tests.e2e.kills.compared import (
     commits_agree,
@@ -172,7 +173,7 @@ class CutRun:
             assert starts < 200, "the run does not end"
             try:
                 if self._left:
-                    moment(process, self._rng, lambda: self._model.asked, self._each, self._whole.start_s)
+                    moment(process, self._rng, lambda: self._model.asked, self._each, self._whole.start_s, len(PHASES))
                     self._kill(process)
                 code = process.end()
             finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 from store.connect import suspended
 from store.db import reading
 from store.errors import StoreLocked
+from store.names import PHASES
 from tests.e2e.kills.compared import commits_agree, differences, left_beside, rows_of, twice
 from tests.e2e.kills.playing import Playing
 from tests.e2e.kills.process import Started, moment
@@ -41,7 +42,7 @@ def signalled_runs(
             assert starts < 60, "the run does not end"
             try:
                 if left:
-                    moment(process, rng, lambda: model.asked, each, whole.start_s)
+                    moment(process, rng, lambda: model.asked, each, whole.start_s, len(PHASES))
                     if process.runs():
                         given, left = given + 1, left - 1
                         where = "on the screen" if screen else "headless"

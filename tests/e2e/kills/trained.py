@@ -61,7 +61,7 @@ def cut_trainings(
     tally, number = Tally(), 0
     folder.mkdir()
     wanted = _rows(whole.store)
-    each = max(1, 2 * _steps_written(whole.store) // a_run)
+    each = max(1, _steps_written(whole.store) // a_run)
     while tally.killed < kills:
         number += 1
         place = folder / f"cut-{number}"
@@ -92,7 +92,7 @@ def cut_trainings(
 
 def _killed(process: Started, store: Path, rng: random.Random, each: int, start_s: float, tally: Tally) -> bool:
     """Kill the engine in half of all cases, the process that trains in a quarter, both in the rest."""
-    moment(process, rng, lambda: _steps_written(store), each, start_s)
+    moment(process, rng, lambda: _steps_written(store), each, start_s, 1)
     whom = rng.choice(("engine", "engine", "process", "both"))
     steps = _steps_written(store)
     children = psutil.Process(process.pid).children() if whom != "engine" and process.runs() else []

@@ -246,7 +246,9 @@ class Runner:
         """Keep a gate's checks and tell of them; returns the names of those that failed."""
         work = self._work
         evidence, now = gates.evidence_sha256(checks), utc_now()
-        work.store.put({"gates": [gates.gate_row(work.run_id, name, check, evidence, now) for check in checks]})
+        stored = [row["evidence_sha256"] for row in work.reader.gates(work.run_id) if row["gate"] == name]
+        if stored != [evidence] * len(checks):  # else it was decided then, and stays so
+            work.store.put({"gates": [gates.gate_row(work.run_id, name, check, evidence, now) for check in checks]})
         told = gates.decided(work.run_id, name, checks)
         self._told[name] = told
         work.emit(told)

@@ -167,7 +167,8 @@ def control_center(config: Config, terminal: Terminal, store: Path, order: Order
         if not watch.happened.is_set():
             app.call_later(app.leave_now)
 
-    signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGTERM, signal.SIGINT):  # Ctrl+C is a key here; the signal comes from elsewhere
+        signal.signal(number, stop)
     watch.begin(app.give_up_screen)
     state = app.run()
     priority.unsettle()

@@ -191,6 +191,15 @@ def test_a_signal_stops_what_was_left_at_its_next_commit(path: Path) -> None:
     assert "A signal asked for it: stopping at the next commit" in path.with_suffix(".log").read_text()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_from_elsewhere_stops_what_is_on_the_screen(path: Path, number: signal.Signals) -> None:
+    with on_a_screen("goes on", "run", "--store", path) as screen:
+        screen.wait_for("▶ running")
+        os.kill(screen.pid, number)
+        assert screen.wait_for_end() == 130
+    assert stored(path)[1] > 0
+
+
 def test_a_question_that_nobody_can_answer_stops_it(path: Path) -> None:
     with on_a_screen("asks", "run", "--store", path) as screen:
         screen.wait_for("▶ running")

@@ -1,6 +1,6 @@
 """Whether memory stays as it is while a run goes on: `python bench/endurance.py [MINUTES] [WARM]`.
 
-One run of the small spec with a fake model that answers some 8 requests a second, over MINUTES (62), with a pilot that
+One run of the small spec with a fake model that answers some 8 requests a second, over MINUTES (60), with a pilot that
 passes and a target that is never reached, so that phases, waves, gates, merges of the log and new rows go on all the
 time. Its events go through the bridge into the state of a screen, as they do under `cai run`, and another process reads
 the store over its socket once a second, by a new connection each time: a run's row, its events and samples, and every
@@ -26,7 +26,7 @@ from typing import Any
 from common import report
 from growth import LOOSE, fake
 
-MINUTES, WARM = 62.0, 10.0
+MINUTES, WARM = 60.0, 10.0
 LOOKS = 360
 BATCH, LATENCY_S = 2, 0.25
 DRAINED_S = 0.2  # between two repaints

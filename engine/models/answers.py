@@ -47,7 +47,7 @@ Batches = Generator[list[Answered], None, None]
 
 
 @dataclass(eq=False)
-class _Stream:
+class _Gathered:
     """Answers of one stream: computed and not committed yet, and committed and not given yet."""
 
     held: list[Answered] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Answers:
         self._session_id = session_id
         self._control = control
         self._on_work = on_work
-        self._streams: list[_Stream] = []  # that are open
+        self._streams: list[_Gathered] = []  # that are open
         control.at_stop(self._hurry)
 
     @property
@@ -150,7 +150,7 @@ class Answers:
                     yield answered
 
     def _batches(self, requests: Iterable[Any], ask: Callable[[Iterable[Any]], Iterator[Any]]) -> Batches:
-        stream = _Stream()
+        stream = _Gathered()
         under_way: set[str] = set()
 
         def missing() -> Iterator[Any]:

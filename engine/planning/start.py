@@ -17,6 +17,7 @@ from engine.training.forecast import Shape
 from store.names import TRAINING_PHASES
 
 CPU_BYTES = 4  # of a weight, where a CPU computes with it
+_FITTING = ("audit", "fits")
 _LATER = (*TRAINING_PHASES, "evaluation", "repeats")  # parts that are asked for once the data are there
 
 Row = dict[str, Any]
@@ -24,14 +25,15 @@ Row = dict[str, Any]
 
 def before_start(
     name: str, spec: StageSpec, model: str, gpus: Sequence[GpuLoad], *, pilot: int, usd_per_hour: float | None = None,
-    prices: Mapping[str, float] | None = None,
+    prices: Mapping[str, float] | None = None, fitted: bool = False,
 ) -> Row:  # fmt: skip
     """A run of a spec with a model on the GPUs that are here, else on the processor; bytes of one device.
 
     {model, device, gpus, memory, free, inference, training, pilot, target, reason}. `inference` has weights, fits and,
     on GPUs, what `fit.serving` says; it is None where the model's files are not on this machine, with which its
     training is not known, either. `pilot` and `target` are {examples, hours, usd, rate}: the first of the data alone,
-    the second with training and evaluation; None where no rate is known, `reason` says why.
+    the second with training and evaluation; None where no rate is known, `reason` says why. Fits of the model's probes
+    may come with the program (`fitted`): then an audit reads no labelled text.
     """
     kinds = {kind_of(one.name)[0] for one in gpus}
     kind = (kinds.pop() if len(kinds) == 1 else None) if gpus else CPU
@@ -60,7 +62,8 @@ def before_start(
         )  # fmt: skip
         if planned["reason"] is not None:
             return found | {"reason": planned["reason"]}
-        stage = _data_of(planned["stages"][0]) if part == "pilot" else planned["stages"][0]
+        stage = _without(planned["stages"][0], _FITTING if fitted else ())
+        stage = _data_of(stage) if part == "pilot" else stage
         hours = shared_by(stage, max(len(gpus), 1), planned["usd_per_hour"])
         found[part] = {"examples": target, "hours": hours["hours"], "usd": hours["usd"], "rate": stage["rate"]}
     return found
@@ -80,9 +83,13 @@ def _memory(shape: Shape, spec: StageSpec, memory: int, gpus: int) -> Row:
 
 def _data_of(stage: Row) -> Row:
     """A stage up to its gate: one start, and no training or evaluation."""
-    parts = [part for part in stage["parts"] if part["part"] not in _LATER]
-    parts = [
+    once = [
         part | {"units": 1, "seconds": part["seconds"] / part["units"]} if part["part"] == "start" else part
-        for part in parts
+        for part in stage["parts"]
     ]
+    return _without(stage | {"parts": once}, _LATER)
+
+
+def _without(stage: Row, names: Sequence[str]) -> Row:
+    parts = [part for part in stage["parts"] if part["part"] not in names]
     return stage | {"parts": parts, "seconds": sum(part["seconds"] for part in parts)}

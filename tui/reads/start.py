@@ -28,6 +28,7 @@ def forecast_start(config: Config) -> Mapping[str, Any]:
         return before_start(
             settled.loaded.name, settled.loaded.settings, settled.source.name, loads(), pilot=settled.pilot,
             usd_per_hour=config.price_per_gpu_hour, prices=prices_of(config.gpu_prices),
+            fitted=settled.source.embedded,
         )  # fmt: skip
     except CaiError as error:
         return {"reason": f"{error.title}. {error.hint}"}

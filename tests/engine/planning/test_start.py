@@ -59,6 +59,20 @@ def test_a_processor_computes_with_full_weights_within_what_is_free(
     assert not found["inference"]["fits"] and not any(row["fits"] for row in found["training"])
 
 
+def test_an_audit_whose_fits_come_with_the_program_reads_nothing() -> None:
+    spec = load_spec("stage_1_small_model").settings
+    read, shipped = (
+        before_start("stage_1_small_model", spec, "base-270m", [], pilot=100, fitted=f) for f in (False, True)
+    )
+    parts = experiment_of(
+        [("stage_1_small_model", spec.model_copy(update={"target": 100}))], model="base-270m", kind="CPU", seeds=1,
+        ablations=0,
+    )["stages"][0]["parts"]  # fmt: skip
+    saved = sum(part["seconds"] for part in parts if part["part"] in ("audit", "fits"))
+    assert saved > 600
+    assert read["pilot"]["hours"] - shipped["pilot"]["hours"] == pytest.approx(saved / 3600)
+
+
 def test_what_is_not_known_is_said_and_the_rest_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     spec = load_spec(STAGE_1).settings

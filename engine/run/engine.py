@@ -116,10 +116,11 @@ class Engine:
         self._order = order
         self.training_command: list[str] | None = None  # what starts the training process, where not the usual
         self._listener = emit
-        self._control = Control(watched=store.channel.followed)
+        self._control = Control(watched=store.channel.watched)
         self._session_id = new_session_id()
         self._sequence = 0
         self._emit_lock = threading.Lock()
+        self._hold_lock = threading.Lock()  # several processes may ask for a pause and its end
         self._behind_s = 0.0  # the machine's clock, as far as it was told
         self._under_way: dict[str, None] = {}
         self._phase = ""  # the phases under way, or the last that were
@@ -136,26 +137,29 @@ class Engine:
 
     def pause(self, through: str = "") -> None:
         """Hold at the next commit; the model stays loaded. `through` names another process whose screen asks."""
-        if not self._control.paused and self._thread.is_alive():
-            self._control.pause()
-            self._emit(events.RunPaused(self.run_id, through))
-            if not self._order.aside:
-                self.store.update_run(self.run_id, state="paused", reason="paused by a person")
+        with self._hold_lock:
+            if not self._control.paused and self._thread.is_alive():
+                self._control.pause()
+                self._emit(events.RunPaused(self.run_id, through))
+                if not self._order.aside:
+                    self.store.update_run(self.run_id, state="paused", reason="paused by a person")
 
     def resume(self, through: str = "") -> None:
         """Go on after a pause."""
-        if self._control.paused:
-            if not self._order.aside:
-                self.store.update_run(self.run_id, state="running", reason="")
-            self._emit(events.RunResumed(self.run_id, through))
-            self._control.resume()
+        with self._hold_lock:
+            if self._control.paused:
+                if not self._order.aside:
+                    self.store.update_run(self.run_id, state="running", reason="")
+                self._emit(events.RunResumed(self.run_id, through))
+                self._control.resume()
 
     def stop(self, through: str = "") -> None:
         """End at the next commit; `join` waits for it."""
         asked = self._control.stopping
         self._control.stop()
         if not asked and self._thread.is_alive():
-            self._emit(events.StopAsked(self.run_id, through))
+            with contextlib.suppress(CaiError):  # a store that takes no event is stopped and closed all the same
+                self._emit(events.StopAsked(self.run_id, through))
 
     def answer(self, question_id: str, answer: str, reason: str, through: str = "") -> bool:
         """Answer an open question; False where it has its answer."""
@@ -169,8 +173,7 @@ class Engine:
 
     def close(self) -> None:
         """Stop, wait, and close the store."""
-        with contextlib.suppress(CaiError):  # a store that takes no event is closed all the same
-            self.stop()
+        self.stop()
         self.join()
         self.store.close()
 
@@ -353,7 +356,7 @@ class Engine:
         elif isinstance(event, events.PhaseFinished):
             self._under_way.pop(event.phase, None)
         if self._under_way:
-            self._phase = "+".join(self._under_way)
+            self._phase = "+".join(sorted(self._under_way, key=_place))
         if self._spending is not None and not isinstance(event, events.Noted):
             self._spending.look(self._phase or None)
         if isinstance(event, events.PhaseStarted | events.RunResumed):
@@ -377,3 +380,7 @@ class Engine:
         if isinstance(event, events.PhaseFinished | events.RunFinished):
             self.store.merge_soon()
         self._listener(event)
+
+
+def _place(phase: str) -> int:
+    return PHASES.index(phase) if phase in PHASES else len(PHASES)

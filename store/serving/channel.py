@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from store.connect import suspended
 from store.errors import StoreError
 from store.serving import wire
 
@@ -42,8 +43,12 @@ class Channel:
         """Say what is worked on by `about`, and do what a follower asks by `act(what, its process)`.
 
         `act` returns whether it could still be done, and raises CaiError; both are called in threads of the service.
+        Those who follow by now were told that it is nothing: they are let go, to come back and be told anew.
         """
-        self._about, self._act = about, act
+        with self._lock:
+            self._about, self._act = about, act
+            for follower in self._followers:
+                follower.let_go()
 
     def tell(self, message: Message, slot: str | None = "") -> None:
         """Tell all who follow, and at once.
@@ -63,7 +68,17 @@ class Channel:
     def followed(self) -> bool:
         """Whether somebody follows, or did a moment ago and may be on the way back."""
         with self._lock:
-            return bool(self._followers) or self._clock() - self._left_at < BACK_S
+            return bool(self._followers) or self._back_soon()
+
+    def watched(self) -> bool:
+        """Whether somebody can answer: the same, without those whose process is suspended."""
+        with self._lock:
+            processes = {follower.process for follower in self._followers}
+            back_soon = self._back_soon()
+        return back_soon or not all(map(suspended, processes))
+
+    def _back_soon(self) -> bool:
+        return self._clock() - self._left_at < BACK_S
 
     def act(self, asked: Mapping[str, Any], process: int) -> bool:
         """Do what a follower asks for. Raises StoreError where nothing is worked on, and what the work raises."""
@@ -71,15 +86,19 @@ class Channel:
             raise StoreError("the process that has the store works on no run", "Nothing was changed.")
         return self._act(asked, process)
 
-    def follow(self, send: Callable[[Message], None], gone: Callable[[], str]) -> None:
-        """Tell one follower all that is kept and then all that comes, until it is gone or the channel is closed."""
-        follower = Follower()
+    def follow(self, send: Callable[[Message], None], gone: Callable[[], str], process: int) -> None:
+        """Tell one follower all that is kept and then all that comes, until it is gone or let go.
+
+        `process` is its process, 0 where that is not known.
+        """
+        follower = Follower(process)
         with self._lock:
+            about = self._about
             told = sorted([*self._kept, *self._slots.values()], key=lambda one: one[0])
             if not self._closed:
                 self._followers.add(follower)
         try:
-            send({"about": self._about(), "told": [message for _, message in told]})
+            send({"about": about(), "told": [message for _, message in told]})
             while not gone():
                 message = follower.next(_LOOK_S)
                 if message is not None:
@@ -87,7 +106,7 @@ class Channel:
                 elif follower.behind:
                     send(wire.told(StoreError("this screen fell behind what it follows", "Nothing was changed.")))
                     return
-                elif self._closed:
+                elif self._closed or follower.over:
                     return
         finally:
             with self._lock:
@@ -107,16 +126,17 @@ class Channel:
 
 
 class Follower:
-    """The messages that wait for one follower. Any thread puts, one takes."""
+    """The messages that wait for one follower, which is let go once it is `over`. Any thread puts, one takes."""
 
-    def __init__(self) -> None:
-        self.behind = False
+    def __init__(self, process: int) -> None:
+        self.process = process
+        self.behind = self.over = False
         self._waiting: deque[Message] = deque()
         self._ready = threading.Condition()
 
     def put(self, message: Message) -> None:
         with self._ready:
-            if self.behind:
+            if self.behind or self.over:
                 return
             if len(self._waiting) >= BEHIND:
                 self.behind = True
@@ -128,9 +148,15 @@ class Follower:
     def next(self, seconds: float) -> Message | None:
         """The oldest that waits, else the next one within so many seconds; None without one."""
         with self._ready:
-            if not self._waiting and not self.behind:
+            if not (self._waiting or self.behind or self.over):
                 self._ready.wait(seconds)
             return self._waiting.popleft() if self._waiting else None
+
+    def let_go(self) -> None:
+        """Put nothing more: what waits is taken, and that is the end."""
+        with self._ready:
+            self.over = True
+            self._ready.notify()
 
     def wake(self) -> None:
         with self._ready:

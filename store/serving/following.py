@@ -40,7 +40,8 @@ class Following:
             return None
         connection, process, owner = met
         try:
-            return cls(path, connection, process, owner, _answer(path, connection, process, {"do": "follow"}))
+            request = {"do": "follow", "pid": os.getpid()}
+            return cls(path, connection, process, owner, _answer(path, connection, process, request))
         except OSError:  # it ends at this moment
             connection.close()
             return None

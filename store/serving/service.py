@@ -123,13 +123,13 @@ class ReadingService:
                 connection.settimeout(HELD_IDLE_S if held else None)
                 asked = wire.receive_json(connection)
                 connection.settimeout(None)
+                process = peer(connection)[0] or int(asked.get("pid") or 0)
                 if asked.get("do") == "follow":
-                    self._channel.follow(partial(wire.send_json, connection), partial(_gone, connection))
+                    self._channel.follow(partial(wire.send_json, connection), partial(_gone, connection), process)
                     return
                 try:
                     answer: dict[str, Any] = {}
                     if asked.get("do") == "act":
-                        process = peer(connection)[0] or int(asked.get("pid") or 0)
                         answer = {"done": self._channel.act(asked, process)}
                     else:
                         held = self._answer(connection, cursor, asked, held)

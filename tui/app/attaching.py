@@ -83,13 +83,8 @@ class Attaching(Working):
         self.post_message(OwnerLeft(owner))
 
     def on_owner_left(self, event: OwnerLeft) -> None:
-        process = event.owner.process
-        if event.owner is not self.session.owner:
-            return
-        if not event.owner.run_id:  # it wrote something, and has done so
-            self._open_here()
-        else:
-            self._look_again(lambda found: self._attached_or_not(found, process), self.session.let_go)
+        if event.owner is self.session.owner:
+            self._look_again(lambda found: self._attached_or_not(found, event.owner), self.session.let_go)
 
     def _look_again(self, then: Callable[[Found | None], object], first: Callable[[], None] = lambda: None) -> None:
         def look() -> Found | None:
@@ -98,15 +93,22 @@ class Attaching(Working):
 
         self.background("attaching to the store's owner", look, then, group="attaching")
 
-    def _attached_or_not(self, found: Found | None, process: int) -> None:
-        """Follow the next owner, as one that was too slow the same, or ask what to do without one."""
-        if not self._attached(found):
+    def _attached_or_not(self, found: Found | None, owner: FarEngine) -> None:
+        """Follow the next owner, or the same, or ask what to do without one.
+
+        The same is followed again where this screen was too slow, or where it has begun to work on a run since.
+        """
+        if self._attached(found):
+            return
+        if not owner.run_id:  # it wrote something, and has done so
+            self._open_here()
+        else:
             self.state.owner = 0
             self.state.worked.halt()
             self.state.ask_state("interrupted")
             self.dock.withdraw_all()
             self.dock.reuse(_QUESTION)
-            self.ask(_without_owner(process), self._answered_without_owner)
+            self.ask(_without_owner(owner.process), self._answered_without_owner)
             self.paint()
             self.set_timer(LOOK_AGAIN_S, self._wait_for_owner)
 

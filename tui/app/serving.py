@@ -170,21 +170,22 @@ class Serving(Working):
         read = partial(review_of, run_id=run_id, question_id=question_id)
         self.consult("reading a question", lambda library: library.reading(read), put, group=f"question {question_id}")
 
-    def tell_if_away(self, outcome: str, *, ring: bool = True) -> None:
+    def tell_if_away(self, outcome: str, *, ring: bool = True, outside: bool = True) -> None:
         """Ring once, and tell the person where they want to be told, if no key was pressed for a while."""
         if time.monotonic() - max(self._key_at, self.began_at) < AWAY_S:
             return
         if ring:
             self.bell()
-        outside, run_id = Outside.of(self.config), self.state.run_id
-        if outside.wanted:
-            self.background("telling you outside the terminal", lambda: outside.tell(run_id, outcome))
+        way, run_id = Outside.of(self.config), self.state.run_id
+        if outside and way.wanted:
+            self.background("telling you outside the terminal", lambda: way.tell(run_id, outcome))
 
     def tell_of(self, kind: str, payload: Mapping[str, Any]) -> None:
         """Tell how the run ended, and of a gate or a training that ended and behind which it goes on."""
         self._offers = self._offers or (kind == "RunFinished" and payload["state"] == "done")
         if kind == "RunFinished" and payload["state"] != "stopped":
-            self.tell_if_away(outcome_words(payload["state"], self.state.aside))
+            # The process that works on a run tells its end; without a screen that is all that it tells outside.
+            self.tell_if_away(outcome_words(payload["state"], self.state.aside), outside=not self.state.owner)
         elif kind in ("GateDecided", "TrainingFinished"):
             told = (
                 f"gate {payload['gate']} {'passed' if payload['passed'] else 'failed'}" if kind == "GateDecided" else ""

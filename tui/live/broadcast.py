@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from engine.run.orders import Order
     from engine.run.same import EndedRun
 
-_NEWEST = LATEST_ONLY | {"RunStarted", "ModelLoading", "ModelLoaded", "TrainingStarted", "TrainingStepped"}
+# A run has many waves: of what each of them tells the newest stays known, by phase, gate or training.
+_NEWEST = LATEST_ONLY | {
+    "RunStarted", "ModelLoading", "ModelLoaded", "PhaseStarted", "PhaseFinished", "GateDecided", "TrainingStarted",
+    "TrainingStepped",
+}  # fmt: skip
+_OF = ("phase", "gate", "training_id")
 _NOT_KEPT = ("MarginMeasured",)  # all of them are in the store
 
 
@@ -63,7 +68,7 @@ class Broadcast:
         elif self._engine is None:
             self._early.append(self._message(event))
         else:
-            about = getattr(event, "phase", "") or getattr(event, "training_id", "")
+            about = next(filter(None, (getattr(event, name, "") for name in _OF)), "")
             slot = f"{event.kind} {about}" if event.kind in _NEWEST else ""
             self._engine.store.channel.tell(self._message(event), slot)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from engine.run.orders import NewRun, Order, Resume
 from store.names import REPEAT_OF, RESUMABLE
 from tui.reads.library import Library
+
+LOOK_S = 0.1  # between two looks at a store whose owner has just gone
 
 if TYPE_CHECKING:
     from engine.core.events import Emit
@@ -44,14 +47,25 @@ class Session:
         """Open the store for reading, or attach to the process that has it.
 
         Returns the run to show and, if work is left in it and nobody has it, its row to offer. Raises StoreLocked where
-        the process that has it does not answer.
+        the process that has it does not answer, and OwnerGone where one after the other goes while it is looked at.
         """
-        with self._hands:
-            self.let_go()
-            self.library = Library.look(self.store_path)
-            if self.library is not None and (attached := self.library.attached) is not None:
-                self._follow(attached)
-            return self._to_show()
+        from store.db import PATIENCE_S
+        from store.errors import OwnerGone
+
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            with self._hands:
+                self.let_go()
+                try:
+                    self.library = Library.look(self.store_path)
+                    if self.library is not None and (attached := self.library.attached) is not None:
+                        self._follow(attached)
+                    return self._to_show()
+                except OwnerGone:
+                    self.let_go()
+                    if time.monotonic() > until:
+                        raise
+            time.sleep(LOOK_S)
 
     def _to_show(self) -> tuple[str | None, dict[str, Any] | None]:
         found = self.library.runs() if self.library else []

@@ -60,8 +60,9 @@ class Gauges:
 
     # -- what happened -----------------------------------------------------------------------------------------------
 
-    def apply(self, event: Any) -> None:
-        """Fold one event in; most kinds say nothing of the machine."""
+    def apply(self, event: Any, ago_s: float = 0.0) -> None:
+        """Fold one event in, which happened so long ago; most kinds say nothing of the machine."""
+        at = self._clock() - ago_s
         match event.kind:
             case "PhaseStarted":
                 self.writes, self.items_per_s = False, None
@@ -71,14 +72,14 @@ class Gauges:
             case "TrainingStepped":
                 self._wrote(event.tokens_per_s)
             case "GpusMeasured":
-                self._measured(event.phase, event.gpus)
+                self._measured(event.phase, event.gpus, at)
             case "ModelLoading":
                 self._begin_anew()
             case "ModelLoaded":
                 self.at_once, self.asked = event.at_once, event.asked
                 self._begin_anew()
             case "QuestionAsked" | "RunPaused":
-                self._waits.setdefault(getattr(event, "question_id", ""), self._clock())
+                self._waits.setdefault(getattr(event, "question_id", ""), at)
             case "QuestionAnswered" | "RunResumed":
                 self._waits.pop(getattr(event, "question_id", ""), None)
                 self._begin_anew()
@@ -96,8 +97,8 @@ class Gauges:
         if self.writes:
             self.tokens_per_s.append(tokens_per_s)
 
-    def _measured(self, phase: str, gpus: tuple[GpuLoad, ...]) -> None:
-        now = self._measured_at = self._clock()
+    def _measured(self, phase: str, gpus: tuple[GpuLoad, ...], now: float) -> None:
+        self._measured_at = now
         self._gpus = gpus
         shares = [one.busy for one in gpus if one.busy is not None]
         if self._waits or not shares:

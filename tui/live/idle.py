@@ -59,6 +59,14 @@ def _why(state: RunState, phase: str, gpus: tuple[GpuLoad, ...]) -> str:
 
 
 def _left(state: RunState, phase: str) -> int | None:
-    """What a phase has yet to do of its wave; None where it has none, or is not at work."""
-    known = state.phases.get(phase) if phase in _WAVED else None
-    return known.planned - known.done if known is not None and known.state == "running" else None
+    """What a phase has yet to do of its wave; None where it has none, or is not at work.
+
+    Of phases that are side by side it is the most that one has left, since what one has done the next has yet to do.
+    """
+    lefts = []
+    for name in phase.split("+"):
+        known = state.phases.get(name) if name in _WAVED else None
+        if known is None or known.state != "running":
+            return None
+        lefts.append(known.planned - known.done)
+    return max(lefts)

@@ -162,7 +162,7 @@ class RunState:
         handler: Callable[[Any], None] | None = getattr(self, f"_{_WORD_BEGINS.sub('_', event.kind).lower()}", None)
         if handler is not None:
             handler(event)
-        self.gauges.apply(event)
+        self.gauges.apply(event, 0.0 if at is None else max(0.0, self._wall() - at))
         level, text = describe(event.kind, event.payload())
         if text:
             self.events.append(Moment(self._wall() if at is None else at, level, text))
@@ -366,7 +366,7 @@ class RunState:
             self.gates = {row["name"]: GateTold.of(row) for row in status.get("gates", ())} or self.gates
         if not live:
             state = status.get("state") or "idle"
-            # Nobody else can hold the store while it is read here, so a run that says it is going on was cut off.
+            # Whoever works on a run tells of it: one that says it is going on, and of which nobody told, was cut off.
             self.state = "interrupted" if state in ALIVE else state
             self.reason = str(status.get("reason") or "")
             self.worked.before = float(status.get("elapsed_s") or 0.0)

@@ -128,7 +128,7 @@ def _watch(
             event = inbox.get()
             state.apply(event)
             view.tell(event)
-            if event.kind == "QuestionAsked" and not asked_a_person and not engine.store.channel.followed():
+            if event.kind == "QuestionAsked" and not asked_a_person and not engine.store.channel.watched():
                 asked_a_person = True
                 view.say("warning", "Nobody is here to answer: the run stops and waits. Answer it in: cai resume")
                 engine.stop()

@@ -42,9 +42,9 @@ class View:
         level, text = describe(event.kind, event.payload())
         if text:
             self.say(level, text)
-        phase = self._state.gauges.starved_in
-        if event.kind == "GpusMeasured" and phase not in self._starved and (idle := advice(self._state)):
-            self._starved.add(phase)
+        phases = set(self._state.gauges.starved_in.split("+"))
+        if event.kind == "GpusMeasured" and phases - self._starved and (idle := advice(self._state)):
+            self._starved |= phases
             self.say("warning", idle)
 
     def say(self, level: str, text: str) -> None:

@@ -109,7 +109,7 @@ def _trainings(trainings: Iterable[Mapping[str, Any]]) -> Iterator[Exposed]:
 
 
 def _gpus(gpus: Mapping[str, Any]) -> Iterator[Exposed]:
-    """Sums over the run; what the last minute was like, unless it is long ago."""
+    """Sums over the run; what the last minute was like, unless it is long ago. Phases side by side are one, with +."""
     for key, name, told in (
         ("measured_s", "gpu_measured_seconds_total", "Time in which the GPUs were measured."),
         ("idle_s", "gpu_idle_seconds_total", "That time, times the mean share of it in which nothing ran on them."),

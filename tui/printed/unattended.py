@@ -62,7 +62,7 @@ def _see_to_the_end(engine: Engine | EndedRun, bridge: Bridge, state: RunState, 
 
     while not engine.join(LOOK_S):
         tell()
-        if not stopping and (reason := watch.why_stop(followed=engine.store.channel.followed())):
+        if not stopping and (reason := watch.why_stop(followed=engine.store.channel.watched())):
             stopping = True
             go_on = f"cai {again_with(engine.run_id, state.aside, state.changed, state.suites)}"
             view.say("warning", f"{reason}: stopping at the next commit. Go on with: {go_on}")

@@ -84,7 +84,8 @@ def repeat_of(run: Mapping[str, Any]) -> str:
 
 
 def phase_title(phase: str) -> str:
-    return PHASE_TITLES.get(phase, phase.replace("_", " ").capitalize())
+    """A phase in words, or phases that are side by side, whose names are joined by "+"."""
+    return " + ".join(PHASE_TITLES.get(one, one.replace("_", " ").capitalize()) for one in phase.split("+"))
 
 
 def again_with(

@@ -30,6 +30,13 @@ with Store.open(Path(sys.argv[1])) as store:
     for line in sys.stdin:
         store.channel.tell({"event": line.strip()})
 """
+FOLLOWS = """
+import sys
+from pathlib import Path
+from store.serving.following import Following
+for message in Following.to(Path(sys.argv[1])).messages():
+    pass
+"""
 
 
 def followed(path: Path) -> Following:
@@ -50,11 +57,13 @@ def test_who_comes_later_is_told_what_was_told_before_and_then_all_that_comes(tm
     assert Following.to(path) is None
     with Store.open(path) as store:
         assert followed(path).about == {} and not store.channel._closed
+        early = followed(path)
         store.channel.serve(lambda: {"run": "r1"}, lambda asked, process: True)
         for number in range(3):
             store.channel.tell({"event": "begun", "n": number})
             store.channel.tell({"event": "figure", "n": number}, "figure")
             store.channel.tell({"event": "streams by", "n": number}, None)
+        assert list(early.messages()) == []  # what it was told of is over: it comes back and is told anew
         one = followed(path)
         assert one.about == {"run": "r1"} and one.owner == os.getpid()
         assert [(told["event"], told["n"]) for told in one.told] == [
@@ -172,3 +181,20 @@ def test_an_owner_that_is_suspended_or_killed_is_noticed(tmp_path: Path) -> None
         owner.kill()
         owner.communicate()
     assert Following.to(path) is None
+
+
+def test_a_follower_that_is_suspended_follows_and_cannot_answer(tmp_path: Path) -> None:
+    path = tmp_path / "a.duckdb"
+    with Store.open(path) as store:
+        assert not store.channel.watched()
+        follower = subprocess.Popen([sys.executable, "-c", FOLLOWS, str(path)], cwd=ROOT)
+        try:
+            wait_until(store.channel.watched)
+            follower.send_signal(signal.SIGSTOP)
+            wait_until(lambda: not store.channel.watched())
+            assert store.channel.followed()  # what streams by waits for it
+            follower.send_signal(signal.SIGCONT)
+            wait_until(store.channel.watched)
+        finally:
+            follower.kill()
+            follower.wait()

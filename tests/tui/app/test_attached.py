@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from os import getpid
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,15 @@ from textual.pilot import Pilot
 from engine.core.events import Event, PhaseProgressed, QuestionAnswered, QuestionAsked, RunFinished, StopAsked
 from engine.run.orders import Evaluate, NewRun
 from store.db import Store, reading
+from store.errors import OwnerGone
 from tests.store import rows
 from tests.tui.fakes import RUN, FakeEngine, steady_run
 from tests.tui.screen import control_center, settle, shown, text_of
+from tui.app import serving
 from tui.app.app import ControlCenter
+from tui.host.outside import Outside
 from tui.live.broadcast import Broadcast
+from tui.live.far import FarEngine
 
 pytestmark = pytest.mark.integration
 
@@ -180,3 +185,52 @@ async def test_how_the_run_ended_is_told_before_the_owner_leaves(store: Path) ->
             engine.store.close()
             await settle(pilot, lambda: app.dock.current is not None)
             assert app.state.state == "done" and app.state.accepted == 40
+
+
+async def test_who_comes_before_the_run_begins_can_act_once_it_does(store: Path) -> None:
+    with Store.open(store) as opened:
+        async with control_center(store, script=None) as (app, pilot):
+            await settle(pilot, lambda: app.session.owner is not None)
+            assert app.session.owner is not None and app.session.owner.run_id == ""
+            broadcast = Broadcast(NewRun(store), lambda event: None)
+            engine = FakeEngine(opened, broadcast.emit, steady_run)
+            broadcast.serve(engine)  # type: ignore[arg-type]
+            engine.start()
+            await settle(pilot, lambda: app.state.state == "running")
+            await pilot.press("p")
+            await settle(pilot, lambda: app.state.state == "paused")
+            assert engine.calls == [("pause", THROUGH)]
+            engine.released.set()
+
+
+async def test_an_owner_that_goes_while_it_is_looked_at_is_looked_for_again(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follow, gone = FarEngine.of, [OwnerGone("it is gone", "Nothing was changed.")]
+    monkeypatch.setattr(FarEngine, "of", lambda *how: _raise(gone.pop()) if gone else follow(*how))
+    with owner(store):
+        async with control_center(store, script=None) as (app, pilot):
+            await settle(pilot, lambda: app.state.state == "running" and not gone)
+            assert "attached to process" in shown(app, "#header")
+
+
+def _raise(error: Exception) -> Any:
+    raise error
+
+
+async def test_the_end_is_told_outside_by_the_owner_alone(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "AWAY_S", 0.0)
+    said: list[str] = []
+    monkeypatch.setattr(Outside, "tell", lambda _, run_id, outcome: said.append(outcome))
+    with owner(store) as engine:
+        async with control_center(store, script=None) as (app, pilot):
+            app.config = replace(app.config, tell_command="true")
+            await settle(pilot, lambda: app.state.state == "running")
+            engine.emit(QuestionAsked(RUN, "q1", "pilot", "Scale?"))  # a headless owner tells of none
+            await settle(pilot, lambda: said == ["run waiting for you"])
+            rung: list[int] = []
+            monkeypatch.setattr(app, "bell", lambda: rung.append(1))
+            engine.emit(RunFinished(RUN, "done", "", 40, 12.0))
+            await settle(pilot, lambda: app.state.state == "done")
+            await settle(pilot)
+            assert rung == [1] and said == ["run waiting for you"]

@@ -15,9 +15,14 @@ import pytest
 import engine.models.registry
 from engine.core.events import (
     Event,
+    GateDecided,
     GpusMeasured,
     MarginMeasured,
+    Noted,
+    PhaseFinished,
     PhaseProgressed,
+    PhaseStarted,
+    QuestionAsked,
     RunPaused,
     RunResumed,
     RunStarted,
@@ -195,4 +200,44 @@ def test_steps_of_the_run_that_follow_are_told_in_one_order(store: Path) -> None
             assert [event.payload()["done"] for event in seen if event.payload()["phase"] == f"p{at}"] == list(
                 range(50)
             )
+        far.close()
+
+
+def test_after_many_waves_a_screen_that_comes_later_knows_the_phases_and_the_gates(store: Path) -> None:
+    with Store.open(store) as opened:
+        broadcast = Broadcast(NewRun(store), lambda event: None)
+        broadcast.serve(FakeEngine(opened, broadcast.emit, lambda engine: []))  # type: ignore[arg-type]
+        broadcast.emit(RunStarted(RUN, "spec", "model", 7, 40, False))
+        broadcast.emit(GateDecided(RUN, "pilot", True, ()))
+        for phase in ("instructions", "responses"):
+            broadcast.emit(PhaseStarted(RUN, phase, 8))
+            broadcast.emit(PhaseProgressed(RUN, phase, 8, 8, None))
+        broadcast.emit(PhaseFinished(RUN, "instructions", 8, None))
+        for number in range(channel.KEPT):
+            broadcast.emit(Noted(RUN, "info", f"wave {number}"))
+        far = follower(store, lambda event: None)
+        state = far.state()
+        assert {name: state.phases[name].state for name in ("instructions", "responses")} == {
+            "instructions": "done",
+            "responses": "running",
+        }
+        assert set(state.gates) == {"pilot"}
+        far.close()
+
+
+def test_a_wait_that_began_before_the_screen_came_is_told_from_its_begin(store: Path) -> None:
+    now = [1000.0]
+    with Store.open(store) as opened:
+        broadcast = Broadcast(NewRun(store), lambda event: None, wall=lambda: time.time() - now[0])
+        broadcast.serve(FakeEngine(opened, broadcast.emit, lambda engine: []))  # type: ignore[arg-type]
+        broadcast.emit(RunStarted(RUN, "spec", "model", 7, 40, False))
+        broadcast.emit(GpusMeasured(RUN, "gate", (GpuLoad("H200", 0.5, 70_000, 140_000, 300.0, 50),)))
+        broadcast.emit(QuestionAsked(RUN, "q1", "pilot", "Scale?"))
+        now[0] = -1000.0  # the clock was set since: nothing has waited for less than no time
+        broadcast.emit(QuestionAsked(RUN, "q2", "gate", "Go on?"))
+        far = follower(store, lambda event: None)
+        gauges = far.state().gauges
+        assert gauges.waited_s == pytest.approx(1000, abs=30)
+        assert gauges.gpus == ()  # measured long ago
+        assert set(gauges._waits) == {"q1", "q2"} and gauges._clock() >= gauges._waits["q2"]
         far.close()

@@ -188,13 +188,27 @@ def test_the_advice_comes_last_and_has_no_key() -> None:
 def test_without_a_screen_it_is_said_once_a_phase() -> None:
     one, out = Scene(at_once=8, asked=True), io.StringIO()
     view = PlainView(Console(file=out, width=120), one.state)
-    for phase in ("responses", "response_judgements"):
-        one.told(PhaseStarted(RUN, phase, 4000))
+    for phase in ("responses", "responses+response_judgements", "response_judgements"):
+        one.told(PhaseStarted(RUN, phase.split("+")[-1], 4000))
         for _ in range(70):
             one.measure(2, phase, 0.1)
             view.tell(GpusMeasured(RUN, phase, gpus(0.1)))
     said = [line.partition("] ")[2] for line in out.getvalue().splitlines()]
     assert said == [
         "warning: GPU 10 % busy in Responses: 8 at once by your --batch-size",
-        "warning: GPU 10 % busy in Judge pairs: 8 at once by your --batch-size",
+        "warning: GPU 10 % busy in Responses + Judge pairs: 8 at once by your --batch-size",
     ]
+
+
+def test_phases_that_are_side_by_side_have_the_cause_that_holds_for_both() -> None:
+    both = "responses+response_judgements"
+    one = Scene()
+    one.told(PhaseStarted(RUN, "responses", 400), PhaseProgressed(RUN, "responses", 390, 400, None))
+    one.told(PhaseStarted(RUN, "response_judgements", 400))
+    one.measure(64, both, 0.3)
+    assert advice(one.state) == "", "hundreds of pairs wait to be judged"
+    one.told(PhaseProgressed(RUN, "response_judgements", 340, 400, 200))
+    assert advice(one.state) == "GPU 30 % busy in Responses + Judge pairs: 60 left of a wave: larger --pilot"
+    one.told(PhaseStarted(RUN, "instructions", 4000))
+    one.measure(64, "instructions+instruction_judgements", 0.3)
+    assert advice(one.state) == ""

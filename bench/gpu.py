@@ -3,10 +3,13 @@
 (a) The embedded model through transformers: generation and critics. (b) Where vLLM is installed, the architecture of
 Qwen2.5-32B with dummy weights (the shipped `engine/data/qwen2.5-32b.json`, nothing is downloaded): generation and
 critics through this program as a share of raw vLLM on the same token ids. (c) The GPU's memory before, while and after
-a model is held, which training needs back. What is asked is the work of the shipped specs of stage 1 and stage 6, each
-kind of request with its share (`bench/workload.py`); from that the hours for 15,000 examples follow. Each part is a
-process of its own with a time limit, so that one that fails costs only its own row. Prints one JSON line a part, and
-one table last.
+a model is held, which training needs back.
+
+What is asked is the work of the shipped specs of stage 1 and stage 6, each kind of request with its share
+(`bench/gpus/workload.py`), and what label critics ask where no probe passes its audit; from that the hours for 15,000
+examples follow. A text that a probe reads is asked for by its hidden states, where the model shows them; raw vLLM has
+it computed, and writes one token. Each part is a process of its own with a time limit, so that one that fails costs
+only its own row. Prints one JSON line a part, and one table last.
 
 Dummy weights write random tokens, so texts mean nothing and end at their limit; the work for the GPU is the same.
 """
@@ -27,20 +30,23 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.common import MODEL, apart, machine, versions
-from bench.dummy import folder
-from bench.workload import STAGES, amounts, sample
-from engine.spec.stage import load_spec
+from bench.gpus.dummy import folder
+from bench.gpus.workload import STAGES, amounts, sample
+from engine.critics.probe import layers_of
+from engine.models.requests import Read
+from engine.planning.fit import without_probe
+from engine.spec.stage import StageSpec, load_spec
 
 PARTS = {"embedded": 90, "raw": 190, "ours": 190}  # seconds that each may take
-ASKED = {"written": 384, "labels": 1536, "prefills": 256}  # requests of each stage
-RATES = {"written": "tokens_per_s", "labels": "scores_per_s", "prefills": "prefills_per_s"}
+ASKED = {"written": 384, "reads": 1024, "labels": 1024}  # requests of each stage
+RATES = {"written": "tokens_per_s", "reads": "reads_per_s", "labels": "scores_per_s"}
 CONTEXT = 2048
 HOURS = {STAGES[0]: 0.75, STAGES[1]: 2.5}  # that 15,000 examples are to take on one H100
 
 
 def asked(stage: str) -> dict[str, list[Any]]:
-    """The requests of a stage by kind; no two stages ask the same, which the second would find computed."""
-    spec, first = load_spec(stage).settings, 1000 * STAGES.index(stage)
+    """The requests of a stage by kind; two stages ask hardly anything alike, which the second would find computed."""
+    spec, first = without_probe(load_spec(stage).settings), 1000 * STAGES.index(stage)
     return {kind: sample(spec, kind, wanted, first) for kind, wanted in ASKED.items()}
 
 
@@ -53,25 +59,29 @@ def used_mib() -> int:
 
 
 def rates(work: dict[str, list[Any]], do: dict[str, Callable[[list[Any]], int]]) -> dict[str, float]:
-    """Tokens, scores and prefills a second; `do` takes requests of a kind and returns how much of it they were."""
+    """Tokens, texts read and scores a second; each of `do` takes requests and returns how much of it they were."""
     found = {}
-    for kind, requests in work.items():
+    for kind, answered in do.items():
         began = time.perf_counter()
-        found[RATES[kind]] = do[kind](requests) / (time.perf_counter() - began)
+        found[RATES[kind]] = answered(work[kind]) / (time.perf_counter() - began)
     return found
 
 
-def measured(model: Any) -> dict[str, dict[str, float]]:
-    """What a model behind the door reaches on each stage."""
+def measured(model: Any) -> dict[str, Any]:
+    """What a model behind the door reaches on each stage, and of how many layers it shows states."""
 
     def written(requests: list[Any]) -> int:
         return sum(len(found.token_ids) for found in model.generate(requests))
 
+    def read(requests: list[Any]) -> int:
+        layer = layers_of(model.layers)[-1:]
+        return sum(1 for _ in model.hidden([Read(one.prompt, layer) for one in requests]))
+
     def scored(requests: list[Any]) -> int:
         return sum(1 for _ in model.score(requests))
 
-    do = {"written": written, "labels": scored, "prefills": scored}
-    found = {}
+    do = {"written": written, **({"reads": read} if model.layers else {}), "labels": scored}
+    found: dict[str, Any] = {"layers": model.layers}
     for stage in STAGES:
         work = asked(stage)
         written(work["written"][:8])
@@ -123,6 +133,11 @@ def raw(eager: bool) -> dict[str, Any]:
             out = run([text.encode(one.prompt) for one in requests], params)
             return sum(len(one.outputs[0].token_ids) for one in out)
 
+        def read(requests: list[Any]) -> int:
+            # What the cache holds of a text has no states: none of it is taken from there by either.
+            params = vllm.SamplingParams(temperature=0, max_tokens=1, skip_reading_prefix_cache=True)
+            return len(run([text.encode(one.prompt) for one in requests], [params] * len(requests)))
+
         def labels(requests: list[Any]) -> int:
             params = [
                 vllm.SamplingParams(
@@ -132,12 +147,7 @@ def raw(eager: bool) -> dict[str, Any]:
             ]
             return len(run([text.encode(one.prompt) for one in requests], params))
 
-        def prefills(requests: list[Any]) -> int:
-            ids = [[*text.encode(one.prompt), *text.plain(one.labels[0])] for one in requests]
-            params = [vllm.SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=0) for _ in ids]
-            return len(run(ids, params))
-
-        do = {"written": written, "labels": labels, "prefills": prefills}
+        do = {"written": written, "reads": read, "labels": labels}
         found = {}
         for stage in STAGES:
             work = asked(stage)
@@ -189,19 +199,29 @@ def table(found: dict[str, dict[str, Any]]) -> None:
             reached = found[part].get(stage, {})
             cells = [f"{reached[name]:,.0f}" if name in reached else "–" for name in RATES.values()]
             print(f"{title:<36}{''.join(f'{cell:>14}' for cell in cells)}")
-        mine, theirs = found["ours"].get(stage), found["raw"].get(stage)
-        if mine and theirs:
-            shares = [f"{mine[name] / theirs[name]:.3f}" for name in RATES.values()]
-            print(f"{'share of raw vLLM (0.95 or more)':<36}{''.join(f'{share:>14}' for share in shares)}")
-        if mine:
-            whole = amounts(load_spec(stage).settings)
-            each = (whole.tokens, whole.labels, whole.prefills)
-            hours = sum(n / mine[name] for n, name in zip(each, RATES.values(), strict=True)) / 3600
-            print(f"{'15,000 examples, hours':<36}{hours:>14.2f}   (target {HOURS[stage]} or less)")
+        mine, theirs = found["ours"].get(stage, {}), found["raw"].get(stage, {})
+        if theirs and mine:
+            shares = [f"{mine[name] / theirs[name]:.3f}" if name in mine else "–" for name in RATES.values()]
+            print(f"{'share of raw vLLM':<36}{''.join(f'{share:>14}' for share in shares)}")
+        if RATES["reads"] in mine:
+            spec = load_spec(stage).settings
+            with_probes, without = (hours(one, mine) for one in (spec, without_probe(spec)))
+            print(f"{'15,000 examples, hours':<36}{with_probes:>14.2f}   (target {HOURS[stage]} or less)")
+            print(f"{'the same where no probe passes':<36}{without:>14.2f}")
+    for part, title in titles.items():
+        if found[part].get("layers") == 0:
+            print(f"\n{title}: it shows no hidden states, so that no probe can read and no hours are told")
     print(f"\n{'GPU memory MiB: before, held, after':<36}")
     for part, title in titles.items():
         memory = ", ".join(map(str, found[part].get("memory_mib", ["–"])))
         print(f"{title:<36}{found[part].get('error', memory)}")
+
+
+def hours(spec: StageSpec, reached: dict[str, float]) -> float:
+    """What the data of a stage take at these rates."""
+    whole = amounts(spec)
+    each = (whole.tokens, whole.reads, whole.labels)
+    return sum(n / reached[name] for n, name in zip(each, RATES.values(), strict=True)) / 3600
 
 
 if __name__ == "__main__":

@@ -12,12 +12,14 @@ unsloth       the same training where Unsloth loads it
 used_up       the memory is used up in the third step: training goes on from the second with activations computed again
 margins       critics' margins of the transformers backend in 16 bits against 32
 closed        what is left of the GPU's memory once a model was closed
+states        hidden states by vLLM of texts whose last chunk is one token, against those of transformers
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import importlib.util
 import json
 import statistics
 import sys
@@ -32,12 +34,14 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.common import apart, machine, versions
-from bench.dummy import with_weights
-from bench.workload import STAGES, sample
+from bench.gpus.dummy import with_weights
+from bench.gpus.states import by_vllm
+from bench.gpus.workload import STAGES, sample
 from engine.core.control import Control
 from engine.core.data import read_data
 from engine.models import adapters
 from engine.models.files.source import resolve
+from engine.planning.fit import without_probe
 from engine.spec.stage import load_spec
 from engine.training import forecast
 from engine.training.job import Job, write_examples
@@ -52,6 +56,7 @@ LIMITS = {
     "used_up": 110,
     "margins": 90,
     "closed": 60,
+    "states": 150,
 }
 MINUTES = 9.5  # for all of them
 STEPS = 3
@@ -175,7 +180,7 @@ def margins(here: Contact) -> Row:
     from engine.models.local.backend import TransformersModel
 
     folder = here.model(here.size.layers[0])
-    requests = sample(load_spec(STAGES[0]).settings, "labels", here.size.scored)
+    requests = sample(without_probe(load_spec(STAGES[0]).settings), "labels", here.size.scored)
     found = {}
     for dtype in (None, torch.float32 if torch.cuda.is_available() else torch.bfloat16):
         model = TransformersModel.load(resolve(str(folder))) if dtype is None else _in(folder, dtype)
@@ -214,7 +219,7 @@ def closed(here: Contact) -> Row:
     from engine.models.local.backend import TransformersModel
 
     model = TransformersModel.load(resolve(str(here.model(here.size.layers[0]))))
-    for _ in model.score(sample(load_spec(STAGES[0]).settings, "labels", here.size.scored)):
+    for _ in model.score(sample(without_probe(load_spec(STAGES[0]).settings), "labels", here.size.scored)):
         pass
     if not torch.cuda.is_available():
         raise NotPossible("no GPU, whose memory it is about")
@@ -224,6 +229,13 @@ def closed(here: Contact) -> Row:
     left = torch.cuda.memory_reserved()
     said = f"{held / MIB:,.0f} MiB held, {left / MIB:,.0f} left"
     return {"held": held, "left": left, "ok": left <= LEFT_MIB * MIB, "said": said}
+
+
+def states(here: Contact) -> Row:
+    """Hidden states of the same texts by vLLM and by transformers."""
+    if importlib.util.find_spec("vllm") is None:
+        raise NotPossible("vLLM is not installed")
+    return by_vllm(here.model(here.size.layers[1]))
 
 
 def _against_forecast(here: Contact, method: str, kind: str) -> Row:
@@ -310,7 +322,7 @@ def _examples(model: Path, longest: int, n: int) -> tuple[list[dict[str, str]], 
 
 PARTS: dict[str, Callable[[Contact], Row]] = {
     "weights": weights, "sft": sft, "dpo": dpo, "qlora": qlora, "unsloth": unsloth, "used_up": used_up,
-    "margins": margins, "closed": closed,
+    "margins": margins, "closed": closed, "states": states,
 }  # fmt: skip
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,8 +14,9 @@ import pytest
 import bench.gpu_contact as contact
 from bench import gpu
 from bench.common import apart
-from bench.dummy import LABELS
-from bench.workload import amounts
+from bench.gpus.dummy import LABELS
+from bench.gpus.workload import amounts
+from engine.planning.fit import without_probe
 from engine.spec.stage import load_spec
 from tests.engine.training.conftest import in_process  # noqa: F401
 from tests.engine.training.training_run import InProcess
@@ -53,6 +56,8 @@ def test_what_needs_a_gpu_says_so(here: contact.Contact) -> None:
         contact.one("qlora", here)
     assert "Unsloth" in contact.one("unsloth", here)["not_possible"]
     assert contact.one("closed", here)["not_possible"] == "no GPU, whose memory it is about"
+    if importlib.util.find_spec("vllm") is None:
+        assert contact.one("states", here)["not_possible"] == "vLLM is not installed"
 
 
 def test_memory_that_is_used_up_is_gone_on_from(here: contact.Contact, in_process: pytest.MonkeyPatch) -> None:  # noqa: F811
@@ -76,18 +81,38 @@ def test_rates_are_measured_on_what_a_stage_asks(
     from engine.models.files.source import resolve
     from engine.models.local.backend import TransformersModel
 
-    monkeypatch.setattr(gpu, "ASKED", {"written": 8, "labels": 40, "prefills": 8})
+    monkeypatch.setattr(gpu, "ASKED", {"written": 8, "reads": 40, "labels": 40})
     monkeypatch.setattr(gpu, "STAGES", gpu.STAGES[:1])
-    model = TransformersModel.load(resolve(str(here.model(1))))
+    model = TransformersModel.load(resolve(str(here.model(2))))
     found = gpu.measured(model)
     model.close()
-    assert found.keys() == set(gpu.STAGES) and all(rate > 0 for rate in found[gpu.STAGES[0]].values())
+    assert found.keys() == {"layers", gpu.STAGES[0]} and found["layers"] == 2
+    assert found[gpu.STAGES[0]].keys() == set(gpu.RATES.values()) and all(
+        map(math.isfinite, found[gpu.STAGES[0]].values())
+    )
     even = {gpu.STAGES[0]: dict.fromkeys(gpu.RATES.values(), 1000.0)}
     gpu.table({"ours": even, "raw": even, "embedded": {"error": "no GPU"}})
     told = capsys.readouterr().out
     assert "no GPU" in told and told.count("1.000") == 3
-    whole = amounts(load_spec(gpu.STAGES[0]).settings)
-    assert f"{(whole.tokens + whole.labels + whole.prefills) / 3.6e6:.2f}   (target 0.75 or less)" in told
+    spec = load_spec(gpu.STAGES[0]).settings
+    whole, graded = amounts(spec), amounts(without_probe(spec))
+    assert f"{(whole.tokens + whole.reads) / 3.6e6:.2f}   (target 0.75 or less)" in told
+    assert f"{(graded.tokens + graded.reads + graded.labels) / 3.6e6:.2f}\n" in told
+
+
+def test_a_model_without_layers_is_measured_without_reads_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gpu, "ASKED", {"written": 8, "reads": 8, "labels": 8})
+    monkeypatch.setattr(gpu, "STAGES", gpu.STAGES[:1])
+    model = SimpleNamespace(
+        layers=0, score=iter, generate=lambda requests: (SimpleNamespace(token_ids=[1]) for _ in requests)
+    )
+    found = gpu.measured(model)
+    assert found[gpu.STAGES[0]].keys() == {"tokens_per_s", "scores_per_s"}
+    gpu.table({"ours": found, "raw": {}, "embedded": {}})
+    told = capsys.readouterr().out
+    assert "this program: it shows no hidden states" in told and "15,000 examples" not in told
 
 
 def test_labels_are_one_token_each_and_the_embedding_has_a_row_for_every_token(here: contact.Contact) -> None:

@@ -1,24 +1,24 @@
-"""The benchmark of readers ends where there is nothing to read."""
+"""A reader of the benchmark of readers, on a store that is there: what it is told to read it reads and times."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-CODE = """
-import sys
-from pathlib import Path
-sys.path.insert(0, "bench")
-import readers
-readers.LATEST_S = 0.3
-readers.read(Path(sys.argv[1]), 0, 1.0)
-"""
+from bench.common import ROOT
+from store.db import Store
+from tests.store import rows
 
 
-def test_a_run_that_never_shows_ends_the_benchmark(tmp_path: Path) -> None:
-    asked = [sys.executable, "-c", CODE, str(tmp_path / "cai.duckdb")]
-    ran = subprocess.run(asked, cwd=ROOT, text=True, stderr=subprocess.PIPE)
-    assert ran.returncode == 1
-    assert ran.stderr.strip() == "no run with a loaded model was there to be read within 0.3 s"
+def test_a_reader_times_as_many_reads_as_it_is_told(tmp_path) -> None:
+    path = tmp_path / "cai.duckdb"
+    with Store.open(path) as store:
+        store.append(rows.small_run())
+        asked = [sys.executable, "bench/readers.py", "--read", str(path)]
+        ran = subprocess.run(asked, cwd=ROOT, input="12 0.1\n3 0.1\n", text=True, capture_output=True, timeout=100)
+    assert ran.returncode == 0, ran.stderr
+    attached, *told = map(json.loads, ran.stdout.splitlines())
+    assert attached == {"attached": "Attached"}  # over the owner's socket
+    assert [(len(one["times"]), one["errors"]) for one in told] == [(12, []), (3, [])]
+    assert all(seconds > 0 for one in told for seconds in one["times"])

@@ -13,13 +13,18 @@ from functools import cache, cached_property, partial
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from engine.core.data import read_data
 from engine.critics import Critic, Scale, Subject, items_of
 from engine.critics.audit import Calibrated, _build
-from engine.models.requests import Decoding, Generate, Score
+from engine.critics.pair import DifferenceCritic
+from engine.critics.probe import Probe
+from engine.critics.probed import FRESH, ProbeCritic, labelled_items, read_labelled, texts_of
+from engine.models.requests import Decoding, Generate, Probed, Score, Scored
 from engine.phases.revisions import solved_examples
 from engine.planning.priors import HALF, NOTHING_MEASURED, WRITE
-from engine.planning.work import PlannedWork, stage_work
+from engine.planning.work import JUDGED, PlannedWork, stage_work
 from engine.spec import prompts
 from engine.spec.constitution import load_constitution
 from engine.spec.sections import CriticsSpec
@@ -31,21 +36,17 @@ CANDIDATES = 2500  # where the texts begin that stand for candidates; those befo
 
 Critics = Mapping[str, Mapping[str, Critic]]  # by kind and name
 
-# Label critics choose between two labels; a response whose end is weighed (pmi) is a prefill of its own.
-KINDS: dict[str, Callable[[Any], bool]] = {
-    "written": lambda request: isinstance(request, Generate),
-    "labels": lambda request: isinstance(request, Score) and len(request.labels) > 1,
-    "prefills": lambda request: isinstance(request, Score) and len(request.labels) == 1,
-}
+# A probe reads the bare text; label critics, which stand in where none passes its audit, choose between two labels.
+KINDS: dict[str, type] = {"written": Generate, "reads": Probed, "labels": Score}
 
 
 @dataclass(frozen=True)
 class Amounts:
-    """What the data of a stage takes: tokens written, texts whose labels are scored, texts whose end is weighed."""
+    """What the data of a stage takes: tokens written, texts that probes read, texts whose labels are scored."""
 
     tokens: float
+    reads: float
     labels: float
-    prefills: float
 
 
 @dataclass(frozen=True)
@@ -60,21 +61,21 @@ class Part:
         """Requests of each kind that one unit makes, on average."""
         units = min(TRIED, round(self.work.units))
         made = [one for n in range(units) for one in self.asks(n)]
-        return {kind: sum(map(fits, made)) / units for kind, fits in KINDS.items()}
+        return {kind: sum(isinstance(one, of) for one in made) / units for kind, of in KINDS.items()}
 
 
 def amounts(spec: StageSpec) -> Amounts:
     """The whole stage up to its target, trainings and evaluations apart."""
-    tokens = labels = prefills = 0.0
+    tokens = reads = labels = 0.0
     for part in parts(spec):
         work = part.work
         if work.way == WRITE:
             tokens += work.units * work.each
         else:
-            weighed = part.each["prefills"]
-            prefills += work.units * weighed
-            labels += work.units * (work.requests - weighed)
-    return Amounts(tokens, labels, prefills)
+            read = part.each["reads"]
+            reads += work.units * read
+            labels += work.units * (work.requests - read)
+    return Amounts(tokens, reads, labels)
 
 
 def sample(spec: StageSpec, kind: str, wanted: int, first: int = 0) -> list[Any]:
@@ -87,7 +88,7 @@ def sample(spec: StageSpec, kind: str, wanted: int, first: int = 0) -> list[Any]
         if each
         for n in range(first, first + round(part.work.units * share))
         for one in part.asks(n)
-        if KINDS[kind](one)
+        if isinstance(one, KINDS[kind])
     ]
     # Together by what they share, as critics ask for them.
     return sorted(dict.fromkeys(some), key=lambda one: one.prompt[: one.shared])
@@ -95,9 +96,9 @@ def sample(spec: StageSpec, kind: str, wanted: int, first: int = 0) -> list[Any]
 
 def parts(spec: StageSpec) -> list[Part]:
     """The parts of a stage in which a model is asked for data."""
-    critics = {kind: _critics(spec.critics, kind) for kind in ("instruction", "sample", "pair")}
+    critics = {kind: _critics(spec.critics, kind) for kind in JUDGED}
     asked: dict[str, Callable[[PlannedWork, int], list[Any]]] = {
-        "audit": lambda _, __: _audited(critics, spec.critics.audit_items),
+        "audit": lambda _, __: _audited(critics, spec),
         "instructions": partial(_lists, spec),
         "instruction_judgements": lambda _, n: _judged(critics, _instruction(n)),
         "responses": partial(_responses, spec),
@@ -105,7 +106,7 @@ def parts(spec: StageSpec) -> list[Part]:
         "revisions": partial(_revisions, spec),
         "candidates": lambda work, n: _responses(spec, work, n + CANDIDATES),
         "candidate_judgements": lambda _, n: _judged(critics, _sample(n + CANDIDATES)),
-        "pairs": partial(_compared, critics),
+        "pairs": partial(_compared, critics, spec),
     }
     return [
         Part(work, partial(asked[work.part], work)) for work in stage_work(spec, NOTHING_MEASURED) if work.part in asked
@@ -152,21 +153,37 @@ def _generate(prompt: prompts.Prompt, settings: Any, tokens: float, seed: int) -
     return Generate(prompt.text, how, seed, prompt.shared)
 
 
-def _audited(critics: Critics, items: int) -> list[Score]:
-    asked = (item for n in range(2 * items) for item in (_instruction(n), _sample(n)))
-    return [one for item in asked for one in _judged(critics, item)]
+def _audited(critics: Critics, spec: StageSpec) -> list[Scored]:
+    """Each labelled text, which a probe reads for its fit and its audit; others score planted items and the model's."""
+    found: list[Scored] = []
+    for kind, item_of in zip(JUDGED, (_instruction, _sample, _pair), strict=True):
+        if "probe" in critics[kind]:
+            asked = spec.instructions.kind
+            labelled = labelled_items(kind, asked) + read_labelled("fresh", kind, FRESH[kind], asked)
+            found += [Probed(text, _unfitted(kind)) for one in labelled for text in texts_of(one.item)]
+        others = {kind: {name: critic for name, critic in critics[kind].items() if name != "probe"}}
+        found += [one for n in range(2 * spec.critics.audit_items) for one in _judged(others, item_of(n))]
+    return found
 
 
-def _compared(critics: Critics, work: PlannedWork, n: int) -> list[Score]:
-    """Both places of each order; grades of samples are known by then, so that only some units ask for one."""
-    pair = _pairs()[n % len(_pairs())]
-    compare = [ask.request for ask in critics["pair"]["compare"].asks(pair)] if "compare" in critics["pair"] else []
-    graded = [ask.request for name, critic in critics["sample"].items() if name in critics["pair"]
-              for ask in critic.asks(_sample(n))]  # fmt: skip
-    return compare + graded * _whole(n, (work.requests - len(compare)) / max(len(graded), 1))
+def _compared(critics: Critics, spec: StageSpec, work: PlannedWork, n: int) -> list[Scored]:
+    """Both places of each order, or each response alone, of which some are asked for by several pairs.
+
+    What critics said of samples and candidates is known by then, but for a probe: that of pairs is another one.
+    """
+    assert spec.revisions is not None and spec.candidates is not None
+    fresh, known = spec.revisions.rounds + 1, spec.candidates.best_of
+    found: list[Scored] = []
+    for name, critic in critics["pair"].items():
+        asked = [ask.request for ask in critic.asks(_pair(n))]
+        if name != "compare":  # a response's first, then its rival's
+            sides = fresh + known * (name == "probe" or name not in critics["sample"])
+            asked = asked[: len(asked) // 2 * _whole(n, sides / (fresh + known - 1))]
+        found += asked
+    return found
 
 
-def _judged(critics: Critics, item: Subject) -> list[Score]:
+def _judged(critics: Critics, item: Subject) -> list[Scored]:
     """What several critics ask alike is asked once."""
     return list(dict.fromkeys(ask.request for critic in critics[item.kind].values() for ask in critic.asks(item)))
 
@@ -174,8 +191,19 @@ def _judged(critics: Critics, item: Subject) -> list[Score]:
 def _critics(critics: CriticsSpec, kind: str) -> dict[str, Critic]:
     before: list[Calibrated] = []
     for name in getattr(critics, kind):
-        before.append(Calibrated(_build(name, kind, critics, before), Scale()))
+        before.append(Calibrated(_probe(kind) if name == "probe" else _build(name, kind, critics, before), Scale()))
     return {one.critic.name: one.critic for one in before}
+
+
+def _probe(kind: str) -> Critic:
+    critic = ProbeCritic(kind, _unfitted(kind))
+    return DifferenceCritic(critic) if kind == "pair" else critic
+
+
+@cache
+def _unfitted(kind: str) -> Probe:
+    """What stands for a probe in its requests. Which layer is read is for the model to say that is asked."""
+    return Probe(kind, 1, np.zeros(0), 0.0, 1.0, 0.0)
 
 
 def _whole(n: int, each: float) -> int:
@@ -185,6 +213,10 @@ def _whole(n: int, each: float) -> int:
 
 def _sample(n: int) -> Subject:
     return _samples()[n % len(_samples())]
+
+
+def _pair(n: int) -> Subject:
+    return _pairs()[n % len(_pairs())]
 
 
 def _instruction(n: int) -> Subject:

@@ -24,6 +24,7 @@ from engine.core.errors import (
     SettingsModified,
     SpecError,
 )
+from engine.core.memory import share_arenas
 from engine.phases.evaluation import Evaluator
 from engine.phases.judging import Judging
 from engine.phases.refit import refit, require_refit
@@ -89,6 +90,7 @@ def open_engine(order: Order, emit: events.Emit) -> Engine:
     if isinstance(order, Train):
         require_trackers(order.report_to)
     new = new_run(order) if isinstance(order, NewRun) else None
+    share_arenas()
     store = Store.open(order.store, memory=MEMORY)
     try:
         match order:

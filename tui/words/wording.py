@@ -84,7 +84,8 @@ def repeat_of(run: Mapping[str, Any]) -> str:
 
 
 def phase_title(phase: str) -> str:
-    return PHASE_TITLES.get(phase, phase.replace("_", " ").capitalize())
+    """The title of a phase, or of several under way together, whose names a plus joins."""
+    return " + ".join(PHASE_TITLES.get(one, one.replace("_", " ").capitalize()) for one in phase.split("+"))
 
 
 def again_with(

@@ -8,6 +8,7 @@ cross-validation: Varma and Simon 2006, doi 10.1186/1471-2105-7-91). Near-duplic
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -55,12 +56,18 @@ class Probe:
     offset: float
     facts: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
+    @functools.cached_property
     def sha256(self) -> str:
-        """The hash of all that its log-odds follow from, beside the model and the text."""
+        """The hash of all that its log-odds follow from, beside the model and the text, by which alone it is known."""
         digest = hashlib.sha256(self.weights.tobytes())
         digest.update(json.dumps([self.kind, self.layer, self.bias, self.slope, self.offset]).encode())
         return digest.hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Probe) and self.sha256 == other.sha256
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
 
     def log_odds(self, state: NDArray[np.float32]) -> float:
         """In nats, positive is good; `state` is its layer's, [2, size]."""

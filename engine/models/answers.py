@@ -38,7 +38,7 @@ from store.read import Reader
 from store.salvage.clock import utc_now
 
 WINDOW = 256  # requests looked up together
-HELD = 256  # answers committed together at most
+HELD = 256  # answers committed together at most, and given together
 HELD_S = 1.0  # and at the latest after so long
 HELD_IDLE_S = 0.05  # or after so long, where the model has room for what follows from them
 
@@ -140,7 +140,7 @@ class Answers:
         that the caller comes to work that makes requests; `requests` ends where no more follow from the answers.
         """
         assert isinstance(self.model, Beside)
-        return self._batches(requests, self.model.together)
+        return self._batches(requests, self.model.together, waits=False)
 
     def _one_by_one(self, batches: Batches) -> Iterator[Answered]:
         with closing(batches):
@@ -149,7 +149,9 @@ class Answers:
                     self._control.check()
                     yield answered
 
-    def _batches(self, requests: Iterable[Any], ask: Callable[[Iterable[Any]], Iterator[Any]]) -> Batches:
+    def _batches(
+        self, requests: Iterable[Any], ask: Callable[[Iterable[Any]], Iterator[Any]], waits: bool = True
+    ) -> Batches:
         stream = _Gathered()
         under_way: set[str] = set()
 
@@ -166,13 +168,16 @@ class Answers:
                     else:
                         under_way.add(key)
                         yield request
-                if not window:
+                if not window or (not waits and len(found) == len(ids)):  # what was found is given before more is read
                     yield None
 
-        def take() -> list[Answered]:
+        def take() -> Iterator[list[Answered]]:
             ready, stream.ready = stream.ready, []
             under_way.difference_update(key for key, _ in ready)
-            return ready
+            yield ready[:HELD]
+            for begin in range(HELD, len(ready), HELD):
+                self._control.check()
+                yield ready[begin : begin + HELD]
 
         self._streams.append(stream)
         try:
@@ -190,7 +195,7 @@ class Answers:
                 ):
                     self._commit()
                 if stream.ready or answer is None:
-                    yield take()
+                    yield from take()
                 self._control.check()
                 if self._control.paused:
                     self._commit()
@@ -204,7 +209,7 @@ class Answers:
             self._streams.remove(stream)
         if stream.ready:
             self._control.check()
-            yield take()
+            yield from take()
 
     def _found(self, asked: Mapping[str, Generate | Scored]) -> dict[str, Completion | LabelScores]:
         """The answers that the store has, by id."""

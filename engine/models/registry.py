@@ -53,6 +53,7 @@ def load(
     batch_size: int | None = None,
     chat: bool = False,
     lora_rank: int = 0,
+    lora_slots: int = 1,
     fingerprint: str | None = None,
 ) -> Model:
     """Load a model behind this door. Takes a second from the cache, half a minute the first time, more with vLLM.
@@ -63,6 +64,7 @@ def load(
     that a base model is compared with, never for the base itself.
 
     `lora_rank` is of the largest adapter that is to come: an engine that is started for it need not be started again.
+    `lora_slots` is how many adapters are asked at the same time.
     `fingerprint` is that of the run which goes on with it, for a model that is not here but answers by files.
 
     Raises ModelError with the reason where it can't be found, fetched or fitted into memory.
@@ -74,7 +76,8 @@ def load(
 
         return WritingModel.load(source, place.file, fingerprint, chat=chat)
     if place.cluster is not None:
-        return _on_cluster(source, place.cluster, {"batch_size": batch_size, "chat": chat, "lora_rank": lora_rank})
+        how = {"batch_size": batch_size, "chat": chat, "lora_rank": lora_rank, "lora_slots": lora_slots}
+        return _on_cluster(source, place.cluster, how)
     if source.servers:
         from engine.models.served.backend import OpenAIModel
 
@@ -82,7 +85,8 @@ def load(
     if is_wanted():
         from engine.models.vllm.backend import VllmModel
 
-        return confirmed(VllmModel.load(source, batch_size=batch_size, chat=chat, lora_rank=lora_rank), source)
+        found = VllmModel.load(source, batch_size=batch_size, chat=chat, lora_rank=lora_rank, slots=lora_slots)
+        return confirmed(found, source)
     from engine.models.local.backend import TransformersModel
 
     return TransformersModel.load(source, batch_size=batch_size, chat=chat)

@@ -39,7 +39,7 @@ class Generate:
     prompt: str
     decoding: Decoding
     seed: int
-    shared: int = 0
+    shared: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Score:
 
     prompt: str
     labels: tuple[str, ...]
-    shared: int = 0
+    shared: int = field(default=0, compare=False)
 
 
 class Readout(Protocol):
@@ -85,7 +85,7 @@ class Probed:
     prompt: str
     readout: Readout
     labels: tuple[str, ...] = ("good", "bad")
-    shared: int = 0
+    shared: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Adapted:
     prompt: str
     adapter: LoraFiles
     labels: tuple[str, ...]
-    shared: int = 0
+    shared: int = field(default=0, compare=False)
 
 
 Scored = Score | Probed | Adapted  # what is answered by log-probabilities of labels

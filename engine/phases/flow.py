@@ -13,13 +13,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from datetime import UTC, datetime
 from typing import Any
 
 from engine.core.events import PhaseFinished, PhaseProgressed, PhaseStarted
 from engine.models.answers import Answered, Answers
 from engine.models.requests import Generate, Score, Scored
 from engine.phases.work import Work
+from store.salvage.clock import utc_now
 
 ROWS = 32  # taken from a lane at once where lanes are asked side by side
 APART = 64  # requests that need the model for themselves, asked together while it has enough else to do
@@ -67,7 +67,7 @@ class Tally:
     def metric(self) -> dict[str, Any]:
         """A row of the table `metrics` that says how long it took."""
         about = {"run_id": self._work.run_id, "session_id": self._work.session_id, "phase": self.phase}
-        return about | {"name": "elapsed_s", "value": self.seconds, "at": datetime.now(UTC)}
+        return about | {"name": "elapsed_s", "value": self.seconds, "at": utc_now()}
 
 
 class Lane:
@@ -136,7 +136,7 @@ class Flow:
         self._lanes: list[Lane] = []
         self._owners: dict[Request, list[Lane]] = {}  # whom an answer is for
         self._apart: list[Scored] = []
-        self._since = 0.0
+        self._since = time.monotonic()  # what lanes read before they are asked counts, too
 
     def phase(self, name: str, planned: int = 0, at_end: Callable[[], None] | None = None) -> Tally:
         """A phase behind those that there are; `at_end` is done once all its rows are there."""
@@ -150,13 +150,14 @@ class Flow:
     def run(self) -> None:
         """Ask until nothing waits and nothing is under way. Raises Interrupted, ModelError and what lanes raise."""
         self._work.control.check()
-        self._since = time.monotonic()
         try:
             if self._answers.beside:
                 self._side_by_side()
             else:
                 self._in_turn()
         finally:
+            if self._answers.beside:
+                self._share(self._passed())
             self._work.store.append({"metrics": [tally.metric() for tally in self._tallies if tally.begun]})
 
     # -- the device is in this process -------------------------------------------------------------------------------
@@ -217,7 +218,9 @@ class Flow:
             for _ in range(len(turns)):
                 lane = turns[0]
                 turns.rotate(-1)
-                while not lane.waiting and (rows := lane.take(ROWS)):
+                while not lane.waiting and (lane.writes or len(self._apart) < self._apart_at_most):
+                    if not (rows := lane.take(ROWS)):
+                        break
                     lane.tally.begin()
                     self._sort_out(lane, lane.ask(rows))
                 if lane.waiting:
@@ -253,13 +256,18 @@ class Flow:
         for lane, answered in for_lane.items():
             lane.told(answered)
 
+    @property
+    def _apart_at_most(self) -> int:
+        """How many are asked apart at once: what a model works on and has waiting, for the stream stands meanwhile."""
+        return max(APART, 2 * self._answers.room)
+
     def _ask_apart(self) -> None:
         """Ask for what a stream beside others does not give: with an adapter in front, or of hidden states."""
         others = len(self._owners) - len(self._apart)
         if not self._apart or (len(self._apart) < APART and others >= self._answers.room):
             return
-        some, self._apart = self._apart, []
-        some.sort(key=_kind)
+        self._apart.sort(key=_kind)
+        some, self._apart = self._apart[: self._apart_at_most], self._apart[self._apart_at_most :]
         with closing(self._answers.scored(some)) as batches:
             for batch in batches:
                 self._deliver(batch)

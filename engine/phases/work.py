@@ -71,6 +71,7 @@ def away(work: Work) -> Iterator[None]:
         run["model"],
         batch_size=work.batch_size,
         lora_rank=lora_rank_of(work.spec),
+        lora_slots=lora_slots_of(work.spec),
         fingerprint=run["fingerprint"],
     )
     answers.model, answers.away = model, False
@@ -123,7 +124,11 @@ def loaded_work(
 
     began = time.monotonic()
     model = registry.load(
-        run["model"], batch_size=batch_size, lora_rank=lora_rank_of(spec), fingerprint=run["fingerprint"]
+        run["model"],
+        batch_size=batch_size,
+        lora_rank=lora_rank_of(spec),
+        lora_slots=lora_slots_of(spec),
+        fingerprint=run["fingerprint"],
     )
     if (tell := getattr(model, "tell", None)) is not None:  # of workers elsewhere that come and go
         tell(lambda text: emit(events.Noted(run_id, "warning", text)))
@@ -157,9 +162,18 @@ def loaded_work(
 
 def lora_rank_of(spec: StageSpec) -> int:
     """The largest rank of the adapters that a run of this spec may answer with; 0 where it has none."""
-    named = {name for kind in CRITICS_OF for name in spec.critics.preferred(kind)}
-    critic = int(LORA["rank"]) if "adapter" in named else 0
+    critic = int(LORA["rank"]) if _may_have_adapter(spec) else 0
     return max(critic, spec.adapter.rank if spec.adapter is not None else 0)
+
+
+def lora_slots_of(spec: StageSpec) -> int:
+    """How many adapters a run of this spec asks at the same time: the parent stage's writes while a critic's scores."""
+    return 2 if spec.parent is not None and _may_have_adapter(spec) else 1
+
+
+def _may_have_adapter(spec: StageSpec) -> bool:
+    """Whether a critic of the spec, or what stands in for one, is an adapter."""
+    return any("adapter" in spec.critics.preferred(kind) for kind in CRITICS_OF)
 
 
 def _with_stand_ins(

@@ -67,6 +67,7 @@ class OpenAIModel(WithoutStates):
         self._patience = patience
         self._card: dict[str, Any] = {}
         self._adapter: tuple[Path, str] | None = None
+        self._used: frozenset[tuple[Path, str]] = frozenset()  # adapters that requests under way may name
         self._checked: Checked | None = None
         self._tokenizer_info: dict[str, Any] = {}
         self._servers = Servers(urls, key, room, patience, self._verify)
@@ -147,12 +148,13 @@ class OpenAIModel(WithoutStates):
         if adapter is None:
             self._adapter, self._model, self.fingerprint = None, self._card["id"], self._base_fingerprint
             return
-        before, self._adapter = self._adapter, (adapter, sha256)  # a server that comes back just now is to have it, too
+        before, self._used = self._used, self._used | {(adapter, sha256)}  # one that comes back now has it, too
         try:
             self._model = self._servers.run(self._adapter_everywhere(adapter, sha256))
         except BaseException:
-            self._adapter = before
+            self._used = before
             raise
+        self._adapter = adapter, sha256
         self.fingerprint = adapter_fingerprint(self._base_fingerprint, sha256)
 
     @property
@@ -286,8 +288,8 @@ class OpenAIModel(WithoutStates):
     async def _verify(self, server: Server) -> None:
         try:
             await self._meet(server)
-            if self._adapter is not None:
-                await self._adapter_on(server, *self._adapter)
+            for adapter in self._used:
+                await self._adapter_on(server, *adapter)
         except NoAnswer as answer:
             raise ModelError(str(answer)) from None
 

@@ -108,13 +108,13 @@ class VllmModel(WithoutStates):
 
     @classmethod
     def load(
-        cls, source: Source, *, batch_size: int | None = None, chat: bool = False, lora_rank: int = 0
+        cls, source: Source, *, batch_size: int | None = None, chat: bool = False, lora_rank: int = 0, slots: int = 1
     ) -> VllmModel:
         """Start vLLM with a model's own dtype for the device, on as many GPUs as `parallel_of` says. Raises ModelError.
 
         `batch_size` is how many requests an engine computes together. The type of quantised weights is read from the
         model's own configuration by vLLM. Adapters up to `lora_rank` are taken without a new start; no engine takes one
-        above 512, so that such a rank is left to `use` to refuse.
+        above 512, so that such a rank is left to `use` to refuse. `slots` of them answer side by side.
         """
         from transformers import AutoConfig  # heavy
 
@@ -130,7 +130,7 @@ class VllmModel(WithoutStates):
             engines, share = parallel.replicas, parallel.tensor
             sequences = batch_size or (GPU_SEQUENCES if on_gpu else CPU_SEQUENCES)
             rank = lora_rank if lora_rank <= LORA_RANKS[-1] else 0
-            settings = Settings(path, dtype, on_gpu, share, sequences, ends, not on_gpu, quantised, rank)
+            settings = Settings(path, dtype, on_gpu, share, sequences, ends, not on_gpu, quantised, rank, slots)
             visible = visible_gpus(torch.cuda.device_count()) if on_gpu else visible_cores()
             several = devices(engines, share, visible) if engines > 1 else []
             engine = EnginePool(settings, several) if several else EngineProcess(settings)

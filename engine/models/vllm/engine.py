@@ -21,7 +21,7 @@ from engine.models.vllm.process import Processes, environment
 from engine.models.vllm.states import LAYERS, NAME
 
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # those that vLLM takes (config/lora.py)
-HELD_ADAPTERS = 4  # in the machine's memory; one at a time is on the device
+HELD_ADAPTERS = 4  # in the machine's memory; as many as `slots` are on the device
 CPU_BLOCK = 32  # tokens; vLLM's 128 on a CPU would compute up to 127 tokens of a shared prefix again for each item
 WORKER = "engine.models.vllm.worker.WorkerAdditions"
 GREATEST_SEED = 2**63 - 1  # a generator's seed is signed, and -1 means none (sampling_params.py)
@@ -80,6 +80,9 @@ class Produced:
 class Settings:
     """How an engine is started. `lora_rank` 0 leaves adapters out, for a model that will answer with none.
 
+    Requests with more adapters than `slots` wait for one another. A slot takes two bytes for rank * (inputs +
+    outputs) of each linear layer off what is left for keys and values: 0.5 GiB at rank 32 of a model of 32B.
+
     `devices` names the GPUs or the CPU's cores that it may use, with commas; all where it is empty.
     """
 
@@ -92,6 +95,7 @@ class Settings:
     eager: bool
     quantised: bool = False
     lora_rank: int = 0
+    slots: int = 1
     devices: str = ""
 
 
@@ -306,7 +310,7 @@ def _arguments(settings: Settings) -> dict[str, Any]:
     if settings.lora_rank:
         found |= {
             "enable_lora": True,
-            "max_loras": 1,
+            "max_loras": settings.slots,
             "max_cpu_loras": HELD_ADAPTERS,
             "max_lora_rank": next(rank for rank in LORA_RANKS if rank >= settings.lora_rank),
         }

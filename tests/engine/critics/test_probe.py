@@ -376,3 +376,9 @@ def test_log_odds_are_bounded_and_signed() -> None:
     probe = Probe("sample", 1, np.ones(2 * SIZE), 0.0, 100.0, 0.0)
     assert probe.log_odds(np.ones((2, SIZE), dtype=np.float32)) == 30.0
     assert probe.log_odds(-np.ones((2, SIZE), dtype=np.float32)) == -30.0
+
+
+def test_a_probe_is_known_by_its_hash_alone() -> None:
+    probe, again, other = (Probe("sample", 1, np.ones(2 * SIZE), bias, 1.0, 0.0) for bias in (0.0, 0.0, 1.0))
+    assert Probed("A text", probe) == Probed("A text", again) != Probed("A text", other)
+    assert len({probe, again, other}) == 2

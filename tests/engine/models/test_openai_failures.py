@@ -255,13 +255,14 @@ def test_a_server_that_comes_back_gets_the_adapter_again(opened, tmp_path):
     with serving() as first, ExitStack() as later:
         with serving() as second:
             model = opened(first, second)
+            model.use(tmp_path / "before", "ef" * 32)  # requests that began by then may still name it
             model.use(tmp_path, SHA)
             assert second.adapters
         once_each(list(model.generate(asked(20))), 20)
         back = later.enter_context(serving(port=second.server_address[1]))
         first.ways.delay_s = 0.02
         once_each(list(model.generate(asked(200))), 200)
-        assert back.adapters == {SHA[:16]: str(tmp_path)}
+        assert back.adapters == {SHA[:16]: str(tmp_path), "ef" * 8: str(tmp_path / "before")}
         assert {one["body"]["model"] for one in back.requests if "prompt" in one["body"]} >= {SHA[:16]}
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from engine.core.control import Control
-from engine.models.answers import Answers
+from engine.core.control import Control, Interrupted
+from engine.models.answers import HELD, WINDOW, Answers
 from engine.models.requests import Beside, Completion, Generate, LabelScores, Score
 from store.db import Store
 from tests.engine.fakes import FakeElsewhere, FakeModel
@@ -128,3 +128,18 @@ def test_an_answer_that_is_asked_for_again_is_the_stored_one(store: Store) -> No
     found = [answered for batch in answers.together(requests) for answered in batch]
     assert [answer.request for _, answer in found] == [request, request]
     assert len(model.generated) == 1 and answers.reused == 1
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_what_is_stored_already_is_given_in_batches_between_which_a_run_may_stop(store: Store, beside: bool) -> None:
+    control, n = Control(), 3 * HELD
+    answers = Answers(FakeElsewhere(batch_size=8), store, "s", control)
+    requests = asking(*map(str, range(n)))
+    list(answers.complete(requests))
+    read: list[Any] = []
+    asked = (read.append(request) or request for request in requests)
+    stream = answers.together(asked) if beside else answers.written(asked)
+    assert len(next(stream)) == HELD and len(read) == (WINDOW if beside else n)
+    control.stop()
+    with pytest.raises(Interrupted):
+        next(stream)

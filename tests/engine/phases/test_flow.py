@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from engine.core.events import Event, PhaseFinished, PhaseStarted
 from engine.models.requests import Adapted, Completion, Decoding, Generate, LabelScores, LoraFiles, Score
-from engine.phases.flow import Flow, Lane
+from engine.phases.flow import APART, Flow, Lane, Tally
 from engine.run.engine import Engine
 from tests.engine.fakes import Elsewhere, FakeElsewhere, FakeModel, data_rows, run_engine, stopped_after
 from tests.engine.phases.test_preferences import OPTIONS as PREFERENCES
@@ -186,6 +187,7 @@ class Careful(FakeElsewhere):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.seen: set[tuple[type, bool]] = set()
+        self.sizes: list[int] = []  # how many were asked together with one
 
     def generate(self, requests: Iterable[Generate]) -> Iterator[Completion]:
         for answer in super().generate(requests):
@@ -193,7 +195,10 @@ class Careful(FakeElsewhere):
             yield answer
 
     def score(self, requests: Iterable[Score]) -> Iterator[LabelScores]:
-        for answer in super().score(requests):
+        asked = list(requests)
+        if self.in_use is not None:
+            self.sizes.append(len(asked))
+        for answer in super().score(asked):
             self.seen.add((Score, self.in_use is not None))
             yield answer
 
@@ -206,3 +211,34 @@ def test_what_needs_an_adapter_in_front_is_asked_apart(tmp_path: Path, monkeypat
     assert len(told) == 120 and set(told) == {("texts", one) for one in texts} | {("adapted", one) for one in adapted}
     assert model.seen == {(Generate, False), (Score, False), (Score, True)}  # without one: the guard and the audit
     assert model.in_use is None
+
+
+def test_what_is_asked_apart_is_taken_in_parts(tmp_path: Path, monkeypatch: Any) -> None:
+    model = Careful(batch_size=5)
+    adapted = [Adapted(f"A text {n}", LoraFiles(tmp_path, f"{n % 2}" * 64), (" a", " b")) for n in range(4 * APART)]
+    told = told_by(tmp_path / "a.duckdb", monkeypatch, model, {"adapted": adapted})
+    assert len(told) == 4 * APART and {one for _, one in told} == set(adapted)
+    assert sum(model.sizes) == 4 * APART and max(model.sizes) <= APART
+
+
+def test_requests_that_differ_in_a_hint_are_one(tmp_path: Path, monkeypatch: Any) -> None:
+    lanes: dict[str, list[Any]] = {
+        name: [Score("A text", (" a", " b"), shared), Generate("A text", Decoding(4), 1, shared)]
+        for name, shared in (("a", 0), ("b", 3))
+    }
+    assert len(told_by(tmp_path / "a.duckdb", monkeypatch, FakeElsewhere(batch_size=5), lanes)) == 4
+
+
+@pytest.mark.parametrize("make", [FakeElsewhere, FakeModel])
+def test_time_before_the_first_request_and_at_the_end_is_counted(
+    tmp_path: Path, monkeypatch: Any, make: type[FakeModel]
+) -> None:
+    found: list[Tally] = []
+
+    def fill(flow: Flow) -> None:
+        found.append(flow.phase("responses", at_end=lambda: time.sleep(0.2)))
+        time.sleep(0.2)
+        flow.add(Lane(found[0], list, lambda batch: None))
+
+    flowing(tmp_path / "a.duckdb", monkeypatch, make(), fill)
+    assert found[0].seconds >= 0.4

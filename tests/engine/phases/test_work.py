@@ -9,7 +9,7 @@ import pytest
 
 from engine.core.events import Event, ModelLoaded, Noted
 from engine.models import registry
-from engine.phases.work import lora_rank_of
+from engine.phases.work import lora_rank_of, lora_slots_of
 from engine.run.engine import open_engine
 from engine.run.orders import NewRun
 from engine.spec.stage import load_spec
@@ -31,6 +31,17 @@ from tests.engine.fakes import FakeModel
 )
 def test_a_model_is_loaded_for_the_largest_adapter_that_its_run_can_answer_with(spec, overrides, rank):
     assert lora_rank_of(load_spec(spec, overrides).settings) == rank
+
+
+@pytest.mark.parametrize(
+    ("overrides", "slots"),
+    [({}, 2), ({f"critics.{kind}": "[grade]" for kind in ("sample", "instruction", "pair")}, 1)],
+)
+def test_two_adapters_are_asked_at_a_time_where_one_writes_and_another_judges(
+    overrides: dict[str, str], slots: int
+) -> None:
+    assert lora_slots_of(load_spec("stage_2_implicit_instructions", overrides).settings) == slots
+    assert lora_slots_of(load_spec("stage_1_explicit_instructions", {}).settings) == 1  # no stage is its parent
 
 
 @pytest.mark.integration

@@ -384,7 +384,7 @@ class ControlCenter(Personal, Serving, Attaching, Telling, Returning):
 
     def leave_now(self) -> None:
         """Close engine and store off this thread, then leave."""
-        self.background("closing the store", self.session.let_go, lambda _: self.exit(self.state.state))
+        self.background("closing the store", self.session.leave, lambda _: self.exit(self.state.state))
 
 
 def furnish(where: tuple[str, str], log_path: Path | None) -> Room:

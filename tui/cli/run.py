@@ -187,7 +187,8 @@ def control_center(config: Config, terminal: Terminal, store: Path, order: Order
     from tui.printed.headless import EXIT_CODES
 
     left_open = ("running", "paused", "loading", "stopping", "pausing", "interrupted")
-    code = EXIT_CODES.get(state or "", 130 if state in left_open else 0)
+    not_begun = order is not None and not app.state.run_id
+    code = EXIT_CODES.get(state or "", 130 if not_begun or state in left_open else 0)
     if app.abandoned:
         leaving.at_once(app.session.engine, app.state, code)
     return code

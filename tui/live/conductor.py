@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.core.errors import Interrupted
 from engine.run.orders import NewRun, Order, Resume
 from store.names import REPEAT_OF, RESUMABLE
 from tui.reads.library import Library
@@ -42,6 +43,7 @@ class Session:
         self.owner: FarEngine | None = None
         self.library: Library | None = None
         self._hands = threading.RLock()  # whoever opens, closes or writes the store does so alone
+        self._left = False
 
     def look(self) -> tuple[str | None, dict[str, Any] | None]:
         """Open the store for reading, or attach to the process that has it.
@@ -117,9 +119,11 @@ class Session:
     def begin(self, order: Order) -> str:
         """Open the engine and start it; the store is let go first, because a file has one owner.
 
-        Where the engine cannot be opened, what is stored can be looked at again.
+        Where the engine cannot be opened, what is stored can be looked at again. Raises Interrupted once it was left.
         """
         with self._hands:
+            if self._left:
+                raise Interrupted("the control center was left before the run began", "Nothing was started.")
             self.let_go()
             try:
                 engine = self._open_engine(order, self._emit)
@@ -129,7 +133,7 @@ class Session:
                 raise
             self.engine = engine
             self.library = Library.of_engine(engine)
-        engine.start()
+            engine.start()
         return engine.run_id
 
     def begin_new(self, **options: Any) -> str:
@@ -153,6 +157,12 @@ class Session:
                 return self.library.write(lambda: Store.open(self.store_path), work)
             with Store.open(self.store_path) as store:
                 return work(store)
+
+    def leave(self) -> None:
+        """Close what is open, for good: what was about to begin in another thread does not begin any more."""
+        with self._hands:
+            self._left = True
+            self.let_go()
 
     def let_go(self) -> None:
         """Close what is open; closing twice is fine."""

@@ -58,7 +58,7 @@ def signalled_runs(
         tally.hold("twice", twice(store))
         tally.hold("left behind", left_beside(store))
         tally.hold("commits", [] if commits_agree(store) else ["the store and what lies beside it do not agree"])
-        printed = log.read_text() + store.with_suffix(".log").read_text()
+        printed = (log.read_text() if log.exists() else "") + store.with_suffix(".log").read_text()
         tally.hold("a traceback", [printed[printed.index("Traceback") :][:1500]] if "Traceback" in printed else [])
         tally.figures["runs"] += 1
     return tally

@@ -18,7 +18,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from engine.core.errors import first_line
+from engine.core.errors import ModelError, first_line
 from engine.models.files.source import Source, local_folder
 from engine.models.ray.nodes import STALLED_S, ClusterNodes, ClusterWorker, raised
 from engine.models.ray.worker import Failed
@@ -158,7 +158,7 @@ class RayModel:
         self._nodes.end()
 
     def _stream(self, kind: str | None, requests: Iterable[Any]) -> Iterator[Any]:
-        """The answers to requests of one kind, or where there is none of both, in which it gives None rather than wait."""
+        """The answers to requests of one kind; without it to both kinds, with None rather than a long wait."""
         stream = next(self._numbers)
         mail = self._mail[stream] = deque()
         waiting, mine = iter(requests), set[int]()

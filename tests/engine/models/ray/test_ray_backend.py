@@ -138,7 +138,7 @@ def test_a_stream_that_is_closed_or_refused_leaves_the_others_alone(loaded):
     assert len(list(loaded.generate(asking(9)))) == 9
 
 
-def test_an_adapter_is_used_everywhere_or_nowhere(loaded, tmp_path):
+def test_an_adapter_is_used_everywhere_or_nowhere(loaded, tmp_path, monkeypatch):
     folder = tmp_path / "adapter"
     with pytest.raises(ModelError, match="there is no"):
         loaded.use(folder, "ab" * 32)
@@ -151,6 +151,10 @@ def test_an_adapter_is_used_everywhere_or_nowhere(loaded, tmp_path):
     assert loaded.fingerprint != "fa" * 8 and loaded.in_use is not None
     loaded.use(None)
     assert loaded.fingerprint == "fa" * 8
+    monkeypatch.setattr(backend, "adapter_fingerprint", lambda *_: "another")
+    with pytest.raises(ModelError, match="with the adapter in use, which is another"):
+        loaded.use(folder)
+    assert loaded.in_use is None and loaded.fingerprint == "fa" * 8
 
 
 def test_an_adapter_has_its_own_fingerprint_where_no_worker_lives_to_tell_it(loaded, tmp_path):

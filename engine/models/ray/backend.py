@@ -166,7 +166,7 @@ class RayModel:
         try:
             while True:
                 while not exhausted and len(mine) < AHEAD * self.batch_size:
-                    request = next(waiting, _END)
+                    request: Any = next(waiting, _END)
                     exhausted = request is _END
                     if request is _END or request is None:
                         break

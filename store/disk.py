@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 
 _ASIDE = ".cai-aside"  # how the name of what is being written ends
 _YOUNG_S = 60.0
+_OLD_S = 86_400.0  # of another host's: its lock may not be seen here, on a disk that both have
 
 
 def volume(path: Path) -> str:
@@ -45,7 +47,7 @@ def aside(out: Path) -> Iterator[Path]:
     What a killed writer left there before goes, too. Raises OSError.
     """
     sweep(out.parent)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=_ASIDE, dir=out.parent))
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=_own_ending(), dir=out.parent))
     try:
         with _held(folder):
             yield folder
@@ -88,14 +90,20 @@ def whole_file(out: Path) -> Iterator[Path]:
 
 def sweep(folder: Path) -> None:
     """Remove what writers that were killed left aside in a folder; what one that lives is writing stays."""
+    own = _own_ending()
     with suppress(OSError):
         for path in folder.glob(f".*{_ASIDE}"):
             # A lock is gone with its process. Before it is taken a new one is a moment old.
-            if time.time() - path.lstat().st_mtime > _YOUNG_S and not path.is_symlink() and _left(path):
+            enough = _YOUNG_S if path.name.endswith(own) else _OLD_S
+            if time.time() - path.lstat().st_mtime > enough and not path.is_symlink() and _left(path):
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink(missing_ok=True)
+
+
+def _own_ending() -> str:
+    return f".{socket.gethostname()[:64]}{_ASIDE}"
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shlex
 import subprocess
@@ -49,6 +50,48 @@ def test_no_class_name_stands_for_two_classes() -> None:
 
 SCRIPTS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs/scale").iterdir())
 CALL = re.compile(r"(?<![\w/.-])(?:~/cai/bin/)?cai ([a-z]+ [^|&;\n]*|[a-z]+$)", re.MULTILINE)
+
+
+STANDS_IN = """#!/bin/bash
+echo "$(basename "$0") $*" >> said
+case "$(basename "$0") $1" in
+"cai import") grep -q bad "$2" && { echo "refused: $2 is bad"; exit 1; }; echo "$2: 1 answers" ;;
+"cai resume") [ -f requests.jsonl ] && exit 1; [ -f done ] && exit 0; touch requests.jsonl; exit 3 ;;
+sbatch*) echo 7 ;;
+esac
+"""
+
+
+def test_refused_answers_are_set_aside_and_asked_again_only_by_a_person(tmp_path: Path) -> None:
+    for name in ("cai", "sbatch"):
+        (tmp_path / name).write_text(STANDS_IN)
+        (tmp_path / name).chmod(0o700)
+    env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    def share(what: str) -> tuple[int, list[str]]:
+        (tmp_path / "said").write_text("")
+        command = ["bash", str(ROOT / "docs/scale/shares.slurm"), what]
+        code = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True).returncode
+        return code, [" ".join(line.split()[:2]) for line in (tmp_path / "said").read_text().splitlines()]
+
+    def answered(**texts: str) -> None:
+        (tmp_path / "requests.jsonl").touch()
+        for name, text in texts.items():
+            (tmp_path / f"answers-{name}.jsonl").write_text(text)
+
+    answered()
+    assert share("take") == (1, [])  # no job left answers
+    answered(a="good", b="bad", c="good")
+    assert share("take") == (1, ["cai import"] * 3)
+    assert [path.name for path in tmp_path.glob("answers-*")] == ["answers-b.jsonl.refused"]
+    asked = ["cai resume", "sbatch --parsable", "sbatch --parsable"]
+    assert share("next") == (0, asked)
+    answered(b="good")
+    assert share("take") == (0, ["cai import", *asked])
+    answered(b="good")
+    assert share("next") == (0, ["cai import", *asked])
+    (tmp_path / "done").touch()
+    assert share("next") == (0, ["cai resume"])
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

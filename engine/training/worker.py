@@ -102,7 +102,7 @@ def follow(
                 some = True
                 loaded = loaded or report["kind"] == "loaded"
                 if report["kind"] in ("finished", "failed"):
-                    ending = dict(report)
+                    ending = ending or dict(report)  # what ends first is why the other processes end
                 else:
                     take(report)
             now = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -168,6 +169,20 @@ def test_what_a_killed_export_left_goes_at_the_next_start(tmp_path: Path, monkey
     process.communicate()
     Store.open(tmp_path / "s.duckdb").close()
     assert sorted(path.name for path in tmp_path.iterdir()) == [".mine.partial", "s.duckdb"]
+
+
+def test_what_another_host_is_writing_stays_for_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with disk.aside(tmp_path / "set") as mine:
+        name = mine.name
+    there = tmp_path / name.replace(socket.gethostname(), "another-node")
+    there.mkdir()  # its lock is not seen here, as on disks whose locks are each node's own
+    an_hour_ago, yesterday = time.time() - 3600, time.time() - 90_000
+    os.utime(there, (an_hour_ago, an_hour_ago))
+    sweep(tmp_path)
+    assert there.name != name and there.exists()
+    os.utime(there, (yesterday, yesterday))
+    sweep(tmp_path)
+    assert not there.exists()
 
 
 def test_a_name_taken_while_a_file_is_written_is_left_as_it_is(tmp_path: Path) -> None:

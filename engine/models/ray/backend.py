@@ -18,7 +18,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from engine.core.errors import first_line
+from engine.core.errors import ModelError, first_line
 from engine.models.files.source import Source, local_folder
 from engine.models.ray.nodes import STALLED_S, ClusterNodes, ClusterWorker, raised
 from engine.models.ray.worker import Failed
@@ -32,12 +32,15 @@ from engine.models.requests import (
     Model,
     Read,
     Score,
+    adapter_fingerprint,
 )
 
 AHEAD = 2  # requests with a worker for each that its model works on, so that none waits for this process
 CALLS = 2  # a worker has at once: it works on the second while the answers of the first are looked at
 WAIT_S = 1.0
 GIVE_UP_S = 300.0  # without any worker
+
+_END = object()  # of requests
 
 _Numbered = tuple[int, str, Any]  # a request: the stream that asks, the kind, and what is asked
 
@@ -62,6 +65,7 @@ class RayModel:
         self._mail: dict[int, deque[tuple[int, Any]]] = {}  # by stream: answers, and errors
         self._hurried = False
         self._alone_since: float | None = None  # when there was no worker any more
+        self._worked_at = time.monotonic()  # when workers were listened to last
         hosts = [worker.host for worker in nodes.workers]
         devices = [str(worker.about["facts"].get("device")) for worker in nodes.workers]
         self.facts: dict[str, Any] = about["facts"] | {
@@ -107,6 +111,10 @@ class RayModel:
         """Hidden states of texts, where the workers' backend shows them; raises as `generate` does."""
         return self._stream("hidden", requests)
 
+    def together(self, requests: Iterable[Generate | Score | None]) -> Iterator[Completion | LabelScores | None]:
+        """Both in one stream; see engine.models.requests.Beside. Raises as `generate` does."""
+        return self._stream(None, requests)
+
     def encoding(self, text: str) -> Encoding:
         """What the model is fed for a text."""
         found: Encoding = self._of_one("encoding", text)
@@ -124,15 +132,22 @@ class RayModel:
         """
         while self._asked:
             self._work()
-        before, self.in_use = self.in_use, LoraFiles(adapter, sha256) if adapter is not None else None
+            answers = (answer for mail in self._mail.values() for _, answer in mail)
+            if (failed := next((one for one in answers if isinstance(one, Failed)), None)) is not None:
+                raise raised(failed)  # what was asked with it is never answered
+        before = self.in_use, self.fingerprint
+        self.in_use, self.fingerprint = None, self._base_fingerprint
+        if adapter is not None:
+            self.in_use = LoraFiles(adapter, sha256)
+            self.fingerprint = adapter_fingerprint(self._base_fingerprint, sha256)
         try:
-            told = {self._use_on(worker) for worker in list(self._nodes.workers)} - {None}
+            for worker in list(self._nodes.workers):
+                self._use_on(worker)
         except BaseException:
-            self.in_use = before
+            self.in_use, self.fingerprint = before
             for worker in list(self._nodes.workers):
                 self._use_on(worker)
             raise
-        self.fingerprint = told.pop() if told else self._base_fingerprint
 
     def hurry(self) -> None:
         """Wait no longer for a time in which there is no worker: the program is to stop."""
@@ -142,7 +157,8 @@ class RayModel:
         """End the workers and leave the cluster, which goes on."""
         self._nodes.end()
 
-    def _stream(self, kind: str, requests: Iterable[Any]) -> Iterator[Any]:
+    def _stream(self, kind: str | None, requests: Iterable[Any]) -> Iterator[Any]:
+        """The answers to requests of one kind; without it to both kinds, with None rather than a long wait."""
         stream = next(self._numbers)
         mail = self._mail[stream] = deque()
         waiting, mine = iter(requests), set[int]()
@@ -150,18 +166,20 @@ class RayModel:
         try:
             while True:
                 while not exhausted and len(mine) < AHEAD * self.batch_size:
-                    request = next(waiting, None)
-                    if request is None:
-                        exhausted = True
+                    request: Any = next(waiting, _END)
+                    exhausted = request is _END
+                    if request is _END or request is None:
                         break
                     number = next(self._numbers)
-                    self._asked[number] = stream, kind, request
+                    self._asked[number] = stream, kind or _kind(request), request
                     self._queue.append(number)
                     mine.add(number)
-                if not mine:
+                if not mine and exhausted:
                     return
-                while not mail:
+                if mine and not mail:
                     self._work()
+                if not mail and kind is None:
+                    yield None
                 while mail:
                     number, answer = mail.popleft()
                     if isinstance(answer, Failed):
@@ -182,6 +200,15 @@ class RayModel:
 
     def _work(self) -> None:
         """Give workers what waits, and take what the next of them has finished."""
+        now = time.monotonic()
+        for worker in self._nodes.workers:  # no silence of theirs while nobody listened: the run was paused, or wrote
+            worker.since = min(worker.since + now - self._worked_at, now)
+        try:
+            self._listen()
+        finally:
+            self._worked_at = time.monotonic()
+
+    def _listen(self) -> None:
         if (workers := self._workers()) is None:
             return
         while self._queue:
@@ -195,13 +222,13 @@ class RayModel:
         calls = {worker.calls[0]: worker for worker in workers if worker.calls}
         if not calls:
             return
-        ready, _ = ray.wait(list(calls), timeout=WAIT_S)
+        ray.wait(list(calls), timeout=WAIT_S)
+        ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0)  # all of them, where several are
         for call in ready:
             self._take(calls[call])
         for worker in list(workers):
             if worker.has and time.monotonic() - worker.since > STALLED_S:
                 self._lose(worker, f"no answer in {STALLED_S:.0f} s")
-        return
 
     def _call(self, worker: ClusterWorker) -> None:
         by_stream: dict[tuple[int, str], list[tuple[int, Any]]] = {}
@@ -249,27 +276,40 @@ class RayModel:
         time.sleep(WAIT_S)
         return None
 
-    def _use_on(self, worker: ClusterWorker) -> str | None:
+    def _use_on(self, worker: ClusterWorker) -> None:
+        """Have a worker answer with the adapter that is in use. Raises ModelError where it has another."""
         adapter = self.in_use
         try:
             told = ray.get(worker.actor.use.remote(*((adapter.folder, adapter.sha256) if adapter else (None, ""))))
         except RayError as error:
             self._lose(worker, first_line(error))
-            return None
+            return
         if isinstance(told, Failed):
             raise raised(told)
-        return str(told)
+        if told != self.fingerprint:
+            raise ModelError(
+                f"the worker on {worker.host} answers as {told} with the adapter in use, which is {self.fingerprint}",
+                "Give all nodes the same installation. What was committed is safe.",
+            )
 
     def _of_one(self, method: str, *arguments: Any) -> Any:
-        """What one worker says, whichever that is."""
+        """What one worker says, whichever that is. Raises ModelError where its model fails."""
         while True:
             if (workers := self._workers()) is None:
                 continue
             worker = workers[0]
             try:
-                return ray.get(getattr(worker.actor, method).remote(*arguments))
+                told = ray.get(getattr(worker.actor, method).remote(*arguments))
             except RayError as error:
                 self._lose(worker, first_line(error))
+                continue
+            if isinstance(told, Failed):
+                raise raised(told)
+            return told
+
+
+def _kind(request: Generate | Score) -> str:
+    return "generate" if isinstance(request, Generate) else "score"
 
 
 def _together(devices: list[str]) -> str:

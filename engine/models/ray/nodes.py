@@ -22,7 +22,7 @@ from engine.models.requests import Model
 from engine.models.where import ON
 
 PASSED_ON = ("CAI_BACKEND", "CAI_PARALLEL")  # what this process was told of models holds for the workers too
-SAME = ("backend", "dtype", "transformers", "torch", "vllm")  # facts in which workers may not differ
+SAME = ("backend", "dtype", "quantisation", "transformers", "torch", "vllm")  # facts in which workers may not differ
 LOOK_S = 2.0
 START_S = 1800.0  # until the first worker has loaded its model
 MORE_S = 60.0  # for the others then, and at least as long again as the first took
@@ -182,7 +182,8 @@ class ClusterNodes:
 
     def _is_same(self, worker: ClusterWorker, about: dict[str, Any]) -> bool:
         """Whether a worker has the model that the others have. Raises ModelError as `look` does."""
-        mine = {"fingerprint": about["fingerprint"], **{name: about["facts"].get(name) for name in SAME}}
+        mine = {name: about[name] for name in ("fingerprint", "layers")}
+        mine |= {name: about["facts"].get(name) for name in SAME}
         self._first = self._first or (mine, worker.host)
         theirs, host = self._first
         if mine == theirs:

@@ -71,7 +71,7 @@ class ModelWorker:
         os.environ.update(environment)
         self._load = load
         self._model: Any = None
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[tuple[int, str], _Stream] = {}  # by number and kind
 
     def begin(self) -> dict[str, Any] | Failed:
         """Load the model and say what it is, or why it could not be loaded."""
@@ -96,32 +96,34 @@ class ModelWorker:
         for stream in closed:
             self._leave(stream)
         for stream, kind, requests in asked:
-            self._streams.setdefault(stream, _Stream(kind)).waiting.extend(requests)
+            self._streams.setdefault((stream, kind), _Stream(kind)).waiting.extend(requests)
         answers: list[Numbered] = []
         failures: list[Failed] = []
         until = time.monotonic() + STEP_S
         while self._streams and time.monotonic() < until:
-            for number, stream_ in list(self._streams.items()):
+            for key, stream_ in list(self._streams.items()):
+                if key not in self._streams:
+                    continue  # its other kind failed
                 try:
                     answer = stream_.next(self._model)
                 except Exception as error:
-                    failures.append(_failure(error, number))
-                    self._leave(number)
+                    failures.append(_failure(error, key[0]))
+                    self._leave(key[0])
                     continue
                 if answer is not None:
                     answers.append(answer)
                 elif not stream_.waiting:
-                    self._leave(number)
+                    del self._streams[key]
         return answers, failures
 
-    def encoding(self, text: str) -> Encoding:
+    def encoding(self, text: str) -> Encoding | Failed:
         """What the model is fed for a text."""
-        found: Encoding = self._model.encoding(text)
+        found: Encoding | Failed = _told(lambda: self._model.encoding(text))
         return found
 
-    def chat(self, history: list[tuple[str, str]], prompt: str) -> str | None:
+    def chat(self, history: list[tuple[str, str]], prompt: str) -> str | Failed | None:
         """A conversation as the model's own template writes it."""
-        found: str | None = self._model.chat(history, prompt)
+        found: str | Failed | None = _told(lambda: self._model.chat(history, prompt))
         return found
 
     def use(self, adapter: Path | None, sha256: str) -> str | Failed:
@@ -142,10 +144,18 @@ class ModelWorker:
             self._model.close()
 
     def _leave(self, number: int) -> None:
-        stream = self._streams.pop(number, None)
-        close = getattr(stream and stream.answers, "close", None)
-        if close is not None:
-            close()
+        for key in [key for key in self._streams if key[0] == number]:
+            close = getattr(self._streams.pop(key).answers, "close", None)
+            if close is not None:
+                close()
+
+
+def _told(ask: Callable[[], Any]) -> Any:
+    """What is asked, or why it failed: an error would look like the worker's death."""
+    try:
+        return ask()
+    except Exception as error:
+        return _failure(error)
 
 
 _SHARE = "Let all nodes see the store's folder under one path (a shared file system). Nothing was lost."

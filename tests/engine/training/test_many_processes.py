@@ -15,10 +15,11 @@ import pytest
 import yaml
 
 import engine.phases.training as phase
+from engine.core.control import Control
 from engine.core.events import Event
 from engine.run.engine import Engine
 from engine.training import child
-from engine.training.worker import CONFIGS, command_for
+from engine.training.worker import CONFIGS, command_for, follow
 from tests.engine.training.conftest import SLOW_STEPS, rows
 from tests.engine.training.training_run import InProcess, losses, patched, settings, train, trainable_store
 
@@ -137,6 +138,28 @@ def test_of_several_processes_one_that_fails_ends_the_others(tmp_path: Path, mon
     assert child.main(["", str(tmp_path)]) != 0
     reports = [json.loads(line) for line in (tmp_path / "journal.jsonl").read_text().splitlines() if line]
     assert [report["kind"] for report in reports] == ["failed", "failed"]
+
+
+class Reporting:
+    """Stands in for processes that have ended, and left these reports."""
+
+    exit_code = 1
+
+    def __init__(self, *reports: dict[str, Any]) -> None:
+        self._reports = reports
+
+    def reports(self) -> Iterator[dict[str, Any]]:
+        yield from self._reports
+
+    def kill(self) -> None: ...
+
+
+def test_the_first_of_several_endings_is_the_one_that_counts() -> None:
+    memory, peer = {"kind": "failed", "cause": "memory"}, {"kind": "failed", "cause": "error"}
+    done = {"kind": "finished", "why": "done"}
+    for first in (memory, done):
+        worker: Any = Reporting({"kind": "loaded"}, first, peer)
+        assert follow(worker, Control(), lambda report: None) == first
 
 
 def test_every_shipped_configuration_is_known_by_its_name() -> None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,11 +25,12 @@ from engine.models import registry
 from engine.models.files.source import Source, resolve
 from engine.models.ray import backend, nodes
 from engine.models.ray.backend import RayModel, _together
-from engine.models.requests import Decoding, Generate, Read, Score
+from engine.models.requests import Beside, Completion, Decoding, Generate, Read, Score, adapter_fingerprint
 from engine.run.engine import open_engine
 from engine.run.orders import NewRun
 from tests.engine.fakes import FakeModel, data_rows, run_engine
-from tests.engine.models.ray.workers import Differing, SlowModel, broken
+from tests.engine.models.ray.workers import Differing, Shallow, SlowModel, broken
+from tests.engine.models.test_together import Asking, answers_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration, pytest.mark.xdist_group("ray")]
 
@@ -87,6 +89,44 @@ def test_requests_are_shared_and_each_is_answered_once(loaded, tmp_path):
     assert loaded.encoding("abc") == FakeModel().encoding("abc") and loaded.chat([], "hi") is None
 
 
+def test_both_kinds_are_asked_in_one_stream_that_waits_for_none_that_is_not_there(loaded):
+    assert isinstance(loaded, Beside)
+    grades = [Score(f"rubric {n}", ("A", "B")) for n in range(20)]
+    asked = Asking(*asking(20), *grades)
+    stream = loaded.together(asked)
+    found = answers_of(stream, 40)
+    assert Counter(answer.request for answer in found) == Counter([*asking(20), *grades])
+    assert next(stream) is None and next(stream) is None
+    asked.waiting += asking(21)[20:]
+    assert [type(answer) for answer in answers_of(stream, 1)] == [Completion]
+    asked.more = False
+    assert list(stream) == []
+    refused = loaded.together(iter([*grades, Generate("long", Decoding(4000), 0)]))
+    with pytest.raises(PromptTooLong):
+        next(refused)
+        loaded.use(None)  # what was asked before is answered first, and this never is
+        list(refused)
+
+
+def test_an_error_of_the_model_is_told_and_no_death(loaded):
+    told: list[str] = []
+    loaded.tell(told.append)
+    with pytest.raises(ModelError, match="the tokenizer fails"):
+        loaded.encoding("broken")
+    assert not told and len(loaded._nodes.workers) == 2
+
+
+def test_a_pause_is_no_silence_of_the_workers(loaded, monkeypatch):
+    told: list[str] = []
+    loaded.tell(told.append)
+    stream = loaded.generate(asking(60))
+    next(stream)
+    later = SimpleNamespace(monotonic=lambda: time.monotonic() + 2 * nodes.STALLED_S, sleep=time.sleep)
+    for module in (backend, nodes):
+        monkeypatch.setattr(module, "time", later)
+    assert len(list(stream)) == 59 and not told
+
+
 def test_a_stream_that_is_closed_or_refused_leaves_the_others_alone(loaded):
     stream = loaded.generate(asking(200))
     next(stream)
@@ -98,7 +138,7 @@ def test_a_stream_that_is_closed_or_refused_leaves_the_others_alone(loaded):
     assert len(list(loaded.generate(asking(9)))) == 9
 
 
-def test_an_adapter_is_used_everywhere_or_nowhere(loaded, tmp_path):
+def test_an_adapter_is_used_everywhere_or_nowhere(loaded, tmp_path, monkeypatch):
     folder = tmp_path / "adapter"
     with pytest.raises(ModelError, match="there is no"):
         loaded.use(folder, "ab" * 32)
@@ -111,6 +151,24 @@ def test_an_adapter_is_used_everywhere_or_nowhere(loaded, tmp_path):
     assert loaded.fingerprint != "fa" * 8 and loaded.in_use is not None
     loaded.use(None)
     assert loaded.fingerprint == "fa" * 8
+    monkeypatch.setattr(backend, "adapter_fingerprint", lambda *_: "another")
+    with pytest.raises(ModelError, match="with the adapter in use, which is another"):
+        loaded.use(folder)
+    assert loaded.in_use is None and loaded.fingerprint == "fa" * 8
+
+
+def test_an_adapter_has_its_own_fingerprint_where_no_worker_lives_to_tell_it(loaded, tmp_path):
+    told: list[str] = []
+    loaded.tell(told.append)
+    folder, before = tmp_path / "adapter", pids(tmp_path)
+    folder.mkdir()
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    loaded.use(folder)
+    assert sum("is lost" in line for line in told) == 2
+    assert loaded.fingerprint == adapter_fingerprint("fa" * 8, "")
+    (answer,) = loaded.generate(asking(1))  # of a worker that was started again and has it, which is compared
+    assert answer.request == asking(1)[0]
 
 
 def test_a_worker_that_is_killed_costs_no_answer_and_is_started_again(loaded, tmp_path):
@@ -161,7 +219,9 @@ def test_a_sigterm_is_still_this_programs_own(cluster, tmp_path):
         signal.signal(signal.SIGTERM, before)
 
 
-def test_workers_with_other_weights_are_no_cluster(cluster, tmp_path):
+def test_workers_with_other_weights_or_layers_are_no_cluster(cluster, tmp_path):
+    with pytest.raises(ModelError, match="have not the same model: layers"):
+        RayModel.load(SOURCE, cluster.address, functools.partial(Shallow, tmp_path))
     with pytest.raises(ModelError, match="have not the same model: fingerprint 0") as caught:
         RayModel.load(SOURCE, cluster.address, functools.partial(Differing, tmp_path))
     assert "the same files" in caught.value.hint

@@ -36,6 +36,8 @@ class SlowModel(FakeModel):
             yield answer
 
     def encoding(self, text: str) -> Encoding:
+        if text == "broken":
+            raise ModelError("the tokenizer fails", "Look at its files.")
         time.sleep(SECONDS)
         return super().encoding(text)
 
@@ -51,6 +53,14 @@ class Differing(SlowModel):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.fingerprint = f"{os.getpid():016d}"
+
+
+class Shallow(SlowModel):
+    """Shows hidden states of another number of layers in each process."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.layers = os.getpid()
 
 
 def broken() -> FakeModel:

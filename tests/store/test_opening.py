@@ -79,6 +79,11 @@ def test_reading_only(path: Path) -> None:
                 write()
 
 
+def test_what_is_let_go_is_given_back_by_a_thread_for_that(path: Path) -> None:
+    with Store.open(path) as store, store.reader() as reader:
+        assert reader.query("SELECT current_setting('allocator_background_threads') AS value")[0]["value"] is True
+
+
 def test_paths_that_are_no_store(tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("not a database " * 1000)

@@ -24,7 +24,7 @@ class Wave:
     """Takes a run to `wanted` distinct instructions through some first `phases` of these four.
 
     `upto` is the place of the last of them, `taken` how many there are, `accepted` how many samples were accepted of
-    these and those before them.
+    these and those before them, `judged` how many instructions have a verdict by now.
     """
 
     def __init__(
@@ -57,6 +57,10 @@ class Wave:
             self._judging_samples = accepting(work, "sample", critics["sample"], self._tallies[3], self._settled)
             flow.add(self._judging_samples)
         self._open()
+
+    @property
+    def judged(self) -> int:
+        return self._tallies[1].done if len(self._tallies) > 1 else 0
 
     @property
     def accepted(self) -> int:

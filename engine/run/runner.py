@@ -146,7 +146,8 @@ class Runner:
             wave.run()
             taken, upto, self.accepted = wave.taken, wave.upto, wave.accepted
             self._stop_behind(WAVE[-1])
-            self._forecast(taken)
+            # Settings that were changed on the way leave rows of before, which are judged and accepted as well.
+            self._forecast(max(taken, wave.judged))
             beyond = not pilot_done and self.accepted >= goal and self._past(upto)
             if beyond and self._stands():
                 goal, pilot_done = self._target, True
@@ -159,7 +160,8 @@ class Runner:
                 if pilot_done:
                     return self._outcome(name, ())
                 if not beyond:
-                    work.consult("pilot")
+                    work.consult("pilot")  # a change of settings ends this here, before the run counts as scaled
+                    work.store.append({"metrics": [self._metric("gate", "scaled", upto, utc_now())]})
                 goal, pilot_done = self._target, True
             elif taken == before or (instructions.considered >= at_most and taken == instructions.distinct):
                 self._gate("final" if pilot_done else "pilot")
@@ -172,9 +174,8 @@ class Runner:
     def _past(self, upto: int) -> bool:
         """Whether the run was scaled before: what was approved of then is not asked about again on other data."""
         beyond = (
-            "SELECT 1 FROM samples WHERE run_id = $1 AND ordinal > $2 UNION ALL "
-            "SELECT 1 FROM instructions i JOIN completions c USING (request_id) WHERE i.run_id = $1 AND c.created_at > "
-            "(SELECT max(decided_at) FROM gates WHERE run_id = $1 AND starts_with(gate, 'pilot')) LIMIT 1"
+            "SELECT 1 FROM metrics WHERE run_id = $1 AND phase = 'gate' AND name = 'scaled' UNION ALL "
+            "SELECT 1 FROM samples WHERE run_id = $1 AND ordinal > $2 LIMIT 1"  # by a version that kept no such row
         )
         return bool(self._work.reader.query(beyond, [self._work.run_id, upto]))
 

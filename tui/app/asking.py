@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from engine.core.errors import Interrupted
 from store.errors import CaiError
 from store.names import EVALUATION, REFIT, TRAINED
 from tui.app.background import Working
@@ -112,6 +113,8 @@ class Telling(Working):
     """The part of the app that tells of problems."""
 
     def show_failure(self, what: str, error: BaseException) -> None:
+        if isinstance(error, Interrupted):  # the screen is being left
+            return
         if isinstance(error, CaiError):
             title, hint = error.title, error.hint
         else:

@@ -103,10 +103,11 @@ class Gauges:
         shares = [one.busy for one in gpus if one.busy is not None]
         if self._waits or not shares:
             return
-        self._begun = now if self._begun is None else self._begun
         self._marks.append((now, phase, sum(shares) / len(shares)))
         while self._marks[0][0] <= now - WINDOW_S:
             self._marks.popleft()
+        if len(self._marks) == 1:  # a minute from here on has to pass: what lay before was not measured
+            self._begun = now
 
     def _begin_anew(self) -> None:
         self._begun = None

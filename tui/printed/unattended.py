@@ -34,7 +34,7 @@ def go_on(session: Session, bridge: Bridge, state: RunState, watch: Watch, outsi
     """
     engine = session.engine
     if engine is None:  # it goes on in another process, if at all
-        session.let_go()
+        session.leave()
         return ""
     _mark(session.store_path, engine.run_id)
     try:
@@ -44,7 +44,7 @@ def go_on(session: Session, bridge: Bridge, state: RunState, watch: Watch, outsi
             outside.tell(engine.run_id, outcome_words(ended, state.aside))
         return "" if engine.outcome is None else ended
     finally:
-        session.let_go()
+        session.leave()
         with contextlib.suppress(OSError):
             marker_path(session.store_path).unlink()
 

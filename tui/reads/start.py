@@ -18,6 +18,7 @@ def forecast_start(config: Config) -> Mapping[str, Any]:
     # Not before the first frame: these bring what the engine computes with.
     from engine.budget.gpus import prices_of
     from engine.core.nvidia import loads
+    from engine.models.files.embedded import GEMMA
     from engine.planning.start import before_start
     from engine.run.opening import settle
     from engine.run.orders import NewRun
@@ -28,7 +29,7 @@ def forecast_start(config: Config) -> Mapping[str, Any]:
         return before_start(
             settled.loaded.name, settled.loaded.settings, settled.source.name, loads(), pilot=settled.pilot,
             usd_per_hour=config.price_per_gpu_hour, prices=prices_of(config.gpu_prices),
-            fitted=settled.source.embedded,
+            fitted=settled.source.name == GEMMA,  # on the versions that the fits were made with
         )  # fmt: skip
     except CaiError as error:
         return {"reason": f"{error.title}. {error.hint}"}

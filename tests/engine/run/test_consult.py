@@ -149,9 +149,14 @@ def test_a_rejected_pilot_waits_for_an_override(tmp_path: Path, monkeypatch: Any
     assert all(event.kind != "QuestionAsked" for event in seen), "it has its answer on this evidence"
 
 
-def test_changed_settings_are_the_runs_own_and_asked_about_anew(tmp_path: Path, monkeypatch: Any) -> None:
+@pytest.mark.parametrize(
+    ("name", "was", "now"), [("responses.temperature", 0.7, 0.6), ("instructions.temperature", 1.0, 0.9)]
+)
+def test_changed_settings_are_the_runs_own_and_asked_about_anew(
+    name: str, was: float, now: float, tmp_path: Path, monkeypatch: Any
+) -> None:
     path = tmp_path / "a.duckdb"
-    answers = iter(["modify responses.temperature=0.6", "approve"])
+    answers = iter([f"modify {name}={now}", "approve"])
 
     def modify(opened: Engine, event: Event) -> None:
         if event.kind == "QuestionAsked":
@@ -160,8 +165,8 @@ def test_changed_settings_are_the_runs_own_and_asked_about_anew(tmp_path: Path, 
     opened, seen = run(path, monkeypatch, ReviewOptions(present=True), on_event=modify)
     assert opened.outcome is not None and opened.outcome.state == "done"
     assert sum(event.kind == "QuestionAsked" for event in seen) == 2
-    (row,) = query(path, "SELECT settings->>'$.responses.temperature' AS t, overrides FROM runs")
-    assert float(row["t"]) == 0.6 and '"responses.temperature": [0.7, 0.6]' in row["overrides"]
+    (row,) = query(path, f"SELECT settings->>'$.{name}' AS t, overrides FROM runs")
+    assert float(row["t"]) == now and f'"{name}": [{was}, {now}]' in row["overrides"]
 
 
 def test_deviations_from_the_spec_are_asked_about_first(tmp_path: Path, monkeypatch: Any) -> None:

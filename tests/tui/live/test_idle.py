@@ -69,6 +69,17 @@ def test_nothing_is_said_before_a_whole_minute_and_of_a_busy_gpu() -> None:
     assert advice(one.state) == "" and one.state.gauges.busy == pytest.approx(0.51)
 
 
+def test_what_was_told_of_long_ago_makes_no_minute() -> None:
+    """A screen that attaches is told the newest measurement of each phase."""
+    one = Scene(at_once=8, asked=True)
+    gauges = one.state.gauges
+    gauges.apply(GpusMeasured(RUN, "instructions", gpus(0.95)), 1800.0)
+    gauges.apply(GpusMeasured(RUN, "responses", gpus(0.1)), 1.0)
+    assert gauges.busy is None
+    one.measure(62, "responses", 0.1)
+    assert gauges.busy == pytest.approx(0.1)
+
+
 def test_a_batch_that_was_asked_for_is_named() -> None:
     one = Scene(at_once=8, asked=True)
     one.told(PhaseStarted(RUN, "responses", 4000))

@@ -104,6 +104,8 @@ class ControlCenter(Personal, Serving, Attaching, Telling, Returning):
 
     async def begin_after_first_paint(self) -> None:
         for place in PLACES[1:]:
+            if self.session.left:
+                return
             room = furnish(place.where, self._log_path)
             room.display = False
             await self.switcher.mount(room)

@@ -43,7 +43,7 @@ class Session:
         self.owner: FarEngine | None = None
         self.library: Library | None = None
         self._hands = threading.RLock()  # whoever opens, closes or writes the store does so alone
-        self._left = False
+        self.left = False  # for good: nothing begins any more
 
     def look(self) -> tuple[str | None, dict[str, Any] | None]:
         """Open the store for reading, or attach to the process that has it.
@@ -122,7 +122,7 @@ class Session:
         Where the engine cannot be opened, what is stored can be looked at again. Raises Interrupted once it was left.
         """
         with self._hands:
-            if self._left:
+            if self.left:
                 raise Interrupted("the control center was left before the run began", "Nothing was started.")
             self.let_go()
             try:
@@ -161,7 +161,7 @@ class Session:
     def leave(self) -> None:
         """Close what is open, for good: what was about to begin in another thread does not begin any more."""
         with self._hands:
-            self._left = True
+            self.left = True
             self.let_go()
 
     def let_go(self) -> None:

@@ -165,6 +165,7 @@ class Signals:
         self.resume = ""  # the command that goes on
         self.fresh = False
         self._asked = False
+        self._interrupted = False
         self._terminal = terminal
         self._before: dict[int, Any] = {}
 
@@ -173,12 +174,15 @@ class Signals:
             self._before[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._interrupted and isinstance(error, Exception):  # DuckDB makes an error of its own of the interrupt
+            raise KeyboardInterrupt from error
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if not self.run_id:
+            self._interrupted = True
             raise KeyboardInterrupt
         if self._asked and number == signal.SIGINT:
             self._quit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -21,8 +22,9 @@ from engine.core.events import Noted, PhaseProgressed, PhaseStarted, RunStarted
 from store.db import Store
 from tests.store import rows
 from tests.tui.cli_fakes import ROOT, RUN, command
+from tui.host.terminal import Terminal
 from tui.live.state import RunState
-from tui.printed.headless import what_next
+from tui.printed.headless import Signals, what_next
 from tui.printed.progress import LiveView, PlainView
 
 pytestmark = pytest.mark.integration
@@ -259,3 +261,13 @@ def test_what_another_machine_is_to_compute_is_no_decision_of_a_person() -> None
     reason = "24 requests were written to asked.jsonl. Compute them where the model is (cai answer), then: cai resume"
     assert what_next({"run": RUN, "reason": reason}, [], 3) == [f"reason: {reason}"]
     assert "a decision" in what_next({"run": RUN, "reason": "the pilot waits for a person"}, [], 3)[-1]
+
+
+def test_a_signal_before_the_run_that_a_library_makes_its_own_error_of_is_still_one() -> None:
+    """DuckDB raises "Query interrupted" where a signal comes while a statement runs."""
+    with pytest.raises(KeyboardInterrupt), Signals(Terminal.standard()):
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGHUP)
+        raise RuntimeError("Query interrupted")
+    with pytest.raises(RuntimeError), Signals(Terminal.standard()):
+        raise RuntimeError("an error of its own")

@@ -51,6 +51,14 @@ _COLUMNS = (  # the gate's name comes last: at 80 columns it is the one to scrol
 )
 
 
+class QuestionTable(PlainTable):
+    """Enter on an open question gives it the keys before the next key is looked at, which is meant for it."""
+
+    def action_select_cursor(self) -> None:
+        if not self.query_ancestor(QuestionsRoom).to_the_question(self.under_cursor):
+            super().action_select_cursor()
+
+
 class QuestionsRoom(TableRoom):
     BINDINGS: ClassVar[list[BindingType]] = [*vi_keys("questions")]
 
@@ -66,7 +74,7 @@ class QuestionsRoom(TableRoom):
         self._name_width = 0
 
     def compose(self) -> ComposeResult:
-        yield PlainTable("Questions, gates, decisions", id="gate-table")
+        yield QuestionTable("Questions, gates, decisions", id="gate-table")
         with VerticalScroll(id="gate-evidence", classes="panel") as evidence:
             evidence.border_title = "Evidence"
             yield Static(id="gate-evidence-text", markup=False)
@@ -221,12 +229,18 @@ class QuestionsRoom(TableRoom):
     def answer(self, event: DataTable.RowSelected) -> None:
         """Enter on an open question goes to the dock, on what is to be read to reading; on all else to its evidence."""
         key = event.row_key.value or ""
-        if key in self._open:
-            self.host.action_question()
-        elif self._is_to_be_read(key):
+        if self.to_the_question(key):
+            return
+        if self._is_to_be_read(key):
             self.post_message(GoTo("samples", READING))
         else:
             self.query_one("#gate-evidence").focus()
+
+    def to_the_question(self, key: str) -> bool:
+        """Give an open question the keys; False where the row is of none."""
+        if key in self._open:
+            self.host.action_question()
+        return key in self._open
 
     def _is_to_be_read(self, key: str) -> bool:
         """Whether a row is about what a person reads, and some of that is left."""

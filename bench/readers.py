@@ -28,8 +28,8 @@ from typing import Any
 
 from common import MODEL, pilot_of, report
 
-READERS, READS = 5, 100
-OVER_S = 60.0
+READERS, READS = 5, 1_000
+OVER_S = 345.0  # a pilot of a hundred
 WORDS = 60  # of a text that is judged
 FIRST = 64  # texts that tell how many fill a block
 RESAMPLES = 2_000

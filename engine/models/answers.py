@@ -232,7 +232,7 @@ class Answers:
         rows: dict[str, list[dict[str, Any]]] = {}
         tokens = items = 0
         for key, answer in held:
-            table, row = _row(key, self.model.fingerprint, answer)
+            table, row = row_of(key, self.model.fingerprint, answer)
             rows.setdefault(table, []).append(row | {"session_id": self._session_id, "created_at": utc_now()})
             tokens += len(answer.token_ids) if isinstance(answer, Completion) else 0
             items += isinstance(answer, LabelScores)
@@ -244,14 +244,14 @@ class Answers:
         self._on_work(tokens, items)
 
 
-def _row(key: str, fingerprint: str, answer: Completion | LabelScores) -> tuple[str, dict[str, Any]]:
-    if isinstance(answer, Completion):
-        return completion_row(key, fingerprint, answer)
-    return score_row(key, fingerprint, answer)
-
-
-def completion_row(key: str, fingerprint: str, answer: Completion) -> tuple[str, dict[str, Any]]:
+def row_of(key: str, fingerprint: str, answer: Completion | LabelScores) -> tuple[str, dict[str, Any]]:
     """The table and the row of an answer, but for who computed it and when."""
+    if isinstance(answer, Completion):
+        return _completion_row(key, fingerprint, answer)
+    return _score_row(key, fingerprint, answer)
+
+
+def _completion_row(key: str, fingerprint: str, answer: Completion) -> tuple[str, dict[str, Any]]:
     return "completions", {
         "request_id": key,
         "fingerprint": fingerprint,
@@ -267,8 +267,7 @@ def completion_row(key: str, fingerprint: str, answer: Completion) -> tuple[str,
     }
 
 
-def score_row(key: str, fingerprint: str, answer: LabelScores) -> tuple[str, dict[str, Any]]:
-    """The same of label scores."""
+def _score_row(key: str, fingerprint: str, answer: LabelScores) -> tuple[str, dict[str, Any]]:
     return "scores", {
         "request_id": key,
         "fingerprint": fingerprint,

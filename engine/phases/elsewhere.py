@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -33,7 +33,7 @@ from engine.models.answer_lines import (
     request_of,
     write,
 )
-from engine.models.answers import WINDOW, completion_row, score_row, scores_of
+from engine.models.answers import WINDOW, row_of, scores_of
 from engine.models.requests import Completion, Generate, LabelScores, Model, Score
 from engine.spec.provenance import new_session_id
 from store.db import Store
@@ -125,7 +125,6 @@ def _taken(store: Store, reader: Reader, file: Path) -> dict[str, int]:
         stamp = {"session_id": session_id, "created_at": now}
         rows: dict[str, list[dict[str, Any]]] = {}
         for key, answer in new.items():
-            row_of: Callable[..., Any] = completion_row if isinstance(answer, Completion) else score_row
             table, row = row_of(key, head.fingerprint, answer)
             rows.setdefault(table, []).append(row | stamp)
         session = {"session_id": session_id, "run_id": run_id, "pid": os.getpid(), "host": socket.gethostname()}

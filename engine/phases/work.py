@@ -67,13 +67,7 @@ def away(work: Work) -> Iterator[None]:
     answers.away = True
     yield
     run = work.reader.run(work.run_id)
-    model = registry.load(
-        run["model"],
-        batch_size=work.batch_size,
-        lora_rank=lora_rank_of(work.spec),
-        lora_slots=lora_slots_of(work.spec),
-        fingerprint=run["fingerprint"],
-    )
+    model = _load(run, work.spec, work.batch_size, work.emit)
     answers.model, answers.away = model, False
     if adapter is not None:
         model.use(adapter.folder, adapter.sha256)
@@ -120,18 +114,8 @@ def loaded_work(
     if notice := run["manifest"].get("model_notice"):
         emit(events.Noted(run_id, "info", notice))
     constitution = _constitution(run) if spec.pairs is not None else None
-    # Imported here, not above: the screen must be up before a model library is touched.
-
     began = time.monotonic()
-    model = registry.load(
-        run["model"],
-        batch_size=batch_size,
-        lora_rank=lora_rank_of(spec),
-        lora_slots=lora_slots_of(spec),
-        fingerprint=run["fingerprint"],
-    )
-    if (tell := getattr(model, "tell", None)) is not None:  # of workers elsewhere that come and go
-        tell(lambda text: emit(events.Noted(run_id, "warning", text)))
+    model = _load(run, spec, batch_size, emit)
     answers = Answers(model, store, session_id, control, on_work)
     try:
         parent = _parent(reader, run, spec, model.fingerprint, emit)
@@ -158,6 +142,19 @@ def loaded_work(
     finally:
         if not answers.away:
             answers.model.close()
+
+
+def _load(run: Mapping[str, Any], spec: StageSpec, batch_size: int | None, emit: events.Emit) -> Model:
+    model = registry.load(
+        run["model"],
+        batch_size=batch_size,
+        lora_rank=lora_rank_of(spec),
+        lora_slots=lora_slots_of(spec),
+        fingerprint=run["fingerprint"],
+    )
+    if (tell := getattr(model, "tell", None)) is not None:  # of workers elsewhere that come and go
+        tell(lambda text: emit(events.Noted(run["run_id"], "warning", text)))
+    return model
 
 
 def lora_rank_of(spec: StageSpec) -> int:

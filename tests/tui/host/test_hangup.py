@@ -160,11 +160,16 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cai.duckdb"
 
 
+def leave_to_itself(screen: Screen, path: Path) -> None:
+    """Hang up on a run, which then goes on without a screen."""
+    screen.wait_for("▶ running")
+    screen.hang_up()
+    wait_until(lambda: left_run(path) is not None)
+
+
 def test_the_run_goes_on_to_its_end_without_a_terminal(path: Path) -> None:
     with on_a_screen("commits", "run", "--store", path) as screen:
-        screen.wait_for("▶ running")
-        screen.hang_up()
-        wait_until(lambda: left_run(path) is not None)
+        leave_to_itself(screen, path)
         left = left_run(path)
         assert left is not None and (left.pid, left.run_id) == (screen.pid, RUN)
         before = psutil.Process(screen.pid).cpu_times()
@@ -181,9 +186,7 @@ def test_the_run_goes_on_to_its_end_without_a_terminal(path: Path) -> None:
 
 def test_a_signal_stops_what_was_left_at_its_next_commit(path: Path) -> None:
     with on_a_screen("goes on", "run", "--store", path) as screen:
-        screen.wait_for("▶ running")
-        screen.hang_up()
-        wait_until(lambda: left_run(path) is not None)
+        leave_to_itself(screen, path)
         os.kill(screen.pid, signal.SIGTERM)
         assert screen.wait_for_end() == 130
     state, steps = stored(path)
@@ -232,9 +235,7 @@ def test_nothing_is_left_where_nothing_runs(path: Path) -> None:
 
 def test_the_next_cai_is_the_screen_of_the_run_that_goes_on(path: Path) -> None:
     with on_a_screen("goes on", "run", "--store", path) as left:
-        left.wait_for("▶ running")
-        left.hang_up()
-        wait_until(lambda: left_run(path) is not None)
+        leave_to_itself(left, path)
         with on_a_screen("commits", "--store", path) as other:
             other.wait_for(f"attached to process {left.pid}")
             other.wait_for("goes on since its connection dropped")
@@ -262,9 +263,7 @@ def test_the_next_cai_is_the_screen_of_the_run_that_goes_on(path: Path) -> None:
 
 def test_a_question_of_a_run_that_goes_on_is_answered_by_who_attached(path: Path) -> None:
     with on_a_screen("is answered", "run", "--store", path) as left:
-        left.wait_for("▶ running")
-        left.hang_up()
-        wait_until(lambda: left_run(path) is not None)
+        leave_to_itself(left, path)
         with on_a_screen("commits", "--store", path) as other:
             other.wait_for("Go on?", 30)
             other.type("g")
@@ -276,9 +275,7 @@ def test_a_question_of_a_run_that_goes_on_is_answered_by_who_attached(path: Path
 
 def test_a_command_that_writes_says_who_has_the_store_and_can_have_it_stop(path: Path) -> None:
     with on_a_screen("goes on", "run", "--store", path) as left:
-        left.wait_for("▶ running")
-        left.hang_up()
-        wait_until(lambda: left_run(path) is not None)
+        leave_to_itself(left, path)
         with on_a_screen("done", "resume", "--store", path) as other:
             other.wait_for("What now?")
             assert f"Run {RUN} goes on in process {left.pid}".encode() in other.seen
@@ -296,9 +293,7 @@ def test_a_command_that_writes_says_who_has_the_store_and_can_have_it_stop(path:
 
 def test_watching_shows_the_log_and_begins_when_the_store_is_free(path: Path) -> None:
     with on_a_screen("goes on", "run", "--store", path) as left:
-        left.wait_for("▶ running")
-        left.hang_up()
-        wait_until(lambda: left_run(path) is not None)
+        leave_to_itself(left, path)
         with on_a_screen("done", "resume", "--store", path) as other:
             other.wait_for("What now?")
             other.type("w\n")

@@ -130,7 +130,9 @@ def main() -> None:
         with Store.open(file, memory=MEMORY) as store:
             answers = Answers(model, store, "bench", Control())
             texts(answers, FIRST, numbers)  # warm
-            n = max(1, round(FIRST * block_s / texts(answers, FIRST, numbers) / WRITES))
+            n = FIRST
+            for _ in range(3):  # more texts at once take less each
+                n = max(1, round(n * block_s / WRITES / texts(answers, n, numbers)))
             readers = [
                 subprocess.Popen([sys.executable, __file__, "--read", file], text=True, stdin=-1, stdout=-1)
                 for _ in range(READERS)

@@ -1,11 +1,12 @@
 """What readers cost the run that they look at: `python bench/readers.py [BLOCKS]`.
 
 A pilot of two on the embedded model fills a store. The process that owns it then has the same model judge texts of one
-length by the pipeline's own door, which commits what it is told: blocks of some seconds, in pairs, one of which nobody
-reads; which of a pair comes first alternates. In the other block five processes read the store over its socket, 1,000
-reads in all blocks together, evenly spread: as often as if 1,000 were made while a pilot of a hundred works, six
-minutes. A read is one question of the program's own, in turn: a run's row, its gates, a page of samples, the last
-events, how many samples there are; one in ten is the whole status, some twenty SELECTs.
+length by the pipeline's own door, which commits what it is told, and twice in each block it commits a sample, what was
+judged of it and an event: at least as often as a pilot of a hundred does. Blocks of some seconds come in pairs, one of
+which nobody reads; which of a pair comes first alternates. In the other block five processes read the store over its
+socket, 1,000 reads in all blocks together, evenly spread: as often as if 1,000 were made while a pilot of a hundred
+works, six minutes. A read is one question of the program's own, in turn: a run's row, its gates, a page of samples, the
+last events, how many samples there are; one in ten is the whole status.
 
 Told are `throughput`, the seconds of the blocks alone over those with readers (the sum over all blocks, with a 95 %
 interval by a bootstrap over pairs, and the median of the pairs), what the reads took of the owner's processor in
@@ -32,6 +33,7 @@ READERS, READS = 5, 1_000
 OVER_S = 345.0  # a pilot of a hundred
 WORDS = 60  # of a text that is judged
 FIRST = 64  # texts that tell how many fill a block
+WRITES = 2  # commits of samples, judgements and events in a block
 RESAMPLES = 2_000
 
 
@@ -78,6 +80,34 @@ def texts(answers: Any, n: int, numbers: Iterator[int]) -> float:
     return time.perf_counter() - began
 
 
+def worked(store: Any, answers: Any, n: int, numbers: Iterator[int]) -> float:
+    """A part of a block: texts are judged and what is judged is committed; returns the seconds."""
+    rows = rows_of(store, numbers)
+    began = time.perf_counter()
+    texts(answers, n, numbers)
+    for table in rows:
+        store.append({table: rows[table]})
+    return time.perf_counter() - began
+
+
+def rows_of(store: Any, numbers: Iterator[int]) -> dict[str, list[dict[str, Any]]]:
+    """One more sample of the run, its verdict, its judgement and an event, each like one that is there."""
+    with store.reader() as reader:
+        run_id, number = str(reader.latest_run_id()), next(numbers)
+        name = f"bench-{number:08d}"
+        sample = reader.query("SELECT * FROM samples WHERE run_id = ? LIMIT 1", [run_id])[0]
+        event = reader.query('SELECT * FROM events WHERE run_id = ? ORDER BY "at" DESC LIMIT 1', [run_id])[0]
+        said = {
+            table: [row | {"subject_id": name} for row in reader.query(
+                f"SELECT * FROM {table} WHERE run_id = ? AND subject_kind = 'sample' AND subject_id = ?",
+                [run_id, sample["sample_id"]],
+            )]
+            for table in ("verdicts", "judgements")
+        }  # fmt: skip
+    new = {"sample_id": name, "ordinal": 10**6 + number}
+    return {"samples": [sample | new], **said, "events": [event | {"seq": 10**6 + number}]}
+
+
 def main() -> None:
     if sys.argv[1:2] == ["--read"]:
         read(Path(sys.argv[2]))
@@ -100,7 +130,9 @@ def main() -> None:
         with Store.open(file, memory=MEMORY) as store:
             answers = Answers(model, store, "bench", Control())
             texts(answers, FIRST, numbers)  # warm
-            n = max(1, round(FIRST * block_s / texts(answers, FIRST, numbers)))
+            n = FIRST
+            for _ in range(3):  # more texts at once take less each
+                n = max(1, round(n * block_s / WRITES / texts(answers, n, numbers)))
             readers = [
                 subprocess.Popen([sys.executable, __file__, "--read", file], text=True, stdin=-1, stdout=-1)
                 for _ in range(READERS)
@@ -115,7 +147,7 @@ def main() -> None:
                     if with_readers:
                         for reader in readers:
                             print(each, 0.9 * block_s, file=reader.stdin, flush=True)
-                    seconds[with_readers].append(texts(answers, n, numbers))
+                    seconds[with_readers].append(sum(worked(store, answers, n, numbers) for _ in range(WRITES)))
                     if with_readers:
                         reads += [json.loads(reader.stdout.readline()) for reader in readers]  # type: ignore[union-attr]
                     cpu[with_readers].append(time.process_time() - before)

@@ -30,6 +30,7 @@ from store.salvage.keeper import CommitKeeper
 from store.salvage.own import say_closed
 from store.serving.attached import Attached
 from store.serving.channel import Channel
+from store.serving.kept import Changes, KeptAnswers
 from store.serving.place import served
 from store.serving.service import ReadingService
 
@@ -93,7 +94,9 @@ class Store:
         self._cursor_lock = threading.Lock()
         self._readers: weakref.WeakSet[Reader] = weakref.WeakSet()
         self.channel = Channel()  # to those who follow what is worked on here
-        self._service = None if read_only else ReadingService.of(path, self._cursor, self.channel)
+        self._changes = Changes.of(path)
+        kept = KeptAnswers(self._changes, self._tables)
+        self._service = None if read_only else ReadingService.of(path, self._cursor, self.channel, kept)
 
     @classmethod
     def open(cls, path: Path, *, read_only: bool = False, memory: str | None = None) -> Store:
@@ -272,6 +275,7 @@ class Store:
                     raise write_failed(self.path, error) from error
                 raise
             finally:
+                self._changes.made(view.partition("_")[2] for view, _, _ in work)
                 for view, _, _ in work:
                     with contextlib.suppress(duckdb.Error):
                         writer.unregister(view)

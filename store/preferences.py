@@ -99,26 +99,6 @@ def sources(reader: Query, run_id: str) -> list[Row]:
     )
 
 
-def counts(reader: Query, run_id: str) -> dict[str, Any] | None:
-    """How many revisions, candidates and pairs a run has, and how many were kept; None where it makes none."""
-    row = reader.query(
-        """
-        SELECT (SELECT count(*) FROM revisions WHERE run_id = $1) AS revisions,
-               (SELECT count(*) FROM verdicts WHERE run_id = $1 AND subject_kind = 'revision' AND verdict = 'accepted')
-                   AS revisions_kept,
-               (SELECT count(*) FROM candidates WHERE run_id = $1) AS candidates,
-               (SELECT count(*) FROM pairs WHERE run_id = $1) AS pairs,
-               (SELECT count(*) FROM verdicts WHERE run_id = $1 AND subject_kind = 'pair' AND verdict = 'accepted')
-                   AS pairs_kept
-        """,
-        [run_id],
-    )[0]
-    if not row["revisions"] and not row["pairs"]:
-        return None
-    by_source = {item["source"]: {"pairs": item["pairs"], "kept": item["kept"]} for item in sources(reader, run_id)}
-    return {**row, "pairs_by_source": by_source}
-
-
 def describe(reader: Query, run: Mapping[str, Any]) -> list[tuple[object, ...]]:
     """The card's table of sources, a row each."""
     means = ("chosen_longer", "longer_by_tokens", "margin_nats", "preference")

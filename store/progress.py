@@ -4,34 +4,37 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from store import preferences
 from store.audits import good_among_accepted
-from store.headline import of_run, plain, plain_readings, readings_of
+from store.headline import headline, of_samples, plain, plain_readings, readings_of
 from store.names import ALIVE, BESIDE, PHASES, PREFERENCE_PHASES, STOOD_IN, VERDICTS
 from store.outcomes import PASSED, gate_result, with_result
+from store.preferences import sources
 from store.query import Query
 from store.text import json_ready
 
-# What a phase has done where no event tells: the rows that it leaves behind. As rows, because DuckDB takes ten times as
-# long to plan as many subqueries in one line.
-_DONE = """
-    SELECT phase, count(*) AS n FROM (
-        SELECT 'guard' AS phase FROM guard_checks WHERE run_id = $1
-        UNION ALL SELECT 'audit' FROM audits WHERE run_id = $1
-        UNION ALL SELECT 'instructions' FROM instructions WHERE run_id = $1 AND status = 'distinct'
-        UNION ALL SELECT CASE subject_kind WHEN 'instruction' THEN 'instruction_judgements'
-                                           WHEN 'sample' THEN 'response_judgements' ELSE 'revisions' END
-                  FROM verdicts WHERE run_id = $1 AND subject_kind IN ('instruction', 'sample', 'revision')
-        UNION ALL SELECT 'responses' FROM samples WHERE run_id = $1
-        UNION ALL SELECT CASE WHEN gate LIKE '% pairs' THEN 'pair_gate' ELSE 'gate' END
-                  FROM gates WHERE run_id = $1 AND (gate IN ('pilot', 'final') OR gate LIKE '% pairs')
-        UNION ALL SELECT 'candidates' FROM candidates WHERE run_id = $1
-        UNION ALL SELECT 'pairs' FROM pairs WHERE run_id = $1
-    ) GROUP BY phase
+# All that is counted of a run, by what grows while one works and by what seldom does, so that those who ask again while
+# a run works are answered the second from memory. As rows, because DuckDB takes ten times as long to plan as many
+# subqueries in one line.
+_GROWING = """
+    SELECT 'instructions' AS what, status AS kind, NULL AS verdict, NULL AS basis, count(*) AS n
+    FROM instructions WHERE run_id = $1 AND status != 'shipped' GROUP BY ALL
+    UNION ALL SELECT 'verdicts', subject_kind, verdict, basis, count(*) FROM verdicts WHERE run_id = $1 GROUP BY ALL
+    UNION ALL SELECT 'samples', NULL, NULL, NULL, count(*) FROM samples WHERE run_id = $1
 """
+_OTHERS = """
+    SELECT 'guard' AS what, count(*) AS n FROM guard_checks WHERE run_id = $1
+    UNION ALL SELECT 'audit', count(*) FROM audits WHERE run_id = $1
+    UNION ALL SELECT 'revisions', count(*) FROM revisions WHERE run_id = $1
+    UNION ALL SELECT 'candidates', count(*) FROM candidates WHERE run_id = $1
+    UNION ALL SELECT 'pairs', count(*) FROM pairs WHERE run_id = $1
+    UNION ALL SELECT CASE WHEN gate LIKE '% pairs' THEN 'pair_gate' ELSE 'gate' END, count(*)
+              FROM gates WHERE run_id = $1 AND (gate IN ('pilot', 'final') OR gate LIKE '% pairs') GROUP BY 1
+"""
+_SUBJECT_OF = {"instruction_judgements": "instruction", "response_judgements": "sample", "revisions": "revision"}
 
 
 # The rows of `metrics` that one minute left behind have the same time: together they are one measurement.
@@ -99,7 +102,43 @@ def trainings(reader: Query, run_id: str) -> list[dict[str, Any]]:
     return rows
 
 
-def phases(reader: Query, run: Mapping[str, Any]) -> list[dict[str, Any]]:
+class Tally:
+    """All that is counted of a run: instructions by `statuses`, `samples`, and `others` by what they are."""
+
+    def __init__(self, reader: Query, run_id: str) -> None:
+        growing = reader.query(_GROWING, [run_id])
+        self.statuses = _summed((str(row["kind"]), row["n"]) for row in growing if row["what"] == "instructions")
+        self.samples = sum(int(row["n"]) for row in growing if row["what"] == "samples")
+        self.others = {row["what"]: int(row["n"]) for row in reader.query(_OTHERS, [run_id])}
+        self._verdicts = [row for row in growing if row["what"] == "verdicts"]
+
+    def verdicts(self, kind: str) -> dict[str, int]:
+        """How many subjects of a kind have each verdict."""
+        return _summed((str(row["verdict"]), row["n"]) for row in self._verdicts if row["kind"] == kind)
+
+    def accepted_by_basis(self) -> dict[str, int]:
+        """How many accepted samples a critic decided on, and how many the rules alone."""
+        of = (row for row in self._verdicts if row["kind"] == "sample" and row["verdict"] == "accepted")
+        return _summed((str(row["basis"]), row["n"]) for row in of)
+
+    def done(self, phase: str) -> int:
+        """What a phase has done where no event tells: the rows that it leaves behind."""
+        if phase in _SUBJECT_OF:
+            return sum(self.verdicts(_SUBJECT_OF[phase]).values())
+        if phase == "responses":
+            return self.samples
+        return self.statuses.get("distinct", 0) if phase == "instructions" else self.others.get(phase, 0)
+
+
+def _summed(counted: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """By name, in the order of names."""
+    found: Counter[str] = Counter()
+    for name, n in counted:
+        found[name] += int(n)
+    return dict(sorted(found.items()))
+
+
+def phases(reader: Query, run: Mapping[str, Any], tally: Tally | None = None) -> list[dict[str, Any]]:
     """The phases in order, each {name, state, done, planned, accepted}; see Reader.phases."""
     run_id = run["run_id"]
     events = reader.query(
@@ -117,7 +156,7 @@ def phases(reader: Query, run: Mapping[str, Any]) -> list[dict[str, Any]]:
         [run_id],
     )
     told = {row["phase"]: row for row in events}
-    left = {row["phase"]: row["n"] for row in reader.query(_DONE, [run_id])}
+    tally = tally or Tally(reader, run_id)
     under_way = "running" if run["state"] == "running" else "stopped"
     makes_pairs = bool((run["settings"] or {}).get("pairs"))
     found = []
@@ -130,7 +169,7 @@ def phases(reader: Query, run: Mapping[str, Any]) -> list[dict[str, Any]]:
             state = "stopped"  # the run goes on with its data: nothing is trained meanwhile
         told_of = {key: event.get(key) for key in ("done", "planned", "accepted")}
         if told_of["done"] is None:
-            told_of["done"] = left.get(name, 0)
+            told_of["done"] = tally.done(name)
         found.append({"name": name, "state": state, **told_of})
     return found
 
@@ -138,6 +177,7 @@ def phases(reader: Query, run: Mapping[str, Any]) -> list[dict[str, Any]]:
 def status(reader: Query, run: Mapping[str, Any]) -> dict[str, Any]:
     """The run as one JSON-ready object; see Reader.status."""
     run_id = run["run_id"]
+    tally, good, read = Tally(reader, run_id), good_among_accepted(reader, run), readings_of(reader, [run_id])[run_id]
     same = (
         "spec", "spec_sha256", "model", "fingerprint", "seed", "state", "reason", "pilot", "target", "until",
         "overrides", "settings",
@@ -146,13 +186,13 @@ def status(reader: Query, run: Mapping[str, Any]) -> dict[str, Any]:
         {
             "run": run_id,
             **{name: run[name] for name in same},
-            "phases": phases(reader, run),
+            "phases": phases(reader, run, tally),
             "gates": gates(reader, run_id),
-            "counts": counts(reader, run_id),
-            "acceptance": plain(of_run(reader, run)),
-            "readings": plain_readings(readings_of(reader, [run_id])[run_id]),
-            "good_among_accepted": good_among_accepted(reader, run),
-            "preferences": preferences.counts(reader, run_id),
+            "counts": counts(reader, run_id, tally),
+            "acceptance": plain(headline(tally.accepted_by_basis(), of_samples(good), read)),
+            "readings": plain_readings(read),
+            "good_among_accepted": good,
+            "preferences": _preferences(reader, run_id, tally),
             "repeat": repeated(reader, run_id),
             "gpus": gpus(reader, run_id),
             "stand_ins": (run["manifest"] or {}).get(STOOD_IN) or {},
@@ -180,14 +220,9 @@ def gates(reader: Query, run_id: str) -> list[dict[str, Any]]:
     ]
 
 
-def counts(reader: Query, run_id: str) -> dict[str, Any]:
+def counts(reader: Query, run_id: str, tally: Tally) -> dict[str, Any]:
     """How many rows of each sort the run has: candidates by status, verdicts, how they were reached, splits."""
-    statuses = _grouped(
-        reader,
-        "SELECT status AS name, count(*) AS n FROM instructions WHERE run_id = ? AND status != 'shipped' GROUP BY 1",
-        run_id,
-    )
-    of_kind = {kind: verdicts(reader, run_id, kind) for kind in ("instruction", "sample")}
+    statuses, of_kind = tally.statuses, {kind: tally.verdicts(kind) for kind in ("instruction", "sample")}
     splits = _grouped(
         reader,
         "SELECT coalesce(i.split, 'unassigned') AS name, count(*) AS n FROM verdicts v "
@@ -196,17 +231,32 @@ def counts(reader: Query, run_id: str) -> dict[str, Any]:
         "WHERE v.run_id = ? AND v.subject_kind = 'sample' AND v.verdict = 'accepted' GROUP BY 1",
         run_id,
     )
-    samples = reader.query("SELECT count(*) AS n FROM samples WHERE run_id = ?", [run_id])[0]["n"]
     return {
         "candidates": sum(statuses.values()),
         "instructions": statuses.get("distinct", 0),
         "instructions_accepted": of_kind["instruction"].get("accepted", 0),
-        "samples": samples,
+        "samples": tally.samples,
         **{name: of_kind["sample"].get(name, 0) for name in VERDICTS},
         "instruction_statuses": statuses,
         "instruction_verdicts": of_kind["instruction"],
-        "accepted_by_basis": accepted_by_basis(reader, run_id),
+        "accepted_by_basis": tally.accepted_by_basis(),
         "accepted_by_split": splits,
+    }
+
+
+def _preferences(reader: Query, run_id: str, tally: Tally) -> dict[str, Any] | None:
+    """How many revisions, candidates and pairs a run has, and how many were kept; None where it makes none."""
+    revisions, candidates, pairs = (tally.others.get(name, 0) for name in ("revisions", "candidates", "pairs"))
+    if not revisions and not pairs:
+        return None
+    by_source = sources(reader, run_id) if pairs else []
+    return {
+        "revisions": revisions,
+        "revisions_kept": tally.verdicts("revision").get("accepted", 0),
+        "candidates": candidates,
+        "pairs": pairs,
+        "pairs_kept": tally.verdicts("pair").get("accepted", 0),
+        "pairs_by_source": {row["source"]: {"pairs": row["pairs"], "kept": row["kept"]} for row in by_source},
     }
 
 
@@ -215,16 +265,6 @@ def verdicts(reader: Query, run_id: str, kind: str) -> dict[str, int]:
     return _grouped(
         reader,
         f"SELECT verdict AS name, count(*) AS n FROM verdicts WHERE run_id = ? AND subject_kind = '{kind}' GROUP BY 1",
-        run_id,
-    )
-
-
-def accepted_by_basis(reader: Query, run_id: str) -> dict[str, int]:
-    """How many accepted samples a critic decided on, and how many the rules alone."""
-    return _grouped(
-        reader,
-        "SELECT basis AS name, count(*) AS n FROM verdicts WHERE run_id = ? AND subject_kind = 'sample' "
-        "AND verdict = 'accepted' GROUP BY 1",
         run_id,
     )
 

@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from store.connect import query_failed, roomier, spill_folder
-from store.console.statement import allowed_tree, require_select
+from store.console.statement import allowed_tree, require_select, tables_read
 from store.console.watch import SECONDS, StatementWatch
 from store.encode import values
 from store.errors import StoreError
@@ -91,6 +91,11 @@ class OwnCursor:
     def tree(self, sql: str) -> dict[str, Any]:
         with self._telling():
             return allowed_tree(self._connection, sql)
+
+    def tables_read(self, sql: str) -> frozenset[str] | None:
+        """The tables whose rows alone decide what a statement gives; None where time or chance do, too."""
+        with self._telling():
+            return tables_read(self._connection, sql)
 
     def hold(self) -> None:
         with self._telling():

@@ -13,6 +13,11 @@ from store.errors import StoreError
 
 LONGEST = 20_000  # characters: binding cannot be interrupted, and takes seconds for a statement of a megabyte
 _SAFE = "Nothing was run, and nothing was changed."
+_STEADY = """
+    SELECT lower(function_name) FROM duckdb_functions() GROUP BY 1
+    HAVING bool_and(stability = 'CONSISTENT' AND function_type IN ('scalar', 'aggregate', 'window'))
+"""
+_steady = {"unnest"}  # DuckDB's functions that give the same for the same; read once, which takes 20 ms
 _VIEWS_OF_DUCKDB = "SELECT lower(view_name) FROM duckdb_views() WHERE internal"
 
 
@@ -39,6 +44,27 @@ def allowed_tree(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, A
     for node in nodes(tree):
         _require_allowed(node, hidden)
     return tree
+
+
+def tables_read(connection: duckdb.DuckDBPyConnection, sql: str) -> frozenset[str] | None:
+    """The names of all that one SELECT reads rows from; None where they and its values do not decide what it gives.
+
+    That is so where it calls what DuckDB says differs from one call to the next, or what DuckDB says nothing of.
+    """
+    require_select(connection, sql)
+    tree = json.loads(connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()[0][0])
+    if tree.get("error"):
+        return None
+    if len(_steady) == 1:
+        _steady.update(name for (name,) in connection.execute(_STEADY).fetchall())
+    names: set[str] = set()
+    for node in nodes(tree):
+        called = node.get("class") in ("FUNCTION", "WINDOW")
+        if node.get("type") == "TABLE_FUNCTION" or (called and not _names(node, "function_name") <= _steady):
+            return None
+        if node.get("type") == "BASE_TABLE":
+            names |= _names(node, "table_name")
+    return frozenset(names)
 
 
 def nodes(value: Any) -> Iterator[dict[str, Any]]:

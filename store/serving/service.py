@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from store.errors import CaiError, StoreError, StoreLocked
 from store.query import OwnCursor
 from store.serving import wire
 from store.serving.channel import Channel
+from store.serving.kept import KeptAnswers, Question
 from store.serving.place import listening, peer
 from store.serving.turns import ReadingTurns
 
@@ -39,9 +40,15 @@ class ReadingService:
     """
 
     def __init__(
-        self, listener: socket.socket, place: Path, new_cursor: Callable[[], OwnCursor], channel: Channel
+        self,
+        listener: socket.socket,
+        place: Path,
+        new_cursor: Callable[[], OwnCursor],
+        channel: Channel,
+        kept: KeptAnswers,
     ) -> None:
         self.place = place
+        self._kept = kept
         self._listener = listener
         self._new_cursor = new_cursor
         self._channel = channel
@@ -53,10 +60,12 @@ class ReadingService:
         self._thread.start()
 
     @classmethod
-    def of(cls, store: Path, new_cursor: Callable[[], OwnCursor], channel: Channel) -> ReadingService | None:
+    def of(
+        cls, store: Path, new_cursor: Callable[[], OwnCursor], channel: Channel, kept: KeptAnswers
+    ) -> ReadingService | None:
         """Serve the store that this process owns; None where it does already, or where no socket can be had."""
         found = listening(store)
-        return None if found is None else cls(*found, new_cursor, channel)
+        return None if found is None else cls(*found, new_cursor, channel, kept)
 
     def close(self) -> None:
         """Take nobody any more, end what is under way, and remove the socket."""
@@ -149,10 +158,16 @@ class ReadingService:
         """Do what was asked; returns whether the store is held as it was at one time."""
         match asked.get("do"):
             case "read":
-                typed = asked.get("typed")
+                typed, sql, params = asked.get("typed"), str(asked["sql"]), asked.get("params")
+                question = self._kept.ask(cursor, sql, params) if typed is None and not held else None
+                known = question.answer() if question is not None else None
+                if known is not None:
+                    for frame in known:
+                        wire.send(connection, wire.ARROW, frame)
+                    return held
                 seconds = HELD_SECONDS if held else SECONDS if typed is None else min(float(typed), SECONDS)
                 with cursor.watched(seconds, lambda: _gone(connection)):
-                    self._send_rows(connection, cursor, str(asked["sql"]), asked.get("params"), bounded=not held)
+                    self._send_rows(connection, cursor.parts(sql, params), question, bounded=not held)
                 return held
             case "hold":
                 cursor.hold()
@@ -163,9 +178,10 @@ class ReadingService:
             case other:
                 raise StoreError(f"the owner of the store knows no {other!r}", "Nothing was changed.")
 
-    def _send_rows(self, connection: socket.socket, cursor: OwnCursor, sql: str, params: Any, *, bounded: bool) -> None:
+    def _send_rows(
+        self, connection: socket.socket, found: Iterator[Any], question: Question | None, *, bounded: bool
+    ) -> None:
         with self._turns.turn():
-            found = cursor.parts(sql, params)
             part = next(found)
         rows = size = 0
         while part is not None:
@@ -179,9 +195,14 @@ class ReadingService:
             sink = pa.BufferOutputStream()
             with pa.ipc.new_stream(sink, part.schema) as stream:
                 stream.write_table(part)
-            wire.send(connection, wire.ARROW, bytes(sink.getvalue()))
+            frame = bytes(sink.getvalue())
+            wire.send(connection, wire.ARROW, frame)
+            if question is not None:
+                question.sent(frame)
             with self._turns.turn():
                 part = next(found, None)
+        if question is not None:
+            question.ended()
 
 
 def _gone(connection: socket.socket) -> str:

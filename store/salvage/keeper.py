@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from store.connect import require_space
+from store.connect import forget_blocks, require_space
 from store.errors import StoreWriteFailed
 from store.salvage.clock import utc_now
 from store.salvage.known import Known, KnownFile
@@ -87,10 +87,14 @@ class CommitKeeper:
 
         Nor is it where the volume may not hold it: DuckDB would give up the store.
         """
-        if self._behind and not self._closed:
-            with contextlib.suppress(duckdb.Error, StoreWriteFailed):
+        if self._closed:
+            return
+        with contextlib.suppress(duckdb.Error, StoreWriteFailed):
+            if self._behind:
                 require_space(Path(self.path), 0)
                 self._merge()
+            if not self._held_up:  # rows that are in the log alone would be written down to be forgotten
+                forget_blocks(self._writer)
 
     def close(self) -> None:
         """Merge the log for the last time, and say that nobody writes the store any more; closing twice is fine.

@@ -83,9 +83,10 @@ class CommitKeeper:
         self._wake.set()
 
     def merge(self) -> None:
-        """Merge the log into the file where something is in it; a log that cannot be merged now waits for the next.
+        """Merge the log into the file where something is in it, and have DuckDB forget blocks that are gone.
 
-        Nor is it where the volume may not hold it: DuckDB would give up the store.
+        A log that cannot be merged now waits for the next. Nor is it merged where the volume may not hold it: DuckDB
+        would give up the store.
         """
         if self._closed:
             return
@@ -93,8 +94,7 @@ class CommitKeeper:
             if self._behind:
                 require_space(Path(self.path), 0)
                 self._merge()
-            if not self._held_up:  # rows that are in the log alone would be written down to be forgotten
-                forget_blocks(self._writer)
+            forget_blocks(self._writer)
 
     def close(self) -> None:
         """Merge the log for the last time, and say that nobody writes the store any more; closing twice is fine.

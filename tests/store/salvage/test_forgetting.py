@@ -55,6 +55,20 @@ def test_what_is_noted_of_blocks_that_are_gone_does_not_pile_up(path: Path, monk
         assert told(store, "SELECT count(*) AS n FROM events") == 40
 
 
+def test_it_does_not_wait_for_a_merge_that_is_held_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connect, "_NOTED", 20)
+    with Store.open(path) as store:
+        commit(store, 20)
+        cursor = store._cursor()
+        parts = cursor.parts("SELECT range FROM range(1_000_000)")
+        first = next(parts)
+        merge(store)
+        assert store._keeper._held_up and told(store, GONE) < 20  # type: ignore[union-attr]
+        assert first.num_rows + sum(part.num_rows for part in parts) == 1_000_000
+        assert told(store, "SELECT count(*) AS n FROM events") == 20
+        cursor.close()
+
+
 def test_no_statement_finds_no_memory_for_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connect, "_NOTED", 0)
     monkeypatch.setattr(OwnCursor, "_roomy", lambda self, sql, params, most: self._run(sql, params))  # it may not retry

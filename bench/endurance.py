@@ -4,10 +4,12 @@ One run of the small spec with a fake model that answers some 8 requests a secon
 passes and a target that is never reached, so that phases, waves, gates, merges of the log and new rows go on all the
 time. Its events go through the bridge into the state of a screen, as they do under `cai run`, and another process reads
 the store over its socket once a second, by a new connection each time: a run's row, its events and samples, and every
-tenth time the whole status. The process's resident memory is looked at 360 times. Told are `mb_warm`, its median over
-the last tenth of the first WARM (10) minutes, `mb_most` and `mb_last`, the largest after that and the median of the
-last tenth, `growth`, the last over the first less one, `slope_mb_per_hour`, the straight line through all after WARM,
-and what DuckDB holds of it at both times, which is a cache up to its limit. One JSON line.
+tenth time the whole status. The process's resident memory is looked at 360 times: what is its own, and beside it the
+pages of files, mostly of libraries, that the system takes back and reads again as others need memory. Told of its own
+are `mb_warm`, the median over the last tenth of the first WARM (10) minutes, `mb_most` and `mb_last`, the largest after
+that and the median of the last tenth, `growth`, the last over the first less one, `slope_mb_per_hour`, the straight
+line through all after WARM, and what DuckDB holds of it at both times, which is a cache up to its limit; and
+`growth_with_files`, that of all that is resident. One JSON line.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from common import report
 from growth import LOOSE, fake
@@ -33,9 +35,19 @@ DRAINED_S = 0.2  # between two repaints
 PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def resident_mb() -> float:
-    """What this process has in memory now."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_MB
+class Look(NamedTuple):
+    """What is resident at a time, in seconds from the beginning and MB; what DuckDB holds is part of its own."""
+
+    at: float
+    own: float
+    files: float
+    duckdb: float
+
+
+def resident_mb() -> tuple[float, float]:
+    """What this process has in memory now: its own, and the pages of files."""
+    resident, files = (int(n) * PAGE_MB for n in Path("/proc/self/statm").read_text().split()[1:3])
+    return resident - files, files
 
 
 def duckdb_mb(store: Any) -> float:
@@ -66,30 +78,33 @@ def read(path: Path) -> None:
     print(json.dumps({"reads": reads, "errors": errors}))
 
 
-def watched(opened: Any, bridge: Any, state: Any, seconds: float) -> list[tuple[float, float, float]]:
-    """Let the run work for so long, painting nothing; (seconds, resident MB, DuckDB's MB) of each look."""
-    looks: list[tuple[float, float, float]] = []
+def watched(opened: Any, bridge: Any, state: Any, seconds: float) -> list[Look]:
+    """Let the run work for so long, painting nothing, and look now and then."""
+    looks: list[Look] = []
     began = time.monotonic()
     while (passed := time.monotonic() - began) < seconds and not opened.join(DRAINED_S):
         for event in bridge.drain():
             state.apply(event)
         if passed >= len(looks) * seconds / LOOKS:
-            looks.append((passed, resident_mb(), duckdb_mb(opened.store)))
+            looks.append(Look(passed, *resident_mb(), duckdb_mb(opened.store)))
     return looks
 
 
-def figures(looks: list[tuple[float, float, float]], seconds: float, warm_s: float) -> dict[str, float]:
+def figures(looks: list[Look], seconds: float, warm_s: float) -> dict[str, float]:
     """What the looks say about growth, as the module's text has it."""
-    after = [look for look in looks if look[0] >= warm_s]
-    warm = [look for look in looks if 0.9 * warm_s <= look[0] < warm_s]
-    last = [look for look in looks if look[0] >= warm_s + 0.9 * (seconds - warm_s)]
-    slope = statistics.linear_regression([at for at, _, _ in after], [mb for _, mb, _ in after]).slope
-    mb_warm, mb_last = (statistics.median(mb for _, mb, _ in some) for some in (warm, last))
+    after = [look for look in looks if look.at >= warm_s]
+    warm = [look for look in looks if 0.9 * warm_s <= look.at < warm_s]
+    last = [look for look in looks if look.at >= warm_s + 0.9 * (seconds - warm_s)]
+    slope = statistics.linear_regression([look.at for look in after], [look.own for look in after]).slope
+    mb_warm, mb_last = (statistics.median(look.own for look in some) for some in (warm, last))
+    files_warm, files_last = (statistics.median(look.files for look in some) for some in (warm, last))
     return {
-        "mb_first": round(looks[0][1], 1), "mb_warm": round(mb_warm, 1),
-        "mb_most": round(max(mb for _, mb, _ in after), 1), "mb_last": round(mb_last, 1),
+        "mb_first": round(looks[0].own, 1), "mb_warm": round(mb_warm, 1),
+        "mb_most": round(max(look.own for look in after), 1), "mb_last": round(mb_last, 1),
         "growth": round(mb_last / mb_warm - 1, 4), "slope_mb_per_hour": round(3600 * slope, 2),
-        "duckdb_mb_warm": round(warm[-1][2], 1), "duckdb_mb_last": round(last[-1][2], 1),
+        "duckdb_mb_warm": round(warm[-1].duckdb, 1), "duckdb_mb_last": round(last[-1].duckdb, 1),
+        "files_mb_warm": round(files_warm, 1), "files_mb_last": round(files_last, 1),
+        "growth_with_files": round((mb_last + files_last) / (mb_warm + files_warm) - 1, 4),
     }  # fmt: skip
 
 

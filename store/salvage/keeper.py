@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from store.connect import require_space
+from store.connect import forget_blocks, require_space
 from store.errors import StoreWriteFailed
 from store.salvage.clock import utc_now
 from store.salvage.known import Known, KnownFile
@@ -83,14 +83,18 @@ class CommitKeeper:
         self._wake.set()
 
     def merge(self) -> None:
-        """Merge the log into the file where something is in it; a log that cannot be merged now waits for the next.
+        """Merge the log into the file where something is in it, and have DuckDB forget blocks that are gone.
 
-        Nor is it where the volume may not hold it: DuckDB would give up the store.
+        A log that cannot be merged now waits for the next. Nor is it merged where the volume may not hold it: DuckDB
+        would give up the store.
         """
-        if self._behind and not self._closed:
-            with contextlib.suppress(duckdb.Error, StoreWriteFailed):
+        if self._closed:
+            return
+        with contextlib.suppress(duckdb.Error, StoreWriteFailed):
+            if self._behind:
                 require_space(Path(self.path), 0)
                 self._merge()
+            forget_blocks(self._writer)
 
     def close(self) -> None:
         """Merge the log for the last time, and say that nobody writes the store any more; closing twice is fine.

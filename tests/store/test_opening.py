@@ -82,6 +82,8 @@ def test_reading_only(path: Path) -> None:
 def test_what_is_let_go_is_given_back_by_a_thread_for_that(path: Path) -> None:
     with Store.open(path) as store, store.reader() as reader:
         assert reader.query("SELECT current_setting('allocator_background_threads') AS value")[0]["value"] is True
+        at = "SELECT current_setting('allocator_bulk_deallocation_flush_threshold') AS value"
+        assert reader.query(at)[0]["value"] == "976.5 KiB"
 
 
 def test_paths_that_are_no_store(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import random
 import time
+import tracemalloc
 from functools import cache
 
 import pytest
@@ -78,3 +79,17 @@ def test_words_that_every_text_holds_cost_nothing() -> None:
     few = searching(18_000)
     many = searching(1_000)
     assert many < 6 * few  # ten times the texts; comparing with every one would cost ten times as much
+
+
+@pytest.mark.parametrize(("vocabulary", "bytes_a_text"), [(20_000, 1_100), (1_000, 450)])
+def test_a_known_text_takes_little_memory(vocabulary: int, bytes_a_text: int) -> None:
+    rng = random.Random(1)
+    texts = [f"Explain how {' '.join(f'w{rng.randrange(vocabulary)}' for _ in range(6))} work." for _ in range(2_000)]
+    tracemalloc.start()
+    try:
+        index = NearDuplicateIndex(0.5)
+        for number, text in enumerate(texts):
+            index.add(f"i-{number}", text)
+        assert tracemalloc.get_traced_memory()[0] / len(index) < bytes_a_text
+    finally:
+        tracemalloc.stop()

@@ -2,11 +2,11 @@
 
 A pilot of two on the embedded model fills a store. The process that owns it then has the same model judge texts of one
 length by the pipeline's own door, which commits what it is told, and twice in each block it commits a sample, what was
-judged of it and an event: at least as often as a pilot of a hundred does. Blocks of some seconds come in pairs, one of
-which nobody reads; which of a pair comes first alternates. In the other block five processes read the store over its
-socket, 1,000 reads in all blocks together, evenly spread: as often as if 1,000 were made while a pilot of a hundred
-works, six minutes. A read is one question of the program's own, in turn: a run's row, its gates, a page of samples, the
-last events, how many samples there are; one in ten is the whole status.
+judged of it and an event. Blocks of some seconds come in pairs, one of which nobody reads; which of a pair comes first
+alternates. In the other block five processes read the store over its socket, 1,000 reads in all blocks together, evenly
+spread: as often as if 1,000 were made while a pilot of a hundred works, six minutes. A read is one question of the
+program's own, in turn: a run's row, its gates, a page of samples, the last events, how many samples there are; one in
+ten is the whole status.
 
 Told are `throughput`, the seconds of the blocks alone over those with readers (the sum over all blocks, with a 95 %
 interval by a bootstrap over pairs, and the median of the pairs), what the reads took of the owner's processor in
@@ -95,7 +95,10 @@ def rows_of(store: Any, numbers: Iterator[int]) -> dict[str, list[dict[str, Any]
     with store.reader() as reader:
         run_id, number = str(reader.latest_run_id()), next(numbers)
         name = f"bench-{number:08d}"
-        sample = reader.query("SELECT * FROM samples WHERE run_id = ? LIMIT 1", [run_id])[0]
+        judged = "SELECT subject_id FROM judgements WHERE run_id = $1 AND subject_kind = 'sample'"
+        sample = reader.query(
+            f"SELECT * FROM samples WHERE run_id = $1 AND sample_id IN ({judged}) ORDER BY ordinal LIMIT 1", [run_id]
+        )[0]
         event = reader.query('SELECT * FROM events WHERE run_id = ? ORDER BY "at" DESC LIMIT 1', [run_id])[0]
         said = {
             table: [row | {"subject_id": name} for row in reader.query(
@@ -104,6 +107,7 @@ def rows_of(store: Any, numbers: Iterator[int]) -> dict[str, list[dict[str, Any]
             )]
             for table in ("verdicts", "judgements")
         }  # fmt: skip
+    assert all(said.values()), "the sample has no verdict, or no judgement"
     new = {"sample_id": name, "ordinal": 10**6 + number}
     return {"samples": [sample | new], **said, "events": [event | {"seq": 10**6 + number}]}
 

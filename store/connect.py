@@ -132,8 +132,9 @@ def forget_blocks(connection: duckdb.DuckDBPyConnection) -> None:
 
     A commit leaves some 25 of these notes and a join 20, of 200 bytes. DuckDB drops them when it is short of memory, or
     from 32,768 on in each of seven lists, which a run reaches after hours, at 40 MB. So it is asked to give back all of
-    its memory: it looks through the lists, lets its cache go, and refuses, because something is in use. The limit stays
-    as it was all the time, and statements of other threads go on. Raises duckdb.Error.
+    its memory: it looks through the lists, lets its cache go, writes aside what large sorts of others hold and do not
+    use now, and refuses, because something is in use. The limit stays as it was all the time, and statements of other
+    threads go on. Where 8 MB are not free nothing is dropped. Raises duckdb.Error.
     """
     [(gone,)] = connection.execute("SELECT sum(dead_nodes) FROM duckdb_eviction_queues()").fetchall()
     if gone < _NOTED:

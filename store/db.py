@@ -249,7 +249,7 @@ class Store:
 
     def _commit(self, work: Sequence[tuple[str, Any, str]]) -> int:
         """Run the statements, each over its registered Arrow table, as one transaction; the last one's row count."""
-        with self._write_lock:
+        with self._write_lock, self._changes.made(view.partition("_")[2] for view, _, _ in work):
             if self._database is None:
                 raise StoreError(f"the store {self.path} is closed", "open it again")
             if self._keeper is None:
@@ -275,7 +275,6 @@ class Store:
                     raise write_failed(self.path, error) from error
                 raise
             finally:
-                self._changes.made(view.partition("_")[2] for view, _, _ in work)
                 for view, _, _ in work:
                     with contextlib.suppress(duckdb.Error):
                         writer.unregister(view)

@@ -17,7 +17,12 @@ _STEADY = """
     SELECT lower(function_name) FROM duckdb_functions() GROUP BY 1
     HAVING bool_and(stability = 'CONSISTENT' AND function_type IN ('scalar', 'aggregate', 'window'))
 """
-_steady = {"unnest"}  # DuckDB's functions that give the same for the same; read once, which takes 20 ms
+_VALUES = {  # that are written like columns
+    "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "current_user", "session_user",
+    "user", "current_role", "current_catalog", "current_schema",
+}  # fmt: skip
+_UNSTEADY = {"age"}  # of one value it counts from today, and DuckDB calls it consistent
+_steady: frozenset[str] = frozenset()  # DuckDB's functions that give the same for the same
 _VIEWS_OF_DUCKDB = "SELECT lower(view_name) FROM duckdb_views() WHERE internal"
 
 
@@ -55,16 +60,30 @@ def tables_read(connection: duckdb.DuckDBPyConnection, sql: str) -> frozenset[st
     tree = json.loads(connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()[0][0])
     if tree.get("error"):
         return None
-    if len(_steady) == 1:
-        _steady.update(name for (name,) in connection.execute(_STEADY).fetchall())
+    steady = _steady_functions(connection)
     names: set[str] = set()
     for node in nodes(tree):
         called = node.get("class") in ("FUNCTION", "WINDOW")
-        if node.get("type") == "TABLE_FUNCTION" or (called and not _names(node, "function_name") <= _steady):
+        if node.get("type") == "TABLE_FUNCTION" or (called and not _names(node, "function_name") <= steady):
+            return None
+        if node.get("sample") or (node.get("class") == "COLUMN_REF" and _VALUES & _last_names(node)):
             return None
         if node.get("type") == "BASE_TABLE":
             names |= _names(node, "table_name")
     return frozenset(names)
+
+
+def _steady_functions(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
+    """Read once, for that takes 20 ms."""
+    global _steady
+    if not _steady:
+        found = {name for (name,) in connection.execute(_STEADY).fetchall()}
+        _steady = frozenset(found | {"unnest"}) - _UNSTEADY
+    return _steady
+
+
+def _last_names(column: dict[str, Any]) -> set[str]:
+    return {str(name).lower() for name in column["column_names"][-1:]}
 
 
 def nodes(value: Any) -> Iterator[dict[str, Any]]:

@@ -91,8 +91,8 @@ class CommitKeeper:
         if self._closed:
             return
         with contextlib.suppress(duckdb.Error, StoreWriteFailed):
+            require_space(Path(self.path), 0)
             if self._behind:
-                require_space(Path(self.path), 0)
                 self._merge()
             forget_blocks(self._writer)
 

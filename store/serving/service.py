@@ -159,12 +159,15 @@ class ReadingService:
         match asked.get("do"):
             case "read":
                 typed, sql, params = asked.get("typed"), str(asked["sql"]), asked.get("params")
-                question = self._kept.ask(cursor, sql, params) if typed is None and not held else None
-                known = question.answer() if question is not None else None
-                if known is not None:
-                    for frame in known:
-                        wire.send(connection, wire.ARROW, frame)
-                    return held
+                question = None
+                if typed is None and not held:
+                    with self._turns.counted():
+                        question = self._kept.ask(cursor, sql, params)
+                        known = question.answer()
+                        for frame in known or ():
+                            wire.send(connection, wire.ARROW, frame)
+                    if known is not None:
+                        return held
                 seconds = HELD_SECONDS if held else SECONDS if typed is None else min(float(typed), SECONDS)
                 with cursor.watched(seconds, lambda: _gone(connection)):
                     self._send_rows(connection, cursor.parts(sql, params), question, bounded=not held)

@@ -35,15 +35,20 @@ class ReadingTurns:
     @contextmanager
     def turn(self) -> Iterator[None]:
         """One statement, or a part of one, of which the processor's time in this thread is counted."""
-        with self._slots:
-            while (short := self._short()) > _NOTHING_S and not self._over.is_set():
-                self._wait(min(short, _LOOK_S))
-            began = self._used()
-            try:
-                yield
-            finally:
-                with self._lock:
-                    self._left -= self._used() - began
+        with self._slots, self.counted():
+            yield
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """What waits for the share like a turn and is counted like one, beside those who work on statements."""
+        while (short := self._short()) > _NOTHING_S and not self._over.is_set():
+            self._wait(min(short, _LOOK_S))
+        began = self._used()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._left -= self._used() - began
 
     def end(self) -> None:
         """Let all that wait go on at once."""

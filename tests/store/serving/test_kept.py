@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from store.query import OwnCursor, Query
 from store.serving import kept
 from store.serving.attached import Attached
 from store.serving.kept import Changes, KeptAnswers
+from store.serving.turns import ReadingTurns
 from tests.store import rows
 
 COUNT = "SELECT count(*) AS n FROM samples WHERE run_id = ?"
@@ -62,6 +64,26 @@ def test_a_statement_runs_once_for_all_who_ask_until_its_table_changes(
         assert [n_of(other), n_of(one)] == [5, 5] and len(ran) == 3
 
 
+def test_answers_from_memory_are_counted_like_others(
+    attached: Attached, ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+    real = ReadingTurns.counted
+
+    @contextmanager
+    def watched(self: ReadingTurns) -> Iterator[None]:
+        counted.append("begun")
+        with real(self):
+            yield
+
+    monkeypatch.setattr(ReadingTurns, "counted", watched)
+    with attached.reader() as reader:
+        assert n_of(reader) == 4
+        counted.clear()
+        assert n_of(reader) == 4
+    assert len(ran) == 1 and len(counted) == 1
+
+
 def test_what_any_writer_of_the_file_commits_is_seen(store: Store, attached: Attached, ran: list[str]) -> None:
     with attached.reader() as reader, Store.open(store.path) as second:
         assert n_of(reader) == 4
@@ -80,6 +102,9 @@ def test_what_any_writer_of_the_file_commits_is_seen(store: Store, attached: Att
     [
         "SELECT count(*) AS n FROM samples WHERE now() > '2000-01-01'::TIMESTAMPTZ AND run_id = ?",
         "SELECT count(*) + 0 * random() AS n FROM samples WHERE run_id = ?",
+        "SELECT count(*) AS n FROM samples WHERE current_timestamp > '2000-01-01'::TIMESTAMPTZ AND run_id = ?",
+        "SELECT count(*) AS n FROM (FROM samples USING SAMPLE 2 ROWS) WHERE ? IS NOT NULL",
+        "SELECT count(age('2000-01-01'::TIMESTAMP)) AS n FROM samples WHERE run_id = ?",
         "SELECT count(*) AS n FROM duckdb_memory() WHERE ? IS NOT NULL",
         "SELECT count(*) AS n FROM information_schema.tables WHERE ? IS NOT NULL",
         "SELECT 1 AS n WHERE ? IS NOT NULL",
@@ -107,15 +132,22 @@ def test_a_commit_that_fails_loses_what_was_kept_and_nothing_else(
 ) -> None:
     with attached.reader() as reader:
         assert n_of(reader) == 4
-        monkeypatch.setattr(store._keeper, "committed", lambda number: (_ for _ in ()).throw(KeyboardInterrupt))
+        seen: list[int] = []
+
+        def committed(number: int) -> None:
+            seen.append(n_of(reader))  # what is committed and not told yet is not answered from memory
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(store._keeper, "committed", committed)
         with pytest.raises(KeyboardInterrupt):  # after the commit itself
             store.append({"samples": [rows.sample("more", "i1", ordinal=100)]})
-        assert n_of(reader) == 5 and len(ran) == 2
+        assert seen == [5] and n_of(reader) == 5 and n_of(reader) == 5 and len(ran) == 3
 
 
 def test_answers_are_bounded_together_and_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "KEPT_BYTES", 100)
+    monkeypatch.setattr(kept, "KEPT_BYTES", 120)
     monkeypatch.setattr(kept, "EACH_BYTES", 60)
+    monkeypatch.setattr(kept, "ENTRY_BYTES", 0)
     changes = Changes()
     answers = KeptAnswers(changes, ["samples"])
 
@@ -140,11 +172,17 @@ def test_answers_are_bounded_together_and_each(monkeypatch: pytest.MonkeyPatch) 
     tell("large", b"5" * 40, b"6" * 40)
     assert known("large") is None and known("a") is not None
     for n in range(20):
-        changes.made(["samples"])
-        assert known("a") is None
+        with changes.made(["samples"]):
+            tell("a", bytes(n))  # neither kept nor answered while something is written
+            assert known("a") is None
+        assert known("a") is None and known("c") is None
         tell("a", bytes(n))
-    assert known("c") is None and known("a") == [bytes(19)]
-    assert answers._bytes == sum(len(frame) for _, frames in answers._answers.values() for frame in frames) <= 100
+    assert known("a") == [bytes(19)]
+    long = "a" * kept.ASKED
+    tell(long, b"7")
+    assert known(long) is None
+    sizes = [len(key) + sum(map(len, frames)) for key, (_, frames) in answers._answers.items()]
+    assert answers._bytes == sum(sizes) == len("a\0None") + 19
 
 
 def test_which_tables_a_statement_rests_on(store: Store) -> None:

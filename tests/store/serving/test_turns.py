@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from store.serving.turns import AT_ONCE, SAVED_S, ReadingTurns
 
 
@@ -17,14 +19,15 @@ class Clock:
         self.now += seconds
 
 
-def test_what_was_saved_is_taken_at_once_and_a_share_after_that() -> None:
+@pytest.mark.parametrize("kind", ["turn", "counted"])
+def test_what_was_saved_is_taken_at_once_and_a_share_after_that(kind: str) -> None:
     clock = Clock()
     turns = ReadingTurns(0.02, lambda: clock.now, lambda: clock.used, clock.wait)
 
     def reads(n: int) -> float:
         began = clock.now
         for _ in range(n):
-            with turns.turn():
+            with getattr(turns, kind)():
                 clock.used += 0.01
         return clock.now - began
 
@@ -51,6 +54,8 @@ def test_a_few_at_once_and_none_waits_when_the_store_closes() -> None:
     for _ in range(AT_ONCE):
         assert inside.acquire(timeout=10)
     assert not inside.acquire(timeout=0.1)
+    with turns.counted():  # what is answered from memory waits for no statement
+        pass
     turns._left = -1.0  # as after a long read
     turns.end()
     go_on.set()

@@ -223,6 +223,8 @@ class EngineProcess:
         self._layers = int(self._engine.collective_rpc("show_states")[0])
         if not settings.on_gpu:
             self._engine.collective_rpc("take_top_k_first")
+            if settings.lora_rank:
+                self._engine.collective_rpc("leave_base_alone")
 
     def _watch(self) -> None:
         """See to it that nobody waits for a dead engine.

@@ -33,8 +33,8 @@ class WorkerAdditions(ShowsStates):
     def leave_base_alone(self) -> None:
         """On a CPU, let no adapter change a request that names none, as a GPU's kernels do by themselves.
 
-        In vLLM 0.32 on a CPU such a request, computed in one step with one that names an adapter, takes the adapter of the
-        last slot: its index, -1, is read as the last row (lora/ops/torch_ops/lora_ops.py). 0.33 leaves it out.
+        In vLLM 0.32 on a CPU such a request, computed in one step with one that names an adapter, takes the adapter of
+        the last slot: its index, -1, is read as the last row (lora/ops/torch_ops/lora_ops.py). 0.33 leaves it out.
         """
         ops: Any = importlib.import_module("vllm.lora.ops.torch_ops.lora_ops")
         wrapper: Any = importlib.import_module("vllm.lora.punica_wrapper.punica_cpu")

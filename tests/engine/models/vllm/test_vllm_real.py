@@ -263,7 +263,9 @@ def test_base_and_adapter_answer_in_one_step_as_they_do_apart(served, adapter):
 
     try:
         for found in served.score(in_turns()):
-            assert found.logprobs == pytest.approx(apart[found.request], abs=close_to(served)), requests.index(found.request)
+            assert found.logprobs == pytest.approx(apart[found.request], abs=close_to(served)), requests.index(
+                found.request
+            )
     finally:
         served.use(None)
 

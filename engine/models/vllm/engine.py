@@ -1,4 +1,4 @@
-"""vLLM's engine in its own process: asked, listened to, started and ended. Written for vLLM 0.32.
+"""vLLM's engine in its own process: asked, listened to, started and ended. Written for vLLM 0.32 and 0.33.
 
 Its `LLMEngine` is used as a loop of add_request and step, which is what vLLM's own `LLM` does underneath: requests are
 added while others are computed, and each comes back when it is finished.
@@ -223,11 +223,13 @@ class EngineProcess:
         self._layers = int(self._engine.collective_rpc("show_states")[0])
         if not settings.on_gpu:
             self._engine.collective_rpc("take_top_k_first")
+            if settings.lora_rank:
+                self._engine.collective_rpc("leave_base_alone")
 
     def _watch(self) -> None:
         """See to it that nobody waits for a dead engine.
 
-        In vLLM 0.32 a killed engine process says nothing, and SyncMPClient.get_output and call_utility
+        In vLLM 0.32 and 0.33 a killed engine process says nothing, and SyncMPClient.get_output and call_utility
         (v1/engine/core_client.py) go on waiting for it.
         """
         client = self._engine.engine_core

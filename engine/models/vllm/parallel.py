@@ -26,11 +26,12 @@ _FORM = re.compile(r"([1-9]\d?)x([1-9]\d?)")
 
 @dataclass(frozen=True, slots=True)
 class Parallel:
-    """How many engines there are, how many GPUs share each, and why."""
+    """How many engines there are, how many GPUs share each, and why; without a GPU they share the processor's cores."""
 
     replicas: int
     tensor: int
     reason: str
+    on_gpu: bool = True
 
 
 def parallel_of(source: Source) -> Parallel:
@@ -41,7 +42,9 @@ def parallel_of(source: Source) -> Parallel:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     asked = _asked()
     if not gpus:
-        return Parallel(*asked, f"{PARALLEL} says so") if asked and asked[1] == 1 else Parallel(1, 1, "there is no GPU")
+        if asked is not None and asked[1] == 1:
+            return Parallel(*asked, f"{PARALLEL} says so", on_gpu=False)
+        return Parallel(1, 1, "there is no GPU", on_gpu=False)
     config = AutoConfig.from_pretrained(files_of(source), trust_remote_code=False)
     found = footprint(config, None if source.embedded else local_folder(source))
     return chosen(found, gpus, min(total_gpu_mib(), default=0) * 2**20, asked)
@@ -100,6 +103,8 @@ def footprint(config: Any, folder: Path | None) -> Footprint:
 def told(found: Parallel) -> str:
     """One line that says how and why."""
     engines = f"{found.replicas} engines" if found.replicas > 1 else "one engine"
+    if not found.on_gpu:
+        return f"vLLM: {engines} on the CPU, because {found.reason}; {PARALLEL} changes it"
     gpus = f"{found.tensor} GPUs" if found.tensor > 1 else "one GPU"
     each = f"{engines} of {gpus} each" if found.replicas > 1 else f"{engines} on {gpus}"
     return f"vLLM: {each}, because {found.reason}; {PARALLEL} changes it"

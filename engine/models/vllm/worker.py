@@ -30,6 +30,22 @@ class WorkerAdditions(ShowsStates):
         ops.apply_top_k_top_p = filtered
         return True
 
+    def leave_base_alone(self) -> None:
+        """On a CPU, let no adapter change a request that names none, as a GPU's kernels do by themselves.
+
+        In vLLM 0.32 on a CPU such a request, computed in one step with one that names an adapter, takes the adapter of
+        the last slot: its index, -1, is read as the last row (lora/ops/torch_ops/lora_ops.py). 0.33 leaves it out.
+        """
+        ops: Any = importlib.import_module("vllm.lora.ops.torch_ops.lora_ops")
+        wrapper: Any = importlib.import_module("vllm.lora.punica_wrapper.punica_cpu")
+        whole = ops.bgmv_shrink
+
+        def shrunk(given: Any, weights: Any, found: Any, indices: Any, scaling: float = 1.0) -> None:
+            whole(given, weights, found, indices, scaling)
+            found[indices < 0] = 0  # what the second matrix makes of it is added to the base's own
+
+        ops.bgmv_shrink = wrapper.bgmv_shrink = shrunk
+
 
 def top_k_then_top_p(logits: torch.Tensor, k: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
     """Logits ([rows, vocabulary]) with all but each row's nucleus at minus infinity; `k` and `p` are [rows].

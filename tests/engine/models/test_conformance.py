@@ -83,7 +83,7 @@ def backend(
 
             model: Model = VllmModel.load(resolve(None), batch_size=8)
         elif request.param == "vllm-serve":
-            from tests.engine.models import served_vllm
+            from tests.engine.models.vllm import served_vllm
 
             log = tmp_path_factory.mktemp("served") / "vllm.log"
             model = load(stack.enter_context(served_vllm.serving(log)), batch_size=4)

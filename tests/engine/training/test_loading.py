@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -94,12 +95,12 @@ def test_used_up_memory_is_not_tried_a_second_time(unsloth: type[FastModel], mod
         loading.load(job(model), str(model), "unsloth", lambda _: None)
 
 
-def test_unsloths_statistics_are_off(unsloth: type[FastModel], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("UNSLOTH_DISABLE_STATISTICS", raising=False)
+def test_unsloth_asks_nobody_and_compiles_no_block(unsloth: type[FastModel], monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"UNSLOTH_DISABLE_STATISTICS": "1", "UNSLOTH_BLOCK_COMPILE_LEGACY": "0"}
+    for name in said:
+        monkeypatch.setenv(name, "")  # to be as it was, afterwards
+        monkeypatch.delenv(name)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: SimpleNamespace())
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    import os
-
     assert loading.choose_loader(ADAPTER) == ("unsloth", "it supports this GPU")
-    assert os.environ["UNSLOTH_DISABLE_STATISTICS"] == "1"
-    monkeypatch.delenv("UNSLOTH_DISABLE_STATISTICS")
+    assert {name: os.environ[name] for name in said} == said

@@ -87,9 +87,11 @@ def test_a_setting_without_a_gpu_means_engines_beside_each_other(monkeypatch):
     source = Source("any", "nowhere", "", "", embedded=False)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setenv("CAI_PARALLEL", "2x1")
-    assert parallel_of(source).replicas == 2
+    assert (
+        told(parallel_of(source)) == "vLLM: 2 engines on the CPU, because CAI_PARALLEL says so; CAI_PARALLEL changes it"
+    )
     monkeypatch.setenv("CAI_PARALLEL", "auto")
-    assert parallel_of(source).replicas == 1
+    assert told(parallel_of(source)) == "vLLM: one engine on the CPU, because there is no GPU; CAI_PARALLEL changes it"
     for wrong in ("two", "0x1", "2x", "2x1x1"):
         monkeypatch.setenv("CAI_PARALLEL", wrong)
         with pytest.raises(ModelError, match="CAI_PARALLEL is"):

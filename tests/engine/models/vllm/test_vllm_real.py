@@ -246,6 +246,30 @@ def test_an_adapter_answers_as_with_the_reference(served, reference, adapter):
         assert found.logprobs == pytest.approx(base[found.request], abs=close_to(served))
 
 
+def test_base_and_adapter_answer_in_one_step_as_they_do_apart(served, adapter):
+    """As in a run whose critic is an adapter: the base's own requests wait, and the engine goes on with them."""
+    requests = critics(8)
+    of_base, of_adapter = requests[:4], requests[4:]
+    apart = {found.request: found.logprobs for found in served.score(of_base)}
+    served.use(adapter, "ab" * 32)
+    apart |= {found.request: found.logprobs for found in served.score(of_adapter)}
+
+    def in_turns() -> Iterator[Score]:
+        for own, adapted in zip(of_base, of_adapter, strict=True):
+            served.use(None)
+            yield own
+            served.use(adapter, "ab" * 32)
+            yield adapted
+
+    try:
+        for found in served.score(in_turns()):
+            assert found.logprobs == pytest.approx(apart[found.request], abs=close_to(served)), requests.index(
+                found.request
+            )
+    finally:
+        served.use(None)
+
+
 def test_an_adapter_of_another_model_is_refused_and_the_model_goes_on(served, adapter, tmp_path):
     from safetensors.torch import load_file, save_file
 

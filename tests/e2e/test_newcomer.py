@@ -14,7 +14,7 @@ from tests.e2e.terminal import Terminal
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.model, pytest.mark.timeout(900)]
 
-QUICK = ("--set", "critics.audit_items=12", "--set", "instructions.round=2", "--set", "critics.shuffles=1",
+QUICK = ("--set", "critics.audit_items=12", "--set", "instructions.round=8", "--set", "critics.shuffles=1",
          "--set", "critics.sample=[grade]", "--set", "guard.max_tokens=16")  # fmt: skip
 RIGHT, HOME, ENTER, ESCAPE, CTRL_C = "\x1b[C", "\x1b[H", "\r", "\x1b", "\x03"
 WHY = "both sides were read"

@@ -35,6 +35,13 @@ def test_a_pilot_of_forty_is_accepted_within_ten_minutes(pilot: Pilot, tmp_path:
 
 
 @one_by_one
+def test_the_guard_lets_the_base_pass_which_never_ends_by_itself(pilot: Pilot) -> None:
+    found = {row["check_id"]: row for row in rows_of(pilot.store)["guard_checks"]}
+    assert [name for name, row in found.items() if row["passed"] is False] == []
+    assert "ended by itself 0%" in found["raw-all"]["detail"]
+
+
+@one_by_one
 def test_thresholds_for_32b_refuse_the_small_model(pilot: Pilot, tmp_path: Path) -> None:
     store = shutil.copy(pilot.store, tmp_path / "strict.duckdb")
     quick = (
@@ -56,9 +63,10 @@ def test_thresholds_for_32b_refuse_the_small_model(pilot: Pilot, tmp_path: Path)
 
 @one_by_one
 def test_the_same_pilot_in_a_terminal_with_another_batch_size(pilot: Pilot, tmp_path: Path) -> None:
+    """A pilot of six: its lists of the first round are the first eight of forty's, and all that follows of them, too."""
     store = tmp_path / "screen.duckdb"
-    fewer = ("--set", "critics.audit_items=12", "--set", "critics.shuffles=1")
-    words = ["run", "--pilot", "40", "--batch-size", "8", *fewer, "--store", str(store)]
+    fewer = ("--set", "instructions.round=8", "--set", "guard.max_tokens=16")
+    words = ["run", "--pilot", "6", "--batch-size", "8", *fewer, "--store", str(store)]
     terminal = Terminal([CAI, *words])
     first_paint = terminal.wait_for("Phases", timeout=10)
     terminal.wait_for("Gemma", timeout=60)  # whose licence is said at first use
@@ -85,15 +93,18 @@ def test_the_same_pilot_in_a_terminal_with_another_batch_size(pilot: Pilot, tmp_
     assert first_paint < 5  # tests/tui/app/test_first_paint.py measures it alone
 
     headless, seen = rows_of(pilot.store), rows_of(store)
-    for table in ("instructions", "samples"):
-        assert seen[table] == headless[table]
+    for table, of, at_least in (("instructions", "request_id", 80), ("samples", "instruction_id", 20)):
+        both = {row[of] for row in headless[table]} & {row[of] for row in seen[table]}
+        known, found = ([row for row in rows[table] if row[of] in both] for rows in (headless, seen))
+        assert found == known and len(found) >= at_least
     before, after = first_margins(headless["judgements"]), first_margins(seen["judgements"])
-    assert before.keys() == after.keys()
-    assert max(abs(before[key] - after[key]) for key in before) < 1e-3
+    shared = before.keys() & after.keys()
+    assert {kind for kind, *_ in shared} >= {"instruction", "candidate"} and len(shared) > 50
+    assert max(abs(before[key] - after[key]) for key in shared) < 1e-3
 
 
 def first_margins(judgements: list[dict[str, Any]]) -> dict[tuple[str, ...], float]:
-    """The margin of the first order of examples, which a critic of one order and a critic of three share."""
+    """The margin of what was asked first, by all that it is of."""
     found = {}
     for row in judgements:
         part = json.loads(row["parts"])[0]

@@ -22,11 +22,11 @@ pytestmark = [
 ]  # fmt: skip
 
 QUICK = {
-    "critics.audit_items": "8", "critics.shuffles": "1", "instructions.round": "2", "guard.max_tokens": "16",
+    "instructions.round": "8", "guard.max_tokens": "16", "critics.probe_sample_at": "0.1",  # so that one wave is enough
     "candidates.boundary_prompts": "4", "pairs.pairs_at_least": "1",
     "pairs.best_of_at_least": "0", "pairs.decided_by_critic_at_least": "0",
 }  # fmt: skip
-WORDS = ["stage_6_small_model", "--headless", "--pilot", "8", *(f"--set={key}={value}" for key, value in QUICK.items())]
+WORDS = ["stage_6_small_model", "--headless", "--pilot", "6", *(f"--set={key}={value}" for key, value in QUICK.items())]
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ class Case:
     same_text: bool = True
     top_k: int = 50
 
-    def sampled(self, n: int, prompt: str = RIVER, first: int = 0, max_tokens: int = 8) -> list[Generate]:
+    def sampled(self, n: int, prompt: str = RIVER, first: int = 0, max_tokens: int = 4) -> list[Generate]:
         how = Decoding(max_tokens, 0.9, self.top_k, 0.95)
         return [Generate(f"{prompt} {i % 3}" if i % 3 else prompt, how, first + i) for i in range(n)]
 

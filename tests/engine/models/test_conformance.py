@@ -7,8 +7,9 @@ it is installed: `make test-vllm`.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -45,6 +46,12 @@ def plain(request: pytest.FixtureRequest) -> Iterator[TransformersModel]:
 
 
 @pytest.fixture(scope="module")
+def logprob(plain: TransformersModel) -> Callable[[str, str], float]:
+    """The reference's log-probability of a label behind a prompt, computed once for all backends."""
+    return functools.cache(functools.partial(real_server.reference, plain))
+
+
+@pytest.fixture(scope="module")
 def adapter(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """An adapter of the embedded model with weights that change its answers."""
     from peft import LoraConfig, get_peft_model
@@ -67,12 +74,10 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def backend(
     request: pytest.FixtureRequest,
     plain: TransformersModel,
+    logprob: Callable[[str, str], float],
     adapter: tuple[Path, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[Model, Case]]:
-    def logprob(prompt: str, label: str) -> float:
-        return real_server.reference(plain, prompt, label)
-
     same, near = Case(logprob, 2e-3, adapter, ENDS), Case(logprob, 1e-2, adapter, ENDS, same_text=False)
     with ExitStack() as stack:
         if request.param == "transformers":

@@ -1,4 +1,4 @@
-"""The contamination guard against a model that is no base: SmolLM2-135M-Instruct."""
+"""The contamination guard against a model that is no base: SmolLM2-135M-Instruct. tests/e2e/test_pilot.py has a base."""
 
 from __future__ import annotations
 
@@ -39,12 +39,6 @@ def test_an_assistant_loaded_as_a_base_is_flagged_by_the_sentinels(assistant: Mo
     assert passed is False and "for a base" in detail
     assert found["known-answers"][0] is True  # it completes well: only how it ends gives it away
     assert all(found[f"encoding-{n:02d}"][0] for n in range(4))
-
-
-def test_the_base_passes_and_never_ends_by_itself(base_model: Model, tmp_path: Path) -> None:
-    found = verdicts(base_model, tmp_path / "b.duckdb")
-    assert [name for name, (passed, _) in found.items() if passed is False] == []
-    assert "ended by itself 0%" in found["raw-all"][1]
 
 
 def templated(text: str) -> str:

@@ -119,7 +119,7 @@ def main() -> None:
     from tui.live.state import RunState
 
     seconds, warm_s = (60 * float(n) for n in (sys.argv[1:] + [str(MINUTES), str(WARM)][len(sys.argv) - 1 :]))
-    engine.models.registry.load = lambda *_, **__: fake(20_000, LATENCY_S, BATCH)  # type: ignore[assignment]
+    engine.models.registry.load = lambda *_, **__: fake(20_000, LATENCY_S, BATCH, zipf=True)  # type: ignore[assignment]
     bridge, state = Bridge(lambda event: None), RunState()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.duckdb"

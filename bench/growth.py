@@ -8,6 +8,7 @@ holds of it at the end, which is a cache up to its limit. Prints one JSON line.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import random
@@ -31,11 +32,15 @@ LOOSE = {
 }  # fmt: skip
 
 
-def fake(vocabulary: int, latency_s: float = LATENCY_S, batch_size: int = BATCH) -> Any:
-    """A model that lists instructions of random words and answers with a sentence."""
+def fake(vocabulary: int, latency_s: float = LATENCY_S, batch_size: int = BATCH, *, zipf: bool = False) -> Any:
+    """A model that lists instructions of random words and answers with a sentence.
+
+    With `zipf` the n-th word is drawn 1/n times as often as the first, as in real text, where new words become rare.
+    """
     from engine.models.requests import Completion, Encoding, Generate, LabelScores, Score
 
     words = ["".join(random.Random(n).choices("abcdefghijklmnoprstuvw", k=7)) for n in range(vocabulary)]
+    often = list(itertools.accumulate(1 / n if zipf else 1.0 for n in range(1, vocabulary + 1)))
 
     class Fake:
         name, fingerprint, facts = "fake", "fa" * 8, {"backend": "fake"}
@@ -54,9 +59,9 @@ def fake(vocabulary: int, latency_s: float = LATENCY_S, batch_size: int = BATCH)
             for request in self._batches(requests):
                 rng = random.Random(request.seed)
                 if "numbered list" in request.prompt:
+                    drawn = [" ".join(rng.choices(words, cum_weights=often, k=6)) for _ in range(11, 19)]
                     lines = [
-                        f"{'' if n == 11 else f'{n}. '}Explain how {' '.join(rng.choices(words, k=6))} work."
-                        for n in range(11, 19)
+                        f"{'' if n == 11 else f'{n}. '}Explain how {some} work." for n, some in enumerate(drawn, 11)
                     ]
                     yield Completion(request, " " + "\n".join(lines), tuple(range(64)), 5, "eos", None)
                 else:

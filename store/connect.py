@@ -38,7 +38,7 @@ _NAME = "store"  # of the file's catalog
 # gigabyte and a second in which nothing could be written.
 _ROW_GROUP = 2_048
 _COMMAND = 60  # characters of a command line that are repeated
-_NOTED = 10_000  # blocks that are gone and noted still: 2 MB
+_NOTED = 4_000  # blocks that are gone and noted still: 0.8 MB
 # In use while it waits for its reader: 4 MB, more than DuckDB's threads may have uncounted.
 _HELD = "SELECT list(range) FROM range(300_000)"
 _ROOMIER = threading.Lock()

@@ -133,7 +133,7 @@ def _preferences(reader: Reader, run: Row) -> list[str]:
 def acceptance(reader: Reader, run: Row) -> str:
     """One paragraph: the headline, and what it means where rules alone accepted some."""
     told = of_run(reader, run)
-    rules = progress.Tally(reader, run["run_id"]).accepted_by_basis().get("rules", 0)
+    rules = progress.RunCounts(reader, run["run_id"]).accepted_by_basis().get("rules", 0)
     means = (
         f" {rules} accepted samples passed rules of form only. No audited critic took part in that, the margins in the "
         "rows are unaudited, and how many are good is not known."

@@ -102,7 +102,7 @@ def trainings(reader: Query, run_id: str) -> list[dict[str, Any]]:
     return rows
 
 
-class Tally:
+class RunCounts:
     """All that is counted of a run: instructions by `statuses`, `samples`, and `others` by what they are."""
 
     def __init__(self, reader: Query, run_id: str) -> None:
@@ -138,7 +138,7 @@ def _summed(counted: Iterable[tuple[str, int]]) -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
-def phases(reader: Query, run: Mapping[str, Any], tally: Tally | None = None) -> list[dict[str, Any]]:
+def phases(reader: Query, run: Mapping[str, Any], counted: RunCounts | None = None) -> list[dict[str, Any]]:
     """The phases in order, each {name, state, done, planned, accepted}; see Reader.phases."""
     run_id = run["run_id"]
     events = reader.query(
@@ -156,7 +156,7 @@ def phases(reader: Query, run: Mapping[str, Any], tally: Tally | None = None) ->
         [run_id],
     )
     told = {row["phase"]: row for row in events}
-    tally = tally or Tally(reader, run_id)
+    counted = counted or RunCounts(reader, run_id)
     under_way = "running" if run["state"] == "running" else "stopped"
     makes_pairs = bool((run["settings"] or {}).get("pairs"))
     found = []
@@ -169,7 +169,7 @@ def phases(reader: Query, run: Mapping[str, Any], tally: Tally | None = None) ->
             state = "stopped"  # the run goes on with its data: nothing is trained meanwhile
         told_of = {key: event.get(key) for key in ("done", "planned", "accepted")}
         if told_of["done"] is None:
-            told_of["done"] = tally.done(name)
+            told_of["done"] = counted.done(name)
         found.append({"name": name, "state": state, **told_of})
     return found
 
@@ -177,7 +177,11 @@ def phases(reader: Query, run: Mapping[str, Any], tally: Tally | None = None) ->
 def status(reader: Query, run: Mapping[str, Any]) -> dict[str, Any]:
     """The run as one JSON-ready object; see Reader.status."""
     run_id = run["run_id"]
-    tally, good, read = Tally(reader, run_id), good_among_accepted(reader, run), readings_of(reader, [run_id])[run_id]
+    counted, good, read = (
+        RunCounts(reader, run_id),
+        good_among_accepted(reader, run),
+        readings_of(reader, [run_id])[run_id],
+    )
     same = (
         "spec", "spec_sha256", "model", "fingerprint", "seed", "state", "reason", "pilot", "target", "until",
         "overrides", "settings",
@@ -186,13 +190,13 @@ def status(reader: Query, run: Mapping[str, Any]) -> dict[str, Any]:
         {
             "run": run_id,
             **{name: run[name] for name in same},
-            "phases": phases(reader, run, tally),
+            "phases": phases(reader, run, counted),
             "gates": gates(reader, run_id),
-            "counts": counts(reader, run_id, tally),
-            "acceptance": plain(headline(tally.accepted_by_basis(), of_samples(good), read)),
+            "counts": counts(reader, run_id, counted),
+            "acceptance": plain(headline(counted.accepted_by_basis(), of_samples(good), read)),
             "readings": plain_readings(read),
             "good_among_accepted": good,
-            "preferences": _preferences(reader, run_id, tally),
+            "preferences": _preferences(reader, run_id, counted),
             "repeat": repeated(reader, run_id),
             "gpus": gpus(reader, run_id),
             "stand_ins": (run["manifest"] or {}).get(STOOD_IN) or {},
@@ -220,9 +224,9 @@ def gates(reader: Query, run_id: str) -> list[dict[str, Any]]:
     ]
 
 
-def counts(reader: Query, run_id: str, tally: Tally) -> dict[str, Any]:
+def counts(reader: Query, run_id: str, counted: RunCounts) -> dict[str, Any]:
     """How many rows of each sort the run has: candidates by status, verdicts, how they were reached, splits."""
-    statuses, of_kind = tally.statuses, {kind: tally.verdicts(kind) for kind in ("instruction", "sample")}
+    statuses, of_kind = counted.statuses, {kind: counted.verdicts(kind) for kind in ("instruction", "sample")}
     splits = _grouped(
         reader,
         "SELECT coalesce(i.split, 'unassigned') AS name, count(*) AS n FROM verdicts v "
@@ -235,27 +239,27 @@ def counts(reader: Query, run_id: str, tally: Tally) -> dict[str, Any]:
         "candidates": sum(statuses.values()),
         "instructions": statuses.get("distinct", 0),
         "instructions_accepted": of_kind["instruction"].get("accepted", 0),
-        "samples": tally.samples,
+        "samples": counted.samples,
         **{name: of_kind["sample"].get(name, 0) for name in VERDICTS},
         "instruction_statuses": statuses,
         "instruction_verdicts": of_kind["instruction"],
-        "accepted_by_basis": tally.accepted_by_basis(),
+        "accepted_by_basis": counted.accepted_by_basis(),
         "accepted_by_split": splits,
     }
 
 
-def _preferences(reader: Query, run_id: str, tally: Tally) -> dict[str, Any] | None:
+def _preferences(reader: Query, run_id: str, counted: RunCounts) -> dict[str, Any] | None:
     """How many revisions, candidates and pairs a run has, and how many were kept; None where it makes none."""
-    revisions, candidates, pairs = (tally.others.get(name, 0) for name in ("revisions", "candidates", "pairs"))
+    revisions, candidates, pairs = (counted.others.get(name, 0) for name in ("revisions", "candidates", "pairs"))
     if not revisions and not pairs:
         return None
     by_source = sources(reader, run_id) if pairs else []
     return {
         "revisions": revisions,
-        "revisions_kept": tally.verdicts("revision").get("accepted", 0),
+        "revisions_kept": counted.verdicts("revision").get("accepted", 0),
         "candidates": candidates,
         "pairs": pairs,
-        "pairs_kept": tally.verdicts("pair").get("accepted", 0),
+        "pairs_kept": counted.verdicts("pair").get("accepted", 0),
         "pairs_by_source": {row["source"]: {"pairs": row["pairs"], "kept": row["kept"]} for row in by_source},
     }
 
